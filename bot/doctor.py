@@ -3,8 +3,9 @@
 It changes nothing, opens no Slack connection, and can run beside the bot. Only `--post` posts, and deletes it again.
 """
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -24,7 +25,7 @@ from bot.surroundings import look_around
 from bot.together import Timeouts, TogetherClient
 from bot.wiring import http_client, slack_client, together_client
 from handlers.client import SlackFailure
-from handlers.connection import REMEDY
+from handlers.connection import REMEDY, scopes_of
 from handlers.directory import SlackDirectory
 from handlers.manifest import SCOPES
 
@@ -43,92 +44,86 @@ async def examine(
     async with AsyncExitStack() as stack:
         session = await stack.enter_async_context(aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)))
         http = await stack.enter_async_context(http_client(settings))
-        doctor = Doctor(settings, slack_client(settings, session, reads_only=True), http, clock or Clock())
-        found = [_settings(unknown), *[finding async for finding in doctor.examine(posts=posts)]]
+        slack, clock = slack_client(settings, session, reads_only=True), clock or Clock()
+        doctor = Doctor(settings, slack, http, clock, together_client(settings, http, clock, WAIT), posts=posts)
+        found = [_settings(unknown), *[finding async for finding in doctor.examine()]]
         return [*found, *[finding async for finding in look_around(settings, session)]]
 
 
+@dataclass(slots=True)
 class Doctor:
-    """Runs the checks, one after the other."""
+    """Runs the checks, one after the other.
 
-    def __init__(
-        self,
-        settings: Settings,
-        slack: AsyncWebClient,
-        http: httpx.AsyncClient,
-        clock: Clock,
-    ) -> None:
-        self._settings = settings
-        self._slack = slack
-        self._http = http
-        self._clock = clock
-        self._together: TogetherClient = together_client(settings, http, clock, WAIT)
-        self._directory = SlackDirectory(slack, clock)
-        self._clocks: dict[str, float] = {}  # by how many seconds each is ahead of this machine's
+    Attributes:
+        posts: a test card to each alert channel.
+    """
 
-    async def examine(self, *, posts: bool) -> AsyncIterator[Finding]:
+    settings: Settings
+    slack: AsyncWebClient
+    http: httpx.AsyncClient
+    clock: Clock
+    together: TogetherClient
+    posts: bool
+    _directory: SlackDirectory = field(init=False)
+    _team_id: str = field(default="", init=False)
+    _clocks: dict[str, float] = field(default_factory=dict, init=False)  # by how many seconds each is ahead of ours
+
+    def __post_init__(self) -> None:
+        self._directory = SlackDirectory(self.slack, self.clock)
+
+    async def examine(self) -> AsyncIterator[Finding]:
         """Yield what each check finds."""
-        team_id = ""
-        async for finding, found_team in self._workspace():
-            team_id = found_team or team_id
-            yield finding
-        if team_id:
-            async for finding in self._slack_checks(team_id, posts=posts):
-                yield finding
-        for check in (self._clusters, self._database):
+        for check in (self._workspace, self._slack_checks, self._clusters, self._database):
             async for finding in check():
                 yield finding
         for finding in self._skew():
             yield finding
 
-    async def _workspace(self) -> AsyncIterator[tuple[Finding, str]]:
+    async def _workspace(self) -> AsyncIterator[Finding]:
         try:
-            answer = await self._slack.auth_test()
+            answer = await self.slack.auth_test()
         except SlackFailure as error:
-            yield _refused("Slack token", error, REMEDY["SLACK_BOT_TOKEN"]), ""
+            yield _refused("Slack token", error, REMEDY["SLACK_BOT_TOKEN"])
             return
         self._note_clock("Slack", answer.headers.get("Date"))
         if answer.get("is_enterprise_install"):
-            yield problem("Slack token", "the app is installed org-wide", "Install it in one workspace."), ""
+            yield problem("Slack token", "the app is installed org-wide", "Install it in one workspace.")
             return
-        yield ok("Slack token", f"workspace {answer.get('team')} ({answer['team_id']})"), str(answer["team_id"])
-        told = next((value for name, value in answer.headers.items() if name.lower() == "x-oauth-scopes"), None)
-        if told is not None:
-            yield _scopes({each.strip() for each in told.split(",")}), ""
+        self._team_id = str(answer["team_id"])
+        yield ok("Slack token", f"workspace {answer.get('team')} ({self._team_id})")
+        if (granted := scopes_of(answer.headers)) is not None:
+            yield _scopes(granted)
 
-    async def _slack_checks(self, team_id: str, *, posts: bool) -> AsyncIterator[Finding]:
-        settings = self._settings
+    async def _slack_checks(self) -> AsyncIterator[Finding]:
+        settings = self.settings
+        if not self._team_id:
+            return
         if settings.slack_app_token:
             yield await self._app_token(settings.slack_app_token.get_secret_value())
         else:
             yield ok("signing secret", "set: HTTP mode")
-        for channel_id in dict.fromkeys(self._alert_channels()):
+        routed = [channel_id for channel_id, _ in settings.routes.values()]
+        for channel_id in dict.fromkeys(filter(None, [settings.bot_alert_channel, *routed])):
             yield await self._channel(channel_id)
-            if posts:
+            if self.posts:
                 yield await self._test_card(channel_id)
         if settings.bot_channels:
             yield await self._channels()
-        yield await self._people("operators", [each for each in settings.bot_operators if each != EVERYBODY], team_id)
+        yield await self._people("operators", [each for each in settings.bot_operators if each != EVERYBODY])
         if settings.bot_observe:
             where = "any cluster" if "*" in settings.bot_observe else ", ".join(settings.bot_observe)
             yield warning("observing", f"the bot decides nothing in {where}", "Unset BOT_OBSERVE to let it decide.")
-        lead = settings.escalation[0] if settings.escalation else ""
-        if lead:
-            yield await self._people("escalation", [lead], team_id)
+        if settings.escalation:
+            yield await self._people("escalation", settings.escalation[:1])
         oncall = dict.fromkeys(filter(None, [settings.bot_oncall, *(each for _, each in settings.routes.values())]))
         if oncall:
-            yield await self._people("on-call", list(oncall), team_id)
+            yield await self._people("on-call", list(oncall))
         elif settings.bot_alert_channel:
             yield warning("on-call", "alerts mention nobody", "Set BOT_ONCALL to a user or user group ID.")
 
-    def _alert_channels(self) -> Iterator[str]:
-        if self._settings.bot_alert_channel:
-            yield self._settings.bot_alert_channel
-            yield from (channel_id for channel_id, _ in self._settings.routes.values())
-
     async def _app_token(self, token: str) -> Finding:
         try:
-            await self._slack.apps_connections_open(app_token=token)
+            await self.slack.apps_connections_open(app_token=token)
         except SlackFailure as error:
             return _refused("Slack app token", error, REMEDY["SLACK_APP_TOKEN"])
         return ok("Slack app token", "Socket Mode can connect")
@@ -136,7 +131,7 @@ class Doctor:
     async def _channel(self, channel_id: str) -> Finding:
         check = f"alert channel {channel_id}"
         try:
-            info = (await self._slack.conversations_info(channel=channel_id)).get("channel") or {}
+            info = (await self.slack.conversations_info(channel=channel_id)).get("channel") or {}
         except SlackFailure as error:
             if error.code == "missing_scope":
                 return warning(check, "can't be checked", READ_SCOPES)
@@ -146,30 +141,28 @@ class Doctor:
     async def _channels(self) -> Finding:
         """Look whether Slack knows where the bot may act: a misspelled channel refuses everybody in the right one."""
         check, unknown = "channels", []
-        for channel_id in self._settings.bot_channels:
+        for channel_id in self.settings.bot_channels:
             try:
-                await self._slack.conversations_info(channel=channel_id)
+                await self.slack.conversations_info(channel=channel_id)
             except SlackFailure as error:
                 if error.code != "channel_not_found":
-                    return _refused(
-                        check, error, "Add the scopes channels:read and groups:read, and reinstall the app."
-                    )
+                    return _refused(check, error, READ_SCOPES)
                 unknown.append(channel_id)
         if unknown:
             fix = "Check BOT_CHANNELS, and invite the bot where a channel is private."
             return warning(check, f"Slack doesn't show the bot {', '.join(unknown)}", fix)
-        return ok(check, f"Slack knows all {len(self._settings.bot_channels)}")
+        return ok(check, f"Slack knows all {len(self.settings.bot_channels)}")
 
     async def _test_card(self, channel_id: str) -> Finding:
         check = f"test card in {channel_id}"
         try:
-            posted = await self._slack.chat_postMessage(channel=channel_id, text=TEST_CARD)
-            await self._slack.chat_delete(channel=channel_id, ts=str(posted.get("ts")))
+            posted = await self.slack.chat_postMessage(channel=channel_id, text=TEST_CARD)
+            await self.slack.chat_delete(channel=channel_id, ts=str(posted.get("ts")))
         except SlackFailure as error:
             return _refused(check, error, "Invite the bot, and check who can post in the channel.")
         return ok(check, "posted and deleted")
 
-    async def _people(self, check: str, ids: Sequence[str], team_id: str) -> Finding:
+    async def _people(self, check: str, ids: Sequence[str]) -> Finding:
         if not ids:
             return ok(check, "every full member of the workspace")
         found: list[str] = []
@@ -181,7 +174,7 @@ class Doctor:
             except DirectoryUnavailable:
                 bad.append(f"{each} can't be looked up")
                 continue
-            active = sum(person.team_id == team_id and person.is_full_member for person in people)
+            active = sum(person.team_id == self._team_id and person.is_full_member for person in people)
             found.append(f"{each} ({active} active)" if each[0] == "S" else each)
             if not active:
                 bad.append(f"{each} {'has no active members' if each[0] == 'S' else 'is no active full member'}")
@@ -194,13 +187,14 @@ class Doctor:
         return (problem if is_nobody and check == "operators" else warning)(check, "; ".join(bad), fix)
 
     async def _clusters(self) -> AsyncIterator[Finding]:
-        settings, check = self._settings, "Together API key"
+        settings, check = self.settings, "Together API key"
         try:
-            clusters, _ = await self._together.list_clusters()
+            clusters, _ = await self.together.list_clusters()
         except TogetherError as error:
             yield problem(check, error.why, error.next_step)
             return
-        self._note_clock("Together", await self._date_of_together())
+        with suppress(httpx.HTTPError):
+            self._note_clock("Together", (await self.http.head(settings.together_base_url)).headers.get("Date"))
         names = [each.cluster_id for each in clusters]
         if not names:
             yield warning(check, "the key sees no clusters", "Use a key of the project that owns the clusters.")
@@ -218,10 +212,10 @@ class Doctor:
         check, count = "remediations", 0
         try:
             for cluster_id in clusters:
-                listed = await self._together.list_remediations(cluster_id, states=OPEN)
+                listed = await self.together.list_remediations(cluster_id, states=OPEN)
                 count += len(listed)
                 if listed:
-                    await self._together.get(listed[0].ref)
+                    await self.together.get(listed[0].ref)
         except (TogetherError, InvalidId) as error:
             return problem(check, str(error), "The bot can't decide without reading. Check the API key's permissions.")
         return ok(check, f"can be read; {count} open" if count else "can be listed; none is open")
@@ -230,28 +224,20 @@ class Doctor:
         """Read the alerts that fire in a cluster: not every key may."""
         check = "firing alerts"
         try:
-            found, is_whole = await self._together.firing(cluster_id)
+            found, is_whole = await self.together.firing(cluster_id)
         except (TogetherError, InvalidId) as error:
             fix = "Faults without a repair aren't shown. Give the API key the right to list alerts, if you can."
             return warning(check, f"can't be listed: {error}", fix)
         return ok(check, f"can be listed; {len(found)}{'' if is_whole else ' or more'} in {cluster_id}")
 
-    async def _date_of_together(self) -> str | None:
-        try:
-            answer = await self._http.head(self._settings.together_base_url)
-        except httpx.HTTPError:
-            return None
-        date: str | None = answer.headers.get("Date")
-        return date
-
     async def _database(self) -> AsyncIterator[Finding]:
         check = "database"
-        database = Database(self._settings.database_url, self._clock)
+        database = Database(self.settings.database_url, self.clock)
         kind = "SQLite" if database.is_sqlite else "PostgreSQL"
         try:
             await database.open(migrate=False)
             await database.run(check_writable)
-            self._clocks["database"] = await database.read(read_clock) - self._clock.now()
+            self._clocks["database"] = await database.read(read_clock) - self.clock.now()
         except StartError as error:
             is_new = "no bot tables yet" in str(error) or "there is no" in str(error)  # what the bot makes itself
             fix = "Start the bot once to create it." if is_new else "See docs/troubleshooting.md."
@@ -265,11 +251,8 @@ class Doctor:
             await database.close()
 
     def _note_clock(self, whose: str, date: str | None) -> None:
-        if date:
-            try:
-                self._clocks[whose] = parsedate_to_datetime(date).timestamp() - self._clock.now()
-            except (TypeError, ValueError):
-                return
+        with suppress(TypeError, ValueError):
+            self._clocks[whose] = parsedate_to_datetime(date or "").timestamp() - self.clock.now()
 
     def _skew(self) -> Iterator[Finding]:
         for whose, seconds in self._clocks.items():
@@ -314,7 +297,7 @@ def _channel(check: str, info: Mapping[str, Any]) -> Finding:
     return ok(check, f"the bot is in {name}")
 
 
-def _scopes(granted: set[str]) -> Finding:
+def _scopes(granted: Collection[str]) -> Finding:
     missing = [name for name in SCOPES if name not in granted]
     if not missing:
         return ok("Slack scopes", f"all {len(SCOPES)}")

@@ -194,7 +194,7 @@ def _listen(app: Bolt, shared: _Shared, batches: BatchService, pauses: PauseServ
     app.command(_ANY)(commands.listen)
     app.action(_REVIEW)(digests.review)
     app.action(selection.STOP)(digests.stop)
-    app.action(selection.SELECT)(digests.select)
+    app.action(selection.SELECT)(fallbacks.nothing)
     app.options(review.SOME)(digests.options)
     app.view(review.REVIEW)(digests.choose)
     app.view(selection.BATCH)(digests.submit)
@@ -216,7 +216,7 @@ def _listen(app: Bolt, shared: _Shared, batches: BatchService, pauses: PauseServ
     app.shortcut(SHORTCUT)(Shortcuts(*shared, chooser).listen)
     app.shortcut(_ANY)(fallbacks.shortcut)
     app.options(_ANY)(fallbacks.options)
-    app.event(_ANY)(fallbacks.event)
+    app.event(_ANY)(fallbacks.nothing)
 
 
 def impact_reader(settings: Settings, http: httpx.AsyncClient, directory: SlackDirectory, clock: Clock) -> ImpactReader:

@@ -61,7 +61,7 @@ class Connection:
         if not url.startswith("https://") or ">" in url or "|" in url:
             url = ""
         team, user_id = str(answer.get("team") or ""), str(answer.get("user_id") or "")
-        return Identity(str(answer["team_id"]), team, user_id, url, _scopes(answer.headers))
+        return Identity(str(answer["team_id"]), team, user_id, url, scopes_of(answer.headers))
 
     async def check_app_token(self, app_token: str) -> None:
         """Make sure that Socket Mode can connect: the SDK would retry a refused token forever.
@@ -102,7 +102,7 @@ class Connection:
         raise AssertionError("the pauses never end")
 
 
-def _scopes(headers: Mapping[str, str]) -> frozenset[str] | None:
+def scopes_of(headers: Mapping[str, str]) -> frozenset[str] | None:
     """Return what the token was granted, as Slack says beside each answer (docs.slack.dev, "Web API"); None if not."""
     told = {name.lower(): value for name, value in headers.items()}.get("x-oauth-scopes")
     return None if told is None else frozenset(filter(None, (each.strip() for each in told.split(","))))

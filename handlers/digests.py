@@ -57,10 +57,6 @@ class Digests(Surface):
             logger.warning("Couldn't read the choices of a digest: %s", type(error).__name__)
         await ack(options=found)
 
-    async def select(self, ack: AsyncAck) -> None:
-        """Something was chosen in a menu of release 0.1: Slack keeps it until a button is pressed."""
-        await ack()
-
     async def choose(self, ack: AsyncAck, body: Json) -> None:
         """Take what was chosen, and show what would happen to which node before it is sent."""
         view, actor = view_of(body), actor_of(body)

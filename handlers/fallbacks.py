@@ -29,8 +29,8 @@ class Fallbacks(Surface):
         """A menu asks for its options."""
         await ack(options=[])
 
-    async def event(self, ack: AsyncAck) -> None:
-        """An event to which the manifest does not subscribe."""
+    async def nothing(self, ack: AsyncAck) -> None:
+        """An event to which the manifest doesn't subscribe, or a choice that Slack keeps until a button is pressed."""
         await ack()
 
     def _tell(self, body: Json, what: str) -> None:

@@ -27,16 +27,16 @@ class Reasons(Surface):
             SecondPersonNeeded: nobody may choose another mode alone.
         """
         about = await self.decisions.about(request.ref)
+        node = about.node or request.ref.instance_id
         if request.verb is Verb.HOLD:
-            view = cards.hold_dialog(request, about.node or request.ref.instance_id)
-            await self.dialogs.open(request.trigger_id, view)
-            return
-        offered: Sequence[str] = ()
-        if other_mode and not (offered := self.config.other_modes(_suggested(request.shown), about.history)):
-            raise two_needed()
-        node, wait = about.node or request.ref.instance_id, self.config.wait_of(request.ref.cluster_id)
-        known = about if request.verb is Verb.APPROVE else None
-        await self.dialogs.open(request.trigger_id, cards.reason_dialog(request, node, offered, wait, known))
+            view = cards.hold_dialog(request, node)
+        else:
+            offered: Sequence[str] = ()
+            if other_mode and not (offered := self.config.other_modes(_suggested(request.shown), about.history)):
+                raise two_needed()
+            known = about if request.verb is Verb.APPROVE else None
+            view = cards.reason_dialog(request, node, offered, self.config.wait_of(request.ref.cluster_id), known)
+        await self.dialogs.open(request.trigger_id, view)
 
     async def submit(self, ack: AsyncAck, body: Json) -> None:
         """Take the decision with its reason."""

@@ -52,8 +52,11 @@ class Answers:
             about = replace(about, is_unlisted=False, hold=None if verdict.decided else about.hold)
         note = CardNote(verdict.notice, verdict.buttons, verdict.decided, present.state, present.mode, self.clock.now())
         summary = verdict.notice or verdict.summary
-        answer = Answer(ReplyKind.CARD, self._card(place, verdict, about), note, summary=summary)
-        if about is None or not _links_to_card(about, place):
+        # Then the remediation's own card is drawn again, and the answer is a line that points at it.
+        is_linked = about is not None and not place.is_button and _has_card(about, place)
+        card = self._card(place, verdict, about, is_linked=is_linked)
+        answer = Answer(ReplyKind.CARD, card, note, summary=summary)
+        if about is None or not is_linked:
             return answer
         if not request.rule.decides and (place.is_home or place.thread_ts == about.ts):
             return replace(answer, card_ts=about.ts)  # the card says it, and its thread
@@ -84,8 +87,7 @@ class Answers:
         )  # fmt: skip
         return replace(answer, remark=note, card_ts=card_ts), outcome
 
-    def _card(self, place: ReplyTarget, verdict: Verdict, about: CardContext | None) -> Message:
-        is_linked = about is not None and _links_to_card(about, place)
+    def _card(self, place: ReplyTarget, verdict: Verdict, about: CardContext | None, *, is_linked: bool) -> Message:
         is_copy = place.is_home and not is_linked
         if about and not is_linked and (about.channel_id, about.ts) != (place.channel_id, place.message_ts):
             is_copy = is_copy or bool(about.ts)
@@ -103,11 +105,6 @@ class Answers:
         """Return a result in a line, with a link to the card where that is in the same channel."""
         link = self.config.permalink(about.channel_id, about.ts) if about and _has_card(about, place) else ""
         return cards.line(f"{escape(present.node, 100)}: {said}{f' <{link}|See the card>' if link else ''}")
-
-
-def _links_to_card(about: CardContext, place: ReplyTarget) -> bool:
-    """Return whether the answer is a line that points at the remediation's own card, which is drawn again."""
-    return not place.is_button and _has_card(about, place)
 
 
 def _has_card(about: CardContext, place: ReplyTarget) -> bool:
