@@ -14,7 +14,7 @@ from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, TypeVar
 
 from bot.app import App
 from bot.audit import STYLES, print_trail, print_verdict, read_since
@@ -35,7 +35,6 @@ from handlers.manifest import manifest
 
 logger = logging.getLogger(__name__)
 
-P = ParamSpec("P")
 T = TypeVar("T")
 WRONG_SETTINGS = 2
 FAILED = 1
@@ -103,16 +102,16 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _checked(read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+def _checked(read: Callable[[], T]) -> T:
     """Read a word of the command line."""
     try:
-        return read(*args, **kwargs)
+        return read()
     except ValueError as error:
         raise SettingsError(str(error)) from None
 
 
 def _print_manifest(options: argparse.Namespace) -> int:
-    print(json.dumps(_checked(manifest, options.url), indent=2, ensure_ascii=False))
+    print(json.dumps(_checked(lambda: manifest(options.url)), indent=2, ensure_ascii=False))
     return 0
 
 
@@ -127,7 +126,7 @@ def _examine(options: argparse.Namespace) -> int:
 
 
 def _print_trail(options: argparse.Namespace) -> int:
-    since = _checked(read_since, options.since, time.time()) if options.since else 0.0
+    since = _checked(lambda: read_since(options.since, time.time())) if options.since else 0.0
     url = read_database_url(os.environ, DOTENV)
     asyncio.run(print_trail(url, options.format, since=since, remediation=options.remediation, user=options.user))
     return 0

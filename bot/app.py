@@ -16,7 +16,7 @@ from bot.errors import StorageUnavailable
 from bot.models import OPEN
 from bot.outward import Sender
 from bot.renewal import Renewal
-from bot.settings import Settings
+from bot.settings import Settings, revealed
 from bot.store import Database, DecisionStore, health
 from bot.tasks import Tasks
 from bot.together import Timeouts, TogetherClient
@@ -203,7 +203,7 @@ class App:
         told = destinations(self._settings)
         if not told.targets:
             return
-        http = outward_clients(self._settings)
+        http = outward_clients(told)
         for client in http.values():
             await stack.enter_async_context(client)
         sender = Sender(
@@ -220,12 +220,12 @@ class App:
 
     def _begin_trail(self, store: DecisionStore) -> None:
         """Copy or sign the audit trail, where that is wanted."""
-        path, key = self._settings.bot_audit_file, self._settings.bot_audit_key
+        path, key = self._settings.bot_audit_file, revealed(self._settings.bot_audit_key)
         if path or key:
             keeper = AuditExporter(
                 store.database,
                 path,
-                key.get_secret_value() if key else "",
+                key,
                 clock=self._clock,
                 lease_seconds=self._settings.bot_lease_seconds,
                 warn=lambda problem: self._warn("audit trail", problem),

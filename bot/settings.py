@@ -199,6 +199,11 @@ class Settings(BaseModel):
         return tuple(each for each in self.bot_two_people_modes if each not in set(Mode))
 
 
+def revealed(secret: SecretStr | None) -> str:
+    """Return a secret itself; empty where it isn't set."""
+    return secret.get_secret_value() if secret else ""
+
+
 def read_settings(environ: Mapping[str, str], dotenv: Path | None = None) -> Settings:
     """Read the settings.
 

@@ -27,10 +27,9 @@ async def look_around(settings: Settings, session: aiohttp.ClientSession) -> Asy
     if settings.bot_audit_file:
         yield await _audit_copy(settings.bot_audit_file)
     told = destinations(settings)
-    urls = {Target.WEBHOOK: told.webhook_url, Target.PAGERDUTY: told.pagerduty_url}
-    clients = outward_clients(settings)
+    clients = outward_clients(told)
     for target in told.targets:
-        yield await _tool(target, urls[target], clients[target])
+        yield await _tool(target, told.urls[target], clients[target])
     for client in clients.values():
         await client.aclose()
 

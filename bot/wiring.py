@@ -42,7 +42,7 @@ from bot.formats import is_loopback
 from bot.models import RepairLimit, Target, Verb
 from bot.outward import Destinations, ImpactReader
 from bot.policy import Policy
-from bot.settings import Settings
+from bot.settings import Settings, revealed
 from bot.store import DecisionStore
 from bot.tasks import Tasks
 from bot.together import Timeouts, TogetherClient
@@ -61,7 +61,6 @@ from handlers.directory import SlackDirectory
 from handlers.fallbacks import Fallbacks
 from handlers.home import Home
 from handlers.mentions import Mentions
-from handlers.more import OverflowMenu
 from handlers.pauses import Pauses
 from handlers.reasons import Reasons
 from handlers.replies import Replies
@@ -149,10 +148,8 @@ def build_bot(  # noqa: PLR0913 - what it is made of
     batches = BatchService(decisions, policy, store, clock, cards)
     overviews = Overviews(lookup, policy, batches, database, clock)
     inbox = Inbox(database, replies, clock, settings.bot_lease_seconds)
-    secret = settings.slack_signing_secret
-    bolt = build_bolt(
-        secret.get_secret_value() if secret else "", team_id=identity.team_id, bot_user_id=identity.bot_user_id
-    )
+    signing_secret = revealed(settings.slack_signing_secret)
+    bolt = build_bolt(signing_secret, team_id=identity.team_id, bot_user_id=identity.bot_user_id)
     home = Home(overviews, settings.channel_for, cards, tasks, connections.writing, clock)
     shared = decisions, inbox, lookup, replies, Dialogs(connections.writing, clock), tasks, home, cards
     _listen(bolt, shared, batches, PauseService(policy, database), connections.writing)
@@ -185,10 +182,10 @@ def build_bot(  # noqa: PLR0913 - what it is made of
 def _listen(app: Bolt, shared: _Shared, batches: BatchService, pauses: PauseService, client: AsyncWebClient) -> None:
     """Connect Slack with the surfaces, the frequent ones first: each listener costs a request 9 µs."""
     chooser, reasons, pausing = Chooser(*shared), Reasons(*shared), Pauses(*shared, pauses)
-    buttons, commands, digests = Buttons(*shared, reasons), Commands(*shared, chooser), Digests(*shared, batches)
-    more, mentions = OverflowMenu(*shared, reasons, pausing), Mentions(*shared, chooser, client)
+    buttons, commands = Buttons(*shared, reasons, pausing), Commands(*shared, chooser)
+    digests, mentions = Digests(*shared, batches), Mentions(*shared, chooser, client)
     fallbacks, home = Fallbacks(*shared), chooser.home
-    app.action(MORE)(more.listen)
+    app.action(MORE)(buttons.listen_to_menu)
     app.action(_SAID)(pausing.listen)
     app.action(_REMEDIATION)(buttons.listen)
     app.command(_ANY)(commands.listen)
@@ -221,8 +218,7 @@ def _listen(app: Bolt, shared: _Shared, batches: BatchService, pauses: PauseServ
 
 def impact_reader(settings: Settings, http: httpx.AsyncClient, directory: SlackDirectory, clock: Clock) -> ImpactReader:
     """Return what asks who is affected by a broken node."""
-    token = settings.bot_impact_token.get_secret_value() if settings.bot_impact_token else ""
-    address = settings.bot_impact_url
+    token, address = revealed(settings.bot_impact_token), settings.bot_impact_url
     return ImpactReader(http, lambda each: link(address, each.ref, each), token, clock, directory.name_of)
 
 
@@ -267,20 +263,18 @@ def watch_config(settings: Settings, channel_id: str, cards: CardConfig) -> Watc
 
 def destinations(settings: Settings) -> Destinations:
     """Return which other tools are told of events."""
-    secret, key = settings.bot_webhook_secret, settings.bot_pagerduty_key
     return Destinations(
         settings.bot_webhook_url or "",
-        secret.get_secret_value() if secret else "",
+        revealed(settings.bot_webhook_secret),
         settings.bot_pagerduty_url,
-        key.get_secret_value() if key else "",
+        revealed(settings.bot_pagerduty_key),
         pages_at_once=settings.bot_pagerduty_when == "opened",
     )
 
 
-def outward_clients(settings: Settings) -> Mapping[Target, httpx.AsyncClient]:
+def outward_clients(told: Destinations) -> Mapping[Target, httpx.AsyncClient]:
     """Make the connections to the tools that are told of events."""
-    urls = {Target.WEBHOOK: settings.bot_webhook_url or "", Target.PAGERDUTY: settings.bot_pagerduty_url}
-    return {target: plain_client(url) for target, url in urls.items()}
+    return {target: plain_client(url) for target, url in told.urls.items()}
 
 
 def plain_client(url: str) -> httpx.AsyncClient:

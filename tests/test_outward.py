@@ -19,7 +19,7 @@ from bot.outward.formats import cloud_event, incident
 from bot.outward.sender import GIVE_UP_AFTER, TICK
 from bot.settings import SettingsError
 from bot.store.tables import outbox
-from bot.wiring import outward_clients
+from bot.wiring import destinations, outward_clients
 from tests.fetch import get
 from tests.manual_clock import HANGS_AFTER, START
 from tests.rows import execute_beside
@@ -439,7 +439,8 @@ async def test_webhook_on_loopback_leaves_pagerduty_on_its_proxy(
     ):
         monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.sockets[0].getsockname()[1]}")
         monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
-        clients = outward_clients(settings_for(slack, together, **told(webhook), BOT_PAGERDUTY_KEY=ROUTING_KEY))
+        settings = settings_for(slack, together, **told(webhook), BOT_PAGERDUTY_KEY=ROUTING_KEY)
+        clients = outward_clients(destinations(settings))
         with pytest.raises(httpx.ProxyError):
             await clients[Target.PAGERDUTY].post("https://events.pagerduty.com/v2/enqueue")
         assert (await clients[Target.WEBHOOK].post(f"{webhook.url}/events")).status_code == 415

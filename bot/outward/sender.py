@@ -53,6 +53,11 @@ class Destinations:
         chosen = ((Target.WEBHOOK, self.webhook_url), (Target.PAGERDUTY, self.pagerduty_key))
         return tuple(target for target, where in chosen if where)
 
+    @property
+    def urls(self) -> Mapping[Target, str]:
+        """Where each is."""
+        return {Target.WEBHOOK: self.webhook_url, Target.PAGERDUTY: self.pagerduty_url}
+
 
 class Sender:
     """Sends what waits in the outbox; one process at a time does.

@@ -120,8 +120,6 @@ _BY_CODE: Mapping[int, type[InvalidIds | NotFound | WrongState]] = {
     9: WrongState,
     10: WrongState,
 }
-# A 404 without that code is not the service's word on the remediation: a proxy or a wrong base URL says it too.
-_BY_STATUS: Mapping[int, type[WrongState]] = {409: WrongState}
 _KEY_STATUSES, _KEY_CODES = {401, 403}, {7, 16}
 _RATE_STATUS, _RATE_CODE = 429, 8
 # These say that a wait ended or that something broke inside, not that nothing was done.
@@ -148,9 +146,10 @@ def _named(reply: Reply, code: int, words: str, now: float) -> TogetherError:
         return KeyRefused(status, quote=words)
     if status == _RATE_STATUS or code == _RATE_CODE:
         return RateLimited(_retry_after(reply.headers.get("retry-after"), now), quote=words)
-    if kind := _BY_CODE.get(code) or _BY_STATUS.get(status):
+    if kind := _BY_CODE.get(code):
         return kind(quote=words)
-    return RequestRefused(status, quote=words)
+    # A 404 without its code is not the service's word on the remediation: a proxy or a wrong base URL says it too.
+    return WrongState(quote=words) if status == httpx.codes.CONFLICT else RequestRefused(status, quote=words)
 
 
 def _retry_after(value: str | None, now: float) -> float | None:
