@@ -322,22 +322,22 @@ def _contradictions(given: Mapping[str, str], environ: Mapping[str, str]) -> dic
     channels, alert_channel = given.get("bot_channels"), given.get("bot_alert_channel")
     allowed = {each.strip() for each in channels.split(",")} if channels else None
     if allowed and alert_channel and alert_channel not in allowed:
-        found.setdefault("BOT_ALERT_CHANNEL", "must be one of BOT_CHANNELS; otherwise its buttons won't work")
+        found["BOT_ALERT_CHANNEL"] = "must be one of BOT_CHANNELS; otherwise its buttons won't work"
     if routes := given.get("bot_routes"):
         routed = {each.partition("=")[2].partition("/")[0].strip() for each in routes.split(",") if each.strip()}
         if not alert_channel:
-            found.setdefault("BOT_ROUTES", "must come with BOT_ALERT_CHANNEL, for the clusters that have no route")
+            found["BOT_ROUTES"] = "must come with BOT_ALERT_CHANNEL, for the clusters that have no route"
         elif allowed and not routed <= allowed:
-            found.setdefault("BOT_ROUTES", "must use channels of BOT_CHANNELS; otherwise its buttons won't work")
+            found["BOT_ROUTES"] = "must use channels of BOT_CHANNELS; otherwise its buttons won't work"
     for name, other in (("bot_webhook_url", "bot_webhook_secret"), ("bot_webhook_secret", "bot_webhook_url")):
         if name in given and other not in given:
-            found.setdefault(other.upper(), f"is missing: {name.upper()} needs it")
+            found[other.upper()] = f"is missing: {name.upper()} needs it"
     if environ.get("SLACK_CLIENT_ID") and environ.get("SLACK_CLIENT_SECRET"):
         found["SLACK_CLIENT_ID"] = "and SLACK_CLIENT_SECRET would turn on OAuth installs; unset both"
     return found
 
 
-def read_database_url(environ: Mapping[str, str], dotenv: Path | None = None) -> str:
+def read_database_url(environ: Mapping[str, str], dotenv: Path | None) -> str:
     """Read DATABASE_URL alone, for what needs no Slack and no Together.
 
     Raises:
@@ -349,9 +349,7 @@ def read_database_url(environ: Mapping[str, str], dotenv: Path | None = None) ->
         raise SettingsError(_report({"DATABASE_URL": str(error)})) from None
 
 
-def read_audit_keys(
-    environ: Mapping[str, str], dotenv: Path | None = None, older: Sequence[Path] = ()
-) -> Sequence[str]:
+def read_audit_keys(environ: Mapping[str, str], dotenv: Path | None, older: Sequence[Path]) -> Sequence[str]:
     """Read BOT_AUDIT_KEY alone, and the keys before it from files.
 
     Raises:

@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 from bot.clock import Clock
 
 T = TypeVar("T")
+FOR_DECISIONS = 60  # of the room
+PER_PERSON = 20
 REFUSAL_SECONDS = 60.0
 logger = logging.getLogger(__name__)
 
@@ -32,12 +34,8 @@ class Tasks:
         limit: how many may run at once.
     """
 
-    def __init__(
-        self, limit: int = 200, *, for_decisions: int = 60, per_person: int = 20, clock: Clock | None = None
-    ) -> None:
+    def __init__(self, limit: int = 200, *, clock: Clock | None = None) -> None:
         self.limit = limit
-        self._for_decisions = for_decisions
-        self._per_person = per_person
         self._running: dict[asyncio.Task[object], str] = {}
         self._of_person: Counter[str] = Counter()
         self._closed = False
@@ -56,10 +54,10 @@ class Tasks:
 
     def room(self, person: str, *, decides: bool) -> Capacity:
         """Return whether there is room for what a person asks for; `person` is empty for the bot's own work."""
-        limit = self.limit if decides else self.limit - self._for_decisions
+        limit = self.limit if decides else self.limit - FOR_DECISIONS
         if self._closed or len(self._running) >= max(limit, min(self.limit, 1)):
             return Capacity.FULL
-        if person and self._of_person[person] >= self._per_person:
+        if person and self._of_person[person] >= PER_PERSON:
             return Capacity.PERSON_LIMIT
         return Capacity.FREE
 

@@ -154,14 +154,7 @@ def build_bot(  # noqa: PLR0913 - what it is made of
     shared = decisions, inbox, lookup, replies, Dialogs(connections.writing, clock), tasks, home, cards
     _listen(bolt, shared, batches, PauseService(policy, database), connections.writing)
     recovery = Recovery(
-        store=store,
-        decisions=decisions,
-        inbox=inbox,
-        tasks=tasks,
-        clock=clock,
-        lease_seconds=settings.bot_lease_seconds,
-        retention_days=settings.bot_retention_days,
-        report=report,
+        store, decisions, inbox, tasks, clock, settings.bot_lease_seconds, settings.bot_retention_days, report
     )
     if settings.bot_alert_channel is None:
         return Bot(bolt, recovery, None)

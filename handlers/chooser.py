@@ -79,7 +79,7 @@ class Chooser(Surface):
         many = f"{count} remediation{'' if count == 1 else 's'} can be cancelled, those that wait for approval first"
         title = many if count else _nothing(looked)
         broken, returned = await self.lookup.faults(), await self.lookup.returned()
-        told = chooser.waiting_list(found, list(looked.unreadable), title, broken=broken, returned=returned)
+        told = chooser.waiting_list(found, looked.unreadable, title, broken=broken, returned=returned)
         await self.replies.reply_privately(of.place, told)
 
     async def _tell_past(self, asked: Tonight | RepairsOf, of: Interaction) -> None:
@@ -102,10 +102,10 @@ class Chooser(Surface):
             looked = await self.lookup.find(text)
             if len(looked.found) > 1:
                 title = f"{len(looked.found)} open remediations match"
-                told = chooser.waiting_list(looked.found, list(looked.unreadable), title)
+                told = chooser.waiting_list(looked.found, looked.unreadable, title)
                 await self.replies.reply_privately(of.place, told)
                 return
-            ref = _first(looked, text).ref
+            ref = first_of(looked, text).ref
         present, about = await self.lookup.get(ref), await self.decisions.about(ref)
         await self.replies.reply_privately(of.place, cards.unfollowed(present, about, self.config))
 
@@ -121,7 +121,7 @@ class Chooser(Surface):
             return await self._suggested(choice, refs)
         if not isinstance(asked, Find):
             looked = await self.lookup.cancellable()
-            note = chooser.not_read(list(looked.unreadable))
+            note = chooser.not_read(looked.unreadable)
             if not looked.found:
                 return chooser.nothing(f"{_nothing(looked)}. {note}".strip())
             if isinstance(asked, Suggested):
@@ -132,7 +132,7 @@ class Chooser(Surface):
     async def _matching(self, choice: Choice, text: str) -> Json:
         """Return the dialog for a name or an ID."""
         looked = await self.lookup.find(text, prefer=CANCELLABLE)
-        first, count, note = _first(looked, text), len(looked.found), chooser.not_read(list(looked.unreadable))
+        first, count, note = first_of(looked, text), len(looked.found), chooser.not_read(looked.unreadable)
         if not first.is_called(text):
             note = f"Nothing open is called exactly “{escape(text, 90)}”. {note}".strip()
         if count == 1:
@@ -260,14 +260,14 @@ def _nothing(looked: LookupResult) -> str:
     return f"Nothing to cancel was found{where}" if looked.unreadable else f"Nothing can be cancelled right now{where}"
 
 
-def _first(looked: LookupResult, text: str) -> Remediation:
+def first_of(looked: LookupResult, text: str) -> Remediation:
+    """Return the oldest of what was found.
+
+    Raises:
+        NoMatch: nothing was. It says where was looked.
+    """
     if looked.found:
         return looked.found[0]
-    raise no_match(text, looked)
-
-
-def no_match(text: str, looked: LookupResult) -> NoMatch:
-    """Return that nothing matches, as an error that says where was looked."""
     where = chooser.places(looked.within) or "what Together lists"
-    missing = chooser.not_read(list(looked.unreadable))
-    return NoMatch(text, f"{where}. {missing.removesuffix('.')}" if missing else where)
+    missing = chooser.not_read(looked.unreadable)
+    raise NoMatch(text, f"{where}. {missing.removesuffix('.')}" if missing else where)

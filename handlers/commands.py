@@ -55,10 +55,7 @@ class Commands(Surface):
 
 
 async def _say_no(ack: AsyncAck, request: Request | None, error: BotError) -> None:
-    if request and error.check_again:
-        await _say(ack, cards.failure(error, request))
-    else:
-        await _say(ack, cards.private(error))
+    await _say(ack, cards.failure(error, request) if request and error.check_again else cards.private(error))
 
 
 async def _say(ack: AsyncAck, told: Message) -> None:

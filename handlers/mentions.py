@@ -13,10 +13,8 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot import cards
 from bot.decisions import Held, Receipt, Unrecorded
 from bot.errors import (
-    BotError,
     LeaseLost,
     NoReference,
-    NotAttempted,
     RefusedWithoutDatabase,
     RequestExpired,
     StorageUnavailable,
@@ -26,7 +24,7 @@ from bot.mention_parsing import Ask, AskForStatus, AskToHold, Mentioned, parse_m
 from bot.models import RULES, Actor, Entry, Json, RemediationRef, ReplyTarget, Request, Verb
 from bot.mrkdwn import escape
 from bot.parsing import MAX_REASON, Find, Help, ListWaiting, Order, RepairsOf, Tonight
-from handlers.chooser import Chooser, no_match
+from handlers.chooser import Chooser, first_of
 from handlers.client import SlackFailure
 from handlers.shortcuts import find_references
 from handlers.surface import Interaction, Surface
@@ -116,24 +114,15 @@ class Mentions(Surface):
         await self.replies.answer(in_thread, shown)
 
     async def _hold(self, held: Held) -> bool:
-        """Put it on hold. Returns whether Slack took what there was to say."""
-        asked = parse_mention(held.entry.value)
-        try:
-            if isinstance(asked, AskToHold):
-                await self._begin_hold(asked, held)
-        except NotAttempted:
-            raise
-        except BotError as error:
-            return await self.replies.reply_privately(held.entry.place, cards.private(error))
-        return True
-
-    async def _begin_hold(self, asked: AskToHold, held: Held) -> None:
         """Put it on hold at once, so only what was named in full: nobody sees it first."""
+        asked = parse_mention(held.entry.value)
+        if not isinstance(asked, AskToHold):
+            return True
         actor, place, key = held.entry.actor, held.entry.place, held.entry.key
         await self.lookup.authorize(actor, place.channel_id, Verb.HOLD)
         ref = await self._find(asked.of, place, in_full=True)
         if ref is None:
-            return
+            return True
         node = asked.of.or_node if isinstance(asked.of, Order) and asked.of.ref != ref else None
         reason = " ".join(f"{node.reason if node else ''} {asked.reason}".split())[:MAX_REASON]
         request = Request(Verb.HOLD, ref, actor, place, reason=reason, trigger_id=key, seconds=asked.seconds)
@@ -145,6 +134,7 @@ class Mentions(Surface):
             await held.act(lambda _: True)
         if work:
             await work
+        return True
 
     async def _find(
         self, of: Order | Find | None, place: ReplyTarget, *, in_full: bool = False
@@ -166,12 +156,10 @@ class Mentions(Surface):
             count = len(looked.found)
             match = "remediations match" if count > 1 else "remediation matches"
             title = f"{count} open {match}. Type the full node name, or its instance ID"
-            told = cards.chooser.waiting_list(looked.found, list(looked.unreadable), title)
+            told = cards.chooser.waiting_list(looked.found, looked.unreadable, title)
             await self.replies.reply_privately(place, told)
             return None
-        if not looked.found:
-            raise no_match(of.text, looked)
-        return looked.found[0].ref
+        return first_of(looked, of.text).ref
 
     async def _of_thread(self, place: ReplyTarget) -> RemediationRef:
         """Return the remediation that a thread is about: the bot's own message, or another tool's that names it.

@@ -63,25 +63,22 @@ class Socket:
         app_token: `xapp-…`.
         client: for `apps.connections.open`.
         proxy: the proxy for the WebSocket; None for a direct connection.
-        ping_interval: seconds between pings.
     """
 
-    def __init__(  # noqa: PLR0913 - what a connection needs
+    def __init__(
         self,
         bolt: AsyncApp,
         app_token: str,
         client: AsyncWebClient,
         clock: Clock,
-        *,
-        proxy: str | None = None,
-        ping_interval: float = PING_SECONDS,
+        proxy: str | None,
     ) -> None:
         self._handler = AsyncSocketModeHandler(
             bolt,
             app_token,
             logger=logging.getLogger("slack_sdk.socket_mode"),
             web_client=client,
-            ping_interval=ping_interval,
+            ping_interval=PING_SECONDS,
         )
         # The SDK takes a proxy from the environment and ignores NO_PROXY (slack_sdk 3.48).
         self._handler.client.proxy = proxy

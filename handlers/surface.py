@@ -10,7 +10,7 @@ from slack_bolt.async_app import AsyncAck
 from slack_bolt.response import BoltResponse
 
 from bot import cards
-from bot.decisions import DecisionService, Held, Inbox, Lookup, Receipt, Unrecorded
+from bot.decisions import DecisionService, Held, Inbox, Lookup, Receipt, Unrecorded, Way
 from bot.errors import (
     BotError,
     NotAttempted,
@@ -18,6 +18,7 @@ from bot.errors import (
     NotShown,
     Overloaded,
     RefusedWithoutDatabase,
+    RequestExpired,
     StorageUnavailable,
     TooManyRequests,
 )
@@ -33,7 +34,6 @@ logger = logging.getLogger(__name__)
 _PRESS = "press"
 T = TypeVar("T")
 Say = Callable[[BotError], Awaitable[object]]
-Change = Callable[[Held], Awaitable[bool]]
 
 
 class BadField(Exception):
@@ -183,17 +183,21 @@ class Surface:
             return is_new
         return self._explained(of, do) if is_new else None
 
-    def on(self, name: str, change: Change) -> None:
+    def on(self, name: str, change: Way) -> None:
         """Let requests of a kind, or presses of a control, be carried out, also those that were left behind."""
         self.inbox.on(name, partial(self._carry_out, change))
 
-    async def _carry_out(self, change: Change, held: Held) -> bool:
+    async def _carry_out(self, change: Way, held: Held) -> bool:
         entry = held.entry
         try:
             return await change(held)
         except NotAttempted as error:
             await held.refuse(error)
             return await self.refuse(error, Interaction(entry.actor, entry.place, entry.key, entry.key, {}))
+        except RequestExpired:
+            raise
+        except BotError as error:
+            return await self.replies.reply_privately(entry.place, cards.private(error))
 
     async def change(self, ack: AsyncAck, body: Json, what: str) -> BoltResponse | None:
         """Take a press that changes something; `what` as in "your request to pause approvals"."""

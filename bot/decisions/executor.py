@@ -3,7 +3,6 @@
 import logging
 import math
 from dataclasses import dataclass, field, replace
-from itertools import count
 from typing import NamedTuple, assert_never
 
 from bot.clock import WaitReason
@@ -188,7 +187,9 @@ class Executor(Judge):
     async def _post(self, seen: SeenState | None) -> Remediation | _Changed:
         """Send the POST, again only where it certainly was not taken."""
         limited: RateLimited | None = None
-        for attempt in count(1):
+        attempt = 0
+        while True:
+            attempt += 1
             try:
                 changed = await self._prepare(seen, attempt)
             except NotReached as error:
@@ -205,7 +206,6 @@ class Executor(Judge):
                 if wait is None:
                     raise limited or error from None  # likewise
             await self.clock.sleep(wait, WaitReason.RETRY)
-        raise AssertionError("the attempts never end")
 
     async def _send_once(self, seen: SeenState | None) -> Remediation:
         ref = self.job.request.ref
@@ -236,7 +236,7 @@ class Executor(Judge):
             LeaseLost: or that another process may have the job.
         """
         job = self.job
-        is_recorded, job.send_is_recorded = job.send_is_recorded, False
+        is_recorded = job.send_is_recorded and attempt == 1
         is_repeat = attempt > 1 or (job.sent is not None and not is_recorded)
         is_approval = self.job.request.verb is Verb.APPROVE
         if is_repeat and is_approval:

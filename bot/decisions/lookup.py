@@ -53,7 +53,7 @@ class LookupResult:
     """
 
     found: Sequence[Remediation]
-    unreadable: Collection[str] = ()
+    unreadable: Sequence[str]
     outdated: Mapping[RemediationRef, str] = field(default_factory=dict)
     shown_on: Mapping[RemediationRef, str] = field(default_factory=dict)
     within: Sequence[str] = ()

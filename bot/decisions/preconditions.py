@@ -90,7 +90,7 @@ def too_late_notice(
     job: Job,
     seen: SeenState | None,
     present: Remediation,
-    decided: DecidedBy | None = None,
+    decided: DecidedBy | None,
     refusal: WrongState | None = None,
 ) -> str:
     """What to say when a decision came too late or was refused for the state.

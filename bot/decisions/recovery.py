@@ -20,7 +20,7 @@ MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
 KEPT_TRUE_SECONDS = 5.0  # readiness is what the last heartbeat found
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class Recovery:
     """Keeps this process's jobs, and takes over those of dead ones and what is yet to be delivered.
 

@@ -41,11 +41,11 @@ class Destinations:
         pages_at_once: PagerDuty is told of what is critical when it opens, and not by the first reminder.
     """
 
-    webhook_url: str = ""
-    webhook_secret: str = ""
-    pagerduty_url: str = ""
-    pagerduty_key: str = ""
-    pages_at_once: bool = False
+    webhook_url: str
+    webhook_secret: str
+    pagerduty_url: str
+    pagerduty_key: str
+    pages_at_once: bool
 
     @property
     def targets(self) -> tuple[Target, ...]:

@@ -82,7 +82,7 @@ class TogetherClient:
         api_key: str,
         *,
         secrets: Collection[str] = (),
-        clock: Clock | None = None,
+        clock: Clock,
         patience: Timeouts | None = None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
@@ -90,12 +90,12 @@ class TogetherClient:
         self._base_url = base_url
         self._secrets: list[bytes] = []
         self.use_key(api_key, secrets)
-        self._clock = clock or Clock()
+        self._clock = clock
         self._patience = patience or Timeouts()
         self._jitter = jitter
         self._page_sizes: dict[str, int] = {}  # of those lists whose pages were too large
 
-    def use_key(self, api_key: str, secrets: Collection[str] = ()) -> None:
+    def use_key(self, api_key: str, secrets: Collection[str]) -> None:
         """Call with this key from now on; the old one stays a secret."""
         more = {each.encode() for each in {api_key, *secrets} if len(each) >= SHORTEST_SECRET}
         self._secrets = [*{*self._secrets, *more}]
