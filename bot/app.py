@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Protocol
 
 import aiohttp
@@ -53,6 +54,11 @@ END_SECONDS = 4.0  # for each part; with two after the drain, all of it stays be
 RETRY_STORE_EVERY = 3.0
 
 
+class _Part(Protocol):
+    async def run(self) -> None: ...
+    async def end(self) -> None: ...
+
+
 class App:
     """The bot as a process.
 
@@ -91,7 +97,7 @@ class App:
         self._socket: Sockets | None = None
         self._watcher: Watcher | None = None
         self._warned: dict[str, str] = {}
-        self._parts: dict[str, _Running] = {}
+        self._parts: dict[str, tuple[_Part, asyncio.Task[None]]] = {}
         self._lacks = ""
         self._stopping = False
 
@@ -134,7 +140,7 @@ class App:
         )
         http = await stack.enter_async_context(http_client(settings))
         reading = slack_client(settings, session, reads_only=True)
-        connection = Connection(reading, self._clock, self._reporter("slack"))
+        connection = Connection(reading, self._clock, partial(self._report, "slack"))
         identity = await connection.identify()
         if identity.scopes is not None:
             self._lacks = missing_scopes(identity.scopes)
@@ -153,7 +159,7 @@ class App:
             store,
             self.tasks,
             self._clock,
-            report=self._reporter("store"),
+            report=partial(self._report, "store"),
             warn=self._warn,
         )
         self._begin("recovery", bot.recovery)
@@ -183,7 +189,7 @@ class App:
         checks = [connection.keep_checking(), *([self._renewal.run()] if self._renewal else [])]
         checking = [asyncio.create_task(each) for each in checks]
         try:
-            parts = [*checking, *(each.task for each in self._parts.values())]
+            parts = [*checking, *(task for _, task in self._parts.values())]
             ended, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
             for task in ended:
                 task.result()
@@ -191,12 +197,25 @@ class App:
             for task in checking:
                 task.cancel()
 
-    def _begin(self, name: str, part: "_Part") -> None:
-        self._parts[name] = _Running(name, part)
+    def _begin(self, name: str, part: _Part) -> None:
+        self._parts[name] = part, asyncio.create_task(part.run(), name=name)
 
     async def _end(self, name: str) -> None:
-        if part := self._parts.get(name):
-            await part.end()
+        """Stop a part, and let the next process take its work over at once."""
+        if name not in self._parts:
+            return
+        part, task = self._parts[name]
+        task.cancel()
+        await asyncio.wait({task})
+        try:
+            async with asyncio.timeout(END_SECONDS):
+                await part.end()
+        except TimeoutError:
+            logger.warning("%s: it took longer than %g s", _UNLESS_ENDED[name], END_SECONDS)
+        except StorageUnavailable as error:
+            logger.warning("%s: can't reach the database: %s", _UNLESS_ENDED[name], error)
+        except Exception:  # no part may keep the others from their end
+            logger.exception("%s", _UNLESS_ENDED[name])
 
     async def _begin_to_send(self, store: DecisionStore, stack: AsyncExitStack) -> None:
         """Tell other tools, where there are any."""
@@ -234,7 +253,7 @@ class App:
 
     async def _open_store(self, stack: AsyncExitStack) -> DecisionStore:
         """Open the database, as often as it takes."""
-        settings, report = self._settings, self._reporter("store")
+        settings, report = self._settings, partial(self._report, "store")
         self.database = database = self._make_database(settings.database_url, self._clock)
         database.tell(destinations(settings).targets)
         stack.push_async_callback(database.close)
@@ -318,40 +337,8 @@ class App:
         """What the bot works without right now, for `/readyz`."""
         return [problem for problem in (self._lacks, *self._warned.values()) if problem]
 
-    def _reporter(self, part: str) -> Callable[[str], None]:
-        """Where a part says what keeps it from working, or "" when nothing does."""
-
-        def report(problem: str) -> None:
-            if problem and problem != self._reported[part]:
-                logger.warning("%s", problem)
-            self._reported[part] = problem
-
-        return report
-
-
-class _Part(Protocol):
-    async def run(self) -> None: ...
-    async def end(self) -> None: ...
-
-
-class _Running:
-    """A part that works until it is ended."""
-
-    def __init__(self, name: str, part: _Part) -> None:
-        self._name = name
-        self._part = part
-        self.task = asyncio.create_task(part.run(), name=name)
-
-    async def end(self) -> None:
-        """Stop it, and let the next process take its work over at once."""
-        self.task.cancel()
-        await asyncio.wait({self.task})
-        try:
-            async with asyncio.timeout(END_SECONDS):
-                await self._part.end()
-        except TimeoutError:
-            logger.warning("%s: it took longer than %g s", _UNLESS_ENDED[self._name], END_SECONDS)
-        except StorageUnavailable as error:
-            logger.warning("%s: can't reach the database: %s", _UNLESS_ENDED[self._name], error)
-        except Exception:  # no part may keep the others from their end
-            logger.exception("%s", _UNLESS_ENDED[self._name])
+    def _report(self, part: str, problem: str) -> None:
+        """Note what keeps a part from working, or "" when nothing does."""
+        if problem and problem != self._reported[part]:
+            logger.warning("%s", problem)
+        self._reported[part] = problem

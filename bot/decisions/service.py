@@ -206,7 +206,14 @@ class DecisionService:
     async def _let_go(self, job: Job) -> None:
         """Leave a decision to the process that has it now, and answer it where its row is lost."""
         if await or_none(self._store.is_gone(job)):
-            await self._tell_lost(job)
+            logger.error("The database has lost this decision")
+            request = job.request
+            lost = NotRecorded(request.rule.noun, sent=job.sent is not None, is_lost=True)
+            reason = f"The database lost decision {job.id} on {request.ref}"
+            await self.note(
+                AuditNote("lost", request.actor, request.place.channel_id, request.verb, lost.code, reason=reason)
+            )
+            await self._tell_until_taken(job, lost)  # that nothing is certain
             return
         logger.warning("Taken over by another process, or about to be")
         with suppress(LeaseLost, StorageUnavailable):
@@ -348,17 +355,6 @@ class DecisionService:
         """Say what isn't recorded: that nothing is certain, or that it can't be recorded at all."""
         answer, _ = self._answers.of_failure(job, error)
         return await self._delivery.tell(job, answer)
-
-    async def _tell_lost(self, job: Job) -> None:
-        """Say that nothing is certain, and record it: the database has lost what it had committed."""
-        logger.error("The database has lost this decision")
-        request = job.request
-        lost = NotRecorded(request.rule.noun, sent=job.sent is not None, is_lost=True)
-        reason = f"The database lost decision {job.id} on {request.ref}"
-        await self.note(
-            AuditNote("lost", request.actor, request.place.channel_id, request.verb, lost.code, reason=reason)
-        )
-        await self._tell_until_taken(job, lost)
 
     async def _tell_until_taken(self, job: Job, error: BotError) -> None:
         """Say what no row says, as long as Slack doesn't take it: no other process would."""

@@ -65,7 +65,8 @@ async def test_other_process_takes_over_when_the_first_falls_silent(postgresql: 
         bot.together.add()
         alert = await card(bot)
         async with bot.another():
-            bot.app._parts["watcher"].task.cancel()
+            _, watch = bot.app._parts["watcher"]
+            watch.cancel()
             await quiet(bot)
             await execute_beside(bot, update(leases).values(until=0.0))
             bot.together.resolve(IDS)
