@@ -9,12 +9,12 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from bot.app import App
 from bot.audit import STYLES, print_trail, print_verdict, read_since
@@ -145,7 +145,8 @@ def _serve(_options: argparse.Namespace) -> int:
         logger.warning("%s isn't a setting of this version, so it does nothing", name)
     has_files = bool(secret_files(os.environ, DOTENV))
     reread = partial(read_settings, os.environ, DOTENV) if has_files else None
-    _event_loop()(_until_signalled(settings, reread))
+    run = import_module("uvloop").run if find_spec("uvloop") else asyncio.run  # the faster one, where it is installed
+    run(_until_signalled(settings, reread))
     return 0
 
 
@@ -156,14 +157,6 @@ async def _until_signalled(settings: Settings, reread: Callable[[], Settings] | 
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup does it
             loop.add_signal_handler(number, stop.set)
     await App(settings, reread=reread).run(stop)
-
-
-def _event_loop() -> Callable[[Coroutine[Any, Any, None]], None]:
-    """Take uvloop where it is installed."""
-    runner: Callable[[Coroutine[Any, Any, None]], None] = asyncio.run
-    if find_spec("uvloop"):
-        runner = import_module("uvloop").run
-    return runner
 
 
 if __name__ == "__main__":

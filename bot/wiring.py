@@ -67,9 +67,8 @@ from handlers.replies import Replies
 from handlers.shortcuts import SHORTCUT, Shortcuts
 
 MAX_AT_ONCE = 200
-_Shared = tuple[
-    DecisionService, Inbox, Lookup, Replies, Dialogs, Tasks, Home, CardConfig
-]  # what each surface works with
+# What each surface works with, in the order of `Surface`.
+_Shared = tuple[DecisionService, Inbox, Lookup, Replies, Dialogs, Tasks, Home, CardConfig]
 _ANY = re.compile("")
 _REMEDIATION = re.compile("^remediation:")
 _SAID = re.compile(f"^({PAUSE}|{PAUSE_DIALOG}|{RESUME}|{RESUME_DIALOG}|{LOOKING})$")

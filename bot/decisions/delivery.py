@@ -25,7 +25,7 @@ from bot.models import (
     SeenState,
 )
 from bot.mrkdwn import escape
-from bot.store import Database, DecisionStore, approvals
+from bot.store import DecisionStore, approvals
 
 logger = logging.getLogger(__name__)
 
@@ -35,16 +35,18 @@ DELIVER_AFTER = (5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 
 @dataclass(slots=True)
 class Answers:
-    """Says a verdict in the place where it was asked for."""
+    """Says what a request has come to, in the place where it was asked for."""
 
-    database: Database
+    messenger: Messenger
+    store: DecisionStore
+    storing: Storing
     clock: Clock
     config: cards.CardConfig
 
     async def of(self, job: Job, verdict: Verdict, claimed: CardContext | None) -> Answer:
         """Draw a verdict with all that the bot knows about the remediation, as of the claim where nothing is newer."""
         request, place, present = job.request, job.request.place, verdict.present
-        about = verdict.about or claimed or await or_none(self.database.read(approvals.card_context, present.ref))
+        about = verdict.about or claimed or await or_none(self.store.database.read(approvals.card_context, present.ref))
         if verdict.is_late:
             said = f"{verdict.notice[0].lower()}{verdict.notice[1:]}"
             return Answer(ReplyKind.CARD, self._line(present, said, about, place), summary=verdict.notice)
@@ -105,20 +107,6 @@ class Answers:
         """Return a result in a line, with a link to the card where that is in the same channel."""
         link = self.config.permalink(about.channel_id, about.ts) if about and _has_card(about, place) else ""
         return cards.line(f"{escape(present.node, 100)}: {said}{f' <{link}|See the card>' if link else ''}")
-
-
-def _has_card(about: CardContext, place: ReplyTarget) -> bool:
-    """Return whether a remediation's own card is in the channel of a place."""
-    return bool(about.ts) and about.channel_id == place.channel_id
-
-
-@dataclass(slots=True)
-class AnswerDelivery:
-    """Tells people the answers to their requests."""
-
-    messenger: Messenger
-    store: DecisionStore
-    storing: Storing
 
     async def deliver(self, job: Job, answer: Answer) -> None:
         """Deliver a recorded answer. What Slack doesn't take is tried again, by this process or another.
@@ -185,3 +173,8 @@ class AnswerDelivery:
             await self.store.database.run(approvals.mark_stale, job.request.ref, may_overwrite=may_overwrite)
         except StorageUnavailable as error:
             logger.warning("Couldn't mark a card as out of date: %s", error)
+
+
+def _has_card(about: CardContext, place: ReplyTarget) -> bool:
+    """Return whether a remediation's own card is in the channel of a place."""
+    return bool(about.ts) and about.channel_id == place.channel_id

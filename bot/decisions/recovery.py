@@ -119,5 +119,4 @@ class Recovery:
         Raises:
             StorageUnavailable: it cannot be read.
         """
-        database = self.store.database
-        logger.info("Audit head %s", await audit.head(database))
+        logger.info("Audit head %s", await audit.head(self.store.database))

@@ -10,7 +10,7 @@ from typing import assert_never
 
 from bot import cards, metrics
 from bot.clock import Clock, WaitReason
-from bot.decisions.delivery import DELIVER_AFTER, DELIVER_SECONDS, AnswerDelivery, Answers
+from bot.decisions.delivery import DELIVER_AFTER, DELIVER_SECONDS, Answers
 from bot.decisions.executor import Executor
 from bot.decisions.guardrails import Guardrails
 from bot.decisions.storing import Storing, in_time, or_none
@@ -95,14 +95,13 @@ class DecisionService:
     ) -> None:
         self._upkeep = Upkeep(together, store, clock)
         self._execute = partial(Executor, together, store, clock, guardrails=guardrails)
-        self._answers = Answers(store.database, clock, config)
         self._policy = policy
         self._config = config
         self._messenger = messenger
         self._store = store
         self._clock = clock
         self._storing = Storing(clock)
-        self._delivery = AnswerDelivery(messenger, store, self._storing)
+        self._answers = Answers(messenger, store, self._storing, clock, config)
         self.working: dict[str, Job] = {}
 
     async def receive(self, request: Request) -> Receipt:
@@ -176,7 +175,7 @@ class DecisionService:
         """Do what is left of a job. Returns the next one of its batch."""
         try:
             if job.answer is not None:
-                await finish(self._delivery.deliver(job, job.answer))
+                await finish(self._answers.deliver(job, job.answer))
                 return None
             answer, outcome = await self._work(job)
             return await finish(self._record_and_deliver(job, answer, outcome))
@@ -237,7 +236,7 @@ class DecisionService:
         if following:
             self.working[following.id] = following
         if not is_reported_in_digest(job.request, outcome):
-            await self._delivery.deliver(job, answer)
+            await self._answers.deliver(job, answer)
         return following
 
     async def _work(self, job: Job) -> tuple[Answer, Outcome]:
@@ -354,7 +353,7 @@ class DecisionService:
     async def _tell_failure(self, job: Job, error: BotError) -> bool:
         """Say what isn't recorded: that nothing is certain, or that it can't be recorded at all."""
         answer, _ = self._answers.of_failure(job, error)
-        return await self._delivery.tell(job, answer)
+        return await self._answers.tell(job, answer)
 
     async def _tell_until_taken(self, job: Job, error: BotError) -> None:
         """Say what no row says, as long as Slack doesn't take it: no other process would."""

@@ -1,6 +1,8 @@
 """What a card offers that decides nothing: check again, hold, and release."""
 
+from collections.abc import Awaitable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from bot import cards
 from bot.alerts import holds
@@ -21,6 +23,8 @@ from bot.mrkdwn import clock_time, escape, when
 from bot.store import DecisionStore, approvals
 from bot.store.decisions import claimed_by
 from bot.together import TogetherClient
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -78,13 +82,9 @@ class Upkeep:
         if present.state not in RULES[Verb.HOLD].allowed:
             notice = f"Too late to hold: it's already “{escape(cards.labels.state(present.state)[0], 90)}”."
             return Verdict(OutcomeKind.CHANGED, present, decided, notice)
-        try:
-            seconds = min(job.request.seconds or HOLD_SECONDS, MAX_HOLD_SECONDS)
-            hold = await self.store.database.run(
-                approvals.hold, present.ref, job.request.actor, seconds, job.request.reason
-            )
-        except StorageUnavailable as error:
-            raise _not_kept(error, "put this on hold") from error
+        seconds = min(job.request.seconds or HOLD_SECONDS, MAX_HOLD_SECONDS)
+        change = self.store.database.run(approvals.hold, present.ref, job.request.actor, seconds, job.request.reason)
+        hold = await _kept(change, "put this on hold")
         if hold is None:
             raise NotTracked
         said = f"on hold until {when(hold.until)} by {cards.asked_to_wait(hold)}"
@@ -100,12 +100,8 @@ class Upkeep:
         """
         present, shown = await self.together.get(job.request.ref), job.request.shown
         holds = frozenset(shown.holds if shown else ())
-        try:
-            is_released = await self.store.database.run(
-                approvals.release, present.ref, job.request.actor.user_id, holds
-            )
-        except StorageUnavailable as error:
-            raise _not_kept(error, "release this hold") from error
+        change = self.store.database.run(approvals.release, present.ref, job.request.actor.user_id, holds)
+        is_released = await _kept(change, "release this hold")
         decided = await who_decided(self.store.database, present)
         if is_released:
             return Verdict(OutcomeKind.RELEASED, present, decided)
@@ -118,6 +114,14 @@ class Upkeep:
         return Verdict(OutcomeKind.CHANGED, present, decided, none)
 
 
-def _not_kept(error: StorageUnavailable, what: str) -> RefusedWithoutDatabase | MayBeDone:
-    """Return that the bot's own database didn't keep something, or may have."""
-    return MayBeDone(what) if error.in_doubt else RefusedWithoutDatabase()
+async def _kept(change: Awaitable[T], what: str) -> T:
+    """Return what the bot's own database says of a change.
+
+    Raises:
+        RefusedWithoutDatabase: it was not written.
+        MayBeDone: it may have been.
+    """
+    try:
+        return await change
+    except StorageUnavailable as error:
+        raise (MayBeDone(what) if error.in_doubt else RefusedWithoutDatabase()) from error

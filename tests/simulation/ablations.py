@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from bot.clock import WaitReason
 from bot.decisions import executor, preconditions
-from bot.decisions.delivery import AnswerDelivery
+from bot.decisions.delivery import Answers
 from bot.decisions.executor import Executor
 from bot.decisions.guardrails import Guardrails
 from bot.decisions.service import DecisionService, Unrecorded
@@ -132,7 +132,7 @@ async def _blindly(self: Executor, sent: Any) -> Any:
 
 
 async def _tell_first(self: DecisionService, job: Job, answer: Any, outcome: Any) -> Any:
-    await self._delivery.tell(job, answer)
+    await self._answers.tell(job, answer)
     return await _record_and_deliver(self, job, answer, outcome)
 
 
@@ -152,12 +152,12 @@ async def _not_durable(self: DecisionService, request: Any) -> Any:
 _receive = DecisionService.receive
 
 
-async def _told_once(self: AnswerDelivery, job: Job, answer: Any) -> None:
+async def _told_once(self: Answers, job: Job, answer: Any) -> None:
     await self.tell(job, answer)
     await self.storing.forever(lambda: self.store.finish(job))
 
 
-async def _never_finished(self: AnswerDelivery, job: Job, answer: Any) -> None:
+async def _never_finished(self: Answers, job: Job, answer: Any) -> None:
     await self.store.ensure_held(job)
     await self.tell(job, answer)
     await self.store.release(job)
@@ -237,10 +237,8 @@ EVERY = (
     Ablation("recorded before told", [(DecisionService, "_record_and_deliver", _tell_first)]),
     Ablation("recorded before acked", [(DecisionService, "receive", _not_durable)], needs=("process killed",)),
     Ablation("takeover", [(Ownership, "take_over", _awaited([]))], needs=("process killed",)),
-    Ablation(
-        "delivery is retried", [(AnswerDelivery, "deliver", _told_once)], needs=("slack cut before", "slack hang")
-    ),
-    Ablation("one answer", [(AnswerDelivery, "deliver", _never_finished)]),
+    Ablation("delivery is retried", [(Answers, "deliver", _told_once)], needs=("slack cut before", "slack hang")),
+    Ablation("one answer", [(Answers, "deliver", _never_finished)]),
     Ablation(
         "one watch",
         [
@@ -261,7 +259,7 @@ EVERY = (
     Ablation(
         # The second net catches within minutes what the first lets through, so each alone is invisible.
         "card drawn again after an answer, or when it differs from the channel",
-        [(AnswerDelivery, "_mark_stale", _awaited(None)), (Comparer, "_compare", _awaited(None))],
+        [(Answers, "_mark_stale", _awaited(None)), (Comparer, "_compare", _awaited(None))],
         needs=("slack cut before", "slack late", "slack hang"),
     ),
 )
