@@ -8,12 +8,9 @@ import logging
 import re
 import sys
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 
 import structlog
-
-from bot.models import Request
 
 # At DEBUG these print bodies and statements, and with them response_urls and tokens; Bolt 1.30 does so at INFO.
 _TALKATIVE = {
@@ -57,13 +54,6 @@ def _in_json(text: str) -> str:
 
 
 _redaction = _Redaction()
-
-
-def about_decision(job_id: str, request: Request) -> AbstractContextManager[None]:
-    """Put a decision's short ID, its reference, the verb, and who asked on every line that is logged inside."""
-    return structlog.contextvars.bound_contextvars(
-        decision=job_id[:8], remediation=str(request.ref), verb=request.verb.value, by=request.actor.user_id
-    )
 
 
 def add_secrets(secrets: Sequence[str]) -> None:

@@ -64,7 +64,7 @@ from handlers.mentions import Mentions
 from handlers.pauses import Pauses
 from handlers.reasons import Reasons
 from handlers.replies import Replies
-from handlers.shortcuts import SHORTCUT, Shortcuts
+from handlers.shortcuts import SHORTCUT
 
 MAX_AT_ONCE = 200
 # What each surface works with, in the order of `Surface`.
@@ -202,7 +202,7 @@ def _listen(app: Bolt, shared: _Shared, batches: BatchService, pauses: PauseServ
     app.action(_ANY)(buttons.listen)
     app.view(_ANY)(fallbacks.view)
     app.view_closed(_ANY)(fallbacks.view)
-    app.shortcut(SHORTCUT)(Shortcuts(*shared, chooser).listen)
+    app.shortcut(SHORTCUT)(chooser.suggest)
     app.shortcut(_ANY)(fallbacks.shortcut)
     app.options(_ANY)(fallbacks.options)
     app.event(_ANY)(fallbacks.nothing)

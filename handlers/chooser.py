@@ -38,6 +38,7 @@ from bot.models import (
 from bot.mrkdwn import escape
 from bot.parsing import Browse, Find, ListWaiting, RepairsOf, Report, Suggested, Tonight
 from handlers.clicks import action_of, actor_of, fields_of, known_of, option_of, reason_of, view_of
+from handlers.shortcuts import find_references, find_words
 from handlers.surface import BadField, Interaction, Surface, click_of
 
 logger = logging.getLogger(__name__)
@@ -56,6 +57,16 @@ class Chooser(Surface):
         """Sum up the last shift, for somebody who asks in their home."""
         press = self.press_of(body)
         return await self.take_once(ack, press, partial(self.answer, Tonight()), decides=False)
+
+    async def suggest(self, ack: AsyncAck, body: Json) -> BoltResponse | None:
+        """Let somebody choose from what a message names: a suggestion, never a permission."""
+        message, actor, trigger_id = body.get("message") or {}, actor_of(body), body.get("trigger_id")
+        thread_ts = message.get("thread_ts") or message.get("ts")
+        channel_id = (body.get("channel") or {}).get("id")
+        place = ReplyTarget(channel_id, actor.user_id, response_url=body.get("response_url"), thread_ts=thread_ts)
+        used = Interaction(actor, place, trigger_id, f"shortcut {trigger_id}", body, Verb.CANCEL)
+        asked = Suggested(tuple(find_references(message)), find_words(message))
+        return await self.take_once(ack, used, partial(self.answer, asked), decides=False)
 
     async def answer(self, asked: Asked, of: Interaction) -> None:
         """Show privately what was asked for."""

@@ -1,41 +1,16 @@
-"""The message shortcut "Cancel remediation…": finds in any message what it is about."""
+"""What any message names: for the shortcut “Cancel remediation…”, and for answers in its thread."""
 
 import json
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
-from functools import partial
-
-from slack_bolt.async_app import AsyncAck
-from slack_bolt.response import BoltResponse
 
 from bot.errors import UnreadableButton
-from bot.models import Json, RemediationRef, ReplyTarget, Verb, read_button_value
-from bot.parsing import Suggested, possible_ids, references
-from handlers.chooser import Chooser
-from handlers.clicks import actor_of
-from handlers.surface import Interaction, Surface
+from bot.models import Json, RemediationRef, read_button_value
+from bot.parsing import possible_ids, references
 
 SHORTCUT = "cancel_remediation"
 _TEXTS = {"text", "fallback", "pretext", "title", "footer", "value"}  # the fields that people read
 _DEEPEST = 12  # of a message's blocks
-
-
-@dataclass(slots=True)
-class Shortcuts(Surface):
-    """Reads the message, and lets the person choose from what it names: a suggestion, never a permission."""
-
-    chooser: Chooser
-
-    async def listen(self, ack: AsyncAck, body: Json) -> BoltResponse | None:
-        """Take it, then open the dialog. Where there is no room, Slack says that it didn't work."""
-        message, actor, trigger_id = body.get("message") or {}, actor_of(body), body.get("trigger_id")
-        thread_ts = message.get("thread_ts") or message.get("ts")
-        channel_id = (body.get("channel") or {}).get("id")
-        place = ReplyTarget(channel_id, actor.user_id, response_url=body.get("response_url"), thread_ts=thread_ts)
-        used = Interaction(actor, place, trigger_id, f"shortcut {trigger_id}", body, Verb.CANCEL)
-        asked = Suggested(tuple(find_references(message)), find_words(message))
-        return await self.take_once(ack, used, partial(self.chooser.answer, asked), decides=False)
 
 
 def find_references(message: Json) -> list[RemediationRef]:

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 from bot.clock import Clock, WaitReason
 from bot.decisions.inbox import Inbox
-from bot.decisions.service import DecisionService
+from bot.decisions.service import DecisionService, about_decision
 from bot.errors import StorageUnavailable
-from bot.logs import about_decision
 from bot.store import DecisionStore, audit, batches, count_set_aside, drop_old_response_urls, purge
 from bot.tasks import Tasks
 

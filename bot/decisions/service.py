@@ -3,10 +3,12 @@
 import asyncio
 import logging
 from collections.abc import Coroutine
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import assert_never
+
+import structlog
 
 from bot import cards, metrics
 from bot.clock import Clock, WaitReason
@@ -28,7 +30,6 @@ from bot.errors import (
     RefusedWithoutDatabase,
     StorageUnavailable,
 )
-from bot.logs import about_decision
 from bot.models import (
     LIFETIME,
     RULES,
@@ -74,6 +75,13 @@ class Unrecorded:
 
 
 Receipt = Work | Unrecorded | None  # the work to be done after the ack; None for a redelivery
+
+
+def about_decision(job_id: str, request: Request) -> AbstractContextManager[None]:
+    """Put a decision's short ID, its reference, the verb, and who asked on every line that is logged inside."""
+    return structlog.contextvars.bound_contextvars(
+        decision=job_id[:8], remediation=str(request.ref), verb=request.verb.value, by=request.actor.user_id
+    )
 
 
 class DecisionService:

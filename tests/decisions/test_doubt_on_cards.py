@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from bot.clock import WaitReason
-from bot.logs import about_decision, configure_logs
+from bot.decisions.service import about_decision
+from bot.logs import configure_logs
 from bot.models import RemediationRef
 from tests.manual_clock import ON_THE_WAY
 from tests.rows import outcomes_by_user
