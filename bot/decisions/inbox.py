@@ -159,13 +159,12 @@ class Inbox:
             if taken.age > LIFETIME and not taken.is_acted:
                 refusal = RequestExpired(entry.what)
             is_late = taken.is_acted and taken.age > TELL_SECONDS
-            tasks.spawn(self._work(held, refusal, is_late=is_late), f"take over {entry.key}")
+            tasks.spawn(self._drop(held) if is_late else self._work(held, refusal), f"take over {entry.key}")
 
-    async def _work(self, held: Held, refusal: BotError | None = None, *, is_late: bool = False) -> None:
-        """Carry it out, or only close what it is too late to tell."""
+    async def _work(self, held: Held, refusal: BotError | None = None) -> None:
         entry = held.entry
         try:
-            is_told = is_late or await self._carry_out(held, refusal)
+            is_told = await self._carry_out(held, refusal)
             await finish(held.end(is_told=is_told))
         except LeaseLost:
             if await or_none(self._store.is_gone(entry.key)):
@@ -196,6 +195,13 @@ class Inbox:
             refusal = RequestExpired(entry.what)
         await held.refuse(refusal)
         return await self._tell(entry.place, refusal)
+
+    async def _drop(self, held: Held) -> None:
+        """Close what it is too late to tell."""
+        try:
+            await held.end(is_told=True)
+        finally:
+            self._held.discard(held.owner)
 
     async def _hand_back(self, held: Held) -> None:
         try:
