@@ -71,7 +71,7 @@ class Digests(Surface):
         async def push() -> None:
             await ack(response_action="push", view=shown[0])
 
-        await self.take(push, submission_of(body), record, say=partial(say_in_dialog, ack))  # type: ignore[arg-type] # it is called without arguments
+        await self.take(push, submission_of(body), record, say=partial(say_in_dialog, ack))
 
     async def _ask(self, view: Json, actor: Actor, trigger_id: str) -> Json:
         try:
@@ -105,7 +105,7 @@ class Digests(Surface):
             actor, ReplyTarget(None, actor.user_id), None, f"batch {batch_id}", body, selection=batch_id
         )
         confirm, clear = partial(self.batches.confirm, batch_id, actor), partial(ack, response_action="clear")
-        await self.take(clear, confirmed, confirm, say=partial(say_in_dialog, ack))  # type: ignore[arg-type] # it is called without arguments
+        await self.take(clear, confirmed, confirm, say=partial(say_in_dialog, ack))
 
 
 def _chosen_twice(view: Json) -> str:

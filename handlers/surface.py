@@ -33,6 +33,7 @@ logger = logging.getLogger(__name__)
 
 _PRESS = "press"
 T = TypeVar("T")
+Ack = Callable[[], Awaitable[object]]
 Say = Callable[[BotError], Awaitable[object]]
 
 
@@ -113,7 +114,7 @@ class Surface:
 
     async def take(
         self,
-        ack: AsyncAck,
+        ack: Ack,
         of: Interaction,
         record: Callable[[], Awaitable[Receipt]],
         *,
@@ -172,7 +173,7 @@ class Surface:
             raise asked
         return await self.decisions.receive(asked)
 
-    async def take_once(self, ack: AsyncAck, of: Interaction, do: Do, *, decides: bool = True) -> BoltResponse | None:
+    async def take_once(self, ack: Ack, of: Interaction, do: Do, *, decides: bool = True) -> BoltResponse | None:
         """Take what changes nothing."""
         return await self.take(ack, of, partial(self.once, of, do), decides=decides)
 
@@ -195,7 +196,7 @@ class Surface:
             await held.refuse(error)
             return await self.refuse(error, Interaction(entry.actor, entry.place, entry.key, entry.key, {}))
         except RequestExpired:
-            raise
+            raise  # the inbox says what was asked for
         except BotError as error:
             return await self.replies.reply_privately(entry.place, cards.private(error))
 
@@ -232,7 +233,7 @@ class Surface:
             self.tasks.spawn(receipt.work, f"unrecorded {of.name}", person=of.actor.user_id)
         return None if say else BoltResponse(status=503, body="")
 
-    async def _turn_away(self, ack: AsyncAck, of: Interaction, room: Capacity, say: Say | None) -> BoltResponse | None:
+    async def _turn_away(self, ack: Ack, of: Interaction, room: Capacity, say: Say | None) -> BoltResponse | None:
         """Say why there is no room, once a minute to each person where that takes work."""
         person = of.actor.user_id
         error = TooManyRequests() if room is Capacity.PERSON_LIMIT else Overloaded()
