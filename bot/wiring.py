@@ -173,10 +173,15 @@ def build_bot(  # noqa: PLR0913 - what it is made of
 
 def _listen(app: Bolt, shared: _Shared, batches: BatchService, pauses: PauseService, client: AsyncWebClient) -> None:
     """Connect Slack with the surfaces, the frequent ones first: each listener costs a request 9 µs."""
-    chooser, reasons, pausing = Chooser(*shared), Reasons(*shared), Pauses(*shared, pauses)
-    buttons, commands = Buttons(*shared, reasons, pausing), Commands(*shared, chooser)
-    digests, mentions = Digests(*shared, batches), Mentions(*shared, chooser, client)
-    fallbacks, home = Fallbacks(*shared), chooser.home
+    chooser = Chooser(*shared)
+    reasons = Reasons(*shared)
+    pausing = Pauses(*shared, pauses)
+    buttons = Buttons(*shared, reasons, pausing)
+    commands = Commands(*shared, chooser)
+    digests = Digests(*shared, batches)
+    mentions = Mentions(*shared, chooser, client)
+    fallbacks = Fallbacks(*shared)
+    home = chooser.home
     app.action(MORE)(buttons.listen_to_menu)
     app.action(_SAID)(pausing.listen)
     app.action(_REMEDIATION)(buttons.listen)

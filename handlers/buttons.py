@@ -34,7 +34,8 @@ class Buttons(Surface):
             asked = read(body)
         except NotAttempted as error:
             return await self.take_once(ack, click_of(body), partial(self.refuse, error), decides=False)
-        click, decides = click_of(body, asked.verb if asked else None), asked is not None and asked.rule.decides
+        click = click_of(body, asked.verb if asked else None)
+        decides = asked is not None and asked.rule.decides
         return await self.take(ack, click, partial(self._record, click, asked), decides=decides)
 
     async def _record(self, click: Interaction, request: Request | None) -> Receipt:

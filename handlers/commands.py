@@ -24,7 +24,8 @@ class Commands(Surface):
 
     async def listen(self, ack: AsyncAck, body: Json) -> BoltResponse | None:
         """Take a command. What isn't taken is answered in the ack itself, which only the person sees."""
-        trigger_id, user_id = body.get("trigger_id"), body.get("user_id") or ""
+        trigger_id = body.get("trigger_id")
+        user_id = body.get("user_id") or ""
         # Slack lets only members of the workspace run commands, and names no home team (docs.slack.dev, Slack Connect).
         actor = Actor(user_id, body.get("user_name") or "", body.get("team_id"), is_member=True)
         place = ReplyTarget(body.get("channel_id"), user_id, response_url=body.get("response_url"))

@@ -81,14 +81,16 @@ class Pauses(Surface):
     async def _submit(self, ack: AsyncAck, body: Json, dialog: str, *chosen: object) -> None:
         view, actor = view_of(body), actor_of(body)
         cluster_id, channel_id, is_home, *_ = json.loads(known_of(view))
-        name, value = f"dialog {view.get('id')}", json.dumps([cluster_id, *chosen])
+        name = f"dialog {view.get('id')}"
+        value = json.dumps([cluster_id, *chosen])
         submitted = Interaction(actor, ReplyTarget(channel_id, actor.user_id, is_home=is_home), name, name, body)
         record = partial(self.record_press, submitted, _WHAT[dialog], dialog, value, reason_of(view, dialog))
         await self.take(ack, submitted, record, say=partial(say_in_dialog, ack))
 
     async def _pause(self, held: Held) -> bool:
-        entry, seconds = held.entry, PAUSE_SECONDS
+        entry = held.entry
         value = entry.value
+        seconds = PAUSE_SECONDS
         if entry.action == cards.PAUSE_DIALOG:
             value, seconds = json.loads(value)
         cluster_id = value.removeprefix(cards.ALL_CLUSTERS)
@@ -99,7 +101,8 @@ class Pauses(Surface):
         """End pauses, and tell who asked. Those whose pause it was are told apart, each for as long as it takes."""
         entry = held.entry
         chosen: Collection[str] | None = None
-        cluster_id, since = entry.value.removeprefix(cards.ALL_CLUSTERS), ""
+        since = ""
+        cluster_id = entry.value.removeprefix(cards.ALL_CLUSTERS)
         if entry.action == cards.RESUME_DIALOG:
             cluster_id, *rest = json.loads(entry.value)
             chosen, since = rest if isinstance(rest[0], list) else ([rest[2]], rest[3])  # as release 0.1 wrote it

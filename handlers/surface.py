@@ -96,7 +96,17 @@ Do = Callable[[Interaction], Awaitable[object]]
 
 @dataclass(slots=True)
 class Surface:
-    """What all surfaces share: it takes interactions, each at most once."""
+    """What all surfaces share: it takes interactions, each at most once.
+
+    Attributes:
+        decisions: carry out what decides on a remediation, holds it, or reads it again.
+        inbox: writes down every other change, which another process finishes after a crash.
+        lookup: finds what somebody means, and says who may see it.
+        replies: tell people what they asked for, or why it can't be done.
+        dialogs: are opened at once, and filled once something was looked up.
+        tasks: the room for what is acknowledged and not done yet.
+        home: where a result goes of what was asked there.
+    """
 
     decisions: DecisionService
     inbox: Inbox

@@ -210,6 +210,7 @@ class Inbox:
             await self._tell(held.entry.place, MayBeDone(held.entry.what), once=True)  # this process ends
 
     async def _void_uncertain(self, entry: Entry, owner: str) -> None:
+        """Make sure that a row whose commit is in doubt isn't worked on later, and only then say so."""
         tell = partial(self._tell, entry.place, MayBeDone(entry.what), once=True)
         if await self._storing.void(partial(self._store.void, entry, owner), tell):
             await self._tell(entry.place, RefusedWithoutDatabase())

@@ -114,7 +114,8 @@ class DecisionService:
 
     async def receive(self, request: Request) -> Receipt:
         """Write down what was asked, before Slack is told "received"."""
-        job_id, request = new_id(), replace(request, asked_at=self._clock.now())
+        job_id = new_id()
+        request = replace(request, asked_at=self._clock.now())
         with about_decision(job_id, request):
             try:
                 job = await in_time(self._clock, RECEIVE_SECONDS, self._store.receive(request, job_id))
@@ -160,6 +161,7 @@ class DecisionService:
         await self._messenger.reply_privately(request.place, cards.private(error))
 
     async def _void_uncertain(self, request: Request, job_id: str, uncertain: NotRecorded) -> None:
+        """Make sure that a row whose commit is in doubt isn't run later, and only then say so."""
         with about_decision(job_id, request):
             told = cards.failure(uncertain, request)
             tell = partial(self._messenger.reply_privately, request.place, told, once=True)
