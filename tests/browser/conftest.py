@@ -1,4 +1,8 @@
-"""The demo as `make demo` runs it, and a real browser before it: one Chromium per worker, a fresh context per test."""
+"""The page of `make demo`, and a real browser before it: one Chromium per worker, a fresh context per test.
+
+The bot runs in the worker, not in a process of its own: to start one takes longer than most of what is tried here.
+`test_demo.py` starts the demo as a newcomer does.
+"""
 
 import os
 from collections.abc import AsyncIterator
@@ -9,10 +13,15 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
+from bot.app import App
+from bot.settings import read_settings
 from tests.browser.chromium import MISSING, PATH, chromium
 from tests.browser.page import OpenPage
+from tests.conftest import sqlite_url
 from tests.manual_clock import HANGS_AFTER
-from tests.simulator.demo import Demo, demo
+from tests.simulator.demo import Stage, first_look, stage
+from tests.sqlite import fill_sqlite
+from tests.world import running as running_bot
 
 AXE = Path(__file__).parent / "node_modules" / "axe-core" / "axe.min.js"
 expect.set_options(timeout=HANGS_AFTER * 1000)
@@ -34,14 +43,19 @@ async def browser() -> AsyncIterator[Browser]:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def running(browser: Browser) -> AsyncIterator[Demo]:  # noqa: ARG001 - where there is none, nothing need start
-    async with demo() as started:
-        started.slack.ack_seconds = HANGS_AFTER
-        yield started
+async def running(browser: Browser, tmp_path: Path) -> AsyncIterator[Stage]:  # noqa: ARG001 - where there is none, nothing need start
+    url = sqlite_url(tmp_path)
+    await fill_sqlite(url)
+    async with stage() as on:
+        on.slack.ack_seconds = HANGS_AFTER
+        app = App(read_settings({**on.settings, "PORT": "0", "DATABASE_URL": url}))
+        async with running_bot(app, on.slack):
+            await first_look(on)
+            yield on
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def open_page(browser: Browser, running: Demo) -> AsyncIterator[OpenPage]:
+async def open_page(browser: Browser, running: Stage) -> AsyncIterator[OpenPage]:
     """Open the page as somebody; at the end, nothing may have gone wrong in it."""
     wrong: list[str] = []
     contexts = []

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 
 from playwright.async_api import Locator, Page, expect
 
-from tests.simulator.demo import Demo
+from tests.simulator.demo import Stage
 from tests.simulator.together import Ids
 
 OpenPage = Callable[..., Awaitable[Page]]
@@ -35,7 +35,7 @@ async def write(page: Page, text: str) -> None:
     await button(page, "Send").click()
 
 
-async def ill_node(page: Page, running: Demo) -> Ids:
+async def ill_node(page: Page, running: Stage) -> Ids:
     """Let a node break, with repairs that wait for a press, and wait for its card."""
     await page.get_by_label("Advance repairs automatically").uncheck()
     known = len(running.together.remediations)

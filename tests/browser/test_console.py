@@ -7,12 +7,12 @@ from playwright.async_api import Page, expect
 
 from tests.browser.page import OpenPage, answer, button, ill_node, menu, newest, write
 from tests.simulator.console.scenes import CONDITIONS
-from tests.simulator.demo import Demo
+from tests.simulator.demo import Stage
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
-async def test_a_typed_command_becomes_a_card_for_everybody(open_page: OpenPage, running: Demo) -> None:
+async def test_a_typed_command_becomes_a_card_for_everybody(open_page: OpenPage, running: Stage) -> None:
     alice, bob = await open_page(), await open_page("U0BOB")
     running.scenes.advances = False
     ids = running.together.add(("c-train", "i-0300", "r-0300"), "PENDING", instance_name="gpu-node-300")
@@ -40,7 +40,7 @@ async def test_what_is_mistyped_is_said_to_the_person_alone(open_page: OpenPage)
     assert "Missing remediation" not in await bob.locator("#messages").inner_text()
 
 
-async def test_approve_confirm_and_see_it_run_and_succeed(open_page: OpenPage, running: Demo) -> None:
+async def test_approve_confirm_and_see_it_run_and_succeed(open_page: OpenPage, running: Stage) -> None:
     page = await open_page()
     ids = await ill_node(page, running)
     card = newest(page)
@@ -62,7 +62,7 @@ async def test_approve_confirm_and_see_it_run_and_succeed(open_page: OpenPage, r
     await expect(thread.locator("> summary")).to_have_text(re.compile(r"^\d+ replies$"))
 
 
-async def test_automatic_repair_runs_and_its_fault_comes_back(open_page: OpenPage, running: Demo) -> None:
+async def test_automatic_repair_runs_and_its_fault_comes_back(open_page: OpenPage, running: Stage) -> None:
     page = await open_page()
     await page.get_by_label("Advance repairs automatically").uncheck()
     await button(page, "Start an automatic repair").click()
@@ -80,7 +80,7 @@ async def test_automatic_repair_runs_and_its_fault_comes_back(open_page: OpenPag
 
 
 async def test_switch_that_fails_pauses_approvals_and_alerts_without_a_repair_are_in_the_home(
-    open_page: OpenPage, running: Demo
+    open_page: OpenPage, running: Stage
 ) -> None:
     page = await open_page()
     await button(page, "Fail a switch").click()
@@ -102,14 +102,14 @@ async def test_switch_that_fails_pauses_approvals_and_alerts_without_a_repair_ar
     await running.together.until(lambda: not running.together.alerts)
 
 
-async def test_hold_is_shown_to_all(open_page: OpenPage, running: Demo) -> None:
+async def test_hold_is_shown_to_all(open_page: OpenPage, running: Stage) -> None:
     alice, bob = await open_page(), await open_page("U0BOB")
     await ill_node(alice, running)
     await menu(newest(alice), "Hold").select_option("30 min")
     await expect(newest(bob)).to_contain_text("On hold until")
 
 
-async def test_somebody_who_may_not_decide_is_told_so_alone(open_page: OpenPage, running: Demo) -> None:
+async def test_somebody_who_may_not_decide_is_told_so_alone(open_page: OpenPage, running: Stage) -> None:
     carol, dana = await open_page("U0CAROL"), await open_page("U0DANA")
     ids = await ill_node(carol, running)
     for page, words in ((carol, "Only operators can cancel"), (dana, "Only members of this workspace can do this")):
@@ -126,7 +126,7 @@ async def test_somebody_who_may_not_decide_is_told_so_alone(open_page: OpenPage,
     assert running.together.posts == []
 
 
-async def test_two_people_at_once_cause_one_call(open_page: OpenPage, running: Demo) -> None:
+async def test_two_people_at_once_cause_one_call(open_page: OpenPage, running: Stage) -> None:
     alice, bob = await open_page(), await open_page("U0BOB")
     ids = await ill_node(alice, running)
     await expect(newest(bob)).to_contain_text("Approval needed")
@@ -142,7 +142,7 @@ async def test_two_people_at_once_cause_one_call(open_page: OpenPage, running: D
     assert [call.ids for call in running.together.posts] == [ids]
 
 
-async def test_a_storm_is_reviewed_with_boxes_and_a_search(open_page: OpenPage, running: Demo) -> None:
+async def test_a_storm_is_reviewed_with_boxes_and_a_search(open_page: OpenPage, running: Stage) -> None:
     page = await open_page()
     await page.get_by_label("Advance repairs automatically").uncheck()
     await button(page, "Break 40 nodes").click()
@@ -180,7 +180,7 @@ async def test_a_storm_is_reviewed_with_boxes_and_a_search(open_page: OpenPage, 
     assert running.slack.refused_for_limits == []
 
 
-async def test_what_happens_at_together_shows_on_the_card(open_page: OpenPage, running: Demo) -> None:
+async def test_what_happens_at_together_shows_on_the_card(open_page: OpenPage, running: Stage) -> None:
     page = await open_page()
     await ill_node(page, running)
     card = newest(page)
@@ -197,7 +197,7 @@ async def test_what_happens_at_together_shows_on_the_card(open_page: OpenPage, r
     await expect(card.get_by_role("link").first).to_contain_text("recovered on its own")
 
 
-async def test_a_click_on_what_has_changed_is_answered(open_page: OpenPage, running: Demo) -> None:
+async def test_a_click_on_what_has_changed_is_answered(open_page: OpenPage, running: Stage) -> None:
     """Two people read the same dialog. When the second one confirms, the button is gone, and the bot says why."""
     alice, bob = await open_page(), await open_page("U0BOB")
     await ill_node(alice, running)
@@ -211,7 +211,7 @@ async def test_a_click_on_what_has_changed_is_answered(open_page: OpenPage, runn
     assert len(running.together.posts) == 1
 
 
-async def test_a_dialog_opens_in_the_page_that_asked_for_it_alone(open_page: OpenPage, running: Demo) -> None:
+async def test_a_dialog_opens_in_the_page_that_asked_for_it_alone(open_page: OpenPage, running: Stage) -> None:
     one, other = await open_page(), await open_page()
     running.scenes.break_many()
     await button(newest(one), "Review 40…").click()
@@ -224,7 +224,7 @@ async def test_a_dialog_opens_in_the_page_that_asked_for_it_alone(open_page: Ope
     await newest(one).get_by_text("opened").first.click()
 
 
-async def test_nobody_approves_what_they_have_not_seen(open_page: OpenPage, running: Demo) -> None:
+async def test_nobody_approves_what_they_have_not_seen(open_page: OpenPage, running: Stage) -> None:
     """The dialog was opened over a reboot; when it is confirmed, the button beneath it offers something else."""
     page = await open_page()
     ids = await ill_node(page, running)
@@ -236,7 +236,7 @@ async def test_nobody_approves_what_they_have_not_seen(open_page: OpenPage, runn
     assert running.together.state(ids) == "PENDING_APPROVAL"
 
 
-async def choose_condition(page: Page, running: Demo, name: str) -> None:
+async def choose_condition(page: Page, running: Stage, name: str) -> None:
     await page.get_by_role("radio", name=name).check()
     await running.console.until(lambda: running.scenes.condition == name)
 
@@ -252,7 +252,7 @@ TOLD = {
 
 @pytest.mark.parametrize(("condition", "words"), TOLD.items(), ids=TOLD)
 async def test_every_condition_of_the_api_is_answered_in_words(
-    open_page: OpenPage, running: Demo, condition: str, words: str
+    open_page: OpenPage, running: Stage, condition: str, words: str
 ) -> None:
     assert set(TOLD) | {"healthy"} == set(CONDITIONS)
     page = await open_page()
@@ -269,7 +269,7 @@ async def test_every_condition_of_the_api_is_answered_in_words(
     await expect(card.locator(".said")).to_be_empty()
 
 
-async def test_the_log_shows_both_ways_and_a_forged_click_refused(open_page: OpenPage, running: Demo) -> None:
+async def test_the_log_shows_both_ways_and_a_forged_click_refused(open_page: OpenPage, running: Stage) -> None:
     page = await open_page()
     await ill_node(page, running)
     log = page.locator("#log li:visible")
@@ -286,7 +286,7 @@ async def test_the_log_shows_both_ways_and_a_forged_click_refused(open_page: Ope
     await expect(page.locator("#log pre:visible")).to_contain_text('"value": "1800"')
 
 
-async def test_it_can_be_used_by_keyboard_alone(open_page: OpenPage, running: Demo) -> None:
+async def test_it_can_be_used_by_keyboard_alone(open_page: OpenPage, running: Stage) -> None:
     page = await open_page()
     await _tab_to(page, "Skip to message box")
     await page.keyboard.press("Enter")
@@ -324,7 +324,7 @@ async def _tab_to(page: Page, name: str) -> None:
     raise AssertionError(f"{name} is not within reach of the tab key")
 
 
-async def test_a_reload_shows_the_same_and_the_end_is_said(open_page: OpenPage, running: Demo) -> None:
+async def test_a_reload_shows_the_same_and_the_end_is_said(open_page: OpenPage, running: Stage) -> None:
     page = await open_page()
     await ill_node(page, running)
     await page.reload()
@@ -338,7 +338,7 @@ async def test_a_reload_shows_the_same_and_the_end_is_said(open_page: OpenPage, 
     )
 
 
-async def test_a_node_is_found_chosen_and_cancelled_without_ids(open_page: OpenPage, running: Demo) -> None:
+async def test_a_node_is_found_chosen_and_cancelled_without_ids(open_page: OpenPage, running: Stage) -> None:
     page = await open_page()
     ids = await ill_node(page, running)
     await write(page, "/cancel-remediation")
@@ -364,7 +364,7 @@ async def test_what_matches_nothing_is_said_in_the_dialog(open_page: OpenPage) -
     await expect(page.get_by_role("dialog")).to_have_count(0)
 
 
-async def test_shortcut_on_a_message_opens_the_dialog_filled_in(open_page: OpenPage, running: Demo) -> None:
+async def test_shortcut_on_a_message_opens_the_dialog_filled_in(open_page: OpenPage, running: Stage) -> None:
     page = await open_page()
     ids = await ill_node(page, running)
     await button(newest(page), "Message shortcut: Cancel remediation…").click()
@@ -376,7 +376,7 @@ async def test_shortcut_on_a_message_opens_the_dialog_filled_in(open_page: OpenP
     assert running.together.state(ids) == "CANCELLED"
 
 
-async def test_menu_rejects_with_a_comment_and_shows_history(open_page: OpenPage, running: Demo) -> None:
+async def test_menu_rejects_with_a_comment_and_shows_history(open_page: OpenPage, running: Stage) -> None:
     page = await open_page()
     ids = await ill_node(page, running)
     card = page.locator("#messages article").first
@@ -396,7 +396,7 @@ async def test_menu_rejects_with_a_comment_and_shows_history(open_page: OpenPage
     await expect(newest(page)).to_contain_text(f"/cancel-remediation {' '.join(ids)}")
 
 
-async def test_another_mode_is_chosen_in_a_dialog(open_page: OpenPage, running: Demo) -> None:
+async def test_another_mode_is_chosen_in_a_dialog(open_page: OpenPage, running: Stage) -> None:
     page = await open_page()
     ids = await ill_node(page, running)
     card = newest(page)
@@ -411,7 +411,7 @@ async def test_another_mode_is_chosen_in_a_dialog(open_page: OpenPage, running: 
     assert running.together.remediations[ids]["mode"] == "REMEDIATION_MODE_VM_ONLY"
 
 
-async def test_home_shows_what_waits_and_decides(open_page: OpenPage, running: Demo) -> None:
+async def test_home_shows_what_waits_and_decides(open_page: OpenPage, running: Stage) -> None:
     page, carol = await open_page(), await open_page("U0CAROL")
     ids = await ill_node(page, running)
     await button(page, "Home").click()
@@ -433,7 +433,7 @@ async def test_home_shows_what_waits_and_decides(open_page: OpenPage, running: D
     await expect(newest(page)).to_contain_text("gpu-node-7: approved by @alice.")
 
 
-async def test_mention_in_the_thread_of_an_alert_and_a_direct_message(open_page: OpenPage, running: Demo) -> None:
+async def test_mention_in_the_thread_of_an_alert_and_a_direct_message(open_page: OpenPage, running: Stage) -> None:
     page = await open_page()
     ids = await ill_node(page, running)
     alert = page.locator("#messages > li > article").first

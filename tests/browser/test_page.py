@@ -8,7 +8,7 @@ from playwright.async_api import Page, expect
 
 from tests.browser.page import OpenPage, button, ill_node, menu, newest
 from tests.manual_clock import START
-from tests.simulator.demo import Demo
+from tests.simulator.demo import Stage
 from tests.simulator.slack import Posted
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -68,7 +68,7 @@ async def test_moments_are_in_the_viewers_zone_and_words(open_page: OpenPage) ->
         assert 'title="03:00 UTC"' in drawn
 
 
-async def test_what_comes_from_outside_is_never_markup(open_page: OpenPage, running: Demo) -> None:
+async def test_what_comes_from_outside_is_never_markup(open_page: OpenPage, running: Stage) -> None:
     page = await open_page()
     nasty = "<img src=x onerror=alert(1)>"
     running.together.add(("c-train", "i-0900", "r-0900"), instance_name=nasty, reason=nasty)
@@ -76,14 +76,14 @@ async def test_what_comes_from_outside_is_never_markup(open_page: OpenPage, runn
     assert await page.locator("article img, article script").count() == 0
 
 
-async def test_what_the_page_cannot_draw_it_says(open_page: OpenPage, running: Demo) -> None:
+async def test_what_the_page_cannot_draw_it_says(open_page: OpenPage, running: Stage) -> None:
     page = await open_page()
     running.slack.post_as_tool([{"type": "video"}, {"type": "actions", "elements": [{"type": "datepicker"}]}])
     await expect(newest(page)).to_contain_text("This page cannot draw the block “video” yet.")
     await expect(newest(page)).to_contain_text("This page cannot draw the element “datepicker” yet.")
 
 
-async def everything(open_page: OpenPage, running: Demo, **context: object) -> Page:
+async def everything(open_page: OpenPage, running: Stage, **context: object) -> Page:
     """The page with all that may stand on it: cards, a thread, a private word, a digest, calls."""
     page = await open_page(**context)
     running.scenes.advances = False
@@ -104,7 +104,7 @@ async def pane(page: Page, name: str) -> None:
 
 
 @pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
-async def test_axe_finds_nothing(open_page: OpenPage, running: Demo, axe: str, size: dict[str, int]) -> None:
+async def test_axe_finds_nothing(open_page: OpenPage, running: Stage, axe: str, size: dict[str, int]) -> None:
     """All rules of axe-core that need no person to judge, contrast by day and at night among them."""
     page = await everything(open_page, running, viewport=size, reduced_motion="reduce")
     await page.evaluate(axe)
@@ -157,7 +157,7 @@ async def test_axe_finds_what_is_wrong(open_page: OpenPage, axe: str) -> None:
     assert "color-contrast" in [each["id"] for each in result["violations"]]
 
 
-async def test_nothing_scrolls_sideways_on_a_phone(open_page: OpenPage, running: Demo) -> None:
+async def test_nothing_scrolls_sideways_on_a_phone(open_page: OpenPage, running: Stage) -> None:
     page = await everything(open_page, running, viewport=PHONE)
     running.together.add(("c-train", "i-" + "9" * 190, "r-" + "9" * 190), instance_name="n" * 190, reason="x" * 400)
     await expect(page.locator("article").filter(has_text="9" * 190).first).to_be_attached()
@@ -170,7 +170,7 @@ async def test_nothing_scrolls_sideways_on_a_phone(open_page: OpenPage, running:
 
 
 async def test_on_a_phone_the_newest_card_is_in_sight_when_the_channel_is_shown_again(
-    open_page: OpenPage, running: Demo
+    open_page: OpenPage, running: Stage
 ) -> None:
     page = await open_page(viewport=PHONE)
     for _ in range(3):
@@ -197,7 +197,7 @@ async def wider_than_the_screen(page: Page) -> list[str]:
     return found
 
 
-async def test_an_edit_flashes_and_a_new_message_does_not(open_page: OpenPage, running: Demo) -> None:
+async def test_an_edit_flashes_and_a_new_message_does_not(open_page: OpenPage, running: Stage) -> None:
     page = await open_page()
     await ill_node(page, running)
     assert "flash" not in (await newest(page).get_attribute("class") or "")
@@ -207,7 +207,7 @@ async def test_an_edit_flashes_and_a_new_message_does_not(open_page: OpenPage, r
     assert card.edits
 
 
-async def test_other_pages_may_not_act(open_page: OpenPage, running: Demo) -> None:
+async def test_other_pages_may_not_act(open_page: OpenPage, running: Stage) -> None:
     """A form of another origin can send text, but no JSON without being asked first."""
     page = await open_page()
     address = f"{running.console.url}/do/scene"

@@ -21,22 +21,28 @@ PACE_SECONDS = 5.0
 
 
 @dataclass
-class Demo:
-    """All that the page shows, and the process of the bot."""
+class Stage:
+    """All that the page shows, and the settings of a bot for it."""
 
     slack: Slack
     together: Together
     scenes: Scenes
     console: Console
+    settings: Mapping[str, str]
+
+
+@dataclass
+class Demo(Stage):
+    """The same, with the process of the bot."""
+
     bot: "Popen[str]"
     log: Path
-    settings: Mapping[str, str]
     bot_port: int
 
 
 @asynccontextmanager
-async def demo(port: int = 0) -> AsyncIterator[Demo]:
-    """Start everything, and stop it at the end.
+async def stage(port: int = 0) -> AsyncIterator[Stage]:
+    """Start everything but the bot, and stop it at the end.
 
     Args:
         port: where the page is served; 0 takes a free one.
@@ -61,20 +67,36 @@ async def demo(port: int = 0) -> AsyncIterator[Demo]:
             "BOT_WAIT_MINUTES": "*=1",
             "BOT_RUNBOOK_URL": "https://docs.nvidia.com/deploy/xid-errors/index.html#xid-{xid}",
         }
+        passing = asyncio.create_task(scenes.pass_time(PACE_SECONDS))
+        try:
+            async with Console(slack, together, scenes, OPERATORS, port) as console:
+                yield Stage(slack, together, scenes, console, {**variables(slack, together), **watch})
+        finally:
+            passing.cancel()
+
+
+@asynccontextmanager
+async def demo(port: int = 0) -> AsyncIterator[Demo]:
+    """Start everything, and stop it at the end.
+
+    Args:
+        port: where the page is served; 0 takes a free one.
+    """
+    async with stage(port) as on:
         with tempfile.TemporaryDirectory() as folder:
             log, bot_port = Path(folder) / "bot.log", free_port()
-            settings = {**variables(slack, together), **watch}
-            bot = start_bot(Path(folder), settings, port=bot_port, log=log)
-            passing = asyncio.create_task(scenes.pass_time(PACE_SECONDS))
+            bot = start_bot(Path(folder), on.settings, port=bot_port, log=log)
             try:
-                async with Console(slack, together, scenes, OPERATORS, port) as console:
-                    try:
-                        await ready(slack, bot_port)
-                        # What is there before the first look is a backlog, and no alert.
-                        await together.until(lambda: any(call.verb == "list" for call in together.calls))
-                    except TimeoutError:
-                        raise SystemExit(f"The bot did not start. Its log:\n{log.read_text()}") from None
-                    yield Demo(slack, together, scenes, console, bot, log, settings, bot_port)
+                try:
+                    await ready(on.slack, bot_port)
+                    await first_look(on)
+                except TimeoutError:
+                    raise SystemExit(f"The bot did not start. Its log:\n{log.read_text()}") from None
+                yield Demo(on.slack, on.together, on.scenes, on.console, on.settings, bot, log, bot_port)
             finally:
-                passing.cancel()
                 await stop_bot(bot)
+
+
+async def first_look(on: Stage) -> None:
+    """Wait until the bot has looked for the first time: what is there before is a backlog, and no alert."""
+    await on.together.until(lambda: any(call.verb == "list" for call in on.together.calls))
