@@ -23,7 +23,6 @@ from bot.cards import (
     CardConfig,
     link,
     review,
-    selection,
 )
 from bot.cards.chooser import CHOOSER
 from bot.cards.home import TONIGHT
@@ -74,7 +73,7 @@ _REMEDIATION = re.compile("^remediation:")
 _SAID = re.compile(f"^({PAUSE}|{PAUSE_DIALOG}|{RESUME}|{RESUME_DIALOG}|{LOOKING})$")
 _CHOOSER = re.compile("^chooser:")
 _HOME = re.compile("^home:")
-_REVIEW = re.compile(f"^({review.REVIEW}|{selection.APPROVE}|{selection.CANCEL})$")
+_REVIEW = re.compile(f"^({review.REVIEW}|{review.APPROVE}|{review.CANCEL})$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,11 +186,11 @@ def _listen(app: Bolt, shared: _Shared, batches: BatchService, pauses: PauseServ
     app.action(_REMEDIATION)(buttons.listen)
     app.command(_ANY)(commands.listen)
     app.action(_REVIEW)(digests.review)
-    app.action(selection.STOP)(digests.stop)
-    app.action(selection.SELECT)(fallbacks.nothing)
+    app.action(review.STOP)(digests.stop)
+    app.action(review.SELECT)(fallbacks.nothing)
     app.options(review.SOME)(digests.options)
     app.view(review.REVIEW)(digests.choose)
-    app.view(selection.BATCH)(digests.submit)
+    app.view(review.BATCH)(digests.submit)
     app.view(REASON)(reasons.submit)
     app.view(CHOOSER)(chooser.submit)
     app.view(PAUSE_DIALOG)(pausing.submit_pause)
