@@ -3,14 +3,14 @@
 from collections.abc import Collection, Sequence
 
 from pydantic import TypeAdapter
-from sqlalchemy import bindparam, or_, select, update
+from sqlalchemy import bindparam, or_, select
 from sqlalchemy.dialects.postgresql import insert
 
 from bot.models import Actor, AuditNote, Braked, Pause, Pauser
 from bot.store import audit
 from bot.store.audit import storable
 from bot.store.connection import Connection, Rows, dump, is_among, listed, read_clock, read_json
-from bot.store.tables import faults, messages, pauses, upsert
+from bot.store.tables import WAKE, faults, messages, pauses, upsert
 
 _MOST = 20  # people with a pause of the same clusters; those that would end first are left out
 # The key of the row with the shorter pauses of a cluster: release 0.1 deletes the other one when the longest ends.
@@ -28,7 +28,7 @@ _BRAKED = (
 _MAKE = insert(pauses).values(user_id="", until=0.0).on_conflict_do_nothing()
 _WRITE = upsert(pauses)
 _CONCERNS = or_(bindparam("b_cluster") == "", m.cluster_id == bindparam("b_cluster"), m.cluster_id.is_(None))
-_WAKE = update(messages).where(m.is_open, _CONCERNS).values(next_at=0.0, version=m.version + 1)
+_WAKE = WAKE.where(m.is_open, _CONCERNS)
 
 
 def active(connection: Connection, clusters: Collection[str]) -> Pause | None:

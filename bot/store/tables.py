@@ -19,6 +19,7 @@ from sqlalchemy import (
     and_,
     bindparam,
     text,
+    update,
 )
 from sqlalchemy.dialects.postgresql import Insert, insert
 from sqlalchemy.types import TypeEngine
@@ -30,12 +31,20 @@ metadata = MetaData()
 _IDS = ("cluster_id", "instance_id", "remediation_id")  # of a remediation
 
 
-def _required(name: str, kind: TypeEngine[Any] | type[TypeEngine[Any]] = Text, **more: Any) -> Column[Any]:  # noqa: ANN401 - what Column takes
-    return Column(name, kind, nullable=False, **more)
+def _key(*names: str) -> list[Column[str]]:
+    return [Column(name, Text, primary_key=True) for name in names]
 
 
-def _ids() -> list[Column[str]]:
-    return [Column(name, Text, primary_key=True) for name in _IDS]
+def _required(*names: str, kind: TypeEngine[Any] | type[TypeEngine[Any]] = Text, **more: Any) -> list[Column[Any]]:  # noqa: ANN401 - what Column takes
+    return [Column(name, kind, nullable=False, **more) for name in names]
+
+
+def _times(*names: str, **more: str) -> list[Column[Any]]:
+    return _required(*names, kind=Double, **more)
+
+
+def _optional(*names: str, kind: type[TypeEngine[Any]] = Text) -> list[Column[Any]]:
+    return [Column(name, kind) for name in names]
 
 
 # A decision is received, claims its remediation (active), has an outcome that is yet to be delivered (answered), and is
@@ -49,34 +58,28 @@ DOUBTFUL = tuple(kind.value for kind in OutcomeKind if kind.is_doubtful)
 decisions = Table(
     "decisions",
     metadata,
-    Column("id", Text, primary_key=True),
-    _required("dedup_key", unique=True),
-    _required("status"),
-    _required("verb"),
-    *map(_required, _IDS),
-    _required("user_id"),
+    *_key("id"),
+    *_required("dedup_key", unique=True),
+    *_required("status", "verb", *_IDS, "user_id"),
     # What was asked and where its answer goes, as JSON; blanked when it is answered, since it holds a response_url.
-    Column("request", Text),
+    *_optional("request"),
     # What to tell, as JSON, from the moment in which the outcome is known until it is told.
-    Column("answer", Text),
-    Column("outcome", Text),
-    _required("received_at", Double),
-    Column("active_at", Double),
-    Column("sent_at", Double),
-    Column("seen_mode", Text),
-    Column("seen_state", Text),
-    _required("repeats", Integer, default=0),
-    Column("answered_at", Double),
-    _required("deliveries", Integer, server_default="0"),
-    Column("done_at", Double),
+    *_optional("answer", "outcome"),
+    *_times("received_at"),
+    *_optional("active_at", "sent_at", kind=Double),
+    *_optional("seen_mode", "seen_state"),
+    *_required("repeats", kind=Integer),
+    *_optional("answered_at", kind=Double),
+    *_required("deliveries", kind=Integer, server_default="0"),
+    *_optional("done_at", kind=Double),
     # Who works on it, and until when without a sign of life; the fence grows with every change of hands.
-    _required("owner"),
-    _required("lease_until", Double),
-    _required("fence", Integer),
+    *_required("owner"),
+    *_times("lease_until"),
+    *_required("fence", kind=Integer),
     # Of a batch: which, its place in the order, and its result in a sentence.
-    Column("batch_id", Text),
-    Column("batch_number", Integer),
-    Column("summary", Text),
+    *_optional("batch_id"),
+    *_optional("batch_number", kind=Integer),
+    *_optional("summary"),
     Index("decisions_of_a_batch", "batch_id", "batch_number"),
     Index("decisions_by_status", "status", "cluster_id"),
     Index("decisions_of_a_remediation", *_IDS),
@@ -95,23 +98,14 @@ audit = Table(
     "audit",
     metadata,
     Column("seq", Integer, primary_key=True, autoincrement=False),
-    _required("hash"),
-    _required("previous"),
-    _required("at", Double),
-    _required("event"),
-    _required("decision_id"),
-    Column("team_id", Text),
-    Column("channel_id", Text),
-    _required("user_id"),
-    _required("verb"),
-    *map(_required, _IDS),
-    Column("shown_mode", Text),
-    Column("shown_state", Text),
-    Column("reason", Text),
-    Column("outcome", Text),
-    Column("state", Text),
-    Column("http_status", Integer),
-    Column("request_id", Text),
+    *_required("hash", "previous"),
+    *_times("at"),
+    *_required("event", "decision_id"),
+    *_optional("team_id", "channel_id"),
+    *_required("user_id", "verb", *_IDS),
+    *_optional("shown_mode", "shown_state", "reason", "outcome", "state"),
+    *_optional("http_status", kind=Integer),
+    *_optional("request_id"),
     Index("audit_by_remediation", "remediation_id"),
     Index("audit_by_user", "user_id"),
 )
@@ -121,14 +115,12 @@ audit = Table(
 alerts = Table(
     "alerts",
     metadata,
-    *_ids(),
-    _required("message_id"),
-    _required("state"),
-    _required("is_open", Boolean),
-    _required("seen_at", Double),
-    _required("changed_at", Double, server_default="0"),
-    _required("fingerprint"),
-    _required("body"),
+    *_key(*_IDS),
+    *_required("message_id", "state"),
+    *_required("is_open", kind=Boolean),
+    *_times("seen_at"),
+    *_times("changed_at", server_default="0"),
+    *_required("fingerprint", "body"),
     Index("alerts_of_a_message", "message_id"),
     Index("open_alerts", "is_open", "cluster_id"),
     Index("alerts_by_state", "state", "changed_at"),
@@ -139,17 +131,15 @@ alerts = Table(
 messages = Table(
     "messages",
     metadata,
-    Column("id", Text, primary_key=True),
-    _required("is_digest", Boolean),
-    Column("cluster_id", Text),
-    _required("is_open", Boolean),
-    Column("next_at", Double),
-    Column("ts", Text),
-    _required("posted_at", Double),
-    _required("last_added_at", Double),
-    _required("opened_at", Double),
-    _required("version", Integer, default=0),  # grows with each change of it or of what it shows
-    _required("body"),
+    *_key("id"),
+    *_required("is_digest", kind=Boolean),
+    *_optional("cluster_id"),
+    *_required("is_open", kind=Boolean),
+    *_optional("next_at", kind=Double),
+    *_optional("ts"),
+    *_times("posted_at", "last_added_at", "opened_at"),
+    *_required("version", kind=Integer),  # grows with each change of it or of what it shows
+    *_required("body"),
     Index("due_messages", "is_open", "next_at"),
     Index("messages_by_ts", "ts"),
     Index("messages_by_age", "opened_at"),
@@ -159,78 +149,73 @@ messages = Table(
 batches = Table(
     "batches",
     metadata,
-    Column("id", Text, primary_key=True),
-    _required("digest_id"),
-    _required("status"),
-    _required("asked_at", Double),
-    _required("body"),
-    Column("stopped", Text),
+    *_key("id"),
+    *_required("digest_id", "status"),
+    *_times("asked_at"),
+    *_required("body"),
+    *_optional("stopped"),
     Index("batches_of_a_digest", "digest_id"),
 )
 
 first_approvals = Table(
     "first_approvals",
     metadata,
-    *_ids(),
-    _required("mode"),
-    _required("user_id"),
-    _required("at", Double),
-    _required("job_id"),
-    _required("episode", server_default=""),
+    *_key(*_IDS),
+    *_required("mode", "user_id"),
+    *_times("at"),
+    *_required("job_id"),
+    *_required("episode", server_default=""),
 )
 
 # Approvals are paused in a cluster, or in all where the ID is empty.
 pauses = Table(
     "pauses",
     metadata,
-    Column("cluster_id", Text, primary_key=True),
-    _required("user_id"),
-    _required("until", Double),
-    _required("reason", server_default=""),
-    _required("others", server_default="[]"),  # shorter pauses of other people
+    *_key("cluster_id"),
+    *_required("user_id"),
+    *_times("until"),
+    *_required("reason", server_default=""),
+    *_required("others", server_default="[]"),  # shorter pauses of other people
 )
 
 # What was acked that is no decision. The body is what was asked as JSON, until it is done; the result is its change's.
 inbox = Table(
     "inbox",
     metadata,
-    Column("key", Text, primary_key=True),
-    Column("body", Text),
-    Column("result", Text),
-    _required("received_at", Double),
-    _required("owner"),
-    _required("lease_until", Double),
-    Column("done_at", Double),
+    *_key("key"),
+    *_optional("body", "result"),
+    *_times("received_at"),
+    *_required("owner"),
+    *_times("lease_until"),
+    *_optional("done_at", kind=Double),
     Index("inbox_by_end", "done_at", "lease_until"),
 )
 
 leases = Table(
     "leases",
     metadata,
-    Column("name", Text, primary_key=True),
-    _required("owner"),
-    _required("until", Double),
+    *_key("name"),
+    *_required("owner"),
+    *_times("until"),
 )
 
 outages = Table(
     "outages",
     metadata,
-    Column("cluster_id", Text, primary_key=True),
-    _required("since", Double),
-    _required("told", Boolean),
-    _required("channel_id", server_default=""),
-    _required("ts", server_default=""),
-    _required("mark", server_default=""),
-    _required("sent_at", Double, server_default="0"),
+    *_key("cluster_id"),
+    *_times("since"),
+    *_required("told", kind=Boolean),
+    *_required("channel_id", "ts", "mark", server_default=""),
+    *_times("sent_at", server_default="0"),
 )
 
 # What is wrong in a cluster as a whole, and the message about it; `brake` says how much is broken, while it is latched.
 faults = Table(
     "faults",
     metadata,
-    Column("cluster_id", Text, primary_key=True),
-    Column("brake", Text),
-    _required("body"),
+    *_key("cluster_id"),
+    *_optional("brake"),
+    *_required("body"),
 )
 
 # Events for other tools, in the order in which they are told.
@@ -238,12 +223,9 @@ outbox = Table(
     "outbox",
     metadata,
     Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
-    _required("target"),
-    _required("subject"),
-    _required("body"),
-    _required("created_at", Double),
-    _required("next_at", Double),
-    _required("attempts", Integer),
+    *_required("target", "subject", "body"),
+    *_times("created_at", "next_at"),
+    *_required("attempts", kind=Integer),
     Index("outbox_of_a_subject", "target", "subject", "id"),
 )
 
@@ -251,14 +233,18 @@ signed_heads = Table(
     "signed_heads",
     metadata,
     Column("seq", Integer, primary_key=True, autoincrement=False),
-    Column("signature", Text, primary_key=True),
-    _required("hash"),
-    _required("at", Double),
-    _required("key_id", server_default=""),
+    *_key("signature"),
+    *_required("hash"),
+    *_times("at"),
+    *_required("key_id", server_default=""),
 )
 
 # How far something has got in the audit trail.
-cursors = Table("cursors", metadata, Column("name", Text, primary_key=True), _required("seq", Integer))
+cursors = Table("cursors", metadata, *_key("name"), *_required("seq", kind=Integer))
+
+
+# So that the watch looks at messages now.
+WAKE = update(messages).values(next_at=0.0, version=messages.c.version + 1)
 
 
 def upsert(table: Table, where: ColumnElement[bool] | None = None) -> Insert:
