@@ -27,9 +27,10 @@ from bot.models import (
 )
 from bot.models import stop_reason as reason_to_stop
 from bot.store import audit
-from bot.store.connection import Connection, Record, Values, dump, now, read_clock, read_json
+from bot.store.connection import Connection, Record, Rows, Values, dump, now, read_clock, read_json
+from bot.store.lease import LEASE_UNTIL, OWNER
 from bot.store.serialization import REQUESTS, read_job
-from bot.store.tables import ACTIVE, QUEUED, RECEIVED, SET_ASIDE, VOID, batches, decisions, ids_of, messages
+from bot.store.tables import ACTIVE, QUEUED, RECEIVED, SET_ASIDE, VOID, WAKE, batches, decisions, ids_of, messages
 
 ASKED, _CONFIRMED = "asked", "confirmed"
 _BATCHES = TypeAdapter(Batch)
@@ -43,9 +44,7 @@ _QUEUE = insert(decisions).values(
 )
 _LOCK = select(b.digest_id).where(_ID).with_for_update()
 _UNDER_WAY = select(*c).where(_OF_BATCH, c.status.in_((RECEIVED, ACTIVE)))
-_LATEST = (
-    select(c.outcome).where(_OF_BATCH, c.outcome.is_not(None)).order_by(c.batch_number.desc()).limit(TROUBLES)
-)  # fmt: skip
+_LATEST = select(c.outcome).where(_OF_BATCH, c.outcome.is_not(None)).order_by(c.batch_number.desc()).limit(TROUBLES)
 _queue = decisions.alias()
 _NEXT = (
     select(_queue.c.id)
@@ -57,17 +56,15 @@ _NEXT = (
 _GIVE_TURN = (
     update(decisions)
     .where(c.id == _NEXT)
-    .values(
-        status=RECEIVED, owner=bindparam("b_owner"), received_at=now(), lease_until=now() + bindparam("b_lease")
-    )
+    .values(status=RECEIVED, owner=OWNER, received_at=now(), lease_until=LEASE_UNTIL)
     .returning(*c)
-)  # fmt: skip
+)
 _ASK_AGAIN = (
     update(decisions)
-    .where(c.id == bindparam("b_job"), c.owner == bindparam("b_owner"), c.status == RECEIVED)
-    .values(fence=c.fence + 1, lease_until=now() + bindparam("b_lease"))
+    .where(c.id == bindparam("b_job"), c.owner == OWNER, c.status == RECEIVED)
+    .values(fence=c.fence + 1, lease_until=LEASE_UNTIL)
     .returning(*c)
-)  # fmt: skip
+)
 _STOP = update(batches).where(_ID).values(stopped=bindparam("b_stopped"))
 _VOID = update(batches).where(_ID).values(status=VOID)
 _BEGUN = select(c.id).where(_OF_BATCH, c.status != VOID).limit(1)
@@ -76,11 +73,7 @@ _LEAVE = (
     .where(_OF_BATCH, c.status.in_((QUEUED, RECEIVED)))
     .values(status=VOID, request=None, done_at=now())
 )
-_WAKE = (
-    update(messages)
-    .where(messages.c.id == bindparam("b_digest"))
-    .values(next_at=0.0, is_open=True, version=messages.c.version + 1)
-)  # fmt: skip
+_WAKE = WAKE.where(messages.c.id == bindparam("b_digest")).values(is_open=True)
 _STUCK = (
     select(c.batch_id)
     .where(c.batch_id.in_(select(_queue.c.batch_id).where(_queue.c.status == QUEUED)))
@@ -105,7 +98,7 @@ def ask(connection: Connection, batch: Batch) -> bool:
 
 def take_back(connection: Connection, batch_id: str) -> None:
     """Make sure that nothing of a batch begins from now on. What another process has begun is still reported."""
-    digest_id = connection.execute(_LOCK, {"b_id": batch_id}).scalar()
+    digest_id = lock(connection, batch_id).scalar()
     _leave(connection, batch_id, StopReason.OTHER.value)
     if connection.execute(_BEGUN, {"b_id": batch_id}).first() is None:
         connection.execute(_VOID, {"b_id": batch_id})
@@ -155,7 +148,7 @@ def advance(connection: Connection, batch_id: str, holder: Values, began_at: flo
     Returns:
         The decision that this owner is to carry out next.
     """
-    digest_id = connection.execute(_LOCK, {"b_id": batch_id}).scalar()
+    digest_id = lock(connection, batch_id).scalar()
     if under_way := connection.execute(_UNDER_WAY, {"b_id": batch_id}).first():
         # The commit that gave it its turn was in doubt, so this is the second time that it is asked for. Another task
         # of this process may have it by now, by a takeover: with a new fence, that one has lost it.
@@ -186,7 +179,7 @@ def _leave(connection: Connection, batch_id: str, why: str) -> bool:
 
 def stop(connection: Connection, batch_id: str, actor: Actor, channel_id: str | None) -> bool:
     """Leave alone what of a batch has not begun, because a person says so. Returns whether there was anything."""
-    digest_id = connection.execute(_LOCK, {"b_id": batch_id}).scalar()
+    digest_id = lock(connection, batch_id).scalar()
     why = f"{StopReason.PERSON}:{actor.user_id}"
     if not digest_id or not _leave(connection, batch_id, why):
         return False
@@ -199,15 +192,15 @@ def stop_stuck(connection: Connection) -> int:
     """Leave alone the rest of what has made no progress for ten minutes. Returns how many batches that were."""
     stuck = connection.execute(_STUCK).scalars()
     for batch_id in stuck:
-        digest_id = connection.execute(_LOCK, {"b_id": batch_id}).scalar()
+        digest_id = lock(connection, batch_id).scalar()
         _leave(connection, batch_id, StopReason.TOO_OLD.value)
         _wake(connection, str(digest_id))
     return len(stuck)
 
 
-def lock(connection: Connection, batch_id: str) -> None:
-    """Keep others from changing a batch until the transaction ends."""
-    connection.execute(_LOCK, {"b_id": batch_id})
+def lock(connection: Connection, batch_id: str) -> Rows:
+    """Keep others from changing a batch until the transaction ends. Returns the ID of its digest."""
+    return connection.execute(_LOCK, {"b_id": batch_id})
 
 
 def _wake(connection: Connection, digest_id: str) -> None:
@@ -218,28 +211,21 @@ def _wake(connection: Connection, digest_id: str) -> None:
 def of_digest(connection: Connection, digest_id: str) -> list[Batch]:
     """Return the batches that were confirmed on a digest, inside a transaction."""
     rows = connection.execute(_OF_DIGEST, {"b_digest": digest_id})
-    found = [(row, batch) for row in rows if (batch := _read(row.id, row.body))]
-    return [_with_results(connection, batch, row) for row, batch in found]
+    return [_with_results(connection, batch, row) for row in rows if (batch := _read(row.id, row.body))]
 
 
 def _with_results(connection: Connection, batch: Batch, row: Any) -> Batch:  # noqa: ANN401 - a row of _OF_DIGEST
     stopped, _, stopped_by = (row.stopped or "").partition(":")
+    reason = StopReason(stopped) if stopped in set(StopReason) else StopReason.OTHER  # of a newer version
     results = {each.batch_number: each for each in connection.execute(_RESULTS, {"b_id": batch.id})}
     return replace(
         batch,
         asked_at=row.asked_at,
-        stopped=_reason(stopped) if stopped else None,
+        stopped=reason if stopped else None,
         stopped_by=stopped_by,
         is_running=any(each.status in {QUEUED, RECEIVED, ACTIVE} for each in results.values()),
         items=[_with_result(item, results.get(item.number)) for item in batch.items],
     )
-
-
-def _reason(stopped: str) -> StopReason:
-    try:
-        return StopReason(stopped)
-    except ValueError:
-        return StopReason.OTHER  # of a newer version
 
 
 def _with_result(item: BatchItem, row: Any) -> BatchItem:  # noqa: ANN401 - a row of _RESULTS

@@ -39,6 +39,7 @@ _HAS_VERSION = {
 }
 P = ParamSpec("P")
 T = TypeVar("T")
+Transaction = Callable[Concatenate[Connection, P], T]
 
 
 class Conflict(Exception):
@@ -93,7 +94,7 @@ class Database:
         """Let these be told of events, from before the database is opened."""
         self._pool.targets = targets
 
-    async def run(self, function: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    async def run(self, function: Transaction[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a function in a transaction that may write, and return its result.
 
         A thread isn't cancelled: a transaction that has begun is finished, even if its caller no longer waits.
@@ -104,11 +105,11 @@ class Database:
         """
         return await self._call(self._writer, "write", lambda connection: function(connection, *args, **kwargs))
 
-    async def keep(self, function: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    async def keep(self, function: Transaction[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run what keeps a lease; like `run`, but behind no other transactions where the database takes several."""
         return await self._call(self._pulse, "write", lambda connection: function(connection, *args, **kwargs))
 
-    async def read(self, function: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    async def read(self, function: Transaction[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a function in a transaction that only reads; otherwise like `run`."""
         return await self._call(self._reader, "read", lambda connection: function(connection, *args, **kwargs))
 
@@ -145,11 +146,13 @@ class Database:
                 f"The database has schema {present}, which is newer than this version of the bot knows. "
                 "Run the newer version, or restore a backup from before it."
             )
-        if present is None and not self.is_sqlite and not (right := await self.read(_right_to_create)).is_there:
-            raise StartError(
-                "DATABASE_URL has no bot tables, and its role may not create them: "
-                f"GRANT CREATE ON SCHEMA {right.schema or 'public'} TO {right.role}."
-            )
+        if present is None and not self.is_sqlite:
+            right = (await self.read(Connection.execute, _RIGHT_TO_CREATE)).one()
+            if not right.is_there:
+                raise StartError(
+                    "DATABASE_URL has no bot tables, and its role may not create them: "
+                    f"GRANT CREATE ON SCHEMA {right.schema or 'public'} TO {right.role}."
+                )
         if present is None and not migrate:
             raise StartError("DATABASE_URL has no bot tables yet. Start the bot once to create them.")
         if present != self._versions[-1] and migrate:
@@ -342,10 +345,6 @@ def _postgresql(url: str) -> Driver:
     from bot.store.postgresql import PostgreSQL  # noqa: PLC0415 - a bot on SQLite doesn't load the driver
 
     return PostgreSQL(url)
-
-
-def _right_to_create(connection: Connection) -> Any:  # noqa: ANN401 - a row
-    return connection.execute(_RIGHT_TO_CREATE).one()
 
 
 def _version(connection: Connection) -> str | None:

@@ -29,9 +29,10 @@ from bot.models import (
 )
 from bot.store import audit, batches, outbox, pauses
 from bot.store.approvals import card_context, mark_stale, note_first
-from bot.store.connection import NOW, Connection, Record, dump, lock_cluster, now, read_clock
+from bot.store.connection import NOW, Connection, Record, Rows, dump, lock_cluster, now, read_clock
 from bot.store.database import Conflict
-from bot.store.ownership import KEEP, LEASE_UNTIL, MINE, Ownership, sent_at, update_mine
+from bot.store.lease import LEASE_UNTIL
+from bot.store.ownership import KEEP, MINE, Ownership, sent_at, update_mine
 from bot.store.retention import RESPONSE_URL_SECONDS
 from bot.store.rows import change_alert
 from bot.store.serialization import ANSWERS, REQUESTS
@@ -156,7 +157,7 @@ class DecisionStore(Ownership):
 
     def _claim(self, connection: Connection, job: Job, *, sends: bool) -> tuple[float, CardContext]:
         turn = _next_turn(connection, job.request) if job.request.verb is Verb.APPROVE else None
-        written = self._write(connection, _CLAIM_AND_SEND if sends else _CLAIM, job, b_turn=turn)
+        written = self._use(connection, _CLAIM_AND_SEND if sends else _CLAIM, job, b_turn=turn)
         end = audit.end_of_trail(connection) if sends else None
         context, left_at = card_context(connection, job.request.ref), sent_at(written)
         if end is not None:
@@ -192,12 +193,11 @@ class DecisionStore(Ownership):
             return before
         kept = seen or (before.seen if before else None)
         mode, state = (kept.mode, kept.state) if kept else (None, None)
-        written = self._write(
-            connection, _RECORD_SEND, job, b_repeat=int(before is not None), b_mode=mode, b_state=state
-        )
+        written = self._use(connection, _RECORD_SEND, job, b_repeat=int(before is not None), b_mode=mode, b_state=state)
         end = audit.end_of_trail(connection)
         left_at = sent_at(written)
-        if request.overrides and not before:  # everybody learns that one person approves alone, whatever comes of it
+        if request.overrides and not before:
+            # One person approves alone: the thread learns it, also where the result stays unknown.
             audit.record(connection, job, "override", None, left_at, end)
             override = Override(request.actor.user_id, request.reason, job.id)
             change_alert(connection, request.ref, lambda look: overridden(look.alert, look.message, override))
@@ -226,13 +226,13 @@ class DecisionStore(Ownership):
         clock, kind = connection.execute(NOW), outcome.kind.value
         is_told = is_reported_in_digest(request, outcome)
         if is_told:
-            written = self._write(connection, _RECORD_AND_FINISH, job, b_outcome=kind, b_summary=answer.summary)
+            written = self._use(connection, _RECORD_AND_FINISH, job, b_outcome=kind, b_summary=answer.summary)
         else:
-            written = self._write(connection, _RECORD_OUTCOME, job, b_answer=dump(ANSWERS, answer), b_outcome=kind)
+            written = self._use(connection, _RECORD_OUTCOME, job, b_answer=dump(ANSWERS, answer), b_outcome=kind)
         end, at = audit.end_of_trail(connection), float(clock.scalar())
         if not written:
             status = DONE if is_told else ANSWERED
-            at = connection.execute(_RECORDED, self._key(job) | {"b_status": status}).scalar()
+            at = self._use(connection, _RECORDED, job, b_status=status).scalar()
             if at is None:
                 raise LeaseLost
             # By an attempt of this process whose commit was in doubt.
@@ -249,7 +249,7 @@ class DecisionStore(Ownership):
                 request.ref,
                 lambda look: answered(look.alert, look.message, request, answer, look.now, seq),
             )
-        return at, self._advance(connection, request.batch_id, job.received_at)
+        return at, self._advance(connection, request.batch_id, job.received_at) if request.batch_id else None
 
     async def confirm(self, batch_id: str, user_id: str) -> Job | None:
         """Write the decisions of a selection; like `batches.confirm`."""
@@ -264,17 +264,15 @@ class DecisionStore(Ownership):
         await self.database.run(self._finish, job, DONE if delivered else UNDELIVERED)
 
     def _finish(self, connection: Connection, job: Job, status: str) -> None:
-        written = self._write(connection, _FINISH, job, b_status=status)
-        values = key_of(job.request.ref) | {"b_id": job.id, "b_answered_at": job.answered_at}
-        is_outdated = job.request.rule.decides and connection.execute(_ANSWERED_SINCE, values)
+        written = self._use(connection, _FINISH, job, b_status=status)
+        is_outdated = job.request.rule.decides and _answered_since(connection, job, job.answered_at)
         sent_at(written)
         if is_outdated:
             mark_stale(connection, job.request.ref)
 
     async def is_answered_since(self, job: Job) -> bool:
         """Return whether another decision on the remediation was answered since this one was received."""
-        values = key_of(job.request.ref) | {"b_id": job.id, "b_answered_at": job.received_at}
-        return (await self.database.read(Connection.execute, _ANSWERED_SINCE, values)).first() is not None
+        return bool(await self.database.read(_answered_since, job, job.received_at))
 
     async def postpone(self, job: Job, seconds: float) -> None:
         """Let any process deliver the answer again after `seconds`."""
@@ -303,6 +301,11 @@ class DecisionStore(Ownership):
         if job.request.asked_at:
             ages.append(self._clock.now() - job.request.asked_at)
         return math.inf if min(ages) < -_CLOCK_STEP else max(ages)
+
+
+def _answered_since(connection: Connection, job: Job, moment: float | None) -> Rows:
+    values = key_of(job.request.ref) | {"b_id": job.id, "b_answered_at": moment}
+    return connection.execute(_ANSWERED_SINCE, values)
 
 
 def claimed_by(connection: Connection, request: Request) -> Claim | None:

@@ -17,7 +17,7 @@ from bot.errors import BotError, LeaseLost, RequestExpired
 from bot.models import LIFETIME, Entry, new_id
 from bot.store.connection import Connection, Values, dump, is_among, listed, now
 from bot.store.database import Database
-from bot.store.lease import is_free
+from bot.store.lease import LEASE_UNTIL, OWNER, is_free
 from bot.store.tables import inbox
 
 logger = logging.getLogger(__name__)
@@ -28,37 +28,35 @@ P = ParamSpec("P")
 T = TypeVar("T", bool, float, str)
 i = inbox.c
 _ENTRIES = TypeAdapter(Entry)
-_LEASE_UNTIL = now() + bindparam("b_lease")
-_MINE = and_(i.key == bindparam("b_key"), i.owner == bindparam("b_owner"))
+_ONE = i.key == bindparam("b_key")
+_MINE = and_(_ONE, i.owner == OWNER)
 _OPEN = i.done_at.is_(None)
 _ENDED = {"done_at": now(), "body": None}
 _INSERT = insert(inbox).values(
-    key=bindparam("b_key"), owner=bindparam("b_owner"), body=bindparam("b_body"), received_at=now(),
-    lease_until=_LEASE_UNTIL,
+    key=bindparam("b_key"), owner=OWNER, body=bindparam("b_body"), received_at=now(),
+    lease_until=LEASE_UNTIL,
 )  # fmt: skip
 _RECEIVE = _INSERT.on_conflict_do_nothing(index_elements=["key"]).returning(i.key)
 _RECEIVE_ENDED, _LEAVE = _RECEIVE.values(done_at=now()), _RECEIVE.values(result="true")
 _VOID = (
     _INSERT.values(done_at=now())
-    .on_conflict_do_update(
-        index_elements=["key"], set_=_ENDED, where=and_(i.owner == bindparam("b_owner"), i.result.is_(None))
-    )
+    .on_conflict_do_update(index_elements=["key"], set_=_ENDED, where=and_(i.owner == OWNER, i.result.is_(None)))
     .returning(i.key)
 )
 _HELD = select(i.result, (now() - i.received_at).label("age")).where(_MINE, _OPEN).with_for_update()
-_IS_THERE = select(i.key).where(i.key == bindparam("b_key"))
-_ACTED = update(inbox).where(_MINE).values(result=bindparam("b_result"), lease_until=_LEASE_UNTIL)
+_IS_THERE = select(i.key).where(_ONE)
+_ACTED = update(inbox).where(_MINE).values(result=bindparam("b_result"), lease_until=LEASE_UNTIL)
 _REFUSE = _ACTED.where(i.result.is_(None))
 _FINISH = update(inbox).where(_MINE).values(_ENDED)
-_LEAVE_ALONE = update(inbox).where(_MINE).values(lease_until=_LEASE_UNTIL)
+_LEAVE_ALONE = update(inbox).where(_MINE).values(lease_until=LEASE_UNTIL)
 # Nobody's from then on: a heartbeat that is on its way must not keep it.
 _RELEASE = update(inbox).where(_MINE, _OPEN).values(owner="", lease_until=now() + bindparam("b_seconds"))
-_HEARTBEAT = update(inbox).where(is_among("b_owners", i.owner), _OPEN).values(lease_until=_LEASE_UNTIL)
+_HEARTBEAT = update(inbox).where(is_among("b_owners", i.owner), _OPEN).values(lease_until=LEASE_UNTIL)
 _LEFT = or_(is_free(i.lease_until), and_(bindparam("b_all"), ~is_among("b_owners", i.owner)))
 _TAKE_OVER = (
     update(inbox)
     .where(i.key == select(i.key).where(_OPEN, _LEFT).limit(1).with_for_update(skip_locked=True).scalar_subquery())
-    .values(owner=bindparam("b_owner"), lease_until=_LEASE_UNTIL)
+    .values(owner=OWNER, lease_until=LEASE_UNTIL)
     .returning(i.key, i.body, i.result, (now() - i.received_at).label("age"))
 )
 
@@ -89,23 +87,23 @@ class InboxStore:
 
     async def receive(self, entry: Entry, owner: str) -> bool:
         """Write down what was asked. Returns False for a redelivery."""
-        return await self._insert(_RECEIVE, entry.key, owner, dump(_ENTRIES, entry))
+        return await self._write(_RECEIVE, entry.key, owner, b_body=dump(_ENTRIES, entry))
 
     async def leave(self, entry: Entry) -> None:
         """Write down what follows from a change that was made, for the next round of any process."""
-        values = {"b_key": entry.key, "b_owner": "", "b_body": dump(_ENTRIES, entry), "b_lease": 0.0}
-        await self.database.run(Connection.execute, _LEAVE, values)
+        await self._write(_LEAVE, entry.key, "", b_body=dump(_ENTRIES, entry), b_lease=0.0)
 
     async def receive_once(self, key: str) -> bool:
         """Write down that something was asked that changes nothing. Returns False for a redelivery."""
-        return await self._insert(_RECEIVE_ENDED, key, "", None)
+        return await self._write(_RECEIVE_ENDED, key, "", b_body=None)
 
     async def void(self, entry: Entry, owner: str) -> bool:
         """Make sure that a row whose commit is in doubt isn't worked on. False: another process has taken it."""
-        return await self._insert(_VOID, entry.key, owner, None)
+        return await self._write(_VOID, entry.key, owner, b_body=None)
 
-    async def _insert(self, statement: Executable, key: str, owner: str, body: str | None) -> bool:
-        values = {"b_key": key, "b_owner": owner, "b_body": body, "b_lease": self.lease_seconds}
+    async def _write(self, statement: Executable, key: str, owner: str, **values: object) -> bool:
+        """Write to the row of a request. Returns whether the statement has returned it."""
+        values = {"b_key": key, "b_owner": owner, "b_lease": self.lease_seconds, **values}
         return bool(await self.database.run(Connection.execute, statement, values))
 
     async def act(
@@ -135,8 +133,7 @@ class InboxStore:
     async def refuse(self, key: str, owner: str, error: BotError) -> None:
         """Record that a request isn't carried out, unless its change was made: no process may change its mind."""
         result = json.dumps({"refused": [error.sentence, error.next_step]})
-        values = {"b_key": key, "b_owner": owner, "b_result": result, "b_lease": self.lease_seconds}
-        await self.database.run(Connection.execute, _REFUSE, values)
+        await self._write(_REFUSE, key, owner, b_result=result)
 
     async def is_gone(self, key: str) -> bool:
         """Return whether the database has lost a request, as one does that took over and lacks the last commits."""
@@ -144,11 +141,11 @@ class InboxStore:
 
     async def finish(self, key: str, owner: str) -> None:
         """Close a request that was answered."""
-        await self.database.run(Connection.execute, _FINISH, {"b_key": key, "b_owner": owner})
+        await self._write(_FINISH, key, owner)
 
     async def release(self, key: str, owner: str, seconds: float = 0.0) -> None:
         """Let any process continue with a request, after `seconds`."""
-        await self.database.run(Connection.execute, _RELEASE, {"b_key": key, "b_owner": owner, "b_seconds": seconds})
+        await self._write(_RELEASE, key, owner, b_seconds=seconds)
 
     async def heartbeat(self, owners: Collection[str]) -> None:
         """Keep what this process works on."""

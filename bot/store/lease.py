@@ -1,20 +1,21 @@
 """What only one process does at a time."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
-from sqlalchemy import ColumnElement, Executable, and_, bindparam, or_, update
+from sqlalchemy import BindParameter, ColumnElement, Executable, and_, bindparam, or_, update
 from sqlalchemy.dialects.postgresql import insert
 
 from bot.clock import Clock
 from bot.errors import LeaseLost
 from bot.models import new_id
 from bot.store.connection import Connection, now
-from bot.store.database import Database
+from bot.store.database import Database, Transaction
 from bot.store.tables import leases
 
 LONGEST_LEASE = 900.0  # more than BOT_LEASE_SECONDS may be, and than the longest pause before an answer is told again
+OWNER: BindParameter[str] = bindparam("b_owner")
+LEASE_UNTIL = now() + bindparam("b_lease")
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -24,17 +25,17 @@ def is_free(until: ColumnElement[float]) -> ColumnElement[bool]:
     return or_(until < now(), until > now() + LONGEST_LEASE)
 
 
-_MINE = and_(leases.c.name == bindparam("b_name"), leases.c.owner == bindparam("b_owner"))
-_HELD = {"owner": bindparam("b_owner"), "until": now() + bindparam("b_seconds")}
-_FREE = or_(is_free(leases.c.until), leases.c.owner == bindparam("b_owner"), bindparam("b_all"))
+_MINE = and_(leases.c.name == bindparam("b_name"), leases.c.owner == OWNER)
+_HELD = {"owner": OWNER, "until": LEASE_UNTIL}
+_FREE = or_(is_free(leases.c.until), leases.c.owner == OWNER, bindparam("b_all"))
 _ACQUIRE = (
     insert(leases)
     .values(name=bindparam("b_name"), **_HELD)
     .on_conflict_do_update(index_elements=["name"], set_=_HELD, where=_FREE)
     .returning(leases.c.owner)
 )
-_CHECK = update(leases).where(_MINE).values(owner=bindparam("b_owner")).returning(leases.c.owner)
-_RENEW = update(leases).where(_MINE).values(until=now() + bindparam("b_seconds")).returning(leases.c.owner)
+_CHECK = update(leases).where(_MINE).values(owner=OWNER).returning(leases.c.owner)
+_RENEW = update(leases).where(_MINE).values(until=LEASE_UNTIL).returning(leases.c.owner)
 _RELEASE = update(leases).where(_MINE).values(until=0.0)
 
 
@@ -49,7 +50,7 @@ class Lease:
         self.database = database
         self._seconds = seconds
         self._clock = clock
-        self._keys = {"b_name": name, "b_owner": new_id()}
+        self._keys = {"b_name": name, "b_owner": new_id(), "b_lease": seconds}
         self._sure_until = self._no_later_than = 0.0
 
     def ensure_held(self) -> None:
@@ -77,8 +78,7 @@ class Lease:
 
     async def _keep(self, statement: Executable, more: dict[str, object]) -> bool:
         asked_at, present = self._clock.monotonic(), self._clock.now()
-        values = {**self._keys, "b_seconds": self._seconds, **more}
-        is_ours = bool(await self.database.keep(Connection.execute, statement, values))
+        is_ours = bool(await self.database.keep(Connection.execute, statement, self._keys | more))
         self._sure_until = asked_at + self._seconds if is_ours else 0.0
         self._no_later_than = present + self._seconds
         return is_ours
@@ -113,11 +113,11 @@ class LeasedDatabase:
     database: Database
     lease: Lease
 
-    async def read(self, function: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    async def read(self, function: Transaction[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a function in a transaction that only reads; like `Database.read`."""
         return await self.database.read(function, *args, **kwargs)
 
-    async def run(self, function: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    async def run(self, function: Transaction[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a function in a transaction that may write; otherwise like `Database.run`."""
 
         def checked(connection: Connection) -> T:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from sqlalchemy import ColumnElement, Update, and_, bindparam, or_, select, update
+from sqlalchemy import ColumnElement, Executable, Update, and_, bindparam, or_, select, update
 
 from bot.clock import Clock
 from bot.errors import LeaseLost
@@ -10,7 +10,7 @@ from bot.models import Job, new_id
 from bot.store import batches
 from bot.store.connection import Connection, Record, Rows, is_among, listed, now
 from bot.store.database import Database
-from bot.store.lease import is_free
+from bot.store.lease import LEASE_UNTIL, OWNER, is_free
 from bot.store.serialization import read_job
 from bot.store.tables import ACTIVE, ANSWERED, RECEIVED, SET_ASIDE, decisions, leases, upsert
 
@@ -19,8 +19,7 @@ _RESERVE = 1.0  # seconds of a lease that this process doesn't count on
 SEND_WITHIN = 5.0
 c = decisions.c
 UNFINISHED = c.status.in_((RECEIVED, ACTIVE, ANSWERED))
-MINE = and_(c.id == bindparam("b_id"), c.owner == bindparam("b_owner"), c.fence == bindparam("b_fence"))
-LEASE_UNTIL = now() + bindparam("b_lease")
+MINE = and_(c.id == bindparam("b_id"), c.owner == OWNER, c.fence == bindparam("b_fence"))
 
 
 def update_mine(within: ColumnElement[bool] = UNFINISHED, /, **values: object) -> Update:
@@ -46,12 +45,12 @@ KEEP = update_mine()
 _RELEASE = update_mine(lease_until=0.0, owner="")
 _HEARTBEAT = (
     update(decisions)
-    .where(is_among("b_ids", c.id), c.owner == bindparam("b_owner"), UNFINISHED)
+    .where(is_among("b_ids", c.id), c.owner == OWNER, UNFINISHED)
     .values(lease_until=LEASE_UNTIL)
     .returning(c.id)
 )
 _PROBE = upsert(leases).values(until=now())
-_LEFT = or_(is_free(c.lease_until), and_(bindparam("b_all"), c.owner != bindparam("b_owner")))
+_LEFT = or_(is_free(c.lease_until), and_(bindparam("b_all"), c.owner != OWNER))
 _TAKE_OVER = (
     update(decisions)
     .where(
@@ -60,14 +59,12 @@ _TAKE_OVER = (
             .with_for_update(skip_locked=True)
         )
     )
-    .values(owner=bindparam("b_owner"), lease_until=LEASE_UNTIL, fence=c.fence + 1)
+    .values(owner=OWNER, lease_until=LEASE_UNTIL, fence=c.fence + 1)
     .returning(*c)
 )  # fmt: skip
 _IS_THERE = select(c.id).where(c.id == bindparam("b_id"))
 # Or set aside already, by an attempt whose commit was in doubt.
-_SET_MINE_ASIDE = (
-    update(decisions).where(MINE, or_(UNFINISHED, c.status == SET_ASIDE)).values(status=SET_ASIDE).returning(c.id)
-)
+_SET_MINE_ASIDE = update_mine(or_(UNFINISHED, c.status == SET_ASIDE), status=SET_ASIDE)
 
 
 class Ownership:
@@ -150,8 +147,7 @@ class Ownership:
         return self._hold(following, asked_at)
 
     def _set_mine_aside(self, connection: Connection, job: Job) -> Job | None:
-        if connection.execute(_SET_MINE_ASIDE, self._key(job)).first() is None:
-            raise LeaseLost
+        self._execute(connection, _SET_MINE_ASIDE, job)
         return self._advance(connection, job.request.batch_id, job.received_at)
 
     def _advance(self, connection: Connection, batch_id: str | None, began_at: float) -> Job | None:
@@ -164,11 +160,8 @@ class Ownership:
         return job
 
     def _execute(self, connection: Connection, statement: Update, job: Job, /, **values: object) -> float:
-        return sent_at(self._write(connection, statement, job, **values))
+        return sent_at(self._use(connection, statement, job, **values))
 
-    def _write(self, connection: Connection, statement: Update, job: Job, /, **values: object) -> Rows:
-        """Write to a job's row if it is still ours, with what `update_mine` built; `sent_at` says whether it was."""
-        return connection.execute(statement, self._key(job) | values)
-
-    def _key(self, job: Job) -> Record:
-        return {"b_id": job.id, "b_fence": job.fence, **self._holder}
+    def _use(self, connection: Connection, statement: Executable, job: Job, /, **values: object) -> Rows:
+        """Use a job's row if it is still ours; of what `update_mine` built, `sent_at` says whether it was."""
+        return connection.execute(statement, {"b_id": job.id, "b_fence": job.fence, **self._holder, **values})

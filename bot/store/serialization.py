@@ -20,23 +20,21 @@ _SET_ASIDE = update(decisions).where(decisions.c.id == bindparam("b_id")).values
 def read_job(connection: Connection, row: Any) -> Job | None:  # noqa: ANN401 - a whole row of decisions
     """Read the job of a row. One that this version of the bot can't read is set aside."""
     try:
-        return _job(row)
+        request = REQUESTS.validate_python(json.loads(row.request))
+        answer = None if row.answer is None else ANSWERS.validate_python(json.loads(row.answer))
     except (ValueError, TypeError, KeyError) as error:
         logger.error("Decision %s can't be read and is set aside: %s", row.id, type(error).__name__)  # noqa: TRY400 - the row may hold a response_url
         connection.execute(_SET_ASIDE, {"b_id": row.id})
         return None
-
-
-def _job(row: Any) -> Job:  # noqa: ANN401 - a whole row of decisions
     seen = None if row.seen_state is None else SeenState(row.seen_mode, row.seen_state)
     return Job(
         row.id,
-        REQUESTS.validate_python(json.loads(row.request)),
+        request,
         fence=row.fence,
         received_at=row.received_at,
         is_active=row.status in {ACTIVE, ANSWERED},
         sent=None if row.sent_at is None else Sent(row.sent_at, seen),
-        answer=None if row.answer is None else ANSWERS.validate_python(json.loads(row.answer)),
+        answer=answer,
         answered_at=row.answered_at,
         deliveries=row.deliveries,
     )
