@@ -109,12 +109,16 @@ def mark_stale(connection: Connection, ref: RemediationRef, *, may_overwrite: bo
 
 def contexts_now(connection: Connection, refs: Sequence[RemediationRef]) -> dict[RemediationRef, CardContext]:
     """Return `card_context` for each, with the cluster's load by now, where it is known."""
-    known = {ref: card_context(connection, ref) for ref in refs}
-    shares = {(ref.cluster_id, about.share) for ref, about in known.items() if about.share}
-    loads: dict[tuple[str, RepairLoad | None], RepairLoad] = {
-        (cluster_id, share): load_now(connection, cluster_id, share) for cluster_id, share in shares
-    }
-    return {ref: replace(about, share=loads.get((ref.cluster_id, about.share))) for ref, about in known.items()}
+    found: dict[RemediationRef, CardContext] = {}
+    loads: dict[tuple[str, RepairLoad], RepairLoad] = {}
+    for ref in refs:
+        about = card_context(connection, ref)
+        if about.share:
+            key = ref.cluster_id, about.share
+            loads[key] = loads.get(key) or load_now(connection, *key)
+            about = replace(about, share=loads[key])
+        found[ref] = about
+    return found
 
 
 def load_now(connection: Connection, cluster_id: str, known: RepairLoad) -> RepairLoad:

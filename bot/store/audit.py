@@ -196,8 +196,8 @@ async def rows(
         last = page[-1]["seq"]
 
 
-def _page(connection: Connection, chosen: Select[Any], values: dict[str, str] | None = None) -> Sequence[Record]:
-    return connection.execute(chosen, values or {}).mappings()
+def _page(connection: Connection, chosen: Select[Any]) -> Sequence[Record]:
+    return connection.execute(chosen).mappings()
 
 
 async def outcomes(database: Database, of: RemediationRef | str, limit: int) -> Sequence[PastDecision]:
@@ -205,13 +205,19 @@ async def outcomes(database: Database, of: RemediationRef | str, limit: int) -> 
     mine = audit.c.user_id == of if isinstance(of, str) else one_remediation(audit.c)
     ended = and_(mine, audit.c.event == OUTCOME, audit.c.verb != Verb.REFRESH, _IS_OURS)
     chosen = select(audit).where(ended).order_by(audit.c.seq.desc()).limit(limit)
-    page = await database.read(_page, chosen, {} if isinstance(of, str) else key_of(of))
-    return [_past(row) for row in page if row["verb"] in set(Verb)]
-
-
-def _past(row: Record) -> PastDecision:
-    ref = RemediationRef(row["cluster_id"], row["instance_id"], row["remediation_id"])
-    return PastDecision(ref, Verb(row["verb"]), row["user_id"], row["at"], row["outcome"] or "", row["reason"] or "")
+    found = await database.read(Connection.execute, chosen, {} if isinstance(of, str) else key_of(of))
+    return [
+        PastDecision(
+            RemediationRef(row.cluster_id, row.instance_id, row.remediation_id),
+            Verb(row.verb),
+            row.user_id,
+            row.at,
+            row.outcome or "",
+            row.reason or "",
+        )
+        for row in found
+        if row.verb in set(Verb)
+    ]
 
 
 async def head(database: Database) -> str:

@@ -22,11 +22,7 @@ _BRAKE = Actor("", "storm brake", None)
 
 def known(connection: Connection) -> dict[str, FaultReport]:
     """Return the reports by cluster."""
-    return {row.cluster_id: report for row in connection.execute(_KNOWN) if (report := _read(row.body))}
-
-
-def _read(body: str) -> FaultReport | None:
-    return read_json(_REPORTS, body)  # one of another version is read at Together again
+    return {row.cluster_id: report for row in connection.execute(_KNOWN) if (report := read_json(_REPORTS, row.body))}
 
 
 def drop_unreadable(connection: Connection) -> None:
@@ -35,7 +31,7 @@ def drop_unreadable(connection: Connection) -> None:
     Raises:
         LeaseLost: another process watches now.
     """
-    for cluster_id in [row.cluster_id for row in connection.execute(_KNOWN) if _read(row.body) is None]:
+    for cluster_id in [row.cluster_id for row in connection.execute(_KNOWN) if read_json(_REPORTS, row.body) is None]:
         _drop(connection, cluster_id)
 
 
@@ -48,7 +44,7 @@ def _drop(connection: Connection, cluster_id: str) -> None:
 def _one(connection: Connection, cluster_id: str) -> FaultReport | None:
     """Return the report of a cluster; None for one of another version."""
     row = connection.execute(_ONE, {"b_cluster": cluster_id}).first()
-    return _read(row.body) if row else FaultReport()
+    return read_json(_REPORTS, row.body) if row else FaultReport()
 
 
 def change(
@@ -70,11 +66,12 @@ def change(
     _write(connection, cluster_id, before, after)
     if told is not None:
         emit(connection, EventKind.UNREPAIRED, cluster_id, {"cluster_id": cluster_id, **told})
-    if _is_latched(before.brake) is not _is_latched(after.brake):
+    was_latched, is_latched = before.braked is not None, after.braked is not None
+    if was_latched is not is_latched and (brake := after.brake or before.brake):
         # The audit trail's lock comes with it: no approval leaves between its look at the pauses and this.
-        event = "braked" if _is_latched(after.brake) else "released"
+        event = "braked" if is_latched else "released"
         audit.note(connection, AuditNote(event, _BRAKE, None, cluster_id=cluster_id))
-        _tell_of_brake(connection, cluster_id, after.brake or before.brake, is_over=not _is_latched(after.brake))
+        _tell_of_brake(connection, cluster_id, brake, is_over=not is_latched)
     return after
 
 
@@ -87,17 +84,10 @@ def _write(connection: Connection, cluster_id: str, before: FaultReport, after: 
     connection.execute(_WRITE, {"cluster_id": cluster_id, "brake": after.braked, "body": dump(_REPORTS, after)})
 
 
-def _is_latched(brake: Brake | None) -> bool:
-    return brake is not None and brake.is_latched
-
-
-def _tell_of_brake(
-    connection: Connection, cluster_id: str, brake: Brake | None, *, is_over: bool, by: str = ""
-) -> None:
+def _tell_of_brake(connection: Connection, cluster_id: str, brake: Brake, *, is_over: bool, by: str = "") -> None:
     pauses.wake(connection, cluster_id)
-    if brake:
-        told: Data = {"cluster_id": cluster_id, "is_over": is_over, "by": by or None}
-        emit(connection, EventKind.BRAKE, cluster_id, told | {"broken": brake.broken, "nodes": brake.nodes})
+    told: Data = {"cluster_id": cluster_id, "is_over": is_over, "by": by or None}
+    emit(connection, EventKind.BRAKE, cluster_id, told | {"broken": brake.broken, "nodes": brake.nodes})
 
 
 def resume(  # noqa: PLR0913, PLR0917 - what ends, who ends it, and why

@@ -80,7 +80,8 @@ class Groups:
     def _next(self) -> None:
         self._waiting = [each for each in self._waiting if not each.future.done()]
         count = next((number for number, each in enumerate(self._waiting) if each.is_alone), len(self._waiting))
-        group, self._waiting = self._waiting[: min(count, MOST) or 1], self._waiting[min(count, MOST) or 1 :]
+        count = min(count, MOST) or 1
+        group, self._waiting = self._waiting[:count], self._waiting[count:]
         self._is_busy = bool(group)
         if group:
             ended = asyncio.get_running_loop().run_in_executor(self._thread, self._run, group)

@@ -1,7 +1,7 @@
 """Messages that the bot keeps true, and the alerts that they show."""
 
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from sys import intern
 from typing import Any, NamedTuple
@@ -13,7 +13,6 @@ from bot.alerts import Look, Tracked
 from bot.models import (
     IN_REPAIR,
     Alert,
-    EventKind,
     Learned,
     Remediation,
     RemediationRef,
@@ -29,6 +28,7 @@ from bot.store.rows import (
     PLACE,
     WITHDRAWN,
     WRITE_MESSAGE,
+    Told,
     alert_row,
     change_alert,
     load,
@@ -246,7 +246,7 @@ async def change(
     change: Change,
     *,
     learned: Learned | None = None,
-    told: Mapping[RemediationRef, EventKind] | None = None,
+    told: Told = None,
 ) -> Snapshot | None:
     """Change a message, unless something has changed since it was loaded: then it is loaded again.
 
@@ -278,7 +278,7 @@ def _change(
     message_id: str,
     change: Change,
     learned: Learned | None,
-    told: Mapping[RemediationRef, EventKind] | None,
+    told: Told,
 ) -> Snapshot | None:
     before = load(connection, message_id, to_change=True)
     after = change(before) if before else None

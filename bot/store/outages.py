@@ -9,7 +9,7 @@ from bot.store.connection import Connection
 from bot.store.outbox import Data, emit
 from bot.store.tables import outages, upsert
 
-_KNOWN = select(outages)
+_KNOWN = select(outages)  # an `Outage` has the same columns, but for the cluster
 _WRITE, _DELETE = upsert(outages), delete(outages).where(outages.c.cluster_id == bindparam("b_cluster"))
 
 
@@ -35,10 +35,8 @@ class Outage:
 
 def known(connection: Connection) -> dict[str, Outage]:
     """Return the clusters that cannot be read."""
-    return {
-        row.cluster_id: Outage(row.since, bool(row.told), row.channel_id, row.ts, row.mark, row.sent_at)
-        for row in connection.execute(_KNOWN)
-    }
+    rows = connection.execute(_KNOWN)
+    return {cluster_id: Outage(since, bool(told), *more) for cluster_id, since, told, *more in rows}
 
 
 def note(connection: Connection, cluster_id: str, outage: Outage | None, *, is_watched: bool = True) -> None:

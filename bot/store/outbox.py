@@ -76,7 +76,7 @@ def due(connection: Connection, target: Target, limit: int) -> list[OutboxEntry]
     present = read_clock(connection)
     rows = connection.execute(_DUE, {"b_target": target, "b_limit": limit})
     return [
-        OutboxEntry(row.id, target, row.subject, _read(row.body), present - row.created_at, row.attempts)
+        OutboxEntry(row.id, target, row.subject, read_json(_EVENTS, row.body), present - row.created_at, row.attempts)
         for row in rows
     ]
 
@@ -94,10 +94,6 @@ def drop(connection: Connection, entry: OutboxEntry) -> None:
 def postpone(connection: Connection, entry: OutboxEntry, seconds: float) -> None:
     """Tell something later."""
     connection.execute(_POSTPONE, {"b_id": entry.id, "b_seconds": seconds})
-
-
-def _read(body: str) -> Event | None:
-    return read_json(_EVENTS, body)
 
 
 def emit(connection: Connection, kind: EventKind, subject: str, data: Data, *, key: str = "") -> None:
@@ -123,14 +119,10 @@ def opened(connection: Connection, alert: Alert) -> None:
 
 def told(connection: Connection, kind: EventKind, alert: Alert, message: TrackedMessage) -> None:
     """Write down of what people are reminded, or that a repair may be stuck; once, even if Slack is tried again."""
-    subject, data = str(alert.ref), about(alert)
+    data, key = about(alert), f"{kind} {alert.remediation.under_way_since}"
     if kind is EventKind.REMINDED:
-        emit(
-            connection, kind, subject, data | {"reminder": message.reminders},
-            key=f"reminder {message.remind_from} {message.reminders}",
-        )  # fmt: skip
-    else:
-        emit(connection, kind, subject, data, key=f"{kind} {alert.remediation.under_way_since}")
+        data["reminder"], key = message.reminders, f"reminder {message.remind_from} {message.reminders}"
+    emit(connection, kind, str(alert.ref), data, key=key)
 
 
 def decided(connection: Connection, job: Job, outcome: Outcome) -> None:
@@ -155,8 +147,7 @@ def looked_into(connection: Connection, alert: Alert, user_id: str) -> None:
 def changed(connection: Connection, before: Alert, after: Alert) -> None:
     """Write down what has become of a remediation."""
     subject, told = str(after.ref), about(after)
-    is_new_hold = after.hold and (before.hold is None or after.hold.until > before.hold.until)
-    if is_new_hold and after.hold:
+    if after.hold and (before.hold is None or after.hold.until > before.hold.until):
         emit(connection, EventKind.HELD, subject, told | {"by": after.hold.user_id, "until": after.hold.until})
     is_next = before.is_waiting and after.waiting_since != before.waiting_since
     if is_next:

@@ -19,24 +19,24 @@ _FRESH_SECONDS = 1.0
 _BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"  # what waits for a lock must see what it waited for
 
 
+def _already() -> None:
+    """What was sent isn't sent again."""
+
+
 class Awaited(Rows):
     """What a statement returns that may not be sent yet; looking at it sends the statement."""
 
     def __init__(self, send: Callable[[], None]) -> None:
         super().__init__()
-        self._send: Callable[[], None] | None = send
+        self._look = send
         self._count = 0
 
     def take(self, cursor: "psycopg.ClientCursor[Any]") -> None:
         """Take what the database has returned."""
-        self._send = None
+        self._look = _already
         if cursor.description:
             self.extend(map(row_of(tuple(column[0] for column in cursor.description)), cursor.fetchall()))
         self._count += cursor.rowcount
-
-    def _look(self) -> None:
-        if self._send:
-            self._send()
 
     def __len__(self) -> int:
         self._look()

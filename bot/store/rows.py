@@ -41,6 +41,7 @@ logger = logging.getLogger(__name__)
 
 _ALERTS, _MESSAGES = TypeAdapter(Alert), TypeAdapter(TrackedMessage)
 _KEPT = 2048  # alerts that were read last: most of a digest is what it was when it was last drawn
+Told = Mapping[RemediationRef, EventKind] | None  # to other tools
 WITHDRAWN = "WITHDRAWN"  # in the column `state`, of what Together lists no longer
 a, d, m, first = alerts.c, decisions.c, messages.c, first_approvals.c
 ALERTS = select(a.body, a.message_id)
@@ -63,8 +64,8 @@ _ONE = _WITH_FIRST.where(one_remediation(a)).with_for_update(of=alerts)
 WRITE_MESSAGE = update(messages).where(_MESSAGE_ID).values(version=m.version + 1)
 _WRITE_SAME = WRITE_MESSAGE.where(m.version == bindparam("b_version"))
 _WRITE_ALERT = update(alerts).where(one_remediation(a)).values(changed_at=now())
-_FORGET_FIRST = delete(first_approvals).where(one_remediation(first))
-_FORGET_THEIRS = _FORGET_FIRST.where(first.user_id == bindparam("b_user"))
+_OF_ANYBODY_OR = or_(bindparam("b_user") == "", first.user_id == bindparam("b_user"))
+_FORGET_FIRST = delete(first_approvals).where(one_remediation(first), _OF_ANYBODY_OR)
 
 
 def load(connection: Connection, message_id: str, *, to_change: bool = False) -> Snapshot | None:
@@ -95,7 +96,7 @@ def write(
     before: Snapshot,
     after: TrackedMessage,
     learned: Learned | None,
-    told: Mapping[RemediationRef, EventKind] | None,
+    told: Told,
 ) -> Snapshot | None:
     """Write what a message has become, and what was learned for a card; None where it isn't what it was."""
     same = {"b_message": after.id, "b_version": before.version}
@@ -141,12 +142,9 @@ def change_alert(
     return alert
 
 
-def forget_first_approval(connection: Connection, ref: RemediationRef, of: str | None = None) -> None:
+def forget_first_approval(connection: Connection, ref: RemediationRef, of: str = "") -> None:
     """Let a first approval count no longer; with `of`, only that person's."""
-    if of is None:
-        connection.execute(_FORGET_FIRST, key_of(ref))
-    else:
-        connection.execute(_FORGET_THEIRS, key_of(ref) | {"b_user": of})
+    connection.execute(_FORGET_FIRST, key_of(ref) | {"b_user": of})
 
 
 def message_of(row: Any) -> TrackedMessage | None:  # noqa: ANN401 - a row of a select with these columns

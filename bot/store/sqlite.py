@@ -37,13 +37,6 @@ class _InFile(Connection):
             raise FileMoved
 
 
-def _is_same(handle: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(handle), path.stat())
-    except OSError:
-        return False
-
-
 class SQLiteFile:
     """The driver. One thread writes and one reads, so an ack never waits for a long read.
 
@@ -105,7 +98,10 @@ class SQLiteFile:
 
     def has_ended(self, raw: Any) -> bool:  # noqa: ANN401, ARG002 - as the protocol says
         """Return whether the file that is owned has lost its name: what is written into it is lost with the process."""
-        return bool(self._owned) and not _is_same(self._owned[-1], self.path)
+        try:
+            return bool(self._owned) and not os.path.samestat(os.fstat(self._owned[-1]), self.path.stat())
+        except OSError:
+            return True
 
     def interrupt(self, raw: sqlite3.Connection) -> None:
         """Break off the statement that runs."""
