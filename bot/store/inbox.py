@@ -116,7 +116,8 @@ class InboxStore:
         """
 
         def work(connection: Connection) -> T:
-            held = connection.execute(_HELD, {"b_key": key, "b_owner": owner}).first()
+            mine = {"b_key": key, "b_owner": owner}
+            held = connection.execute(_HELD, mine).first()
             if held is None:
                 raise LeaseLost
             if held.result is not None:
@@ -124,8 +125,7 @@ class InboxStore:
             if held.age > LIFETIME:
                 raise RequestExpired
             result = change(connection, *args, **kwargs)
-            values = {"b_key": key, "b_owner": owner, "b_result": json.dumps(result), "b_lease": self.lease_seconds}
-            connection.execute(_ACTED, values)
+            connection.execute(_ACTED, mine | {"b_result": json.dumps(result), "b_lease": self.lease_seconds})
             return result
 
         return await self.database.run(work)

@@ -46,7 +46,7 @@ def note(connection: Connection, cluster_id: str, outage: Outage | None, *, is_w
         LeaseLost: another process watches now.
     """
     before = known(connection).get(cluster_id)
-    was_told, is_told = before is not None and before.told, outage is not None and outage.told
+    was_told, is_told = bool(before and before.told), bool(outage and outage.told)
     if was_told != is_told:
         told: Data = {"cluster_id": cluster_id, "is_over": was_told, "is_watched": is_watched}
         emit(connection, EventKind.OUTAGE, cluster_id, told)

@@ -101,11 +101,6 @@ def _purge_few(connection: Connection, oldest: float) -> None:
 def drop_old_response_urls(connection: Connection) -> None:
     """Forget response_urls that Slack no longer takes, inside a transaction."""
     for row in connection.execute(_OLD_REQUESTS):
-        after = without_response_url(row.request)
+        head, _, rest = row.request.partition('"response_url": "')
+        after = f'{head}"response_url": null{rest.partition(chr(34))[2]}'
         connection.execute(_REWRITE, {"b_id": row.id, "b_before": row.request, "b_request": after})
-
-
-def without_response_url(request: str) -> str:
-    """Blank the response_url in a stored request."""
-    head, _, rest = request.partition('"response_url": "')
-    return f'{head}"response_url": null{rest.partition(chr(34))[2]}'

@@ -64,8 +64,8 @@ _ONE = _WITH_FIRST.where(one_remediation(a)).with_for_update(of=alerts)
 WRITE_MESSAGE = update(messages).where(_MESSAGE_ID).values(version=m.version + 1)
 _WRITE_SAME = WRITE_MESSAGE.where(m.version == bindparam("b_version"))
 _WRITE_ALERT = update(alerts).where(one_remediation(a)).values(changed_at=now())
-_OF_ANYBODY_OR = or_(bindparam("b_user") == "", first.user_id == bindparam("b_user"))
-_FORGET_FIRST = delete(first_approvals).where(one_remediation(first), _OF_ANYBODY_OR)
+_THEIRS = or_(bindparam("b_user") == "", first.user_id == bindparam("b_user"))  # or anybody's
+_FORGET_FIRST = delete(first_approvals).where(one_remediation(first), _THEIRS)
 
 
 def load(connection: Connection, message_id: str, *, to_change: bool = False) -> Snapshot | None:
