@@ -9,6 +9,21 @@ from datetime import datetime, timedelta
 from bot.models import LinkedAlert, Mode, Remediation, RepairLoad, State
 from bot.mrkdwn import ago, clean, escape, lasted, plain_when, when
 
+RULES_PASSED = "the two-person rule or the repair limit"  # by who approves alone
+OBSERVED = "The bot only observes this cluster: decide in Together."
+IF_STUCK = "Check the node in Together. “Copy for Together support” is in the card's menu."
+_LOSE = "lose work since their last checkpoint"
+USUAL_WAIT = 30  # minutes, where a cluster's wait was never set in Together (docs.together.ai, "Node repair")
+_UNSET = f"the cluster's wait ({USUAL_WAIT} min unless set)"
+COOLDOWN = "Together won't suggest another repair for about 30 minutes."
+MAX_ALERTS = 3
+MAX_XIDS = 4
+_IN_A_WORD = {State.RUNNING: "For", State.SUCCEEDED: "Was", State.AUTO_RESOLVED: "Was"}  # before what is repaired
+_FILLER = {
+    "a", "an", "and", "at", "by", "for", "has", "in", "is", "of", "on", "seen", "the", "time", "times", "was", "with",
+    "x",
+}  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class ModeLabels:
@@ -119,14 +134,6 @@ SEVERITIES: Mapping[str, str] = {
     "PHC_SEVERITY_INFO": "Info",
 }
 
-RULES_PASSED = "the two-person rule or the repair limit"  # by who approves alone
-OBSERVED = "The bot only observes this cluster: decide in Together."
-IF_STUCK = "Check the node in Together. “Copy for Together support” is in the card's menu."
-_LOSE = "lose work since their last checkpoint"
-USUAL_WAIT = 30  # minutes, where a cluster's wait was never set in Together (docs.together.ai, "Node repair")
-_UNSET = f"the cluster's wait ({USUAL_WAIT} min unless set)"
-COOLDOWN = "Together won't suggest another repair for about 30 minutes."
-
 
 def drain(wait: int | None, node: str = "it") -> str:
     """Return what becomes of a node's jobs after an approval.
@@ -208,15 +215,6 @@ def ordinal(number: int) -> str:
     """Return a number's place in a row: "2nd", "11th"."""
     suffix = {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th") if number % 100 not in {11, 12, 13} else "th"
     return f"{number}{suffix}"
-
-
-MAX_ALERTS = 3
-MAX_XIDS = 4
-_IN_A_WORD = {State.RUNNING: "For", State.SUCCEEDED: "Was", State.AUTO_RESOLVED: "Was"}  # before what is repaired
-_FILLER = {
-    "a", "an", "and", "at", "by", "for", "has", "in", "is", "of", "on", "seen", "the", "time", "times", "was", "with",
-    "x",
-}  # fmt: skip
 
 
 def fault(remediation: Remediation, limit: int = 80, *, is_brief: bool = False) -> str:

@@ -23,6 +23,11 @@ from bot.models import (
 from bot.mrkdwn import clean, escape, lasted
 
 LISTED = 10
+Firsts = Mapping[RemediationRef, FirstApproval]
+Names = Mapping[RemediationRef, str]
+MOST = 12  # groups; with more of them, faults aren't told apart
+_NUMBERED = re.compile(r"(.*\D)(\d{1,15})")
+_LONGEST = 2000  # characters of a piece of names, of the 3,000 that a text may have
 
 
 def names(alerts: Sequence[Alert]) -> dict[RemediationRef, str]:
@@ -138,13 +143,6 @@ def first_of(names: Sequence[str], most: int, limit: int, beyond: int = 0) -> st
     """Return the first of raw names, each of at most `limit` characters, and how many more and `beyond` there are."""
     more = len(names) + beyond - most
     return f"{', '.join(escape(each, limit) for each in names[:most])}{f' and {more} more' if more > 0 else ''}"
-
-
-Firsts = Mapping[RemediationRef, FirstApproval]
-Names = Mapping[RemediationRef, str]
-MOST = 12  # groups; with more of them, faults aren't told apart
-_NUMBERED = re.compile(r"(.*\D)(\d{1,15})")
-_LONGEST = 2000  # characters of a piece of names, of the 3,000 that a text may have
 
 
 @dataclass(frozen=True, slots=True)

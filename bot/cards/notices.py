@@ -31,6 +31,26 @@ from bot.parsing import COMMAND
 ADDED = "remediation-bot-added-"  # how the IDs of such blocks begin, so that they are found again
 _LINE = f"{ADDED}line"
 _DECISION = "\n— Decision: "  # where the text of the bot's additions begins
+SHORTEST = f"Type just the node: {COMMAND} gpu-node-07. For more: {COMMAND} help."
+USAGE = (
+    f"`{COMMAND}` lets you choose what to cancel.\n"
+    f"`{COMMAND} gpu-node-07` finds it by node name or ID; the beginning is enough.\n"
+    f"`{COMMAND} list` lists what you can cancel; `{COMMAND} status gpu-node-07` shows one card. Only you see them.\n"
+    f"`{COMMAND} tonight` sums up the last shift; `{COMMAND} history gpu-node-07` lists a node's last repairs.\n"
+    f"`{COMMAND} CLUSTER INSTANCE REMEDIATION [reason]` cancels right away, without asking.\n"
+    f"Example: `{COMMAND} c-7f2 i-0042 r-91ac rebooted by hand`\n"
+    "You can also use `CLUSTER/INSTANCE/REMEDIATION`, the remediation's URL in Together's API, or "
+    '`cluster=… instance=… remediation=… reason="…"`.'
+)
+MENTIONS = (
+    "Mention the bot, or send it a direct message:\n"
+    "`cancel gpu-node-07` or `approve gpu-node-07` links to its card. Nothing is sent until you press a button there.\n"
+    "`hold 1h gpu-node-07` puts its approval on hold.\n"
+    "`status gpu-node-07` shows one card; `list` lists what you can cancel. Only you see them.\n"
+    "`tonight` sums up the last shift; `history gpu-node-07` lists a node's last repairs.\n"
+    "In the thread of an alert, `cancel`, `approve`, `hold 1h`, and `status` need no name."
+)
+CONSOLE = "the Together console"  # as errors say it
 
 
 def decision_beneath(alert: Message, card: Message) -> Message:
@@ -93,30 +113,6 @@ def _without_controls(attachments: Blocks) -> Blocks:
         return {**attachment, "blocks": list(blocks.without_controls(inner))} if isinstance(inner, list) else attachment
 
     return [shown(each) for each in attachments]
-
-
-SHORTEST = f"Type just the node: {COMMAND} gpu-node-07. For more: {COMMAND} help."
-USAGE = (
-    f"`{COMMAND}` lets you choose what to cancel.\n"
-    f"`{COMMAND} gpu-node-07` finds it by node name or ID; the beginning is enough.\n"
-    f"`{COMMAND} list` lists what you can cancel; `{COMMAND} status gpu-node-07` shows one card. Only you see them.\n"
-    f"`{COMMAND} tonight` sums up the last shift; `{COMMAND} history gpu-node-07` lists a node's last repairs.\n"
-    f"`{COMMAND} CLUSTER INSTANCE REMEDIATION [reason]` cancels right away, without asking.\n"
-    f"Example: `{COMMAND} c-7f2 i-0042 r-91ac rebooted by hand`\n"
-    "You can also use `CLUSTER/INSTANCE/REMEDIATION`, the remediation's URL in Together's API, or "
-    '`cluster=… instance=… remediation=… reason="…"`.'
-)
-
-MENTIONS = (
-    "Mention the bot, or send it a direct message:\n"
-    "`cancel gpu-node-07` or `approve gpu-node-07` links to its card. Nothing is sent until you press a button there.\n"
-    "`hold 1h gpu-node-07` puts its approval on hold.\n"
-    "`status gpu-node-07` shows one card; `list` lists what you can cancel. Only you see them.\n"
-    "`tonight` sums up the last shift; `history gpu-node-07` lists a node's last repairs.\n"
-    "In the thread of an alert, `cancel`, `approve`, `hold 1h`, and `status` need no name."
-)
-
-CONSOLE = "the Together console"  # as errors say it
 
 
 def in_progress(request: Request, since: float) -> Message:

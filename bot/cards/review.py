@@ -51,6 +51,22 @@ REVIEW = "digest:review"  # opens the dialog, and is its name
 VERB, NODES, ALL, SOME = "review:verb", "review:nodes", "review:all", "review:some"
 BOXES = 10  # options of checkboxes (docs.slack.dev, checkboxes element)
 CHOICES = {Verb.APPROVE: "Approve", Verb.CANCEL: "Cancel these instead"}
+# The menu and the buttons of release 0.1's digests, which open the dialog with what was chosen there.
+SELECT, APPROVE, CANCEL = "digest:select", "digest:approve", "digest:cancel"
+VERBS: Mapping[str, Verb] = {APPROVE: Verb.APPROVE, CANCEL: Verb.CANCEL}
+STOP = "digest:stop"
+BATCH = "batch"
+SHOWN = 3  # kinds of results beneath a selection in the channel; the thread has all
+REPORT_LINES = 12  # which may be of 2,000 characters each
+_WHY = {
+    StopReason.NOT_ALLOWED: "couldn't confirm that <@{person}> is allowed to decide.",
+    StopReason.REPAIR_LIMIT: "the cluster reached its repair limit. Approve the rest when a repair finishes.",
+    StopReason.TROUBLE: f"Together failed {TROUBLES} times in a row. Try the rest again when it responds.",
+    StopReason.PAUSED: "approvals are paused.",
+    StopReason.PERSON: "<@{stopped_by}> stopped it.",
+    StopReason.TOO_OLD: "there was no progress for 10 min, so the rest expired.",
+    StopReason.OTHER: "another version of the bot stopped it.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,13 +217,6 @@ def options(alerts: Sequence[Alert], group: str, query: str) -> Blocks:
     return [_option(each, called) for each in islice(found, blocks.MAX_OPTIONS)]
 
 
-# The menu and the buttons of release 0.1's digests, which open the dialog with what was chosen there.
-SELECT, APPROVE, CANCEL = "digest:select", "digest:approve", "digest:cancel"
-VERBS: Mapping[str, Verb] = {APPROVE: Verb.APPROVE, CANCEL: Verb.CANCEL}
-STOP = "digest:stop"
-BATCH = "batch"
-
-
 def stop_button(batch: Batch) -> Json:
     """Return the button that stops a selection; a row takes one."""
     return blocks.press(STOP, "Stop", value=batch.id)
@@ -287,19 +296,6 @@ def refusal(error: BotError) -> Json:
     """Return the view in place of a dialog whose batch can't be begun."""
     title = "Result unknown" if error.check_again else "Nothing was sent"
     return blocks.modal(title, [blocks.statement(error.sentence, error.next_step)], close="Close")
-
-
-SHOWN = 3  # kinds of results beneath a selection in the channel; the thread has all
-REPORT_LINES = 12  # which may be of 2,000 characters each
-_WHY = {
-    StopReason.NOT_ALLOWED: "couldn't confirm that <@{person}> is allowed to decide.",
-    StopReason.REPAIR_LIMIT: "the cluster reached its repair limit. Approve the rest when a repair finishes.",
-    StopReason.TROUBLE: f"Together failed {TROUBLES} times in a row. Try the rest again when it responds.",
-    StopReason.PAUSED: "approvals are paused.",
-    StopReason.PERSON: "<@{stopped_by}> stopped it.",
-    StopReason.TOO_OLD: "there was no progress for 10 min, so the rest expired.",
-    StopReason.OTHER: "another version of the bot stopped it.",
-}
 
 
 def progress_lines(batch: Batch, waiting: Collection[RemediationRef] | None = None) -> list[Line]:

@@ -10,6 +10,9 @@ from bot.models.remediation import PRECISION, Remediation
 from bot.models.request import Actor, Message, Request, SeenState, Verb
 
 FIRST_APPROVAL_SECONDS = 8 * 3600  # so long, about a shift, the first of two approvals counts
+LIFETIME = 600.0  # seconds after which a decision is no longer sent: the person has long looked elsewhere
+ERROR_SECONDS = 3600.0  # how long a card says that something failed
+DOUBT_SECONDS = 60.0  # what was sent so long ago has arrived, or never will: what is read from then on is the result
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +47,6 @@ class FirstApproval:
 
 def _times(episode: str) -> list[float]:
     return [datetime.fromisoformat(each).timestamp() if each[:1].isdigit() else 0.0 for each in episode.split("|")]
-
-
-LIFETIME = 600.0  # seconds after which a decision is no longer sent: the person has long looked elsewhere
-ERROR_SECONDS = 3600.0  # how long a card says that something failed
-DOUBT_SECONDS = 60.0  # what was sent so long ago has arrived, or never will: what is read from then on is the result
 
 
 def token_of(decision_id: str) -> str:

@@ -14,6 +14,7 @@ from bot.models.request import RULES, Actor, ReplyTarget, SeenState, Verb
 EVERYTHING = "all"
 MAX_CHOSEN = 1000  # at once: that many names of 100 characters are within a view's 250 KB (docs.slack.dev, views.open)
 TROUBLES = 3  # in a row, after which the fault is not the node's
+ARRIVED_SECONDS = 15.0  # what was sent so long ago has arrived or never will: the client gives up after 10
 
 
 class StopReason(StrEnum):
@@ -133,9 +134,6 @@ def still_waiting(alerts: Sequence[Alert], batches: Sequence[Batch]) -> list[Ale
     """Return those that wait for approval, but for what a batch has decided and nobody has read again since."""
     decided = decided_in(batches)
     return [each for each in waiting(alerts) if not (each.is_stale and each.ref in decided)]
-
-
-ARRIVED_SECONDS = 15.0  # what was sent so long ago has arrived or never will: the client gives up after 10
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,11 @@ from bot.errors import InvalidId, UnreadableButton
 from bot.models.ids import MAX_ID_LENGTH, RemediationRef, short_hash
 from bot.models.remediation import BEGUN, Remediation, State
 
+Json = dict[str, Any]  # an object in a payload
+Blocks = list[Json]
+MARK = "shows-"
+_DECISION = 8  # characters of a fingerprint
+
 
 class Verb(StrEnum):
     """What a person can ask for. The value is the end of a button's `action_id`."""
@@ -172,12 +177,6 @@ def read_button_value(value: object) -> tuple[RemediationRef, SeenState]:
         return RemediationRef(*ids), shown_state
     except InvalidId as error:
         raise UnreadableButton(str(error).removesuffix(".")) from None
-
-
-Json = dict[str, Any]  # an object in a payload
-Blocks = list[Json]
-MARK = "shows-"
-_DECISION = 8  # characters of a fingerprint
 
 
 @dataclass(frozen=True, slots=True)
