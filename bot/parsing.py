@@ -171,6 +171,7 @@ def _beginning(text: str) -> str:
 
 
 def _read(plain: str) -> Find | Order:
+    """Read one word to be looked up, or what names a remediation."""
     return _find(plain) or _from_reference(plain)
 
 
@@ -218,6 +219,7 @@ def _status(rest: str) -> Find | UnreadableCommand:
 
 
 def _from_reference(plain: str) -> Order:
+    """Read the API's URL, options, or three words, and a reason behind them."""
     bare = plain.lstrip(QUOTES + " ")
     if url := _URL.match(bare):
         verb = (url[4] or "").strip(QUOTES + "/").lower()
@@ -249,12 +251,14 @@ def plain_text(text: str) -> str:
 
 
 def _visible(character: str) -> str:
+    """Return a character as it is seen: a space for what separates, nothing for what is invisible."""
     if character.isspace() or unicodedata.category(character) == "Cc":
         return " "
     return "" if unicodedata.category(character) in {"Cf", "Cs"} else character
 
 
 def _from_options(plain: str) -> Order:
+    """Read `cluster=… instance=… remediation=… reason=…`, in any order."""
     options = list(_OPTION.finditer(plain))
     if stray := plain[: options[0].start()].strip(QUOTES + " ,"):
         raise UnreadableCommand(f"Unrecognized text before “{options[0][0].strip()}”: “{stray[:60]}”.")
@@ -278,10 +282,12 @@ def _from_options(plain: str) -> Order:
 
 
 def _words(plain: str) -> Iterator[re.Match[str]]:
+    """Return the words that are more than quotes."""
     return (word for word in _WORD.finditer(plain) if word[0].strip(QUOTES))
 
 
 def _from_words(plain: str) -> Order:
+    """Read three IDs in a row, apart or joined, and a reason behind them."""
     if labelled := _LABELLED.fullmatch(plain):  # as at the foot of a card
         return _order(_reference(labelled.group(1, 2, 3)), labelled[4])
     words = list(_words(plain))
@@ -298,6 +304,7 @@ def _from_words(plain: str) -> Order:
 
 
 def _order(ref: RemediationRef, rest: str) -> Order:
+    """Return the order to cancel, with what follows its IDs as the reason."""
     reason = _reason(rest)
     # A second reference is no reason: its node would be repaired after all.
     words = reason.split()
@@ -323,6 +330,7 @@ def _reference(quoted: Iterable[str]) -> RemediationRef:
 
 
 def _reason(rest: str) -> str:
+    """Return a reason without its quotes or the word that announces it."""
     words = " ".join(rest.strip(QUOTES[2] + " ,").lstrip("; ").rstrip("/").split())
     option = re.match(rf"(?:{_DASHES}reason(?:\s*=\s*|\s+)|reason\s*=\s*)", words, re.IGNORECASE)
     words = words[option.end() :] if option else words
