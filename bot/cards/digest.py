@@ -113,8 +113,8 @@ def _running(batches: Sequence[Batch]) -> Iterator[Json]:
     for each in batches[-_RUNNING:-1]:
         yield from blocks.rich_texts(progress_lines(each)[:1])
         yield blocks.actions([stop_button(each)])
-    for each in batches[-1:]:
-        yield from blocks.rich_texts(progress_lines(each))
+    if batches:
+        yield from blocks.rich_texts(progress_lines(batches[-1]))
 
 
 def _started(of: TrackedMessage, alerts: Sequence[Alert]) -> Message:

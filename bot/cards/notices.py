@@ -216,7 +216,7 @@ def without_decisions(shown: Message) -> Message:
 def as_copy(shown: Message) -> Message:
     """Return a card for another message than its own: it decides nothing, and mentions nobody on call again."""
     copied = without_decisions(shown)
-    lines = [line for line in copied.text.splitlines() if not line.startswith(ON_CALL)]
+    lines = (line for line in copied.text.splitlines() if not line.startswith(ON_CALL))
     return replace(copied, text="\n".join(lines), blocks=[each for each in copied.blocks if not _mentions(each)])
 
 

@@ -86,12 +86,12 @@ def failure(remediation: Remediation, decided: DecidedBy | None, first_user: str
     approved_at = _approved_at(remediation, decided)
     reviewer = escape(remediation.reviewed_by or "", 100)
     after = f"{lasted(_at(remediation, now) - approved_at)} after " if approved_at else ""
-    told = [f"{after}{reviewer} approved it in Together"] if reviewer and not people else []
-    told = told or ([f"{after}approval"] if after else [])
+    details = f" ({after}approval)" if after else ""
+    if reviewer and not people:
+        details = f" ({after}{reviewer} approved it in Together)"
     error = f": “{escape(remediation.error_message, 500)}”" if remediation.error_message else "."
-    repair = _repair(remediation)
-    details = f" ({', '.join(told)})" if told else ""
-    return line(f"{f'{who}, ' if who else ''}{repair} failed on {_node(remediation)}{details}{error} ❌")
+    failed = f"{_repair(remediation)} failed on {_node(remediation)}{details}{error} ❌"
+    return line(f"{who}, {failed}" if who else failed)
 
 
 def stuck(repairs: Sequence[Remediation], called: str, now: float, *, has_card: bool) -> Message:

@@ -3,6 +3,7 @@
 import json
 
 from bot import cards, errors
+from bot.cards.chooser import not_read
 from bot.errors import BotError, NotAttempted, TogetherError
 from bot.models import (
     Message,
@@ -92,3 +93,8 @@ def test_pushes_of_errors_begin_with_the_node_and_what_was_asked() -> None:
             first = json.dumps(shown.blocks[0]["elements"][0]["elements"][0], ensure_ascii=False)
             assert "gpu-node-07, approval: " in first
     assert cards.failure(ERRORS["NotReached"], request()).text.startswith("i-0042, cancellation: ")
+
+
+def test_clusters_that_could_not_be_read_are_counted_with_the_list_of_them() -> None:
+    assert not_read(["", "c-1"]) == "Couldn't read c-1 and 1 more from Together, so some may be missing."
+    assert not_read([""]) == "Couldn't read the list of clusters from Together, so some may be missing."
