@@ -155,7 +155,7 @@ class Home:
                 await self._publish(actor.user_id, viewer, view, seen)
             except SlackFailure as error:
                 if error.code != "hash_conflict" or not seen:
-                    raise  # where another process has drawn it meanwhile, what is there now is read once more
+                    raise  # another process has drawn it since: what is there now is read once more
             else:
                 return
 
