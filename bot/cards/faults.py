@@ -30,9 +30,10 @@ def unrepaired(
     lines = _brake_lines(report)
     if overdue:
         what = common_fault(each.alert for each in overdue) or "critical faults"
-        unnamed = report.critical - sum(each.alert.is_critical for each in report.faults)  # beyond those that are kept
-        lines.append(elements(f"{_nodes(overdue, unnamed)} ({where}): {what}, and no repair is open ⚠️", bold=True))
-        lines += _first(overdue, len(overdue) + unnamed)
+        kept = [each.alert for each in report.faults if each.alert.is_critical]
+        others = max(0, report.nodes - len({each.node for each in kept}))  # whose alerts aren't kept
+        lines.append(elements(f"{_nodes(overdue, others)} ({where}): {what}, and no repair is open ⚠️", bold=True))
+        lines += _first(overdue, len(overdue) + report.critical - len(kept))
         lines.append(elements(f"Check {'it' if count == 1 else 'them'}, or request a repair in Together."))
         lines += [elements(labels.as_of(as_of, _UNREADABLE))] if as_of else []
     if called and (overdue or report.brake_key):
@@ -111,7 +112,7 @@ def _line(each: Fault, cluster: str = "") -> Line:
     return listing.entry(each.alert.node or "unknown node", *told)
 
 
-def _nodes(faults: Sequence[Fault], unnamed: int = 0) -> str:
-    """Return the names of the first nodes, escaped, and how many more there are."""
+def _nodes(faults: Sequence[Fault], others: int = 0) -> str:
+    """Return the names of the first nodes, escaped, and how many more and `others` there are."""
     names = list(dict.fromkeys(each.alert.node or "unknown node" for each in faults))
-    return listing.first_of(names, 3, 60, unnamed)  # three fit into a notification
+    return listing.first_of(names, 3, 60, others)  # three fit into a notification

@@ -141,7 +141,7 @@ def message(lines: Sequence[Line]) -> Message:
 
 def first_of(names: Sequence[str], most: int, limit: int, beyond: int = 0) -> str:
     """Return the first of raw names, each of at most `limit` characters, and how many more and `beyond` there are."""
-    more = len(names) + beyond - most
+    more = max(0, len(names) - most) + beyond
     return f"{', '.join(escape(each, limit) for each in names[:most])}{f' and {more} more' if more > 0 else ''}"
 
 

@@ -123,10 +123,6 @@ async def _one_is_two(self: Guardrails, job: Job, present: Any, _about: Any) -> 
     return FirstApproval(job.request.actor.user_id, present.mode, now, job.id, present.episode)
 
 
-async def _believe(self: Judge, seen: Any, cause: Any, sent_at: float) -> Any:  # noqa: ARG001 - as the other
-    raise cause
-
-
 async def _blindly(self: Executor, sent: Any) -> Any:
     return await self._send(sent.seen, self.clock.monotonic())
 
@@ -221,7 +217,7 @@ EVERY = (
     ),
     Ablation(
         "read-back",
-        [(Judge, "read_back", _believe)],
+        [(Judge, "read_back", _awaited(None))],
         needs=("together cut after", "together hang after", "together 503 after"),
     ),
     Ablation(
