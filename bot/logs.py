@@ -7,11 +7,13 @@ import json
 import logging
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
 from datetime import UTC, datetime
+from types import MappingProxyType
 
-import structlog
-
+# What is put on every line that is logged inside.
+LOG_CONTEXT: ContextVar[Mapping[str, str]] = ContextVar("log context", default=MappingProxyType({}))
 # At DEBUG these print bodies and statements, and with them response_urls and tokens; Bolt 1.30 does so at INFO.
 _TALKATIVE = {
     "slack_bolt": logging.ERROR,
@@ -115,4 +117,4 @@ def _time(record: logging.LogRecord) -> str:
 def _details(record: logging.LogRecord) -> dict[str, object]:
     """Return which decision a line is of, and what it says of it beside its message."""
     named = {name: value for name in _FIELDS if (value := record.__dict__.get(name)) is not None}
-    return {**structlog.contextvars.get_contextvars(), **named}
+    return {**LOG_CONTEXT.get(), **named}

@@ -2,13 +2,11 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import assert_never
-
-import structlog
 
 from bot import cards, metrics
 from bot.clock import Clock, WaitReason
@@ -30,6 +28,7 @@ from bot.errors import (
     RefusedWithoutDatabase,
     StorageUnavailable,
 )
+from bot.logs import LOG_CONTEXT
 from bot.models import (
     LIFETIME,
     RULES,
@@ -77,11 +76,15 @@ class Unrecorded:
 Receipt = Work | Unrecorded | None  # the work to be done after the ack; None for a redelivery
 
 
-def about_decision(job_id: str, request: Request) -> AbstractContextManager[None]:
+@contextmanager
+def about_decision(job_id: str, request: Request) -> Iterator[None]:
     """Put a decision's short ID, its reference, the verb, and who asked on every line that is logged inside."""
-    return structlog.contextvars.bound_contextvars(
-        decision=job_id[:8], remediation=str(request.ref), verb=request.verb.value, by=request.actor.user_id
-    )
+    named = {"decision": job_id[:8], "remediation": str(request.ref), "verb": request.verb.value}
+    token = LOG_CONTEXT.set({**named, "by": request.actor.user_id})
+    try:
+        yield
+    finally:
+        LOG_CONTEXT.reset(token)
 
 
 class DecisionService:

@@ -12,9 +12,9 @@ from urllib.parse import parse_qsl
 
 import aiohttp
 import httpx
-import structlog
 from slack_sdk.errors import SlackApiError
 
+from bot.logs import LOG_CONTEXT
 from handlers.client import MeasuredClient
 from tests.simulation import checks, people
 from tests.simulation.faults import CHANGES
@@ -46,7 +46,7 @@ class Broken(Exception):
 
 
 def _decision() -> str:
-    return str(structlog.contextvars.get_contextvars().get("decision", ""))
+    return LOG_CONTEXT.get().get("decision", "")
 
 
 class TogetherLine(httpx.AsyncBaseTransport):

@@ -80,8 +80,8 @@ async def ready(slack: Slack, port: int, *, started: int = 1) -> None:
     await slack.until(lambda: [method for method, _ in slack.calls].count("auth.test") >= started)
     slack.bot_url = f"http://127.0.0.1:{port}"
     async with aiohttp.ClientSession() as session:
-        while (await session.get(f"{slack.bot_url}/readyz")).status != 200:
-            pass
+        while (await session.get(f"{slack.bot_url}/readyz")).status != 200:  # noqa: ASYNC110 - another process is
+            await asyncio.sleep(0.05)  # the bot needs the CPU to begin
 
 
 async def stop_bot(bot: "subprocess.Popen[str]") -> None:
