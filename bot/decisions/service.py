@@ -80,11 +80,12 @@ Receipt = Work | Unrecorded | None  # the work to be done after the ack; None fo
 def about_decision(job_id: str, request: Request) -> Iterator[None]:
     """Put a decision's short ID, its reference, the verb, and who asked on every line that is logged inside."""
     named = {"decision": job_id[:8], "remediation": str(request.ref), "verb": request.verb.value}
-    token = LOG_CONTEXT.set({**named, "by": request.actor.user_id})
+    outside = LOG_CONTEXT.get()
+    LOG_CONTEXT.set({**named, "by": request.actor.user_id})
     try:
         yield
     finally:
-        LOG_CONTEXT.reset(token)
+        LOG_CONTEXT.set(outside)
 
 
 class DecisionService:

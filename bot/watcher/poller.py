@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 
 CLUSTERS_AT_ONCE = 8
 READS_AT_ONCE = 4  # in one cluster
+ITEMS_AT_ONCE = 100  # of a list
 LISTINGS_AT_ONCE = 4  # that wait to be taken in: each may be large
 SLOW_SECONDS = 2.0
 CLUSTERS_FRESH_SECONDS = 600.0
@@ -34,6 +35,7 @@ LOST_WAIT = 300.0
 ALL_CLUSTERS = ""  # the list of clusters, in place of a cluster's ID
 _NAMES = "passive_health_check_alert_id", "instance_id", "target_vm"  # of an alert
 Raw = Mapping[str, Any] | Remediation
+_Item = tuple[RemediationRef, Mapping[str, Any], str]  # of a list, with its fingerprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +251,7 @@ class Poller:
                 listing.error = error
         else:
             self._maybe_deleted.discard(cluster_id)
-        listed = self._sort(listing, items)
+        listed = self._sort(listing, await _fingerprinted(items, cluster_id))
         listing.unconfirmed = {ref for ref in self._index.of_cluster(cluster_id) if ref not in listed}
         listing.under_repair.update(ref.instance_id for ref in listing.unconfirmed)  # as far as is known
         if cluster_id in self._reads and not self._reads[cluster_id].done():
@@ -301,18 +303,16 @@ class Poller:
         """Return whether what is new in a cluster is to be told, as far as it is known which clusters there are."""
         return cluster_id in (self._chosen or self.clusters) or (not self._chosen and self._known_at is None)
 
-    def _sort(self, listing: Listing, items: list[Any]) -> set[RemediationRef]:
+    def _sort(self, listing: Listing, found: Sequence[_Item]) -> set[RemediationRef]:
         listed = set()
-        for item in items:
-            if (ref := reference_of(item, listing.cluster_id)) is None:
-                continue
+        for ref, item, fingerprint in found:
             listed.add(ref)
             listing.under_repair.update(_names_in(item))
             (listing.in_repair if item["state"] in IN_REPAIR else listing.waiting).add(ref.instance_id)
             seen = self._index.seen(ref)
             if seen is None and item["state"] != State.PENDING_APPROVAL:
                 listing.started_elsewhere[ref] = Observation(ref, item, "")
-            elif (fingerprint := fingerprint_of(item)) != seen:
+            elif fingerprint != seen:
                 (listing.new if seen is None else listing.changed).append(Observation(ref, item, fingerprint))
         listing.waiting -= listing.in_repair
         return listed
@@ -354,6 +354,17 @@ def reference_of(item: object, cluster_id: str) -> RemediationRef | None:
         logger.warning("An item in the list of %s can't be read: %s", cluster_id, error)
         return None
     return ref if ref.cluster_id == cluster_id else None
+
+
+async def _fingerprinted(items: Sequence[Any], cluster_id: str) -> list[_Item]:
+    """Return what can be read of a list; no ack waits while thousands are looked at."""
+    found: list[_Item] = []
+    for number, item in enumerate(items, start=1):
+        if ref := reference_of(item, cluster_id):
+            found.append((ref, item, fingerprint_of(item)))
+        if number % ITEMS_AT_ONCE == 0:
+            await asyncio.sleep(0)
+    return found
 
 
 def _names_in(item: Mapping[str, Any]) -> Iterator[str]:
