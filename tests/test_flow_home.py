@@ -8,7 +8,6 @@ import pytest
 from bot import cards
 from bot.cards import home, review
 from bot.clock import WaitReason
-from bot.decisions.lookup import MENU_SECONDS
 from bot.models import PER_PAGE, Remediation
 from tests.manual_clock import ON_THE_WAY
 from tests.rows import outcomes_by_user
@@ -452,47 +451,3 @@ async def test_home_that_slack_takes_late_shows_what_is_there_then_and_keeps_no_
     await bot.time.end_pause(WaitReason.SLACK_LIMIT)
     await bot.slack.until(lambda: "Nothing is waiting for approval" in said(bot.slack.homes["U0ALICE"]))
     assert APPROVE not in said(bot.slack.homes["U0ALICE"])
-
-
-async def test_home_that_slack_draws_late_brings_back_nothing(bot: World) -> None:
-    bot.together.add(instance_name="gpu-node-7")
-    await card(bot)
-    view = await opened(bot)
-    bot.slack.faults.append(SlackFault("views.publish", "internal_error", late=True))
-    await bot.slack.press_home(home.UPDATE)
-    await shown(bot, version=view["version"] + 1)
-    await bot.slack.press_home(APPROVE)
-    await bot.slack.until(lambda: "Nothing is waiting for approval" in said(bot.slack.homes["U0ALICE"]))
-    bot.slack.execute_late()
-    assert "Nothing is waiting for approval" in said(bot.slack.homes["U0ALICE"])
-
-
-async def test_home_that_another_process_has_drawn_is_read_again_and_drawn(postgresql: str) -> None:
-    async with watching(database=postgresql) as bot:
-        await began(bot)
-        storm(bot, 2)
-        await poll(bot)
-        first, address = await opened(bot), bot.slack.bot_url
-        async with bot.another():
-            await bot.slack.press_home(home.OPEN, about="gpu-node-0000")
-            second = await shown(bot, version=first["version"] + 1)
-            bot.slack.bot_url = address
-            await bot.slack.press_home(home.UPDATE)
-            third = await shown(bot, version=second["version"] + 1)
-        assert CANCEL in said(second)
-        assert CANCEL in said(third)
-
-
-async def test_home_does_not_say_that_nothing_waits_before_the_watch_has_seen_it(bot: World) -> None:
-    await began(bot)
-    bot.together.add(instance_name="gpu-node-7")
-    assert "Approval needed: reboot gpu-node-7" in said(await opened(bot))
-
-
-async def test_home_says_how_little_is_known_where_together_is_slow(bot: World) -> None:
-    await began(bot)
-    bot.together.faults.append(Fault("hang", verb="list"))
-    await bot.slack.open_home()
-    await bot.together.until(lambda: not bot.together.faults[0].times)
-    await bot.time.advance(MENU_SECONDS)
-    assert "Nothing is waiting, as far as Together could be read" in said(await shown(bot, version=2))

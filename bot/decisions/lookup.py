@@ -10,6 +10,7 @@ from bot.clock import Clock
 from bot.errors import InvalidId, InvalidIds, NotFound, TogetherError, UnreadableAnswer
 from bot.models import (
     OPEN,
+    PER_PAGE,
     RULES,
     Actor,
     Alert,
@@ -157,17 +158,27 @@ class Lookup:
         """Return the clusters that the watch can't read now; "" for the list of clusters."""
         return sorted(await self.database.read(outages.known))
 
-    async def open(self) -> LookupResult:
-        """Return what is open, of what the bot tracks where it watches; that nothing waits only after a look."""
+    async def open(self, cluster_id: str = "") -> LookupResult:
+        """Return what is open, of what the bot tracks where it watches.
+
+        That nothing waits, in one cluster or in all, is said only after a look. What only that has seen waiting is
+        outdated: a list may lag behind what was decided.
+        """
         if not self.is_watching:
             return await self._scan()
+        asked_at = self.clock.monotonic()
         tracked = replace(await self._tracked(), unreadable=await self.unreadable())
-        if any(each.state == State.PENDING_APPROVAL for each in tracked.found):
+        if _waiting(tracked, cluster_id):
             return tracked
-        with suppress(TimeoutError):
+        try:
             async with self.clock.timeout(MENU_SECONDS):
-                return await self._everything()
-        return replace(tracked, unreadable=(*tracked.unreadable, ""))
+                looked = await self._scan(asked_at)
+        except TimeoutError:
+            return replace(tracked, unreadable=sorted({*tracked.unreadable, ""}))
+        every = {each.ref: each for each in (*looked.found, *tracked.found)}
+        unseen = _waiting(looked, cluster_id)
+        outdated = {**tracked.outdated, **unseen} if len(unseen) <= PER_PAGE else tracked.outdated
+        return replace(tracked, found=oldest_first(every.values()), unreadable=looked.unreadable, outdated=outdated)
 
     async def _everything(self, as_of: float | None = None) -> LookupResult:
         """Return what is open at Together, as `_scan` does, and what the bot tracks beside it."""
@@ -279,6 +290,12 @@ def _read(item: object) -> Remediation | None:
 def oldest_first(remediations: Iterable[Remediation]) -> list[Remediation]:
     """Return remediations by their age."""
     return sorted(remediations, key=lambda each: (each.create_time.timestamp() if each.create_time else 0.0, each.id))
+
+
+def _waiting(looked: LookupResult, cluster_id: str) -> dict[RemediationRef, str]:
+    """Return what waits, in one cluster or in all, with its state."""
+    here = [each for each in looked.found if cluster_id in {"", each.cluster_id}]
+    return {each.ref: each.state for each in here if each.state == State.PENDING_APPROVAL}
 
 
 def _begins_with(remediation: Remediation, beginning: str) -> bool:

@@ -51,7 +51,7 @@ class Overviews:
         """
         await self.policy.authorize_home(actor, channel_id)
         refused = await self._refusal(actor, channel_id)
-        looked = await self.lookup.open()
+        looked = await self.lookup.open(looks_at.cluster_id)
         found, unconfirmed = await self._confirm(looked.found, looked.outdated)
         cluster_id = looks_at.cluster_id
         here = [each for each in found if cluster_id in {"", each.cluster_id}]
