@@ -87,10 +87,10 @@ class SlackAlertChannels:
             channel = (await self._reading.conversations_info(channel=channel_id)).get("channel") or {}
         except SlackFailure as error:
             if error.code in _CLOSED or error.is_passing or error.retry_after is not None:
-                raise PostFailed(str(error)) from error
+                raise PostFailed(str(error), is_closed=error.code in _CLOSED) from error
             return  # a scope is missing
         if channel.get("is_archived") or (channel.get("is_private") and not channel.get("is_member")):
-            raise PostFailed("not_in_channel")
+            raise PostFailed("is_archived" if channel.get("is_archived") else "not_in_channel", is_closed=True)
 
     async def post(  # noqa: PLR0913 - what a post has
         self,

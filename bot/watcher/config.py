@@ -1,12 +1,13 @@
 """What the watch is set to."""
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bot.cards import CardConfig, labels
 from bot.daily import QuietHours
-from bot.models import FINAL, Alert, Snapshot, State
+from bot.errors import PostFailed
+from bot.models import FINAL, Alert, AlertChannels, Snapshot, State
 
 
 def calling(started: Sequence[Alert], cluster_id: str | None) -> list[Alert]:
@@ -65,6 +66,7 @@ class WatchConfig:
         unrepaired_seconds: how long a critical alert fires without a repair before people are told; 0 for never.
         storm_brake: at how many broken nodes of a cluster its approvals pause automatically; None for never.
         named: the clusters that settings name, by the settings.
+        closed: channels that took nothing a moment ago: what is in another one stays there for now.
     """
 
     default: Route
@@ -80,6 +82,7 @@ class WatchConfig:
     unrepaired_seconds: float = 900.0
     storm_brake: StormBrake | None = None
     named: Mapping[str, Collection[str]] = field(default_factory=dict)
+    closed: set[str] = field(default_factory=set)
 
     def tells(self, alert: Alert) -> bool:
         """Return whether people are told of what has begun before the bot saw it: also of what failed.
@@ -97,10 +100,27 @@ class WatchConfig:
     def channel_of(self, snapshot: Snapshot) -> str:
         """Return where a message belongs: the routes may have changed since it was posted, or first about to be."""
         message = snapshot.message
-        if message.cluster_id or not message.is_digest:
-            return self.route(message.cluster_id).channel_id
-        channels = [self.route(each.cluster_id).channel_id for each in snapshot.alerts]
-        return message.channel_id if not channels or message.channel_id in channels else channels[0]
+        clusters = [message.cluster_id]
+        if message.is_digest and not message.cluster_id:
+            clusters = [each.cluster_id for each in snapshot.alerts]
+        channels = [self.route(each).channel_id for each in clusters]
+        stays = not channels or message.channel_id in channels or (message.ts and channels[0] in self.closed)
+        return message.channel_id if stays else channels[0]
+
+    async def may_move(self, channel_id: str, channels: AlertChannels, report: Callable[[str, str], None]) -> bool:
+        """Return whether a message may move to a channel. One that takes nothing is left alone until it's asked again.
+
+        Args:
+            report: told what keeps the bot from posting there.
+        """
+        try:
+            await channels.check(channel_id)
+        except PostFailed as error:
+            self.closed.add(channel_id)
+            if error.is_closed:
+                report(channel_id, f"Can't post alerts in {channel_id}: {error}.")
+            return False
+        return True
 
     def on_call_now(self, alerts: Sequence[Alert], cluster_id: str | None, now: float) -> str:
         """Return whom alerts call at a moment: the users and groups on call; empty for nobody."""

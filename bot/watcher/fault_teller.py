@@ -97,6 +97,7 @@ class FaultTeller:
     queue: WorkQueue
     config: WatchConfig
     clock: Clock
+    report: Callable[[str, str], None]
     _arrives_by: dict[str, float] = field(default_factory=dict, init=False)
     _doubted: set[str] = field(default_factory=set, init=False)
     _called_at: dict[str, float] = field(default_factory=dict, init=False)
@@ -131,8 +132,11 @@ class FaultTeller:
         if step is None or step.lane is not lane:
             return
         self.reports.database.lease.ensure_held()
+        channel_id = self.config.route(cluster_id).channel_id
         if step is Step.FIND:
             await self._find(cluster_id)
+        elif step is Step.MOVE and not await self.config.may_move(channel_id, self.channels, self.report):
+            return
         elif lane is Lane.EDIT:
             await finish(self._edit(cluster_id, view, step))
         else:
@@ -154,7 +158,8 @@ class FaultTeller:
             shown = left if message and message.ts else overdue
             draw = partial(cards.unrepaired, cluster_id, report, shown, oncall, as_of)
         channel_id = message.channel_id if message else route.channel_id
-        return View(report, overdue, draw, is_fresh, as_of, is_over, channel_id, channel_id != route.channel_id)
+        is_elsewhere = channel_id != route.channel_id and route.channel_id not in self.config.closed
+        return View(report, overdue, draw, is_fresh, as_of, is_over, channel_id, is_elsewhere)
 
     async def _send(self, cluster_id: str, view: View, *, is_reply: bool) -> None:
         """Post the message, or a reply that calls people for what has come since."""
@@ -241,6 +246,7 @@ class FaultTeller:
                 message = replace(message, content_hash=shown.fingerprint, as_of=view.as_of)
         told: Data | None = None
         if step is Step.MOVE:
+            self._doubted.discard(cluster_id)  # that was about the message that is left
             change = partial(replace, message=None, told={})
         elif step is Step.EDIT:
             change = partial(replace, message=message)

@@ -168,8 +168,8 @@ class OutageNotifier:
             return _Kind.GONE
         # What comes and goes is told once.
         is_again = known.outage.since - self._ended.get(cluster_id, -FLAPS_WITHIN) < FLAPS_WITHIN
-        steady_at = math.inf if known.over_at is None else known.over_at + (STEADY_SECONDS if is_again else 0.0)
-        return _Kind.OVER if now >= steady_at else None
+        is_steady = known.over_at is not None and (not is_again or now - known.over_at >= STEADY_SECONDS)
+        return _Kind.OVER if is_steady else None
 
     async def _send(self, notice: _Notice) -> None:
         message, channel_id, mark = self._message(notice), notice.channel_id, new_id()

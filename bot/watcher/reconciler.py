@@ -312,7 +312,8 @@ class Reconciler:
         return await self.teller.settle(before, drawn)
 
     async def _move(self, snapshot: Snapshot) -> Snapshot | None:
-        await self.channels.check(self.config.channel_of(snapshot))  # else its buttons would be nowhere
+        if not await self.config.may_move(self.config.channel_of(snapshot), self.channels, self.report):
+            return snapshot  # it keeps its buttons, and what else it needs is done where it is
         await self.channels.turn_to_update()
         self.database.lease.ensure_held()
         return await finish(self._leave(snapshot))

@@ -9,7 +9,7 @@ from bot import metrics
 from bot.clock import Clock, WaitReason
 from bot.errors import LeaseLost, PostFailed, StorageUnavailable
 from bot.models import ARRIVED_SECONDS, HISTORY_DAYS, AlertChannels, Directory, Impacts, RemediationRef
-from bot.store import DecisionStore, Lease, LeasedDatabase, audit, messages
+from bot.store import DecisionStore, Lease, LeasedDatabase, audit, messages, pauses
 from bot.tasks import cancel
 from bot.together import TogetherClient
 from bot.watcher.comparison import Comparer
@@ -75,7 +75,7 @@ class Watcher:
         self._outages = OutageNotifier(database, channels, self._queue, config, clock)
         self._reports = Reports(database)
         self._faults = FaultWatch(together, self._reports, database, self._poller, config, clock)
-        self._fault_teller = FaultTeller(self._reports, channels, self._queue, config, clock)
+        self._fault_teller = FaultTeller(self._reports, channels, self._queue, config, clock, report)
         self._summary = SummaryTeller(database, self._reports, channels, directory, self._queue, config, clock)
         self._comparer = Comparer(database, channels, self._queue, config, clock)
         self._reconciler = Reconciler(
@@ -150,6 +150,7 @@ class Watcher:
     async def _begin(self) -> bool:
         """Begin with what the last process knew. Returns whether there was none."""
         self._queue.clear()
+        self._config.closed.clear()
         self._reconciler.begin(await self._database.read(messages.due, at_most=sys.maxsize))
         self._comparer.begin()
         await self._outages.load()
@@ -228,6 +229,9 @@ class Watcher:
         while True:
             left = due_at - self._clock.monotonic()
             await self._clock.sleep(max(0.0, min(left, LOOK_AT_DOUBTS_EVERY)), WaitReason.COMPARE)
+            if self._config.closed:  # what stayed because of them is looked at once more
+                self._config.closed.clear()
+                await self._database.run(pauses.wake, "")
             if self._clock.monotonic() < due_at:
                 await self._comparer.compare_doubted()
                 continue

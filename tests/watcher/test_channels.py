@@ -53,23 +53,6 @@ async def test_what_waits_is_posted_and_reminded_of_in_the_new_channel(
         await until(bot, lambda: "Cancelled" in new[0].everything or "5 nodes" in new[0].text)
 
 
-@pytest.mark.parametrize("is_archived", [True, False])
-async def test_card_keeps_its_buttons_until_the_bot_may_post_in_the_new_channel(
-    bot: World, *, is_archived: bool
-) -> None:
-    bot.together.add()
-    old = await card(bot)
-    await bot.settle()
-    new = bot.slack.channels[NEW]
-    new.is_archived, new.is_private, new.bot_may_post = is_archived, True, False
-    async with bot.another(bot.settings.model_copy(update={"bot_alert_channel": NEW})):
-        await pass_time(bot, 300)
-        assert APPROVE in old.buttons
-        new.is_archived, new.bot_may_post = False, True
-        await until(bot, lambda: in_new_channel(bot), 1800)
-        assert old.buttons == {}
-
-
 @pytest.mark.parametrize(
     "code", ["missing_scope", "no_permission", "access_denied", "is_archived", "not_allowed_token_type"]
 )

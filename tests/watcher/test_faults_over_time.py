@@ -604,3 +604,20 @@ async def test_further_fault_calls_in_the_channel_where_the_thread_is_locked(bot
     await pass_time(bot, 3600)
     assert look() == [call]
     assert "gpu-2" in alert.text
+
+
+async def test_message_that_has_moved_says_its_end_once(bot: World) -> None:
+    bot.together.fire("a-1", "cluster-1", "gpu-1", **XID)
+    await message(bot)
+    await bot.settle()
+    bot.slack.faults.append(SlackFault("chat.update", "internal_error", after=True))
+    async with bot.another(bot.settings.model_copy(update={"bot_alert_channel": "C0OTHER"})):
+        new = await until(
+            bot, lambda: [each for each in bot.slack.visible() if each.channel == "C0OTHER" and CALL in each.text], 600
+        )
+        await pass_time(bot, 120)
+        edits = new[0].edits
+        bot.together.alerts.clear()
+        await until(bot, lambda: "lists no critical fault" in new[0].text, 600)
+        await pass_time(bot, 600)
+        assert new[0].edits == edits + 1

@@ -284,3 +284,22 @@ async def test_card_says_as_of_no_longer_after_a_restart() -> None:
         bot.together.faults.clear()
         async with bot.another():
             await until(bot, lambda: "Last confirmed" not in alert.text, 300)
+
+
+async def test_end_of_an_outage_is_told_though_the_clock_was_set_back_meanwhile(bot: World) -> None:
+    def said(words: str) -> list[str]:
+        return [each.text for each in bot.slack.visible() if words in each.text]
+
+    bot.together.add()
+    await card(bot)
+    bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1))
+    await until(bot, lambda: said("Together hasn't answered for"), 600)
+    bot.slack.faults.append(SlackFault("chat.postMessage", "ratelimited", times=-1))
+    bot.slack.faults.append(SlackFault("chat.update", "ratelimited", times=-1))
+    bot.together.faults.clear()
+    await pass_time(bot, 60)
+    bot.time.set_back = 3600.0
+    await pass_time(bot, 60)
+    bot.slack.faults.clear()
+    await pass_time(bot, 1200)
+    assert said("Together is reachable again for")

@@ -1,0 +1,95 @@
+"""Messages that belong in a channel in which the bot may not post: they stay where they are, and are kept current."""
+
+import pytest
+
+from tests.fetch import get
+from tests.storms import began
+from tests.watch import card, pass_time, thread, until
+from tests.watcher.test_faults import XID, message
+from tests.world import APPROVE, IDS, World
+
+pytestmark = pytest.mark.bot(watching=True, BOT_ONCALL="S0ONCALL")
+NEW = "C0OTHER"
+
+
+def close(bot: World, *, is_archived: bool) -> None:
+    new = bot.slack.channels[NEW]
+    new.is_archived, new.is_private, new.bot_may_post = is_archived, not is_archived, False
+
+
+@pytest.mark.parametrize("is_archived", [True, False])
+async def test_card_keeps_its_buttons_until_the_bot_may_post_in_the_new_channel(
+    bot: World, *, is_archived: bool
+) -> None:
+    bot.together.add()
+    old = await card(bot)
+    await bot.settle()
+    close(bot, is_archived=is_archived)
+    new = bot.slack.channels[NEW]
+    async with bot.another(bot.settings.model_copy(update={"bot_alert_channel": NEW})):
+        await pass_time(bot, 300)
+        assert APPROVE in old.buttons
+        new.is_archived, new.bot_may_post = False, True
+        await until(bot, lambda: [each for each in bot.slack.visible() if each.channel == NEW], 1800)
+        assert old.buttons == {}
+
+
+@pytest.mark.parametrize("is_archived", [True, False])
+async def test_card_that_cannot_move_shows_a_new_mode(bot: World, *, is_archived: bool) -> None:
+    bot.together.add()
+    old = await card(bot)
+    await bot.settle()
+    close(bot, is_archived=is_archived)
+    async with bot.another(bot.settings.model_copy(update={"bot_alert_channel": NEW})):
+        await pass_time(bot, 60)
+        bot.together.remediations[IDS]["mode"] = "REMEDIATION_MODE_HOST_POWER_CYCLE"
+        await pass_time(bot, 300)
+        assert APPROVE not in old.buttons or "reboot" not in old.text.lower(), old.text
+
+
+@pytest.mark.parametrize("is_archived", [True, False])
+async def test_card_that_cannot_move_is_reminded_of(bot: World, *, is_archived: bool) -> None:
+    bot.together.add()
+    old = await card(bot)
+    await bot.settle()
+    close(bot, is_archived=is_archived)
+    async with bot.another(bot.settings.model_copy(update={"bot_alert_channel": NEW})):
+        await pass_time(bot, 3600)
+        assert APPROVE not in old.buttons or [line for line in thread(bot, old) if "wait" in line]
+
+
+@pytest.mark.parametrize("is_archived", [True, False])
+async def test_readiness_names_the_channel_to_which_no_card_can_move(bot: World, *, is_archived: bool) -> None:
+    bot.together.add()
+    await card(bot)
+    await bot.settle()
+    close(bot, is_archived=is_archived)
+    async with bot.another(bot.settings.model_copy(update={"bot_alert_channel": NEW})) as app:
+        await pass_time(bot, 300)
+        assert NEW in (await get(app, "/readyz"))[1]
+
+
+async def test_slack_is_asked_about_a_closed_channel_no_more_than_it_allows(bot: World) -> None:
+    await began(bot)
+    for number in range(30):
+        ids = bot.together.add(("cluster-1", f"i-{number}", f"r-{number}"))
+        await card(bot, ids)
+        await pass_time(bot, 61)
+    await bot.settle()
+    bot.slack.channels[NEW].is_archived = True
+    async with bot.another(bot.settings.model_copy(update={"bot_alert_channel": NEW})):
+        await pass_time(bot, 60)
+        before = [method for method, _ in bot.slack.calls].count("conversations.info")
+        await pass_time(bot, 60)
+        asked = [method for method, _ in bot.slack.calls].count("conversations.info") - before
+        assert asked <= 50, asked
+
+
+async def test_message_about_faults_stays_where_the_new_channel_is_closed(bot: World) -> None:
+    bot.together.fire("a-1", "cluster-1", "gpu-1", **XID)
+    old = await message(bot)
+    await bot.settle()
+    bot.slack.channels[NEW].is_archived = True
+    async with bot.another(bot.settings.model_copy(update={"bot_alert_channel": NEW})):
+        await pass_time(bot, 600)
+        assert "moved to" not in old.text
