@@ -13,6 +13,7 @@ from sqlalchemy import insert, select, text, update
 from bot.errors import LeaseLost, OutcomeKind
 from bot.models import Alert, Claim, Job, Outcome, RemediationRef, ReplyTarget, SeenState, TrackedMessage
 from bot.store import DecisionStore, audit, drop_old_response_urls, purge
+from bot.store.connection import Connection
 from bot.store.messages import add_cards
 from bot.store.tables import DONE, alerts, decisions, messages
 from bot.store.tables import audit as audit_table
@@ -307,7 +308,7 @@ async def test_much_that_is_old_is_purged_to_the_last_row(store: DecisionStore) 
          "cluster_id": "c", "instance_id": "i", "remediation_id": "r"}
         for n in range(1201)
     ]  # fmt: skip
-    await execute(store.database, insert(decisions).values(rows))
+    await store.database.run(Connection.execute, insert(decisions), rows)
     await received(store)
     assert await purge(store.database, 1) == 1201
     assert await column(store, "id") == "job-1"
