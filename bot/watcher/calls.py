@@ -67,16 +67,16 @@ def _counting(snapshot: Snapshot) -> tuple[float, int] | None:
     return (message.remind_from, message.reminders) if asking and message.reminders < MAX_REMINDERS else None
 
 
-def reminded(snapshot: Snapshot, config: WatchConfig, *, calls: bool = True) -> TrackedMessage:
-    """Return the message with a reminder counted; those that are overdue come to one. `calls`: somebody is reminded."""
+def reminded(snapshot: Snapshot, config: WatchConfig) -> TrackedMessage:
+    """Return the message with a reminder counted; those that are overdue come to one."""
     message, escalation = snapshot.message, escalate_at(snapshot, config)
     since, reminders = _counting(snapshot) or (message.remind_from, message.reminders)
     message = replace(message, remind_from=since, reminders=reminders + 1, reminded_at=snapshot.now)
-    if calls and escalation is not None and escalation <= snapshot.now:
+    if escalation is not None and escalation <= snapshot.now:
         message = replace(message, escalated_at=snapshot.now)
     while (moment := remind_at(replace(snapshot, message=message), config)) is not None and moment <= snapshot.now:
         message = replace(message, reminders=message.reminders + 1)
-    return asked(message, unheld(snapshot), config, snapshot.now) if calls else message
+    return asked(message, unheld(snapshot), config, snapshot.now)
 
 
 def not_reminded(message: TrackedMessage, before: TrackedMessage) -> TrackedMessage:

@@ -229,7 +229,7 @@ class Teller:
         """Ask Together a last time, count, then remind: never of what was just decided, nor once too often."""
         alerts = calls.unheld(snapshot)
         waiting = await self._are_still({State.PENDING_APPROVAL}, [each.ref for each in alerts])
-        if waiting is None or (not waiting and not snapshot.message.is_digest):
+        if not waiting:
             self.asking.failed((Step.REMIND, snapshot.message.id))  # the next list says what has become of it
             return None
         self.asking.succeeded((Step.REMIND, snapshot.message.id))
@@ -242,11 +242,11 @@ class Teller:
         def counted(snapshot: Snapshot) -> TrackedMessage | None:
             is_due = schedule.next_step(snapshot, self.config) is Step.REMIND
             is_same = schedule.answers_on(snapshot) == schedule.answers_on(before)
-            return calls.reminded(snapshot, self.config, calls=bool(count)) if is_due and is_same else None
+            return calls.reminded(snapshot, self.config) if is_due and is_same else None
 
         after = await self.settle(key, counted, told=dict.fromkeys(still, EventKind.REMINDED))
-        if after is None or not count:
-            return after
+        if after is None:
+            return None
         message = after.message
         waiting = calls.unheld(after)
         called = self.config.on_call_now(waiting, message.cluster_id, after.now)

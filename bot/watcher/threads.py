@@ -68,7 +68,7 @@ def thread_parts(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingRep
     for alert, override in untold_overrides(snapshot):  # on-call learns of it also in quiet hours
         told = cards.approving_alone(alert.remediation, override, config.on_call([alert], message.cluster_id))
         yield PendingReply(told, frozenset({f"override {override.decision_id}"}), broadcast=True)
-    yield from _failures(snapshot, config.on_call(snapshot.alerts, message.cluster_id))
+    yield from _failures(snapshot, config)
     if new := new_returns(snapshot):
         back = list(new.values())
         told, refs = cards.came_back(back, config.on_call(back, message.cluster_id)), tuple(each.ref for each in back)
@@ -137,11 +137,12 @@ def untold_overrides(snapshot: Snapshot) -> list[tuple[Alert, Override]]:
     return [both for both in found if f"override {both[1].decision_id}" not in snapshot.message.announced]
 
 
-def _failures(snapshot: Snapshot, oncall: str) -> Iterator[PendingReply]:
+def _failures(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingReply]:
     """Yield which repairs have failed, for the channel too."""
     message, new = snapshot.message, new_failures(snapshot)
     if not new:
         return
+    oncall = config.on_call(new, message.cluster_id)
     told = frozenset(map(alerts.episode_of, new))
     if message.is_digest:
         yield PendingReply(cards.digest.failures(new, snapshot.firsts, oncall), told, broadcast=True)

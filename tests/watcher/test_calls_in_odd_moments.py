@@ -1,5 +1,7 @@
 """Calls that must reach somebody, or nobody: after quiet hours, in a locked thread, and of another incident."""
 
+import signal
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -7,7 +9,7 @@ import pytest
 
 from tests.simulator.slack.workspace import SlackFault
 from tests.storms import began, digest, storm
-from tests.watch import card, pass_time, thread, until
+from tests.watch import card, pass_time, poll, thread, until, watching
 from tests.world import APPROVE, IDS, World
 
 pytestmark = pytest.mark.bot(watching=True, BOT_ONCALL="S0ONCALL")
@@ -117,3 +119,50 @@ async def test_deleted_card_of_a_repair_under_way_stays_out_of_the_next_storm(bo
     message = await digest(bot)
     await pass_time(bot, 1500)
     assert len(stuck()) == 1, (stuck(), message.text)
+
+
+class Busy(BaseException):
+    """The loop is kept busy; no net for ordinary errors hides it."""
+
+
+@pytest.fixture
+def alarm() -> Iterator[None]:
+    """End a test whose loop is kept busy: nothing inside it could."""
+
+    def ring(*_: object) -> None:
+        raise Busy
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.alarm(30)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.usefixtures("alarm")
+async def test_escalation_that_is_due_when_nothing_waits_any_more_calls_nobody_and_keeps_nothing_busy() -> None:
+    async with watching(BOT_ONCALL="S0ONCALL", BOT_ESCALATE="S0LEADS/32", BOT_POLL_SECONDS="300") as bot:
+        await began(bot)
+        await pass_time(bot, 300)
+        ids = storm(bot, 7)
+        message = await until(bot, lambda: next(iter(bot.slack.digests()), None), 400)
+        await pass_time(bot, 31 * 60 + 20)
+        for each in ids:
+            bot.together.review(each, "cancel")
+        await pass_time(bot, 400)
+        assert not any("S0LEADS" in each.text for each in bot.slack.replies(message))
+
+
+async def test_failure_in_a_backlog_calls_only_who_is_on_call_for_its_cluster() -> None:
+    async with watching(BOT_ROUTES="cluster-1=C0OPS/S0TRAIN,cluster-2=C0OPS/S0INFER") as bot:
+        ids = storm(bot, 4)
+        storm(bot, 4, cluster="cluster-2")
+        message = await digest(bot)
+        await pass_time(bot, 60)
+        bot.together.review(ids[0], "approve")
+        await poll(bot)
+        failed = {"state": "FAILED", "end_time": moment(bot), "error_message": "no host"}
+        bot.together.remediations[ids[0]] |= failed
+        (told, *_) = await until(bot, lambda: [each for each in thread(bot, message) if "failed" in each])
+        assert "S0TRAIN" in told
+        assert "S0INFER" not in told
