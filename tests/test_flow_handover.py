@@ -9,6 +9,8 @@ from bot.store.tables import alerts
 from tests.rows import execute_beside
 from tests.samples import remediation
 from tests.simulator.slack.workspace import BOT_USER
+from tests.simulator.together import Fault
+from tests.test_flow_home import opened, said
 from tests.watch import card, carried_out, pass_time, poll, until
 from tests.world import APPROVE, CANCEL, IDS, World
 
@@ -141,3 +143,24 @@ async def test_row_of_another_version_hides_no_other(bot: World) -> None:
 @pytest.mark.bot(watching=False)
 async def test_bot_that_watches_nothing_says_so(bot: World) -> None:
     assert "The bot doesn't watch clusters" in await asked(bot, "tonight")
+
+
+async def test_shift_and_history_say_what_was_answered_and_not_read_since(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1))
+    await bot.slack.press(alert, CANCEL)
+    await card(bot, words="Cancelled")
+    await pass_time(bot, 120)
+    assert "Ended: 1 cancelled" in await asked(bot, "tonight")
+    assert "waiting for approval" not in await asked(bot, "history instance-1")
+
+
+async def test_what_is_in_a_state_of_tomorrow_is_in_repair(bot: World) -> None:
+    bot.together.add()
+    await bot.slack.press(await card(bot), APPROVE)
+    await card(bot, words="Approved")
+    bot.together.remediations[IDS]["state"] = "DRAINING"
+    await pass_time(bot, 60)
+    assert "In repair now: 1" in await asked(bot, "tonight")
+    assert "1 in repair" in said(await opened(bot))

@@ -9,7 +9,7 @@ from bot.cards.chooser import not_read
 from bot.cards.labels import fault
 from bot.cards.listing import LISTED, entry, lines_message, mode_name, plural, returned_lines, since, with_rest
 from bot.daily import DailyTime
-from bot.models import IN_REPAIR, OWN_COMMENT, Alert, FaultReport, Message, State
+from bot.models import FINAL, OWN_COMMENT, Alert, FaultReport, Message, State
 from bot.mrkdwn import clean, escape, lasted, when
 
 SHIFT_SECONDS = 12 * 3600.0
@@ -39,9 +39,8 @@ def shift(
         names: of people, raw, by user ID; without them, people are mentioned.
     """
     opened = [each for each in alerts if max(since(each), each.waiting_since) >= began]
-    running = [each for each in alerts if each.as_told.state in IN_REPAIR and not each.is_unlisted]
-    over = ((each, each.missing_since if each.is_unlisted else each.remediation.ended_at) for each in alerts)
-    ended = [each for each, at in over if each.is_closed and at >= began]
+    running = [each for each in alerts if each.as_told.is_under_way and not each.is_unlisted]
+    ended = [each for each in alerts if _over_at(each) >= began]
     new = f"{len(opened) or 'no'} new {plural('remediation', len(opened))}. {_results(ended)}"
     count = sum(each.count for each in faults)
     unrepaired = f"Faults without a repair: {count}." if count else ""
@@ -57,6 +56,15 @@ def shift(
     if names is not None:
         lines = [[_named(element, names) for element in line] for line in lines]
     return lines_message(f"Since {when(began)}: {new}", lines)
+
+
+def _over_at(alert: Alert) -> float:
+    """Return when it ended, as people were told; 0 while it hasn't."""
+    if alert.is_unlisted:
+        return alert.missing_since
+    if alert.as_told.state not in FINAL:
+        return 0.0
+    return alert.remark.at if alert.is_stale and alert.remark else alert.remediation.ended_at
 
 
 def people_in(message: Message) -> set[str]:
@@ -108,7 +116,7 @@ def _result(alert: Alert) -> str:
         return "didn't help" if back.was_firing else f"came back after {after}"
     if alert.is_unlisted:
         return labels.WITHDRAWN[0].lower()
-    state, _ = labels.state(alert.remediation.state, reviewed=alert.remediation.is_reviewed)
+    state, _ = labels.state(alert.as_told.state, reviewed=alert.as_told.is_reviewed)
     return escape(state.lower(), 60)
 
 

@@ -10,7 +10,7 @@ from bot.clock import Clock
 from bot.decisions.batches import BatchService
 from bot.decisions.lookup import LOOK_SECONDS, PAST_SECONDS, Lookup, oldest_first
 from bot.errors import NotAllowed, TogetherError
-from bot.models import IN_REPAIR, PER_PAGE, Actor, Overview, Remediation, RemediationRef, State, Verb, key
+from bot.models import PER_PAGE, Actor, Overview, Remediation, RemediationRef, State, Verb, key
 from bot.policy import Policy
 from bot.store import Database, approvals, audit, ended, messages, pauses
 
@@ -71,7 +71,7 @@ class Overviews:
             waiting=shown,
             count=count,
             page=page,
-            running=[each for each in here if each.state in IN_REPAIR],
+            running=[each for each in here if each.is_under_way],
             failed=None if failed is None else [each for each in failed if cluster_id in {"", each.cluster_id}],
             mine=mine,
             names=known,

@@ -131,9 +131,13 @@ def decided_in(batches: Sequence[Batch]) -> dict[RemediationRef, State]:
 
 
 def still_waiting(alerts: Sequence[Alert], batches: Sequence[Batch]) -> list[Alert]:
-    """Return those that wait for approval, but for what a batch has decided and nobody has read again since."""
+    """Return those that wait for approval, but for what somebody has decided and nobody has read again since."""
     decided = decided_in(batches)
-    return [each for each in waiting(alerts) if not (each.is_stale and each.ref in decided)]
+    return [
+        each
+        for each in waiting(alerts)
+        if not each.is_stale or (each.ref not in decided and each.as_told.state == State.PENDING_APPROVAL)
+    ]
 
 
 @dataclass(frozen=True, slots=True)

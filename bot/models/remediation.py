@@ -271,6 +271,11 @@ class Remediation(_Answer):
         return bool(severities) and severities <= _MILD
 
     @property
+    def is_under_way(self) -> bool:
+        """Whether it is being repaired, also in a state that this version doesn't know."""
+        return self.state != State.PENDING_APPROVAL and self.state not in FINAL
+
+    @property
     def is_reviewed(self) -> bool:
         """Whether somebody decided on it: a queued one may also have been made by hand."""
         return bool(self.reviewed_by or self.review_time)

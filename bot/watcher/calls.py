@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from bot.alerts import CALM_SECONDS
-from bot.models import Alert, Snapshot, TrackedMessage, still_waiting, waiting
+from bot.models import Alert, Snapshot, TrackedMessage, still_waiting
 from bot.watcher.config import WatchConfig, calling
 
 MAX_REMINDERS = 3
@@ -103,7 +103,7 @@ def asked(message: TrackedMessage, alerts: Sequence[Alert], config: WatchConfig,
 def leaving(snapshot: Snapshot, config: WatchConfig) -> TrackedMessage:
     """Return a message that is about to be posted: the settings may have changed since it was the first time."""
     message = replace(snapshot.message, channel_id=config.channel_of(snapshot), posted_at=snapshot.now)
-    some = waiting(snapshot.alerts)
+    some = unheld(snapshot)
     if message.is_started and not some:
         some = calling(snapshot.alerts, message.cluster_id)
     if not some:

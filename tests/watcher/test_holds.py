@@ -355,3 +355,15 @@ async def test_who_asked_to_wait_learns_that_somebody_released_their_hold(bot: W
     await bot.slack.press(alert, HOLD, choice="release")
     await until(bot, lambda: "released" in str(thread(bot, alert)))
     assert "<@U0BOB>" in thread(bot, alert)[-1]
+
+
+@pytest.mark.bot(BOT_ONCALL="S0ONCALL")
+async def test_card_on_hold_that_somebody_deletes_calls_nobody_again(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    await bot.slack.press(alert, HOLD, user="U0BOB", choice="14400")
+    await card(bot, words="On hold")
+    await pass_time(bot, 60)
+    bot.slack.messages.remove(alert)
+    (again,) = await until(bot, lambda: bot.slack.cards(IDS[2]), 7200)
+    assert "S0ONCALL" not in again.everything

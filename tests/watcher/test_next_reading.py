@@ -2,7 +2,7 @@
 
 from bot.cards import home
 from tests.simulator.together import Fault
-from tests.storms import began, storm
+from tests.storms import began, digest, storm
 from tests.test_flow_home import opened, said, shown
 from tests.watch import card, pass_time, poll, until, watching
 from tests.watcher.test_faults import XID as FIRES
@@ -69,3 +69,15 @@ async def test_card_that_was_being_decided_on_says_later_that_it_is_not_confirme
         bot.together.faults.append(Fault("rpc", verb="get", code=14, times=-1))
         await pass_time(bot, 1200)
         assert "Last confirmed" in alert.text, alert.text
+
+
+async def test_digest_does_not_ask_for_what_was_cancelled_alone() -> None:
+    async with watching() as bot:
+        await began(bot)
+        ids = storm(bot, 7)
+        message = await digest(bot, "7 nodes")
+        await pass_time(bot, 60)
+        bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1))
+        await bot.slack.command(" ".join(ids[0]), user="U0ALICE")
+        await bot.together.until(lambda: bot.together.state(ids[0]) == "CANCELLED")
+        await until(bot, lambda: "6 nodes" in message.text, 60)
