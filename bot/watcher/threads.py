@@ -45,6 +45,7 @@ class PendingReply:
         lines: how many of the message's lines are no longer due then.
         broadcast: it is shown in the channel too.
         is_call: it calls who is on call.
+        owes_call: not for all that asks, because of quiet hours.
         event: what other tools get with it, of the repairs that it is about.
         mark: by what it is known again where nothing is remembered; no two of a message have the same.
     """
@@ -54,6 +55,7 @@ class PendingReply:
     lines: int = 0
     broadcast: bool = False
     is_call: bool = False
+    owes_call: bool = False
     event: EventKind | None = None
     about: tuple[RemediationRef, ...] = ()
     mark: str = ""
@@ -87,13 +89,14 @@ def thread_parts(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingRep
 
 def replied(message: TrackedMessage, part: PendingReply, now: float) -> TrackedMessage:
     """Return a message whose thread was told something."""
-    message = replace(
+    return replace(
         message,
         pending_lines=message.pending_lines[part.lines :],
         told_lines=message.told_lines + part.lines,
         announced=message.announced | part.announced,
+        called_at=now if part.is_call else message.called_at,
+        owes_call=part.owes_call or (message.owes_call and not part.is_call),
     )
-    return replace(message, called_at=now, owes_call=False) if part.is_call else message
 
 
 def _late_calls(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingReply]:
@@ -108,11 +111,15 @@ def _late_calls(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingRepl
     came = [each for each in asking if calls.calls_at(each, message) <= now]
     new = came if len(came) == len(asking) else []
     worse = [each for each in asking if called and each.worsened_at > message.called_at]
-    owed = asking if called and message.owes_call else []
-    if some := worse or new or owed:
+    # What turned critical has a call of its own: in quiet hours it brings the one for others no sooner.
+    silent = [each for each in asking if not each.worsened_at or each.remediation.is_warning]
+    is_owed = bool(message.owes_call and silent and config.on_call_now(silent, message.cluster_id, now))
+    if some := (asking if is_owed else worse or new):
         again = bool(new) and all(each.waiting_since for each in some)
         told = cards.late_call(some[0].remediation, len(some), called, again=again)
-        yield PendingReply(told, broadcast=bool(new), is_call=True, mark=f"call {message.called_at}")
+        owes_call = message.owes_call and len(some) < len(asking)
+        mark = f"call {message.called_at}"
+        yield PendingReply(told, broadcast=bool(new), is_call=True, owes_call=owes_call, mark=mark)
 
 
 def _first_approvals(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingReply]:
@@ -128,7 +135,8 @@ def _first_approvals(snapshot: Snapshot, config: WatchConfig) -> Iterator[Pendin
         some = list(approved.values())
         called = config.on_call_now(some, message.cluster_id, snapshot.now)
         said = cards.first_approval([each.remediation for each in some], user_id, called)
-        yield PendingReply(said, frozenset(approved))
+        is_silent = not called and bool(config.on_call(some, message.cluster_id))
+        yield PendingReply(said, frozenset(approved), owes_call=is_silent)
 
 
 def untold_overrides(snapshot: Snapshot) -> list[tuple[Alert, Override]]:

@@ -14,6 +14,8 @@ from tests.world import APPROVE, IDS, World
 
 pytestmark = pytest.mark.bot(watching=True, BOT_ONCALL="S0ONCALL")
 CALL = "<!subteam^S0ONCALL>"
+WARNING = [{"alert_name": "X", "severity": "PHC_SEVERITY_WARNING"}]
+CRITICAL = [{"alert_name": "X", "severity": "PHC_SEVERITY_CRITICAL"}]
 
 
 def moment(bot: World, seconds: float = 0.0) -> str:
@@ -166,3 +168,60 @@ async def test_failure_in_a_backlog_calls_only_who_is_on_call_for_its_cluster() 
         (told, *_) = await until(bot, lambda: [each for each in thread(bot, message) if "failed" in each])
         assert "S0TRAIN" in told
         assert "S0INFER" not in told
+
+
+@pytest.mark.parametrize("minutes", ["0", "15"])
+async def test_warnings_of_the_night_are_owed_though_another_node_turned_critical(minutes: str) -> None:
+    async with watching(BOT_ONCALL="S0ONCALL", BOT_QUIET_HOURS="02:00-07:00 UTC", BOT_REMIND_MINUTES=minutes) as bot:
+        await began(bot)
+        ids = storm(bot, 7)
+        for each in ids:
+            bot.together.remediations[each]["linked_alerts"] = WARNING
+        message = await digest(bot)
+        assert CALL not in message.everything
+        await pass_time(bot, 70 * 60)
+        bot.together.remediations[ids[0]]["linked_alerts"] = CRITICAL
+        await until(bot, lambda: [each for each in thread(bot, message) if CALL in each])
+        await pass_time(bot, 1200)
+        assert sum(CALL in each for each in thread(bot, message)) == 1, "the others are quiet until the morning"
+        bot.together.review(ids[0], "cancel")
+        await poll(bot)
+        await pass_time(bot, 3600)
+        assert sum(CALL in each for each in thread(bot, message)) == 1
+        await pass_time(bot, 3 * 3600)
+        assert sum(CALL in each for each in thread(bot, message)) == 2
+
+
+async def test_critical_node_that_was_called_for_at_night_is_not_called_for_again_in_the_morning() -> None:
+    async with watching(BOT_ONCALL="S0ONCALL", BOT_QUIET_HOURS="02:00-07:00 UTC", BOT_REMIND_MINUTES="0") as bot:
+        await began(bot)
+        ids = storm(bot, 7)
+        for each in ids:
+            bot.together.remediations[each]["linked_alerts"] = WARNING
+        message = await digest(bot)
+        bot.together.remediations[ids[0]]["linked_alerts"] = CRITICAL
+        await until(bot, lambda: [each for each in thread(bot, message) if CALL in each])
+        for each in ids[1:]:
+            bot.together.review(each, "cancel")
+        await pass_time(bot, 5 * 3600)
+        assert sum(CALL in each for each in thread(bot, message)) == 1
+
+
+@pytest.mark.parametrize("minutes", ["0", "5"])
+async def test_first_of_two_approvals_of_a_warning_in_quiet_hours_calls_in_the_morning(minutes: str) -> None:
+    async with watching(
+        BOT_ONCALL="S0ONCALL",
+        BOT_QUIET_HOURS="03:30-07:00 UTC",
+        BOT_TWO_PEOPLE_MODES="REBOOT_VM",
+        BOT_REMIND_MINUTES=minutes,
+    ) as bot:
+        bot.together.add(linked_alerts=WARNING)
+        alert = await card(bot)
+        assert CALL in alert.everything
+        await pass_time(bot, 40 * 60)
+        await bot.slack.press(alert, APPROVE)
+        await until(bot, lambda: [each for each in thread(bot, alert) if "U0ALICE" in each])
+        before = len(thread(bot, alert))
+        assert CALL not in thread(bot, alert)[-1]
+        await pass_time(bot, 4 * 3600)
+        assert [CALL in each for each in thread(bot, alert)[before:]] == [True]
