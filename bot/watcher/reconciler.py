@@ -37,8 +37,7 @@ logger = logging.getLogger(__name__)
 
 FRESH_SECONDS = 1.0  # so old may be what says when a post left
 SECONDS_PER_EDIT = 3.0  # of one message: a person is reading it
-_ASKING = {Step.CHECK, Step.REMIND}  # steps that ask Together first
-_NOT_WHILE_UNCLEAR = {Step.REPLY, Step.IDLE} | _ASKING
+_NOT_WHILE_UNCLEAR = {Step.REPLY, Step.CHECK, Step.REMIND, Step.IDLE}
 
 
 class _Look(NamedTuple):
@@ -219,7 +218,9 @@ class Reconciler:
             return now < self.teller.unclear[key].until
         if step is Step.FIND:
             return now < self._arrives_by.get(key, 0.0)  # the database's clock may have been set since
-        return step in _ASKING and self.teller.asking.is_to_wait((step, key))
+        if step is Step.CHECK:
+            return not self.teller.due(snapshot)
+        return step is Step.REMIND and self.teller.asking.is_to_wait((step, key))
 
     def _was_just_edited(self, key: str) -> bool:
         """Return whether the last edit was less than three seconds ago: the next one must not take a turn yet."""

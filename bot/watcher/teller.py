@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -54,7 +54,7 @@ class Teller:
 
     Attributes:
         unclear: by the IDs of messages, what their threads may have been told.
-        asking: keeps the steps that ask Together first from asking again too soon.
+        asking: keeps reminders, and the checks of a place, from asking Together again too soon; by messages' IDs.
         left: messages that the watch before this one may have been in the middle of.
     """
 
@@ -64,7 +64,7 @@ class Teller:
     config: WatchConfig
     clock: Clock
     unclear: dict[str, Unclear] = field(default_factory=dict, init=False)
-    asking: Backoff[tuple[Step, str]] = field(init=False)
+    asking: Backoff[tuple[Hashable, str]] = field(init=False)
     left: set[str] = field(default_factory=set, init=False)
     _told_blindly: set[str] = field(default_factory=set, init=False)
 
@@ -124,14 +124,19 @@ class Teller:
         self.database.lease.ensure_held()
         return await finish(self._reply(snapshot, part))
 
+    def due(self, snapshot: Snapshot) -> Sequence[threads.Due]:
+        """Return the checks to make now that one answer of Together's settles; none where it's too soon to ask."""
+        places = threads.due_checks(snapshot, self.config)
+        return next((each for each in places if not self.asking.is_to_wait((each[0].place, snapshot.message.id))), ())
+
     async def check(self, snapshot: Snapshot) -> Snapshot | None:
         """Ask Together about what time alone says, and tell what it answers: never what has just changed."""
-        key, made = snapshot.message.id, threads.due_checks(snapshot, self.config)
-        found = await self._found_by(made)
+        made = self.due(snapshot)
+        place, found = (made[0].place, snapshot.message.id), await self._found_by(made)
         if found is None or (made[0].check is Check.STUCK and not found):
-            self.asking.failed((Step.CHECK, key))
+            self.asking.failed(place)
             return None
-        self.asking.succeeded((Step.CHECK, key))
+        self.asking.succeeded(place)
         if made[0].check is Check.LASTS and await self._note_returns(made, found):
             return None  # that is told first
         if part := threads.check_reply(made, found, snapshot, self.config):

@@ -271,13 +271,13 @@ def _moments(alert: Alert, config: WatchConfig, now: float) -> dict[Check, float
     return moments
 
 
-def due_checks(snapshot: Snapshot, config: WatchConfig) -> Sequence[Due]:
-    """Return the checks that are to be made now, as far as one answer of Together's settles them."""
+def due_checks(snapshot: Snapshot, config: WatchConfig) -> Sequence[Sequence[Due]]:
+    """Return the checks to make now, in their order: those together that one answer of Together's settles."""
     now = sorted(
         (each for each in outstanding_checks(snapshot, config) if each.at <= snapshot.now),
         key=lambda each: list(Check).index(each.check),
     )
-    return [each for each in now if each.place == now[0].place]
+    return [[each for each in now if each.place == place] for place in dict.fromkeys(each.place for each in now)]
 
 
 def check_reply(made: Sequence[Due], found: Found, snapshot: Snapshot, config: WatchConfig) -> PendingReply | None:

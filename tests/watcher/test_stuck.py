@@ -13,8 +13,8 @@ from tests.rows import execute_beside
 from tests.simulator.receivers import SECRET, WebhookReceiver
 from tests.simulator.slack.workspace import Posted, SlackFault
 from tests.simulator.together import Fault
-from tests.storms import began, digest, storm
-from tests.watch import card, enforce_slacks_limits, pass_time, thread, until, watching
+from tests.storms import began, choose, digest, storm
+from tests.watch import card, enforce_slacks_limits, pass_time, poll, thread, until, watching
 from tests.world import APPROVE, IDS, World
 
 pytestmark = pytest.mark.bot(watching=True, BOT_ONCALL="S0ONCALL", BOT_STUCK_MINUTES="30", BOT_WAIT_MINUTES="*=10")
@@ -122,6 +122,45 @@ async def test_nothing_is_said_to_be_stuck_while_together_can_not_be_asked(bot: 
     await until(bot, lambda: calls(bot, alert), seconds=600)
     await pass_time(bot, 3600)
     assert len(calls(bot, alert)) == 1
+
+
+@pytest.mark.bot(BOT_REMIND_MINUTES="0")
+@pytest.mark.parametrize("unreadable", ["cluster-1", "cluster-2"])
+async def test_it_is_told_while_another_cluster_of_the_digest_can_not_be_read(bot: World, unreadable: str) -> None:
+    ids = [*storm(bot, 4), *storm(bot, 4, cluster="cluster-2")]
+    message = await digest(bot)
+    await pass_time(bot, 60)
+    for each in (ids[0], ids[4]):
+        bot.together.review(each, "approve")
+        start = datetime.fromtimestamp(bot.time.now(), UTC).isoformat()
+        bot.together.remediations[each] |= {"state": "RUNNING", "start_time": start}
+    await pass_time(bot, 60)
+    for verb in ("list", "get", "cluster"):
+        bot.together.faults.append(Fault("rpc", verb=verb, code=14, times=-1, cluster=unreadable))
+    await pass_time(bot, 2 * 3600)
+    assert len(calls(bot, message)) == 1
+    bot.together.faults.clear()
+    await pass_time(bot, 1200)
+    assert len(calls(bot, message)) == 2
+
+
+async def test_node_that_is_not_back_is_told_though_another_repair_of_the_digest_may_be_stuck(bot: World) -> None:
+    await began(bot)
+    ids = storm(bot, 7)
+    message = await digest(bot)
+    await bot.slack.submit(await choose(bot, message))
+    await until(bot, lambda: "7 of 7 approved" in message.everything, 300)
+    for each in ids:
+        start = datetime.fromtimestamp(bot.time.now(), UTC).isoformat()
+        bot.together.remediations[each] |= {"state": "RUNNING", "start_time": start}
+    await pass_time(bot, 25 * 60)
+    end = datetime.fromtimestamp(bot.time.now(), UTC).isoformat()
+    bot.together.remediations[ids[1]] |= {"state": "SUCCEEDED", "end_time": end}
+    bot.together.node_status["instance-1"] = "NODE_PHASE_FAILED"
+    await poll(bot)
+    bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1))
+    await pass_time(bot, 3600)
+    assert any("isn't running" in each for each in thread(bot, message))
 
 
 async def test_repair_that_ends_while_the_line_is_posted_opens_no_incident() -> None:
