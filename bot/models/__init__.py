@@ -72,6 +72,7 @@ from bot.models.ports import (
     Person,
 )
 from bot.models.remediation import (
+    BEGUN,
     FINAL,
     IN_REPAIR,
     NEXT_STEP,

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Collection, Hashable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -150,7 +151,7 @@ class Teller:
         refs = [each.alert.ref for each in made]
         try:
             if check is Check.BACK:
-                return await self.together.get_cluster(cluster_id)
+                return await self._missing(cluster_id, [each.alert.remediation for each in made])
             if check is Check.LASTS:
                 instance_id = refs[0].instance_id if len(refs) == 1 else ALL_INSTANCES
                 return await self.together.list_remediations(cluster_id, instance_id)
@@ -158,6 +159,15 @@ class Teller:
             logger.warning("Cluster %s can't be read after a repair: %s", cluster_id, type(error).__name__)
             return None
         return await self._are_still(IN_REPAIR, refs)
+
+    async def _missing(self, cluster_id: str, repairs: Sequence[Remediation]) -> set[RemediationRef]:
+        """Return whose nodes don't run in their cluster, but for those that a later repair has replaced or removed."""
+        cluster = await self.together.get_cluster(cluster_id)
+        missing, listed = [each for each in repairs if not threads.is_back(each, cluster)], []
+        if missing:
+            with suppress(TogetherError):  # what the cluster's own answer says is told all the same
+                listed = await self.together.list_remediations(cluster_id)
+        return {each.ref for each in missing if not threads.is_gone(each, listed)}
 
     async def _note_returns(self, made: Sequence[threads.Due], listed: threads.Found) -> bool:
         """Note which faults have come back without the bot having seen it then. Returns whether there are any."""

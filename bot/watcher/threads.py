@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from bot import alerts, cards
 from bot.models import (
+    BEGUN,
     HOLD_ENDS_SOON_SECONDS,
     IN_REPAIR,
     Alert,
@@ -226,8 +227,8 @@ class Check(Enum):
         return f"{key} {alert.remediation.under_way_since}" if self is Check.STUCK else key
 
 
-# The cluster for nodes that are to be back; what is still under way, for what may be stuck; else a list of repairs.
-Found = Cluster | Collection[RemediationRef] | Collection[Remediation]
+# What is still under way, for what may be stuck; whose node isn't back; else a list of repairs.
+Found = Collection[RemediationRef] | Collection[Remediation]
 
 
 class Due(NamedTuple):
@@ -284,8 +285,8 @@ def check_reply(made: Sequence[Due], found: Found, snapshot: Snapshot, config: W
     """Return what the thread is told after checks of one place; None where there is nothing to tell."""
     some, cluster_id = [each.alert for each in made], snapshot.message.cluster_id
     keys = {each.check.key(each.alert) for each in made}
-    if isinstance(found, Cluster):
-        event, some = EventKind.NOT_BACK, [each for each in some if not _is_back(each.remediation, found)]
+    if made[0].check is Check.BACK:
+        event, some = EventKind.NOT_BACK, [each for each in some if each.ref in found]
         said = cards.not_back(some, config.on_call(some, cluster_id), snapshot.now)
         keys |= {missing_key(each) for each in some}
     elif made[0].check is Check.LASTS:
@@ -302,7 +303,7 @@ def check_reply(made: Sequence[Due], found: Found, snapshot: Snapshot, config: W
     return PendingReply(said, frozenset(keys), broadcast=event is not EventKind.LASTED, event=event, about=refs)
 
 
-def _is_back(one: Remediation, cluster: Cluster) -> bool:
+def is_back(one: Remediation, cluster: Cluster) -> bool:
     """Return whether a node runs again, or Together's answer doesn't say that it doesn't."""
     nodes = [each for each in cluster.gpu_worker_nodes or () if each]
     own = [each for each in nodes if each.is_of(one)]
@@ -311,3 +312,14 @@ def _is_back(one: Remediation, cluster: Cluster) -> bool:
     latest = [each.latest_remediation for each in own if each.latest_remediation]
     is_in_repair_again = any(each.id != one.id and each.state in IN_REPAIR for each in latest)
     return is_in_repair_again or any(each.is_running for each in own)
+
+
+def is_gone(one: Remediation, others: Collection[Remediation]) -> bool:
+    """Return whether a later repair was to replace or remove the node of one."""
+    return any(
+        each.instance_id == one.instance_id
+        and each.id != one.id
+        and each.mode not in _KEEP_THE_NODE
+        and (each.state in IN_REPAIR or (each.state in BEGUN and each.ended_at > one.succeeded_at))
+        for each in others
+    )

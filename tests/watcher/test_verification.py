@@ -201,6 +201,32 @@ async def test_node_that_was_removed_or_replaced_is_not_missed(bot: World, mode:
     assert not [each for each in thread(bot, alert) if "isn't running" in each]
 
 
+@pytest.mark.parametrize(
+    ("mode", "state", "is_missed"),
+    [
+        ("HOST_AWARE", "SUCCEEDED", False),
+        ("EVICT_WITHOUT_REPLACEMENT", "SUCCEEDED", False),
+        ("EVICT_WITHOUT_REPLACEMENT", "RUNNING", False),
+        ("EVICT_WITHOUT_REPLACEMENT", "CANCELLED", True),
+        ("REBOOT_VM", "SUCCEEDED", True),
+    ],
+)
+async def test_node_that_a_later_repair_replaced_or_removed_is_not_missed(
+    bot: World, mode: str, state: str, *, is_missed: bool
+) -> None:
+    bot.together.add(("cluster-1", "instance-2", "remediation-9"), "RUNNING")
+    alert = await repaired(bot)
+    await pass_time(bot, 60)
+    bot.together.add(AGAIN, linked_alerts=firing("31"), mode=f"REMEDIATION_MODE_{mode}")
+    await card(bot, AGAIN)
+    ended = {"end_time": moment(bot), "update_time": moment(bot)} if state != "RUNNING" else {}
+    bot.together.remediations[AGAIN] |= {"state": state, "start_time": moment(bot), **ended}
+    bot.together.node_status["instance-1"] = ""
+    await pass_time(bot, 1200)
+    told = [each for each in thread(bot, alert) if "isn't running" in each]
+    assert bool(told) is is_missed, told
+
+
 async def test_nothing_is_said_of_a_node_while_together_can_not_be_read(bot: World) -> None:
     alert = await repaired(bot)
     said = len(thread(bot, alert))
