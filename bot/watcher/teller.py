@@ -15,7 +15,9 @@ from bot.models import (
     ARRIVED_SECONDS,
     IN_REPAIR,
     AlertChannels,
+    CameBack,
     EventKind,
+    LinkedAlert,
     Remediation,
     RemediationRef,
     Snapshot,
@@ -27,6 +29,7 @@ from bot.tasks import finish
 from bot.together import ALL_INSTANCES, TogetherClient
 from bot.watcher import calls, schedule, threads
 from bot.watcher.config import WatchConfig
+from bot.watcher.faults import UNAVAILABLE
 from bot.watcher.poller import reference_of
 from bot.watcher.schedule import Step
 from bot.watcher.threads import Check, PendingReply
@@ -154,11 +157,24 @@ class Teller:
                 return await self._missing(cluster_id, [each.alert.remediation for each in made])
             if check is Check.LASTS:
                 instance_id = refs[0].instance_id if len(refs) == 1 else ALL_INSTANCES
-                return await self.together.list_remediations(cluster_id, instance_id)
+                listed = await self.together.list_remediations(cluster_id, instance_id)
+                firing = await self._firing(cluster_id)
+                found: list[Remediation | LinkedAlert] = [*listed, *(firing or ())]
+                return None if firing is None else found
         except TogetherError as error:
             logger.warning("Cluster %s can't be read after a repair: %s", cluster_id, type(error).__name__)
             return None
         return await self._are_still(IN_REPAIR, refs)
+
+    async def _firing(self, cluster_id: str) -> list[LinkedAlert] | None:
+        """Return which alerts fire; none where this key may not list them, None where not all can be read now."""
+        try:
+            found, is_whole = await self.together.firing(cluster_id)
+        except TogetherError as error:
+            if error.http_status in UNAVAILABLE:
+                return []
+            raise
+        return [each for each in found if each.resolved_at is None] if is_whole else None
 
     async def _missing(self, cluster_id: str, repairs: Sequence[Remediation]) -> set[RemediationRef]:
         """Return whose nodes don't run in their cluster, but for those that a later repair has replaced or removed."""
@@ -169,16 +185,15 @@ class Teller:
                 listed = await self.together.list_remediations(cluster_id)
         return {each.ref for each in missing if not threads.is_gone(each, listed)}
 
-    async def _note_returns(self, made: Sequence[threads.Due], listed: threads.Found) -> bool:
+    async def _note_returns(self, made: Sequence[threads.Due], found: threads.Found) -> bool:
         """Note which faults have come back without the bot having seen it then. Returns whether there are any."""
-        seconds, found = self.config.cards.verify_seconds, False
-        others = [each for each in listed if isinstance(each, Remediation)]
+        seconds, has_any = self.config.cards.verify_seconds, False
         for one in [each.alert.remediation for each in made]:
-            backs = (alerts.came_back(one, each, seconds, is_last_look=True) for each in others)
+            backs = (_return_of(one, each, seconds) for each in found)
             if back := next((each for each in backs if each), None):
                 await self.database.run(messages.observe, one.ref, partial(alerts.returned, back=back))
-                found = True
-        return found
+                has_any = True
+        return has_any
 
     async def _find(self, message: TrackedMessage, part: PendingReply) -> str | None:
         """Look for a reply in its thread, as `AlertChannels.look_for` does."""
@@ -320,6 +335,15 @@ class Teller:
             logger.warning("Cluster %s can't be read before its thread is told: %s", cluster_id, type(error).__name__)
             return None
         return {ref for item in found if (ref := reference_of(item, cluster_id))}
+
+
+def _return_of(one: Remediation, found: RemediationRef | Remediation | LinkedAlert, seconds: float) -> CameBack | None:
+    """Return that the fault of a repaired node is back, or still there, where this says so at the last look."""
+    if isinstance(found, Remediation):
+        return alerts.came_back(one, found, seconds, is_last_look=True)
+    if isinstance(found, LinkedAlert) and (fault := alerts.fault_of(one, found)):
+        return alerts.fires_again(one, fault, found, seconds, one.succeeded_at + seconds)
+    return None
 
 
 def _mark_of(message_id: str, part: PendingReply) -> str:

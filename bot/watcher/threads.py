@@ -15,6 +15,7 @@ from bot.models import (
     Cluster,
     EventKind,
     Hold,
+    LinkedAlert,
     Message,
     Mode,
     Override,
@@ -227,8 +228,8 @@ class Check(Enum):
         return f"{key} {alert.remediation.under_way_since}" if self is Check.STUCK else key
 
 
-# What is still under way, for what may be stuck; whose node isn't back; else a list of repairs.
-Found = Collection[RemediationRef] | Collection[Remediation]
+# What is still under way, for what may be stuck; whose node isn't back; else a list of repairs, and of what fires.
+Found = Collection[RemediationRef] | Collection[Remediation | LinkedAlert]
 
 
 class Due(NamedTuple):

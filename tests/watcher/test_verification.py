@@ -116,6 +116,27 @@ async def test_nothing_held_where_another_repair_ran_that_nobody_was_told_of(sta
         assert [each for each in thread(bot, alert) if words in each]
 
 
+async def test_nothing_is_said_to_have_held_while_its_alert_fires_unseen(bot: World) -> None:
+    alert = await repaired(bot)
+    await pass_time(bot, 3600)
+    bot.together.faults.append(Fault("rpc", verb="alerts", code=14, times=-1))
+    bot.together.fire("a-1", "cluster-1", "instance-1", annotation=firing("79")[0]["annotation"])
+    await pass_time(bot, DAY)
+    assert not [each for each in thread(bot, alert) if "Held" in each]
+    bot.together.faults.clear()
+    await pass_time(bot, 1200)
+    (told,) = [each for each in thread(bot, alert) if "Xid 79" in each and "U0ALICE" in each]
+    assert "came back on instance-1" in told
+    assert not [each for each in thread(bot, alert) if "Held" in each]
+
+
+async def test_repair_has_held_where_the_key_may_not_list_what_fires(bot: World) -> None:
+    bot.together.faults.append(Fault("rpc", verb="alerts", code=7, times=-1))
+    alert = await repaired(bot)
+    await pass_time(bot, DAY + 1800)
+    assert [each for each in thread(bot, alert) if "Held" in each]
+
+
 async def test_nothing_held_where_the_fault_is_not_known(bot: World) -> None:
     await began(bot)
     bot.together.add()
