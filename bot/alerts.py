@@ -2,10 +2,14 @@
 
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 from bot import cards, readings
 from bot.models import (
     ARRIVED_SECONDS,
+    BEGUN,
+    FINAL,
+    HISTORY_DAYS,
     RULES,
     Alert,
     Answer,
@@ -33,6 +37,7 @@ CALM_SECONDS = 900.0  # what comes and goes calls no more often
 HELD_AGAIN_SECONDS = 60.0  # a second press of the same person within these is the first one, pressed twice
 # A decided card isn't looked at until Together is read, which makes it due; after so long it is looked at anyway.
 LEFT_ALONE_SECONDS = 60.0
+EARLIER = 20  # repairs under one ID that are kept
 Tracked = tuple[Alert, TrackedMessage]
 CLEARS_SECONDS = 900.0  # within which an alert clears after a repair that helped (about 5 min, by Together's docs)
 _CLEARED = {State.CANCELLED, State.AUTO_RESOLVED}
@@ -65,8 +70,12 @@ def seen(  # noqa: PLR0913 - what was read, and when
     sequence: int,
     *,
     read_alone: bool,
+    verified: float = 0.0,
 ) -> Tracked | None:
     """Return an alert and its message after Together has said something about its remediation.
+
+    Args:
+        verified: how long after its end a repair answers for what it was to mend.
 
     Returns:
         None if this is older than what is known, or may be; it must then be read alone.
@@ -88,9 +97,12 @@ def seen(  # noqa: PLR0913 - what was read, and when
         message = message.saying(*cards.transition(before, remediation, known, look.now))
     if is_next:
         message = message.saying(cards.opened_again(remediation))
+    if waits_again and alert.as_told.state in BEGUN:
+        alert = _having_run(alert, remediation, look.now, verified)
     if waits_again:
         asked_since = max(look.now, alert.hold.until if alert.hold else 0.0)
-        alert = replace(alert, waiting_since=look.now, asked_since=asked_since, came_back=None)
+        history = None if alert.earlier else alert.history  # it is learned again
+        alert = replace(alert, waiting_since=look.now, asked_since=asked_since, came_back=None, history=history)
         message = message if message.is_digest else replace(message, looking=())
     if waits and readings.is_worse(alert, remediation) and look.now - alert.worsened_at >= CALM_SECONDS:
         alert = replace(alert, worsened_at=look.now)
@@ -109,6 +121,28 @@ def seen(  # noqa: PLR0913 - what was read, and when
         as_of=None,
     )
     return alert, replace(message, next_at=0.0, done=False)
+
+
+def _having_run(alert: Alert, read: Remediation, now: float, verified: float) -> Alert:
+    """Return an alert that waits again after a repair under the same ID, with what came of that."""
+    one = alert.as_told
+    if one.state not in FINAL:
+        if not readings.opened_later(one, read) and one.state != State.RUNNING:
+            return alert  # it wasn't seen to run
+        # How it ended was not seen, but it was over when the next one opened.
+        ended_at = read.create_time if readings.opened_later(one, read) else datetime.fromtimestamp(now, UTC)
+        one = one.model_copy(update={"state": "ENDED", "end_time": ended_at})
+    ended = Alert(
+        one, "", seen_at=alert.seen_at, waiting_since=alert.waiting_since, decided=alert.decided,
+        came_back=alert.came_back or came_back(one, read, verified),
+    )  # fmt: skip
+    kept = [
+        each
+        for each in alert.earlier
+        if each.remediation.ended_at > now - HISTORY_DAYS * 86_400.0
+        and (one.start_time is None or each.remediation.start_time != one.start_time)  # a reading went back
+    ]
+    return replace(alert, earlier=(*kept[1 - EARLIER :], ended))
 
 
 def loaded(look: Look, share: RepairLoad) -> Tracked | None:
@@ -184,7 +218,7 @@ def came_back(one: Remediation, new: Remediation, seconds: float, *, is_last_loo
         is_last_look: one that was suggested while the repair still ran counts too, unless its alert cleared.
     """
     is_same_node = new.instance_id == one.instance_id or (new.instance_name and new.instance_name == one.instance_name)
-    is_another = new.cluster_id == one.cluster_id and new.id != one.id
+    is_another = new.cluster_id == one.cluster_id and (new.id != one.id or readings.opened_later(one, new))
     same = new.same_fault(one) if is_another and is_same_node else None
     if same is None or new.create_time is None:
         return None

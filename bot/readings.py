@@ -38,6 +38,12 @@ def is_next_incident(known: Remediation, read: Remediation) -> bool:
     return both_wait and read.began_at > known.began_at and not read.is_of(known.episode_key)
 
 
+def opened_later(known: Remediation, read: Remediation) -> bool:
+    """Return whether a reading is of a later incident under the same ID, by when Together says that each opened."""
+    before, after = known.create_time, read.create_time
+    return bool(before and after and after.timestamp() - before.timestamp() > PRECISION)
+
+
 def is_worse(alert: Alert, read: Remediation) -> bool:
     """Return whether a fault that was a warning isn't any more; what names no fault says nothing of that."""
     return alert.remediation.is_warning and bool(read.linked_alerts) and not read.is_warning

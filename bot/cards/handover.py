@@ -9,7 +9,7 @@ from bot.cards.chooser import not_read
 from bot.cards.labels import fault
 from bot.cards.listing import LISTED, entry, lines_message, mode_name, plural, returned_lines, since, with_rest
 from bot.daily import DailyTime
-from bot.models import FINAL, OWN_COMMENT, Alert, FaultReport, Message, State
+from bot.models import FINAL, OWN_COMMENT, RAN, Alert, FaultReport, Message, State
 from bot.mrkdwn import clean, escape, lasted, when
 
 SHIFT_SECONDS = 12 * 3600.0
@@ -38,6 +38,7 @@ def shift(
         began: when the shift began, as Unix time in seconds.
         names: of people, raw, by user ID; without them, people are mentioned.
     """
+    alerts = _with_earlier(alerts)
     opened = [each for each in alerts if max(since(each), each.waiting_since) >= began]
     running = [each for each in alerts if each.as_told.is_under_way and not each.is_unlisted]
     ended = [each for each in alerts if _over_at(each) >= began]
@@ -73,6 +74,13 @@ def people_in(message: Message) -> set[str]:
     return {each["user_id"] for each in found if each["type"] == "user"}
 
 
+def _with_earlier(alerts: Sequence[Alert]) -> list[Alert]:
+    """Return them with the earlier repairs under their IDs, as far as the end of each was seen."""
+    return [
+        each for alert in alerts for each in (alert, *alert.earlier) if each is alert or each.remediation.state in RAN
+    ]
+
+
 def _named(element: Element, names: Mapping[str, str]) -> Element:
     if element["type"] != "user":
         return element
@@ -90,6 +98,7 @@ def repairs_of(name: str, alerts: Sequence[Alert]) -> Message:
         return lines_message(
             f"{escape(name, 100)}: the bot has seen no remediation of a node with exactly this name or instance ID.", []
         )
+    alerts = sorted(_with_earlier(alerts), key=since, reverse=True)
     many = f"the last {LISTED} of {len(alerts)}" if len(alerts) > LISTED else f"{len(alerts)}"
     head = f"{escape(alerts[0].remediation.node, 100)}: {many} {plural('remediation', len(alerts))}, latest first"
     clusters = {each.cluster_id for each in alerts}

@@ -281,7 +281,10 @@ class Guardrails:
             listed = await self.together.list_remediations(ref.cluster_id, ref.instance_id)
         except TogetherError as cause:
             raise ReadFailed(RULES[Verb.APPROVE].noun, cause) from cause
-        return rule.is_too_often(len(repairs_since(listed, ref, self.clock.now() - rule.seconds)))
+        since, earlier = self.clock.now() - rule.seconds, about.earlier if about else ()
+        return rule.is_too_often(
+            len(repairs_since(listed, ref, since)) + sum(each.ended_at >= since for each in earlier)
+        )
 
     async def _may_still(self, first: FirstApproval, job: Job) -> bool:
         """Whether the first of two people may approve at the moment in which the second one does.

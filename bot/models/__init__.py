@@ -80,6 +80,7 @@ from bot.models.remediation import (
     OVERRIDES,
     OWN_COMMENT,
     PRECISION,
+    RAN,
     Cluster,
     LinkedAlert,
     Mode,

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from bot.models.ids import RemediationRef, short_hash
 from bot.models.job import CardNote, DecidedBy, FirstApproval
-from bot.models.remediation import FINAL, Remediation, State
+from bot.models.remediation import FINAL, RAN, Remediation, State
 from bot.models.request import Verb
 
 HOLD_SECONDS = 30 * 60
@@ -274,6 +274,7 @@ class CardContext:
         is_missing: its node wasn't back in the cluster when that was looked for.
         has_lasted: its fault has stayed away.
         impact: who is affected.
+        earlier: its repairs that are over: under the same ID, Together lists the last incident only.
     """
 
     history: History | None = None
@@ -298,6 +299,7 @@ class CardContext:
     is_missing: bool = False
     has_lasted: bool = False
     impact: Impact | None = None
+    earlier: tuple[Remediation, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,6 +322,7 @@ class Alert:
         came_back: its fault is back.
         impact: who is affected, as of when its card was posted.
         override: the last approval by one person alone whose POST left.
+        earlier: what came of its earlier repairs under the same ID, the latest last.
     """
 
     remediation: Remediation
@@ -342,6 +345,7 @@ class Alert:
     came_back: CameBack | None = None
     impact: Impact | None = None
     override: Override | None = None
+    earlier: "tuple[Alert, ...]" = ()
 
     @property
     def ref(self) -> RemediationRef:
@@ -394,8 +398,10 @@ class Alert:
 
     def about(self, first: FirstApproval | None) -> CardContext:
         """Return what its card says beyond the remediation."""
+        ended = [self.remediation] if self.remediation.state in RAN else []
         return CardContext(
             self.history, self.share, self.hold, first, followed=True, is_unlisted=self.is_unlisted, as_of=self.as_of,
             node=self.remediation.node, doubt=self.remark if self.remark and not self.remark.buttons else None,
             came_back=self.came_back, impact=self.impact,
+            earlier=(*[each.remediation for each in self.earlier], *ended),
         )  # fmt: skip

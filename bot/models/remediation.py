@@ -34,7 +34,8 @@ class State(StrEnum):
 OPEN = (State.PENDING_APPROVAL, State.PENDING, State.QUARANTINING, State.QUARANTINED, State.RUNNING)
 IN_REPAIR = frozenset(OPEN[1:])
 _BRIEF = 5  # Xid events that are kept
-BEGUN = IN_REPAIR | {State.SUCCEEDED, State.FAILED}
+RAN = frozenset({State.SUCCEEDED, State.FAILED})  # to an end
+BEGUN = IN_REPAIR | RAN
 _AUTO_APPROVED = re.compile(r"\bauto[- ]?approved\b", re.IGNORECASE)
 # What the bot writes into Together's record: it names the person, where `reviewed_by` is the API key's owner.
 OWN_COMMENT = re.compile(

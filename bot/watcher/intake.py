@@ -9,7 +9,7 @@ from functools import partial
 from bot import alerts
 from bot.clock import Clock
 from bot.errors import LeaseLost, StorageUnavailable
-from bot.models import Alert, Cluster, RemediationRef, RepairLoad, State, TrackedMessage, new_id
+from bot.models import RAN, Alert, Cluster, RemediationRef, RepairLoad, TrackedMessage, new_id
 from bot.store import LeasedDatabase, messages
 from bot.watcher.config import WatchConfig, calling
 from bot.watcher.index import TrackedIndex
@@ -25,7 +25,6 @@ BACKLOG_SECONDS = 10.0  # for the clusters that are read for the first time, so 
 BACKLOG_LASTS = 600.0  # for those that can't be read at once
 LOAD_SECONDS = 120.0  # between two updates of what the waiting cards of a cluster say of its load
 ENDED_SECONDS = 1800.0  # what ended longer ago is no news: clusters are listed each ten minutes
-_RAN = {State.SUCCEEDED, State.FAILED}
 LOADS_AT_ONCE = 10  # of 40 edits a minute that there are for all
 
 
@@ -172,7 +171,7 @@ class Intake:
         lately = max(self._clock.now() - ENDED_SECONDS, self._began_at)
         for cluster in clusters:
             latest = [each.latest_remediation for each in cluster.gpu_worker_nodes or () if each]
-            ran = [each for each in latest if each and each.state in _RAN and each.ended_at > lately]
+            ran = [each for each in latest if each and each.state in RAN and each.ended_at > lately]
             ended = {ref: each for each in ran if (ref := reference_of(each.model_dump(), cluster.cluster_id))}
             if ended and self._poller.is_watched(cluster.cluster_id):
                 await self._take_begun(cluster.cluster_id, [Observation(ref, each, "") for ref, each in ended.items()])
@@ -244,6 +243,7 @@ class Intake:
                 share=self._poller.share(ref.cluster_id),
                 sequence=listing.sequence,
                 read_alone=listing.alone is not None,
+                verified=self._config.cards.verify_seconds,
             )
         before, after = await self._database.run(
             messages.observe, ref, change, remediation, self._config.cards.verify_seconds

@@ -242,7 +242,7 @@ class Reconciler:
 
     async def _post(self, snapshot: Snapshot) -> Snapshot | None:
         began, is_card = self.clock.monotonic(), not snapshot.message.is_digest
-        learned = await self.enricher.learn(snapshot.alerts[0].remediation) if is_card else None
+        learned = await self.enricher.learn(snapshot.alerts[0]) if is_card else None
         await self.channels.turn_to_post(self.config.channel_of(snapshot))
         self.database.lease.ensure_held()
         is_fresh = self.clock.monotonic() - began < FRESH_SECONDS
@@ -281,6 +281,13 @@ class Reconciler:
         )
 
     async def _edit(self, snapshot: Snapshot) -> Snapshot | None:
+        alert = snapshot.alerts[0]
+        if alert.is_waiting and alert.earlier and alert.history is None and not snapshot.message.is_digest:
+            learned = await self.enricher.learn(alert)
+            known = await messages.change(self.database, snapshot, lambda each: each.message, learned=learned)
+            if known is None or self._next_step(known) is not Step.EDIT:
+                return known
+            snapshot = known
         self.database.lease.ensure_held()
         return await finish(self._update(snapshot))
 

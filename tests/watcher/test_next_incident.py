@@ -1,0 +1,105 @@
+"""The next incident of a node, for which Together reuses the ID (docs/decisions/0008)."""
+
+import pytest
+
+from tests.simulator.slack import Posted
+from tests.storms import began
+from tests.watch import card, pass_time, poll, until
+from tests.watcher.test_verification import DAY, firing, moment, repaired
+from tests.world import APPROVE, IDS, World
+
+pytestmark = pytest.mark.bot(watching=True, BOT_ONCALL="S0ONCALL")
+once_a_day = pytest.mark.bot(watching=True, BOT_ONCALL="S0ONCALL", BOT_MAX_REPAIRS_PER_NODE="1/24h")
+
+
+async def opened_again(bot: World, seconds: float = 3600.0) -> Posted:
+    """Let a repair succeed, and the node's next incident open under the same ID some time later."""
+    alert = await repaired(bot)
+    await pass_time(bot, seconds)
+    bot.together.add(create_time=moment(bot), linked_alerts=firing("79", moment(bot)))
+    await card(bot, words="Approve reboot?")
+    await poll(bot)
+    return alert
+
+
+async def asked(bot: World, command: str) -> str:
+    count = len(bot.slack.visible("U0ALICE"))
+    await bot.slack.command(command, user="U0ALICE")
+    return (await bot.reply_privately("U0ALICE", count + 1)).text
+
+
+async def test_card_of_the_next_incident_does_not_call_it_the_first_repair(bot: World) -> None:
+    alert = await opened_again(bot)
+    assert "First repair here" not in alert.text
+    assert "2nd reboot within 24 h for Xid 79" in alert.text
+    assert "Last repair: reboot, succeeded" in alert.text
+
+
+@once_a_day
+async def test_next_incident_of_a_node_that_was_repaired_takes_two_people(bot: World) -> None:
+    alert = await opened_again(bot)
+    assert "Needs two approvers. 1 repair of this node in 24 h" in alert.text
+    before = len(bot.together.posts)
+    await bot.slack.press(alert, APPROVE)
+    await card(bot, words="1 of 2 approvals")
+    assert len(bot.together.posts) == before
+
+
+@once_a_day
+async def test_repair_of_the_day_before_does_not_count_for_the_next_incident(bot: World) -> None:
+    alert = await opened_again(bot, DAY + 600)
+    assert "2nd repair in 7 days" in alert.text
+    await bot.slack.press(alert, APPROVE)
+    await card(bot, words="Approved")
+
+
+@once_a_day
+async def test_repair_counts_for_the_next_incident_though_its_end_was_not_seen(bot: World) -> None:
+    await began(bot)
+    bot.together.add(linked_alerts=firing("79"))
+    await bot.slack.press(await card(bot), APPROVE)
+    await card(bot, words="Approved")
+    bot.together.add(create_time=moment(bot, 2), linked_alerts=firing("79"))
+    await pass_time(bot, 60)
+    alert = await card(bot, words="Needs two approvers. 1 repair of this node in 24 h")
+    assert "Last repair" not in alert.text
+    before = len(bot.together.posts)
+    await bot.slack.press(alert, APPROVE)
+    await card(bot, words="1 of 2 approvals")
+    assert len(bot.together.posts) == before
+
+
+@once_a_day
+async def test_card_of_the_next_incident_that_is_posted_again_still_counts_the_repair(bot: World) -> None:
+    alert = await opened_again(bot)
+    bot.slack.messages.remove(alert)
+    again = await until(bot, lambda: next(iter(bot.slack.cards(IDS[2])), None), seconds=2 * 3600)
+    assert "Needs two approvers. 1 repair of this node in 24 h" in again.text
+
+
+@once_a_day
+async def test_repair_counts_before_a_poll_has_seen_that_the_next_incident_opened(bot: World) -> None:
+    await repaired(bot)
+    await pass_time(bot, 3600)
+    bot.together.add(create_time=moment(bot), linked_alerts=firing("79"))
+    before, other = len(bot.together.posts), bot.alert()
+    await bot.slack.press(other, APPROVE)
+    await bot.edited(other)
+    await pass_time(bot, 30)
+    assert len(bot.together.posts) == before
+
+
+async def test_fault_that_comes_back_under_the_same_id_is_among_what_did_not_help(bot: World) -> None:
+    await opened_again(bot)
+    told = await asked(bot, "tonight")
+    assert "Ended: 1 didn't help." in told
+    assert "Xid 79 came back after 1 h" in told
+    assert told.count("Waiting for approval: 1") == 1
+
+
+async def test_history_of_a_node_lists_each_repair_under_the_same_id(bot: World) -> None:
+    await opened_again(bot)
+    told = await asked(bot, "history instance-1")
+    assert "2 remediations, latest first" in told
+    assert "came back after 1 h" in told
+    assert "<@U0ALICE>" in told
