@@ -10,6 +10,7 @@ from bot.models import (
     BEGUN,
     FINAL,
     HISTORY_DAYS,
+    PRECISION,
     RULES,
     Alert,
     Answer,
@@ -90,7 +91,9 @@ def seen(  # noqa: PLR0913 - what was read, and when
     waits = remediation.state == State.PENDING_APPROVAL
     is_next = readings.is_next_incident(before, remediation)
     waits_again = waits and (is_next or not alert.is_waiting)
-    alert = replace(alert, hold=alert.hold if waits and not is_next else None)
+    asked_from = remediation.began_at - PRECISION if is_next else 0.0  # what was asked for before is over
+    holds = [each for each in (alert.hold, *alert.hold.others) if each.since >= asked_from] if alert.hold else []
+    alert = replace(alert, hold=replace(holds[0], others=tuple(holds[1:])) if waits and holds else None)
     if alert.is_unlisted:
         message = message.saying(cards.listed_again(remediation))
     if moved:
@@ -103,7 +106,8 @@ def seen(  # noqa: PLR0913 - what was read, and when
         asked_since = max(look.now, alert.hold.until if alert.hold else 0.0)
         history = None if alert.earlier else alert.history  # it is learned again
         alert = replace(alert, waiting_since=look.now, asked_since=asked_since, came_back=None, history=history)
-        message = message if message.is_digest else replace(message, looking=())
+        looking = tuple(each for each in message.looking if is_next and each.since >= asked_from)
+        message = message if message.is_digest else replace(message, looking=looking)
     if waits and readings.is_worse(alert, remediation) and look.now - alert.worsened_at >= CALM_SECONDS:
         alert = replace(alert, worsened_at=look.now)
     alert = replace(

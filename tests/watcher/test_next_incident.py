@@ -4,7 +4,7 @@ import pytest
 
 from tests.simulator.slack import Posted
 from tests.storms import began
-from tests.watch import card, pass_time, poll, until
+from tests.watch import HOLD, LOOKING, card, pass_time, poll, thread, until
 from tests.watcher.test_verification import DAY, firing, moment, repaired
 from tests.world import APPROVE, IDS, World
 
@@ -103,3 +103,39 @@ async def test_history_of_a_node_lists_each_repair_under_the_same_id(bot: World)
     assert "2 remediations, latest first" in told
     assert "came back after 1 h" in told
     assert "<@U0ALICE>" in told
+
+
+def opens_again(bot: World) -> None:
+    """Let it end, and open again before the next poll."""
+    bot.together.resolve(IDS)
+    began = moment(bot)[:19] + "+00:00"  # in whole seconds
+    bot.together.remediations[IDS] |= {"state": "PENDING_APPROVAL", "create_time": began, "end_time": None}
+
+
+async def test_hold_of_an_incident_that_has_just_opened_again_is_kept(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    await bot.slack.press(alert, HOLD, user="U0ALICE", choice="14400")
+    await pass_time(bot, 600)
+    opens_again(bot)
+    await bot.slack.press(alert, HOLD, user="U0BOB", choice="3600")
+    await until(bot, lambda: any("<@U0BOB> put this on hold" in each for each in thread(bot, alert)))
+    await poll(bot)
+    await until(bot, lambda: any("approval again" in each for each in thread(bot, alert)))
+    held = [line for line in alert.text.splitlines() if "On hold" in line]
+    assert len(held) == 1
+    assert "<@U0BOB>" in held[0]
+
+
+async def test_looking_of_an_incident_that_has_just_opened_again_is_kept(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    await bot.slack.press(alert, LOOKING, user="U0ALICE")
+    await pass_time(bot, 600)
+    opens_again(bot)
+    await bot.slack.press(alert, LOOKING, user="U0BOB")
+    await poll(bot)
+    await until(bot, lambda: any("approval again" in each for each in thread(bot, alert)))
+    (looking,) = [line for line in alert.text.splitlines() if "Looking into it" in line]
+    assert "<@U0BOB>" in looking
+    assert "<@U0ALICE>" not in looking
