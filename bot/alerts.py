@@ -87,8 +87,10 @@ def seen(  # noqa: PLR0913 - what was read, and when
     if not read_alone and readings.may_be_older(alert, remediation):
         return None
     moved = remediation.state != before.state or remediation.mode != before.mode
-    known = _who(look)
     waits = remediation.state == State.PENDING_APPROVAL
+    # The next incident, which began before it was seen to wait.
+    has_begun = alert.is_closed and not waits and readings.opened_later(before, remediation)
+    known = look.decided if has_begun else _who(look)
     is_next = readings.is_next_incident(before, remediation)
     waits_again = waits and (is_next or not alert.is_waiting)
     asked_from = remediation.began_at - PRECISION if is_next else 0.0  # what was asked for before is over
@@ -97,12 +99,13 @@ def seen(  # noqa: PLR0913 - what was read, and when
     if alert.is_unlisted:
         message = message.saying(cards.listed_again(remediation))
     if moved:
+        before = before.model_copy(update={"mode": remediation.mode}) if has_begun else before
         message = message.saying(*cards.transition(before, remediation, known, look.now))
     if is_next:
         message = message.saying(cards.opened_again(remediation))
-    if waits_again and alert.as_told.state in BEGUN:
+    if (waits_again or has_begun) and alert.as_told.state in BEGUN:
         alert = _having_run(alert, remediation, look.now, verified)
-    if waits_again:
+    if waits_again or has_begun:
         asked_since = max(look.now, alert.hold.until if alert.hold else 0.0)
         history = None if alert.earlier else alert.history  # it is learned again
         alert = replace(alert, waiting_since=look.now, asked_since=asked_since, came_back=None, history=history)
@@ -116,7 +119,7 @@ def seen(  # noqa: PLR0913 - what was read, and when
         fingerprint=fingerprint,
         share=share if moved and waits else alert.share,
         remark=None
-        if is_next or not _still_holds(alert, remediation, look.now, read_alone=read_alone)
+        if is_next or has_begun or not _still_holds(alert, remediation, look.now, read_alone=read_alone)
         else alert.remark,
         decided=known if known and remediation.state in RULES[known.verb].effect else None,
         is_unlisted=False,
@@ -128,7 +131,7 @@ def seen(  # noqa: PLR0913 - what was read, and when
 
 
 def _having_run(alert: Alert, read: Remediation, now: float, verified: float) -> Alert:
-    """Return an alert that waits again after a repair under the same ID, with what came of that."""
+    """Return an alert whose next incident is seen after a repair under the same ID, with what came of that."""
     one = alert.as_told
     if one.state not in FINAL:
         if not readings.opened_later(one, read) and one.state != State.RUNNING:

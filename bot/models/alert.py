@@ -314,7 +314,7 @@ class Alert:
         is_unlisted: Together no longer lists it.
         decided_seq: the audit trail's row of the last decision on it: what was read before that is out of date.
         is_stale: an answer showed something other than `remediation`, so the card must not be drawn from it.
-        waiting_since: since when it waits again, where it had ended or vanished before; else 0.
+        waiting_since: since when it waits again, or its next incident runs, where it had ended or vanished; else 0.
         asked_since: since when people are asked again: it waits again, or a hold on it is over; else 0.
         worsened_at: when its fault was first seen to be more than a warning, after it had been one; else 0.
         missing_since: since when Together hasn't found it, where nothing has confirmed that yet; else 0.

@@ -4,9 +4,9 @@ import json
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from sys import intern
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from sqlalchemy import Select, bindparam, delete, func, select, update
+from sqlalchemy import bindparam, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from bot.alerts import Look, Tracked
@@ -54,7 +54,6 @@ _OF_MESSAGE = select(*_IDS).where(a.message_id == bindparam("b_message"))
 _BODIES = ALERTS.where(is_among("b_ids", *_IDS))
 _ANY = select(m.id).limit(1)
 _EXISTING = select(*_IDS).where(is_among("b_ids", *_IDS))
-_WITHDRAWN = _EXISTING.where(a.state == WITHDRAWN)
 _GONE = ALERTS.where(a.state == WITHDRAWN, a.changed_at > now() - bindparam("b_seconds"))
 _ARRIVALS = select(*_IDS).where(a.seen_at > now() - bindparam("b_seconds"))
 _DUE = (
@@ -130,17 +129,16 @@ def is_empty(connection: Connection) -> bool:
     return connection.execute(_ANY).first() is None
 
 
-def existing(
-    connection: Connection, refs: Sequence[RemediationRef], among: Select[Any] = _EXISTING
-) -> set[RemediationRef]:
+def existing(connection: Connection, refs: Sequence[RemediationRef]) -> set[RemediationRef]:
     """Return which of these the bot has told of before."""
-    rows = connection.execute(among, {"b_ids": listed(tuple(ids_of(ref).values()) for ref in refs)})
+    rows = connection.execute(_EXISTING, {"b_ids": listed(tuple(ids_of(ref).values()) for ref in refs)})
     return {RemediationRef(*row) for row in rows}
 
 
-def withdrawn(connection: Connection, refs: Sequence[RemediationRef]) -> set[RemediationRef]:
-    """Return which of these were closed because Together listed them no longer."""
-    return existing(connection, refs, _WITHDRAWN)
+def closed(connection: Connection, refs: Sequence[RemediationRef]) -> list[Alert]:
+    """Return those of these that are over, or that Together listed no longer."""
+    found = read_alerts(connection, _BODIES, {"b_ids": listed(tuple(ids_of(ref).values()) for ref in refs)})
+    return [each for each in found if each.is_closed]
 
 
 def lost(connection: Connection) -> list[RemediationRef]:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
-from bot import alerts
+from bot import alerts, readings
 from bot.clock import Clock
 from bot.errors import LeaseLost, StorageUnavailable
 from bot.models import RAN, Alert, Cluster, RemediationRef, RepairLoad, TrackedMessage, new_id
@@ -180,15 +180,17 @@ class Intake:
         """Tell of what is under way and was never seen before.
 
         Returns:
-            What the bot had closed as withdrawn, and is listed again in the middle of its work.
+            What is over or withdrawn, as far as the bot knows, and is listed again in the middle of its work; what is
+            over only by a later incident, as a list may lag behind.
         """
         known, started = self._started_elsewhere.get(listing.cluster_id, set()), listing.started_elsewhere
         unknown = started.keys() - known
-        reopened = await self._database.read(messages.withdrawn, list(unknown)) if unknown else set()
+        closed = await self._database.read(messages.closed, list(unknown)) if unknown else []
+        reopened = [each.ref for each in closed if each.is_unlisted or _is_later(each, started[each.ref])]
         if unknown and listing.is_watched:
             await self._take_begun(listing.cluster_id, [each for ref, each in started.items() if ref in unknown])
             known |= unknown
-        self._started_elsewhere[listing.cluster_id] = (known & started.keys()) - reopened
+        self._started_elsewhere[listing.cluster_id] = (known & started.keys()) - {each.ref for each in closed}
         return [started[ref] for ref in reopened]
 
     async def _take_begun(self, cluster_id: str, found: Sequence[Observation]) -> None:
@@ -364,3 +366,9 @@ class Intake:
         remediation = observation.remediation()
         assert remediation is not None  # noqa: S101 - what can't be read was left out before
         return Alert(remediation, observation.fingerprint, share=self._poller.share(remediation.cluster_id))
+
+
+def _is_later(alert: Alert, found: Observation) -> bool:
+    """Return whether what was listed is a later incident than what an alert is about."""
+    read = found.remediation()
+    return read is not None and readings.opened_later(alert.remediation, read)

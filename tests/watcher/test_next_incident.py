@@ -1,14 +1,21 @@
 """The next incident of a node, for which Together reuses the ID (docs/decisions/0008)."""
 
+from typing import Any
+
 import pytest
 
 from tests.simulator.slack import Posted
 from tests.storms import began
 from tests.watch import HOLD, LOOKING, card, pass_time, poll, thread, until
-from tests.watcher.test_verification import DAY, firing, moment, repaired
-from tests.world import APPROVE, IDS, World
+from tests.watcher.test_verification import CALL, DAY, firing, moment, repaired
+from tests.world import APPROVE, CANCEL, IDS, World
 
 pytestmark = pytest.mark.bot(watching=True, BOT_ONCALL="S0ONCALL")
+AUTOMATIC: dict[str, Any] = {
+    "reviewed_by": "Auto-Approved",
+    "review_comment": "auto-approved: approved",
+    "state": "PENDING",
+}
 once_a_day = pytest.mark.bot(watching=True, BOT_ONCALL="S0ONCALL", BOT_MAX_REPAIRS_PER_NODE="1/24h")
 
 
@@ -139,3 +146,83 @@ async def test_looking_of_an_incident_that_has_just_opened_again_is_kept(bot: Wo
     (looking,) = [line for line in alert.text.splitlines() if "Looking into it" in line]
     assert "<@U0BOB>" in looking
     assert "<@U0ALICE>" not in looking
+
+
+def becomes(bot: World, state: str, moment_of: str = "update_time", **fields: Any) -> None:
+    bot.together.remediations[IDS] |= {"state": state, "update_time": moment(bot), moment_of: moment(bot), **fields}
+
+
+async def test_next_automatic_repair_of_a_node_under_the_same_id_is_told_and_calls(bot: World) -> None:
+    await began(bot)
+    bot.together.add(**AUTOMATIC, update_time=moment(bot))
+    alert = await card(bot, words="Started automatically: reboot")
+    becomes(bot, "SUCCEEDED", "end_time", start_time=moment(bot))
+    await card(bot, words="Rebooted")
+    await pass_time(bot, 2 * DAY)
+    mode = "REMEDIATION_MODE_VM_ONLY"
+    bot.together.add(**AUTOMATIC, mode=mode, create_time=moment(bot), update_time=moment(bot))
+    await poll(bot)
+    becomes(bot, "RUNNING", "start_time")
+    await until(bot, lambda: any("Quick reprovision started" in each for each in thread(bot, alert)))
+    becomes(bot, "FAILED", "end_time", error_message="no host left")
+    await until(bot, lambda: any("no host left" in each and CALL in each for each in thread(bot, alert)))
+    assert not any("repair changed" in each for each in thread(bot, alert))
+
+
+async def test_next_incident_that_was_approved_in_together_between_two_polls_calls_when_it_fails(bot: World) -> None:
+    await began(bot)
+    bot.together.add()
+    alert = await card(bot)
+    await bot.slack.press(alert, CANCEL)
+    await card(bot, words="Cancelled")
+    await pass_time(bot, 3600)
+    bot.together.add(create_time=moment(bot), linked_alerts=firing("79"))
+    bot.together.review(IDS, "approve")
+    becomes(bot, "RUNNING", "start_time")
+    await card(bot, words="Rebooting")
+    assert "U0ALICE" not in alert.text
+    bot.together.fail(IDS, "no host left")
+    await until(bot, lambda: any("no host left" in each and CALL in each for each in thread(bot, alert)))
+
+
+@pytest.mark.parametrize("state", ["CANCELLED", "FAILED"])
+async def test_card_of_an_incident_that_opened_again_and_runs_does_not_say_that_it_is_over(
+    bot: World, state: str
+) -> None:
+    await began(bot)
+    bot.together.add()
+    await card(bot)
+    becomes(bot, state, "end_time")
+    alert = await card(bot, words=state.capitalize())
+    await pass_time(bot, 3600)
+    becomes(bot, "PENDING_APPROVAL", "create_time", end_time=None)
+    bot.together.review(IDS, "approve")
+    becomes(bot, "RUNNING", "start_time")
+    await card(bot, words="Rebooting")
+    assert state.capitalize() not in alert.text
+
+
+async def test_failure_of_the_next_incident_that_was_seen_to_run_calls_nobody_for_the_one_before(bot: World) -> None:
+    alert = await repaired(bot)
+    await pass_time(bot, 3600)
+    bot.together.add(create_time=moment(bot), linked_alerts=firing("79"))
+    bot.together.review(IDS, "approve")
+    becomes(bot, "RUNNING", "start_time")
+    await card(bot, words="Rebooting")
+    before = len(thread(bot, alert))
+    bot.together.fail(IDS, "no host left")
+    await until(bot, lambda: any("no host left" in each and CALL in each for each in thread(bot, alert)))
+    assert "U0ALICE" not in " ".join([alert.text, *thread(bot, alert)[before:]])
+
+
+async def test_list_that_lags_behind_opens_nothing_again(bot: World) -> None:
+    alert = await repaired(bot)
+    ended = dict(bot.together.remediations[IDS])
+    before = thread(bot, alert)
+    bot.together.remediations[IDS] |= {"state": "RUNNING", "end_time": None}
+    await poll(bot)
+    await poll(bot)
+    bot.together.remediations[IDS] = ended
+    await poll(bot)
+    assert "Watched until" in alert.text
+    assert thread(bot, alert) == before
