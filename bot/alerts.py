@@ -41,6 +41,7 @@ LEFT_ALONE_SECONDS = 60.0
 EARLIER = 20  # repairs under one ID that are kept
 Tracked = tuple[Alert, TrackedMessage]
 CLEARS_SECONDS = 900.0  # within which an alert clears after a repair that helped (about 5 min, by Together's docs)
+_DECIDES = Verb.APPROVE, Verb.CANCEL
 _CLEARED = {State.CANCELLED, State.AUTO_RESOLVED}
 
 
@@ -96,6 +97,11 @@ def seen(  # noqa: PLR0913 - what was read, and when
     asked_from = remediation.began_at - PRECISION if is_next else 0.0  # what was asked for before is over
     holds = [each for each in (alert.hold, *alert.hold.others) if each.since >= asked_from] if alert.hold else []
     alert = replace(alert, hold=replace(holds[0], others=tuple(holds[1:])) if waits and holds else None)
+    decided = known if known and remediation.state in RULES[known.verb].effect else None
+    effects = (each for each in _DECIDES if remediation.state in RULES[each].effect)
+    did = decided.verb if decided else next(effects, None)
+    if look.alert.is_waiting and did:
+        message = _told_of_ended_hold(look.alert, message, did, decided, look.now)
     if alert.is_unlisted:
         message = message.saying(cards.listed_again(remediation))
     if moved:
@@ -121,7 +127,7 @@ def seen(  # noqa: PLR0913 - what was read, and when
         remark=None
         if is_next or has_begun or not _still_holds(alert, remediation, look.now, read_alone=read_alone)
         else alert.remark,
-        decided=known if known and remediation.state in RULES[known.verb].effect else None,
+        decided=decided,
         is_unlisted=False,
         missing_since=0.0,
         is_stale=False,
@@ -300,7 +306,7 @@ def answered(  # noqa: PLR0913, PLR0917 - all that bears on it
         alert = replace(alert, is_stale=True, missing_since=0.0, remark=replace(remark, notice="", at=at))
     alert = replace(alert, decided_seq=seq if decides else alert.decided_seq)
     if remark and remark.decided:
-        message = _told_of_ended_hold(alert, message, remark.decided, at)
+        message = _told_of_ended_hold(alert, message, remark.decided.verb, remark.decided, at)
         alert = replace(alert, hold=None, decided=remark.decided)
     is_left_alone = alert.is_stale and not message.is_digest and message.ts is not None
     message = replace(message, next_at=at + LEFT_ALONE_SECONDS if is_left_alone else 0.0, done=False)
@@ -325,15 +331,21 @@ def answered(  # noqa: PLR0913, PLR0917 - all that bears on it
     return alert, replace(message, content_hash="") if place.in_progress else message
 
 
-def _told_of_ended_hold(alert: Alert, message: TrackedMessage, decided: DecidedBy, now: float) -> TrackedMessage:
-    """Let those learn who asked to wait that somebody else didn't."""
-    hold, deciders = alert.hold.at(now) if alert.hold else None, {decided.user_id, decided.first_user}
+def _told_of_ended_hold(
+    alert: Alert, message: TrackedMessage, verb: Verb, decided: DecidedBy | None, now: float
+) -> TrackedMessage:
+    """Let those learn who asked to wait that somebody else didn't; None decided it through the bot."""
+    hold = alert.hold.at(now) if alert.hold else None
+    deciders = {decided.user_id, decided.first_user} if decided else set()
     waited = [each for each in (hold, *hold.others) if each.user_id not in deciders] if hold else []
     if not waited:
         return message
     node, who = escape(alert.remediation.node, 100), ", ".join(f"<@{each.user_id}>" for each in waited)
-    did = f"{RULES[decided.verb].done}{'' if decided.is_sure else ', apparently,'}"
-    line = f"{node}: {did} by {decided.people} during your hold, {who}."
+    is_sure = decided is None or decided.is_sure
+    did = (
+        f"{RULES[verb].done}{'' if is_sure else ', apparently,'} {f'by {decided.people}' if decided else 'in Together'}"
+    )
+    line = f"{node}: {did} during your hold, {who}."
     return replace(message, pending_lines=(*message.pending_lines, line))
 
 

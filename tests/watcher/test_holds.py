@@ -367,3 +367,27 @@ async def test_card_on_hold_that_somebody_deletes_calls_nobody_again(bot: World)
     bot.slack.messages.remove(alert)
     (again,) = await until(bot, lambda: bot.slack.cards(IDS[2]), 7200)
     assert "S0ONCALL" not in again.everything
+
+
+async def test_who_asked_to_wait_learns_that_somebody_approved_in_together(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    await bot.slack.press(alert, HOLD, user="U0BOB", choice="3600")
+    await card(bot, words="On hold")
+    bot.together.review(IDS, "approve")
+    await card(bot, words="Approved")
+    await until(bot, lambda: "instance-1: approved in Together during your hold, <@U0BOB>." in str(thread(bot, alert)))
+
+
+async def test_who_asked_to_wait_learns_of_an_approval_whose_answer_was_lost(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    await bot.slack.press(alert, HOLD, user="U0BOB", choice="3600")
+    await card(bot, words="On hold")
+    with bot.together.paused("approve"):
+        await bot.slack.press(alert, APPROVE, user="U0ALICE")
+        await bot.together.until(lambda: bot.together.is_waiting("approve"))
+        bot.together.faults += [Fault("cut", verb="approve", after=True), Fault("rpc", verb="get", code=14, times=-1)]
+    await until(bot, lambda: any("may have gone through" in each for each in thread(bot, alert)))
+    bot.together.faults.clear()
+    await until(bot, lambda: "during your hold, <@U0BOB>" in str(thread(bot, alert)), 300)
