@@ -104,7 +104,8 @@ def test_fault_comes_back_on_the_same_node_under_any_of_its_names_and_on_no_othe
     assert alerts.came_back(one, remediation(**later, instance_id="i-renamed"), 3600)
     assert not alerts.came_back(one, remediation(**later, instance_id="i-other", instance_name="gpu-node-08"), 3600)
     assert not alerts.came_back(one, remediation(**later, cluster_id="c-other"), 3600)
-    assert not alerts.came_back(one, remediation(create_time=later["create_time"]), 3600)
+    assert alerts.came_back(one, remediation(create_time=later["create_time"]), 3600), "Together reuses the ID"
+    assert not alerts.came_back(one, one, 3600)
 
 
 def test_what_is_withdrawn_already_is_no_news_unless_somebody_was_answered_since() -> None:
