@@ -82,7 +82,7 @@ class SlackAlertChannels:
         await self._updates.turn()
 
     async def check(self, channel_id: str) -> None:
-        """Return where the bot may post in a channel, as far as Slack says."""
+        """Raise PostFailed unless the bot may post in a channel, as far as Slack says."""
         try:
             channel = (await self._reading.conversations_info(channel=channel_id)).get("channel") or {}
         except SlackFailure as error:

@@ -9,6 +9,7 @@ from functools import partial
 from weakref import WeakValueDictionary
 
 from slack_sdk.web.async_client import AsyncWebClient
+from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from bot.clock import Clock, WaitReason
 from bot.errors import DialogNotShown
@@ -73,11 +74,16 @@ class Dialogs:
             if is_again and known == seen:
                 return  # it is another process's
             shown = await self.client.views_update(view_id=view_id, view=view, hash=known or None)
-        drawn: Json = (shown.data or {}).get("view") or {}  # type: ignore[union-attr] # checked: an object
-        if given := drawn.get("hash"):  # without one, the next attempt would change anything
-            self._shown[view_id] = str(given)
+        if given := hash_of(shown):  # without one, the next attempt would change anything
+            self._shown[view_id] = given
         if len(self._shown) > REMEMBERED:
             self._shown.popitem(last=False)
+
+
+def hash_of(answer: AsyncSlackResponse) -> str:
+    """Return the `hash` (docs.slack.dev, views.update) of a view that Slack has just shown; empty if it gives none."""
+    shown: Json = (answer.data or {}).get("view") or {}  # type: ignore[union-attr] # checked: an object
+    return str(shown.get("hash") or "")
 
 
 async def patiently(

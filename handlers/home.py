@@ -20,7 +20,7 @@ from bot.models import Actor, Json, ReplyTarget
 from bot.tasks import Capacity, Tasks
 from handlers.clicks import action_of, actor_of, known_of, option_of, view_of
 from handlers.client import SlackFailure
-from handlers.dialogs import patiently
+from handlers.dialogs import hash_of, patiently
 
 logger = logging.getLogger(__name__)
 
@@ -170,9 +170,7 @@ class Home:
         return home.home(shown, looks_at, self.config, self.clock.now())
 
     async def _publish(self, user_id: str, viewer: _Viewer, view: Json, seen: str = "") -> None:
-        drawn = await self.client.views_publish(user_id=user_id, view=view, hash=seen or None)
-        shown: Json = (drawn.data or {}).get("view") or {}  # type: ignore[union-attr] # checked: an object
-        viewer.shown = str(shown.get("hash") or "")
+        viewer.shown = hash_of(await self.client.views_publish(user_id=user_id, view=view, hash=seen or None))
 
 
 def _looks_at(shown: Json) -> home.Filter:

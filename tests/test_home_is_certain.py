@@ -4,6 +4,7 @@ import pytest
 
 from bot.cards import home
 from bot.decisions.lookup import FRESH_SECONDS, MENU_SECONDS
+from tests.simulator.slack import Posted
 from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault
 from tests.storms import began, storm
@@ -12,6 +13,17 @@ from tests.watch import card, pass_time, poll, quiet, watching
 from tests.world import APPROVE, CANCEL, IDS, World
 
 pytestmark = pytest.mark.bot(watching=True)
+
+
+async def searched(bot: World) -> Posted:
+    """A card of what waits, where somebody has searched for it a moment ago."""
+    await began(bot)
+    bot.together.add(instance_name="gpu-node-7")
+    alert = await card(bot)
+    await poll(bot)
+    await bot.slack.command("waiting")
+    await pass_time(bot, 0.1)
+    return alert
 
 
 async def test_home_that_slack_draws_late_brings_back_nothing(bot: World) -> None:
@@ -59,12 +71,7 @@ async def test_home_says_how_little_is_known_where_together_is_slow(bot: World) 
 
 
 async def test_home_shows_nothing_as_waiting_that_the_watch_has_seen_approved(bot: World) -> None:
-    await began(bot)
-    bot.together.add(instance_name="gpu-node-7")
-    alert = await card(bot)
-    await poll(bot)
-    await bot.slack.command("waiting")
-    await pass_time(bot, 0.1)
+    alert = await searched(bot)
     began_at = bot.time.seconds
     bot.together.review(IDS, "approve")
     while APPROVE in alert.buttons:
@@ -77,12 +84,7 @@ async def test_home_shows_nothing_as_waiting_that_the_watch_has_seen_approved(bo
 async def test_home_shows_nothing_as_waiting_that_was_just_decided_on_its_card(
     bot: World, control: str, words: str
 ) -> None:
-    await began(bot)
-    bot.together.add(instance_name="gpu-node-7")
-    alert = await card(bot)
-    await poll(bot)
-    await bot.slack.command("waiting")
-    await pass_time(bot, 0.1)
+    alert = await searched(bot)
     began_at = bot.time.seconds
     await bot.slack.press(alert, control)
     await card(bot, words=words)

@@ -75,7 +75,7 @@ def people_in(message: Message) -> set[str]:
 
 
 def _with_earlier(alerts: Sequence[Alert]) -> list[Alert]:
-    """Return them with the earlier repairs under their IDs, as far as the end of each was seen."""
+    """Add the earlier repairs under the same IDs whose end was seen."""
     return [
         each for alert in alerts for each in (alert, *alert.earlier) if each is alert or each.remediation.state in RAN
     ]

@@ -18,7 +18,6 @@ from bot.errors import (
     UnreadableAnswer,
 )
 from bot.models import (
-    FINAL,
     IN_REPAIR,
     RULES,
     Actor,
@@ -213,9 +212,7 @@ class Guardrails:
             present = await self.together.get(ref)
         except NotFound:
             return False
-        if present.state == State.PENDING_APPROVAL:
-            return just_approved
-        return present.state not in FINAL
+        return present.is_under_way or (just_approved and present.state == State.PENDING_APPROVAL)
 
     def _allowed(self, total: int | None) -> tuple[int, str]:
         """Return how many nodes may be in repair with this one, and the rule in words."""

@@ -91,7 +91,7 @@ class AlertChannels(Protocol):
         """Wait until a message may be changed."""
 
     async def check(self, channel_id: str) -> None:
-        """Return where the bot may post in a channel, as far as Slack says."""
+        """Raise PostFailed unless the bot may post in a channel, as far as Slack says."""
 
     async def post(  # noqa: PLR0913 - what a post has
         self,

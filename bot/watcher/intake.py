@@ -180,8 +180,8 @@ class Intake:
         """Tell of what is under way and was never seen before.
 
         Returns:
-            What is over or withdrawn, as far as the bot knows, and is listed again in the middle of its work; what is
-            over only by a later incident, as a list may lag behind.
+            What the bot knows as withdrawn and is under way again; and what it knows as over, if this is a later
+            incident, because a list may lag.
         """
         known, started = self._started_elsewhere.get(listing.cluster_id, set()), listing.started_elsewhere
         unknown = started.keys() - known
