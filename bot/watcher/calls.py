@@ -79,17 +79,16 @@ def reminded(snapshot: Snapshot, config: WatchConfig) -> TrackedMessage:
     return asked(message, unheld(snapshot), config, snapshot.now)
 
 
-def not_reminded(message: TrackedMessage, before: TrackedMessage) -> TrackedMessage:
-    """Return a message whose reminder Slack has refused, as it was before."""
+def counted(message: TrackedMessage, reminded: TrackedMessage) -> TrackedMessage:
+    """Return a message with a reminder counted that was sent when it was like this."""
     return replace(
         message,
-        remind_from=before.remind_from,
-        reminders=before.reminders,
-        reminded_at=before.reminded_at,
-        escalated_at=before.escalated_at,
-        called_at=before.called_at,
-        owes_call=before.owes_call,
-        next_at=0.0,
+        remind_from=reminded.remind_from,
+        reminders=reminded.reminders,
+        reminded_at=reminded.reminded_at,
+        escalated_at=reminded.escalated_at,
+        called_at=reminded.called_at,
+        owes_call=reminded.owes_call,
     )
 
 

@@ -24,7 +24,7 @@ from bot.models import (
     State,
     TrackedMessage,
 )
-from bot.store import LeasedDatabase, messages
+from bot.store import LeasedDatabase, messages, rows
 from bot.tasks import finish
 from bot.together import ALL_INSTANCES, TogetherClient
 from bot.watcher import calls, schedule, threads
@@ -44,12 +44,10 @@ class Unclear:
 
     Attributes:
         until: when it has arrived or never will, on this process's monotonic clock.
-        undo: what becomes of the message where it did not arrive.
     """
 
     part: PendingReply
     until: float
-    undo: messages.Change
 
 
 @dataclass(slots=True)
@@ -217,7 +215,6 @@ class Teller:
         self,
         message: TrackedMessage,
         part: PendingReply,
-        undo: messages.Change = lambda each: each.message,
     ) -> None:
         mark = _mark_of(message.id, part)
         post = partial(self.channels.post, part.message, channel_id=message.channel_id, mark=mark)
@@ -230,7 +227,7 @@ class Teller:
                 await post()  # the thread is locked, and this is for somebody
         except PostUncertain:
             until = self.clock.monotonic() + ARRIVED_SECONDS
-            self.unclear[message.id] = Unclear(part, until, undo)
+            self.unclear[message.id] = Unclear(part, until)
             raise
 
     async def _count_as_told(self, key: str, part: PendingReply) -> Snapshot | None:
@@ -238,10 +235,10 @@ class Teller:
         told = dict.fromkeys(part.about, part.event) if part.event else {}
         after = await self.settle(key, lambda each: threads.replied(each.message, part, each.now), told=told)
         for each in [each for each in (after.alerts if after else ()) if each.ref in told]:
-            if part.event is not EventKind.STUCK:
-                metrics.VERIFIED.labels(each.remediation.mode, part.event).inc()
-            elif not each.is_closed:
+            if part.event is EventKind.STUCK and not each.is_closed:
                 metrics.STUCK.inc()
+            elif part.event not in {EventKind.STUCK, EventKind.REMINDED}:
+                metrics.VERIFIED.labels(each.remediation.mode, part.event).inc()
         return after
 
     async def make_sure(self, snapshot: Snapshot) -> Snapshot | None:
@@ -253,66 +250,41 @@ class Teller:
         del self.unclear[message.id]
         if ts is None:
             self._told_blindly.add(message.id)  # but not forever
-        return await self.settle(message.id, unclear.undo)
+        return await self.settle(message.id, lambda each: each.message)
 
     async def remind(self, snapshot: Snapshot) -> Snapshot | None:
-        """Ask Together a last time, count, then remind: never of what was just decided, nor once too often."""
-        alerts = calls.unheld(snapshot)
-        waiting = await self._are_still({State.PENDING_APPROVAL}, [each.ref for each in alerts])
+        """Ask Together a last time, then remind: never of what was just decided, nor once too often."""
+        asking = [each.ref for each in calls.unheld(snapshot)]
+        waiting = await self._are_still({State.PENDING_APPROVAL}, asking)
         if not waiting:
             self.asking.failed((Step.REMIND, snapshot.message.id))  # the next list says what has become of it
             return None
         self.asking.succeeded((Step.REMIND, snapshot.message.id))
-        self.database.lease.ensure_held()
-        return await finish(self._count_and_remind(snapshot, waiting))
-
-    async def _count_and_remind(self, before: Snapshot, still: Collection[RemediationRef]) -> Snapshot | None:
-        key, count = before.message.id, len(still)
-
-        def counted(snapshot: Snapshot) -> TrackedMessage | None:
-            is_due = schedule.next_step(snapshot, self.config) is Step.REMIND
-            is_same = schedule.answers_on(snapshot) == schedule.answers_on(before)
-            return calls.reminded(snapshot, self.config) if is_due and is_same else None
-
-        after = await self.settle(key, counted, told=dict.fromkeys(still, EventKind.REMINDED))
-        if after is None:
+        present = await self.database.read(rows.load, snapshot.message.id)
+        is_due = present is not None and schedule.next_step(present, self.config) is Step.REMIND
+        if present is None or not is_due or schedule.answers_on(present) != schedule.answers_on(snapshot):
             return None
-        message = after.message
-        waiting = calls.unheld(after)
-        called = self.config.on_call_now(waiting, message.cluster_id, after.now)
-        if self.config.escalation and message.escalated_at == message.reminded_at:  # nobody has decided
+        return await self.tell(present, self._reminder(present, waiting))
+
+    def _reminder(self, snapshot: Snapshot, still: Collection[RemediationRef]) -> PendingReply:
+        """Return a reminder of what certainly waits still."""
+        before, message = snapshot.message, calls.reminded(snapshot, self.config)
+        waiting = calls.unheld(snapshot)
+        called = self.config.on_call_now(waiting, message.cluster_id, snapshot.now)
+        escalates = message.escalated_at != before.escalated_at
+        if self.config.escalation and escalates:  # nobody has decided
             called = " ".join(dict.fromkeys([*called.split(), *self.config.escalation[0].split()]))
         if message.is_digest:
-            waited = after.now - max((each.came_at for each in waiting), default=message.remind_from)
-            reminder = cards.digest.reminder(message, after.alerts, count, called, waited)
+            waited = snapshot.now - max((each.came_at for each in waiting), default=message.remind_from)
+            said = cards.digest.reminder(message, snapshot.alerts, len(still), called, waited)
         else:
-            alert = after.alerts[0]
+            alert = snapshot.alerts[0]
             created = alert.remediation.create_time
             since = alert.waiting_since or (created.timestamp() if created else alert.seen_at)
             is_observed = self.config.cards.observes(alert.cluster_id)
-            reminder = cards.reminder(
-                alert.remediation, alert.share, called, after.now - since, is_observed=is_observed
-            )
-
-        def taken_back(snapshot: Snapshot) -> TrackedMessage:
-            is_ours = snapshot.message.reminded_at == message.reminded_at
-            return calls.not_reminded(snapshot.message, before.message) if is_ours else snapshot.message
-
-        self.database.lease.ensure_held()
-        try:
-            mark = f"reminder {message.reminded_at}"
-            await self._post_in_thread(message, PendingReply(reminder, mark=mark), undo=taken_back)
-        except PostFailed as error:
-            if error.is_lasting:
-                logger.warning("%s: can no longer post to thread: %s", schedule.subject_of(before), error)
-                return after
-            await self.settle(key, taken_back)
-            raise
-        except PostUncertain:
-            # It is made sure of.
-            await messages.change(self.database, key, lambda each: replace(each.message, next_at=0.0))
-            raise
-        return after
+            said = cards.reminder(alert.remediation, alert.share, called, snapshot.now - since, is_observed=is_observed)
+        mark = f"reminder {before.reminded_at} {escalates}"  # one that calls others is never taken for one that doesn't
+        return PendingReply(said, reminded=message, event=EventKind.REMINDED, about=tuple(still), mark=mark)
 
     async def _are_still(self, states: Collection[State], refs: list[RemediationRef]) -> set[RemediationRef] | None:
         """Return which of these are certainly in such a state; None where none is, but not all can be read now."""

@@ -48,6 +48,7 @@ class PendingReply:
         broadcast: it is shown in the channel too.
         is_call: it calls who is on call.
         owes_call: not for all that asks, because of quiet hours.
+        reminded: the message with this reminder counted.
         event: what other tools get with it, of the repairs that it is about.
         mark: by what it is known again where nothing is remembered; no two of a message have the same.
     """
@@ -58,6 +59,7 @@ class PendingReply:
     broadcast: bool = False
     is_call: bool = False
     owes_call: bool = False
+    reminded: TrackedMessage | None = None
     event: EventKind | None = None
     about: tuple[RemediationRef, ...] = ()
     mark: str = ""
@@ -91,6 +93,8 @@ def thread_parts(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingRep
 
 def replied(message: TrackedMessage, part: PendingReply, now: float) -> TrackedMessage:
     """Return a message whose thread was told something."""
+    if part.reminded:
+        return calls.counted(message, part.reminded)
     return replace(
         message,
         pending_lines=message.pending_lines[part.lines :],

@@ -163,6 +163,25 @@ async def test_death_between_a_reply_and_its_row_tells_the_thread_once(database_
             assert len([each for each in bot.slack.replies(alert) if "no host left" in each.text]) == 1
 
 
+@pytest.mark.parametrize("arrives", [True, False])
+async def test_death_in_the_middle_of_an_escalation_loses_and_repeats_nothing(
+    database_url: str, *, arrives: bool
+) -> None:
+    async with watching(database=database_url, BOT_ESCALATE="S0LEADS/40", BOT_REMIND_MINUTES="0") as bot:
+        bot.together.add()
+        alert = await card(bot)
+        await pass_time(bot, 39 * 60)
+        fault = SlackFault("chat.postMessage", "hang", after=arrives)
+        bot.slack.faults.append(fault)
+        await until(bot, lambda: fault.times == 0)
+        kill_the_watch()
+        await bot.settle()
+        await free_the_lease(database_url)
+        async with bot.another():
+            await pass_time(bot, 120)
+            assert len([each for each in bot.slack.replies(alert) if "<!subteam^S0LEADS>" in each.text]) == 1
+
+
 async def test_death_before_an_edit_leaves_no_stale_card(database_url: str) -> None:
     async with watching(database=database_url) as bot:
         bot.together.add()
