@@ -123,7 +123,7 @@ def _step_to_the_channel(snapshot: Snapshot, config: WatchConfig) -> Step:
         return Step.IDLE if message.ts else Step.DROP
     if message.posted_at:
         return Step.WAIT if 0 <= now - message.posted_at < ARRIVED_SECONDS else Step.FIND  # clocks can go back
-    if waiting(snapshot.alerts) or threads.untold_overrides(snapshot):
+    if waiting(snapshot.alerts) or threads.untold_overrides(snapshot) or threads.untold_selections(snapshot):
         return Step.POST
     if message.edited_at and (threads.new_failures(snapshot) or threads.new_returns(snapshot)):
         return Step.POST

@@ -12,6 +12,7 @@ from bot.models import (
     HOLD_ENDS_SOON_SECONDS,
     IN_REPAIR,
     Alert,
+    Batch,
     Cluster,
     EventKind,
     Hold,
@@ -186,12 +187,15 @@ def new_returns(snapshot: Snapshot) -> dict[str, Alert]:
     return {key: each for key, each in keys.items() if key not in snapshot.message.announced}
 
 
+def untold_selections(snapshot: Snapshot) -> list[Batch]:
+    """Return the selections that have ended and whose results the thread doesn't have, or not all of them."""
+    return [each for each in snapshot.batches if not each.is_running and each.id not in snapshot.message.announced]
+
+
 def _results(snapshot: Snapshot) -> Iterator[PendingReply]:
     """Yield what the thread of a digest lacks: reports of selections."""
     message = snapshot.message
-    for batch in snapshot.batches:
-        if batch.is_running or batch.id in message.announced:
-            continue
+    for batch in untold_selections(snapshot):
         parts = cards.review.report(batch)
         for number, part in enumerate(parts):
             if (key := f"{batch.id} {number}") not in message.announced:

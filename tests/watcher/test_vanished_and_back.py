@@ -378,6 +378,23 @@ async def test_failed_repair_of_a_deleted_digest_is_told(bot: World) -> None:
     assert len(bot.slack.digests()) == 1
 
 
+async def test_results_of_a_selection_are_told_although_its_digest_was_deleted_first(bot: World) -> None:
+    await began(bot)
+    storm(bot, 6)
+    message = await digest(bot)
+    refused = SlackFault("chat.postMessage", "internal_error", times=100)
+    bot.slack.faults.append(refused)
+    await bot.slack.submit(await choose(bot, message))
+    await digest(bot, "6 of 6 approved")
+    await until(bot, lambda: refused.times < 100)
+    bot.slack.messages.remove(message)
+    await pass_time(bot, 60)
+    refused.times = 0
+    await pass_time(bot, 300)
+    told = bot.slack.replies(await digest(bot, "Nothing left to decide"))
+    assert "results: 6 of 6 approved" in told[0].text
+
+
 async def test_chosen_cluster_that_is_gone_withdraws_its_remediations() -> None:
     async with watching(BOT_CLUSTERS="cluster-1") as bot:
         bot.together.add()
