@@ -78,7 +78,8 @@ def thread_parts(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingRep
     yield from _failures(snapshot, config)
     if new := new_returns(snapshot):
         back = list(new.values())
-        told, refs = cards.came_back(back, config.on_call(back, message.cluster_id)), tuple(each.ref for each in back)
+        called = config.on_call_now(back, message.cluster_id, snapshot.now)
+        told, refs = cards.came_back(back, called), tuple(each.ref for each in back)
         yield PendingReply(told, frozenset(new), broadcast=True, event=EventKind.CAME_BACK, about=refs)
     yield from _late_calls(snapshot, config)
     if snapshot.firsts and not any(each.is_running for each in snapshot.batches):

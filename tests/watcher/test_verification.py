@@ -30,10 +30,10 @@ def moment(bot: World, seconds: float = 0.0) -> str:
     return datetime.fromtimestamp(bot.time.now() + seconds, UTC).isoformat()
 
 
-async def repaired(bot: World, mode: str = "REMEDIATION_MODE_REBOOT_VM") -> Posted:
+async def repaired(bot: World, mode: str = "REMEDIATION_MODE_REBOOT_VM", alerts: Any = None) -> Posted:
     """Approve a repair, and let it succeed."""
     await began(bot)
-    bot.together.add(linked_alerts=firing("79"), mode=mode)
+    bot.together.add(linked_alerts=alerts or firing("79"), mode=mode)
     alert = await card(bot)
     await bot.slack.press(alert, APPROVE)
     await card(bot, words="Approved")
@@ -79,6 +79,15 @@ async def test_fault_that_comes_back_is_told_to_who_approved_and_who_is_on_call(
     await pass_time(bot, 2 * DAY)
     assert len([each for each in thread(bot, alert) if "came back" in each]) == 1
     assert not [each for each in thread(bot, alert) if "Held" in each]
+
+
+async def test_warning_that_comes_back_in_quiet_hours_mentions_who_approved_and_wakes_nobody_else() -> None:
+    async with watching(BOT_ONCALL="S0ONCALL", BOT_QUIET_HOURS="02:00-07:00 UTC") as bot:  # it is three o'clock
+        warning = [{**firing("79")[0], "severity": "PHC_SEVERITY_WARNING"}]
+        alert = await repaired(bot, alerts=warning)
+        bot.together.add(AGAIN, linked_alerts=[{**warning[0], "started_at": moment(bot)}])
+        told = await until(bot, lambda: [each for each in thread(bot, alert) if "came back" in each])
+        assert told[0].startswith("<@U0ALICE>, Xid 79 came back")
 
 
 async def test_alert_that_has_fired_all_along_did_not_come_back(bot: World) -> None:
