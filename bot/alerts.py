@@ -19,7 +19,6 @@ from bot.models import (
     DecidedBy,
     FirstApproval,
     Hold,
-    LinkedAlert,
     Override,
     Remediation,
     RepairLoad,
@@ -40,9 +39,7 @@ HELD_AGAIN_SECONDS = 60.0  # a second press of the same person within these is t
 LEFT_ALONE_SECONDS = 60.0
 EARLIER = 20  # repairs under one ID that are kept
 Tracked = tuple[Alert, TrackedMessage]
-CLEARS_SECONDS = 900.0  # within which an alert clears after a repair that helped (about 5 min, by Together's docs)
 _DECIDES = Verb.APPROVE, Verb.CANCEL
-_CLEARED = {State.CANCELLED, State.AUTO_RESOLVED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +144,7 @@ def _having_run(alert: Alert, read: Remediation, now: float, verified: float) ->
         one = one.model_copy(update={"state": "ENDED", "end_time": ended_at})
     ended = Alert(
         one, "", seen_at=alert.seen_at, waiting_since=alert.waiting_since, decided=alert.decided,
-        came_back=alert.came_back or came_back(one, read, verified),
+        came_back=alert.came_back or readings.came_back(one, read, verified),
     )  # fmt: skip
     kept = [
         each
@@ -221,57 +218,6 @@ def episode_of(alert: Alert) -> str:
     """Return by what is remembered what was told of a remediation this time: it may wait, and fail, once more."""
     ref, since = alert.ref, alert.waiting_since
     return f"{ref} {since:.0f}" if since else str(ref)
-
-
-def came_back(one: Remediation, new: Remediation, seconds: float, *, is_last_look: bool = False) -> CameBack | None:
-    """Return that the fault of a repaired node is back, where another remediation says so.
-
-    Args:
-        seconds: how long after its end a repair answers for that.
-        is_last_look: one that was suggested while the repair still ran counts too, unless its alert cleared.
-    """
-    is_same_node = new.instance_id == one.instance_id or (new.instance_name and new.instance_name == one.instance_name)
-    is_another = new.cluster_id == one.cluster_id and (new.id != one.id or readings.opened_later(one, new))
-    same = new.same_fault(one) if is_another and is_same_node else None
-    if same is None or new.create_time is None:
-        return None
-    fault, alert = same
-    at, began, ended = new.create_time.timestamp(), one.create_time, one.succeeded_at
-    is_new = ended <= at <= ended + seconds
-    is_still = is_last_look and began is not None and began.timestamp() < at < ended and new.state not in _CLEARED
-    if not (is_new or is_still):
-        return None
-    fires = alert.started_at is not None and alert.resolved_at is None and alert.started_at.timestamp() < ended
-    return CameBack(fault, at, was_firing=is_still or fires)
-
-
-def fault_of(one: Remediation, firing: LinkedAlert) -> str:
-    """Return the fault that a node was repaired for, where an alert is about it too, raw; else empty."""
-    if firing.names.isdisjoint({one.instance_id, one.node}):
-        return ""
-    return next((same for each in one.linked_alerts if (same := firing.same_fault(each))), "")
-
-
-def fires_again(one: Remediation, fault: str, firing: LinkedAlert, seconds: float, now: float) -> CameBack | None:
-    """Return that the fault of a repaired node is back, or still there, where its alert that fires now says so.
-
-    Args:
-        seconds: how long after its end a repair answers for that.
-        now: the present, as Unix time in seconds.
-    """
-    started, ended = firing.started_at, one.succeeded_at
-    if not (started and ended):
-        return None
-    if ended <= started.timestamp() <= ended + seconds:
-        return CameBack(fault, started.timestamp(), is_suggested=False)
-    is_still = started.timestamp() < ended and CLEARS_SECONDS <= now - ended <= seconds
-    return CameBack(fault, now, was_firing=True, is_suggested=False) if is_still else None
-
-
-def may_still_clear(one: Remediation, firing: LinkedAlert, now: float) -> bool:
-    """Return whether it is too early to say that an alert, which a repair was to end, didn't stop with it."""
-    started, ended = firing.started_at, one.succeeded_at
-    return started is not None and started.timestamp() < ended and now - ended < CLEARS_SECONDS
 
 
 def returned(look: Look, back: CameBack) -> Tracked | None:

@@ -1,10 +1,12 @@
-"""Which of two readings of a remediation is the older one: a list may lag behind what is known."""
+"""What two readings say of one another: which is older, as a list may lag, and whether a repair's fault is back."""
 
-from bot.models import FINAL, OPEN, PRECISION, Alert, Remediation, State
+from bot.models import FINAL, OPEN, PRECISION, Alert, CameBack, LinkedAlert, Remediation, State
 
 # A remediation only moves forward in these, unless it begins once more.
 _ORDER = {str(state): place for place, state in enumerate(OPEN)} | dict.fromkeys(map(str, FINAL), len(OPEN))
 _TIMES = "create_time", "update_time"
+_CLEARED = {State.CANCELLED, State.AUTO_RESOLVED}
+CLEARS_SECONDS = 900.0  # within which an alert clears after a repair that helped (about 5 min, by Together's docs)
 
 
 def is_older(known: Remediation, read: Remediation) -> bool:
@@ -47,3 +49,54 @@ def opened_later(known: Remediation, read: Remediation) -> bool:
 def is_worse(alert: Alert, read: Remediation) -> bool:
     """Return whether a fault that was a warning isn't any more; what names no fault says nothing of that."""
     return alert.remediation.is_warning and bool(read.linked_alerts) and not read.is_warning
+
+
+def came_back(one: Remediation, new: Remediation, seconds: float, *, is_last_look: bool = False) -> CameBack | None:
+    """Return that the fault of a repaired node is back, where another remediation says so.
+
+    Args:
+        seconds: how long after its end a repair answers for that.
+        is_last_look: one that was suggested while the repair still ran counts too, unless its alert cleared.
+    """
+    is_same_node = new.instance_id == one.instance_id or (new.instance_name and new.instance_name == one.instance_name)
+    is_another = new.cluster_id == one.cluster_id and (new.id != one.id or opened_later(one, new))
+    same = new.same_fault(one) if is_another and is_same_node else None
+    if same is None or new.create_time is None:
+        return None
+    fault, alert = same
+    at, began, ended = new.create_time.timestamp(), one.create_time, one.succeeded_at
+    is_new = ended <= at <= ended + seconds
+    is_still = is_last_look and began is not None and began.timestamp() < at < ended and new.state not in _CLEARED
+    if not (is_new or is_still):
+        return None
+    fires = alert.started_at is not None and alert.resolved_at is None and alert.started_at.timestamp() < ended
+    return CameBack(fault, at, was_firing=is_still or fires)
+
+
+def fault_of(one: Remediation, firing: LinkedAlert) -> str:
+    """Return the fault that a node was repaired for, where an alert is about it too, raw; else empty."""
+    if firing.names.isdisjoint({one.instance_id, one.node}):
+        return ""
+    return next((same for each in one.linked_alerts if (same := firing.same_fault(each))), "")
+
+
+def fires_again(one: Remediation, fault: str, firing: LinkedAlert, seconds: float, now: float) -> CameBack | None:
+    """Return that the fault of a repaired node is back, or still there, where its alert that fires now says so.
+
+    Args:
+        seconds: how long after its end a repair answers for that.
+        now: the present, as Unix time in seconds.
+    """
+    started, ended = firing.started_at, one.succeeded_at
+    if not (started and ended):
+        return None
+    if ended <= started.timestamp() <= ended + seconds:
+        return CameBack(fault, started.timestamp(), is_suggested=False)
+    is_still = started.timestamp() < ended and CLEARS_SECONDS <= now - ended <= seconds
+    return CameBack(fault, now, was_firing=True, is_suggested=False) if is_still else None
+
+
+def may_still_clear(one: Remediation, firing: LinkedAlert, now: float) -> bool:
+    """Return whether it is too early to say that an alert, which a repair was to end, didn't stop with it."""
+    started, ended = firing.started_at, one.succeeded_at
+    return started is not None and started.timestamp() < ended and now - ended < CLEARS_SECONDS

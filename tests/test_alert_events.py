@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bot import alerts, cards
+from bot import alerts, cards, readings
 from bot.alerts import VANISHED_SECONDS, Look
 from bot.decisions.preconditions import has_opened_again, took_effect
 from bot.models import (
@@ -86,7 +86,7 @@ def test_rejection_without_a_time_of_its_end_is_no_cancellation() -> None:
 
 def test_alert_without_a_time_says_nothing_of_a_repair() -> None:
     one = remediation(state=State.SUCCEEDED, end_time="2026-11-24T03:00:00Z")
-    assert alerts.fires_again(one, "Xid 79", LinkedAlert.model_validate({"alert_name": "x"}), 3600, START) is None
+    assert readings.fires_again(one, "Xid 79", LinkedAlert.model_validate({"alert_name": "x"}), 3600, START) is None
 
 
 def test_clock_that_was_set_back_withdraws_nothing_at_once_and_nothing_for_too_long() -> None:
@@ -100,12 +100,12 @@ def test_clock_that_was_set_back_withdraws_nothing_at_once_and_nothing_for_too_l
 def test_fault_comes_back_on_the_same_node_under_any_of_its_names_and_on_no_other() -> None:
     one = remediation(state=State.SUCCEEDED, end_time="2026-11-24T03:00:00Z")
     later: dict[str, Any] = {"id": "r-next", "create_time": "2026-11-24T03:10:00Z"}
-    assert alerts.came_back(one, remediation(**later), 3600)
-    assert alerts.came_back(one, remediation(**later, instance_id="i-renamed"), 3600)
-    assert not alerts.came_back(one, remediation(**later, instance_id="i-other", instance_name="gpu-node-08"), 3600)
-    assert not alerts.came_back(one, remediation(**later, cluster_id="c-other"), 3600)
-    assert alerts.came_back(one, remediation(create_time=later["create_time"]), 3600), "Together reuses the ID"
-    assert not alerts.came_back(one, one, 3600)
+    assert readings.came_back(one, remediation(**later), 3600)
+    assert readings.came_back(one, remediation(**later, instance_id="i-renamed"), 3600)
+    assert not readings.came_back(one, remediation(**later, instance_id="i-other", instance_name="gpu-node-08"), 3600)
+    assert not readings.came_back(one, remediation(**later, cluster_id="c-other"), 3600)
+    assert readings.came_back(one, remediation(create_time=later["create_time"]), 3600), "Together reuses the ID"
+    assert not readings.came_back(one, one, 3600)
 
 
 def test_what_is_withdrawn_already_is_no_news_unless_somebody_was_answered_since() -> None:

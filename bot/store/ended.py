@@ -8,8 +8,9 @@ from typing import Any
 
 from sqlalchemy import Select, bindparam, func, or_
 
-from bot.alerts import came_back, fault_of, fires_again, may_still_clear, returned
+from bot.alerts import returned
 from bot.models import Alert, LinkedAlert, Remediation, RemediationRef, State
+from bot.readings import came_back, fault_of, fires_again, may_still_clear
 from bot.store.connection import Connection, Values, read_clock
 from bot.store.rows import ALERTS, change_alert, read_alerts
 from bot.store.tables import alerts, messages

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from bot import alerts, cards, metrics
+from bot import alerts, cards, metrics, readings
 from bot.clock import Clock
 from bot.errors import InvalidId, PostFailed, PostUncertain, TogetherError
 from bot.models import (
@@ -312,9 +312,9 @@ class Teller:
 def _return_of(one: Remediation, found: RemediationRef | Remediation | LinkedAlert, seconds: float) -> CameBack | None:
     """Return that the fault of a repaired node is back, or still there, where this says so at the last look."""
     if isinstance(found, Remediation):
-        return alerts.came_back(one, found, seconds, is_last_look=True)
-    if isinstance(found, LinkedAlert) and (fault := alerts.fault_of(one, found)):
-        return alerts.fires_again(one, fault, found, seconds, one.succeeded_at + seconds)
+        return readings.came_back(one, found, seconds, is_last_look=True)
+    if isinstance(found, LinkedAlert) and (fault := readings.fault_of(one, found)):
+        return readings.fires_again(one, fault, found, seconds, one.succeeded_at + seconds)
     return None
 
 
