@@ -7,7 +7,6 @@ from bot.models.alert import (
     LOOKING_SECONDS,
     MAX_HOLD_SECONDS,
     Alert,
-    Braked,
     CameBack,
     CardContext,
     History,
@@ -17,13 +16,11 @@ from bot.models.alert import (
     Looked,
     Looking,
     Override,
-    Pause,
-    Pauser,
-    RepairLimit,
-    RepairLoad,
 )
+from bot.models.cluster import Cluster
 from bot.models.event import WHILE_OPEN, Event, EventKind, Target
 from bot.models.fault import QUIET_SECONDS, Brake, Fault, FaultMessage, FaultReport
+from bot.models.guardrails import Braked, Pause, Pauser, RepairLimit, RepairLoad
 from bot.models.ids import RemediationRef, check_id, new_id, read_reference, short_hash
 from bot.models.job import (
     DOUBT_SECONDS,
@@ -81,7 +78,6 @@ from bot.models.remediation import (
     OWN_COMMENT,
     PRECISION,
     RAN,
-    Cluster,
     LinkedAlert,
     Mode,
     Remediation,

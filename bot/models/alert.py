@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 
+from bot.models.guardrails import Pause, RepairLoad
 from bot.models.ids import RemediationRef, short_hash
 from bot.models.job import CardNote, DecidedBy, FirstApproval
 from bot.models.remediation import FINAL, RAN, Remediation, State
@@ -82,97 +83,6 @@ class Looked(StrEnum):
     NOTHING_WAITS = "nothing waits"
     IS_ONE_OF_MANY = "is one of many"
     NOT_TRACKED = "not tracked"
-
-
-@dataclass(frozen=True, slots=True)
-class Pauser:
-    """A person's pause of approvals.
-
-    Attributes:
-        until: Unix time in seconds.
-        cluster_id: empty for all clusters.
-        reason: as it was typed; may be empty.
-    """
-
-    user_id: str
-    until: float
-    cluster_id: str = ""
-    reason: str = ""
-
-    @property
-    def key(self) -> str:
-        """A short name of this very pause, which a later one of the same person doesn't have."""
-        return short_hash([self.user_id, self.until, self.cluster_id])
-
-
-@dataclass(frozen=True, slots=True)
-class Braked:
-    """The storm brake paused a cluster.
-
-    Attributes:
-        broken: how many nodes are, such as "14 or more of 64 nodes".
-    """
-
-    cluster_id: str
-    broken: str
-
-
-@dataclass(frozen=True, slots=True)
-class Pause:
-    """Approvals are paused, of one cluster or of several.
-
-    Attributes:
-        people: who paused them, the longest pause first; empty where only the storm brake did.
-        brakes: where the storm brake did, by the cluster's ID.
-    """
-
-    people: tuple[Pauser, ...] = ()
-    brakes: tuple[Braked, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class RepairLimit:
-    """How many nodes of a cluster may be in repair at once.
-
-    Attributes:
-        nodes: None for no limit.
-        percent: the same in percent of a cluster's nodes, 1 to 100; None for no limit.
-    """
-
-    nodes: int | None = None
-    percent: int | None = None
-
-    def room(self, load: "RepairLoad") -> int | None:
-        """Return how many more may start, by what a card knows; None for no limit, or where that isn't known."""
-        limits = [self.nodes] if self.nodes is not None else []
-        if self.percent is not None:
-            if load.nodes is None:
-                return None
-            limits.append(load.nodes * self.percent // 100)
-        return max(0, min(limits) - load.in_repair) if limits else None
-
-
-@dataclass(frozen=True, slots=True)
-class RepairLoad:
-    """How much of a cluster was in repair at a moment.
-
-    Attributes:
-        nodes: how many it has; None where that isn't known.
-        at: Unix time in seconds.
-        cluster: its name; may be empty.
-        waiting: how many nodes wait for approval.
-    """
-
-    in_repair: int
-    nodes: int | None
-    at: float
-    cluster: str = ""
-    waiting: int = 0
-
-    def is_like(self, other: "RepairLoad | None") -> bool:
-        """Return whether another load has the same numbers."""
-        numbers = self.in_repair, self.nodes, self.waiting
-        return other is not None and (other.in_repair, other.nodes, other.waiting) == numbers
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from bot.errors import OutcomeKind
-from bot.models.alert import Alert, Looking, Pause, RepairLoad
+from bot.models.alert import Alert, Looking
+from bot.models.guardrails import Pause, RepairLoad
 from bot.models.ids import RemediationRef, short_hash
 from bot.models.job import FirstApproval
 from bot.models.remediation import Remediation, State

@@ -4,8 +4,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bot.errors import NotAllowed
-from bot.models.alert import Alert, CardContext, Pause
+from bot.models.alert import Alert, CardContext
 from bot.models.fault import FaultReport
+from bot.models.guardrails import Pause
 from bot.models.ids import RemediationRef
 from bot.models.job import PastDecision
 from bot.models.remediation import Remediation

@@ -44,7 +44,6 @@ OWN_COMMENT = re.compile(
 )
 _NEVER_RAN = frozenset({State.PENDING_APPROVAL, State.CANCELLED, State.AUTO_RESOLVED})  # so far, or any more
 _MILD = {"PHC_SEVERITY_WARNING", "PHC_SEVERITY_INFO"}
-_NOT_RUNNING = {"PENDING", "SCHEDULING", "BOOTING", "BOOTSTRAPPING", "FAILED", "PAUSED"}  # phases of a node
 FINAL = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED, State.AUTO_RESOLVED})
 
 
@@ -105,11 +104,13 @@ def _worst_first(alerts: list["LinkedAlert"]) -> list["LinkedAlert"]:
     return sorted(alerts, key=lambda each: (each.resolved_at is not None, not each.is_critical))
 
 
-class _Answer(BaseModel):
+class ApiModel(BaseModel):
+    """What Together answers. Fields that this version does not know are dropped."""
+
     model_config = ConfigDict(frozen=True, extra="ignore", coerce_numbers_to_str=True)
 
 
-class XidEvent(_Answer):
+class XidEvent(ApiModel):
     """An NVIDIA Xid error code that was seen while the alert was firing."""
 
     xid_code: Lenient[str] = None
@@ -117,19 +118,19 @@ class XidEvent(_Answer):
     count: Lenient[int] = None
 
 
-class Xid(_Answer):
+class Xid(ApiModel):
     """The Xid events of an alert."""
 
     events: Many[XidEvent] = []
 
 
-class SlurmNodeUnavailable(_Answer):
+class SlurmNodeUnavailable(ApiModel):
     """Why Slurm drained the node."""
 
     reason: Lenient[str] = None
 
 
-class Annotation(_Answer):
+class Annotation(ApiModel):
     """What an alert says about itself."""
 
     title: Lenient[str] = None
@@ -139,7 +140,7 @@ class Annotation(_Answer):
     slurm_node_unavailable: Lenient[SlurmNodeUnavailable] = None
 
 
-class LinkedAlert(_Answer):
+class LinkedAlert(ApiModel):
     """A health check alert that led to a remediation. Evidence, so all that can be read of it is shown."""
 
     alert_name: Lenient[str] = None
@@ -206,7 +207,7 @@ class LinkedAlert(_Answer):
         return (self.annotation and self.annotation.title) or self.alert_name
 
 
-class Remediation(_Answer):
+class Remediation(ApiModel):
     """A remediation as Together answers it.
 
     Only the fields that the API requires can fail a parse; an optional one that cannot be read counts as absent.
@@ -384,36 +385,3 @@ class TwoPeople:
     def is_too_often(self, repairs: int) -> bool:
         """Return whether a node has had too many repairs for one person to approve the next one."""
         return 0 < self.repairs <= repairs
-
-
-class ClusterNode(_Answer):
-    """A GPU node of a cluster. `node_id` is its name within it (api reference of clusters, `node_lifecycle_events`)."""
-
-    node_id: Lenient[str] = None
-    host_name: Lenient[str] = None
-    instance_id: Lenient[str] = None
-    status: Lenient[str] = None
-    latest_remediation: Lenient[Remediation] = None
-
-    @property
-    def is_running(self) -> bool:
-        """Whether it runs: a status that this version doesn't know counts as that."""
-        return (self.status or "").upper().removeprefix("NODE_PHASE_") not in _NOT_RUNNING
-
-    def is_of(self, remediation: Remediation) -> bool:
-        """Return whether it is the node that a remediation is about."""
-        names = {self.node_id, self.host_name}
-        return self.instance_id == remediation.instance_id or remediation.instance_name in names - {None}
-
-
-class Cluster(_Answer):
-    """A cluster that the API key sees. Its other fields, a credential among them, are dropped as it is read."""
-
-    cluster_id: str
-    cluster_name: Lenient[str] = None
-    gpu_worker_nodes: Lenient[list[Lenient[ClusterNode]]] = None
-
-    @property
-    def nodes(self) -> int | None:
-        """How many GPU nodes it has; None where Together does not say."""
-        return None if self.gpu_worker_nodes is None else len(self.gpu_worker_nodes)
