@@ -211,11 +211,7 @@ class Teller:
             logger.warning("%s: can no longer post to thread: %s", schedule.subject_of(snapshot), error)
         return await self._count_as_told(message.id, part)
 
-    async def _post_in_thread(
-        self,
-        message: TrackedMessage,
-        part: PendingReply,
-    ) -> None:
+    async def _post_in_thread(self, message: TrackedMessage, part: PendingReply) -> None:
         mark = _mark_of(message.id, part)
         post = partial(self.channels.post, part.message, channel_id=message.channel_id, mark=mark)
         try:
