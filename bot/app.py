@@ -94,6 +94,7 @@ class App:
         }
         self.database: Database | None = None
         self._make_database = make_database
+        self._bolt: Bolt | None = None
         self._socket: Sockets | None = None
         self._watcher: Watcher | None = None
         self._warned: dict[str, str] = {}
@@ -122,6 +123,8 @@ class App:
             stopping.cancel()
             working.cancel()
             await asyncio.wait({working})
+            if self._bolt:  # what it has written down by now is still done, and its ack needs the connection
+                await self._bolt.finish()
             if self._socket:
                 await self._socket.stop()
             # Recovery keeps running: without its heartbeats, another process would take over these decisions.
@@ -162,6 +165,7 @@ class App:
             report=partial(self._report, "store"),
             warn=self._warn,
         )
+        self._bolt = bot.bolt
         self._begin("recovery", bot.recovery)
         self._renew(bot.bolt, reading, writing)
         if settings.slack_app_token:

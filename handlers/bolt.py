@@ -1,5 +1,6 @@
 """Bolt, set up so that nothing comes between a request and its ack."""
 
+import asyncio
 import logging
 from collections import OrderedDict
 from typing import Any
@@ -18,6 +19,7 @@ from bot.models import Json
 logger = logging.getLogger(__name__)
 
 _ONLY_ASKS = {"block_suggestion", "other"}
+ACK_SECONDS = 3.0  # docs.slack.dev, "Handling user interaction"
 REMEMBERED = 10_000  # signatures; each is good for 5 min (docs.slack.dev, verifying requests)
 _KINDS = {
     "block_actions", "block_suggestion", "command", "event_callback", "message_action", "view_closed",
@@ -52,6 +54,12 @@ class Bolt(AsyncApp):
     def __init__(self, **options: Any) -> None:  # noqa: ANN401 - Bolt's own
         super().__init__(**options)
         self._taken: OrderedDict[str, None] = OrderedDict()
+        self._unanswered: set[asyncio.Future[None]] = set()
+
+    async def finish(self) -> None:
+        """Wait for the requests that are being acknowledged, as long as Slack does."""
+        if self._unanswered:
+            await asyncio.wait(self._unanswered, timeout=ACK_SECONDS)
 
     def use_signing_secret(self, signing_secret: str) -> None:
         """Verify with this secret from now on."""
@@ -65,8 +73,14 @@ class Bolt(AsyncApp):
         if signature and signature in self._taken:
             logger.warning("Ignored a replayed request")
             return BoltResponse(status=200, body="")
-        with metrics.ACK_SECONDS.labels(kind).time():
-            response = await super().async_dispatch(req)
+        answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._unanswered.add(answered)
+        try:
+            with metrics.ACK_SECONDS.labels(kind).time():
+                response = await super().async_dispatch(req)
+        finally:
+            self._unanswered.discard(answered)
+            answered.set_result(None)
         metrics.ACKS.labels(kind, str(response.status)).inc()
         if signature and response.status == 200:  # noqa: PLR2004 - it was taken
             self._taken[signature] = None

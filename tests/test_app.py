@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import aiohttp
@@ -18,7 +19,8 @@ from tests.fetch import get
 from tests.manual_clock import HANGS_AFTER, ManualClock
 from tests.simulator.slack import Slack, SlackFault
 from tests.simulator.together import Together
-from tests.world import APPROVE, IDS, REF, REFRESH, World, settings_for, world
+from tests.sqlite import locked
+from tests.world import APPROVE, IDS, REF, REFRESH, World, both_transports, settings_for, world
 
 
 async def post(app: App, path: str) -> int:
@@ -189,6 +191,23 @@ async def test_stop_finishes_acked_work_and_takes_nothing_new() -> None:
         await bot.running
         assert "Approved, queued" in alert.text
         assert alert.edits == 1
+
+
+@both_transports
+async def test_stop_acknowledges_and_finishes_what_is_being_written_down(bot: World) -> None:
+    bot.together.add()
+    for reason in (WaitReason.HEARTBEAT, WaitReason.RECOVERY, WaitReason.TIDY, WaitReason.DAILY):
+        await bot.time.until_sleeping(reason)
+    async with locked(Path(bot.settings.database_url.removeprefix("sqlite:///")), "IMMEDIATE"):
+        typing = asyncio.create_task(bot.slack.command(REF))
+        async with asyncio.timeout(HANGS_AFTER):
+            while not bot.transactions():
+                await get(bot.app, "/healthz")
+        bot.stop.set()
+        await until_unready(bot)
+    assert (await typing).status == 200
+    await bot.running
+    assert ["Cancelled" in message.text for message in bot.slack.messages] == [True]
 
 
 async def until_unready(bot: World) -> None:
