@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
-from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from bot import formats
@@ -246,13 +246,19 @@ def _values(environ: Mapping[str, str], dotenv: Path | None) -> dict[str, str | 
     """Return all variables, the real ones before those of a `.env` file.
 
     Raises:
-        SettingsError: the file can't be read.
+        SettingsError: the file can't be read. A line that is left out may be a guard rail.
     """
     if dotenv is None:
         return {**environ}
     try:
-        # Without interpolation: a secret may contain ${…}.
-        return {**dotenv_values(dotenv, interpolate=False), **environ}
+        with dotenv.open(encoding="utf-8-sig") as file:
+            lines = [*parse_stream(file)]  # without interpolation: a secret may contain ${…}
+        wrong = next((each.original.line for each in lines if each.error), None)
+        if wrong is None:
+            return {**{each.key: each.value for each in lines if each.key}, **environ}
+        why = f"line {wrong} isn't NAME=value. Correct it, or begin it with #"
+    except (FileNotFoundError, IsADirectoryError):
+        return {**environ}
     except UnicodeDecodeError as error:
         why = f"byte {error.object[error.start]:#04x} isn't UTF-8. Save the file as UTF-8"
     except OSError as error:

@@ -220,6 +220,22 @@ def test_dotenv_file_that_is_not_utf_8_is_named(tmp_path: Path, content: bytes) 
     assert str(caught.value).endswith("isn't UTF-8. Save the file as UTF-8.")
 
 
+@pytest.mark.parametrize("line", ["BOT_OBSERVE: *", "SET BOT_OBSERVE=*", 'BOT_OBSERVE="*', "BOT_OBSERVE='*'x"])
+def test_line_of_a_dotenv_file_that_is_no_setting_stops_the_start_and_is_not_printed(tmp_path: Path, line: str) -> None:
+    (tmp_path / ".env").write_text(f"# who decides\nBOT_OPERATORS=U1\n{line}\nPORT=4000\n")
+    with pytest.raises(SettingsError) as caught:
+        read_settings(GOOD, tmp_path / ".env")
+    why = "line 3 isn't NAME=value. Correct it, or begin it with #."
+    assert str(caught.value) == f"The bot can't start: {tmp_path}/.env can't be read: {why}"
+
+
+def test_dotenv_file_of_a_windows_editor_is_read_from_its_first_line(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(b"\xef\xbb\xbfBOT_CHANNELS=C1\r\n\r\nexport PORT=4000 # free\r\n")
+    settings = read_settings(GOOD, tmp_path / ".env")
+    assert (settings.bot_channels, settings.port) == (("C1",), 4000)
+    assert read_settings(GOOD, tmp_path).port == 3000
+
+
 def test_dotenv_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / ".env").symlink_to("/proc/self/mem")  # as root too
     with pytest.raises(SettingsError) as caught:
