@@ -16,6 +16,7 @@ from bot.links import PLACEHOLDERS, placeholders
 from bot.models import Mode, check_id
 
 _MODE = "REMEDIATION_MODE_"
+_SWITCHES = {"*", "all", "any", "true", "yes", "on", "1", "false", "no", "off", "none", "0"}
 _LONGEST_WAIT = 24 * 60  # minutes (docs.together.ai, "Node repair", wait policy)
 
 
@@ -84,8 +85,12 @@ def pagerduty_key(value: SecretStr) -> SecretStr:
 
 
 def items(value: object) -> object:
-    """Split what is separated by commas."""
-    return [each.strip() for each in value.split(",") if each.strip()] if isinstance(value, str) else value
+    """Split what is separated by commas. A list of nothing would mean everything, or switch a guard rail off."""
+    if not isinstance(value, str):
+        return value
+    if found := [each.strip() for each in value.split(",") if each.strip()]:
+        return found
+    raise ValueError("lists nothing")
 
 
 def each_is(pattern: str, what: str) -> AfterValidator:
@@ -152,7 +157,7 @@ def routes(value: tuple[str, ...]) -> tuple[str, ...]:
         channel_id, slash, called = target.partition("/")
         if not equals or (slash and not called):
             raise ValueError(f"contains “{each[:60]}”, which isn't cluster=channel or cluster=channel/oncall")
-        check_id("cluster", cluster_id)
+        cluster(cluster_id)
         if cluster_id in seen:
             raise ValueError(f"contains {cluster_id[:60]} twice")
         seen.add(cluster_id)
@@ -170,7 +175,7 @@ def waits(value: tuple[str, ...]) -> tuple[str, ...]:
         if not equals or not re.fullmatch("[0-9]{1,4}", minutes) or int(minutes) > _LONGEST_WAIT:
             raise ValueError(f"contains “{each[:60]}”, which isn't cluster=minutes, from 0 to {_LONGEST_WAIT}")
         if cluster_id != "*":
-            check_id("cluster", cluster_id)
+            cluster(cluster_id)
         if cluster_id in seen:
             raise ValueError(f"contains {cluster_id[:60]} twice")
         seen.add(cluster_id)
@@ -247,14 +252,21 @@ def _zone(name: str) -> ZoneInfo:
         raise ValueError(f"contains “{name[:40]}”, which isn't a time zone") from None
 
 
+def cluster(value: str) -> str:
+    """Check a cluster's ID. A word that means all or none would name a cluster that isn't there."""
+    if value.lower() in _SWITCHES:
+        raise ValueError(f"contains “{value}”, which isn't a cluster ID")
+    return check_id("cluster", value)
+
+
 def clusters(value: tuple[str, ...]) -> tuple[str, ...]:
     """Check cluster IDs."""
-    return tuple(check_id("cluster", each) for each in value)
+    return tuple(map(cluster, value))
 
 
 def observed(value: tuple[str, ...]) -> tuple[str, ...]:
     """Check cluster IDs; `*` is all."""
-    return tuple(each if each == "*" else check_id("cluster", each) for each in value)
+    return tuple(each if each == "*" else cluster(each) for each in value)
 
 
 def password_of(url: str) -> str:

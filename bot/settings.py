@@ -89,7 +89,7 @@ class Settings(BaseModel):
     slack_api_url: formats.Url = "https://slack.com/api"
     together_api_key: formats.Token
     together_base_url: Annotated[formats.Url, AfterValidator(formats.together_url)] = "https://api.together.xyz/v1"
-    bot_operators: Annotated[formats.People, Field(min_length=1)]
+    bot_operators: formats.People
     bot_channels: Annotated[formats.Items, formats.each_is(r"[CGD][A-Z0-9]+", "channel ID")] = ()
     bot_alert_channel: Annotated[str, AfterValidator(formats.channel)] | None = None
     bot_clusters: Annotated[formats.Items, AfterValidator(formats.clusters)] = ()
@@ -388,8 +388,6 @@ def _read_one(name: str, environ: Mapping[str, str], dotenv: Path | None) -> str
 def _problem(name: str, kind: str, message: str, limits: Mapping[str, Any]) -> str:
     if kind == "missing":
         return "is missing"
-    if kind == "too_short":
-        return "is empty"
     if kind == "literal_error":
         return f"must be {limits['expected'].replace(chr(39), '')}"
     if kind.startswith(("int_", "greater_", "less_")):

@@ -1,5 +1,6 @@
 """The environment: defaults, the two files it comes from, and one message for all that is wrong."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,29 @@ def test_storm_brake_that_is_none_stops_the_start(brake: str) -> None:
 def test_wrong_waits_stop_the_start(waits: str) -> None:
     with pytest.raises(SettingsError, match="BOT_WAIT_MINUTES contains"):
         read_settings({**GOOD, "BOT_WAIT_MINUTES": waits})
+
+
+@pytest.mark.parametrize("word", ["all", "True", "1", "none", "off", "*"])
+def test_word_that_is_no_cluster_stops_the_start(word: str) -> None:
+    given = {
+        "BOT_CLUSTERS": word,
+        "BOT_ROUTES": f"{word}=C2",
+        "BOT_OBSERVE": f"c-1,{word}",
+        "BOT_WAIT_MINUTES": f"{word}=30",
+    }
+    for name, value in given.items():
+        if word == "*" and name in {"BOT_OBSERVE", "BOT_WAIT_MINUTES"}:
+            continue
+        with pytest.raises(SettingsError, match=rf"{name} contains “{re.escape(word)}”, which isn't a cluster ID"):
+            read_settings({**GOOD, "BOT_ALERT_CHANNEL": "C1", name: value})
+
+
+@pytest.mark.parametrize(
+    "name", ["BOT_OPERATORS", "BOT_CHANNELS", "BOT_OBSERVE", "BOT_CLUSTERS", "BOT_TWO_PEOPLE_MODES"]
+)
+def test_list_of_nothing_stops_the_start(name: str) -> None:
+    with pytest.raises(SettingsError, match=f"{name} lists nothing"):
+        read_settings({**GOOD, name: " , "})
 
 
 def test_routes_need_a_default_and_channels_in_which_the_bot_acts() -> None:
