@@ -1,7 +1,7 @@
 """What a person wrote to the bot in a message → what is asked for. One pure function, `parse_mention`."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bot.errors import UnreadableCommand
 from bot.models import MAX_HOLD_SECONDS
@@ -13,7 +13,13 @@ _LENGTH = re.compile(
     r"(?:\s*(?:and\s+)?(\d{1,9})\s*(?:m|mins?|minutes?))?(?=[\s,.;:]|$)",
     re.IGNORECASE,
 )
-_UNTIL = re.compile(r"(?:un)?till?\b", re.IGNORECASE)
+# What says how long, or until when, in other words than those: "an hour", "1.5h", "2 days".
+_UNREAD_LENGTH = re.compile(
+    r"(?<!\S)(?:(?:un)?till?|(?:\d[\d.,:]*\s*)?(?:hours?|minutes?|days?|weeks?)|\d[\d.,:]*\s*(?:h|hrs?|m|mins?|d|w)\d*)"
+    r"(?=[\s,.;:]|$)",
+    re.IGNORECASE,
+)
+_MORE_LENGTH = re.compile(r"(?:and\s+)?\d+\s*(?:m|mins?|minutes?)?", re.IGNORECASE)
 _BECAUSE = re.compile(r"(?<!\S)because\s", re.IGNORECASE)
 _FILLERS = {"please", "pls", "plz", "thanks", "thx", "now", "asap"}
 
@@ -85,20 +91,28 @@ def _hold(rest: str) -> AskToHold | UnreadableCommand:
     """Read for how long, which, and why: `1h NAME`, `NAME for 1h`, each with a reason behind it."""
     because = _BECAUSE.search(rest)
     asked, why = (rest[: because.start()], rest[because.end() :]) if because else (rest, "")
-    seconds = None
+    seconds, unread = None, _UNREAD_LENGTH.search(asked)
     if length := _LENGTH.search(asked):
         seconds = int(length[1] or 0) * 3600.0 + int(length[2] or 0) * 60.0
         if not 0 < seconds <= MAX_HOLD_SECONDS:
             return UnreadableCommand("A hold lasts from 1 minute to 24 hours.")
         before, after = asked[: length.start()].strip(" ,"), asked[length.end() :].strip(" ,.;:")
+        unread = _UNREAD_LENGTH.search(before) or _MORE_LENGTH.fullmatch(after)
         asked, why = (before, f"{after} {why}") if before else (after, why)
+    if unread:
+        return UnreadableCommand("A hold needs a length, such as 30m or 2h.")
     of = _of(asked.strip(" ,"))
     if isinstance(of, UnreadableCommand):
         return of
-    typed = of.reason if isinstance(of, Order) else ""
-    if isinstance(of, Order) and of.or_node and _UNTIL.match(of.or_node.reason):
-        return UnreadableCommand("A hold needs a length, such as 30m or 2h.")
-    return AskToHold(seconds, of, " ".join(f"{typed} {why}".split())[:MAX_REASON])
+    if not isinstance(of, Order):
+        return AskToHold(seconds, of, _reason("", why))
+    if of.or_node:
+        of = replace(of, or_node=replace(of.or_node, reason=_reason(of.or_node.reason, why)))
+    return AskToHold(seconds, of, _reason(of.reason, why))
+
+
+def _reason(typed: str, why: str) -> str:
+    return " ".join(f"{typed} {why}".split())[:MAX_REASON]
 
 
 def _of(rest: str) -> Order | Find | UnreadableCommand | None:

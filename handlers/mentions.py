@@ -23,7 +23,7 @@ from bot.errors import (
 from bot.mention_parsing import Ask, AskForStatus, AskToHold, Mentioned, parse_mention
 from bot.models import RULES, Actor, Entry, Json, RemediationRef, ReplyTarget, Request, Verb
 from bot.mrkdwn import escape
-from bot.parsing import MAX_REASON, Find, Help, ListWaiting, Order, RepairsOf, Tonight
+from bot.parsing import Find, Help, ListWaiting, Order, RepairsOf, Tonight
 from handlers.chooser import Chooser, first_of
 from handlers.client import SlackFailure
 from handlers.shortcuts import find_references
@@ -124,7 +124,7 @@ class Mentions(Surface):
         if ref is None:
             return True
         node = asked.of.or_node if isinstance(asked.of, Order) and asked.of.ref != ref else None
-        reason = " ".join(f"{node.reason if node else ''} {asked.reason}".split())[:MAX_REASON]
+        reason = node.reason if node else asked.reason
         request = Request(Verb.HOLD, ref, actor, place, reason=reason, trigger_id=key, seconds=asked.seconds)
         work = await self.decisions.receive(request)
         if isinstance(work, Unrecorded):

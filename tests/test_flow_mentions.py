@@ -270,6 +270,15 @@ async def test_hold_lasts_as_long_as_asked_and_its_reason_is_in_the_audit_trail(
     assert row["reason"] == "the job ends at 5"
 
 
+async def test_reason_behind_a_node_is_written_down_once(bot: World) -> None:
+    bot.together.add(instance_name="gpu-node-7")
+    alert = await card(bot)
+    await bot.slack.say(f"{BOT} hold gpu-node-7 jobs are running 2h still", user="U0ALICE")
+    await until(bot, lambda: "On hold until" in alert.text)
+    (row,) = await execute_beside(bot, select(audit.c.reason).where(audit.c.verb == "hold"))
+    assert row["reason"] == "jobs are running still"
+
+
 async def test_hold_takes_only_what_is_named_in_full(bot: World) -> None:
     bot.together.add(instance_name="gpu-node-12")
     alert = await card(bot)

@@ -183,6 +183,8 @@ ALERT = RemediationRef("c1", "i1", "r1")
             AskToHold(7200.0, Order(ALERT), "the job ends at 4"),
         ),
         ("hold 2h gpu-node-07 because of a job", AskToHold(7200.0, Find("gpu-node-07"), "of a job")),
+        ("hold gpu-node-07 1h 2 jobs left", AskToHold(3600.0, Find("gpu-node-07"), "2 jobs left")),
+        ("hold 2h gpu-node-07 because it takes two days", AskToHold(7200.0, Find("gpu-node-07"), "it takes two days")),
         ("hold gpu-node-07 for 2h, job ends", AskToHold(7200.0, Find("gpu-node-07"), "job ends")),
         ("hold c1 i1 r1 flaky link", AskToHold(None, Order(ALERT, "flaky link"), "flaky link")),
         ("hold because of a job", AskToHold(None, None, "of a job")),
@@ -208,6 +210,17 @@ def test_hold_of_an_impossible_length_is_told_the_limits(length: str) -> None:
         found = parse_mention(text)
         assert isinstance(found, UnreadableCommand)
         assert found.sentence == "A hold lasts from 1 minute to 24 hours."
+
+
+@pytest.mark.parametrize("length", [
+    "for two hours", "for an hour", "half an hour", "for 1.5h", "1,5 h", "for 1h30", "1h 30", "1h, 30m", "1 day", "2d",
+    "for 1 day 2h", "a week", "until 5 pm", "till Monday",
+])  # fmt: skip
+def test_hold_of_a_length_in_other_words_is_not_a_shorter_one(length: str) -> None:
+    for text in (f"hold {length}", f"hold gpu-node-07 {length}", f"hold c1 i1 r1 {length}"):
+        found = parse_mention(text)
+        assert isinstance(found, UnreadableCommand), found
+        assert "A hold needs a length, such as 30m or 2h." in found.sentence
 
 
 @pytest.mark.parametrize("word", sorted(RESERVED))
