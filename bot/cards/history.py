@@ -8,7 +8,18 @@ from bot.cards.blocks import Line, elements
 from bot.cards.labels import alert_line, plain_alerts
 from bot.cards.listing import lines_message
 from bot.errors import OutcomeKind
-from bot.models import OWN_COMMENT, RULES, CardContext, Message, PastDecision, Remediation, RemediationRef, State, Verb
+from bot.models import (
+    FINAL,
+    OWN_COMMENT,
+    RULES,
+    CardContext,
+    Message,
+    PastDecision,
+    Remediation,
+    RemediationRef,
+    State,
+    Verb,
+)
 from bot.mrkdwn import clean, entities, escape, plain_when, when
 from bot.parsing import COMMAND
 
@@ -76,7 +87,7 @@ def timeline(remediation: Remediation, about: CardContext, past: Sequence[PastDe
     moments = [
         (remediation.create_time, "Remediation created"),
         (remediation.start_time, "Repair started"),
-        (remediation.end_time, f"{ended}{error}"),
+        (remediation.end_time if remediation.state in FINAL else None, f"{ended}{error}"),
     ]
     comment = remediation.review_comment or ""
     own = OWN_COMMENT.fullmatch(comment)

@@ -11,6 +11,7 @@ from bot.cards.controls import actions
 from bot.cards.labels import broken, fault
 from bot.cards.pause import pause_line
 from bot.models import (
+    FINAL,
     HISTORY_DAYS,
     IN_REPAIR,
     NEXT_STEP,
@@ -33,6 +34,7 @@ from bot.mrkdwn import ago, capital, clean, entities, escape, lasted, when
 
 # Which of them the wait has isn't documented; in none of them has the repair begun.
 _WAITING = {State.PENDING, State.QUARANTINING, State.QUARANTINED}
+_NOT_STARTED = {State.PENDING_APPROVAL, State.PENDING}
 _HOLDS = 5  # that are shown
 _TO_THE_NAME = re.compile(r":$|( of| on)$")  # what is left over where a title names no node
 FRESH_SECONDS = 600.0  # a load that is older says of when it is
@@ -182,7 +184,7 @@ def _people(remediation: Remediation, decided: DecidedBy | None, about: CardCont
         return
     if remediation.requested_by:
         yield f"Requested by {escape(remediation.requested_by, 200)}."
-    comment = escape(remediation.review_comment or "", 700)
+    comment = escape(remediation.review_comment or "", 700) if remediation.is_reviewed else ""
     if decided:
         reason = f": “{escape(decided.reason, 600)}”" if decided.reason else "."
         did = f"{RULES[decided.verb].done.capitalize()}{'' if decided.is_sure else ', apparently'}"
@@ -191,7 +193,7 @@ def _people(remediation: Remediation, decided: DecidedBy | None, about: CardCont
             yield f"Review comment: “{comment}”"
     elif own := OWN_COMMENT.fullmatch(comment):
         yield f"{own['told']}."
-    elif remediation.reviewed_by or comment:
+    elif remediation.is_reviewed:
         did = "Approved" if remediation.state in RULES[Verb.APPROVE].effect else "Reviewed"
         who = f" by {escape(remediation.reviewed_by, 200)}" if remediation.reviewed_by else ""
         yield f"{did}{who} in Together{f': “{comment}”' if comment else '.'}"
@@ -335,10 +337,10 @@ def mention(called: str) -> str:
 def _details(remediation: Remediation, about: CardContext, further: Sequence[str]) -> Blocks:
     """Return small print, and what decides nothing, folded away."""
     trigger = labels.TRIGGERS.get(remediation.trigger) or escape(remediation.trigger, 60)
-    is_approved = remediation.state in RULES[Verb.APPROVE].effect
-    moments = (
-        ("ended", remediation.end_time),
-        ("started", remediation.start_time),
+    is_approved = remediation.is_reviewed and remediation.state in RULES[Verb.APPROVE].effect
+    moments = (  # what hasn't happened yet has its moment from an earlier incident
+        ("ended", remediation.end_time if remediation.state in FINAL else None),
+        ("started", remediation.start_time if remediation.state not in _NOT_STARTED else None),
         ("approved", remediation.review_time if is_approved else None),
         ("opened", remediation.create_time),
     )

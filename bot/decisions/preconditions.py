@@ -81,7 +81,7 @@ def success_notice(request: Request, seen: SeenState | None, result: Remediation
         return f"{done}, but the repair had become “{_mode(result.mode)}”. You saw “{_mode(seen.mode)}”."
     # The command shows nothing first, and an approval may slip in between a button's read and its call.
     is_unseen = verb is Verb.CANCEL and (seen is None or seen.state == State.PENDING_APPROVAL)
-    if is_unseen and result.review_time and _was_approved(seen, result, result.review_time):
+    if is_unseen and result.is_reviewed and result.review_time and _was_approved(seen, result, result.review_time):
         return "This had already been approved. Let the approver know it's cancelled."
     return ""
 

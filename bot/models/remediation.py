@@ -3,7 +3,7 @@
 import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import cached_property
 from typing import Annotated, TypeVar
@@ -279,8 +279,10 @@ class Remediation(ApiModel):
 
     @property
     def is_reviewed(self) -> bool:
-        """Whether somebody decided on it: a queued one may also have been made by hand."""
-        return bool(self.reviewed_by or self.review_time)
+        """Whether somebody decided on this incident: a queued one may also have been made by hand."""
+        opened, reviewed, waits = self.create_time, self.review_time, self.state == State.PENDING_APPROVAL
+        is_earlier = waits or (opened and reviewed and opened - reviewed > timedelta(minutes=1))
+        return not is_earlier and bool(self.reviewed_by or reviewed or self.review_comment)
 
     @property
     def has_no_reviewer(self) -> bool:
@@ -330,8 +332,7 @@ class Remediation(ApiModel):
     @property
     def succeeded_at(self) -> float:
         """When it succeeded, as far as Together says; Unix time in seconds, else 0."""
-        is_over = self.state == State.SUCCEEDED and (self.end_time or self.update_time)
-        return self.ended_at if is_over else 0.0
+        return self.ended_at if self.state == State.SUCCEEDED and (self.end_time or self.update_time) else 0.0
 
     @property
     def episode(self) -> str:

@@ -4,7 +4,7 @@ import pytest
 
 from tests.simulator.together import Fault
 from tests.watch import quiet
-from tests.world import APPROVE, CANCEL, IDS, REF, World, world
+from tests.world import APPROVE, CANCEL, IDS, REF, REFRESH, World, world
 
 ODD = "Fri, 31 Dec 99999999999 23:59:59 GMT"
 APPROVED = "This had already been approved"
@@ -79,3 +79,34 @@ async def test_long_wait_is_not_said_in_seconds(given: str, said: str) -> None:
         await bot.edited(alert)
         await quiet(bot)
         assert not [each.text for each in bot.slack.visible() if said in each.text]
+
+
+async def test_rejection_of_an_earlier_incident_is_not_called_an_approval_of_this_one() -> None:
+    async with world() as bot:
+        bot.together.add()
+        bot.together.review(IDS, "reject", "of yesterday")
+        await bot.time.advance(36_000)
+        bot.together.remediations[IDS] |= {"state": "PENDING_APPROVAL", "create_time": bot.together._time()}
+        await bot.time.advance(60)
+        told = await cancelled(bot, typed=True)
+        assert APPROVED not in told
+        assert "of yesterday" not in told
+
+
+async def test_card_of_the_next_incident_says_nothing_of_who_approved_the_one_before() -> None:
+    async with world() as bot:
+        bot.together.add()
+        alert = bot.alert()
+        await bot.slack.press(alert, APPROVE)
+        await bot.edited(alert)
+        for _ in range(4):
+            bot.together.advance(IDS)
+        await bot.time.advance(3600)
+        bot.together.remediations[IDS] |= {"state": "PENDING_APPROVAL", "create_time": bot.together._time()}
+        await bot.time.advance(120)
+        alert = bot.alert()
+        await bot.slack.press(alert, REFRESH)
+        shown = f"{(await bot.edited(alert)).text} {alert.blocks}"
+        assert "Approve reboot?" in shown
+        past = ("Approved in Slack by", "already approved", "ended <", "started <")
+        assert [each for each in past if each in shown] == []
