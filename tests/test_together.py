@@ -369,6 +369,12 @@ async def test_secrets_that_together_quotes_are_removed(api: Together, client: T
     assert caught.value.quote == "no permission for [secret]"
 
 
+async def test_list_that_is_null_is_empty(time: ManualClock) -> None:
+    answer = httpx.Response(200, json={"remediations": None, "has_next": False, "next_page_token": ""})
+    async with httpx.AsyncClient(transport=httpx.MockTransport(lambda _request: answer)) as http:
+        assert await TogetherClient(http, "http://x/v1", "k", clock=time.clock).list_remediations("c") == []
+
+
 async def test_more_pages_without_a_token_are_unreadable(time: ManualClock) -> None:
     answer = httpx.Response(200, json={"remediations": [], "has_next": True})
     async with httpx.AsyncClient(transport=httpx.MockTransport(lambda _request: answer)) as http:

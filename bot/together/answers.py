@@ -76,9 +76,9 @@ def items(page: Mapping[str, Any], name: str) -> list[Any]:
     Raises:
         UnreadableAnswer: it isn't a list, or the page is something else.
     """
-    if name not in page and page.keys() <= _OF_A_PAGE:
-        return []  # a server generated from proto leaves an empty list out
     found = page.get(name)
+    if found is None and page.keys() - {name} <= _OF_A_PAGE:
+        return []  # a server generated from proto leaves an empty list out, and Go's own JSON has null for it
     if not isinstance(found, list):
         raise UnreadableAnswer(f"{name} isn't a list")
     return found
