@@ -362,12 +362,11 @@ class Remediation(ApiModel):
 def repairs_since(listed: Iterable[Remediation], of: RemediationRef, since: float) -> list[Remediation]:
     """Return a node's other repairs that are under way or ended since a moment, the latest last.
 
-    What waits, was cancelled or resolved is none.
+    What waits, was cancelled or resolved is none. Pages that shift while they are read list one twice.
     """
-    others = [each for each in listed if each.id != of.remediation_id and each.state not in _NEVER_RAN]
-    return sorted(
-        (each for each in others if each.state not in FINAL or each.ended_at >= since), key=lambda each: each.ended_at
-    )
+    others = {each.id: each for each in listed if each.id != of.remediation_id and each.state not in _NEVER_RAN}
+    recent = (each for each in others.values() if each.state not in FINAL or each.ended_at >= since)
+    return sorted(recent, key=lambda each: each.ended_at)
 
 
 @dataclass(frozen=True, slots=True)

@@ -608,3 +608,15 @@ def test_refusal_says_of_nobody_that_they_paused_for_longer_than_they_did() -> N
     mine, theirs = Pauser("U0ALICE", START + 14_400, "c-1", "switch upgrade"), Pauser("U0BOB", START + 1800, "c-1")
     why = paused(Pause((mine, theirs))).why
     assert f"<@U0BOB> paused approvals until {when(mine.until)}" not in why, why
+
+
+async def test_repair_that_shifting_pages_list_twice_counts_once() -> None:
+    async with world(BOT_MAX_REPAIRS_PER_NODE="2/24h") as bot:
+        for name, state in (("cancelled", "CANCELLED"), ("repaired", "SUCCEEDED")):
+            bot.together.add(("cluster-1", "instance-1", name), state, end_time=bot.together._time())
+        bot.together.add()
+        bot.together.max_page, bot.together.repeated = 2, 1
+        alert = bot.alert()
+        await bot.slack.press(alert, APPROVE)
+        await bot.edited(alert)
+        assert bot.together.state(IDS) == "PENDING"
