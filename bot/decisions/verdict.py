@@ -16,7 +16,7 @@ from bot.decisions.preconditions import (
 from bot.decisions.storing import who_decided
 from bot.errors import OutcomeKind, OutcomeUnknown, TogetherError, WrongState
 from bot.models import CardContext, DecidedBy, FirstApproval, Job, Outcome, Remediation, SeenState, State, Verb
-from bot.mrkdwn import clock_time
+from bot.mrkdwn import clock_time, escape
 from bot.store import DecisionStore
 from bot.together import TogetherClient
 
@@ -119,7 +119,8 @@ class Judge:
         if is_repeat and has_opened_again(seen, present, self._sent_at(present, sent_at)):
             return self._opened_again(present)
         if is_repeat and present.state in request.rule.allowed:
-            return self.not_in_effect(present, f"Together refused to take it again: “{refusal.sentence}”")
+            said = f": “{escape(refusal.quote, 300)}”" if refusal.quote else "."
+            return self.not_in_effect(present, f"Together refused to take it again{said}")
         decided = await who_decided(self.store.database, present)
         notice = too_late_notice(self.job, seen, present, decided, refusal)
         is_late = not request.place.is_button and present.state in request.rule.effect

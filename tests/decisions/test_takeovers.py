@@ -104,7 +104,7 @@ async def test_decision_that_is_taken_over_while_its_outcome_is_recorded_is_coun
         (16, "It wasn't sent again: Together rejected the bot's API key (HTTP 401)."),
         (7, "It wasn't sent again: The bot's Together API key can't do that (HTTP 403)."),
         (5, "It wasn't sent again: Together has no such remediation on that cluster and instance."),
-        (9, "Together refused to take it again:"),
+        (9, "Together refused to take it again: “simulated” Press"),
     ],
 )
 async def test_takeover_says_no_final_no_about_a_post_that_may_be_on_its_way(
