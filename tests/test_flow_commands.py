@@ -72,7 +72,7 @@ async def test_wrong_state_that_cannot_be_read_offers_check_again(bot: World) ->
     bot.together.faults += [Fault("rpc", verb="cancel", code=9), Fault("rpc", verb="get", code=14, times=-1)]
     await bot.slack.command(REF)
     error = await bot.answer()
-    assert "Too late: the remediation has moved on" in error.text
+    assert "Together says this isn't possible now." in error.text
     assert list(error.buttons) == [REFRESH]
 
 

@@ -55,11 +55,13 @@ class RateLimited(TogetherError):
 
 
 class InvalidIds(TogetherError):
-    """Together calls an ID malformed."""
+    """Together calls an ID malformed, or what was sent with it."""
 
     code = OutcomeKind.INVALID_IDS
-    sentence = "Together doesn't accept these IDs."
-    next_step = "Copy them from the alert (Copy IDs in the menu ⋯), and try again."
+    sentence = f"Together calls the request invalid.{UNCHANGED}"
+    next_step = (
+        "If you typed the IDs, copy them from the alert (Copy IDs in the menu ⋯). Else use the Together console."
+    )
 
 
 class NotFound(TogetherError):
@@ -71,10 +73,10 @@ class NotFound(TogetherError):
 
 
 class WrongState(TogetherError):
-    """The remediation's state does not allow the decision."""
+    """The remediation's state does not allow the decision, or its cluster's no look."""
 
     code = OutcomeKind.WRONG_STATE
-    sentence = "Too late: the remediation has moved on."
+    sentence = "Together says this isn't possible now."
     next_step = "Press “Check again” to see its state."
     check_again = True
 

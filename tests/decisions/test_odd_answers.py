@@ -110,3 +110,24 @@ async def test_card_of_the_next_incident_says_nothing_of_who_approved_the_one_be
         assert "Approve reboot?" in shown
         past = ("Approved in Slack by", "already approved", "ended <", "started <")
         assert [each for each in past if each in shown] == []
+
+
+async def test_repair_that_together_lets_nobody_choose_is_not_called_a_matter_of_ids() -> None:
+    async with world() as bot:
+        bot.together.add(mode="REMEDIATION_MODE_OF_NEXT_YEAR")
+        alert = bot.alert()
+        await bot.slack.press(alert, APPROVE)
+        told = (await bot.answer(2)).everything
+        assert "Together calls the request invalid. Nothing changed. If you typed the IDs, copy them" in told
+        assert "cannot be set at approval" in told
+
+
+async def test_look_that_is_refused_is_not_too_late() -> None:
+    async with world() as bot:
+        bot.together.add()
+        alert = bot.alert()
+        bot.together.faults.append(Fault("rpc", verb="get", code=9, message="the cluster is paused", times=-1))
+        await bot.slack.press(alert, APPROVE)
+        told = (await bot.answer(2)).everything
+        assert "Your approval wasn't sent. Together says this isn't possible now." in told
+        assert "Together: “the cluster is paused”" in told
