@@ -38,6 +38,7 @@ _NO_REASON = re.compile(
     rf"(?<!\S)(?:{_DASHES}(?!reason)[a-z]|/[a-z]|(?!https?:)[^\s/]+/[^\s/]+/[^\s/]+(?!\S)|\S*compute/clusters/)",
     re.IGNORECASE,
 )
+ALSO = re.compile(r"(?:and|or|plus|[&+])\s+(\S+)", re.IGNORECASE)  # a reason that begins so may name one more
 _URL_ANYWHERE = re.compile(
     r"compute/clusters/([^/\s?#]+)/instances/([^/\s?#]+)/remediations/([^/\s?#)>|\"']+)", re.IGNORECASE
 )
@@ -307,7 +308,8 @@ def _order(ref: RemediationRef, rest: str) -> Order:
     """Return the order to cancel, with what follows its IDs as the reason."""
     reason = _reason(rest)
     # A second reference is no reason: its node would be repaired after all.
-    words = reason.split()
+    also = ALSO.match(reason)
+    words = reason[also.start(1) if also else 0 :].split()
     if words[:1] == [ref.cluster_id] or (
         len(words) == len(PARTS) and all(any(map(str.isdecimal, word)) for word in words)
     ):
@@ -334,8 +336,9 @@ def _reason(rest: str) -> str:
     words = " ".join(rest.strip(QUOTES[2] + " ,").lstrip("; ").rstrip("/").split())
     option = re.match(rf"(?:{_DASHES}reason(?:\s*=\s*|\s+)|reason\s*=\s*)", words, re.IGNORECASE)
     words = words[option.end() :] if option else words
-    if not option and (strange := _NO_REASON.match(words)):
-        raise UnreadableCommand(f"Unrecognized text after the IDs: “{words[strange.start() :][:60]}”.")
+    also = ALSO.match(words)
+    if not option and _NO_REASON.match(words, also.start(1) if also else 0):
+        raise UnreadableCommand(f"Unrecognized text after the IDs: “{words[:60]}”.")
     quoted = _QUOTED.fullmatch(words)
     reason = (quoted[1] if quoted else words)[:MAX_REASON].strip()
     return "" if re.fullmatch(_DASHES, reason) else reason

@@ -11,7 +11,7 @@ from bot import cards
 from bot.decisions import Receipt
 from bot.errors import BotError, NotAttempted, StorageUnavailable, UnknownControl
 from bot.models import Actor, Json, Message, ReplyTarget, Request, Verb
-from bot.parsing import COMMAND, Browse, Find, Help, Order, Report, parse
+from bot.parsing import ALSO, COMMAND, Browse, Find, Help, Order, Report, parse
 from handlers.chooser import Chooser
 from handlers.surface import Interaction, Surface
 
@@ -30,7 +30,10 @@ class Commands(Surface):
         actor = Actor(user_id, body.get("user_name") or "", body.get("team_id"), is_member=True)
         place = ReplyTarget(body.get("channel_id"), user_id, response_url=body.get("response_url"))
         typed = Interaction(actor, place, trigger_id, f"command {trigger_id}", body, Verb.CANCEL)
-        asked = await self._read(typed)
+        try:
+            asked = await self._read(typed)
+        except NotAttempted as error:
+            asked = error
         if isinstance(asked, Message):
             await _say(ack, asked)
             return None
@@ -43,8 +46,11 @@ class Commands(Surface):
         if not isinstance(order, Order):
             return order
         with suppress(StorageUnavailable):  # the command itself can't be recorded then
-            if order.or_node and await self.lookup.knows(order.or_node.text):
-                return order.or_node
+            node = order.or_node if order.or_node and await self.lookup.knows(order.or_node.text) else None
+            if also := ALSO.match((node or order).reason):
+                await self.lookup.ensure_no_node(also[1])
+            if node:
+                return node
         return Request(Verb.CANCEL, order.ref, typed.actor, typed.place, reason=order.reason, trigger_id=typed.key)
 
     async def _record(self, typed: Interaction, asked: Request | NotAttempted | Browse | Find | Report) -> Receipt:

@@ -23,7 +23,7 @@ from bot.errors import (
 from bot.mention_parsing import Ask, AskForStatus, AskToHold, Mentioned, parse_mention
 from bot.models import RULES, Actor, Entry, Json, RemediationRef, ReplyTarget, Request, Verb
 from bot.mrkdwn import escape
-from bot.parsing import Find, Help, ListWaiting, Order, RepairsOf, Tonight
+from bot.parsing import ALSO, Find, Help, ListWaiting, Order, RepairsOf, Tonight
 from handlers.chooser import Chooser, first_of
 from handlers.client import SlackFailure
 from handlers.shortcuts import find_references
@@ -125,6 +125,8 @@ class Mentions(Surface):
             return True
         node = asked.of.or_node if isinstance(asked.of, Order) and asked.of.ref != ref else None
         reason = node.reason if node else asked.reason
+        if also := ALSO.match(reason):
+            await self.lookup.ensure_no_node(also[1])
         request = Request(Verb.HOLD, ref, actor, place, reason=reason, trigger_id=key, seconds=asked.seconds)
         work = await self.decisions.receive(request)
         if isinstance(work, Unrecorded):
@@ -142,15 +144,18 @@ class Mentions(Surface):
         """Return which remediation is meant; None where several may be, and the person was told which.
 
         Raises:
-            NotAttempted: none.
+            NotAttempted: none, or another one too.
             StorageUnavailable: the database did not answer.
         """
         if of is None:
             return await self._of_thread(place)
         if isinstance(of, Order):
-            if not (of.or_node and await self.lookup.knows(of.or_node.text)):
-                return of.ref
-            of = of.or_node
+            if of.or_node and await self.lookup.knows(of.or_node.text):
+                of = of.or_node
+            if also := ALSO.match(of.reason):
+                await self.lookup.ensure_no_node(also[1])
+        if isinstance(of, Order):
+            return of.ref
         looked = await self.lookup.find(of.text)
         if len(looked.found) > 1 or (looked.found and in_full and not looked.found[0].is_called(of.text)):
             count = len(looked.found)

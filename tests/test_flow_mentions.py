@@ -270,6 +270,37 @@ async def test_hold_lasts_as_long_as_asked_and_its_reason_is_in_the_audit_trail(
     assert row["reason"] == "the job ends at 5"
 
 
+SECOND_NODE = [
+    "hold gpu-node-1 and gpu-node-2 for 1h",
+    "hold gpu-node-1 1h and gpu-node-2, please",
+    "hold 1h gpu-node-1 and gpu-node-2",
+    f"hold {REF} 1h and gpu-node-2",
+    "cancel gpu-node-1 and gpu-node-2",
+    "approve gpu-node-1 and gpu-node-2",
+]
+
+
+@pytest.mark.parametrize("text", SECOND_NODE)
+async def test_second_node_is_not_left_out_without_a_word(bot: World, text: str) -> None:
+    for number in (1, 2):
+        ids = bot.together.add(
+            ("cluster-1", f"instance-{number}", f"remediation-{number}"), instance_name=f"gpu-node-{number}"
+        )
+        await card(bot, ids)
+    await bot.slack.say(f"{BOT} {text}", user="U0ALICE")
+    assert (await bot.reply_privately()).text.startswith("“gpu-node-2” is another node. Name one node at a time.")
+    await quiet(bot)
+    assert not [each for each in bot.slack.messages if "On hold" in each.everything or "asked to" in each.text]
+
+
+async def test_reason_may_be_about_another_node(bot: World) -> None:
+    for number in (1, 2):
+        ids = bot.together.add(("cluster-1", f"i-{number}", f"r-{number}"), instance_name=f"gpu-node-{number}")
+        alert = await card(bot, ids)
+    await bot.slack.say(f"{BOT} hold gpu-node-2 1h because gpu-node-1 is drained", user="U0ALICE")
+    await until(bot, lambda: "On hold until" in alert.text)
+
+
 async def test_reason_behind_a_node_is_written_down_once(bot: World) -> None:
     bot.together.add(instance_name="gpu-node-7")
     alert = await card(bot)

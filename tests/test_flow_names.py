@@ -1,5 +1,6 @@
 """What is found by a name, and what is said where nothing is found."""
 
+import json
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from tests.simulator.slack.workspace import BOT_USER
 from tests.simulator.together import Fault, Ids
 from tests.test_flow_chooser import opened, shown_in
 from tests.watch import card, poll, quiet, watching
-from tests.world import OTHER, World, world
+from tests.world import OTHER, REF, World, world
 
 BOT = f"<@{BOT_USER}>"
 MEANT: Ids = ("cluster-1", "instance-7", "r-7")
@@ -59,6 +60,18 @@ async def test_hold_with_a_full_name_is_not_asked_for_the_full_name() -> None:
         await two_names(bot)
         await bot.slack.say(f"{BOT} hold gpu-node-7 1h", user="U0ALICE")
         assert "Type the full node name" not in (await bot.reply_privately()).text
+
+
+@pytest.mark.parametrize("first", ["gpu-node-1", REF])
+async def test_second_node_that_is_typed_is_not_left_out_without_a_word(first: str) -> None:
+    async with watching() as bot:
+        for number in (1, 2):
+            ids = ("cluster-1", f"instance-{number}", f"remediation-{number}")
+            await card(bot, bot.together.add(ids, instance_name=f"gpu-node-{number}"))
+        told = (await bot.slack.command(f"{first} and gpu-node-2.")).body
+        assert "“gpu-node-2” is another node. Name one node at a time. Nothing was sent." in json.loads(told)["text"]
+        await quiet(bot)
+        assert (bot.together.posts, bot.slack.views) == ([], [])
 
 
 async def test_name_that_two_clusters_have_is_not_guessed_at() -> None:

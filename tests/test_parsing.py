@@ -212,6 +212,16 @@ def test_hold_of_an_impossible_length_is_told_the_limits(length: str) -> None:
         assert found.sentence == "A hold lasts from 1 minute to 24 hours."
 
 
+@pytest.mark.parametrize(
+    "second", ["c1/i2/r2", "c1 i2 r2", "https://x/v1/compute/clusters/c1/instances/i2/remediations/r2"]
+)
+@pytest.mark.parametrize("word", ["and", "AND", "&amp;", "+", "or"])
+def test_second_reference_behind_and_is_no_reason(word: str, second: str) -> None:
+    found = parse(f"c1/i1/r1 {word} {second}")
+    assert isinstance(found, UnreadableCommand), found
+    assert parse(f"c1/i1/r1 {word} then some") == Order(ALERT, f"{'&' if 'amp' in word else word} then some")
+
+
 @pytest.mark.parametrize("length", [
     "for two hours", "for an hour", "half an hour", "for 1.5h", "1,5 h", "for 1h30", "1h 30", "1h, 30m", "1 day", "2d",
     "for 1 day 2h", "a week", "until 5 pm", "till Monday",

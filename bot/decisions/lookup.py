@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from bot.clock import Clock
-from bot.errors import InvalidId, InvalidIds, NotFound, TogetherError, UnreadableAnswer
+from bot.errors import InvalidId, InvalidIds, NotFound, TogetherError, UnreadableAnswer, UnreadableCommand
 from bot.models import (
     OPEN,
     PER_PAGE,
@@ -215,6 +215,15 @@ class Lookup:
     async def knows(self, name: str) -> bool:
         """Return whether something open that the bot tracks has this name or ID."""
         return any(each.remediation.is_called(name) for each in await self.database.read(messages.tracked))
+
+    async def ensure_no_node(self, word: str) -> None:
+        """Make sure that what was named besides is no node: it would be left out without a word.
+
+        Raises:
+            UnreadableCommand: it is one.
+        """
+        if await self.knows(name := word.strip(",.;:")):
+            raise UnreadableCommand(f"“{name}” is another node. Name one node at a time.")
 
     def forget(self) -> None:
         """Read again what was read a moment ago: somebody has decided since."""
