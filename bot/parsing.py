@@ -148,10 +148,10 @@ def parse(text: str) -> Typed | UnreadableCommand:
 
 def references(text: str) -> Iterator[RemediationRef]:
     """Yield the references in a message's text: API URLs, and three IDs as a card shows them."""
-    plain = plain_text(_beginning(text))
+    plain = plain_text(_beginning(text).replace(">", "> "))  # what follows a link is none of it
     for three in (*_URL_ANYWHERE.findall(plain), *_SHOWN.findall(plain)):
         with suppress(InvalidId):
-            yield RemediationRef(*(unquote(part).strip(QUOTES) for part in three))
+            yield RemediationRef(*(unquote(part).strip(QUOTES).rstrip(".,:;!") for part in three))
 
 
 def possible_ids(text: str) -> Iterator[str]:

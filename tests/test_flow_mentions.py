@@ -85,6 +85,18 @@ async def test_thread_of_another_tools_alert_is_read_for_what_it_names() -> None
         assert "Which remediation? Nothing was sent." in (await bot.reply_privately(count=2)).text
 
 
+@pytest.mark.parametrize("written", ["Broken: <{}>.", "Look at <{}>, please", "*<{}>*", "_<{}|this>_: {}!"])
+async def test_url_in_a_sentence_names_one_remediation(written: str) -> None:
+    url = f"https://api.together.xyz/v1/compute/clusters/{IDS[0]}/instances/{IDS[1]}/remediations/{IDS[2]}"
+    link = {"type": "rich_text_section", "elements": [{"type": "link", "url": url}, {"type": "text", "text": "."}]}
+    async with world() as bot:
+        bot.together.add()
+        for blocks in ([], [{"type": "rich_text", "elements": [link]}]):
+            message = bot.slack.post_as_tool(blocks, text=written.replace("{}", url))
+            await bot.slack.say(f"{BOT} cancel", user="U0ALICE", thread=message)
+            assert "asked to cancel this" in (await confirmation(bot, message)).text
+
+
 async def test_thread_of_a_digest_asks_which(bot: World) -> None:
     for number in range(12):
         bot.together.add(("cluster-1", f"i-{number}", f"r-{number}"))
