@@ -67,6 +67,14 @@ async def test_refusal_while_still_waiting_quotes_together(bot: World) -> None:
     assert set(card.buttons) == {APPROVE, CANCEL}
 
 
+async def test_approved_repair_whose_cancellation_is_refused_is_not_called_waiting(bot: World) -> None:
+    bot.together.add(state="PENDING")
+    bot.together.faults.append(Fault("rpc", verb="cancel", code=9, message="draining has begun"))
+    await bot.slack.command(REF)
+    told = (await bot.answer()).text
+    assert "Together refused the cancellation, but it's still queued. Together: “draining has begun”" in told
+
+
 async def test_wrong_state_that_cannot_be_read_offers_check_again(bot: World) -> None:
     bot.together.add()
     bot.together.faults += [Fault("rpc", verb="cancel", code=9), Fault("rpc", verb="get", code=14, times=-1)]

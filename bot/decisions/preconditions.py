@@ -120,9 +120,10 @@ def too_late_notice(
         return f"{already} approved{_through_slack(decided) or reviewer}.{other_mode}"
     if present.state in rule.allowed:
         said = f" Together: “{escape(refusal.quote, 300)}”" if refusal and refusal.quote else ""
-        return (
-            f"Together refused the {rule.noun}, but the remediation is still waiting.{said} Review it and decide again."
+        is_still = (
+            "the remediation is still waiting" if present.state == State.PENDING_APPROVAL else "it's still queued"
         )
+        return f"Together refused the {rule.noun}, but {is_still}.{said} Review it and decide again."
     return f"Too late to {request.verb}: it's already “{_state(present.state)}”."
 
 
