@@ -180,7 +180,7 @@ class Chooser(Surface):
             episode=shown.episode_key,
             ids=(shown.cluster_id, shown.instance_id, shown.id),
         )
-        return chooser.chooser(filled, shown, note)
+        return chooser.chooser(filled, shown, note, self.config)
 
     async def _fill(self, view_id: str, make: Callable[[], Awaitable[Json]], of: Interaction, seen: str = "") -> None:
         """Put into an open dialog what was looked up, or why it couldn't be, unless something newer was asked for."""

@@ -16,7 +16,7 @@ from tests.manual_clock import ON_THE_WAY
 from tests.rows import execute_beside, outcomes_by_user
 from tests.samples import remediation
 from tests.simulator.slack.limits import check_option_groups, check_view
-from tests.simulator.slack.workspace import SlackFault
+from tests.simulator.slack.workspace import BOT_USER, SlackFault
 from tests.simulator.together import Fault, Ids
 from tests.storms import XID
 from tests.watch import card, quiet, watching
@@ -419,3 +419,13 @@ async def test_dialog_shows_the_last_choice_though_both_are_on_their_way(bot: Wo
         await bot.together.until(lambda: any(each.verb == "get" for each in bot.together.calls[looked:]))
     await quiet(bot)
     assert "gpu-node-8" in shown_in(bot.slack.views[0]), shown_in(bot.slack.views[0])
+
+
+async def test_dialog_and_answer_to_a_mention_say_the_wait_that_is_set() -> None:
+    async with world(BOT_WAIT_MINUTES="*=0") as bot:
+        bot.together.add(**NAMES)
+        said = await bot.slack.say(f"<@{BOT_USER}> approve gpu-node-7", user="U0ALICE")
+        (answer,) = await bot.slack.until(lambda: [each for each in bot.slack.replies(said) if each.by == BOT_USER])
+        for shown in (answer.text, shown_in(await opened(bot, "gpu-node-7"))):
+            assert "Once approved, it is drained at once" in shown
+            assert "unless set" not in shown

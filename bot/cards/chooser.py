@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 
 from bot.cards import blocks, faults, labels
 from bot.cards.blocks import elements
+from bot.cards.config import CardConfig
 from bot.cards.labels import fault
 from bot.cards.listing import lines_message, remediation_lines, returned_lines
 from bot.cards.notices import without_header
@@ -75,7 +76,7 @@ def nothing(text: str) -> Json:
     return {**loading(), "blocks": [blocks.paragraph(text)]}
 
 
-def chooser(choice: Choice, shown: Remediation | None, note: str = "") -> Json:
+def chooser(choice: Choice, shown: Remediation | None, note: str = "", config: CardConfig | None = None) -> Json:
     """Return the dialog.
 
     Args:
@@ -103,7 +104,7 @@ def chooser(choice: Choice, shown: Remediation | None, note: str = "") -> Json:
         **({"initial_value": choice.reason} if choice.reason else {}),
     }
     reason = blocks.field(WHY, "Reason", typed, "Shown on the card and kept in the audit trail.")
-    preview = blocks.without_controls(without_header(card(shown))) if shown else []
+    preview = blocks.without_controls(without_header(card(shown, config=config))) if shown else []
     return {
         **loading(),
         "private_metadata": choice.dump(),

@@ -191,9 +191,7 @@ def pointer(remediation: Remediation, said: str, about: CardContext, config: Car
     return blocks.line(f"{escape(remediation.node, 100)}: {said} {where}")
 
 
-def unfollowed(
-    remediation: Remediation, about: CardContext, config: CardConfig | None = None, notice: str = ""
-) -> Message:
+def unfollowed(remediation: Remediation, about: CardContext, config: CardConfig, notice: str = "") -> Message:
     """Return a card that nobody keeps current, without controls that would outlive it."""
     drawn = card(remediation, notice=notice, about=about, config=config)
     return Message(drawn.text, list(blocks.without_controls(drawn.blocks)))
