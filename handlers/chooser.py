@@ -157,10 +157,11 @@ class Chooser(Surface):
     async def _suggested(self, choice: Choice, refs: Sequence[RemediationRef]) -> Json:
         """Return the dialog for what a message names, each read from Together: a message may say anything."""
         if len(refs) > 1:
-            named = [each for each in (await self.lookup.cancellable()).found if each.ref in refs]
-            if len(named) != 1:
-                note = f"This message names {len(refs)} remediations; {len(named)} can be cancelled. Choose one."
-                return chooser.chooser(_among(choice, named), None, note)
+            looked = await self.lookup.cancellable()
+            named, note = [each for each in looked.found if each.ref in refs], chooser.not_read(looked.unreadable)
+            if len(named) != 1 or note:
+                said = f"This message names {len(refs)} remediations; {len(named)} can be cancelled. Choose one. {note}"
+                return chooser.chooser(_among(choice, named), None, said.strip())
             refs = [named[0].ref]
         return await self._chosen(choice, await self.lookup.get(refs[0]))
 
@@ -220,10 +221,12 @@ class Chooser(Surface):
     async def _picked(self, view: Json, value: str, actor: Actor) -> Json:
         choice = _choice(view)
         await self.lookup.authorize(actor, choice.channel_id, Verb.CANCEL)
-        for each in (await self.lookup.cancellable()).found:
+        looked = await self.lookup.cancellable()
+        for each in looked.found:
             if key(each) == value:
                 return await self._chosen(choice, each)
-        return chooser.chooser(_anew(choice), None, "That can no longer be cancelled. Choose again.")
+        why = chooser.not_read(looked.unreadable) or "That can no longer be cancelled."
+        return chooser.chooser(_anew(choice), None, f"{why} Choose again.")
 
     async def submit(self, ack: AsyncAck, body: Json) -> None:
         """Take the cancellation of what was chosen."""

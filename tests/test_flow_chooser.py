@@ -199,6 +199,19 @@ async def test_remediation_that_is_gone_when_it_is_chosen_is_told_in_the_dialog(
         assert "Too late to cancel: it's already “Running”." in shown_in(view)
 
 
+async def test_choice_that_cannot_be_looked_up_is_not_said_to_be_over() -> None:
+    async with world() as bot:
+        bot.together.add(**NAMES)
+        view = await opened(bot)
+        (option,) = await bot.slack.ask_in_view(view, chooser.REMEDIATION, "")
+        await bot.time.advance(60)
+        bot.together.faults.append(Fault("rpc", verb="list", code=13, times=-1))
+        await bot.slack.pick(view, chooser.REMEDIATION, option)
+        said = shown_in(await filled(bot, view.get("version", 0) + 1))
+        assert "Couldn't read cluster-1 from Together, so some may be missing. Choose again." in said
+        assert "can no longer be cancelled" not in said
+
+
 async def test_submission_before_the_card_is_shown_is_refused_at_its_field() -> None:
     async with watching() as bot:
         bot.together.add(**NAMES)

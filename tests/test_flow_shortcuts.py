@@ -6,9 +6,10 @@ import pytest
 
 from handlers.shortcuts import SHORTCUT, find_references
 from tests.simulator.slack import Posted
+from tests.simulator.together import Fault
 from tests.test_flow_chooser import filled, shown_in
 from tests.watch import card, watching
-from tests.world import IDS, REF, World, both_transports
+from tests.world import IDS, REF, World, both_transports, world
 
 URL = f"https://api.together.xyz/v1/compute/clusters/{IDS[0]}/instances/{IDS[1]}/remediations/{IDS[2]}"
 
@@ -65,6 +66,16 @@ async def test_message_that_names_nothing_or_several_lets_the_person_choose() ->
         await card(bot, words="Cancelled: reboot")
         view = await used(bot, await bot.slack.say(f"{URL} and {other}", user="U0BOB"))
         assert "reboot instance-2" in shown_in(view)
+
+
+async def test_message_that_names_several_is_not_sure_of_those_that_cannot_be_read() -> None:
+    async with world() as bot:
+        for cluster in ("cluster-1", "cluster-2"):
+            bot.together.add((cluster, "instance-1", "remediation-1"))
+        bot.together.faults.append(Fault("rpc", verb="list", code=13, times=-1, cluster="cluster-2"))
+        said = await bot.slack.say(f"{URL} and {URL.replace('cluster-1', 'cluster-2')}", user="U0BOB")
+        shown = shown_in(await used(bot, said))
+        assert "2 remediations; 1 can be cancelled. Choose one. Couldn't read cluster-2 from Together" in shown
 
 
 @pytest.mark.parametrize(
