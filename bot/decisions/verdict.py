@@ -114,7 +114,7 @@ class Judge:
                 raise OutcomeUnknown(request.rule.noun, cause) from cause
             raise refusal from cause
         is_told_apart = is_repeat or request.verb is not Verb.CANCEL
-        if is_told_apart and self._took_effect(seen, present, sent_at):
+        if is_told_apart and await self._is_ours(seen, present, sent_at):
             return self.success(seen, present, is_read_back=True)
         if is_repeat and has_opened_again(seen, present, self._sent_at(present, sent_at)):
             return self._opened_again(present)
@@ -152,7 +152,7 @@ class Judge:
         is_again = has_opened_again(seen, present, self._sent_at(present, sent_at))
         # A cancellation leaves no trace of whose it is.
         is_seen = self.job.request.verb is not Verb.CANCEL or not is_again
-        if is_seen and self._took_effect(seen, present, sent_at):
+        if is_seen and await self._is_ours(seen, present, sent_at):
             return self.success(seen, present, is_read_back=True)
         if is_again:
             return self._opened_again(present)
@@ -178,6 +178,14 @@ class Judge:
 
     def _took_effect(self, seen: SeenState | None, present: Remediation, sent_at: float) -> bool:
         return took_effect(self.job, seen, present, self._sent_at(present, sent_at))
+
+    async def _is_ours(self, seen: SeenState | None, present: Remediation, sent_at: float) -> bool:
+        """Return whether what was read is this decision's effect, and not what another cancellation is known to be."""
+        is_ours = self._took_effect(seen, present, sent_at)
+        if not is_ours or self.job.request.verb is not Verb.CANCEL:
+            return is_ours
+        decided = await who_decided(self.store.database, present)
+        return decided is None or not decided.is_sure
 
     def _sent_at(self, present: Remediation, sent_at: float) -> float:
         """Return when a POST left by Together's clock, from when it did on this process's monotonic clock."""

@@ -131,3 +131,17 @@ async def test_look_that_is_refused_is_not_too_late() -> None:
         told = (await bot.answer(2)).everything
         assert "Your approval wasn't sent. Together says this isn't possible now." in told
         assert "Together: “the cluster is paused”" in told
+
+
+async def test_cancellation_that_is_known_to_be_somebody_elses_is_not_called_apparently_ones_own() -> None:
+    async with world() as bot:
+        bot.together.add()
+        alert = bot.alert()
+        await bot.slack.press(alert, CANCEL, user="U0BOB")
+        await bot.edited(alert)
+        await bot.time.advance(30)
+        bot.together.faults.append(Fault("html", verb="cancel", status=502))
+        await bot.slack.command(REF)
+        told = (await bot.answer(2)).text
+        assert "Already cancelled by <@U0BOB>" in told
+        assert "apparently" not in told
