@@ -190,12 +190,15 @@ def _was_approved(seen: SeenState | None, cancelled: Remediation, reviewed_at: d
 
 
 def changes_since(request: Request, typed_at: float, present: Remediation) -> str:
-    """Return what happened to a remediation since a command was typed, as `changes`; clocks may differ.
+    """Return what happened to a remediation since a command was typed, as `changes`.
 
     A command shows nothing first, so its repeat can only be held against that.
+
+    Args:
+        typed_at: by Together's clock, which says whole seconds.
     """
     if present.state == State.PENDING_APPROVAL:
-        is_later = present.began_at > typed_at
+        is_later = present.began_at > typed_at + PRECISION
         return "the remediation ended and opened again since you typed the command" if is_later else ""
     if present.review_time is None or present.review_time.timestamp() <= typed_at - CLOCKS_DIFFER_BY:
         return ""

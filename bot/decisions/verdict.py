@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from bot import cards, metrics
 from bot.clock import Clock, WaitReason
 from bot.decisions.preconditions import (
-    CLOCKS_DIFFER_BY,
     has_opened_again,
     precondition_failure,
     success_notice,
@@ -163,9 +162,8 @@ class Judge:
         return Verdict(OutcomeKind.TOO_LATE, present, decided, notice)
 
     def time_of(self, present: Remediation) -> float:
-        """Return when a remediation was read: by Together's clock, to whole seconds, where ours is plainly wrong."""
-        ours, theirs = self.clock.now(), present.answered_at
-        return theirs if theirs and abs(theirs - ours) > CLOCKS_DIFFER_BY else ours
+        """Return when a remediation was read: by Together's clock, to whole seconds, where it says."""
+        return present.answered_at or self.clock.now()
 
     def not_in_effect(self, present: Remediation, why: str, cause: TogetherError | None = None) -> Verdict:
         """Return that it isn't seen to have taken effect, and still might."""

@@ -145,3 +145,13 @@ async def test_cancellation_that_is_known_to_be_somebody_elses_is_not_called_app
         told = (await bot.answer(2)).text
         assert "Already cancelled by <@U0BOB>" in told
         assert "apparently" not in told
+
+
+async def test_clock_of_together_that_is_ahead_makes_no_other_incident() -> None:
+    async with world() as bot:
+        bot.together.now = lambda: bot.time.now() + 45
+        bot.together.add()
+        await bot.time.advance(20)
+        bot.together.faults.append(Fault("rpc", verb="cancel", code=8))
+        await bot.slack.command(REF)
+        assert "Cancelled by <@U0ALICE>" in (await bot.answer()).text
