@@ -274,7 +274,7 @@ class App:
     def _together(self, http: httpx.AsyncClient) -> TogetherClient:
         made = together_client(self._settings, http, self._clock, self._patience)
         if self._renewal:
-            self._renewal.on_change(lambda new: made.use_key(new.together_api_key.get_secret_value(), new.secrets))
+            self._renewal.on_change(lambda new: made.use_key(new.together_api_key.get_secret_value()))
         return made
 
     def _renew(self, bolt: Bolt, *clients: AsyncWebClient) -> None:

@@ -288,7 +288,6 @@ def together_client(
         settings.together_api_key.get_secret_value(),
         clock=clock,
         patience=patience,
-        secrets=settings.secrets,
     )
 
 

@@ -8,7 +8,7 @@ not taken, because no connection was made or Together answered 429. Everything e
 import json
 import logging
 import random
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -68,37 +68,35 @@ class TogetherClient:
         http: one pooled client for the whole process; the caller closes it.
         base_url: with its `/v1`, without a slash at the end.
         api_key: sent as a bearer token, and nowhere else: redirects are not followed.
-        secrets: what must not be shown if an answer quotes it; the key is one of them.
         jitter: a number from 0 to 1, so that several bots do not retry in step.
 
     Raises:
         TogetherError: from every call; its subclass says what happened.
     """
 
-    def __init__(  # noqa: PLR0913 - the last three have defaults and exist for tests
+    def __init__(  # noqa: PLR0913 - the last two have defaults and exist for tests
         self,
         http: httpx.AsyncClient,
         base_url: str,
         api_key: str,
         *,
-        secrets: Collection[str] = (),
         clock: Clock,
         patience: Timeouts | None = None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._http = http
         self._base_url = base_url
-        self._secrets: list[bytes] = []
-        self.use_key(api_key, secrets)
+        self._keys: set[bytes] = set()
+        self.use_key(api_key)
         self._clock = clock
         self._patience = patience or Timeouts()
         self._jitter = jitter
         self._page_sizes: dict[str, int] = {}  # of those lists whose pages were too large
 
-    def use_key(self, api_key: str, secrets: Collection[str]) -> None:
+    def use_key(self, api_key: str) -> None:
         """Call with this key from now on; the old one stays a secret."""
-        more = {each.encode() for each in {api_key, *secrets} if len(each) >= SHORTEST_SECRET}
-        self._secrets = [*{*self._secrets, *more}]
+        if len(api_key) >= SHORTEST_SECRET:
+            self._keys.add(api_key.encode())
         # Compressed answers are not asked for: a small one could unpack to more than memory holds.
         self._headers = {"Authorization": f"Bearer {api_key}", "Accept-Encoding": "identity"}
 
@@ -322,10 +320,11 @@ class TogetherClient:
                 chunks += chunk
                 if len(chunks) > limit:
                     raise UnreadableAnswer(f"larger than {limit // 1024 // 1024} MiB", is_too_large=True)
-            # What Together says may be shown, and an error may quote what it was sent.
+            # What Together says may be shown, and an error may quote the key. It is sent no other secret, and to look
+            # for those would black out words of its answers that are somebody's password.
             content = bytes(chunks)
-            for secret in self._secrets:
-                content = content.replace(secret, b"[secret]")
+            for key in self._keys:
+                content = content.replace(key, b"[secret]")
             return answers.Reply(response.status_code, response.headers, content)
 
 

@@ -155,3 +155,10 @@ async def test_clock_of_together_that_is_ahead_makes_no_other_incident() -> None
         bot.together.faults.append(Fault("rpc", verb="cancel", code=8))
         await bot.slack.command(REF)
         assert "Cancelled by <@U0ALICE>" in (await bot.answer()).text
+
+
+async def test_password_that_is_a_word_of_together_blinds_nobody() -> None:
+    async with world(BOT_IMPACT_TOKEN="remediation") as bot:
+        bot.together.add(instance_name="gpu-7")
+        await bot.slack.command("list")
+        assert "gpu-7" in (await bot.reply_privately()).text
