@@ -20,8 +20,8 @@ HOLD = "remediation:hold"
 LOOKING = "remediation:looking"
 PAUSE_DIALOG, RESUME_DIALOG, ENDS = "approvals:pause-for", "approvals:resume-reason", "approvals:ends"
 CALM = 26  # rounds of the event loop in which nothing was being answered or written
-LEAPS = (60.0,)  # in seconds, where much time passes
-LONG_LEAPS = (3600.0, 240.0, 60.0)  # where hours pass, whose leaps cost the bot its lease anyway
+LEAPS = (240.0, 60.0)  # in seconds, where much time passes; none takes the bot its lease of 300 s
+LONG_LEAPS = (3600.0, *LEAPS)  # where hours pass, which do
 LONG = 7200.0  # what takes longer passes in those
 T = TypeVar("T")
 
@@ -95,13 +95,18 @@ async def quiet(bot: World) -> None:
             calm = 0 if bot.slack.busy or bot.together.busy else calm + 1
 
 
-async def pass_time(bot: World, seconds: float) -> None:
-    """Let time pass with all that it brings about: a waking at a time, or in leaps where much of it passes."""
-    end, leaps = bot.time.seconds + seconds, LONG_LEAPS if seconds > LONG else LEAPS
+async def pass_time(bot: World, seconds: float, *, longest: float = LONG) -> None:
+    """Let time pass with all that it brings about: a waking at a time, or in leaps where much of it passes.
+
+    Args:
+        longest: the longest leap, for a test that counts what comes again and again.
+    """
+    end = bot.time.seconds + seconds
+    leaps = [leap for leap in (LONG_LEAPS if seconds > LONG else LEAPS) if leap <= longest]
     await quiet(bot)
     while bot.time.seconds < end:
         left = end - bot.time.seconds
-        leap = next((leap for leap in leaps if left > 2 * leap), None)
+        leap = next((leap for leap in leaps if left >= 2 * leap), None)
         step = leap or min(bot.time.next_wake - bot.time.seconds, left)
         await bot.time.advance(max(0.0, step))
         await quiet(bot)

@@ -102,12 +102,12 @@ async def test_approvals_pause_where_so_much_is_broken_and_whoever_resumes_them_
 async def test_it_resumes_after_thirty_quiet_minutes_and_not_before(bot: World) -> None:
     ids, message = await broken(bot)
     clear(bot, ids[1:])
-    await pass_time(bot, 1500)
+    await pass_time(bot, 1500, longest=60)
     ids += storm(bot, 2, start=10)
-    await pass_time(bot, 600)
+    await pass_time(bot, 600, longest=60)
     assert "Approvals are paused automatically" in message.text, "it wasn't quiet for long enough"
     clear(bot, ids[-2:])
-    await pass_time(bot, 1600)
+    await pass_time(bot, 1600, longest=60)
     assert "Approvals are paused automatically" in message.text
     await until(bot, lambda: "the storm brake is released" in message.text, 400)
     assert message.buttons == {}

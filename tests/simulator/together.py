@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import formatdate
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Any
 
 from aiohttp import web
@@ -363,12 +363,14 @@ class Together(Listener):
         if cluster not in self.clusters:
             raise RpcError(5, "cluster not found")
         query = request.query
+        wanted = {name: query[name].split(",") for name in FILTERS if name in query}
         found = [
             remediation
             for ids, present in self.remediations.items()
-            if (remediation := {**present, "state": self.lists_as.get(ids, present["state"])})["cluster_id"] == cluster
-            and instance in {"-", remediation["instance_id"]}
-            and all(remediation[name] in query[name].split(",") for name in FILTERS if name in query)
+            if present["cluster_id"] == cluster
+            and instance in {"-", present["instance_id"]}
+            and (remediation := {**present, "state": self.lists_as.get(ids, present["state"])})
+            and all(remediation[name] in values for name, values in wanted.items())
         ]
         found += self.lists_extra
         size = min(self.max_page, int(query.get("page_size") or query.get("pageSize") or 50))
@@ -387,11 +389,11 @@ class Together(Listener):
             raise RpcError(7, "cluster_id is required")
         if query.get("status", "PHC_ALERT_STATUS_FIRING") != "PHC_ALERT_STATUS_FIRING":
             raise RpcError(12, "only what fires is simulated")
-        found = [each for each in reversed(self.alerts.values()) if each["cluster_id"] == cluster]
         size = min(self.max_page, int(query.get("page_size") or 50))
         start = int(query.get("page_token") or 0)
-        more = start + size < len(found)
-        return {"alerts": found[start : start + size], "next_page_token": str(start + size) if more else ""}
+        of_cluster = (each for each in reversed(self.alerts.values()) if each["cluster_id"] == cluster)
+        found = list(islice(of_cluster, start, start + size + 1))  # one more says whether there is another page
+        return {"alerts": found[:size], "next_page_token": str(start + size) if len(found) > size else ""}
 
     def _clusters(self, _request: web.Request, _body: Any) -> dict[str, Any]:
         return {"clusters": [self.describe(cluster) for cluster in self.clusters]}

@@ -283,7 +283,7 @@ async def test_counting_alert_is_no_storm_of_edits(bot: World) -> None:
         events[0]["count"] += 1
 
     bot.together.on_call["alerts"] = more
-    await pass_time(bot, 1100)
+    await pass_time(bot, 1100, longest=60)
     assert alert.edits - edits < 20, alert.edits - edits
 
 
@@ -354,7 +354,7 @@ async def test_edits_may_be_refused_for_good_without_a_storm_of_posts(bot: World
 
     bot.together.on_call["alerts"] = more
     bot.slack.faults.append(SlackFault("chat.update", "edit_window_closed", times=-1))
-    await pass_time(bot, 600)
+    await pass_time(bot, 600, longest=60)
     assert len(told(bot)) < 5, len(told(bot))
 
 
@@ -432,7 +432,7 @@ async def test_blind_channel_has_it_twice_at_most(bot: World) -> None:
     bot.together.fire("a-1", "cluster-1", "gpu-1")
     unclear = [SlackFault("chat.postMessage", "internal_error", after=True) for _ in range(3)]
     bot.slack.faults += [unclear[0], SlackFault("chat.postMessage", "fatal_error_x"), *unclear[1:]]
-    await pass_time(bot, 2400)
+    await pass_time(bot, 2400, longest=60)
     assert len(told(bot)) <= 2, len(told(bot))
 
 

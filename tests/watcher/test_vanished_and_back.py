@@ -119,7 +119,7 @@ async def test_reminders_start_again_when_a_resolved_remediation_returns(bot: Wo
     before = len(bot.slack.replies(alert))
     bot.together.remediations[IDS]["state"] = "PENDING_APPROVAL"
     await until(bot, lambda: APPROVE in alert.buttons)
-    await pass_time(bot, 65 * 60)
+    await pass_time(bot, 65 * 60, longest=60)
     assert len([each for each in bot.slack.replies(alert)[before:] if "has been waiting" in each.text]) == 3
 
 
@@ -151,7 +151,7 @@ async def test_repair_that_failed_out_of_sight_is_reported(bot: World) -> None:
     kept = bot.together.remediations.pop(IDS)
     await card(bot, words="No longer listed")
     gets = [call.verb for call in bot.together.calls].count("get")
-    await pass_time(bot, 1800)
+    await pass_time(bot, 1800, longest=60)
     assert [call.verb for call in bot.together.calls].count("get") - gets <= 12
     bot.together.remediations[IDS] = kept | {"state": "FAILED", "error_message": "no host"}
     await until(bot, lambda: "Failed" in alert.text, 400)
