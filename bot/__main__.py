@@ -19,18 +19,11 @@ from typing import TypeVar
 from bot.app import App
 from bot.audit import STYLES, print_trail, print_verdict, read_since
 from bot.doctor import examine
+from bot.environment import SettingsError, secret_files, unknown_names
 from bot.errors import StartError, StorageUnavailable
 from bot.findings import problem, report
 from bot.logs import configure_logs
-from bot.settings import (
-    Settings,
-    SettingsError,
-    read_audit_keys,
-    read_database_url,
-    read_settings,
-    secret_files,
-    unknown_names,
-)
+from bot.settings import Settings, read_audit_keys, read_database_url, read_settings
 from handlers.manifest import manifest
 
 logger = logging.getLogger(__name__)

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 
 from bot import blocking
 from bot.clock import Clock, WaitReason
+from bot.environment import SECRETS, SettingsError
 from bot.logs import add_secrets
-from bot.settings import SECRETS, Settings, SettingsError
+from bot.settings import Settings
 
 logger = logging.getLogger(__name__)
 

@@ -17,7 +17,8 @@ import yaml
 
 from bot import metrics
 from bot.app import DRAIN_SECONDS
-from bot.settings import EXAMPLES, SECRETS, read_settings
+from bot.environment import EXAMPLES, SECRETS
+from bot.settings import read_settings
 from tests.fetch import get
 from tests.simulator.process import ROOT, free_port, ready, stop_bot, variables
 from tests.simulator.slack import Slack

@@ -13,11 +13,11 @@ import jsonschema
 import pytest
 from sqlalchemy import insert, select
 
+from bot.environment import SettingsError
 from bot.metrics import OUTWARD
 from bot.models import Event, EventKind, Target
 from bot.outward.formats import cloud_event, incident
 from bot.outward.sender import GIVE_UP_AFTER, TICK
-from bot.settings import SettingsError
 from bot.store.tables import outbox
 from bot.wiring import destinations, outward_clients
 from tests.fetch import get

@@ -8,7 +8,8 @@ import pytest
 
 from bot.app import App
 from bot.clock import WaitReason
-from bot.settings import SECRETS, SettingsError, read_settings, secret_files
+from bot.environment import SECRETS, SettingsError, secret_files
+from bot.settings import read_settings
 from tests.fetch import get
 from tests.manual_clock import ON_THE_WAY, ManualClock
 from tests.simulator.process import variables

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from bot.cards import CardConfig
+from bot.environment import EXAMPLES, SECRETS, SettingsError, unknown_names
 from bot.formats import is_loopback
-from bot.settings import EXAMPLES, SECRETS, Settings, SettingsError, read_settings, unknown_names
+from bot.settings import Settings, read_settings
 from bot.wiring import watch_config
 
 GOOD = {

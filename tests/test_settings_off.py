@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from bot.settings import SettingsError, read_settings
+from bot.environment import SettingsError
+from bot.settings import read_settings
 from tests.watch import poll, watching
 
 NEEDED = "SLACK_BOT_TOKEN=xoxb-1\nSLACK_APP_TOKEN=xapp-1\nTOGETHER_API_KEY=k\nBOT_OPERATORS=U0ALICE\n"
