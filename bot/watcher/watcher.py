@@ -107,6 +107,8 @@ class Watcher:
                 logger.exception("Couldn't start watching; retrying")
             finally:
                 self._is_watching = False
+                for channel_id in self._config.channels:  # the process that watches knows
+                    self._report(channel_id, "")
             await self._clock.sleep(self._pause, WaitReason.LEASE)
 
     def measure(self) -> None:

@@ -11,12 +11,13 @@ from bot.models import Alert, Remediation, TrackedMessage, new_id
 from bot.store import Database, Lease, LeasedDatabase, messages
 from bot.store.tables import alerts, leases
 from tests.deaths import free_the_lease, kill_the_watch
+from tests.fetch import get
 from tests.manual_clock import POLL
 from tests.rows import execute, execute_beside
 from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault
 from tests.storms import began
-from tests.watch import card, pass_time, poll, quiet, until, watching
+from tests.watch import CHANNEL, card, pass_time, poll, quiet, until, watching
 from tests.world import APPROVE, CANCEL, IDS, World, both_databases
 
 pytestmark = pytest.mark.bot(watching=True)
@@ -276,3 +277,14 @@ async def test_stop_waits_for_the_watch_and_for_decisions_at_once() -> None:
             async with asyncio.timeout(5):
                 await asyncio.wait([each for each in asyncio.all_tasks() if each.get_name().startswith("click ")])
             assert bot.slack.is_waiting("chat.postMessage")
+
+
+async def test_process_that_lost_the_watch_does_not_say_that_alerts_cannot_be_posted(bot: World) -> None:
+    bot.slack.channels[CHANNEL].bot_may_post, bot.slack.channels[CHANNEL].is_private = False, True
+    bot.together.add()
+    await pass_time(bot, 60)
+    assert await get(bot.app, "/readyz") == (200, "ready\nCan't post alerts in C0OPS: not_in_channel.\n")
+    another = update(leases).where(leases.c.name == "watch").values(owner="another", until=bot.time.now() + 800)
+    await execute_beside(bot, another)
+    await pass_time(bot, 120)
+    assert await get(bot.app, "/readyz") == (200, "ready\n")
