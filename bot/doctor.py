@@ -133,9 +133,7 @@ class Doctor:
         try:
             info = (await self.slack.conversations_info(channel=channel_id)).get("channel") or {}
         except SlackFailure as error:
-            if error.code == "missing_scope":
-                return warning(check, "can't be checked", READ_SCOPES)
-            return _refused(check, error, INVITE)
+            return _not_shown(check, error)
         return _channel(check, info)
 
     async def _channels(self) -> Finding:
@@ -146,7 +144,7 @@ class Doctor:
                 await self.slack.conversations_info(channel=channel_id)
             except SlackFailure as error:
                 if error.code != "channel_not_found":
-                    return _refused(check, error, READ_SCOPES)
+                    return _not_shown(check, error)
                 unknown.append(channel_id)
         if unknown:
             fix = "Check BOT_CHANNELS, and invite the bot where a channel is private."
@@ -281,6 +279,13 @@ def _refused(check: str, error: SlackFailure, fix: str) -> Finding:
         )
     fix = "Check the network, the proxy in HTTPS_PROXY, and Slack's status."
     return problem(check, f"can't reach Slack ({error})", fix)
+
+
+def _not_shown(check: str, error: SlackFailure) -> Finding:
+    """Return what it means that Slack doesn't show a channel: the bot can post where it can't look."""
+    if error.code == "missing_scope":
+        return warning(check, "can't be checked", READ_SCOPES)
+    return _refused(check, error, INVITE)
 
 
 def _channel(check: str, info: Mapping[str, Any]) -> Finding:

@@ -196,6 +196,9 @@ async def test_channel_that_slack_does_not_know_is_found(bot: World) -> None:
     assert (await found(bot, bot_channels=("C0OPS",)))["channels"].detail == "Slack knows all 1"
     finding = (await found(bot, bot_channels=("C0OPS", "C0WRONG")))["channels"]
     assert (finding.status, finding.detail) == (Status.WARNING, "Slack doesn't show the bot C0WRONG")
+    bot.slack.scopes.discard("channels:read")
+    finding = (await found(bot, bot_channels=("C0OPS",)))["channels"]
+    assert (finding.status, finding.detail) == (Status.WARNING, "can't be checked")
 
 
 async def test_tool_that_nobody_answers_for_is_found(bot: World) -> None:
