@@ -73,7 +73,7 @@ class Doctor:
 
     async def examine(self) -> AsyncIterator[Finding]:
         """Yield what each check finds."""
-        for check in (self._workspace, self._slack_checks, self._clusters, self._database):
+        for check in (self._workspace, self._slack_checks, self._listed, self._clusters, self._database):
             async for finding in check():
                 yield finding
         for finding in self._skew():
@@ -109,16 +109,26 @@ class Doctor:
                 yield await self._test_card(channel_id)
         if settings.bot_channels:
             yield await self._channels()
-        yield await self._people("operators", [each for each in settings.bot_operators if each != EVERYBODY])
         if settings.bot_observe:
             where = "any cluster" if "*" in settings.bot_observe else ", ".join(settings.bot_observe)
             yield warning("observing", f"the bot decides nothing in {where}", "Unset BOT_OBSERVE to let it decide.")
-        if settings.escalation:
-            yield await self._people("escalation", settings.escalation[:1])
-        oncall = dict.fromkeys(filter(None, [settings.bot_oncall, *(each for _, each in settings.routes.values())]))
-        if oncall:
-            yield await self._people("on-call", list(oncall))
-        elif settings.bot_alert_channel:
+
+    async def _listed(self) -> AsyncIterator[Finding]:
+        """Look up everybody whom the settings list."""
+        settings = self.settings
+        if not self._team_id:
+            return
+        oncall = [settings.bot_oncall, *(each for _, each in settings.routes.values())]
+        listed = {
+            "operators": settings.bot_operators,
+            "break glass": settings.bot_break_glass,
+            "escalation": (settings.escalation or ())[:1],
+            "on-call": list(dict.fromkeys(filter(None, oncall))),
+        }
+        for check, ids in listed.items():
+            if ids:
+                yield await self._people(check, ids)
+        if settings.bot_alert_channel and not listed["on-call"]:
             yield warning("on-call", "alerts mention nobody", "Set BOT_ONCALL to a user or user group ID.")
 
     async def _app_token(self, token: str) -> Finding:
@@ -161,6 +171,7 @@ class Doctor:
         return ok(check, "posted and deleted")
 
     async def _people(self, check: str, ids: Sequence[str]) -> Finding:
+        ids = [each for each in ids if each != EVERYBODY]
         if not ids:
             return ok(check, "every full member of the workspace")
         found: list[str] = []

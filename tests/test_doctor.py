@@ -147,6 +147,13 @@ async def test_groups_and_everybody(bot: World) -> None:
     assert findings["on-call"].status is Status.WARNING
 
 
+async def test_who_may_approve_alone_is_looked_up(bot: World) -> None:
+    assert "break glass" not in await found(bot)
+    assert (await found(bot, bot_break_glass=("*",)))["break glass"].status is Status.OK
+    finding = (await found(bot, bot_break_glass=("U0BOB", "U0WRONG")))["break glass"]
+    assert (finding.status, finding.detail) == (Status.WARNING, "U0WRONG is no active full member")
+
+
 async def test_test_card_is_posted_and_deleted_only_when_asked(bot: World) -> None:
     known = len(bot.slack.messages)
     assert (await found(bot, posts=True))["test card in C0OPS"].status is Status.OK
