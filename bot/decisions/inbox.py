@@ -146,19 +146,23 @@ class Inbox:
         Raises:
             StorageUnavailable: the database did not answer.
         """
-        unreadable: set[str] = set()
-        while tasks.accepting and (taken := await self._store.take_over(self._held | unreadable, at_start=at_start)):
+        left: set[str] = set()
+        while tasks.accepting and (taken := await self._store.take_over(self._held | left, at_start=at_start)):
             entry = taken.entry
             if entry is None:
-                unreadable.add(taken.owner)
+                left.add(taken.owner)
                 continue
-            logger.info("Taking over a request: %s", entry.kind)
-            self._held.add(taken.owner)
-            held = Held(entry, taken.owner, self._store, self._storing)
             refusal: BotError | None = NotAttempted(*taken.refusal) if taken.refusal else None
             if taken.age > LIFETIME and not taken.is_acted:
                 refusal = RequestExpired(entry.what)
             is_late = taken.is_acted and taken.age > TELL_SECONDS
+            if not refusal and not is_late and (entry.action or entry.kind) not in self._ways:
+                logger.error("A request is left for another version, which knows %s", entry.action or entry.kind)
+                left.add(taken.owner)  # until its lease runs out
+                continue
+            logger.info("Taking over a request: %s", entry.kind)
+            self._held.add(taken.owner)
+            held = Held(entry, taken.owner, self._store, self._storing)
             tasks.spawn(self._drop(held) if is_late else self._work(held, refusal), f"take over {entry.key}")
 
     async def _work(self, held: Held, refusal: BotError | None = None) -> None:

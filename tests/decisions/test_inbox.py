@@ -358,3 +358,25 @@ async def test_request_that_this_version_cannot_read_is_left_for_one_that_can(bo
         assert (left["body"], left["done_at"]) == (odd, None)
         await execute_beside(bot, update(inbox).values(body=row["body"], lease_until=0.0))
         await until(bot, lambda: bot.slack.visible("U0ALICE"))
+
+
+@pytest.mark.bot(drain_seconds=0.05)
+@pytest.mark.parametrize("is_back", [True, False])
+async def test_press_that_only_a_newer_version_knows_is_left_for_it_or_said_not_to_be_done(
+    bot: World, *, is_back: bool
+) -> None:
+    await left_behind(bot, PAUSE)
+    (row,) = await execute_beside(bot, select(inbox.c.body))
+    odd = row["body"].replace(f'"{PAUSE}"', '"approvals:newer"')
+    assert odd != row["body"]
+    await execute_beside(bot, update(inbox).values(body=odd))
+    async with bot.another():
+        await pass_time(bot, 300)
+        assert bot.slack.visible("U0ALICE") == []
+        if is_back:
+            await execute_beside(bot, update(inbox).values(body=row["body"], lease_until=0.0))
+        await pass_time(bot, 400)
+        told = (await bot.reply_privately()).text
+        assert told.startswith(
+            "Approvals are paused" if is_back else "Your request to pause approvals wasn't carried out"
+        )
