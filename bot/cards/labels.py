@@ -147,9 +147,11 @@ def drain(wait: int | None, node: str = "it") -> str:
     return f"Once approved, {node} takes no new jobs and drains when idle, or after {limit}: jobs then {_LOSE}."
 
 
-def draining(wait: int | None, since: datetime) -> str:
-    """Return what becomes of the jobs of a node whose repair was approved at a moment."""
+def draining(wait: int | None, since: datetime, *, is_automatic: bool) -> str:
+    """Return what becomes of the jobs of a node whose repair was approved at a moment, or began automatically."""
     limit = f"or after {_UNSET}" if wait is None else f"at the latest {when(since + timedelta(minutes=wait))}"
+    if is_automatic:  # a cluster that repairs automatically doesn't wait at all unless it's set
+        limit = limit.replace(" unless", " or none unless")
     return f"The node takes no new jobs. It drains when idle, {limit}."
 
 

@@ -220,7 +220,7 @@ def _effect(remediation: Remediation, about: CardContext, config: CardConfig) ->
         case State.FAILED:
             told = "The repair failed, and the node may be half-repaired. Check it."
         case state if state in _WAITING and (since := remediation.review_time or remediation.create_time):
-            told = f"{labels.draining(wait, since)} {told}"
+            told = f"{labels.draining(wait, since, is_automatic=remediation.is_automatic)} {told}"
     return told
 
 

@@ -47,6 +47,13 @@ async def test_automatic_repair_has_a_card_that_calls_nobody_and_can_be_cancelle
     assert posted(bot) == [alert]
 
 
+async def test_card_of_an_automatic_repair_does_not_promise_the_wait_of_an_approved_one(bot: World) -> None:
+    await began(bot)
+    bot.together.add(**AUTO)
+    alert = await card(bot, words="Started automatically: reboot")
+    assert "or after the cluster's wait (30 min or none unless set)" in alert.text
+
+
 async def test_automatic_repair_that_deletes_data_or_fails_calls_on_call(bot: World) -> None:
     await began(bot)
     bot.together.add(**AUTO, mode=DELETES)
