@@ -113,7 +113,7 @@ def _button(verb: Verb, remediation: Remediation, value: str, about: CardContext
 
 def hold_lines(hold: Hold) -> tuple[str, str]:
     """Return who asked to wait until when, with the reason and without, for a dialog: it has no mentions."""
-    who, until = clean(hold.name, 30) or "Somebody", f"{datetime.fromtimestamp(hold.until, UTC):%H:%M}"
+    who, until = clean(hold.name, 30) or "Somebody", f"{datetime.fromtimestamp(hold.until, UTC):%b %-d, %H:%M}"
     asked = f"{who} asked to wait until {until} UTC"
     return f"{asked}: “{clean(hold.reason, 80)}”." if hold.reason else f"{asked}.", f"{asked}."
 

@@ -450,3 +450,10 @@ def test_reason_in_emoji_cuts_nothing_off_the_question() -> None:
     (row,) = [each for each in shown.blocks if each["type"] == "actions"]
     (button,) = [each for each in row["elements"] if each["action_id"] == Verb.APPROVE.action_id]
     assert button["confirm"]["text"]["text"].endswith("last checkpoint.")
+
+
+def test_question_says_on_which_day_a_hold_ends() -> None:
+    """Until tomorrow at this time looks over in a minute where it says the time alone."""
+    about = CardContext(followed=True, hold=Hold("U0BOB", START + 86_400, name="bob"))
+    shown = json.dumps(cards.card(remediation(), about=about).blocks)
+    assert "bob asked to wait until Nov 25, 03:00 UTC." in shown
