@@ -60,7 +60,7 @@ SHOWN = 3  # kinds of results beneath a selection in the channel; the thread has
 REPORT_LINES = 12  # which may be of 2,000 characters each
 _WHY = {
     StopReason.NOT_ALLOWED: "couldn't confirm that <@{person}> is allowed to decide.",
-    StopReason.REPAIR_LIMIT: "the cluster reached its repair limit. Approve the rest when a repair finishes.",
+    StopReason.REPAIR_LIMIT: "the cluster's repair limit lets no more start now.",
     StopReason.TROUBLE: f"Together failed {TROUBLES} times in a row. Try the rest again when it responds.",
     StopReason.PAUSED: "approvals are paused.",
     StopReason.PERSON: "<@{stopped_by}> stopped it.",

@@ -275,10 +275,19 @@ async def test_batch_stops_at_the_repair_limit() -> None:
         storm(bot, 8)
         message = await digest(bot)
         await bot.slack.submit(await choose(bot, message))
-        await digest(
-            bot, "Stopped: the cluster reached its repair limit. Approve the rest when a repair finishes. 6 not"
-        )
+        await digest(bot, "Stopped: the cluster's repair limit lets no more start now. 6 not")
         assert len(bot.together.posts) == 1
+
+
+async def test_batch_that_the_limit_never_lets_start_is_not_told_to_wait_for_a_repair() -> None:
+    async with watching(BOT_MAX_IN_REPAIR_PERCENT="5") as bot:
+        await began(bot)
+        storm(bot, 8)
+        message = await digest(bot)
+        await bot.slack.submit(await choose(bot, message))
+        await digest(bot, "Stopped: the cluster's repair limit lets no more start now. 7 not")
+        assert "the repair limit (5% of 8 nodes) allows none." in message.everything
+        assert "finishes" not in message.everything
 
 
 async def test_stopped_batch_leaves_alone_what_has_not_begun(bot: World) -> None:
