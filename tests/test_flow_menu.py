@@ -60,7 +60,7 @@ async def test_another_mode_is_approved_in_place_of_the_suggested_one(bot: World
     assert bot.together.state(IDS) == "PENDING"
     assert await outcomes_by_user(bot) == [("U0ALICE", "approved")]
     said = await until(bot, lambda: thread(bot, shown))
-    assert said[0] == "gpu-node-7: <@U0ALICE> approved “Quick reprovision” instead of “Reboot”."
+    assert said[0] == "gpu-node-7: <@U0ALICE> approved “Quick reprovision”. Before, it was “Reboot”."
 
 
 async def test_weaker_mode_needs_a_reason_at_its_field(bot: World) -> None:

@@ -24,7 +24,7 @@ def transition(before: Remediation, after: Remediation, decided: DecidedBy | Non
     if after.mode != before.mode:
         was, is_now = _repair(before), _repair(after)
         if decided and decided.verb is Verb.APPROVE and before.state == State.PENDING_APPROVAL:
-            told.append(f"{decided.people} approved “{is_now}” instead of “{was}”.")
+            told.append(f"{decided.people} approved “{is_now}”. Before, it was “{was}”.")
         else:
             look = " Review it before approving." if after.state == State.PENDING_APPROVAL else ""
             told.append(f"repair changed from “{was}” to “{is_now}”.{look}")

@@ -133,6 +133,19 @@ async def test_escalated_mode_is_shown_on_the_card_and_in_the_thread(bot: World)
     ]
 
 
+async def test_suggestion_that_changed_just_before_its_approval_is_not_called_overridden(bot: World) -> None:
+    bot.together.add(instance_name="gpu-7")
+    alert = await card(bot)
+    bot.together.escalate(IDS, VM_ONLY)
+    await bot.slack.press(alert, APPROVE)
+    await until(bot, lambda: "Review it and approve again" in alert.text, 5)
+    await bot.slack.press(alert, APPROVE)
+    await card(bot, words="Approved")
+    await poll(bot)
+    said = thread(bot, alert)[0]
+    assert said == "gpu-7: <@U0ALICE> approved “Quick reprovision”. Before, it was “Reboot”."
+
+
 async def test_auto_resolved_card_is_never_called_denied(bot: World) -> None:
     bot.together.add()
     alert = await card(bot)
