@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from bot.cards import blocks, labels
-from bot.cards.blocks import Line, elements, units
+from bot.cards.blocks import MAX_OPTION_TEXT, Line, elements, units
 from bot.cards.labels import fault
 from bot.models import (
     EVERYTHING,
@@ -27,11 +27,12 @@ Firsts = Mapping[RemediationRef, FirstApproval]
 Names = Mapping[RemediationRef, str]
 MOST = 12  # groups; with more of them, faults aren't told apart
 _NUMBERED = re.compile(r"(.*\D)(\d{1,15})")
+_SHORTEST = 20  # characters of a name before an ID
 _LONGEST = 2000  # characters of a piece of names, of the 3,000 that a text may have
 
 
 def names(alerts: Sequence[Alert]) -> dict[RemediationRef, str]:
-    """Return what each node is called in a list: its name, with its cluster or IDs where others have the same."""
+    """Return what each node is called in a list: its name, with its cluster or IDs where others look the same."""
     clusters = {each.cluster_id for each in alerts}
     called = {each.ref: each.remediation.node for each in alerts}
     if len(clusters) > 1:
@@ -41,8 +42,14 @@ def names(alerts: Sequence[Alert]) -> dict[RemediationRef, str]:
 
 
 def _distinct(called: dict[RemediationRef, str], part: Callable[[RemediationRef], str]) -> dict[RemediationRef, str]:
-    twice = {name for name, count in Counter(called.values()).items() if count > 1}
-    return {ref: f"{name} ({part(ref)})" if name in twice else name for ref, name in called.items()}
+    shown = {ref: clean(name, MAX_OPTION_TEXT) for ref, name in called.items()}
+    counts = Counter(shown.values())
+    return {ref: _with(name, part(ref)) if counts[shown[ref]] > 1 else name for ref, name in called.items()}
+
+
+def _with(name: str, part: str) -> str:
+    """Return a name with an ID behind it, and so much of the name that a menu shows both."""
+    return f"{clean(name, max(_SHORTEST, MAX_OPTION_TEXT - len(part) - 3))} ({part})"
 
 
 def nodes_of(alerts: Sequence[Alert]) -> int:

@@ -442,3 +442,17 @@ async def test_next_decision_of_a_selection_is_handed_over_at_once_by_a_stop(pos
         await bot.running
         (left,) = await execute_beside(bot, select(decisions.c.lease_until).where(decisions.c.status == "received"))
         assert left["lease_until"] == 0.0
+
+
+async def test_nodes_whose_long_names_are_cut_do_not_look_the_same(bot: World) -> None:
+    await began(bot)
+    for number in range(7):
+        name = f"{'llama-train-h100-' * 5}{number}"
+        bot.together.add(("cluster-1", f"i-{number}", f"r-{number}"), instance_name=name, linked_alerts=XID)
+    view = await review(bot, await digest(bot))
+    (offered,) = [
+        each["element"]["options"] for each in view["blocks"] if each.get("element", {}).get("type") == "checkboxes"
+    ]
+    shown = [each["text"]["text"] for each in offered]
+    assert len(set(shown)) == len(shown)
+    assert shown[0].endswith("… (i-0)")
