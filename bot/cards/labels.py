@@ -208,7 +208,7 @@ def state(value: str, *, reviewed: bool = False) -> tuple[str, str]:
     return STATES.get(value) or (f"State {clean(value, 60) or 'unknown'}", "❔")
 
 
-def as_of(moment: float, problem: str = "reach Together") -> str:
+def as_of(moment: float, problem: str = "read it from Together") -> str:
     """Return the warning that what is shown may be out of date; `moment` in Unix time."""
     return f"Last confirmed {when(moment)}. Can't {problem} to check again."
 

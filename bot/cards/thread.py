@@ -11,7 +11,7 @@ from bot.cards.listing import LISTED, first_of
 from bot.cards.pause import pause_buttons
 from bot.cards.remediation_card import calling, mention, where
 from bot.models import FINAL, RULES, Alert, DecidedBy, Hold, Message, Override, Remediation, RepairLoad, State, Verb
-from bot.mrkdwn import clock_time, escape, lasted, when
+from bot.mrkdwn import capital, clock_time, escape, lasted, when
 
 
 def transition(before: Remediation, after: Remediation, decided: DecidedBy | None, now: float) -> list[str]:
@@ -239,18 +239,16 @@ def hold_ends(remediation: Remediation, hold: Hold, now: float) -> Message:
 
 
 def unreadable(clusters: Sequence[str], since: float, now: float) -> Message:
-    """Return that Together can't be reached, and what that means.
+    """Return that Together can't be read, and what that means.
 
     Args:
         clusters: their IDs; empty where not even the list of clusters can be read.
         since: Unix time in seconds.
         now: likewise.
     """
-    what = f"Together hasn't answered for {_named(clusters)}" if clusters else "Together hasn't listed clusters"
-    text = (
-        f"{what} since {clock_time(since)} ({lasted(now - since)}). Cards may be out of date and new alerts may be "
-        "missing. Still retrying; use the Together console in the meantime."
-    )
+    what = f"Couldn't read {_named(clusters)} from Together since {clock_time(since)} ({lasted(now - since)})"
+    means = "Cards may be out of date and new alerts may be missing."
+    text = f"{what}. {means} Still retrying; use the Together console in the meantime."
     pause = pause_buttons(clusters[0] if len(clusters) == 1 else None, None)
     return Message(text, [blocks.paragraph(f"{text} ⚠️", bold=True), blocks.actions(pause)])
 
@@ -263,20 +261,20 @@ def was_unreadable(clusters: Sequence[str], since: float, until: float) -> Messa
         since: when it began, in Unix time in seconds.
         until: when it was over, likewise.
     """
-    what = f"Together didn't answer for {_named(clusters)}" if clusters else "Together didn't list clusters"
-    return line(f"{what} from {when(since)} to {when(until)} ({lasted(until - since)}).")
+    span = f"from {when(since)} to {when(until)} ({lasted(until - since)})"
+    return line(f"Couldn't read {_named(clusters)} {span}.")
 
 
 def readable(clusters: Sequence[str], since: float, now: float) -> Message:
-    """Return that Together can be reached again.
+    """Return that Together can be read again.
 
     Args:
         clusters: their IDs; empty for the list of clusters.
         since: when it began, in Unix time in seconds.
         now: likewise.
     """
-    what = _named(clusters) if clusters else "the list of clusters"
-    text = f"Together is reachable again for {what} after {lasted(now - since)}. Cards are being updated."
+    what = capital(_named(clusters))
+    text = f"{what} can be read from Together again after {lasted(now - since)}. Cards are being updated."
     return Message(text, [blocks.paragraph(f"{text} ✅")])
 
 
@@ -299,4 +297,6 @@ def _nodes(repairs: Sequence[Remediation]) -> str:
 
 
 def _named(clusters: Sequence[str]) -> str:
+    if not clusters:
+        return "the list of clusters"
     return f"cluster{'s' if len(clusters) > 1 else ''} {first_of(clusters, LISTED, 200)}"

@@ -94,7 +94,7 @@ async def test_outage_of_several_clusters_offers_to_pause_all(bot: World) -> Non
     alerts = [await card(bot, each) for each in ids]
     bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1))
     told = await until(
-        bot, lambda: [each for each in bot.slack.visible() if "Together hasn't answered for clusters" in each.text], 400
+        bot, lambda: [each for each in bot.slack.visible() if "Couldn't read clusters" in each.text], 400
     )
     await pause(bot, told[0])
     assert "Approvals are paused in all clusters" in (await bot.reply_privately()).text
@@ -111,7 +111,7 @@ async def test_digest_resumes_a_pause_of_all_clusters(bot: World) -> None:
     message = await digest(bot)
     bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1))
     told = await until(
-        bot, lambda: [each for each in bot.slack.visible() if "Together hasn't answered for clusters" in each.text], 400
+        bot, lambda: [each for each in bot.slack.visible() if "Couldn't read clusters" in each.text], 400
     )
     await pause(bot, told[0])
     bot.together.faults.clear()

@@ -81,7 +81,7 @@ async def test_one_remediation_that_cannot_be_read_is_no_outage(bot: World) -> N
     bot.together.resolve(IDS)
     await pass_time(bot, 900)
     assert "Last confirmed" in alert.text
-    assert [each.text for each in bot.slack.visible() if "Together hasn't answered for" in each.text] == []
+    assert [each.text for each in bot.slack.visible() if "from Together since" in each.text] == []
     bot.together.review(("cluster-1", "instance-2", "remediation-2"), "cancel")
     await card(bot, ("cluster-1", "instance-2", "remediation-2"), "Cancelled")
 
@@ -97,7 +97,7 @@ async def test_cluster_that_comes_and_goes_is_told_once(bot: World) -> None:
         await poll(bot)
     assert len(bot.slack.visible()) <= 4
     await pass_time(bot, 1800)
-    assert "reachable again" in bot.slack.visible()[-1].text
+    assert "can be read from Together again" in bot.slack.visible()[-1].text
 
 
 async def test_message_about_an_outage_offers_nothing_once_it_is_over(bot: World) -> None:
@@ -105,12 +105,12 @@ async def test_message_about_an_outage_offers_nothing_once_it_is_over(bot: World
     await began(bot)
     faults = [Fault("rpc", verb="list", code=14, times=-1, cluster=f"cluster-{number}") for number in (1, 2)]
     bot.together.faults += faults
-    told = await until(bot, lambda: [each for each in bot.slack.visible() if "hasn't answered" in each.text], 400)
+    told = await until(bot, lambda: [each for each in bot.slack.visible() if "from Together since" in each.text], 400)
     assert told[0].buttons
     faults[0].times = 0
     await until(bot, lambda: len(bot.slack.visible()) == 2)
     assert told[0].buttons, "the other one can't be read still"
     faults[1].times = 0
     await until(bot, lambda: not told[0].buttons)
-    assert told[0].text.startswith("Together didn't answer for clusters") or "cluster-2" in told[0].text
+    assert told[0].text.startswith("Couldn't read clusters") or "cluster-2" in told[0].text
     await until(bot, lambda: len(bot.slack.visible()) == 3)
