@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from itertools import count
+from time import tzset
 
 import httpx
 import pytest
@@ -367,6 +368,14 @@ async def test_secrets_that_together_quotes_are_removed(api: Together, client: T
     with pytest.raises(KeyRefused) as caught:
         await client.cancel(REF)
     assert caught.value.quote == "no permission for [secret]"
+
+
+def test_date_without_a_zone_is_utc(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("TZ", "America/New_York")
+        tzset()
+        assert Reply(200, httpx.Headers({"Date": "Tue Nov 24 03:00:00 2026"}), b"").date == START
+    tzset()
 
 
 async def test_list_that_is_null_is_empty(time: ManualClock) -> None:

@@ -43,7 +43,8 @@ class Reply:
     def date(self) -> float | None:
         """When it was answered, by the server's own clock, in Unix time (RFC 9110, Date); None where it doesn't say."""
         try:
-            return parsedate_to_datetime(self.headers["Date"]).timestamp()
+            when = parsedate_to_datetime(self.headers["Date"])
+            return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()  # the obsolete form is UTC too
         except (KeyError, ValueError, OverflowError):  # a year or zone out of range
             return None
 
