@@ -99,7 +99,7 @@ class Mentions(Surface):
             told = cards.labels.OBSERVED
         elif present.state in RULES[verb].allowed:
             told = "Nothing has been sent yet: "
-            told += "decide on its card." if about.ts else cards.how_to_decide(verb, ref)
+            told += "decide on its card." if about.ts else cards.how_to_decide(verb, present)
         else:
             state = cards.labels.state(present.state, reviewed=present.is_reviewed)[0]
             told = f"It's too late: it's already “{escape(state, 90)}”."

@@ -48,6 +48,14 @@ async def test_without_a_card_the_answer_says_where_to_decide_and_offers_nothing
             assert answer.buttons == {}
 
 
+async def test_cancel_of_what_is_queued_is_not_sent_to_home_which_cannot_cancel_it() -> None:
+    async with world() as bot:
+        bot.together.add(state="PENDING")
+        said = await bot.slack.say(f"{BOT} cancel {REF}", user="U0ALICE")
+        told = (await confirmation(bot, said)).text
+        assert f"Nothing has been sent yet: to decide, type `/cancel-remediation {REF}`." in told
+
+
 async def test_thread_of_an_alert_needs_no_name(bot: World) -> None:
     bot.together.add(instance_name="gpu-node-7")
     alert = await card(bot)

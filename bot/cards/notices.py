@@ -22,6 +22,7 @@ from bot.models import (
     RemediationRef,
     ReplyTarget,
     Request,
+    State,
     Verb,
     reference_value,
 )
@@ -223,10 +224,11 @@ def _mentions(block: Json) -> bool:
     return any(str(each.get("text", "")).startswith(ON_CALL) for section in sections for each in section["elements"])
 
 
-def how_to_decide(verb: Verb, ref: RemediationRef) -> str:
+def how_to_decide(verb: Verb, remediation: Remediation) -> str:
     """Return where to decide on a remediation that has no card of its own, as the end of a sentence."""
-    typed = f", or type `{COMMAND} {escape(str(ref), 1500)}`" if verb is Verb.CANCEL else ""
-    return f"to decide, open this app's Home{typed}."
+    ways = ["open this app's Home"] if remediation.state == State.PENDING_APPROVAL else []  # it decides on no others
+    ways += [f"type `{COMMAND} {escape(str(remediation.ref), 1500)}`"] if verb is Verb.CANCEL else []
+    return f"to decide, {', or '.join(ways)}."
 
 
 def usage() -> Message:
