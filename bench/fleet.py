@@ -55,7 +55,13 @@ class Clusters(httpx.AsyncBaseTransport):
             return httpx.Response(HTTP_OF_CODE[error.code], json={"code": error.code, "message": error.message})
 
     def _answer(self, request: httpx.Request) -> dict[str, Any]:
-        found = _PATH.match(request.url.path)
+        found, last = _PATH.match(request.url.path), request.url.path.rpartition("/")[2]
+        if last == "passive_health_check_alerts":
+            self.calls["alerts"] += 1
+            return {"alerts": []}
+        if found is None and last in self.by_id:
+            self.calls["cluster"] += 1
+            return self.by_id[last].describe(last)
         if found is None:
             self.calls["clusters"] += 1
             return {"clusters": [{"cluster_id": each, "cluster_name": each} for each in self.by_id]}

@@ -83,8 +83,14 @@ async def bot_of(
             await database.close()
 
 
-async def simulate(loop: SeededLoop, days: int, fleet: Fleet, path: Path, enough: Sequence[int] = ()) -> None:
-    """Run it, and print what it comes to every ten days, and at the end of the day in which `enough` gets an item."""
+async def simulate(
+    loop: SeededLoop, days: int, fleet: Fleet, path: Path, enough: Sequence[int] = (), *, hours: int = 24
+) -> None:
+    """Run it, and print what it comes to every ten days, and at the end of the day in which `enough` gets an item.
+
+    Args:
+        hours: after which a day is over.
+    """
     slack, clusters = fleet.slack, fleet.clusters
     async with bot_of(loop, slack, clusters, path) as (database, parts):
         await asyncio.sleep(2 * HOUR)
@@ -94,7 +100,7 @@ async def simulate(loop: SeededLoop, days: int, fleet: Fleet, path: Path, enough
         breaking = asyncio.create_task(fleet.run())
         began, cpu = time.process_time(), 0.0
         for day in range(1, days + 1):
-            for _ in range(24):
+            for _ in range(hours):
                 await asyncio.sleep(HOUR)
                 slack.tidy()
                 for task in (breaking, *parts):

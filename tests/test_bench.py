@@ -26,8 +26,8 @@ def test_simulated_fleet_is_decided_on_cards_and_digests(tmp_path: Path, capsys:
         loop = runner.get_loop()
         assert isinstance(loop, SeededLoop)
         now = loop.clock.now
-        fleet = Fleet(Clusters(2, now), Office(now), nodes=2000, seed=1, alarm_every=3 * HOUR, alarm_nodes=10)
-        runner.run(scale.simulate(loop, 1, fleet, tmp_path / "bot.db"))
+        fleet = Fleet(Clusters(2, now), Office(now), nodes=12_000, seed=1, alarm_every=1.5 * HOUR, alarm_nodes=10)
+        runner.run(scale.simulate(loop, 1, fleet, tmp_path / "bot.db", hours=8))
     told = capsys.readouterr().out
     calls = {name: int(count) for name, count in re.findall(r"'(approve|cancel)': (\d+)", told)}
     assert calls["approve"] > 5
