@@ -20,9 +20,10 @@ HOLD = "remediation:hold"
 LOOKING = "remediation:looking"
 PAUSE_DIALOG, RESUME_DIALOG, ENDS = "approvals:pause-for", "approvals:resume-reason", "approvals:ends"
 CALM = 26  # rounds of the event loop in which nothing was being answered or written
-LEAPS = (240.0, 60.0)  # in seconds, where much time passes; none takes the bot its lease of 300 s
+LEAPS = (240.0, 60.0, 15.0)  # in seconds, where much time passes; none takes the bot its lease of 300 s
 LONG_LEAPS = (3600.0, *LEAPS)  # where hours pass, which do
 LONG = 7200.0  # what takes longer passes in those
+PATIENCE = 120.0  # what is waited for longer is waited for in the shortest leaps
 T = TypeVar("T")
 
 
@@ -118,14 +119,16 @@ async def poll(bot: World) -> None:
 
 
 async def until(bot: World, look: Callable[[], T | None], seconds: float = 120) -> T:
-    """Let time pass until something is so."""
-    end = bot.time.seconds + seconds
+    """Let time pass until something is so: a waking at a time, and in short leaps where it takes long."""
+    began = bot.time.seconds
     while True:
         await quiet(bot)
         if found := look():
             return found
-        assert bot.time.seconds < end, f"it did not happen within {seconds} s"
-        await bot.time.advance(max(0.0, bot.time.next_wake - bot.time.seconds))
+        waited = bot.time.seconds - began
+        assert waited < seconds, f"it did not happen within {seconds} s"
+        leap = min(LEAPS[-1], seconds - waited) if waited >= PATIENCE else 0.0
+        await bot.time.advance(max(leap, bot.time.next_wake - bot.time.seconds))
 
 
 async def card(bot: World, ids: Ids = IDS, words: str = "") -> Posted:

@@ -90,7 +90,7 @@ async def test_channel_that_is_closed_delays_no_other() -> None:
         enforce_slacks_limits(bot)
         bot.slack.channels[NEW].bot_may_post = False
         routed(bot, MANY)
-        await pass_time(bot, 120)
+        await pass_time(bot, 120, longest=0)
         bot.together.add()
         await until(bot, lambda: bot.slack.cards(IDS[2]), 20)
         tried = [body for method, body in bot.slack.calls if method == "chat.postMessage" and body["channel"] == NEW]

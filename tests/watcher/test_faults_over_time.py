@@ -228,6 +228,7 @@ async def test_very_many_are_counted(bot: World) -> None:
     bot.together.max_page = 200
     for number in range(1000):
         bot.together.fire(f"a-{number}", "cluster-1", f"gpu-{number}")
+    await pass_time(bot, 840)
     alert = await message(bot)
     assert "997 more" in alert.text.splitlines()[0], alert.text.splitlines()[0]
 
