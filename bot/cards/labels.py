@@ -210,7 +210,7 @@ def state(value: str, *, reviewed: bool = False) -> tuple[str, str]:
 
 def as_of(moment: float, problem: str = "read it from Together") -> str:
     """Return the warning that what is shown may be out of date; `moment` in Unix time."""
-    return f"Last confirmed {when(moment)}. Can't {problem} to check again."
+    return f"Last confirmed {when(moment)}. Can't {problem} now."
 
 
 def ordinal(number: int) -> str:

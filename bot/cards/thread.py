@@ -246,7 +246,7 @@ def unreadable(clusters: Sequence[str], since: float, now: float) -> Message:
         since: Unix time in seconds.
         now: likewise.
     """
-    what = f"Couldn't read {_named(clusters)} from Together since {clock_time(since)} ({lasted(now - since)})"
+    what = f"Couldn't read {_named(clusters)} from Together for {lasted(now - since)}, since {clock_time(since)}"
     means = "Cards may be out of date and new alerts may be missing."
     text = f"{what}. {means} Still retrying; use the Together console in the meantime."
     pause = pause_buttons(clusters[0] if len(clusters) == 1 else None, None)

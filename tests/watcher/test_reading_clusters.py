@@ -105,7 +105,7 @@ async def test_message_about_an_outage_offers_nothing_once_it_is_over(bot: World
     await began(bot)
     faults = [Fault("rpc", verb="list", code=14, times=-1, cluster=f"cluster-{number}") for number in (1, 2)]
     bot.together.faults += faults
-    told = await until(bot, lambda: [each for each in bot.slack.visible() if "from Together since" in each.text], 400)
+    told = await until(bot, lambda: [each for each in bot.slack.visible() if "from Together for" in each.text], 400)
     assert told[0].buttons
     faults[0].times = 0
     await until(bot, lambda: len(bot.slack.visible()) == 2)
