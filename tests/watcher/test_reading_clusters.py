@@ -81,7 +81,7 @@ async def test_one_remediation_that_cannot_be_read_is_no_outage(bot: World) -> N
     bot.together.resolve(IDS)
     await pass_time(bot, 900)
     assert "Last confirmed" in alert.text
-    assert [each.text for each in bot.slack.visible() if "from Together since" in each.text] == []
+    assert [each.text for each in bot.slack.visible() if "from Together for" in each.text] == []
     bot.together.review(("cluster-1", "instance-2", "remediation-2"), "cancel")
     await card(bot, ("cluster-1", "instance-2", "remediation-2"), "Cancelled")
 
