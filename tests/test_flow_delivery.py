@@ -155,7 +155,7 @@ async def test_delivered_private_answer_is_not_logged_as_an_error(bot: World, ca
     await bot.slack.press(bot.alert(), APPROVE, user="U0CAROL")
     await bot.reply_privately("U0CAROL")
     await bot.settle()
-    assert "Could not answer" not in caplog.text
+    assert "Couldn't answer" not in caplog.text
 
 
 @pytest.mark.parametrize("kind", ["text", "list", "bytes"])

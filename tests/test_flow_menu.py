@@ -338,13 +338,17 @@ async def test_timeline_names_who_decided_in_together(bot: World) -> None:
 
 
 @pytest.mark.bot(watching=True)
-async def test_timeline_says_what_together_suggested(bot: World) -> None:
+async def test_timeline_tells_of_an_approval_of_another_mode_once(bot: World) -> None:
     bot.together.add(instance_name="gpu-node-7")
     view = await opened(bot, await card(bot), cards.OTHER_MODE)
     await bot.slack.submit(view, mode=REPLACE, reason="the disk is full")
     alert = await card(bot, words="Approved “Quick reprovision”")
     await bot.slack.press(alert, MORE, choice=cards.TIMELINE)
-    assert "Together suggested “Quick reprovision”" not in (await bot.reply_privately()).everything
+    told = (await bot.reply_privately()).text
+    assert told.startswith("### gpu-node-7 (cluster-1 (H100)): Quick reprovision, queued")
+    assert [each.partition("UTC: ")[2] for each in told.splitlines() if "pproved" in each] == [
+        "Approved by U0ALICE in Slack: the disk is full"
+    ]
 
 
 @pytest.mark.bot(watching=True)
@@ -369,4 +373,4 @@ async def test_timeline_says_where_an_approval_in_doubt_was_given(bot: World) ->
     bot.together.faults.clear()
     await card(bot, words="Approved, queued")
     await bot.slack.press(alert, MORE, choice=cards.TIMELINE)
-    assert "in Together: [" not in (await bot.reply_privately()).everything
+    assert "in Together" not in (await bot.reply_privately()).everything

@@ -146,7 +146,7 @@ async def test_cluster_that_is_not_searched_is_not_said_to_list_nothing() -> Non
     async with watching(BOT_CLUSTERS="cluster-1") as bot:
         await quiet(bot)
         bot.together.add(OTHER, instance_name="gpu-node-9")
-        assert "or what Together lists" not in shown_in(await opened(bot, "gpu-node-9"))
+        assert "what Together lists" not in shown_in(await opened(bot, "gpu-node-9"))
 
 
 async def test_remediation_on_two_pages_of_a_list_is_listed_once() -> None:

@@ -162,7 +162,7 @@ async def test_error_line_has_a_time_and_goes_after_an_hour() -> None:
         assert "⚠️ <!date^" in alert.text
         bot.together.faults.clear()
         await pass_time(bot, 3700)
-        assert "doesn't allow" not in alert.text
+        assert "API key can't do that" not in alert.text
         assert APPROVE in alert.buttons
 
 
@@ -179,7 +179,7 @@ async def test_progress_takes_the_place_of_an_older_error() -> None:
             await bot.together.until(lambda: bot.together.is_waiting("cancel"))
             await bot.time.advance(1)
             await bot.slack.until(lambda: "is cancelling this" in alert.everything)
-            assert "doesn't allow" not in str(alert.blocks)
+            assert "API key can't do that" not in str(alert.blocks)
 
 
 async def test_cancel_that_arrived_late_is_apparently_theirs() -> None:

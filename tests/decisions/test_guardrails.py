@@ -284,7 +284,7 @@ async def test_second_approver_must_be_another_person() -> None:
         await bot.edited(alert, 2)
         assert bot.together.state(IDS) == "PENDING"
         assert "Approved by <@U0ALICE> and <@U0BOB>" in alert.text
-        assert "First of two" not in alert.text
+        assert "1 of 2 approvals" not in alert.text
         assert await outcomes_by_user(bot) == [
             ("U0ALICE", "first_of_two"),
             ("U0ALICE", "second_person_needed"),
@@ -300,7 +300,7 @@ async def test_first_approval_does_not_count_for_another_mode() -> None:
         await bot.edited(alert)
         bot.together.escalate(IDS, "REMEDIATION_MODE_VM_ONLY")
         await card(bot, words="Approve quick reprovision?")
-        assert "First of two" not in alert.text
+        assert "1 of 2 approvals" not in alert.text
         await bot.slack.press(alert, APPROVE, user="U0BOB")
         await until(bot, lambda: "1 of 2 approvals: <@U0BOB>" in alert.text)
         assert bot.together.posts == []
@@ -388,7 +388,7 @@ async def test_first_approval_does_not_count_after_a_return(mode: str | None) ->
             await card(bot, words="recovered on its own")
             bot.together.remediations[IDS]["state"] = "PENDING_APPROVAL"
         await card(bot, words="Approve reboot?")
-        assert "First of two" not in alert.text
+        assert "1 of 2 approvals" not in alert.text
         await bot.slack.press(alert, APPROVE, user="U0BOB")
         await until(bot, lambda: "1 of 2 approvals: <@U0BOB>" in alert.text)
         assert bot.together.posts == []
@@ -451,7 +451,7 @@ async def test_first_approval_lapses_after_eight_hours() -> None:
         await pass_time(bot, 8 * 3600 - 60)
         assert "1 of 2 approvals: <@U0ALICE>" in alert.text
         await pass_time(bot, 120)
-        assert "First of two" not in alert.text
+        assert "1 of 2 approvals" not in alert.text
         await bot.slack.press(alert, APPROVE, user="U0BOB")
         await until(bot, lambda: "1 of 2 approvals: <@U0BOB>" in alert.text)
         assert bot.together.posts == []

@@ -44,4 +44,5 @@ async def test_result_is_not_promised_where_it_will_not_be() -> None:
         await bot.edited(alert)
         await bot.settle()
         results = [each for each in bot.slack.messages if each.channel == "C0OTHER" and each is not told]
-        assert "The result will be in the channel" not in told.text or results
+        assert "The result comes where they decided." in told.text
+        assert results == []
