@@ -78,7 +78,7 @@ async def test_cluster_that_is_listed_again_is_not_announced_as_gone(bot: World)
     bot.slack.faults.clear()
     await pass_time(bot, 60)
     assert "No longer listed" in alert.text
-    assert [each for each in bot.slack.visible() if "listed no more" in each.text] == []
+    assert [each for each in bot.slack.visible() if "no longer monitored" in each.text] == []
 
 
 async def test_hanging_cluster_delays_no_other() -> None:

@@ -163,7 +163,7 @@ async def test_digest_reposted_during_a_death_is_not_posted_a_third_time(bot: Wo
 
 
 @pytest.mark.parametrize("other", ["other", "same"])
-async def test_remediation_started_before_its_post_gets_no_card(bot: World, other: str) -> None:
+async def test_remediation_approved_before_its_post_is_told_without_buttons(bot: World, other: str) -> None:
     await began(bot)
     with bot.slack.paused("chat.postMessage"):
         bot.together.add(("cluster-1", "i-0", "r-0"))
@@ -174,7 +174,8 @@ async def test_remediation_started_before_its_post_gets_no_card(bot: World, othe
         bot.together.review(started, "approve")
         await poll(bot)
     await pass_time(bot, 60)
-    assert [each for each in bot.slack.visible() if "node i-1" in each.text] == []
+    (told,) = [each for each in bot.slack.visible() if each.text.startswith("i-1 (cluster-1 (H100)): Approved, queued")]
+    assert APPROVE not in told.buttons
 
 
 async def test_review_says_the_load_of_the_cluster_with_what_was_approved_a_moment_ago(bot: World) -> None:
