@@ -21,7 +21,7 @@ LOOKING = "remediation:looking"
 PAUSE_DIALOG, RESUME_DIALOG, ENDS = "approvals:pause-for", "approvals:resume-reason", "approvals:ends"
 CALM = 26  # rounds of the event loop in which nothing was being answered or written
 LEAPS = (240.0, 60.0, 15.0)  # in seconds, where much time passes; none takes the bot its lease of 300 s
-LONG_LEAPS = (3600.0, *LEAPS)  # where hours pass, which do
+LONG_LEAPS = (21_600.0, 3600.0, *LEAPS)  # where hours or days pass, which do
 LONG = 7200.0  # what takes longer passes in those
 PATIENCE = 120.0  # what is waited for longer is waited for in the shortest leaps
 T = TypeVar("T")
@@ -96,7 +96,7 @@ async def quiet(bot: World) -> None:
             calm = 0 if bot.slack.busy or bot.together.busy else calm + 1
 
 
-async def pass_time(bot: World, seconds: float, *, longest: float = LONG) -> None:
+async def pass_time(bot: World, seconds: float, *, longest: float = LONG_LEAPS[0]) -> None:
     """Let time pass with all that it brings about: a waking at a time, or in leaps where much of it passes.
 
     Args:

@@ -418,7 +418,7 @@ async def test_card_that_waits_follows_how_much_of_the_cluster_is_in_repair(bot:
     await until(bot, lambda: "32 of 64 nodes in repair, 2 more waiting" in alert.text, 180)
     assert thread(bot, alert) == []
     edits = alert.edits
-    await pass_time(bot, 600, longest=60)
+    await pass_time(bot, 600, longest=15)
     assert alert.edits == edits
 
 

@@ -154,7 +154,7 @@ async def test_alerts_are_read_once_in_five_minutes_while_together_is_slow(bot: 
         bot.time.seconds += 2.5
 
     bot.together.on_call["list"] = takes_long
-    await pass_time(bot, 1500, longest=60)
+    await pass_time(bot, 1500, longest=15)
     assert 4 <= alerts_read(bot) - count <= 6
 
 
@@ -268,7 +268,7 @@ async def test_alerts_are_read_each_minute_and_at_once_when_a_repair_ends(bot: W
     alert = await card(bot)
     await pass_time(bot, 600)
     before = alerts_read(bot)
-    await pass_time(bot, 1200, longest=60)
+    await pass_time(bot, 1200, longest=15)
     assert 15 <= alerts_read(bot) - before <= 21
     await bot.slack.press(alert, CANCEL)
     await card(bot, words="Cancelled")

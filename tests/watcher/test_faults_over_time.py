@@ -284,7 +284,7 @@ async def test_counting_alert_is_no_storm_of_edits(bot: World) -> None:
         events[0]["count"] += 1
 
     bot.together.on_call["alerts"] = more
-    await pass_time(bot, 1100, longest=60)
+    await pass_time(bot, 1100, longest=15)
     assert alert.edits - edits < 20, alert.edits - edits
 
 
@@ -355,7 +355,7 @@ async def test_edits_may_be_refused_for_good_without_a_storm_of_posts(bot: World
 
     bot.together.on_call["alerts"] = more
     bot.slack.faults.append(SlackFault("chat.update", "edit_window_closed", times=-1))
-    await pass_time(bot, 600, longest=60)
+    await pass_time(bot, 600, longest=15)
     assert len(told(bot)) < 5, len(told(bot))
 
 
