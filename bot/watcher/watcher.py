@@ -107,8 +107,8 @@ class Watcher:
                 logger.exception("Couldn't start watching; retrying")
             finally:
                 self._is_watching = False
-                for channel_id in self._config.channels:  # the process that watches knows
-                    self._report(channel_id, "")
+                for about in (*self._config.channels, *self._config.named):  # the process that watches knows
+                    self._report(about, "")
             await self._clock.sleep(self._pause, WaitReason.LEASE)
 
     def measure(self) -> None:
@@ -219,11 +219,12 @@ class Watcher:
                 await self._intake.take(listing)
                 await self._faults.take(listing)
                 continue
-            if not listing.error:
-                await self._intake.take_ended(self._poller.clusters.values())
+            if listing.error:
+                continue
+            await self._intake.take_ended(self._poller.clusters.values())
             for name, named in self._config.named.items():
-                if unknown := {*named} - self._poller.clusters.keys():
-                    logger.warning("%s names clusters that Together doesn't list: %s", name, ", ".join(sorted(unknown)))
+                unknown = ", ".join(sorted({*named} - self._poller.clusters.keys()))
+                self._report(name, unknown and f"{name} names clusters that Together doesn't list: {unknown}.")
 
     async def _verify(self, *, is_first: bool) -> None:
         """Compare with Slack once what an earlier process sent has arrived, then every hour, and after a doubt."""

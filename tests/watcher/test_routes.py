@@ -1,11 +1,9 @@
 """Clusters with a channel and an on-call of their own."""
 
-import pytest
-
 from tests.fetch import get
 from tests.simulator.together import Fault
 from tests.storms import digest, storm
-from tests.watch import card, pass_time, poll, until, watching
+from tests.watch import card, pass_time, poll, quiet, until, watching
 from tests.world import OTHER
 
 OTHER_CHANNEL = "C0OTHER"
@@ -37,10 +35,14 @@ async def test_storms_backlogs_and_outages_go_to_the_routed_channel() -> None:
         assert [each.channel for each in told] == [OTHER_CHANNEL]
 
 
-async def test_unknown_cluster_in_the_routes_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    async with watching(BOT_ROUTES=f"cluster-9={OTHER_CHANNEL}") as bot:
-        await poll(bot)
-        assert "BOT_ROUTES names clusters that Together doesn't list: cluster-9" in caplog.text
+async def test_unknown_cluster_of_a_setting_is_named_while_the_bot_stays_ready_until_it_is_listed() -> None:
+    async with watching(BOT_OBSERVE="cluster-9") as bot:
+        await quiet(bot)
+        told = "BOT_OBSERVE names clusters that Together doesn't list: cluster-9."
+        assert await get(bot.app, "/readyz") == (200, f"ready\n{told}\n")
+        bot.together.clusters["cluster-9"] = "cluster-9"
+        await pass_time(bot, 700)
+        assert await get(bot.app, "/readyz") == (200, "ready\n")
 
 
 async def test_channel_that_cannot_be_posted_to_is_named_while_the_bot_stays_ready() -> None:
