@@ -7,7 +7,9 @@ from bot.errors import UnreadableCommand
 from bot.models import MAX_HOLD_SECONDS
 from bot.parsing import MAX_REASON, MAX_TEXT, QUOTES, Find, Help, Order, Report, parse, plain_text, too_long
 
-_MENTIONED = re.compile(r"<@[A-Z0-9]+(?:\|[^<>]*)?>")
+_MENTIONED = re.compile(
+    r"\A(?:[\s,]*<@[A-Z0-9]+(?:\|[^<>]*)?>)+|<@[A-Z0-9]+(?:\|[^<>]*)?>"
+)  # later ones are of a reason
 _LENGTH = re.compile(
     r"(?<!\S)(?:for\s+)?(?=\d)(?:(\d{1,9})\s*(?:h|hrs?|hours?))?"
     r"(?:\s*(?:and\s+)?(\d{1,9})\s*(?:m|mins?|minutes?))?(?=[\s,.;:]|$)",
@@ -58,7 +60,7 @@ def parse_mention(text: str) -> Mentioned | UnreadableCommand:
     """Read a message to the bot. What is no request is answered with what can be asked."""
     if len(text) > MAX_TEXT:
         return too_long()
-    bare = _without_fillers(plain_text(_MENTIONED.sub(" ", text)).strip(QUOTES + " .!?"))
+    bare = _without_fillers(plain_text(_MENTIONED.sub(" ", text, count=1)).strip(QUOTES + " .!?"))
     verb, _, rest = bare.partition(" ")
     verb, rest = verb.lower(), rest.strip()
     match verb:
