@@ -168,7 +168,7 @@ def storable(value: Any) -> Any:  # noqa: ANN401 - of any column
 def digest(row: Record) -> str:
     """Return the hash of a row: over every column but the hash itself, and so over the row before."""
     columns = {name: row.get(name) for name in _HASHED}
-    return hashlib.sha256(json.dumps(columns, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(columns, sort_keys=True, ensure_ascii=True, default=repr).encode()).hexdigest()
 
 
 async def rows(
@@ -177,11 +177,13 @@ async def rows(
     """Read the trail, oldest first, a page at a time.
 
     Args:
-        since: Unix time in seconds.
+        since: Unix time in seconds; 0 for all, also those whose time somebody has set before that.
         remediation: only rows about this remediation ID.
         user: only rows of this Slack user ID.
     """
-    chosen: Select[Any] = select(audit).where(audit.c.at >= since).order_by(audit.c.seq).limit(_PAGE)
+    chosen: Select[Any] = select(audit).order_by(audit.c.seq).limit(_PAGE)
+    if since:
+        chosen = chosen.where(audit.c.at >= since)
     if remediation is not None:
         chosen = chosen.where(audit.c.remediation_id == remediation)
     if user is not None:

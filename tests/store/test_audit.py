@@ -1,5 +1,7 @@
 """The audit trail: append-only, and every change to it is found."""
 
+from pathlib import Path
+
 import pytest
 from sqlalchemy import text
 
@@ -7,8 +9,9 @@ from bot.models import (
     RemediationRef,
 )
 from bot.store import DecisionStore, audit
+from tests.manual_clock import ManualClock
 from tests.rows import execute
-from tests.store.examples import ANSWER, APPROVED, received, request
+from tests.store.examples import ANSWER, APPROVED, open_store, received, request
 
 
 async def trail(store: DecisionStore, length: int = 5) -> None:
@@ -33,6 +36,7 @@ async def test_intact_trail_verifies(store: DecisionStore) -> None:
 SPOILT = {
     "a changed row": ("UPDATE audit SET user_id = 'U9' WHERE seq = 3", ["Row 3 was changed."]),
     "a changed time": ("UPDATE audit SET at = at + 1 WHERE seq = 5", ["Row 5 was changed."]),
+    "a time before all others": ("UPDATE audit SET at = -1 WHERE seq = 5", ["Row 5 was changed."]),
     "a missing row": ("DELETE FROM audit WHERE seq = 3", ["Row 3 is missing."]),
     "missing rows": ("DELETE FROM audit WHERE seq IN (1, 2)", ["Rows 1 to 2 are missing."]),
     "reordered rows": (
@@ -52,6 +56,12 @@ SPOILT = {
 async def test_spoilt_trail_is_found_and_named(store: DecisionStore, statement: str, problems: list[str]) -> None:
     await trail(store)
     assert await spoil(store, statement) == problems
+
+
+async def test_row_with_bytes_in_it_is_named(tmp_path: Path, time: ManualClock) -> None:
+    async with open_store(f"sqlite:///{tmp_path}/bot.db", time) as store:  # PostgreSQL takes none for text
+        await trail(store)
+        assert await spoil(store, "UPDATE audit SET reason = x'00' WHERE seq = 3") == ["Row 3 was changed."]
 
 
 async def test_expected_head_finds_a_truncated_and_a_rewritten_trail(store: DecisionStore) -> None:
