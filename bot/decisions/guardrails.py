@@ -62,7 +62,7 @@ def paused(pause: Pause) -> Paused:
     else:
         said += f": {why}" if why else "."
     return Paused(
-        said, "You can still cancel. To approve now, ask them, or choose Resume approvals… in the card's menu ⋯."
+        said, "You can still cancel. To approve now, ask them, or press Resume approvals… in this app's Home."
     )
 
 

@@ -19,7 +19,7 @@ from tests.simulator.slack import Posted
 from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault
 from tests.store.examples import open_store
-from tests.storms import began, choose, digest, storm
+from tests.storms import began, choose, digest, review, storm
 from tests.watch import PAUSE_DIALOG, RESUME_DIALOG, card, ends, pass_time, pause, resume, submit_pause, until, watching
 from tests.world import APPROVE, CANCEL, World
 
@@ -480,3 +480,15 @@ def test_ones_own_pause_is_among_those_to_choose_from() -> None:
     field = next(each["element"] for each in view["blocks"] if each.get("block_id") == cards.ENDS)
     assert len(field["options"]) == 9
     assert [each["value"] for each in field["initial_options"]] == [Pauser("U0ALICE", START + 60).key]
+
+
+async def test_refusal_of_a_selection_says_where_approvals_resume(bot: World) -> None:
+    await began(bot)
+    storm(bot, 6)
+    message = await digest(bot)
+    view = await review(bot, message)
+    await pause(bot, message, user="U0BOB")
+    await until(bot, lambda: "Approvals are paused" in message.everything)
+    ack = await bot.slack.submit(view, **{"review:verb": "approve"})
+    assert "in this app's Home." in ack.body
+    assert "menu" not in ack.body
