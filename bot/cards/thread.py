@@ -192,8 +192,14 @@ def lines(told: Sequence[str]) -> Message:
     return Message(blocks.story(told), blocks.rich_texts(map(blocks.elements, told))[: blocks.MAX_BLOCKS])
 
 
-def reminder(
-    remediation: Remediation, share: RepairLoad | None, called: str, waited: float, *, is_observed: bool = False
+def reminder(  # noqa: PLR0913 - what a reminder says
+    remediation: Remediation,
+    share: RepairLoad | None,
+    called: str,
+    waited: float,
+    *,
+    is_observed: bool = False,
+    is_paused: bool = False,
 ) -> Message:
     """Return that nobody has acted.
 
@@ -201,8 +207,13 @@ def reminder(
         called: a user or group ID to mention; empty for nobody.
         waited: seconds.
         is_observed: the bot decides nothing in its cluster.
+        is_paused: approvals are.
     """
-    decide = "Decide in Together." if is_observed else "Approve, hold, or cancel on the card."
+    decide = "Approve, hold, or cancel on the card."
+    if is_observed:
+        decide = "Decide in Together."
+    elif is_paused:
+        decide = "Approvals are paused: hold or cancel on the card."
     asked = _repair(remediation)
     broken = f": {escape(fault(remediation), 100)}" if fault(remediation) else ""
     waits = f"has been waiting {lasted(waited)} for a decision ({asked}){broken}"

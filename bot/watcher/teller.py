@@ -278,7 +278,10 @@ class Teller:
             created = alert.remediation.create_time
             since = alert.waiting_since or (created.timestamp() if created else alert.seen_at)
             is_observed = self.config.cards.observes(alert.cluster_id)
-            said = cards.reminder(alert.remediation, alert.share, called, snapshot.now - since, is_observed=is_observed)
+            said = cards.reminder(
+                alert.remediation, alert.share, called, snapshot.now - since, is_observed=is_observed,
+                is_paused=snapshot.pause is not None,
+            )  # fmt: skip
         mark = f"reminder {before.reminded_at} {escalates}"  # one that calls others is never taken for one that doesn't
         return PendingReply(said, reminded=message, event=EventKind.REMINDED, about=tuple(still), mark=mark)
 

@@ -31,6 +31,19 @@ async def test_reminders_come_at_one_two_and_four_times_the_interval() -> None:
         assert reminders(bot, alert)[0].endswith("<!subteam^S0ONCALL>")
 
 
+async def test_reminder_asks_nobody_to_approve_while_approvals_are_paused() -> None:
+    async with watching() as bot:
+        bot.together.add()
+        alert = await card(bot)
+        paused = {"type": "button", "text": "", "value": "*"}
+        await bot.slack.press(alert, "approvals:pause", user="U0BOB", button=paused)
+        await until(bot, lambda: "Approvals are paused" in alert.text)
+        await pass_time(bot, 16 * 60)
+        (told,) = reminders(bot, alert)
+        assert "Approvals are paused: hold or cancel on the card." in told
+        assert "Approve, hold" not in told
+
+
 async def test_no_reminders_where_they_are_turned_off() -> None:
     async with watching(BOT_REMIND_MINUTES="0") as bot:
         bot.together.add()
