@@ -243,10 +243,11 @@ def approving_alone(remediation: Remediation, override: Override, called: str) -
     return calling(said, called)
 
 
-def hold_ends(remediation: Remediation, hold: Hold, now: float) -> Message:
+def hold_ends(remediation: Remediation, hold: Hold, now: float, *, has_card: bool) -> Message:
     """Tell the person who put a repair on hold that the hold ends soon; `now` in Unix time in seconds."""
     node, left = escape(remediation.node, 200), lasted(hold.until - now)
-    return line(f"{node}: <@{hold.user_id}>, your hold ends in {left}. Extend it on the card.")
+    where = "on the card" if has_card else "in this app's Home"
+    return line(f"{node}: <@{hold.user_id}>, your hold ends in {left}. Extend it {where}.")
 
 
 def unreadable(clusters: Sequence[str], since: float, now: float) -> Message:

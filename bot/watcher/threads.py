@@ -88,7 +88,8 @@ def thread_parts(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingRep
         for hold in holds_of(alert):
             key = warning(alert, hold)
             if alert.is_waiting and warns_at(hold) <= snapshot.now and key not in message.announced:
-                yield PendingReply(cards.hold_ends(alert.remediation, hold, snapshot.now), frozenset({key}))
+                ends = cards.hold_ends(alert.remediation, hold, snapshot.now, has_card=not message.is_digest)
+                yield PendingReply(ends, frozenset({key}))
     if message.is_digest:
         yield from _results(snapshot)
 

@@ -391,3 +391,14 @@ async def test_who_asked_to_wait_learns_of_an_approval_whose_answer_was_lost(bot
     await until(bot, lambda: any("may have gone through" in each for each in thread(bot, alert)))
     bot.together.faults.clear()
     await until(bot, lambda: "during your hold, <@U0BOB>" in str(thread(bot, alert)), 300)
+
+
+async def test_hold_in_a_digest_is_extended_where_it_can_be(bot: World) -> None:
+    await began(bot)
+    storm(bot, 6)
+    message = await digest(bot)
+    await bot.slack.say("<@U0BOT> hold 5m gpu-node-0001", user="U0ALICE")
+    await quiet(bot)
+    await pass_time(bot, 200)
+    (told,) = [line for line in thread(bot, message) if "your hold ends" in line]
+    assert told.endswith("Extend it in this app's Home.")
