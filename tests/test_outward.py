@@ -13,6 +13,7 @@ import jsonschema
 import pytest
 from sqlalchemy import insert, select
 
+from bot.clock import WaitReason
 from bot.environment import SettingsError
 from bot.metrics import OUTWARD
 from bot.models import Event, EventKind, Target
@@ -364,6 +365,21 @@ async def test_answer_that_never_ends_is_one_delivery(webhook: WebhookReceiver) 
         await bot.slack.press(alert, CANCEL)
         await until(bot, lambda: len(webhook.events) == 3)
         assert webhook.of(IDS[2]) == ["opened", "decided", "resolved"]
+
+
+async def test_events_of_a_tool_that_is_no_longer_told_are_deleted(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/bot.db"
+    away: Any = {"BOT_WEBHOOK_URL": f"http://127.0.0.1:{free_port()}/events", "BOT_WEBHOOK_SECRET": SECRET}
+    async with watching(url, **away) as bot:
+        bot.together.add()
+        await card(bot)
+        await bot.settle()
+        assert await execute_beside(bot, select(outbox.c.id))
+        async with bot.another(settings_for(bot.slack, bot.together, DATABASE_URL=url)):
+            await bot.time.advance(2.5 * 86_400)
+            async with asyncio.timeout(HANGS_AFTER):
+                while await execute_beside(bot, select(outbox.c.id)):
+                    await bot.time.end_pause(WaitReason.DAILY)
 
 
 async def test_event_that_cannot_be_read_is_dropped_and_stops_no_other(

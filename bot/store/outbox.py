@@ -81,7 +81,7 @@ def due(connection: Connection, target: Target, limit: int) -> list[OutboxEntry]
     ]
 
 
-def drop_old(connection: Connection, seconds: float, targets: Sequence[Target]) -> None:
+def drop_old(connection: Connection, seconds: float, targets: Sequence[str]) -> None:
     """Drop what is older and for none of these targets."""
     connection.execute(_DROP_OLD, {"b_seconds": seconds, "b_targets": listed(targets)})
 

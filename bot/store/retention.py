@@ -18,6 +18,7 @@ from sqlalchemy import (
     update,
 )
 
+from bot.store import outbox
 from bot.store.batches import ASKED
 from bot.store.connection import Connection, now, read_clock
 from bot.store.database import Database
@@ -94,6 +95,7 @@ async def purge(database: Database, days: int) -> int:
 
 
 def _purge_few(connection: Connection, oldest: float) -> None:
+    outbox.drop_old(connection, 2 * _DAY, connection.targets)  # of a tool that is no longer told: nobody sends it
     for statement in _FEW:
         connection.execute(statement, {"b_oldest": oldest})
 
