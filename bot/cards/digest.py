@@ -257,6 +257,7 @@ def _failure(alert: Alert) -> Line:
     error, reviewer = alert.remediation.error_message, alert.remediation.reviewed_by
     said = f"“{escape(error, 200)}”" if error else "no reason given"
     by = f" (approved by {escape(reviewer, 100)} in Together)" if reviewer and alert.decided is None else ""
+    by = " (started automatically)" if alert.remediation.is_automatic and alert.decided is None else by
     return [*node(alert.remediation.node), *elements(f": {escape(mode_name(alert), 60)} failed, {said}{by}")]
 
 

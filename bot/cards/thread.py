@@ -87,7 +87,9 @@ def failure(remediation: Remediation, decided: DecidedBy | None, first_user: str
     reviewer = escape(remediation.reviewed_by or "", 100)
     after = f"{lasted(_at(remediation, now) - approved_at)} after " if approved_at else ""
     details = f" ({after}approval)" if after else ""
-    if reviewer and not people:
+    if remediation.is_automatic and not people:
+        details = " (started automatically)"
+    elif reviewer and not people:
         details = f" ({after}{reviewer} approved it in Together)"
     error = f": “{escape(remediation.error_message, 500)}”" if remediation.error_message else "."
     failed = f"{_repair(remediation)} failed on {_node(remediation)}{details}{error} ❌"

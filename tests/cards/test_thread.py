@@ -17,7 +17,7 @@ from bot.models import (
 from bot.mrkdwn import lasted
 from tests.card_text import compare
 from tests.manual_clock import START
-from tests.samples import ABOUT, APPROVED, DIGEST, alerts, remediation, reviewed
+from tests.samples import ABOUT, APPROVED, DIGEST, alerts, begun, remediation, reviewed
 
 
 def moved(after: Remediation, decided: DecidedBy | None = None, before: Remediation | None = None) -> str:
@@ -89,6 +89,14 @@ def test_failure_mentions_both_approvers_and_names_one_outside_slack() -> None:
     assert text.startswith("<@U0ALICE> <@U0BOB>, these repairs failed:")
     assert text.count("(approved by eve in Together)") == 1
     assert "U0ALICE" not in cards.digest.failures([here], {here.remediation.ref: replace(first, mode="other")}).text
+
+
+def test_failure_of_an_automatic_repair_is_approved_by_nobody() -> None:
+    one = begun(State.FAILED)
+    assert "(started automatically)" in cards.failed_repair(one, None, "", "S0ONCALL", START + 1200).text
+    told = cards.digest.failures([replace(alerts(1)[0], remediation=one, decided=None)], {}).text
+    assert "(started automatically)" in told
+    assert "approved" not in told.lower()
 
 
 @pytest.mark.parametrize(
