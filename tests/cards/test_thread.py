@@ -44,7 +44,7 @@ def test_every_line_of_a_thread() -> None:
         "failed, approved in Slack": failed(APPROVED, error_message=error, **at),
         "failed, approved elsewhere": failed(None, error_message=error, **at),
         "failed, approved by two": failed(APPROVED, "U0BOB", **at),
-        "failed, made by hand": failed(None, "", "", **at),
+        "failed, made by hand": failed(None, "", "", trigger="REMEDIATION_TRIGGER_MANUAL", **at),
         "cancelled in Slack": moved(remediation(state=State.CANCELLED, **at), DecidedBy(Verb.CANCEL, "U0BOB", START)),
         "rejected in Slack": moved(remediation(state=State.CANCELLED, **at), DecidedBy(Verb.REJECT, "U0BOB", START)),
         "cancelled elsewhere": moved(remediation(state=State.CANCELLED, **at)),
