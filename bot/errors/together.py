@@ -60,7 +60,7 @@ class InvalidIds(TogetherError):
     code = OutcomeKind.INVALID_IDS
     sentence = f"Together calls the request invalid.{UNCHANGED}"
     next_step = (
-        "If you typed the IDs, copy them from the alert (Copy IDs in the menu ⋯). Else use the Together console."
+        "If you typed the IDs, copy them from the alert (Copy IDs in the menu ⋯). Otherwise, use the Together console."
     )
 
 
