@@ -116,7 +116,7 @@ async def test_what_nobody_takes_is_escalated_once_then_reminded_of_each_hour() 
     async with watching(BOT_ONCALL="S0ONCALL", BOT_ESCALATE="S0LEADS/40") as bot:
         bot.together.add()
         alert = await card(bot)
-        await pass_time(bot, 39 * 60)
+        await pass_time(bot, 39 * 60, longest=60.0)
         assert [LEADS in each for each in reminders(bot, alert)] == [False, False]
         await pass_time(bot, 120)
         assert [LEADS in each for each in reminders(bot, alert)] == [False, False, True]
