@@ -27,7 +27,7 @@ from tests.rows import execute_beside
 from tests.simulator.process import free_port, ready, start_bot, variables
 from tests.simulator.receivers import ROUTING_KEY, SECRET, PagerDuty, WebhookReceiver
 from tests.simulator.slack import Posted, Slack
-from tests.simulator.slack.workspace import BOT_USER
+from tests.simulator.slack.workspace import BOT_USER, SlackFault
 from tests.simulator.together import Fault, Together
 from tests.storms import XID, began
 from tests.test_flow_reasons import opened
@@ -249,6 +249,31 @@ async def test_incident_is_triggered_by_the_first_reminder_acknowledged_by_a_hol
         await bot.slack.press(alert, CANCEL)
         await until(bot, lambda: pagerduty.incidents == {REF: "resolved"})
         assert pagerduty.refused == []
+
+
+async def test_incident_is_triggered_while_slack_takes_no_reminder(pagerduty: PagerDuty) -> None:
+    async with watching(**paged(pagerduty)) as bot:
+        bot.together.add()
+        await card(bot)
+        bot.slack.faults.append(SlackFault("chat.postMessage", "html", times=-1))
+        await pass_time(bot, 960)
+        assert pagerduty.incidents == {REF: "triggered"}
+
+
+async def test_reminder_is_told_before_a_decision_that_comes_while_it_is_unclear_whether_slack_took_it(
+    webhook: WebhookReceiver,
+) -> None:
+    async with watching(**told(webhook)) as bot:
+        bot.together.add()
+        alert = await card(bot)
+        await pass_time(bot, 880)
+        fault = SlackFault("chat.postMessage", "drop", after=True)
+        bot.slack.faults.append(fault)
+        await until(bot, lambda: fault.times == 0)
+        await bot.slack.press(alert, APPROVE)
+        await card(bot, words="Approved")
+        await pass_time(bot, 180)
+        assert webhook.of(IDS[2])[:3] == ["opened", "reminded", "decided"]
 
 
 @pytest.mark.parametrize(("severity", "count"), [("CRITICAL", 1), ("WARNING", 0)])

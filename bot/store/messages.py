@@ -13,6 +13,7 @@ from bot.alerts import Look, Tracked
 from bot.models import (
     IN_REPAIR,
     Alert,
+    EventKind,
     Learned,
     Remediation,
     RemediationRef,
@@ -269,6 +270,22 @@ async def change(
         before = await store.read(load, message_id)
     # So much changes in it that what was loaded is always out of date.
     return await store.run(_change, message_id, change, learned, told)
+
+
+def remind(
+    connection: Connection, before: Snapshot, reminded: TrackedMessage, refs: Collection[RemediationRef]
+) -> bool:
+    """Tell other tools of what people are about to be reminded. Returns False where the message has changed since.
+
+    Args:
+        reminded: the message with the reminder counted.
+    """
+    if write(connection, before, before.message, None, None) is None:
+        return False
+    for each in before.alerts:
+        if each.ref in refs:
+            outbox.told(connection, EventKind.REMINDED, each, reminded)
+    return True
 
 
 def _change(

@@ -233,7 +233,7 @@ class Teller:
         for each in [each for each in (after.alerts if after else ()) if each.ref in told]:
             if part.event is EventKind.STUCK and not each.is_closed:
                 metrics.STUCK.inc()
-            elif part.event not in {EventKind.STUCK, EventKind.REMINDED}:
+            elif part.event is not EventKind.STUCK:
                 metrics.VERIFIED.labels(each.remediation.mode, part.event).inc()
         return after
 
@@ -260,11 +260,15 @@ class Teller:
         is_due = present is not None and schedule.next_step(present, self.config) is Step.REMIND
         if present is None or not is_due or schedule.answers_on(present) != schedule.answers_on(snapshot):
             return None
-        return await self.tell(present, self._reminder(present, waiting))
+        reminded = calls.reminded(present, self.config)
+        # Other tools learn of it also where Slack doesn't take it, and never after a decision.
+        if not await self.database.run(messages.remind, present, reminded, waiting):
+            return None
+        return await self.tell(present, self._reminder(present, reminded, waiting))
 
-    def _reminder(self, snapshot: Snapshot, still: Collection[RemediationRef]) -> PendingReply:
-        """Return a reminder of what certainly waits still."""
-        before, message = snapshot.message, calls.reminded(snapshot, self.config)
+    def _reminder(self, snapshot: Snapshot, message: TrackedMessage, still: Collection[RemediationRef]) -> PendingReply:
+        """Return a reminder of what certainly waits still; `message` has it counted."""
+        before = snapshot.message
         waiting = calls.unheld(snapshot)
         called = self.config.on_call_now(waiting, message.cluster_id, snapshot.now)
         escalates = message.escalated_at != before.escalated_at
@@ -283,7 +287,7 @@ class Teller:
                 is_paused=snapshot.pause is not None,
             )  # fmt: skip
         mark = f"reminder {before.reminded_at} {escalates}"  # one that calls others is never taken for one that doesn't
-        return PendingReply(said, reminded=message, event=EventKind.REMINDED, about=tuple(still), mark=mark)
+        return PendingReply(said, reminded=message, mark=mark)
 
     async def _are_still(self, states: Collection[State], refs: list[RemediationRef]) -> set[RemediationRef] | None:
         """Return which of these are certainly in such a state; None where none is, but not all can be read now."""
