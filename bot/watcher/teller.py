@@ -271,8 +271,7 @@ class Teller:
         before = snapshot.message
         waiting = calls.unheld(snapshot)
         called = self.config.on_call_now(waiting, message.cluster_id, snapshot.now)
-        escalates = message.escalated_at != before.escalated_at
-        if self.config.escalation and escalates:  # nobody has decided
+        if self.config.escalation and message.escalated_at != before.escalated_at:  # nobody has decided
             called = " ".join(dict.fromkeys([*called.split(), *self.config.escalation[0].split()]))
         if message.is_digest:
             waited = snapshot.now - max((each.came_at for each in waiting), default=message.remind_from)
@@ -286,7 +285,7 @@ class Teller:
                 alert.remediation, alert.share, called, snapshot.now - since, is_observed=is_observed,
                 is_paused=snapshot.pause is not None,
             )  # fmt: skip
-        mark = f"reminder {before.reminded_at} {escalates}"  # one that calls others is never taken for one that doesn't
+        mark = f"reminder {before.reminded_at} {called}"  # one that calls somebody is never taken for one that doesn't
         return PendingReply(said, reminded=message, mark=mark)
 
     async def _are_still(self, states: Collection[State], refs: list[RemediationRef]) -> set[RemediationRef] | None:

@@ -183,6 +183,23 @@ async def test_death_in_the_middle_of_an_escalation_loses_and_repeats_nothing(
             assert len([each for each in bot.slack.replies(alert) if "<!subteam^S0LEADS>" in each.text]) == 1
 
 
+async def test_reminder_that_a_dead_process_sent_in_quiet_hours_calls_nobody_after_them(database_url: str) -> None:
+    async with watching(database=database_url, BOT_ONCALL="S0ONCALL", BOT_QUIET_HOURS="02:00-03:16 UTC") as bot:
+        bot.together.add(linked_alerts=[{"severity": "PHC_SEVERITY_WARNING", "alert_name": "IBLinkFlapping"}])
+        alert = await card(bot)
+        await pass_time(bot, 14 * 60)
+        fault = SlackFault("chat.postMessage", "drop", after=True)
+        bot.slack.faults.append(fault)
+        await until(bot, lambda: fault.times == 0)
+        kill_the_watch()
+        await bot.settle()
+        await free_the_lease(database_url)
+        await bot.time.advance(60)
+        async with bot.another():
+            await pass_time(bot, 120, longest=0.0)
+            assert [reply.text.endswith("<!subteam^S0ONCALL>") for reply in bot.slack.replies(alert)] == [False, True]
+
+
 async def test_death_before_an_edit_leaves_no_stale_card(database_url: str) -> None:
     async with watching(database=database_url) as bot:
         bot.together.add()
