@@ -7,9 +7,9 @@ from bot.errors import UnreadableCommand
 from bot.models import MAX_HOLD_SECONDS
 from bot.parsing import MAX_REASON, MAX_TEXT, QUOTES, Find, Help, Order, Report, parse, plain_text, too_long
 
-_MENTIONED = re.compile(
-    r"\A(?:[\s,]*<@[A-Z0-9]+(?:\|[^<>]*)?>)+|<@[A-Z0-9]+(?:\|[^<>]*)?>"
-)  # later ones are of a reason
+_MENTIONED = re.compile(r"<@[A-Z0-9]+(?:\|[^<>]*)?>")
+_TO_THE_BOT = re.compile(rf"\A(?:[\s,]*{_MENTIONED.pattern})+|{_MENTIONED.pattern}")
+_PERSON = re.compile(r"(?<!\S)@\S*")  # as `plain_text` has it; no node is called so
 _LENGTH = re.compile(
     r"(?<!\S)(?:for\s+)?(?=\d)(?:(\d{1,9})\s*(?:h|hrs?|hours?))?"
     r"(?:\s*(?:and\s+)?(\d{1,9})\s*(?:m|mins?|minutes?))?(?=[\s,.;:]|$)",
@@ -60,7 +60,8 @@ def parse_mention(text: str) -> Mentioned | UnreadableCommand:
     """Read a message to the bot. What is no request is answered with what can be asked."""
     if len(text) > MAX_TEXT:
         return too_long()
-    bare = _without_fillers(plain_text(_MENTIONED.sub(" ", text, count=1)).strip(QUOTES + " .!?"))
+    said = _TO_THE_BOT.sub(" ", text, count=1)
+    bare = _bare(_MENTIONED.sub(" ", said))
     verb, _, rest = bare.partition(" ")
     verb, rest = verb.lower(), rest.strip()
     match verb:
@@ -74,9 +75,14 @@ def parse_mention(text: str) -> Mentioned | UnreadableCommand:
             of = _of(rest)
             return of if isinstance(of, UnreadableCommand) else Ask(verb, of)
         case "hold":
-            return _hold(rest)
+            first, _, with_people = _bare(said).partition(" ")
+            return _hold(with_people if first.lower() == verb else rest)
         case _:
             return Help()
+
+
+def _bare(text: str) -> str:
+    return _without_fillers(plain_text(text).strip(QUOTES + " .!?"))
 
 
 def _without_fillers(bare: str) -> str:
@@ -90,7 +96,7 @@ def _without_fillers(bare: str) -> str:
 
 
 def _hold(rest: str) -> AskToHold | UnreadableCommand:
-    """Read for how long, which, and why: `1h NAME`, `NAME for 1h`, each with a reason behind it."""
+    """Read for how long, which, and why: `1h NAME`, `NAME for 1h`, each with a reason behind it, which keeps people."""
     because = _BECAUSE.search(rest)
     asked, why = (rest[: because.start()], rest[because.end() :]) if because else (rest, "")
     seconds, unread = None, _UNREAD_LENGTH.search(asked)
@@ -103,6 +109,9 @@ def _hold(rest: str) -> AskToHold | UnreadableCommand:
         asked, why = (before, f"{after} {why}") if before else (after, why)
     if unread:
         return UnreadableCommand("A hold needs a length, such as 30m or 2h.")
+    asked = re.sub(rf"\A(?:[\s,]*{_PERSON.pattern})+", "", asked)
+    if person := _PERSON.search(asked):  # who is mentioned behind a node is no second one
+        asked, why = asked[: person.start()], f"{asked[person.start() :]} {why}"
     of = _of(asked.strip(" ,"))
     if isinstance(of, UnreadableCommand):
         return of
