@@ -278,10 +278,12 @@ class Alert:
         remark = self.remark
         if not self.is_stale or remark is None:
             return self.remediation
-        told: dict[str, object] = {"state": remark.state, "mode": remark.mode}
-        if remark.decided and remark.decided.verb is Verb.APPROVE and self.remediation.review_time is None:
-            told["review_time"] = datetime.fromtimestamp(remark.decided.at, UTC)
-        return self.remediation.model_copy(update=told)
+        told = self.remediation.model_copy(update={"state": remark.state, "mode": remark.mode})
+        if remark.decided and remark.decided.verb is Verb.APPROVE and not (told.review_time and told.is_reviewed):
+            # A review that it has is of an earlier incident.
+            review = {"review_time": datetime.fromtimestamp(remark.decided.at, UTC)}
+            told = told.model_copy(update={"reviewed_by": None, "review_comment": None, **review})
+        return told
 
     @property
     def came_at(self) -> float:

@@ -387,8 +387,11 @@ async def test_alert_with_half_a_character_is_posted() -> None:
         assert "gpu\ufffd-node" in (await card(bot)).text
 
 
-async def test_approved_card_says_when_it_was_last_confirmed(bot: World) -> None:
-    bot.together.add()
+@pytest.mark.parametrize(
+    "before", [{}, {"reviewed_by": "sam", "review_time": "2026-11-23T03:00:00Z", "review_comment": "ok"}]
+)
+async def test_approved_card_says_when_it_was_last_confirmed(bot: World, before: dict[str, Any]) -> None:
+    bot.together.add(**before)  # a review is of the node's last incident
     alert = await card(bot)
     await bot.slack.press(alert, APPROVE)
     await card(bot, words="Approved, queued")
@@ -397,6 +400,7 @@ async def test_approved_card_says_when_it_was_last_confirmed(bot: World) -> None
     await pass_time(bot, 600)
     assert "Approved, queued" in alert.text
     assert "Approved by <@U0ALICE>" in alert.text
+    assert "Review comment" not in alert.text
     assert f"Last confirmed <!date^{approved_at}^" in alert.text
     assert list(alert.buttons) == [CANCEL]
     bot.together.faults.clear()
