@@ -295,6 +295,7 @@ SECOND_NODE = [
     "hold gpu-node-1 1h and gpu-node-2, please",
     "hold 1h gpu-node-1 and gpu-node-2",
     f"hold {REF} 1h and gpu-node-2",
+    f"hold {REF} 1h and cluster-1/instance-2/remediation-2",
     "cancel gpu-node-1 and gpu-node-2",
     "approve gpu-node-1 and gpu-node-2",
 ]
@@ -308,7 +309,9 @@ async def test_second_node_is_not_left_out_without_a_word(bot: World, text: str)
         )
         await card(bot, ids)
     await bot.slack.say(f"{BOT} {text}", user="U0ALICE")
-    assert (await bot.reply_privately()).text.startswith("“gpu-node-2” is another node. Name one node at a time.")
+    named = "cluster-1/instance-2/remediation-2" if "/remediation-2" in text else "gpu-node-2"
+    said = (await bot.reply_privately()).text
+    assert said.startswith(f"“{named}” is another node. Name one node at a time.")
     await quiet(bot)
     assert not [each for each in bot.slack.messages if "On hold" in each.everything or "asked to" in each.text]
 

@@ -222,7 +222,8 @@ class Lookup:
         Raises:
             UnreadableCommand: it is one.
         """
-        if await self.knows(name := word.strip(",.;:")):
+        name = word.strip(",.;:")
+        if await self.knows(name.rpartition("/")[2]):  # of three IDs, the last one
             raise UnreadableCommand(f"“{name}” is another node. Name one node at a time.")
 
     def forget(self) -> None:
