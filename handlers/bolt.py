@@ -14,7 +14,6 @@ from slack_bolt.response import BoltResponse
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot import metrics
-from bot.models import Json
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +66,9 @@ class Bolt(AsyncApp):
 
     async def async_dispatch(self, req: AsyncBoltRequest) -> BoltResponse:
         """Answer a request of Slack's."""
-        kind = _kind(req.body)
+        # As one of a few names: what anybody may send must not become a label.
+        kind = "command" if "command" in req.body else str(req.body.get("type"))
+        kind = kind if kind in _KINDS else "other"
         # What a menu asks for may well be asked twice in a second, and does nothing.
         signature = "" if kind in _ONLY_ASKS else next(iter(req.headers.get("x-slack-signature", [])), "")
         if signature and signature in self._taken:
@@ -87,12 +88,6 @@ class Bolt(AsyncApp):
             if len(self._taken) > REMEMBERED:
                 self._taken.popitem(last=False)
         return response
-
-
-def _kind(body: Json) -> str:
-    """Return what a request is, as one of a few names: what anybody may send must not become a label."""
-    found = "command" if "command" in body else str(body.get("type"))
-    return found if found in _KINDS else "other"
 
 
 def build_bolt(signing_secret: str, *, team_id: str, bot_user_id: str | None) -> Bolt:

@@ -9,7 +9,6 @@ from bot.cards.labels import alert_line, plain_alerts
 from bot.cards.listing import lines_message
 from bot.errors import OutcomeKind
 from bot.models import (
-    FINAL,
     OWN_COMMENT,
     RULES,
     CardContext,
@@ -87,7 +86,7 @@ def timeline(remediation: Remediation, about: CardContext, past: Sequence[PastDe
     moments = [
         (remediation.create_time, "Remediation created"),
         (remediation.start_time, "Repair started"),
-        (remediation.end_time if remediation.state in FINAL else None, f"{ended}{error}"),
+        (remediation.ended, f"{ended}{error}"),
     ]
     comment = remediation.review_comment or ""
     own = OWN_COMMENT.fullmatch(comment)

@@ -15,7 +15,7 @@ from bot.cards.pause import ALL_CLUSTERS, pause_buttons, pause_line
 from bot.cards.remediation_card import summary
 from bot.cards.review import review_button
 from bot.errors import BotError
-from bot.models import FINAL, Blocks, CardContext, FaultReport, Json, Overview, Remediation, State, key
+from bot.models import Blocks, CardContext, FaultReport, Json, Overview, Remediation, State, key
 from bot.mrkdwn import ago, clean, clock_time, escape, lasted
 
 CLUSTER, UPDATE, PREVIOUS, NEXT = "home:cluster", "home:update", "home:previous", "home:next"
@@ -268,5 +268,5 @@ def _since(each: Remediation, config: CardConfig, now: float) -> str:
 
 
 def _last_change(each: Remediation) -> str:
-    moment = (each.end_time if each.state in FINAL else None) or each.start_time or each.create_time
+    moment = each.ended or each.start_time or each.create_time
     return ago(moment) if moment else ""

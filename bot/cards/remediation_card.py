@@ -11,7 +11,6 @@ from bot.cards.controls import actions
 from bot.cards.labels import broken, fault
 from bot.cards.pause import pause_line
 from bot.models import (
-    FINAL,
     HISTORY_DAYS,
     IN_REPAIR,
     NEXT_STEP,
@@ -339,7 +338,7 @@ def _details(remediation: Remediation, about: CardContext, further: Sequence[str
     trigger = labels.TRIGGERS.get(remediation.trigger) or escape(remediation.trigger, 60)
     is_approved = remediation.is_reviewed and remediation.state in RULES[Verb.APPROVE].effect
     moments = (  # what hasn't happened yet has its moment from an earlier incident
-        ("ended", remediation.end_time if remediation.state in FINAL else None),
+        ("ended", remediation.ended),
         ("started", remediation.start_time if remediation.state not in _NOT_STARTED else None),
         ("approved", remediation.review_time if is_approved else None),
         ("opened", remediation.create_time),

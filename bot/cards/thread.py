@@ -10,7 +10,7 @@ from bot.cards.labels import fault
 from bot.cards.listing import LISTED, first_of
 from bot.cards.pause import pause_buttons
 from bot.cards.remediation_card import calling, mention, where
-from bot.models import FINAL, RULES, Alert, DecidedBy, Hold, Message, Override, Remediation, RepairLoad, State, Verb
+from bot.models import RULES, Alert, DecidedBy, Hold, Message, Override, Remediation, RepairLoad, State, Verb
 from bot.mrkdwn import capital, clock_time, escape, lasted, when
 
 
@@ -165,7 +165,7 @@ def _approved_at(remediation: Remediation, decided: DecidedBy | None) -> float |
 def _at(remediation: Remediation, now: float) -> float:
     """Return when it came into its state, as far as Together says."""
     began = {str(State.PENDING): remediation.review_time, str(State.RUNNING): remediation.start_time}
-    moment = began.get(remediation.state, remediation.end_time if remediation.state in FINAL else None)
+    moment = began.get(remediation.state, remediation.ended)
     return moment.timestamp() if moment else now
 
 

@@ -324,6 +324,11 @@ class Remediation(ApiModel):
         return max(moments, key=datetime.timestamp, default=None)
 
     @property
+    def ended(self) -> datetime | None:
+        """When it ended; None while it hasn't: then Together's time is of an earlier incident."""
+        return self.end_time if self.state in FINAL else None
+
+    @property
     def ended_at(self) -> float:
         """When it ended, or last changed, as far as Together says; Unix time in seconds, else 0."""
         moment = self.end_time or self.update_time or self.create_time
