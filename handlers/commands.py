@@ -11,7 +11,7 @@ from bot import cards
 from bot.decisions import Receipt
 from bot.errors import BotError, NotAttempted, StorageUnavailable, UnknownControl
 from bot.models import Actor, Json, Message, ReplyTarget, Request, Verb
-from bot.parsing import ALSO, COMMAND, Browse, Find, Help, Order, Report, parse
+from bot.parsing import COMMAND, Browse, Find, Help, Order, Report, parse
 from handlers.chooser import Chooser
 from handlers.surface import Interaction, Surface
 
@@ -47,8 +47,8 @@ class Commands(Surface):
             return order
         with suppress(StorageUnavailable):  # the command itself can't be recorded then
             node = order.or_node if order.or_node and await self.lookup.knows(order.or_node.text) else None
-            if also := ALSO.match((node or order).reason):
-                await self.lookup.ensure_no_node(also[1])
+            if reason := (node or order).reason:
+                await self.lookup.ensure_one_node(reason)
             if node:
                 return node
         return Request(Verb.CANCEL, order.ref, typed.actor, typed.place, reason=order.reason, trigger_id=typed.key)

@@ -23,7 +23,7 @@ from bot.errors import (
 from bot.mention_parsing import Ask, AskForStatus, AskToHold, Mentioned, parse_mention
 from bot.models import RULES, Actor, Entry, Json, RemediationRef, ReplyTarget, Request, Verb
 from bot.mrkdwn import escape
-from bot.parsing import ALSO, Find, Help, ListWaiting, Order, RepairsOf, Tonight
+from bot.parsing import Find, Help, ListWaiting, Order, RepairsOf, Tonight
 from handlers.chooser import Chooser, first_of
 from handlers.client import SlackFailure
 from handlers.shortcuts import find_references
@@ -125,8 +125,7 @@ class Mentions(Surface):
             return True
         node = asked.of.or_node if isinstance(asked.of, Order) and asked.of.ref != ref else None
         reason = node.reason if node else asked.reason
-        if also := ALSO.match(reason):
-            await self.lookup.ensure_no_node(also[1])
+        await self.lookup.ensure_one_node(reason)
         request = Request(Verb.HOLD, ref, actor, place, reason=reason, trigger_id=key, seconds=asked.seconds)
         work = await self.decisions.receive(request)
         if isinstance(work, Unrecorded):
@@ -152,8 +151,7 @@ class Mentions(Surface):
         if isinstance(of, Order):
             if of.or_node and await self.lookup.knows(of.or_node.text):
                 of = of.or_node
-            if also := ALSO.match(of.reason):
-                await self.lookup.ensure_no_node(also[1])
+            await self.lookup.ensure_one_node(of.reason)
         if isinstance(of, Order):
             return of.ref
         looked = await self.lookup.find(of.text)

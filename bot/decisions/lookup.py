@@ -22,6 +22,7 @@ from bot.models import (
     Verb,
     read_reference,
 )
+from bot.parsing import ALSO
 from bot.policy import Policy
 from bot.store import Database, audit, ended, faults, messages, outages
 from bot.together import TogetherClient
@@ -216,13 +217,16 @@ class Lookup:
         """Return whether something open that the bot tracks has this name or ID."""
         return any(each.remediation.is_called(name) for each in await self.database.read(messages.tracked))
 
-    async def ensure_no_node(self, word: str) -> None:
-        """Make sure that what was named besides is no node: it would be left out without a word.
+    async def ensure_one_node(self, reason: str) -> None:
+        """Make sure that a reason doesn't begin with another node: it would be left out without a word.
 
         Raises:
-            UnreadableCommand: it is one.
+            UnreadableCommand: it does.
         """
-        name = word.strip(",.;:")
+        also = ALSO.match(reason)
+        if also is None:
+            return
+        name = also[1].strip(",.;:")
         if await self.knows(name.rpartition("/")[2]):  # of three IDs, the last one
             raise UnreadableCommand(f"“{name}” is another node. Name one node at a time.")
 
