@@ -156,8 +156,8 @@ class Inbox:
             if taken.age > LIFETIME and not taken.is_acted:
                 refusal = RequestExpired(entry.what)
             is_late = taken.is_acted and taken.age > TELL_SECONDS
-            if not refusal and not is_late and (entry.action or entry.kind) not in self._ways:
-                logger.error("A request is left for another version, which knows %s", entry.action or entry.kind)
+            if not refusal and not is_late and entry.way not in self._ways:
+                logger.error("A request is left for another version, which knows %s", entry.way)
                 left.add(taken.owner)  # until its lease runs out
                 continue
             logger.info("Taking over a request: %s", entry.kind)
@@ -194,7 +194,7 @@ class Inbox:
         entry = held.entry
         try:
             if refusal is None:
-                return await self._ways[entry.action or entry.kind](held)
+                return await self._ways[entry.way](held)
         except RequestExpired:
             refusal = RequestExpired(entry.what)
         await held.refuse(refusal)

@@ -334,3 +334,8 @@ class Entry:
     value: str = ""
     ts: str = ""
     reason: str = ""
+
+    @property
+    def way(self) -> str:
+        """By what it is known how this is done."""
+        return self.action or self.kind
