@@ -30,6 +30,7 @@ class Asked:
     """One thing that was asked for, by one or two people at once.
 
     Attributes:
+        users: who asked. What wasn't acked may have been recorded, and is done then.
         acked: who was told "received", and the response_url that came with it.
         told_in_ack: what a command was answered at once.
     """
@@ -37,6 +38,7 @@ class Asked:
     ids: Ids
     verb: str
     alert: Posted | None
+    users: list[str]
     acked: dict[str, str] = field(default_factory=dict)
     told_in_ack: str = ""
 
@@ -112,7 +114,7 @@ class DecisionChaos(Chaos):
             verb = self.random.choice(VERBS)
             alert = None if verb == "command" else self.slack.post_as_tool(as_alert(self.together.remediations[ids]))
             users = ["U0ALICE", "U0BOB"] if alert and self.random.random() < 0.3 else ["U0ALICE"]
-            asked = Asked(ids, verb, alert)
+            asked = Asked(ids, verb, alert, users)
             self._asked.append(asked)
             asking += [asyncio.create_task(self._deliver(asked, user)) for user in users]
             await self.sleep(0.02, 0.15)
@@ -169,9 +171,9 @@ class OutageChaos(CutLines, DecisionChaos):
         """Who was told "no" and got a "yes", besides what else went wrong for good."""
         said = Said(self.slack)
         contradicted = [
-            f"{user} was told that nothing was sent for {asked.ids[2]}, which is {self.together.state(asked.ids)}"
+            f"{user} was told “{message.text}” about {asked.ids[2]}, which is {self.together.state(asked.ids)}"
             for asked in self._asked
-            for user in (asked.acked if len(asked.acked) == 1 else ())
+            for user in (asked.acked if len(asked.users) == 1 else ())
             if self.together.state(asked.ids) != "PENDING_APPROVAL"
             for message in asked.messages(said, user)
             if any(words in message.text for words in NO)
