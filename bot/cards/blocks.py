@@ -125,8 +125,8 @@ def _chunks(sized: Iterable[tuple[T, int]], limit: int) -> list[list[T]]:
 
 
 def units(text: str) -> int:
-    """Return the larger of the two lengths that Slack may count: characters or UTF-16 units."""
-    return len(text) + sum(character > "\uffff" for character in text)
+    """Return the length in UTF-16 units, the larger of the two that Slack may count."""
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
 def header(text: str) -> Json:
