@@ -1,6 +1,7 @@
 """Time that passes when a test says so."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 
@@ -18,16 +19,18 @@ class ManualClock:
 
     Args:
         passing: the reasons for which nobody waits: such a pause moves the clock by its length and is over at once.
+        endless: the reasons for which a pause is never over: what a test doesn't look at isn't done again and again.
 
     Attributes:
         set_back: by how many seconds somebody has set back the clock that says what time it is.
         follower: another clock, told what time it is whenever a test lets time pass.
     """
 
-    def __init__(self, passing: Collection[WaitReason] = ()) -> None:
+    def __init__(self, passing: Collection[WaitReason] = (), endless: Collection[WaitReason] = ()) -> None:
         self.seconds = 0.0
         self.set_back = 0.0
         self.passing = passing
+        self.endless = endless
         self.follower: Callable[[float], Awaitable[None]] | None = None
         self._slept: list[tuple[WaitReason, float]] = []
         self._sleepers: dict[asyncio.Future[None], tuple[WaitReason, float]] = {}
@@ -47,7 +50,7 @@ class ManualClock:
             await asyncio.sleep(0)
             return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._sleepers[future] = (pause, self.seconds + seconds)
+        self._sleepers[future] = (pause, math.inf if pause in self.endless else self.seconds + seconds)
         try:
             await future
         finally:

@@ -39,7 +39,7 @@ async def watching(
     """A bot that watches, on a clock that stands until a test lets it go on."""
     settings = {"BOT_ALERT_CHANNEL": CHANNEL, "BOT_POLL_SECONDS": str(int(POLL)), "BOT_LEASE_SECONDS": "300"}
     async with AsyncExitStack() as stack:
-        time = ManualClock(ON_THE_WAY)
+        time = ManualClock(ON_THE_WAY, endless={WaitReason.SLACK_CHECK})
         if database and database.startswith("postgresql"):
             await stack.enter_async_context(in_step(database, time))
         given = {**settings, **environ}
