@@ -19,7 +19,8 @@ MAX_OPTIONS = 100  # of a select menu (docs.slack.dev, select menu element)
 MAX_OPTION_TEXT = 75  # docs.slack.dev, option object
 _MAX_ALARM = 200  # docs.slack.dev, alert block
 Element = Json
-Line = list[Element]  # of rich text
+Parts = list[Element]  # of a line of rich text
+Line = str | Parts  # escaped text, where all of it looks the same
 T = TypeVar("T")
 _TOKEN = re.compile(
     r"<(?:@(?P<user>[A-Z0-9]+)|!subteam\^(?P<group>[A-Z0-9]+)|#(?P<channel>[A-Z0-9]+)"
@@ -42,14 +43,14 @@ def section(text: str) -> Json:
     return {"type": "section", "text": mrkdwn(text), "expand": True}
 
 
-def elements(text: str, *, bold: bool = False, code: bool = False) -> Line:
+def elements(text: str, *, bold: bool = False, code: bool = False) -> Parts:
     """Return escaped text for `rich_text`: mentions, times and links are live, and all else is drawn literally.
 
     mrkdwn would give a meaning to the `*`, backticks and `:fire:` of outside words.
     """
     style = {name: True for name, is_on in (("bold", bold), ("code", code)) if is_on}
     styled = {"style": style} if style else {}
-    found: Line = []
+    found: Parts = []
     end = 0
     for token in (*_TOKEN.finditer(text), None):
         if before := text[end : token.start() if token else None]:
@@ -77,9 +78,14 @@ def _live(token: re.Match[str]) -> Element:
     return {"type": "link", "url": unescape(token["url"]), "text": unescape(token["label"])}
 
 
-def markup(line: Iterable[Element]) -> str:
-    """Return elements as escaped text, for the text beside the blocks."""
-    return "".join(map(_marked_up, line))
+def parts(line: Line) -> Parts:
+    """Return the elements of a line."""
+    return elements(line) if isinstance(line, str) else line
+
+
+def markup(line: Line) -> str:
+    """Return a line as escaped text, for the text beside the blocks."""
+    return "".join(map(_marked_up, parts(line)))
 
 
 def _marked_up(element: Element) -> str:
@@ -98,16 +104,16 @@ def _marked_up(element: Element) -> str:
 
 
 def rich_text(lines: Iterable[Line]) -> Json:
-    """Return lines of elements."""
-    flat: Line = []
+    """Return lines as one block."""
+    flat: Parts = []
     for line in lines:
-        flat += [*([{"type": "text", "text": "\n"}] if flat else []), *line]
+        flat += [*([{"type": "text", "text": "\n"}] if flat else []), *parts(line)]
     return {"type": "rich_text", "elements": [{"type": "rich_text_section", "elements": flat}]}
 
 
 def rich_texts(lines: Iterable[Line]) -> Blocks:
-    """Return lines of elements in as few blocks as hold them; no line is cut."""
-    sized = ((line, 1 + sum(units(str(each.get("text", ""))) for each in line)) for line in lines)
+    """Return lines in as few blocks as hold them; no line is cut."""
+    sized = ((line, 1 + sum(units(str(each.get("text", ""))) for each in line)) for line in map(parts, lines))
     return [rich_text(chunk) for chunk in _chunks(sized, MAX_TEXT)]
 
 
@@ -176,8 +182,9 @@ def context(*texts: str) -> Json:
 
 def literal(text: str) -> Json:
     """Return escaped text as small print: mentions, times and links are live, and all else is drawn literally."""
-    parts = elements(text)
-    found = [plain(each["text"].strip()) if each["type"] == "text" else mrkdwn(_marked_up(each)) for each in parts]
+    found = [
+        plain(each["text"].strip()) if each["type"] == "text" else mrkdwn(_marked_up(each)) for each in elements(text)
+    ]
     return {"type": "context", "elements": [each for each in found if each["text"]][:MAX_CONTEXT]}
 
 

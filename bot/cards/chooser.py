@@ -162,7 +162,7 @@ def waiting_list(
     """
     lines = remediation_lines(found, LISTED, _opened)
     if note := not_read(unreadable):
-        lines.append(elements(note))
+        lines.append(note)
     if broken:
         heading, more = faults.listed(broken, LISTED)
         lines += [elements(f"{heading}.", bold=True), *more]

@@ -197,7 +197,7 @@ def _lines(ordered: Sequence[Alert], alerts: Sequence[Alert]) -> list[Line]:
     called = names(alerts)
     lines: list[Line] = [_line(each, called[each.ref]) for each in ordered[:LISTED]]
     if rest := ordered[LISTED:]:
-        lines.append(elements(f"…and {len(rest)} more: {counted([mode_name(each) for each in rest])}"))
+        lines.append(f"…and {len(rest)} more: {counted([mode_name(each) for each in rest])}")
     return lines
 
 

@@ -34,10 +34,10 @@ def unrepaired(
         others = max(0, report.nodes - len({each.node for each in kept}))  # whose alerts aren't kept
         lines.append(elements(f"{_nodes(overdue, others)} ({where}): {what}, and no repair is open ⚠️", bold=True))
         lines += _first(overdue, len(overdue) + report.critical - len(kept))
-        lines.append(elements(f"Check {'it' if count == 1 else 'them'}, or request a repair in Together."))
-        lines += [elements(labels.as_of(as_of, _UNREADABLE))] if as_of else []
+        lines.append(f"Check {'it' if count == 1 else 'them'}, or request a repair in Together.")
+        lines += [labels.as_of(as_of, _UNREADABLE)] if as_of else []
     if called and (overdue or report.brake_key):
-        lines.append(elements(on_call(called)))
+        lines.append(on_call(called))
     told = listing.message(lines)
     if not report.brake_key:
         return told
@@ -48,9 +48,9 @@ def more_unrepaired(report: FaultReport, faults: Sequence[Fault], seconds: float
     """Return, for the thread, what has come since: the brake, and alerts that fire for `seconds` or longer too."""
     lines = _brake_lines(report)
     if faults:
-        lines.append(elements(f"{_nodes(faults)}: critical for {lasted(seconds)} or longer, and no repair is open."))
+        lines.append(f"{_nodes(faults)}: critical for {lasted(seconds)} or longer, and no repair is open.")
         lines += _first(faults, len(faults))
-    return listing.message([*lines, *([elements(mention(called))] if called else [])])
+    return listing.message([*lines, *([mention(called)] if called else [])])
 
 
 def none_left(report: FaultReport, now: float, as_of: float) -> Message:
@@ -65,7 +65,7 @@ def none_left(report: FaultReport, now: float, as_of: float) -> Message:
         return listing.message([elements(f"{where} isn't monitored any more, {when(now)}.", bold=True)])
     if as_of and report.is_announced:
         head = elements(f"{where}: no critical fault without a repair is known", bold=True)
-        return listing.message([head, elements(labels.as_of(as_of, _UNREADABLE))])
+        return listing.message([head, labels.as_of(as_of, _UNREADABLE)])
     told = ["the storm brake is released"] if report.message and report.message.has_brake else []
     if report.is_announced or not told:
         told.append("Together lists no critical fault without a repair")
@@ -92,7 +92,7 @@ def _brake_lines(report: FaultReport) -> list[Line]:
         f"Any operator can resume, with a reason. Otherwise approvals resume after {quiet}.",
     ]
     head = f"{where}: {broken} broken at once. Approvals are paused automatically ⛔"
-    return [elements(head, bold=True), *map(elements, told)]
+    return [elements(head, bold=True), *told]
 
 
 def listed(reports: Sequence[FaultReport], most: int) -> tuple[str, list[Line]]:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from bot.cards import labels
-from bot.cards.blocks import Element, Line, elements
+from bot.cards.blocks import Element, Line, elements, parts
 from bot.cards.chooser import not_read
 from bot.cards.labels import fault
 from bot.cards.listing import LISTED, entry, lines_message, mode_name, plural, returned_lines, since, with_rest
@@ -46,16 +46,16 @@ def shift(
     count = sum(each.count for each in faults)
     unrepaired = f"Faults without a repair: {count}." if count else ""
     rest = [_decided(alerts, began), _often(opened), unrepaired, not_read(unreadable)]
-    lines: list[Line] = [elements(f"In repair now: {len(running)}.")] if running else []
+    lines: list[Line] = [f"In repair now: {len(running)}."] if running else []
     waiting = [each for each in alerts if each.is_waiting and each.as_told.state == State.PENDING_APPROVAL]
     lines += _waiting(sorted(waiting, key=since), is_sure=not unreadable)
     if failed := [each for each in ended if each.remediation.state == State.FAILED]:
         lines += [elements("Failed", bold=True), *_lines(failed)]
     if returned := [each for each in alerts if each.came_back and each.came_back.at >= began]:
         lines += [elements("Didn't help", bold=True), *returned_lines(returned, LISTED)]
-    lines += [elements(each) for each in rest if each]
+    lines += filter(None, rest)
     if names is not None:
-        lines = [[_named(element, names) for element in line] for line in lines]
+        lines = [[_named(each, names) for each in parts(line)] for line in lines]
     return lines_message(f"Since {when(began)}: {new}", lines)
 
 
@@ -116,7 +116,7 @@ def _past(alert: Alert, *, with_cluster: bool) -> Line:
     told += [_result(alert), _who(alert)]
     if one.start_time and alert.is_closed and one.ended_at > one.start_time.timestamp():
         told.append(f"took {lasted(one.ended_at - one.start_time.timestamp())}")
-    return elements(" · ".join(each for each in told if each))
+    return " · ".join(filter(None, told))
 
 
 def _result(alert: Alert) -> str:
@@ -153,7 +153,7 @@ def _results(ended: Sequence[Alert]) -> str:
 
 def _waiting(waiting: Sequence[Alert], *, is_sure: bool) -> Iterator[Line]:
     if not waiting:
-        yield elements(f"Nothing is waiting for approval{'' if is_sure else ', as far as Together could be read'}.")
+        yield f"Nothing is waiting for approval{'' if is_sure else ', as far as Together could be read'}."
         return
     yield elements(f"Waiting for approval: {len(waiting)}, oldest first", bold=True)
     yield from _lines(waiting)
@@ -161,7 +161,7 @@ def _waiting(waiting: Sequence[Alert], *, is_sure: bool) -> Iterator[Line]:
 
 def _lines(found: Sequence[Alert]) -> list[Line]:
     """Return a line for each of the first ten: since when it waits, or why it failed and who approved it."""
-    lines = []
+    lines: list[Line] = []
     for each in found[:LISTED]:
         one = each.remediation
         told = [escape(part, 60) for part in (one.cluster_id, mode_name(each), fault(one, is_brief=True))]

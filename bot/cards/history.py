@@ -39,7 +39,7 @@ def line(past: PastDecision, what: str = "") -> Line:
     said = done if past.outcome == done else f"{past.verb}: {escape(_said(past.outcome), 60)}"
     about = f"{escape(what, 100)} · " if what else ""
     reason = f": “{escape(past.reason, 300)}”" if past.reason else ""
-    return elements(f"{when(past.at)} · {about}<@{past.user_id}> · {said}{reason}")
+    return f"{when(past.at)} · {about}<@{past.user_id}> · {said}{reason}"
 
 
 def _said(outcome: str) -> str:

@@ -215,7 +215,7 @@ def _opened(each: Remediation, shown: Overview, config: CardConfig) -> Blocks:
     where = f"{escape((about.share and about.share.cluster) or each.cluster_id, 100)}{opened}"
     if not is_sure:
         lines.insert(0, "Decided a moment ago; the result isn't confirmed yet.")
-    drawn = blocks.rich_texts([elements(title, bold=True), *map(elements, lines), elements(where)])
+    drawn = blocks.rich_texts([elements(title, bold=True), *lines, where])
     controls = [] if shown.refused else actions(each, about, config, buttons=is_sure)
     if len(json.dumps([*drawn, *controls])) > _ITEM:
         drawn, controls = [blocks.statement(title, "Open its card to decide: its names are too long here.")], []

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from bot.cards import blocks, labels
-from bot.cards.blocks import MAX_OPTION_TEXT, Line, elements, units
+from bot.cards.blocks import MAX_OPTION_TEXT, Line, Parts, elements, units
 from bot.cards.labels import fault
 from bot.models import (
     EVERYTHING,
@@ -95,7 +95,7 @@ def counted(values: Sequence[str]) -> str:
     return f"{'; '.join(shown)}{f'; and {more} more kinds' if more > 0 else ''}"
 
 
-def node(name: str) -> Line:
+def node(name: str) -> Parts:
     """Return a node's name, as code."""
     return elements(escape(name, 100) or "-", code=True)
 
@@ -113,7 +113,7 @@ def remediation_lines(found: Sequence[Remediation], most: int, when: Callable[[R
 def with_rest(lines: list[Line], count: int) -> list[Line]:
     """Return lines about the first of `count` things, and how many more there are."""
     more = count - len(lines)
-    return [*lines, elements(f"…and {more} more")] if more > 0 else lines
+    return [*lines, f"…and {more} more"] if more > 0 else lines
 
 
 def returned_lines(found: Sequence[Alert], most: int) -> list[Line]:
@@ -224,7 +224,7 @@ def half_approved(alerts: Sequence[Alert], firsts: Firsts) -> list[tuple[Alert, 
     return [(each, first) for each, first in found if first and first.counts_for(each.remediation)]
 
 
-def named(names: Sequence[str]) -> Line:
+def named(names: Sequence[str]) -> Parts:
     """Return names as code, in as many pieces as Slack's limit takes."""
     return [{"type": "text", "text": each, "style": {"code": True}} for each in ranges(names)]
 

@@ -62,8 +62,11 @@ def card(  # noqa: PLR0913 - what a card shows
         about = replace(about, is_observed=config.observes(remediation.cluster_id))
     if not (_waits(remediation, about) or (about.is_automatic and remediation.state in IN_REPAIR)):
         about = replace(about, mentioned="")  # it doesn't concern who is on call any more
-    lines = [_risk(remediation, about), *_people(remediation, decided, about), _effect(remediation, about, config)]
+    warnings = [*_warnings(remediation, notice, about, config)]
+    agreed, affected = [*_agreed(remediation, about, config)], [*_affected(remediation, about)]
     shown, further = broken(remediation)
+    risk, last = _risk(remediation, about), _last_repair(remediation, about)
+    rest = [*_people(remediation, decided, about), _effect(remediation, about, config), on_call(about.mentioned)]
     drawn = [
         blocks.title(
             _title(remediation, about, is_sure=buttons),
@@ -72,16 +75,21 @@ def card(  # noqa: PLR0913 - what a card shows
         ),
         *(
             {**blocks.paragraph(each, bold=True), "block_id": f"{NOTICE}{number}"}
-            for number, each in enumerate(_warnings(remediation, notice, about, config))
+            for number, each in enumerate(warnings)
         ),
-        *blocks.rich_texts(map(blocks.elements, _agreed(remediation, about, config))),
-        *blocks.rich_texts(map(blocks.elements, _affected(remediation, about) if about.impact else ())),
-        *blocks.rich_texts(map(blocks.elements, () if is_beneath else shown)),
-        *blocks.paragraphs(*lines, on_call(about.mentioned)),
+        *blocks.rich_texts(agreed),
+        *blocks.rich_texts(affected),
+        *blocks.rich_texts(() if is_beneath else shown),
+        *blocks.paragraphs(risk, *rest),
         *actions(remediation, about, config, buttons=buttons),
-        *_details(remediation, about, further),
+        *_details(remediation, further, last),
     ]
-    return Message(text=_story(remediation, decided, notice, about, config), blocks=drawn)
+    told = [
+        *(_push(remediation, about), *warnings, *agreed, *affected, *shown, *further, risk, *last, *rest),
+        f"Cluster {escape(remediation.cluster_id, 250)}, instance {escape(remediation.instance_id, 250)}.",
+        f"Remediation {escape(remediation.id, 250)}.",
+    ]
+    return Message(blocks.story(filter(None, told)), drawn)
 
 
 def brief(remediation: Remediation, about: CardContext, config: CardConfig) -> Message:
@@ -333,7 +341,7 @@ def mention(called: str) -> str:
     return " ".join(f"<!subteam^{each}>" if each[0] == "S" else f"<@{each}>" for each in called.split())
 
 
-def _details(remediation: Remediation, about: CardContext, further: Sequence[str]) -> Blocks:
+def _details(remediation: Remediation, further: Sequence[str], last: Sequence[str]) -> Blocks:
     """Return small print, and what decides nothing, folded away."""
     trigger = labels.TRIGGERS.get(remediation.trigger) or escape(remediation.trigger, 60)
     is_approved = remediation.is_reviewed and remediation.state in RULES[Verb.APPROVE].effect
@@ -345,39 +353,18 @@ def _details(remediation: Remediation, about: CardContext, further: Sequence[str
     )
     latest = next((f"{label} {ago(moment)}" for label, moment in moments if moment), "")
     told = [each for each in (trigger, latest) if each]
-    last = _last_repair(remediation, about)
     title = ", ".join([*(["more alerts"] if further else []), *(["last repair"] if last else []), "IDs"])
     inside = [*map(blocks.literal, [*further, *last]), blocks.context(ids(remediation.ref))]
     small = [blocks.context(" · ".join(told))] if told else []
     return [*small, blocks.folded(capital(title), inside)]
 
 
-def _story(
-    remediation: Remediation, decided: DecidedBy | None, notice: str, about: CardContext, config: CardConfig
-) -> str:
-    """Return the whole card as one text of at most 4,000 characters.
-
-    A push shows its beginning: node and fault first, then what is asked or what has become of it.
-    """
+def _push(remediation: Remediation, about: CardContext) -> str:
+    """Return what a push notification shows: node and fault first, then what is asked or what has become of it."""
     node, fails = where(remediation, about.share), escape(fault(remediation), 100)
-    push = f"{node}: {escape(_title(remediation, about, is_named=False), 150)}"
-    if _waits(remediation, about):
-        noun = escape(labels.mode(remediation.mode).noun, 80)
-        asked = f"Together asks to approve: {noun}." if about.is_observed else f"Approve {noun}?"
-        history = f" {_history(remediation, about.history)}." if about.history and about.history.repairs else ""
-        push = f"{node}: {f'{fails}. ' if fails else ''}{asked}{history}"
-    told = [
-        push,
-        *_warnings(remediation, notice, about, config),
-        *_agreed(remediation, about, config),
-        *(_affected(remediation, about) if about.impact else ()),
-        *chain(*broken(remediation)),
-        _risk(remediation, about),
-        *_last_repair(remediation, about),
-        *_people(remediation, decided, about),
-        _effect(remediation, about, config),
-        on_call(about.mentioned),
-        f"Cluster {escape(remediation.cluster_id, 250)}, instance {escape(remediation.instance_id, 250)}.",
-        f"Remediation {escape(remediation.id, 250)}.",
-    ]
-    return blocks.story(filter(None, told))
+    if not _waits(remediation, about):
+        return f"{node}: {escape(_title(remediation, about, is_named=False), 150)}"
+    noun = escape(labels.mode(remediation.mode).noun, 80)
+    asked = f"Together asks to approve: {noun}." if about.is_observed else f"Approve {noun}?"
+    history = f" {_history(remediation, about.history)}." if about.history and about.history.repairs else ""
+    return f"{node}: {f'{fails}. ' if fails else ''}{asked}{history}"

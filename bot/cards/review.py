@@ -317,7 +317,7 @@ def progress_lines(batch: Batch, waiting: Collection[RemediationRef] | None = No
     results = _results(failed, batch.verb)
     lines += results[:SHOWN]
     if len(results) > SHOWN:
-        lines.append(elements(f"…and {len(results) - SHOWN} more results. All are in the thread when it has finished."))
+        lines.append(f"…and {len(results) - SHOWN} more results. All are in the thread when it has finished.")
     return lines
 
 

@@ -191,7 +191,7 @@ def opened_again(remediation: Remediation) -> str:
 
 def lines(told: Sequence[str]) -> Message:
     """Return several lines for a thread."""
-    return Message(blocks.story(told), blocks.rich_texts(map(blocks.elements, told))[: blocks.MAX_BLOCKS])
+    return Message(blocks.story(told), blocks.rich_texts(told)[: blocks.MAX_BLOCKS])
 
 
 def reminder(  # noqa: PLR0913 - what a reminder says
