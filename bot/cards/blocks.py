@@ -22,10 +22,19 @@ Element = Json
 Parts = list[Element]  # of a line of rich text
 Line = str | Parts  # escaped text, where all of it looks the same
 T = TypeVar("T")
+# What is live in text, by the names that Slack has for its parts in rich text.
 _TOKEN = re.compile(
-    r"<(?:@(?P<user>[A-Z0-9]+)|!subteam\^(?P<group>[A-Z0-9]+)|#(?P<channel>[A-Z0-9]+)"
-    r"|!date\^(?P<at>\d+)\^(?P<format>[^|>]+)\|(?P<fallback>[^>]+)|(?P<url>https?://[^|>]+)\|(?P<label>[^>]+))>"
+    r"<(?:@(?P<user_id>[A-Z0-9]+)|!subteam\^(?P<usergroup_id>[A-Z0-9]+)|#(?P<channel_id>[A-Z0-9]+)"
+    r"|!date\^(?P<timestamp>\d+)\^(?P<format>[^|>]+)\|(?P<fallback>[^>]+)|(?P<url>https?://[^|>]+)\|(?P<text>[^>]+))>"
 )
+_MARKUP = {
+    "user": "<@{user_id}>",
+    "usergroup": "<!subteam^{usergroup_id}>",
+    "channel": "<#{channel_id}>",
+    "date": "<!date^{timestamp}^{format}|{fallback}>",
+    "link": "<{url}|{text}>",
+    "text": "{text}",
+}
 
 
 def plain(text: str) -> Json:
@@ -56,26 +65,20 @@ def elements(text: str, *, bold: bool = False, code: bool = False) -> Parts:
         if before := text[end : token.start() if token else None]:
             found.append({"type": "text", "text": unescape(before)} | styled)
         if token:
-            found.append(_live(token) | ({} if token["at"] else styled))
+            found.append(_live(token) | ({} if token["timestamp"] else styled))
             end = token.end()
     return found
 
 
 def _live(token: re.Match[str]) -> Element:
-    if token["user"]:
-        return {"type": "user", "user_id": token["user"]}
-    if token["group"]:
-        return {"type": "usergroup", "usergroup_id": token["group"]}
-    if token["channel"]:
-        return {"type": "channel", "channel_id": token["channel"]}
-    if token["at"]:
-        return {
-            "type": "date",
-            "timestamp": int(token["at"]),
-            "format": token["format"],
-            "fallback": unescape(token["fallback"]),
-        }
-    return {"type": "link", "url": unescape(token["url"]), "text": unescape(token["label"])}
+    said = {name: unescape(value) for name, value in token.groupdict().items() if value is not None}
+    match said:
+        case {"timestamp": timestamp}:
+            return {"type": "date", **said, "timestamp": int(timestamp)}
+        case {"url": _}:
+            return {"type": "link", **said}
+    (name,) = said
+    return {"type": name.removesuffix("_id"), **said}
 
 
 def parts(line: Line) -> Parts:
@@ -89,18 +92,7 @@ def markup(line: Line) -> str:
 
 
 def _marked_up(element: Element) -> str:
-    match element["type"]:
-        case "user":
-            return f"<@{element['user_id']}>"
-        case "usergroup":
-            return f"<!subteam^{element['usergroup_id']}>"
-        case "channel":
-            return f"<#{element['channel_id']}>"
-        case "date":
-            return f"<!date^{element['timestamp']}^{element['format']}|{entities(element['fallback'])}>"
-        case "link":
-            return f"<{entities(element['url'])}|{entities(element['text'])}>"
-    return entities(element["text"])
+    return _MARKUP[element["type"]].format_map({name: entities(str(value)) for name, value in element.items()})
 
 
 def rich_text(lines: Iterable[Line]) -> Json:

@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from bot.cards import blocks, labels
 from bot.cards.blocks import MAX_OPTION_TEXT, Line, Parts, elements, units
@@ -233,8 +234,11 @@ def ranges(names: Sequence[str]) -> list[str]:
     """Return names in as few words as say them, in pieces of Slack's size: "gpu-node-2, 4–40"."""
     lines: list[str] = []
     before, size = "", 0
-    for prefix, first, last in _runs(sorted((clean(each, 100) or "-" for each in names), key=_sorted_by)):
-        numbers = first if first == last else f"{first}–{last}"
+    found = enumerate(sorted(_parts(clean(each, 100) or "-") for each in names))
+    # Numbers that follow each other are as far from their places.
+    for (prefix, _, _), run in groupby(found, key=lambda each: (*each[1][:2], each[1][2] - each[0])):
+        ends = [text for _, (_, _, _, text) in run]
+        numbers = ends[0] if len(ends) == 1 else f"{ends[0]}–{ends[-1]}"
         word = numbers if prefix and prefix == before else f"{prefix}{numbers}"
         if lines and size + units(word) < _LONGEST:
             lines[-1] += f", {word}"
@@ -246,27 +250,13 @@ def ranges(names: Sequence[str]) -> list[str]:
     return lines
 
 
-def _sorted_by(name: str) -> tuple[str, int, int, str]:
-    prefix, number = _parts(name)
-    return prefix, len(number) if number.startswith("0") else 0, int(number or 0), name
+def _parts(name: str) -> tuple[str, int, int, str]:
+    """Return what a name is sorted by: all but its number, how wide that is with zeros before it, and the number.
 
-
-def _parts(name: str) -> tuple[str, str]:
-    """Return a name without its number, and that; no number where something follows the node's own name."""
+    What has something behind the node's own name has no number.
+    """
     found = None if " " in name else _NUMBERED.fullmatch(name)
-    return (found[1], found[2]) if found else ("", "")
-
-
-def _runs(names: Sequence[str]) -> Iterator[tuple[str, str, str]]:
-    """Yield each run of numbers that follow each other: the prefix of their names, the first and the last."""
-    run: tuple[str, str, str] | None = None
-    for name in names:
-        prefix, number = _parts(name)
-        if run and number and prefix == run[0] and str(int(run[2]) + 1).zfill(len(run[2])) == number:
-            run = (prefix, run[1], number)
-            continue
-        if run:
-            yield run
-        run = (prefix, number, number) if number else ("", name, name)
-    if run:
-        yield run
+    if found is None:
+        return "", 0, 0, name
+    prefix, number = found.groups()
+    return prefix, len(number) if number.startswith("0") else 0, int(number), number
