@@ -137,7 +137,7 @@ def not_back(alerts: Sequence[Alert], called: str, now: float) -> Message:
         now: Unix time in seconds.
     """
     after = [each.remediation for each in alerts]
-    passed = lasted(now - max((each.succeeded_at for each in after), default=now))
+    passed = lasted(now - max(each.succeeded_at for each in after))
     are, its, node = ("isn't", "its", "node") if len(alerts) == 1 else ("aren't", "their", "nodes")
     late = f"running in the cluster {passed} after {its} repair, as Together lists it"
     return _to(alerts, called, f"{_nodes(after)} {are} {late}. Check the {node}.")

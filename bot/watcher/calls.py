@@ -10,6 +10,7 @@ from bot.watcher.config import WatchConfig, calling
 
 MAX_REMINDERS = 3
 AGAIN_SECONDS = 3600.0  # between two reminders of what was escalated
+_COUNTED = "remind_from", "reminders", "reminded_at", "escalated_at", "called_at", "owes_call"  # with a reminder
 
 
 def unheld(snapshot: Snapshot) -> list[Alert]:
@@ -76,27 +77,19 @@ def reminded(snapshot: Snapshot, config: WatchConfig) -> TrackedMessage:
         message = replace(message, escalated_at=snapshot.now)
     while (moment := remind_at(replace(snapshot, message=message), config)) is not None and moment <= snapshot.now:
         message = replace(message, reminders=message.reminders + 1)
-    return asked(message, unheld(snapshot), config, snapshot.now)
+    return _asked(message, unheld(snapshot), snapshot, config)
 
 
 def counted(message: TrackedMessage, reminded: TrackedMessage) -> TrackedMessage:
     """Return a message with a reminder counted that was sent when it was like this."""
-    return replace(
-        message,
-        remind_from=reminded.remind_from,
-        reminders=reminded.reminders,
-        reminded_at=reminded.reminded_at,
-        escalated_at=reminded.escalated_at,
-        called_at=reminded.called_at,
-        owes_call=reminded.owes_call,
-    )
+    return replace(message, **{name: getattr(reminded, name) for name in _COUNTED})
 
 
-def asked(message: TrackedMessage, alerts: Sequence[Alert], config: WatchConfig, now: float) -> TrackedMessage:
+def _asked(message: TrackedMessage, alerts: Sequence[Alert], of: Snapshot, config: WatchConfig) -> TrackedMessage:
     """Return a message with a post or reminder about alerts noted: it has called, or owes a call after quiet hours."""
-    if config.on_call(alerts, message.cluster_id) and not config.on_call_now(alerts, message.cluster_id, now):
+    if config.on_call(alerts, of) and not config.on_call_now(alerts, of):
         return replace(message, owes_call=True)
-    return replace(message, called_at=now, owes_call=False)
+    return replace(message, called_at=of.now, owes_call=False)
 
 
 def leaving(snapshot: Snapshot, config: WatchConfig) -> TrackedMessage:
@@ -107,8 +100,8 @@ def leaving(snapshot: Snapshot, config: WatchConfig) -> TrackedMessage:
         some = calling(snapshot.alerts, message.cluster_id)
     if not some:
         return replace(message, mentioned="")  # nobody is to do anything now
-    called = config.on_call_now(some, message.cluster_id, snapshot.now)
-    return asked(replace(message, mentioned=called), some, config, snapshot.now)
+    called = config.on_call_now(some, snapshot)
+    return _asked(replace(message, mentioned=called), some, snapshot, config)
 
 
 def calls_at(alert: Alert, message: TrackedMessage) -> float:

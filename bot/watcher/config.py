@@ -122,16 +122,16 @@ class WatchConfig:
             return False
         return True
 
-    def on_call_now(self, alerts: Sequence[Alert], cluster_id: str | None, now: float) -> str:
-        """Return whom alerts call at a moment: the users and groups on call; empty for nobody."""
-        is_quiet = self.quiet is not None and self.quiet.cover(now)
+    def on_call_now(self, alerts: Sequence[Alert], of: Snapshot) -> str:
+        """Return whom alerts of a message call now: the users and groups on call; empty for nobody."""
+        is_quiet = self.quiet is not None and self.quiet.cover(of.now)
         if is_quiet and all(each.remediation.is_warning for each in alerts):
             return ""
-        return self.on_call(alerts, cluster_id)
+        return self.on_call(alerts, of)
 
-    def on_call(self, alerts: Sequence[Alert], cluster_id: str | None) -> str:
-        """Return the users and groups on call for alerts, apart by spaces; of several clusters where none is given."""
-        clusters = [cluster_id] if cluster_id else [each.cluster_id for each in alerts]
+    def on_call(self, alerts: Sequence[Alert], of: Snapshot) -> str:
+        """Return the users and groups on call for alerts of a message, apart by spaces, by its cluster or theirs."""
+        clusters = [of.message.cluster_id] if of.message.cluster_id else [each.cluster_id for each in alerts]
         return " ".join(dict.fromkeys(oncall for each in clusters if (oncall := self.route(each).oncall)))
 
     @property

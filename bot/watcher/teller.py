@@ -15,7 +15,6 @@ from bot.models import (
     ARRIVED_SECONDS,
     IN_REPAIR,
     AlertChannels,
-    CameBack,
     EventKind,
     LinkedAlert,
     Remediation,
@@ -134,35 +133,36 @@ class Teller:
     async def check(self, snapshot: Snapshot) -> Snapshot | None:
         """Ask Together about what time alone says, and tell what it answers: never what has just changed."""
         made = self.due(snapshot)
-        place, found = (made[0].place, snapshot.message.id), await self._found_by(made)
-        if found is None or (made[0].check is Check.STUCK and not found):
+        check, place, found = made[0].check, (made[0].place, snapshot.message.id), await self._found_by(made)
+        if found is None or (check is Check.STUCK and not found):
             self.asking.failed(place)
             return None
         self.asking.succeeded(place)
-        if made[0].check is Check.LASTS and await self._note_returns(made, found):
+        if check is Check.LASTS and found:
             return None  # that is told first
         if part := threads.check_reply(made, found, snapshot, self.config):
             return await self.tell(snapshot, part)
-        keys = {each.check.key(each.alert) for each in made}
+        keys = {check.key(each.alert) for each in made}
         return await self.settle(snapshot, lambda each: replace(each.message, announced=each.message.announced | keys))
 
-    async def _found_by(self, made: Sequence[threads.Due]) -> threads.Found | None:
-        """Return what checks are judged by; None where it can't be read now."""
+    async def _found_by(self, made: Sequence[threads.Due]) -> set[RemediationRef] | None:
+        """Return which checks found something: a repair under way, a node that isn't back, or a fault that is.
+
+        None where that can't be read now.
+        """
         check, cluster_id = made[0].place
-        refs = [each.alert.ref for each in made]
+        repairs = [each.alert.remediation for each in made]
         try:
-            if check is Check.BACK:
-                return await self._missing(cluster_id, [each.alert.remediation for each in made])
-            if check is Check.LASTS:
-                instance_id = refs[0].instance_id if len(refs) == 1 else ALL_INSTANCES
-                listed = await self.together.list_remediations(cluster_id, instance_id)
-                firing = await self._firing(cluster_id)
-                found: list[Remediation | LinkedAlert] = [*listed, *(firing or ())]
-                return None if firing is None else found
+            match check:
+                case Check.STUCK:
+                    return await self._are_still(IN_REPAIR, [each.ref for each in repairs])
+                case Check.BACK:
+                    return await self._missing(cluster_id, repairs)
+                case Check.LASTS:
+                    return await self._note_returns(cluster_id, repairs)
         except TogetherError as error:
             logger.warning("Cluster %s can't be read after a repair: %s", cluster_id, type(error).__name__)
             return None
-        return await self._are_still(IN_REPAIR, refs)
 
     async def _firing(self, cluster_id: str) -> list[LinkedAlert] | None:
         """Return which alerts fire; none where this key may not list them, None where not all can be read now."""
@@ -183,15 +183,24 @@ class Teller:
                 listed = await self.together.list_remediations(cluster_id)
         return {each.ref for each in missing if not threads.is_gone(each, listed)}
 
-    async def _note_returns(self, made: Sequence[threads.Due], found: threads.Found) -> bool:
-        """Note which faults have come back without the bot having seen it then. Returns whether there are any."""
-        seconds, has_any = self.config.cards.verify_seconds, False
-        for one in [each.alert.remediation for each in made]:
-            backs = (_return_of(one, each, seconds) for each in found)
-            if back := next((each for each in backs if each), None):
+    async def _note_returns(self, cluster_id: str, repairs: Sequence[Remediation]) -> set[RemediationRef] | None:
+        """Note which faults are back, or still there, without the bot having seen it then: it is the last look."""
+        seconds, returned = self.config.cards.verify_seconds, set()
+        instance_id = repairs[0].instance_id if len(repairs) == 1 else ALL_INSTANCES
+        listed = await self.together.list_remediations(cluster_id, instance_id)
+        if (firing := await self._firing(cluster_id)) is None:
+            return None
+        for one in repairs:
+            backs = [readings.came_back(one, each, seconds, is_last_look=True) for each in listed]
+            backs += [
+                readings.fires_again(one, fault, each, seconds, one.succeeded_at + seconds)
+                for each in firing
+                if (fault := readings.fault_of(one, each))
+            ]
+            if back := next(filter(None, backs), None):
                 await self.database.run(messages.observe, one.ref, partial(alerts.returned, back=back))
-                has_any = True
-        return has_any
+                returned.add(one.ref)
+        return returned
 
     async def _find(self, message: TrackedMessage, part: PendingReply) -> str | None:
         """Look for a reply in its thread, as `AlertChannels.look_for` does."""
@@ -200,19 +209,7 @@ class Teller:
 
     async def _reply(self, snapshot: Snapshot, part: PendingReply) -> Snapshot | None:
         """Tell the thread; what it takes no more counts as told."""
-        message = snapshot.message
-        try:
-            await self._post_in_thread(message, part)
-        except PostFailed as error:
-            if error.is_gone:
-                return await self.lose(snapshot, error)
-            if not error.is_lasting:
-                raise
-            logger.warning("%s: can no longer post to thread: %s", schedule.subject_of(snapshot), error)
-        return await self._count_as_told(message.id, part)
-
-    async def _post_in_thread(self, message: TrackedMessage, part: PendingReply) -> None:
-        mark = _mark_of(message.id, part)
+        message, mark = snapshot.message, _mark_of(snapshot.message.id, part)
         post = partial(self.channels.post, part.message, channel_id=message.channel_id, mark=mark)
         try:
             try:
@@ -222,9 +219,15 @@ class Teller:
                     raise
                 await post()  # the thread is locked, and this is for somebody
         except PostUncertain:
-            until = self.clock.monotonic() + ARRIVED_SECONDS
-            self.unclear[message.id] = Unclear(part, until)
+            self.unclear[message.id] = Unclear(part, self.clock.monotonic() + ARRIVED_SECONDS)
             raise
+        except PostFailed as error:
+            if error.is_gone:
+                return await self.lose(snapshot, error)
+            if not error.is_lasting:
+                raise
+            logger.warning("%s: can no longer post to thread: %s", schedule.subject_of(snapshot), error)
+        return await self._count_as_told(message.id, part)
 
     async def _count_as_told(self, key: str, part: PendingReply) -> Snapshot | None:
         self.forget(key)
@@ -270,16 +273,15 @@ class Teller:
         """Return a reminder of what certainly waits still; `message` has it counted."""
         before = snapshot.message
         waiting = calls.unheld(snapshot)
-        called = self.config.on_call_now(waiting, message.cluster_id, snapshot.now)
+        called = self.config.on_call_now(waiting, snapshot)
         if self.config.escalation and message.escalated_at != before.escalated_at:  # nobody has decided
             called = " ".join(dict.fromkeys([*called.split(), *self.config.escalation[0].split()]))
         if message.is_digest:
-            waited = snapshot.now - max((each.came_at for each in waiting), default=message.remind_from)
+            waited = snapshot.now - max(each.came_at for each in waiting)
             said = cards.digest.reminder(message, snapshot.alerts, len(still), called, waited)
         else:
             alert = snapshot.alerts[0]
-            created = alert.remediation.create_time
-            since = alert.waiting_since or (created.timestamp() if created else alert.seen_at)
+            since = alert.waiting_since or cards.listing.since(alert)
             is_observed = self.config.cards.observes(alert.cluster_id)
             said = cards.reminder(
                 alert.remediation, alert.share, called, snapshot.now - since, is_observed=is_observed,
@@ -309,15 +311,6 @@ class Teller:
             logger.warning("Cluster %s can't be read before its thread is told: %s", cluster_id, type(error).__name__)
             return None
         return {ref for item in found if (ref := reference_of(item, cluster_id))}
-
-
-def _return_of(one: Remediation, found: RemediationRef | Remediation | LinkedAlert, seconds: float) -> CameBack | None:
-    """Return that the fault of a repaired node is back, or still there, where this says so at the last look."""
-    if isinstance(found, Remediation):
-        return readings.came_back(one, found, seconds, is_last_look=True)
-    if isinstance(found, LinkedAlert) and (fault := readings.fault_of(one, found)):
-        return readings.fires_again(one, fault, found, seconds, one.succeeded_at + seconds)
-    return None
 
 
 def _mark_of(message_id: str, part: PendingReply) -> str:

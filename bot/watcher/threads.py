@@ -16,7 +16,6 @@ from bot.models import (
     Cluster,
     EventKind,
     Hold,
-    LinkedAlert,
     Message,
     Mode,
     Override,
@@ -73,12 +72,12 @@ def thread_parts(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingRep
         told = cards.lines(message.pending_lines)
         yield PendingReply(told, lines=len(message.pending_lines), mark=f"{message.told_lines} {told.text}")
     for alert, override in untold_overrides(snapshot):  # on-call learns of it also in quiet hours
-        told = cards.approving_alone(alert.remediation, override, config.on_call([alert], message.cluster_id))
+        told = cards.approving_alone(alert.remediation, override, config.on_call([alert], snapshot))
         yield PendingReply(told, frozenset({f"override {override.decision_id}"}), broadcast=True)
     yield from _failures(snapshot, config)
     if new := new_returns(snapshot):
         back = list(new.values())
-        called = config.on_call_now(back, message.cluster_id, snapshot.now)
+        called = config.on_call_now(back, snapshot)
         told, refs = cards.came_back(back, called), tuple(each.ref for each in back)
         yield PendingReply(told, frozenset(new), broadcast=True, event=EventKind.CAME_BACK, about=refs)
     yield from _late_calls(snapshot, config)
@@ -111,18 +110,18 @@ def replied(message: TrackedMessage, part: PendingReply, now: float) -> TrackedM
 def _late_calls(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingReply]:
     """Yield the call for what nobody was called for when it came; where nothing else waits, for the channel too."""
     message, now, asking = snapshot.message, snapshot.now, calls.unheld(snapshot)
-    called = config.on_call_now(asking, message.cluster_id, now)
+    called = config.on_call_now(asking, snapshot)
     due = calls.remind_at(snapshot, config)
     if called and due is not None and -LATE_SECONDS < due - now < SOON_SECONDS:
         return  # the reminder calls
-    if not called and config.on_call(asking, message.cluster_id):
+    if not called and config.on_call(asking, snapshot):
         return  # in quiet hours
     came = [each for each in asking if calls.calls_at(each, message) <= now]
     new = came if len(came) == len(asking) else []
     worse = [each for each in asking if called and each.worsened_at > message.called_at]
     # What turned critical has a call of its own: in quiet hours it brings the one for others no sooner.
     silent = [each for each in asking if not each.worsened_at or each.remediation.is_warning]
-    is_owed = bool(message.owes_call and silent and config.on_call_now(silent, message.cluster_id, now))
+    is_owed = bool(message.owes_call and silent and config.on_call_now(silent, snapshot))
     if some := (asking if is_owed else worse or new):
         again = bool(new) and all(each.waiting_since for each in some)
         told = cards.late_call(some[0].remediation, len(some), called, again=again)
@@ -142,9 +141,9 @@ def _first_approvals(snapshot: Snapshot, config: WatchConfig) -> Iterator[Pendin
             new.setdefault(first.user_id, {})[key] = alert
     for user_id, approved in new.items():
         some = list(approved.values())
-        called = config.on_call_now(some, message.cluster_id, snapshot.now)
+        called = config.on_call_now(some, snapshot)
         said = cards.first_approval([each.remediation for each in some], user_id, called)
-        is_silent = not called and bool(config.on_call(some, message.cluster_id))
+        is_silent = not called and bool(config.on_call(some, snapshot))
         yield PendingReply(said, frozenset(approved), owes_call=is_silent)
 
 
@@ -159,7 +158,7 @@ def _failures(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingReply]
     message, new = snapshot.message, new_failures(snapshot)
     if not new:
         return
-    oncall = config.on_call(new, message.cluster_id)
+    oncall = config.on_call(new, snapshot)
     told = frozenset(map(alerts.episode_of, new))
     if message.is_digest:
         yield PendingReply(cards.digest.failures(new, snapshot.firsts, oncall), told, broadcast=True)
@@ -238,10 +237,6 @@ class Check(Enum):
         return f"{key} {alert.remediation.under_way_since}" if self is Check.STUCK else key
 
 
-# What is still under way, for what may be stuck; whose node isn't back; else a list of repairs, and of what fires.
-Found = Collection[RemediationRef] | Collection[Remediation | LinkedAlert]
-
-
 class Due(NamedTuple):
     """A check that is yet to be made, and when."""
 
@@ -292,26 +287,30 @@ def due_checks(snapshot: Snapshot, config: WatchConfig) -> Sequence[Sequence[Due
     return [[each for each in now if each.place == place] for place in dict.fromkeys(each.place for each in now)]
 
 
-def check_reply(made: Sequence[Due], found: Found, snapshot: Snapshot, config: WatchConfig) -> PendingReply | None:
+def check_reply(
+    made: Sequence[Due], found: Collection[RemediationRef], snapshot: Snapshot, config: WatchConfig
+) -> PendingReply | None:
     """Return what the thread is told after checks of one place; None where there is nothing to tell."""
-    some, cluster_id = [each.alert for each in made], snapshot.message.cluster_id
-    keys = {each.check.key(each.alert) for each in made}
-    if made[0].check is Check.BACK:
-        event, some = EventKind.NOT_BACK, [each for each in some if each.ref in found]
-        said = cards.not_back(some, config.on_call(some, cluster_id), snapshot.now)
-        keys |= {missing_key(each) for each in some}
-    elif made[0].check is Check.LASTS:
-        event, some = EventKind.LASTED, [each for each in some if missing_key(each) not in snapshot.message.announced]
-        said = cards.lasted_repairs([each.remediation for each in some], config.cards.verify_seconds)
-    else:
-        event, some = EventKind.STUCK, [each for each in some if each.ref in found]
-        repairs, has_card = [each.remediation for each in some], not snapshot.message.is_digest
-        said = cards.stuck(repairs, config.on_call(some, cluster_id), snapshot.now, has_card=has_card)
-        keys = {Check.STUCK.key(each) for each in some}
+    check, asked = made[0].check, [each.alert for each in made]
+    some = [each for each in asked if each.ref in found]
+    if check is Check.LASTS:
+        some = [each for each in asked if missing_key(each) not in snapshot.message.announced]
     if not some:
         return None
+    repairs, called = [each.remediation for each in some], config.on_call(some, snapshot)
+    keys = {check.key(each) for each in asked}
+    match check:
+        case Check.BACK:
+            event, said = EventKind.NOT_BACK, cards.not_back(some, called, snapshot.now)
+            keys |= {missing_key(each) for each in some}
+        case Check.LASTS:
+            event, said = EventKind.LASTED, cards.lasted_repairs(repairs, config.cards.verify_seconds)
+        case Check.STUCK:
+            has_card = not snapshot.message.is_digest
+            event, said = EventKind.STUCK, cards.stuck(repairs, called, snapshot.now, has_card=has_card)
+            keys = {check.key(each) for each in some}
     refs = tuple(each.ref for each in some)
-    return PendingReply(said, frozenset(keys), broadcast=event is not EventKind.LASTED, event=event, about=refs)
+    return PendingReply(said, frozenset(keys), broadcast=check is not Check.LASTS, event=event, about=refs)
 
 
 def is_back(one: Remediation, cluster: Cluster) -> bool:
