@@ -130,7 +130,7 @@ def seen(  # noqa: PLR0913 - what was read, and when
         is_stale=False,
         as_of=None,
     )
-    return alert, replace(message, next_at=0.0, done=False)
+    return alert, message.due
 
 
 def _having_run(alert: Alert, read: Remediation, now: float, verified: float) -> Alert:
@@ -159,7 +159,7 @@ def loaded(look: Look, share: RepairLoad) -> Tracked | None:
     """Return a waiting alert with how much of its cluster is in repair now; None where that is no news."""
     if not is_behind(look.alert, share):
         return None
-    return replace(look.alert, share=share), replace(look.message, next_at=0.0)
+    return replace(look.alert, share=share), look.message.due
 
 
 def is_behind(alert: Alert, share: RepairLoad) -> bool:
@@ -190,7 +190,7 @@ def gone(look: Look, sequence: int) -> Tracked | None:
     if not alert.is_unlisted:
         message = message.saying(cards.withdrawn(alert.remediation))
     alert = replace(alert, is_unlisted=True, is_stale=False, as_of=None, remark=None)
-    return alert, replace(message, next_at=0.0, done=False)
+    return alert, message.due
 
 
 def unconfirmed(look: Look, as_of: float) -> Tracked | None:
@@ -198,7 +198,7 @@ def unconfirmed(look: Look, as_of: float) -> Tracked | None:
     if look.alert.is_closed or look.alert.as_of:
         return None
     # The next reading counts as news, for the next watcher too.
-    return replace(look.alert, as_of=as_of, fingerprint=""), replace(look.message, next_at=0.0)
+    return replace(look.alert, as_of=as_of, fingerprint=""), look.message.due
 
 
 def _still_holds(alert: Alert, read: Remediation, now: float, *, read_alone: bool) -> bool:
@@ -224,7 +224,7 @@ def returned(look: Look, back: CameBack) -> Tracked | None:
     """Return a repaired alert whose fault is back; None where that is known."""
     if look.alert.came_back or look.alert.remediation.state != State.SUCCEEDED:
         return None
-    return replace(look.alert, came_back=back), replace(look.message, next_at=0.0, done=False)
+    return replace(look.alert, came_back=back), look.message.due
 
 
 def was_only_waiting(alert: Alert) -> bool:
@@ -297,13 +297,13 @@ def _told_of_ended_hold(
 
 def overridden(alert: Alert, message: TrackedMessage, override: Override) -> Tracked:
     """Note that somebody approves alone: the thread is told, also where what comes of it stays unknown."""
-    return replace(alert, override=override), replace(message, next_at=0.0, done=False)
+    return replace(alert, override=override), message.due
 
 
 def outdated(message: TrackedMessage, now: float, *, may_overwrite: bool = False) -> TrackedMessage:
     """Let a message be drawn again; once more later, where an edit may still arrive over that."""
     unsure_until = now + ARRIVED_SECONDS if may_overwrite else message.unsure_until
-    return replace(message, content_hash="", unsure_until=unsure_until, next_at=0.0, done=False)
+    return replace(message.due, content_hash="", unsure_until=unsure_until)
 
 
 def held(alert: Alert, message: TrackedMessage, hold: Hold, now: float) -> Tracked:
@@ -316,7 +316,7 @@ def held(alert: Alert, message: TrackedMessage, hold: Hold, now: float) -> Track
         and abs(hold.until - before.until) < HELD_AGAIN_SECONDS
         and hold.reason in {"", before.reason}
     )
-    message, node = replace(message, next_at=0.0, done=False), escape(alert.remediation.node, 100)
+    message, node = message.due, escape(alert.remediation.node, 100)
     if not is_again:
         why = f": “{escape(hold.reason, 300)}”" if hold.reason else "."
         message = message.saying(f"{node}: <@{hold.user_id}> put this on hold until {when(hold.until)}{why}")
@@ -337,8 +337,7 @@ def released(
     theirs = [f"<@{each.user_id}>" for each in (hold, *hold.others) if each.user_id != user_id]
     whose = f" of {', '.join(theirs)}" if theirs else ""
     message = message.saying(f"{escape(alert.remediation.node, 100)}: <@{user_id}> released the hold{whose}.")
-    message = replace(message, next_at=0.0)
-    return replace(alert, hold=None, asked_since=now), message
+    return replace(alert, hold=None, asked_since=now), message.due
 
 
 # What becomes of the message in Slack.

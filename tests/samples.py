@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from bot import errors
+from bot import cards, errors
 from bot.cards import CardConfig
 from bot.errors import BotError
 from bot.models import (
@@ -29,6 +29,7 @@ from bot.models import (
     ReplyTarget,
     Request,
     SeenState,
+    Snapshot,
     State,
     TrackedMessage,
     Verb,
@@ -236,6 +237,10 @@ PAST = [
     PastDecision(REF, Verb.HOLD, "U0BOB", START + 120, "held"),
     PastDecision(REF, Verb.CANCEL, "U0CAROL", START + 60, "not_allowed"),
 ]
+
+
+def digest(of: TrackedMessage, shown: Sequence[Alert], batches: Sequence[Batch]) -> Message:
+    return cards.digest.draw(Snapshot(of, shown, {}, batches, is_being_decided=False, now=START), cards.CardConfig())
 
 
 def overview(**extra: Any) -> Overview:

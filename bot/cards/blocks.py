@@ -52,43 +52,38 @@ def section(text: str) -> Json:
     return {"type": "section", "text": mrkdwn(text), "expand": True}
 
 
-def elements(text: str, *, bold: bool = False, code: bool = False) -> Parts:
-    """Return escaped text for `rich_text`: mentions, times and links are live, and all else is drawn literally.
+def elements(line: Line, *, bold: bool = False, code: bool = False) -> Parts:
+    """Return a line for `rich_text`: mentions, times and links are live, and all else is drawn literally.
 
     mrkdwn would give a meaning to the `*`, backticks and `:fire:` of outside words.
     """
+    if not isinstance(line, str):
+        return line
     style = {name: True for name, is_on in (("bold", bold), ("code", code)) if is_on}
     styled = {"style": style} if style else {}
     found: Parts = []
     end = 0
-    for token in (*_TOKEN.finditer(text), None):
-        if before := text[end : token.start() if token else None]:
+    for token in (*_TOKEN.finditer(line), None):
+        if before := line[end : token.start() if token else None]:
             found.append({"type": "text", "text": unescape(before)} | styled)
-        if token:
-            found.append(_live(token) | ({} if token["timestamp"] else styled))
-            end = token.end()
+        if token is None:
+            break
+        end = token.end()
+        said = {name: unescape(value) for name, value in token.groupdict().items() if value is not None}
+        match said:
+            case {"timestamp": timestamp}:
+                found.append({"type": "date", **said, "timestamp": int(timestamp)})
+            case {"url": _}:
+                found.append({"type": "link", **said} | styled)
+            case _:
+                (name,) = said
+                found.append({"type": name.removesuffix("_id"), **said} | styled)
     return found
-
-
-def _live(token: re.Match[str]) -> Element:
-    said = {name: unescape(value) for name, value in token.groupdict().items() if value is not None}
-    match said:
-        case {"timestamp": timestamp}:
-            return {"type": "date", **said, "timestamp": int(timestamp)}
-        case {"url": _}:
-            return {"type": "link", **said}
-    (name,) = said
-    return {"type": name.removesuffix("_id"), **said}
-
-
-def parts(line: Line) -> Parts:
-    """Return the elements of a line."""
-    return elements(line) if isinstance(line, str) else line
 
 
 def markup(line: Line) -> str:
     """Return a line as escaped text, for the text beside the blocks."""
-    return "".join(map(_marked_up, parts(line)))
+    return "".join(map(_marked_up, elements(line)))
 
 
 def _marked_up(element: Element) -> str:
@@ -99,13 +94,13 @@ def rich_text(lines: Iterable[Line]) -> Json:
     """Return lines as one block."""
     flat: Parts = []
     for line in lines:
-        flat += [*([{"type": "text", "text": "\n"}] if flat else []), *parts(line)]
+        flat += [*([{"type": "text", "text": "\n"}] if flat else []), *elements(line)]
     return {"type": "rich_text", "elements": [{"type": "rich_text_section", "elements": flat}]}
 
 
 def rich_texts(lines: Iterable[Line]) -> Blocks:
     """Return lines in as few blocks as hold them; no line is cut."""
-    sized = ((line, 1 + sum(units(str(each.get("text", ""))) for each in line)) for line in map(parts, lines))
+    sized = ((line, 1 + sum(units(str(each.get("text", ""))) for each in line)) for line in map(elements, lines))
     return [rich_text(chunk) for chunk in _chunks(sized, MAX_TEXT)]
 
 

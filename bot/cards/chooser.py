@@ -115,10 +115,9 @@ def chooser(choice: Choice, shown: Remediation | None, note: str = "", config: C
 
 def option_groups(found: Sequence[Remediation], query: str, only: Collection[str] = ()) -> Blocks:
     """Return the choices of the menu that hold each word of a query, else `only` some, grouped by cluster."""
-    wanted = query.casefold().split()
-    if only and not wanted:
+    if only and not query.split():
         found = [each for each in found if key(each) in only]
-    matching = [each for each in found if all(word in searched(each) for word in wanted)][: blocks.MAX_OPTIONS]
+    matching = [each for each in found if matches(query, searched(each))][: blocks.MAX_OPTIONS]
     clusters: dict[str, Blocks] = {}
     for each in matching:
         clusters.setdefault(each.cluster_id, []).append(_option(each))
@@ -131,7 +130,12 @@ def option_groups(found: Sequence[Remediation], query: str, only: Collection[str
 def searched(each: Remediation) -> str:
     """Return the words that a remediation is found by."""
     mode = labels.mode(each.mode).name
-    return f"{each.node} {each.instance_id} {each.cluster_id} {each.id} {mode} {fault(each)}".casefold()
+    return f"{each.node} {each.instance_id} {each.cluster_id} {each.id} {mode} {fault(each)}"
+
+
+def matches(query: str, text: str) -> bool:
+    """Return whether a text holds each word of a query."""
+    return all(word in text.casefold() for word in query.casefold().split())
 
 
 def _option(each: Remediation) -> Json:

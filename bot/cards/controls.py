@@ -28,8 +28,10 @@ def actions(remediation: Remediation, about: CardContext, config: CardConfig, *,
     """Return the row of controls: what the state allows, else "Check again"; then links, and a menu with the rest."""
     url = link(config.runbook_url, remediation.ref, remediation)
     links = [blocks.press(RUNBOOK, "Runbook", url=url)] if url else []
-    is_first = remediation.state in RULES[Verb.APPROVE].allowed and _is_first(remediation, about, config)
-    value = button_value(remediation, is_first=is_first)
+    order = ""
+    if remediation.state in RULES[Verb.APPROVE].allowed and config.needs_two(remediation.mode, about.history):
+        order = _SECOND if about.first and about.first.counts_for(remediation) else _FIRST
+    value = button_value(remediation, is_first=order == _FIRST)
     more = [_more_menu(remediation, about, config)]
     if about.is_unlisted:
         controls = []
@@ -37,7 +39,7 @@ def actions(remediation: Remediation, about: CardContext, config: CardConfig, *,
         controls, more = [blocks.button(Verb.REFRESH, reference_value(remediation.ref))], []
     else:
         controls = [
-            _hold_menu(about) if verb is Verb.HOLD else _button(verb, remediation, value, about, config)
+            _hold_menu(about) if verb is Verb.HOLD else _button(verb, remediation, value, order, about, config)
             for verb, rule in RULES.items()
             if (about.followed if verb is Verb.HOLD else rule.on_card)
             and remediation.state in rule.allowed
@@ -80,8 +82,14 @@ def _more_menu(remediation: Remediation, about: CardContext, config: CardConfig)
     return {"type": "overflow", "action_id": MORE, "options": [blocks.option(*each) for each in choices]}
 
 
-def _button(verb: Verb, remediation: Remediation, value: str, about: CardContext, config: CardConfig) -> Json:
-    """Return a verb's button. One that decides asks first, and says what happens then: in a dialog, or in a modal."""
+def _button(  # noqa: PLR0913, PLR0917 - all that bears on it
+    verb: Verb, remediation: Remediation, value: str, order: str, about: CardContext, config: CardConfig
+) -> Json:
+    """Return a verb's button. One that decides asks first, and says what happens then: in a dialog, or in a modal.
+
+    Args:
+        order: which of two approvals one would be, as a sentence; empty where one is enough.
+    """
     mode = labels.mode(remediation.mode)
     label = clean(f"Approve {mode.noun}", 75) if verb is Verb.APPROVE else RULES[verb].label
     asks_reason = verb in config.asks_reason
@@ -90,9 +98,9 @@ def _button(verb: Verb, remediation: Remediation, value: str, about: CardContext
         button["style"] = "primary"
     if RULES[verb].decides and not asks_reason:
         held = hold_lines(about.hold) if about.hold and verb is Verb.APPROVE else ()
-        known = "This repair is already approved. " if remediation.is_reviewed and verb is Verb.CANCEL else ""
-        if verb is Verb.APPROVE and config.needs_two(remediation.mode, about.history):
-            known = _FIRST if _is_first(remediation, about, config) else _SECOND
+        known = order if verb is Verb.APPROVE else ""
+        if remediation.is_reviewed and verb is Verb.CANCEL:
+            known = "This repair is already approved. "
         wait = config.wait_of(remediation.cluster_id)
         asked = question(verb, remediation.mode, remediation.node, known, wait=wait)
         fitting = (each for each in held if blocks.units(f"{each} {asked.text}") <= _MAX_DIALOG)
@@ -116,12 +124,6 @@ def hold_lines(hold: Hold) -> tuple[str, str]:
     who, until = clean(hold.name, 30) or "Somebody", f"{datetime.fromtimestamp(hold.until, UTC):%b %-d, %H:%M}"
     asked = f"{who} asked to wait until {until} UTC"
     return f"{asked}: “{clean(hold.reason, 80)}”." if hold.reason else f"{asked}.", f"{asked}."
-
-
-def _is_first(remediation: Remediation, about: CardContext, config: CardConfig) -> bool:
-    """Return whether an approval would be the first of two."""
-    has_first = about.first is not None and about.first.counts_for(remediation)
-    return config.needs_two(remediation.mode, about.history) and not has_first
 
 
 class Question(NamedTuple):

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from bot.cards import blocks, labels
 from bot.cards.blocks import Element, Line, elements
+from bot.cards.config import CardConfig
 from bot.cards.labels import fault, most_common_fault
 from bot.cards.listing import (
     LISTED,
@@ -37,8 +38,8 @@ from bot.models import (
     FirstApproval,
     Json,
     Message,
-    Pause,
     RemediationRef,
+    Snapshot,
     State,
     TrackedMessage,
     Verb,
@@ -53,44 +54,33 @@ NAMES = 120  # characters of the names of a group's nodes; the dialog has all
 _DELETES = elements("⚠️ Deletes local data:", bold=True)
 
 
-def draw(  # noqa: PLR0913 - what a digest shows
-    of: TrackedMessage,
-    alerts: Sequence[Alert],
-    batches: Sequence[Batch],
-    pause: Pause | None = None,
-    *,
-    firsts: Firsts | None = None,
-    observed: Sequence[str] = (),
-) -> Message:
-    """Return the message of a digest.
-
-    Args:
-        firsts: the first of two approvals, where there is one.
-        observed: those of its clusters in which the bot decides nothing.
-    """
+def draw(shown: Snapshot, config: CardConfig) -> Message:
+    """Return the message of a digest."""
+    of, alerts, batches, pause = shown.message, shown.alerts, shown.batches, shown.pause
     if of.is_started and not waiting(alerts):
         return _started(of, alerts)
     open_ones = still_waiting(alerts, batches)
     title = _title(of, alerts, open_ones)
     running, ended = ([each for each in batches if each.is_running is state] for state in (True, False))
     ages = [each.as_of for each in alerts if each.as_of]
-    warnings = [labels.as_of(min(ages))] if ages else []
+    clusters = sorted({each.cluster_id for each in alerts})
+    observed = [each for each in clusters if config.observes(each)]  # the bot decides nothing there
     decidable = sum(each.cluster_id not in observed for each in open_ones)
-    is_observed = bool(observed) and {each.cluster_id for each in alerts} <= set(observed)
     some = f"The bot only observes {', '.join(escape(each, 60) for each in observed[:5])}: decide there in Together."
-    warnings += [labels.OBSERVED if is_observed else some] if observed and open_ones else []
-    warnings += [pause_line(pause)] if pause and open_ones else []
-    warnings += [looking_line(of.looking)] if of.looking and open_ones else []
+    warnings = [labels.as_of(min(ages)) if ages else ""]
+    if open_ones:
+        warnings.append((labels.OBSERVED if observed == clusters else some) if observed else "")
+        warnings += [pause_line(pause) if pause else "", looking_line(of.looking) if of.looking else ""]
     called = on_call(of.mentioned) if open_ones else ""
     waits = {each.ref for each in open_ones}
     states = _others(alerts, batches)
     groups = grouped(open_ones)
     failed = [each for each in alerts if each.remediation.state == State.FAILED and not each.is_unlisted]
-    listed = _groups(groups, names(alerts), firsts or {}) if groups else _lines(failed, alerts)
+    listed = _groups(groups, names(alerts), shown.firsts) if groups else _lines(failed, alerts)
     cause = _cause(open_ones, groups)
     drawn = [
         *blocks.paragraphs(cause),
-        *(blocks.paragraph(each, bold=True) for each in warnings),
+        *(blocks.paragraph(each, bold=True) for each in warnings if each),
         *_running(running),
         *controls(of, len(open_ones), decidable, running[-1] if running else None, pause),
         *blocks.rich_texts(listed),

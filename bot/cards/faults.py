@@ -35,8 +35,8 @@ def unrepaired(
         lines.append(elements(f"{_nodes(overdue, others)} ({where}): {what}, and no repair is open ⚠️", bold=True))
         lines += _first(overdue, len(overdue) + report.critical - len(kept))
         lines.append(f"Check {'it' if count == 1 else 'them'}, or request a repair in Together.")
-        lines += [labels.as_of(as_of, _UNREADABLE)] if as_of else []
-    if called and (overdue or report.brake_key):
+        lines.append(labels.as_of(as_of, _UNREADABLE) if as_of else "")
+    if overdue or report.brake_key:
         lines.append(on_call(called))
     told = listing.message(lines)
     if not report.brake_key:
@@ -50,7 +50,7 @@ def more_unrepaired(report: FaultReport, faults: Sequence[Fault], seconds: float
     if faults:
         lines.append(f"{_nodes(faults)}: critical for {lasted(seconds)} or longer, and no repair is open.")
         lines += _first(faults, len(faults))
-    return listing.message([*lines, *([mention(called)] if called else [])])
+    return listing.message([*lines, mention(called)])
 
 
 def none_left(report: FaultReport, now: float, as_of: float) -> Message:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from bot.cards import labels
-from bot.cards.blocks import Element, Line, elements, parts
+from bot.cards.blocks import Element, Line, elements
 from bot.cards.chooser import not_read
 from bot.cards.labels import fault
 from bot.cards.listing import LISTED, entry, lines_message, mode_name, plural, returned_lines, since, with_rest
@@ -53,9 +53,9 @@ def shift(
         lines += [elements("Failed", bold=True), *_lines(failed)]
     if returned := [each for each in alerts if each.came_back and each.came_back.at >= began]:
         lines += [elements("Didn't help", bold=True), *returned_lines(returned, LISTED)]
-    lines += filter(None, rest)
+    lines += rest
     if names is not None:
-        lines = [[_named(each, names) for each in parts(line)] for line in lines]
+        lines = [[_named(each, names) for each in elements(line)] for line in lines]
     return lines_message(f"Since {when(began)}: {new}", lines)
 
 

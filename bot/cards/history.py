@@ -105,8 +105,7 @@ def timeline(remediation: Remediation, about: CardContext, past: Sequence[PastDe
         happened.append((each.at, f"{did} by {each.user_id} in Slack{why}"))
     if back := about.came_back:
         happened.append((back.at, f"{back.fault} {'still fired' if back.was_firing else 'came back'}"))
-    cluster = about.share.cluster if about.share and about.share.cluster else remediation.cluster_id
-    lines = [f"### {remediation.node} ({cluster}): {mode}, {state.lower()}", ""]
+    lines = [f"### {remediation.node} ({labels.cluster(remediation, about.share)}): {mode}, {state.lower()}", ""]
     return _to_copy(lines + [f"- {plain_when(at)}: {what}" for at, what in sorted(happened)])
 
 

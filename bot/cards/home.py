@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 
 from bot.cards import blocks, faults, labels
 from bot.cards.blocks import Element, elements
-from bot.cards.chooser import in_a_line, not_read, searched
+from bot.cards.chooser import in_a_line, matches, not_read, searched
 from bot.cards.config import CardConfig
 from bot.cards.controls import actions
 from bot.cards.history import line as past_line
@@ -108,12 +108,11 @@ def home(shown: Overview, looks_at: Filter, config: CardConfig, now: float) -> J
 
 def options(found: Sequence[Remediation], query: str) -> list[Json]:
     """Return the choices of the menu: all, the clusters in which something is open, and the nodes that wait."""
-    words = query.casefold().split()
     clusters = [ALL, *sorted({each.cluster_id for each in found})]
     # An option's value may have 75 characters, and a cluster's ID more: such a one can't be chosen here.
-    fitting = [each for each in clusters if _has(words, each) and len(each) <= blocks.MAX_OPTION_TEXT]
+    fitting = [each for each in clusters if matches(query, each) and len(each) <= blocks.MAX_OPTION_TEXT]
     drawn = [blocks.option(each, ALL_CLUSTERS if each == ALL else each) for each in fitting]
-    waiting = [each for each in found if each.state == State.PENDING_APPROVAL and _has(words, searched(each))]
+    waiting = [each for each in found if each.state == State.PENDING_APPROVAL and matches(query, searched(each))]
     return [*drawn, *map(_node_option, waiting)][: blocks.MAX_OPTIONS]
 
 
@@ -122,10 +121,6 @@ def chosen(value: str) -> Filter:
     if value.startswith(_NODE):
         return Filter(only=value.removeprefix(_NODE))
     return Filter(value.removeprefix(ALL_CLUSTERS))
-
-
-def _has(words: Sequence[str], text: str) -> bool:
-    return all(word in text.casefold() for word in words)
 
 
 def _node_option(each: Remediation) -> Json:
@@ -192,14 +187,16 @@ def _waiting(each: Remediation, shown: Overview, opened: str, config: CardConfig
 def _row(each: Remediation, shown: Overview, config: CardConfig, now: float, *, is_open: bool) -> Element:
     """Return what waits in two lines, drawn literally, with a button for the rest."""
     about = shown.about.get(each.ref, CardContext())
-    told = [clean((about.share and about.share.cluster) or each.cluster_id, 60)]
-    told += [f"waiting {lasted(now - each.create_time.timestamp())}"] if each.create_time else []
-    told += ["warning"] if each.is_warning else []
-    told += ["not confirmed"] if each.ref in shown.unconfirmed else []
-    told += ["observing"] if config.observes(each.cluster_id) else []
-    told += ["on hold"] if about.hold else []
-    told += ["1 of 2 approvals"] if about.first and about.first.counts_for(each) else []
-    lines = clean(in_a_line(each), 300), " · ".join(told)
+    told = (
+        clean(labels.cluster(each, about.share), 60),
+        f"waiting {lasted(now - each.create_time.timestamp())}" if each.create_time else "",
+        "warning" if each.is_warning else "",
+        "not confirmed" if each.ref in shown.unconfirmed else "",
+        "observing" if config.observes(each.cluster_id) else "",
+        "on hold" if about.hold else "",
+        "1 of 2 approvals" if about.first and about.first.counts_for(each) else "",
+    )
+    lines = clean(in_a_line(each), 300), " · ".join(filter(None, told))
     label = "Close" if is_open else "Show" if shown.refused else "Decide"
     aloud = clean(f"{label} {each.node}", blocks.MAX_OPTION_TEXT)
     button = blocks.press(OPEN, label, value=key(each), accessibility_label=aloud)
@@ -212,7 +209,7 @@ def _opened(each: Remediation, shown: Overview, config: CardConfig) -> Blocks:
     is_sure = each.ref not in shown.unconfirmed
     title, *lines = summary(each, about, config, is_sure=is_sure)
     opened = f" · opened {ago(each.create_time)}" if each.create_time else ""
-    where = f"{escape((about.share and about.share.cluster) or each.cluster_id, 100)}{opened}"
+    where = f"{escape(labels.cluster(each, about.share), 100)}{opened}"
     if not is_sure:
         lines.insert(0, "Decided a moment ago; the result isn't confirmed yet.")
     drawn = blocks.rich_texts([elements(title, bold=True), *lines, where])
@@ -225,11 +222,14 @@ def _opened(each: Remediation, shown: Overview, config: CardConfig) -> Blocks:
 def _counts(shown: Overview) -> str:
     """Return in one line how much there is of what needs somebody."""
     returned, unrepaired = len(shown.returned), sum(each.count for each in shown.faults)
-    told = [f"{shown.count} waiting", f"{len(shown.running)} in repair"]
-    told += [f"{len(shown.failed)} failed"] if shown.failed else []
-    told += [f"{returned} didn't help"] if returned else []
-    told += [f"{unrepaired} {plural('alert', unrepaired)} without a repair"] if unrepaired else []
-    return " · ".join(told)
+    told = (
+        f"{shown.count} waiting",
+        f"{len(shown.running)} in repair",
+        f"{len(shown.failed)} failed" if shown.failed else "",
+        f"{returned} didn't help" if returned else "",
+        f"{unrepaired} {plural('alert', unrepaired)} without a repair" if unrepaired else "",
+    )
+    return " · ".join(filter(None, told))
 
 
 def _count(shown: Overview) -> str:

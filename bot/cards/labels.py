@@ -168,6 +168,11 @@ def load(share: RepairLoad, own: int = 1) -> str:
     return f"{of} {nodes} in repair{more}"
 
 
+def cluster(remediation: Remediation, share: RepairLoad | None) -> str:
+    """Return what a remediation's cluster is called, raw: by its ID where nothing says."""
+    return (share.cluster if share else "") or remediation.cluster_id
+
+
 def held(seconds: float) -> str:
     """Return that the fault of a repaired node has stayed away."""
     return f"Held for {lasted(seconds)}: Together suggested no other repair for this fault."

@@ -143,7 +143,8 @@ def lines_message(head: str, lines: Sequence[Line]) -> Message:
 
 
 def message(lines: Sequence[Line]) -> Message:
-    """Return a message of lines."""
+    """Return a message of lines, but for empty ones."""
+    lines = [each for each in lines if each]
     return Message(blocks.story(map(blocks.markup, lines)), blocks.rich_texts(lines))
 
 

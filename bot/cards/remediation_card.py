@@ -63,7 +63,8 @@ def card(  # noqa: PLR0913 - what a card shows
     if not (_waits(remediation, about) or (about.is_automatic and remediation.state in IN_REPAIR)):
         about = replace(about, mentioned="")  # it doesn't concern who is on call any more
     warnings = [*_warnings(remediation, notice, about, config)]
-    agreed, affected = [*_agreed(remediation, about, config)], [*_affected(remediation, about)]
+    agreed = [*_agreed(remediation, about, config)]
+    affected = [*_affected(remediation, about)] if about.impact else []
     shown, further = broken(remediation)
     risk, last = _risk(remediation, about), _last_repair(remediation, about)
     rest = [*_people(remediation, decided, about), _effect(remediation, about, config), on_call(about.mentioned)]
@@ -71,7 +72,7 @@ def card(  # noqa: PLR0913 - what a card shows
         blocks.title(
             _title(remediation, about, is_sure=buttons),
             link(config.console_url, remediation.ref, remediation),
-            clean((about.share and about.share.cluster) or remediation.cluster_id, 60),
+            clean(labels.cluster(remediation, about.share), 60),
         ),
         *(
             {**blocks.paragraph(each, bold=True), "block_id": f"{NOTICE}{number}"}
@@ -118,8 +119,7 @@ def summary(remediation: Remediation, about: CardContext, config: CardConfig, *,
 
 def where(remediation: Remediation, share: RepairLoad | None) -> str:
     """Return the node and its cluster, escaped, as a push notification begins."""
-    cluster = (share.cluster if share else "") or remediation.cluster_id
-    return f"{escape(remediation.node, 100)} ({escape(cluster, 100)})"
+    return f"{escape(remediation.node, 100)} ({escape(labels.cluster(remediation, share), 100)})"
 
 
 def _waits(remediation: Remediation, about: CardContext) -> bool:
@@ -352,10 +352,10 @@ def _details(remediation: Remediation, further: Sequence[str], last: Sequence[st
         ("opened", remediation.create_time),
     )
     latest = next((f"{label} {ago(moment)}" for label, moment in moments if moment), "")
-    told = [each for each in (trigger, latest) if each]
-    title = ", ".join([*(["more alerts"] if further else []), *(["last repair"] if last else []), "IDs"])
+    told = " · ".join(filter(None, [trigger, latest]))
+    title = ", ".join(filter(None, ["more alerts" if further else "", "last repair" if last else "", "IDs"]))
     inside = [*map(blocks.literal, [*further, *last]), blocks.context(ids(remediation.ref))]
-    small = [blocks.context(" · ".join(told))] if told else []
+    small = [blocks.context(told)] if told else []
     return [*small, blocks.folded(capital(title), inside)]
 
 

@@ -342,9 +342,8 @@ def _stopped(batch: Batch) -> str:
     """Return why the rest was left alone, and what can be done; empty where nothing was."""
     if not batch.stopped:
         return ""
-    left = sum(each.is_left for each in batch.items)
     why = _WHY[batch.stopped].format(person=batch.actor.user_id, stopped_by=batch.stopped_by)
-    return f"Stopped: {why} {left} not attempted."
+    return f"Stopped: {why} {sum(each.is_left for each in batch.items)} not attempted."
 
 
 def _results(items: Sequence[BatchItem], verb: Verb) -> list[Line]:

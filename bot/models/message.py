@@ -200,6 +200,11 @@ class TrackedMessage:
     is_started: bool = False
     done: bool = False
 
+    @property
+    def due(self) -> "TrackedMessage":
+        """The message, to be looked at now."""
+        return replace(self, next_at=0.0, done=False)
+
     def at(self, now: float) -> "TrackedMessage":
         """Return it without those who said too long ago that they look into it."""
         return replace(self, looking=tuple(each for each in self.looking if each.until > now))

@@ -54,7 +54,7 @@ class Backlog:
     def __init__(self, now: float, *, is_over: bool) -> None:
         self.is_over = is_over
         self._until = now + BACKLOG_LASTS
-        self._held: dict[RemediationRef, Observation] = {}
+        self._held: dict[RemediationRef, Alert] = {}
         self._held_since = math.inf
         self._read: set[str] = set()
         self._names: frozenset[str] | None = None
@@ -64,7 +64,7 @@ class Backlog:
         """Remember which clusters are read."""
         self._names = frozenset(names)
 
-    def take(self, cluster_id: str, fresh: Sequence[Observation], now: float) -> bool:
+    def take(self, cluster_id: str, fresh: Sequence[Alert], now: float) -> bool:
         """Keep what a cluster's first list has in it. Returns False where it is not part of the backlog."""
         if not self.awaits(cluster_id):
             return False
@@ -78,7 +78,7 @@ class Backlog:
         """Return whether a cluster's first list is yet to come."""
         return not self.is_over and cluster_id not in self._read
 
-    def release(self, now: float, patience: float) -> Sequence[Observation]:
+    def release(self, now: float, patience: float) -> Sequence[Alert]:
         """Return what is to be told now."""
         if self.is_over:
             return []
@@ -199,7 +199,7 @@ class Intake:
         for each in found:
             one = None if each.ref in told else each.remediation()
             if one and not (one.is_automatic and self._config.automatic == "none"):
-                fresh.append(replace(each, raw=one, fingerprint=fingerprint_of(each.raw or one)))
+                fresh.append(Alert(one, fingerprint_of(each.raw or one)))
         if self.backlog.awaits(cluster_id):
             await self._announce_backlog(fresh, is_many=True)
         else:
@@ -207,13 +207,14 @@ class Intake:
 
     async def _take_new(self, listing: Listing) -> None:
         """Tell of what waits and was never told of; what has come back continues in its message."""
-        unknown = (each for each in listing.new if self._index.seen(each.ref) is None and each.ref not in self.backlog)
-        fresh = [replace(each, raw=read) for each in unknown if (read := each.remediation())]
-        existing = await self._database.read(messages.existing, [each.ref for each in fresh]) if fresh else set()
-        for each in fresh:
+        unknown = [each for each in listing.new if self._index.seen(each.ref) is None and each.ref not in self.backlog]
+        existing = await self._database.read(messages.existing, [each.ref for each in unknown]) if unknown else set()
+        fresh = []
+        for each in unknown:
             if each.ref in existing:
                 await self._observe_safely(each, listing)
-        fresh = [each for each in fresh if each.ref not in existing]
+            elif read := each.remediation():
+                fresh.append(Alert(read, each.fingerprint))
         if not self.backlog.take(listing.cluster_id, fresh, self._clock.monotonic()):
             await self._announce(listing.cluster_id, fresh)
 
@@ -310,22 +311,22 @@ class Intake:
 
     # What is new.
 
-    async def _announce(self, cluster_id: str, fresh: Sequence[Observation]) -> None:
+    async def _announce(self, cluster_id: str, fresh: Sequence[Alert]) -> None:
         """Tell of what is new: each by a card of its own, unless there are too many at once."""
         if not fresh:
             return
-        new = [self._alert(each) for each in fresh]
+        new = self._with_shares(fresh)
         storms = self._storms if new[0].is_waiting else self._started
         if storms.is_storm(cluster_id, [each.ref for each in new], self._clock.monotonic()):
             await self._add_to_digest(cluster_id, self._config.route(cluster_id).channel_id, new)
         else:
             await self._add_cards(new)
 
-    async def _announce_backlog(self, found: Sequence[Observation], *, is_many: bool) -> None:
+    async def _announce_backlog(self, found: Sequence[Alert], *, is_many: bool) -> None:
         """Tell of what there was when the bot began to watch; what has a card in a channel keeps that."""
         cards: list[Alert] = []
         digests: dict[str, list[Alert]] = {}
-        for alert in [self._alert(each) for each in found]:
+        for alert in self._with_shares(found):
             if is_many and alert.ref not in self._adopted:
                 digests.setdefault(self._config.route(alert.cluster_id).channel_id, []).append(alert)
             else:
@@ -362,10 +363,8 @@ class Intake:
         logger.info("%d new alerts at once: posting one digest", len(new))
         self._queue.put(digest_id)
 
-    def _alert(self, observation: Observation) -> Alert:
-        remediation = observation.remediation()
-        assert remediation is not None  # noqa: S101 - what can't be read was left out before
-        return Alert(remediation, observation.fingerprint, share=self._poller.share(remediation.cluster_id))
+    def _with_shares(self, found: Sequence[Alert]) -> list[Alert]:
+        return [replace(each, share=self._poller.share(each.cluster_id)) for each in found]
 
 
 def _is_later(alert: Alert, found: Observation) -> bool:

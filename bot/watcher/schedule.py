@@ -47,30 +47,28 @@ class Step(Laned):
 def content(snapshot: Snapshot, config: WatchConfig) -> Message:
     """Return what the message should say: a card as the last answer on it was drawn, as long as that holds."""
     if snapshot.message.is_digest:
-        shown = snapshot.message, snapshot.alerts, snapshot.batches, snapshot.pause
-        clusters = sorted({each.cluster_id for each in snapshot.alerts})
-        observed = [each for each in clusters if config.cards.observes(each)]
-        return cards.digest.draw(*shown, firsts=snapshot.firsts, observed=observed)
-    alert = snapshot.alerts[0]
+        return cards.digest.draw(snapshot, config.cards)
+    alert, message = snapshot.alerts[0], snapshot.message
     remediation = alert.as_told
     remark = alert.remark if holds(alert.remark, remediation) else None
     notice, buttons = (remark.notice, remark.buttons) if remark else ("", True)
     decided = (remark.decided if remark else None) or alert.decided
-    about = alert.about(snapshot.firsts.get(alert.ref))
-    is_automatic = snapshot.message.is_started and remediation.is_automatic
+    is_mended = remediation.state == State.SUCCEEDED
+    is_missing = is_mended and threads.missing_key(alert) in message.announced
     about = replace(
-        about, pause=snapshot.pause, mentioned=snapshot.message.mentioned, is_automatic=is_automatic, now=snapshot.now,
-        looking=snapshot.message.looking,
-    )  # fmt: skip
-    if remediation.state == State.SUCCEEDED:
-        announced = snapshot.message.announced
-        is_missing = threads.missing_key(alert) in announced
-        has_lasted = not is_missing and Check.LASTS.key(alert) in announced
-        about = replace(about, is_missing=is_missing, has_lasted=has_lasted)
+        alert.about(snapshot.firsts.get(alert.ref)),
+        pause=snapshot.pause,
+        mentioned=message.mentioned,
+        is_automatic=message.is_started and remediation.is_automatic,
+        now=snapshot.now,
+        looking=message.looking,
+        is_missing=is_missing,
+        has_lasted=is_mended and not is_missing and Check.LASTS.key(alert) in message.announced,
+    )
     if alert.is_stale:
         as_of = None if remediation.state in FINAL else _answered_at(alert)
         about = replace(about, is_unlisted=False, as_of=as_of)
-    is_over = snapshot.message.is_started and remediation.state in FINAL and not about.came_back
+    is_over = message.is_started and remediation.state in FINAL and not about.came_back
     if is_over and remediation.ended_at <= alert.seen_at:
         return cards.brief(remediation, about, config.cards)
     return cards.card(remediation, decided=decided, notice=notice, buttons=buttons, about=about, config=config.cards)

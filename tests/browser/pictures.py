@@ -49,6 +49,7 @@ from tests.samples import (
     batch,
     begun,
     decidable,
+    digest,
     overview,
     remediation,
     request,
@@ -155,10 +156,10 @@ def messages() -> Iterator[tuple[str, Message, bool]]:
         ),
         False,
     )
-    yield "digest", cards.digest.draw(DIGEST, alerts(12), []), False
-    yield "digest-automatic", cards.digest.draw(replace(DIGEST, is_started=True), automatic(8), []), False
-    yield "digest-running", cards.digest.draw(DIGEST, alerts(12), [batch(3, is_running=True)]), False
-    yield "digest-done", cards.digest.draw(DIGEST, alerts(12), [batch(8)]), False
+    yield "digest", digest(DIGEST, alerts(12), []), False
+    yield "digest-automatic", digest(replace(DIGEST, is_started=True), automatic(8), []), False
+    yield "digest-running", digest(DIGEST, alerts(12), [batch(3, is_running=True)]), False
+    yield "digest-done", digest(DIGEST, alerts(12), [batch(8)]), False
     yield "thread-running", _lines(State.RUNNING), False
     yield "thread-failed", _lines(State.FAILED, error_message="host did not come back within 20 min"), False
     yield "thread-repair-failed", _failed(), False

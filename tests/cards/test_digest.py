@@ -20,15 +20,15 @@ from bot.models import (
 from bot.mrkdwn import when
 from tests.card_text import compare, drawn
 from tests.manual_clock import START
-from tests.samples import DIGEST, alerts, batch, decidable, remediation
+from tests.samples import DIGEST, alerts, batch, decidable, digest, remediation
 from tests.simulator.render import render, render_view
 from tests.simulator.slack.limits import check_message, check_options, check_view
 
 
 def test_digest_before_during_and_after_a_batch() -> None:
-    before = cards.digest.draw(DIGEST, alerts(12), [])
-    running = cards.digest.draw(DIGEST, alerts(12), [batch(3, is_running=True)])
-    done = cards.digest.draw(DIGEST, alerts(60), [batch(8)])
+    before = digest(DIGEST, alerts(12), [])
+    running = digest(DIGEST, alerts(12), [batch(3, is_running=True)])
+    done = digest(DIGEST, alerts(60), [batch(8)])
     compare("digest", "\n".join(drawn(each) for each in (before, running, done)))
 
 
@@ -39,7 +39,7 @@ def test_decided_items_do_not_wait_before_the_next_reading() -> None:
         for number, each in enumerate(open_ones)
     ]
     shown = replace(batch(0, is_running=True), items=items)
-    message = cards.digest.draw(DIGEST, [replace(each, is_stale=True) for each in alerts(12)], [shown])
+    message = digest(DIGEST, [replace(each, is_stale=True) for each in alerts(12)], [shown])
     assert "5 nodes in c-7f2 need a decision." in message.text
     assert "gpu-node-0000" not in str(message.blocks)  # what was just decided doesn't head the list
     assert "1 approved, queued" in message.text
@@ -58,7 +58,7 @@ def test_only_approved_items_are_called_approved(outcomes: list[str | None], wor
         BatchItem(number, remediation().ref, "n", SeenState(None, None), outcome)
         for number, outcome in enumerate(outcomes)
     ]
-    assert words in str(cards.digest.draw(DIGEST, alerts(12), [replace(batch(0), items=items)]).blocks)
+    assert words in str(digest(DIGEST, alerts(12), [replace(batch(0), items=items)]).blocks)
 
 
 def test_dialog_and_report_of_a_batch() -> None:
@@ -89,7 +89,7 @@ def test_dialog_and_choices_of_a_thousand_nodes_fit_into_slack() -> None:
     shown = batch(1000, 1000)
     report = cards.review.report(shown)
     assert len(report) == 1
-    for message in [*report, cards.digest.draw(DIGEST, thousand, [shown])]:
+    for message in [*report, digest(DIGEST, thousand, [shown])]:
         check_message({"text": message.text, "blocks": message.blocks}, is_update=True)
 
 
@@ -111,7 +111,7 @@ def test_remediations_of_one_node_count_as_one_node_and_have_names_of_their_own(
         replace(one, share=share, remediation=remediation(id=f"r-{number}", instance_id=f"i-{number % 4}"))
         for number in range(7)
     ]
-    message = cards.digest.draw(DIGEST, many, [])
+    message = digest(DIGEST, many, [])
     assert message.text.startswith("4 of 4 nodes of c need a decision (7 remediations).")
     assert len(set(cards.listing.names(many).values())) == 7
     view = cards.review.confirmation(batch(0), decidable(many, {}, None), cards.listing.names(many), cards.CardConfig())
@@ -122,7 +122,7 @@ def test_remediations_of_one_node_count_as_one_node_and_have_names_of_their_own(
 def test_more_nodes_than_the_cluster_is_said_to_have_are_not_counted_against_it() -> None:
     share = RepairLoad(0, 1, 0.0, "c")
     many = [replace(each, share=share) for each in waiting(alerts(25))]
-    assert cards.digest.draw(DIGEST, many, []).text.startswith("10 nodes in c need a decision.")
+    assert digest(DIGEST, many, []).text.startswith("10 nodes in c need a decision.")
     assert "on 10 nodes in c." in str(
         cards.review.confirmation(batch(0), decidable(many, {}, None), cards.listing.names(many), cards.CardConfig())
     )
@@ -131,13 +131,13 @@ def test_more_nodes_than_the_cluster_is_said_to_have_are_not_counted_against_it(
 def test_a_single_remediation_is_not_called_remediations() -> None:
     (one,) = alerts(1)
     over = replace(one, remediation=remediation(state=State.CANCELLED))
-    assert "Nothing left to decide: 1 remediation in c-7f2." in cards.digest.draw(DIGEST, [over], []).text
+    assert "Nothing left to decide: 1 remediation in c-7f2." in digest(DIGEST, [over], []).text
 
 
 def test_hold_in_a_digest_says_on_which_day_it_ends() -> None:
     (one,) = alerts(1)
     held = replace(one, hold=Hold("U0BOB", START + 86_400))
-    assert f"on hold by <@U0BOB> until {when(START + 86_400)}" in cards.digest.draw(DIGEST, [held], []).text
+    assert f"on hold by <@U0BOB> until {when(START + 86_400)}" in digest(DIGEST, [held], []).text
 
 
 def test_digest_names_the_common_fault_where_its_groups_name_none() -> None:
@@ -150,7 +150,7 @@ def test_digest_names_the_common_fault_where_its_groups_name_none() -> None:
         for number, each in enumerate(waiting(alerts(40)))
     ]  # fmt: skip
     assert len(some) > 12
-    assert f"Most common fault: Xid 79, on {len(some)} of {len(some)}." in cards.digest.draw(DIGEST, some, []).text
+    assert f"Most common fault: Xid 79, on {len(some)} of {len(some)}." in digest(DIGEST, some, []).text
 
 
 def test_dialog_counts_who_needs_a_second_person_node_by_node() -> None:

@@ -32,7 +32,20 @@ from bot.models import (
 from bot.models.request import decision_of
 from tests.card_text import MARKUP, NASTY, WORST, compare, drawn, texts
 from tests.manual_clock import START
-from tests.samples import ABOUT, ALERTS, BY_STATE, CONFIG, DIGEST, REF, batch, decidable, remediation, request, reviewed
+from tests.samples import (
+    ABOUT,
+    ALERTS,
+    BY_STATE,
+    CONFIG,
+    DIGEST,
+    REF,
+    batch,
+    decidable,
+    digest,
+    remediation,
+    request,
+    reviewed,
+)
 from tests.simulator.process import ROOT
 from tests.simulator.render import block_text
 from tests.simulator.slack.limits import check_message, check_view
@@ -215,7 +228,7 @@ def test_worst_alert_fits_into_slack_and_mentions_nobody(fields: dict[str, Any],
         cards.lines(["A line.", *cards.transition(remediation(), worst, decided, START) * 20]),
         cards.lines(["A line.", *cards.transition(worst, remediation(state="OTHER"), None, START)]),
         cards.reminder(worst, None, "U0ALICE", 900),
-        cards.digest.draw(DIGEST, many, [batch(8)] * 4),
+        digest(DIGEST, many, [batch(8)] * 4),
         cards.digest.failures(many, {}),
     ]
     for message in messages:

@@ -2,11 +2,11 @@
 
 import asyncio
 
-from bot.models import RemediationRef
+from bot.models import Alert, RemediationRef
 from bot.watcher.intake import BACKLOG_LASTS, STORM, STORM_SECONDS, Backlog, Storms
-from bot.watcher.poller import Observation
 from bot.watcher.workqueue import Lane, WorkQueue
 from tests.manual_clock import ManualClock
+from tests.samples import remediation
 
 
 async def test_key_waits_once_and_is_looked_at_again_after_what_was_put_meanwhile() -> None:
@@ -70,29 +70,30 @@ def test_storm_is_more_than_five_of_a_cluster_within_a_minute() -> None:
     assert not storms.is_storm("c", [RemediationRef("c", "late", "r")], 2 * STORM_SECONDS + 1)
 
 
-def observed(count: int, cluster: str) -> list[Observation]:
-    return [Observation(ref, {}, "") for ref in refs(count, cluster)]
+def waiting(count: int, cluster: str) -> list[Alert]:
+    ids = [{"instance_id": ref.instance_id, "id": ref.remediation_id} for ref in refs(count, cluster)]
+    return [Alert(remediation(cluster_id=cluster, **each), "") for each in ids]
 
 
 def test_backlog_is_held_until_every_cluster_was_read() -> None:
     backlog = Backlog(0, is_over=False)
     backlog.expect(["a", "b"])
-    assert backlog.take("a", observed(4, "a"), 0)
+    assert backlog.take("a", waiting(4, "a"), 0)
     assert backlog.release(1, 10) == []
-    assert backlog.take("b", observed(4, "b"), 2)
+    assert backlog.take("b", waiting(4, "b"), 2)
     assert len(backlog.release(2, 10)) == 8
     assert backlog.is_many
     assert backlog.is_over
-    assert not backlog.take("a", observed(1, "a"), 3)
+    assert not backlog.take("a", waiting(1, "a"), 3)
 
 
 def test_backlog_does_not_wait_for_a_slow_cluster() -> None:
     backlog = Backlog(0, is_over=False)
     backlog.expect(["a", "b"])
-    backlog.take("a", observed(2, "a"), 0)
+    backlog.take("a", waiting(2, "a"), 0)
     assert len(backlog.release(10, 10)) == 2
     assert not backlog.is_over
-    assert backlog.take("b", observed(2, "b"), 300)
+    assert backlog.take("b", waiting(2, "b"), 300)
     assert len(backlog.release(300, 10)) == 2
     assert not backlog.is_many
     backlog = Backlog(0, is_over=False)
