@@ -4,7 +4,8 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from bot import cards, readings
+from bot import readings
+from bot.cards import thread
 from bot.models import (
     ARRIVED_SECONDS,
     BEGUN,
@@ -92,7 +93,7 @@ def seen(  # noqa: PLR0913 - what was read, and when
     is_next = readings.is_next_incident(before, remediation)
     waits_again = waits and (is_next or not alert.is_waiting)
     asked_from = remediation.began_at - PRECISION if is_next else 0.0  # what was asked for before is over
-    holds = [each for each in (alert.hold, *alert.hold.others) if each.since >= asked_from] if alert.hold else []
+    holds = [each for each in alert.holds if each.since >= asked_from]
     alert = replace(alert, hold=replace(holds[0], others=tuple(holds[1:])) if waits and holds else None)
     decided = known if known and remediation.state in RULES[known.verb].effect else None
     effects = (each for each in _DECIDES if remediation.state in RULES[each].effect)
@@ -100,12 +101,12 @@ def seen(  # noqa: PLR0913 - what was read, and when
     if look.alert.is_waiting and did:
         message = _told_of_ended_hold(look.alert, message, did, decided, look.now)
     if alert.is_unlisted:
-        message = message.saying(cards.listed_again(remediation))
+        message = message.saying(thread.listed_again(remediation))
     if moved:
         before = before.model_copy(update={"mode": remediation.mode}) if has_begun else before
-        message = message.saying(*cards.transition(before, remediation, known, look.now))
+        message = message.saying(*thread.transition(before, remediation, known, look.now))
     if is_next:
-        message = message.saying(cards.opened_again(remediation))
+        message = message.saying(thread.opened_again(remediation))
     if (waits_again or has_begun) and alert.as_told.state in BEGUN:
         alert = _having_run(alert, remediation, look.now, verified)
     if waits_again or has_begun:
@@ -188,7 +189,7 @@ def gone(look: Look, sequence: int) -> Tracked | None:
     if look.now - alert.missing_since < VANISHED_SECONDS:
         return None
     if not alert.is_unlisted:
-        message = message.saying(cards.withdrawn(alert.remediation))
+        message = message.saying(thread.withdrawn(alert.remediation))
     alert = replace(alert, is_unlisted=True, is_stale=False, as_of=None, remark=None)
     return alert, message.due
 
@@ -281,9 +282,8 @@ def _told_of_ended_hold(
     alert: Alert, message: TrackedMessage, verb: Verb, decided: DecidedBy | None, now: float
 ) -> TrackedMessage:
     """Let those learn who asked to wait that somebody else didn't; None decided it through the bot."""
-    hold = alert.hold.at(now) if alert.hold else None
     deciders = {decided.user_id, decided.first_user} if decided else set()
-    waited = [each for each in (hold, *hold.others) if each.user_id not in deciders] if hold else []
+    waited = [each for each in alert.holds if each.until > now and each.user_id not in deciders] if alert.hold else []
     if not waited:
         return message
     node, who = escape(alert.remediation.node, 100), ", ".join(f"<@{each.user_id}>" for each in waited)

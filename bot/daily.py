@@ -14,19 +14,8 @@ class DailyTime:
     at: time
     zone: ZoneInfo
 
-    def last_before(self, moment: float) -> float:
-        """Return when it was last, at a moment or before; both in Unix time."""
-        return self._last(moment)[0]
-
-    def day_of(self, moment: float) -> int:
-        """Return the day of `last_before`, as a number that grows by one each day."""
-        return self._last(moment)[1].toordinal()
-
-    def midnight_before(self, moment: float) -> float:
-        """Return when the day of `last_before` began."""
-        return datetime.combine(self._last(moment)[1], time(), self.zone).timestamp()
-
-    def _last(self, moment: float) -> tuple[float, date]:
+    def last(self, moment: float) -> tuple[float, date]:
+        """Return when it was last, at a moment or before, both in Unix time; and of which day that was."""
         # Where the clocks go forward at midnight, even yesterday's may be yet to come.
         today = datetime.fromtimestamp(moment, self.zone).date()
         days = [today - timedelta(number) for number in (0, 1, 2)]

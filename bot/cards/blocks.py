@@ -276,6 +276,12 @@ def choice(name: str, label: str, placeholder: str, options: Sequence[Element], 
     return {"type": "input", "block_id": name, "label": plain(label), "element": menu}
 
 
+def search(name: str, placeholder: str, first: Element | None = None) -> Element:
+    """Return a menu that asks the bot for its choices; `first` is the one that is chosen to begin with."""
+    menu = {"type": "external_select", "action_id": name, "placeholder": plain(placeholder), "min_query_length": 0}
+    return menu | {"initial_option": first} if first else menu
+
+
 def field(name: str, label: str, element: Element, hint: str = "", *, is_optional: bool = True) -> Element:
     """Return a dialog's field; label and hint are raw."""
     drawn: Element = {
@@ -290,7 +296,9 @@ def boxes(name: str, options: Sequence[Element], first: Sequence[Element]) -> El
     return drawn | {"initial_options": [*first]} if first else drawn
 
 
-def reason_field(name: str, hint: str, *, is_optional: bool = True) -> Element:
+def reason_field(
+    name: str, hint: str = "Shown on the card and kept in the audit trail.", *, is_optional: bool = True
+) -> Element:
     """Return a dialog's field for a reason."""
     typed: Element = {"type": "plain_text_input", "action_id": name, "multiline": True, "max_length": MAX_REASON}
     return field(name, "Reason", typed, hint, is_optional=is_optional)

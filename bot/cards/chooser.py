@@ -83,19 +83,12 @@ def chooser(choice: Choice, shown: Remediation | None, note: str = "", config: C
         shown: the remediation that is chosen, as it was just read; its card is shown.
         note: what the person must know, as trusted markup.
     """
-    menu = {
-        "type": "external_select",
-        "action_id": REMEDIATION,
-        "placeholder": blocks.plain("Type a node, fault, or cluster"),
-        "min_query_length": 0,
-        **({"initial_option": _option(shown)} if shown else {}),
-    }
     remediation = {
         "type": "input",
         "block_id": f"{REMEDIATION}:{choice.round}",  # an input keeps what was chosen while its ID stays the same
         "dispatch_action": True,
         "label": blocks.plain("Remediation"),
-        "element": menu,
+        "element": blocks.search(REMEDIATION, "Type a node, fault, or cluster", _option(shown) if shown else None),
     }
     typed = {
         "type": "plain_text_input",

@@ -170,7 +170,7 @@ def _marked(alerts: Sequence[Alert], called: Names, firsts: Firsts) -> Iterator[
     for each, first in half_approved(alerts, firsts):
         some.setdefault(f": 1 of 2 approvals (<@{first.user_id}>)", []).append(called[each.ref])
     for each in alerts:
-        for hold in (each.hold, *each.hold.others) if each.hold else ():
+        for hold in each.holds:
             said = f": on hold by <@{hold.user_id}> until {when(hold.until)}"
             some.setdefault(said, []).append(called[each.ref])
     for said, nodes in some.items():

@@ -1,21 +1,21 @@
 """The app's home: what waits, a row each, what runs, what failed, and the person's own decisions."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from bot.cards import blocks, faults, labels
-from bot.cards.blocks import Element, elements
+from bot.cards.blocks import Element, Line, elements
 from bot.cards.chooser import in_a_line, matches, not_read, searched
 from bot.cards.config import CardConfig
 from bot.cards.controls import actions
-from bot.cards.history import line as past_line
+from bot.cards.handover import decision
 from bot.cards.listing import plural, remediation_lines, returned_lines
 from bot.cards.pause import ALL_CLUSTERS, pause_buttons, pause_line
 from bot.cards.remediation_card import summary
 from bot.cards.review import review_button
 from bot.errors import BotError
-from bot.models import Blocks, CardContext, FaultReport, Json, Overview, Remediation, State, key
+from bot.models import Blocks, CardContext, Json, Overview, Remediation, State, key
 from bot.mrkdwn import ago, clean, clock_time, escape, lasted
 
 CLUSTER, UPDATE, PREVIOUS, NEXT = "home:cluster", "home:update", "home:previous", "home:next"
@@ -76,7 +76,11 @@ def problem(error: BotError, looks_at: Filter) -> Json:
 def home(shown: Overview, looks_at: Filter, config: CardConfig, now: float) -> Json:
     """Return the view; `now` in Unix time in seconds."""
     cluster_id = looks_at.cluster_id
-    may_decide = shown.refused is None
+    may_decide, failed, named = shown.refused is None, shown.failed or (), shown.names.get
+
+    def since(each: Remediation) -> str:
+        return f"{'may be stuck · ' if config.stuck_at(each) <= now else ''}{_last_change(each)}"
+
     controls = [_menu(looks_at, shown), _update()]
     if shown.failed is not None:
         controls.append(blocks.press(TONIGHT, "Tonight"))
@@ -91,18 +95,13 @@ def home(shown: Overview, looks_at: Filter, config: CardConfig, now: float) -> J
         *(_reviews(shown) if may_decide else ()),
         *(block for each in shown.waiting for block in _waiting(each, shown, looks_at.opened, config, now)),
         *(() if any(key(each) == looks_at.only for each in shown.waiting) else _pages(shown)),
-        *_faults(shown.faults),
-        *_list(f"Running: {len(shown.running)}", shown.running, lambda each: _since(each, config, now)),
-        *_list(f"Failed in the last 24 h: {len(shown.failed or ())}", shown.failed or (), _last_change),
+        *_part(*faults.listed(shown.faults, LISTED)),
+        *_part(f"Running: {len(shown.running)}", remediation_lines(shown.running, LISTED, since)),
+        *_part(f"Failed in the last 24 h: {len(failed)}", remediation_lines(failed, LISTED, _last_change)),
+        *_part(f"Didn't help, last 24 h: {len(shown.returned)}", returned_lines(shown.returned, LISTED)),
+        *_part("Your last decisions", [decision(each, named(each.ref, each.ref.instance_id)) for each in shown.mine]),
+        blocks.context(f"Updated at {clock_time(now)}"),
     ]
-    if shown.returned:
-        drawn.append(_heading(f"Didn't help, last 24 h: {len(shown.returned)}"))
-        drawn += blocks.rich_texts(returned_lines(shown.returned, LISTED))
-    if shown.mine:
-        drawn.append(_heading("Your last decisions"))
-        named = ((each, shown.names.get(each.ref, each.ref.instance_id)) for each in shown.mine)
-        drawn += blocks.rich_texts(past_line(*each) for each in named)
-    drawn.append(blocks.context(f"Updated at {clock_time(now)}"))
     return _view(drawn, replace(looks_at, page=shown.page))
 
 
@@ -141,15 +140,9 @@ def _update() -> Json:
 
 def _menu(looks_at: Filter, shown: Overview) -> Json:
     cluster_id = looks_at.cluster_id
-    now = blocks.option(cluster_id, cluster_id[: blocks.MAX_OPTION_TEXT]) if cluster_id else None
-    alone = [each for each in shown.waiting if key(each) == looks_at.only]
-    return {
-        "type": "external_select",
-        "action_id": CLUSTER,
-        "placeholder": blocks.plain("Cluster or node"),
-        "min_query_length": 0,
-        "initial_option": _node_option(alone[0]) if alone else now or blocks.option(ALL, ALL_CLUSTERS),
-    }
+    first = blocks.option(cluster_id or ALL, cluster_id[: blocks.MAX_OPTION_TEXT] or ALL_CLUSTERS)
+    alone = next((each for each in shown.waiting if key(each) == looks_at.only), None)
+    return blocks.search(CLUSTER, "Cluster or node", _node_option(alone) if alone else first)
 
 
 def _notes(shown: Overview) -> Iterator[str]:
@@ -250,21 +243,8 @@ def _pages(shown: Overview) -> Blocks:
     return [blocks.context(f"Page {shown.page + 1} of {shown.pages}"), blocks.actions(buttons)]
 
 
-def _faults(reports: Sequence[FaultReport]) -> Blocks:
-    if not reports:
-        return []
-    heading, lines = faults.listed(reports, LISTED)
-    return [_heading(heading), *blocks.rich_texts(lines)]
-
-
-def _list(heading: str, found: Sequence[Remediation], when: Callable[[Remediation], str]) -> Blocks:
-    if not found:
-        return []
-    return [_heading(heading), *blocks.rich_texts(remediation_lines(found, LISTED, when))]
-
-
-def _since(each: Remediation, config: CardConfig, now: float) -> str:
-    return f"{'may be stuck · ' if config.stuck_at(each) <= now else ''}{_last_change(each)}"
+def _part(heading: str, lines: Sequence[Line]) -> Blocks:
+    return [_heading(heading), *blocks.rich_texts(lines)] if lines else []
 
 
 def _last_change(each: Remediation) -> str:

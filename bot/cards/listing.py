@@ -145,7 +145,7 @@ def lines_message(head: str, lines: Sequence[Line]) -> Message:
 def message(lines: Sequence[Line]) -> Message:
     """Return a message of lines, but for empty ones."""
     lines = [each for each in lines if each]
-    return Message(blocks.story(map(blocks.markup, lines)), blocks.rich_texts(lines))
+    return Message(blocks.story(map(blocks.markup, lines)), blocks.rich_texts(lines)[: blocks.MAX_BLOCKS])
 
 
 def first_of(names: Sequence[str], most: int, limit: int, beyond: int = 0) -> str:

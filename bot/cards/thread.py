@@ -93,7 +93,7 @@ def failure(remediation: Remediation, decided: DecidedBy | None, first_user: str
         details = f" ({after}{reviewer} approved it in Together)"
     error = f": “{escape(remediation.error_message, 500)}”" if remediation.error_message else "."
     failed = f"{_repair(remediation)} failed on {_node(remediation)}{details}{error} ❌"
-    return line(f"{who}, {failed}" if who else failed)
+    return _addressed(who, failed)
 
 
 def stuck(repairs: Sequence[Remediation], called: str, now: float, *, has_card: bool) -> Message:
@@ -152,7 +152,10 @@ def _to(alerts: Sequence[Alert], called: str, said: str) -> Message:
     """Return a sentence for those who approved, and for who is on call."""
     approved = [each.decided for each in alerts if each.decided and each.decided.verb is Verb.APPROVE]
     people = dict.fromkeys(each.people for each in approved)
-    who = " ".join([*list(people)[:LISTED], mention(called)]).strip()
+    return _addressed(" ".join([*list(people)[:LISTED], mention(called)]).strip(), said)
+
+
+def _addressed(who: str, said: str) -> Message:
     return line(f"{who}, {said}" if who else said)
 
 
@@ -187,11 +190,6 @@ def opened_again(remediation: Remediation) -> str:
     """Return that a remediation has ended and waits again, though nobody has seen it end."""
     repair = _repair(remediation)
     return f"{_node(remediation)}: {repair} ended, and is waiting for approval again. ⏳"
-
-
-def lines(told: Sequence[str]) -> Message:
-    """Return several lines for a thread."""
-    return Message(blocks.story(told), blocks.rich_texts(told)[: blocks.MAX_BLOCKS])
 
 
 def reminder(  # noqa: PLR0913 - what a reminder says

@@ -286,6 +286,11 @@ class Alert:
         return told
 
     @property
+    def holds(self) -> "tuple[Hold, ...]":
+        """The holds of all who asked to wait, the longest first."""
+        return (self.hold, *self.hold.others) if self.hold else ()
+
+    @property
     def came_at(self) -> float:
         """When it began to wait, the last time."""
         return max(self.seen_at, self.waiting_since)

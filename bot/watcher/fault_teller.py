@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from bot import cards
+from bot.cards import faults, moved_cluster
 from bot.clock import Clock
 from bot.errors import PostFailed, PostUncertain
 from bot.models import ARRIVED_SECONDS, AlertChannels, Fault, FaultMessage, FaultReport, Message, new_id
@@ -152,11 +152,11 @@ class FaultTeller:
         _, read_at = self.reports.read_at.get(cluster_id, (0.0, message.as_of if message else 0.0))
         as_of = 0.0 if is_fresh else read_at
         if is_over:
-            draw = partial(cards.none_left, report, now, as_of)
+            draw = partial(faults.none_left, report, now, as_of)
         else:
             oncall = "" if message and message.is_silent else route.oncall
             shown = left if message and message.ts else overdue
-            draw = partial(cards.unrepaired, cluster_id, report, shown, oncall, as_of)
+            draw = partial(faults.unrepaired, cluster_id, report, shown, oncall, as_of)
         channel_id = message.channel_id if message else route.channel_id
         is_elsewhere = channel_id != route.channel_id and route.channel_id not in self.config.closed
         return View(report, overdue, draw, is_fresh, as_of, is_over, channel_id, is_elsewhere)
@@ -168,11 +168,13 @@ class FaultTeller:
         if is_reply:
             braked = report.brake if report.brake_key & new else None
             further = [each for each in view.overdue if each.alert.key in new]
-            said = cards.more_unrepaired(replace(report, brake=braked), further, self.config.unrepaired_seconds, oncall)
+            said = faults.more_unrepaired(
+                replace(report, brake=braked), further, self.config.unrepaired_seconds, oncall
+            )
         else:
             # By what was read long ago nobody is called, so it isn't beside the mention either.
             shown = [each for each in view.overdue if each.alert.key in {*new, *report.told}]
-            said = cards.unrepaired(cluster_id, report, shown, oncall if new else "", view.as_of)
+            said = faults.unrepaired(cluster_id, report, shown, oncall if new else "", view.as_of)
         known = replace(report.message or FaultMessage(view.channel_id), as_of=view.as_of)
         sending = replace(known, mark=new_id(), sent_at=await self.reports.database.read(read_clock), calls=new)
         # Before it leaves, so that the next process with the watch looks for it.
@@ -228,7 +230,7 @@ class FaultTeller:
         if message and message.takes_edits:
             shown = view.draw()
             if step is Step.MOVE:
-                shown = cards.moved_cluster(report.cluster or cluster_id, self.config.route(cluster_id).channel_id)
+                shown = moved_cluster(report.cluster or cluster_id, self.config.route(cluster_id).channel_id)
             # Before it leaves: if this process dies, what the message shows isn't known.
             await self._keep(cluster_id, replace(message, content_hash=""))
             try:

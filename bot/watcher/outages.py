@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
-from bot import cards
+from bot.cards import thread
 from bot.clock import Clock
 from bot.errors import PostFailed, PostUncertain
 from bot.models import ARRIVED_SECONDS, AlertChannels, Message, new_id
@@ -113,7 +113,7 @@ class OutageNotifier:
     async def succeeded(self, cluster_id: str) -> None:
         """It was read."""
         known = self._known.get(cluster_id)
-        if known and self._is_told(cluster_id, known):
+        if known and self._is_told(cluster_id):
             known.over_at = self.clock.now() if known.over_at is None else known.over_at
         elif known:
             await self._forget(cluster_id)
@@ -122,7 +122,7 @@ class OutageNotifier:
         """Forget what is read no more."""
         for cluster_id, known in list(self._known.items()):
             known.is_gone = cluster_id != ALL_CLUSTERS and cluster_id not in clusters
-            if known.is_gone and not self._is_told(cluster_id, known):
+            if known.is_gone and not self._is_told(cluster_id):
                 await self._forget(cluster_id)
 
     def look(self) -> None:
@@ -194,11 +194,11 @@ class OutageNotifier:
         since, until = self._lasted(notice.clusters)
         match notice.kind:
             case _Kind.LASTS:
-                return cards.unreadable(named, since, until)
+                return thread.unreadable(named, since, until)
             case _Kind.GONE:
-                return cards.unwatched(named)
+                return thread.unwatched(named)
             case _Kind.OVER:
-                return cards.readable(named, since, until)
+                return thread.readable(named, since, until)
 
     def _lasted(self, clusters: Collection[str]) -> tuple[float, float]:
         """Return since when some of these couldn't be read, and until when."""
@@ -243,7 +243,7 @@ class OutageNotifier:
             await self.channels.turn_to_update()
             if notice not in self._notices():
                 return
-            shown = cards.was_unreadable(_named(about), *self._lasted(about))
+            shown = thread.was_unreadable(_named(about), *self._lasted(about))
             self.database.lease.ensure_held()
             for known in about.values():
                 known.is_shown_over = True
@@ -256,9 +256,11 @@ class OutageNotifier:
                     raise
                 logger.warning("The message about an outage can't be changed any more: %s", error)
 
-    def _is_told(self, cluster_id: str, known: _Known) -> bool:
+    def _is_told(self, cluster_id: str) -> bool:
         """Return whether people were told that it can't be read, or may have been."""
-        return known.outage.told or any(cluster_id in each.notice.clusters for each in self._sent.values())
+        return self._known[cluster_id].outage.told or any(
+            cluster_id in each.notice.clusters for each in self._sent.values()
+        )
 
     async def _note(self, cluster_id: str, outage: Outage) -> None:
         self._known[cluster_id].outage = outage

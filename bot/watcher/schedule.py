@@ -125,14 +125,12 @@ def _step_to_the_channel(snapshot: Snapshot, config: WatchConfig) -> Step:
         return Step.POST
     if message.edited_at and (threads.new_failures(snapshot) or threads.new_returns(snapshot)):
         return Step.POST
-    if message.is_started and not message.edited_at:
-        return Step.POST if any(config.tells(each) for each in snapshot.alerts) else _quietly(snapshot)
-    return Step.IDLE if message.edited_at else Step.DROP  # what somebody has deleted may fail yet
-
-
-def _quietly(snapshot: Snapshot) -> Step:
-    """Return what becomes of a message of repairs that nobody is told of unless one fails."""
-    return Step.DROP if all(each.is_closed for each in snapshot.alerts) else Step.IDLE
+    is_untold = message.is_started and not message.edited_at
+    if is_untold and any(config.tells(each) for each in snapshot.alerts):
+        return Step.POST
+    # What somebody has deleted may fail yet, and so may repairs that nobody is told of otherwise.
+    may_fail = message.edited_at or (is_untold and not all(each.is_closed for each in snapshot.alerts))
+    return Step.IDLE if may_fail else Step.DROP
 
 
 def awaits_reading(snapshot: Snapshot) -> bool:
@@ -171,7 +169,7 @@ def _moments(snapshot: Snapshot, config: WatchConfig) -> Iterator[float]:
     yield from (at for each in asking if snapshot.now < (at := calls.calls_at(each, snapshot.message)) < math.inf)
     yield from (each.at for each in threads.outstanding_checks(snapshot, config) if each.at > snapshot.now)
     for alert in snapshot.alerts:
-        for hold in threads.holds_of(alert):
+        for hold in alert.holds:
             yield hold.until
             if threads.warning(alert, hold) not in snapshot.message.announced:
                 yield threads.warns_at(hold)

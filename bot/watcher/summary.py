@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass, field
+from datetime import datetime, time
 from functools import partial
 
 from bot.cards import handover
@@ -50,7 +51,7 @@ class SummaryTeller:
         at, now = self.config.cards.summary, self.clock.now()
         if at is None or self.clock.monotonic() < self._wait_until:
             return None
-        last, told = at.last_before(now), self._told.get(channel_id, 0.0)
+        (last, _), told = at.last(now), self._told.get(channel_id, 0.0)
         # The time or its zone may have changed since. One that is yet to come was told by a clock that was wrong.
         is_told = last - told <= APART_SECONDS and told - now <= APART_SECONDS
         return None if is_told or now - last >= LATE_SECONDS else at
@@ -63,9 +64,9 @@ class SummaryTeller:
         """
         if (at := self._due(channel_id)) is None:
             return
-        now = self.clock.now()
-        due_at, mark = at.last_before(now), f"summary {at.day_of(now)}"
-        ts = await self.channels.look_for(mark, channel_id, since=at.midnight_before(now))
+        due_at, day = at.last(self.clock.now())
+        midnight, mark = datetime.combine(day, time(), at.zone).timestamp(), f"summary {day.toordinal()}"
+        ts = await self.channels.look_for(mark, channel_id, since=midnight)
         if not ts and not (ts is None and channel_id in self._unclear):  # where it can't be read, after a doubt only
             alerts, _ = await self.database.read(ended.lately, handover.LONGEST_SHIFT)
             shown = [each for each in alerts if self._goes_to(each.cluster_id, channel_id)]

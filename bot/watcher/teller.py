@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from bot import alerts, cards, metrics, readings
+from bot.cards import thread
 from bot.clock import Clock
 from bot.errors import InvalidId, PostFailed, PostUncertain, TogetherError
 from bot.models import (
@@ -283,7 +284,7 @@ class Teller:
             alert = snapshot.alerts[0]
             since = alert.waiting_since or cards.listing.since(alert)
             is_observed = self.config.cards.observes(alert.cluster_id)
-            said = cards.reminder(
+            said = thread.reminder(
                 alert.remediation, alert.share, called, snapshot.now - since, is_observed=is_observed,
                 is_paused=snapshot.pause is not None,
             )  # fmt: skip

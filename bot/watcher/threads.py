@@ -7,6 +7,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from bot import alerts, cards
+from bot.cards import thread
 from bot.models import (
     BEGUN,
     HOLD_ENDS_SOON_SECONDS,
@@ -69,25 +70,25 @@ def thread_parts(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingRep
     """Yield what the thread lacks."""
     message = snapshot.message
     if message.pending_lines:
-        told = cards.lines(message.pending_lines)
+        told = cards.listing.message(message.pending_lines)
         yield PendingReply(told, lines=len(message.pending_lines), mark=f"{message.told_lines} {told.text}")
     for alert, override in untold_overrides(snapshot):  # on-call learns of it also in quiet hours
-        told = cards.approving_alone(alert.remediation, override, config.on_call([alert], snapshot))
+        told = thread.approving_alone(alert.remediation, override, config.on_call([alert], snapshot))
         yield PendingReply(told, frozenset({f"override {override.decision_id}"}), broadcast=True)
     yield from _failures(snapshot, config)
     if new := new_returns(snapshot):
         back = list(new.values())
         called = config.on_call_now(back, snapshot)
-        told, refs = cards.came_back(back, called), tuple(each.ref for each in back)
+        told, refs = thread.came_back(back, called), tuple(each.ref for each in back)
         yield PendingReply(told, frozenset(new), broadcast=True, event=EventKind.CAME_BACK, about=refs)
     yield from _late_calls(snapshot, config)
     if snapshot.firsts and not any(each.is_running for each in snapshot.batches):
         yield from _first_approvals(snapshot, config)
     for alert in snapshot.alerts:
-        for hold in holds_of(alert):
+        for hold in alert.holds:
             key = warning(alert, hold)
             if alert.is_waiting and warns_at(hold) <= snapshot.now and key not in message.announced:
-                ends = cards.hold_ends(alert.remediation, hold, snapshot.now, has_card=not message.is_digest)
+                ends = thread.hold_ends(alert.remediation, hold, snapshot.now, has_card=not message.is_digest)
                 yield PendingReply(ends, frozenset({key}))
     if message.is_digest:
         yield from _results(snapshot)
@@ -124,7 +125,7 @@ def _late_calls(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingRepl
     is_owed = bool(message.owes_call and silent and config.on_call_now(silent, snapshot))
     if some := (asking if is_owed else worse or new):
         again = bool(new) and all(each.waiting_since for each in some)
-        told = cards.late_call(some[0].remediation, len(some), called, again=again)
+        told = thread.late_call(some[0].remediation, len(some), called, again=again)
         owes_call = message.owes_call and len(some) < len(asking)
         mark = f"call {message.called_at}"
         yield PendingReply(told, broadcast=bool(new), is_call=True, owes_call=owes_call, mark=mark)
@@ -142,7 +143,7 @@ def _first_approvals(snapshot: Snapshot, config: WatchConfig) -> Iterator[Pendin
     for user_id, approved in new.items():
         some = list(approved.values())
         called = config.on_call_now(some, snapshot)
-        said = cards.first_approval([each.remediation for each in some], user_id, called)
+        said = thread.first_approval([each.remediation for each in some], user_id, called)
         is_silent = not called and bool(config.on_call(some, snapshot))
         yield PendingReply(said, frozenset(approved), owes_call=is_silent)
 
@@ -167,7 +168,7 @@ def _failures(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingReply]
     first_user = decided.first_user if decided else ""
     if not first_user and first and first.mode == remediation.mode:
         first_user = first.user_id  # where it wasn't clear whether the second approval had taken effect
-    said = cards.failed_repair(remediation, decided, first_user, oncall, snapshot.now)
+    said = thread.failure(remediation, decided, first_user, oncall, snapshot.now)
     yield PendingReply(said, told, broadcast=True)
 
 
@@ -202,11 +203,6 @@ def _results(snapshot: Snapshot) -> Iterator[PendingReply]:
             if (key := f"{batch.id} {number}") not in message.announced:
                 is_last = number == len(parts) - 1
                 yield PendingReply(part, frozenset({key, batch.id} if is_last else {key}))
-
-
-def holds_of(alert: Alert) -> tuple[Hold, ...]:
-    """Return the holds of all who asked to wait."""
-    return (alert.hold, *alert.hold.others) if alert.hold else ()
 
 
 def warns_at(hold: Hold) -> float:
@@ -301,13 +297,13 @@ def check_reply(
     keys = {check.key(each) for each in asked}
     match check:
         case Check.BACK:
-            event, said = EventKind.NOT_BACK, cards.not_back(some, called, snapshot.now)
+            event, said = EventKind.NOT_BACK, thread.not_back(some, called, snapshot.now)
             keys |= {missing_key(each) for each in some}
         case Check.LASTS:
-            event, said = EventKind.LASTED, cards.lasted_repairs(repairs, config.cards.verify_seconds)
+            event, said = EventKind.LASTED, thread.lasted_repairs(repairs, config.cards.verify_seconds)
         case Check.STUCK:
             has_card = not snapshot.message.is_digest
-            event, said = EventKind.STUCK, cards.stuck(repairs, called, snapshot.now, has_card=has_card)
+            event, said = EventKind.STUCK, thread.stuck(repairs, called, snapshot.now, has_card=has_card)
             keys = {check.key(each) for each in some}
     refs = tuple(each.ref for each in some)
     return PendingReply(said, frozenset(keys), broadcast=check is not Check.LASTS, event=event, about=refs)

@@ -12,6 +12,7 @@ from typing import Any
 from playwright.async_api import FloatRect, Locator, Page, ViewportSize
 
 from bot import cards
+from bot.cards import thread
 from bot.errors import AmbiguousResponse, NotAllowed, NotAttempted
 from bot.models import (
     Brake,
@@ -116,9 +117,9 @@ def messages() -> Iterator[tuple[str, Message, bool]]:
     yield "automatic", cards.card(begun(), about=called, config=cards.CardConfig(waits={"*": 120})), False
     fault = Fault(remediation().linked_alerts[0].model_copy(update={"target_vm": "gpu-node-07"}), START)
     report = FaultReport("llama-train", (fault,), 1, 1)
-    yield "unrepaired", cards.unrepaired("c-7f2", report, [fault], ALICE), False
+    yield "unrepaired", cards.faults.unrepaired("c-7f2", report, [fault], ALICE), False
     brake = Brake(14, 13, 64, START, ("Xid 74", 12), peak=14)
-    yield "brake", cards.unrepaired("c-7f2", replace(report, brake=brake), [], ALICE), False
+    yield "brake", cards.faults.unrepaired("c-7f2", replace(report, brake=brake), [], ALICE), False
     for name, error in ERRORS.items():
         if isinstance(error, AmbiguousResponse):
             continue  # nobody sees one alone: it becomes OutcomeUnknown after a POST, and ReadFailed before one
@@ -163,18 +164,18 @@ def messages() -> Iterator[tuple[str, Message, bool]]:
     yield "thread-running", _lines(State.RUNNING), False
     yield "thread-failed", _lines(State.FAILED, error_message="host did not come back within 20 min"), False
     yield "thread-repair-failed", _failed(), False
-    yield "thread-reminder", cards.reminder(remediation(), ABOUT.share, ALICE, 900), False
+    yield "thread-reminder", thread.reminder(remediation(), ABOUT.share, ALICE, 900), False
 
 
 def _lines(state: State, **more: Any) -> Message:
     after = reviewed(state, start_time="2026-11-24T03:08:00Z", end_time="2026-11-24T03:19:00Z", **more)
-    return cards.lines(cards.transition(remediation(), after, APPROVED, START + 1200))
+    return cards.listing.message(thread.transition(remediation(), after, APPROVED, START + 1200))
 
 
 def _failed() -> Message:
     ended = "2026-11-24T03:19:00Z"
     failed = reviewed(State.FAILED, error_message="host did not come back within 20 min", end_time=ended)
-    return cards.failed_repair(failed, APPROVED, "", "", START + 1200)
+    return thread.failure(failed, APPROVED, "", "", START + 1200)
 
 
 def dialogs() -> Iterator[tuple[str, Message, str]]:

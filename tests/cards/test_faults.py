@@ -2,7 +2,7 @@
 
 import pytest
 
-from bot.cards import unrepaired
+from bot.cards.faults import unrepaired
 from bot.models import Fault, FaultReport
 from tests.samples import remediation
 

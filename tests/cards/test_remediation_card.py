@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot import cards, errors
-from bot.cards import MORE, CardConfig, labels
+from bot.cards import MORE, CardConfig, labels, thread
 from bot.cards.review import Review
 from bot.models import (
     RULES,
@@ -225,9 +225,9 @@ def test_worst_alert_fits_into_slack_and_mentions_nobody(fields: dict[str, Any],
     many = [one] * 60
     messages = [
         cards.card(worst, decided=decided, notice="*Notice*" * 20, about=about),
-        cards.lines(["A line.", *cards.transition(remediation(), worst, decided, START) * 20]),
-        cards.lines(["A line.", *cards.transition(worst, remediation(state="OTHER"), None, START)]),
-        cards.reminder(worst, None, "U0ALICE", 900),
+        cards.listing.message(["A line.", *thread.transition(remediation(), worst, decided, START) * 20]),
+        cards.listing.message(["A line.", *thread.transition(worst, remediation(state="OTHER"), None, START)]),
+        thread.reminder(worst, None, "U0ALICE", 900),
         digest(DIGEST, many, [batch(8)] * 4),
         cards.digest.failures(many, {}),
     ]
@@ -346,8 +346,8 @@ def test_outside_words_are_drawn_literally() -> None:
         each for block in shown.blocks if block["type"] == "rich_text" for each in block["elements"][0]["elements"]
     ]
     assert sum(odd in each.get("text", "") for each in literal) >= 3
-    thread = cards.lines(cards.transition(remediation(instance_name=odd), failed, decided, START))
-    assert [block["type"] for block in thread.blocks] == ["rich_text"]
+    told = cards.listing.message(thread.transition(remediation(instance_name=odd), failed, decided, START))
+    assert [block["type"] for block in told.blocks] == ["rich_text"]
 
 
 @pytest.mark.parametrize("mode", Mode)

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from bot import cards
+from bot.cards import thread
 from bot.models import (
     DecidedBy,
     FirstApproval,
@@ -21,13 +22,13 @@ from tests.samples import ABOUT, APPROVED, DIGEST, alerts, begun, remediation, r
 
 
 def moved(after: Remediation, decided: DecidedBy | None = None, before: Remediation | None = None) -> str:
-    return "\n  ".join(cards.transition(before or remediation(), after, decided, START + 1200))
+    return "\n  ".join(thread.transition(before or remediation(), after, decided, START + 1200))
 
 
 def failed(decided: DecidedBy | None = None, first: str = "", called: str = "S0ONCALL", **more: Any) -> str:
     """What is told of a failure; where nobody is on call, nobody has approved it either."""
     repair = remediation(state=State.FAILED, **more) if not called else reviewed(State.FAILED, **more)
-    return cards.failed_repair(repair, decided, first, called, START + 1200).text
+    return thread.failure(repair, decided, first, called, START + 1200).text
 
 
 def test_every_line_of_a_thread() -> None:
@@ -58,16 +59,16 @@ def test_every_line_of_a_thread() -> None:
 
 def test_reminders_and_outages() -> None:
     told = {
-        "reminder": cards.reminder(remediation(), ABOUT.share, "S0ONCALL", 900),
-        "reminder of nobody": cards.reminder(remediation(), None, "", 3700),
-        "unreadable": cards.unreadable(["c-7f2"], START, START + 301),
-        "unreadable, many": cards.unreadable([f"c-{number}" for number in range(12)], START, START + 301),
-        "unreadable list": cards.unreadable([], START, START + 301),
-        "unreadable, over": cards.was_unreadable(["c-7f2"], START, START + 301),
-        "unreadable list, over": cards.was_unreadable([], START, START + 301),
-        "unwatched": cards.unwatched(["c-7f2"]),
-        "readable": cards.readable(["c-7f2", "c-7f3"], START, START + 5000),
-        "readable list": cards.readable([], START, START + 400),
+        "reminder": thread.reminder(remediation(), ABOUT.share, "S0ONCALL", 900),
+        "reminder of nobody": thread.reminder(remediation(), None, "", 3700),
+        "unreadable": thread.unreadable(["c-7f2"], START, START + 301),
+        "unreadable, many": thread.unreadable([f"c-{number}" for number in range(12)], START, START + 301),
+        "unreadable list": thread.unreadable([], START, START + 301),
+        "unreadable, over": thread.was_unreadable(["c-7f2"], START, START + 301),
+        "unreadable list, over": thread.was_unreadable([], START, START + 301),
+        "unwatched": thread.unwatched(["c-7f2"]),
+        "readable": thread.readable(["c-7f2", "c-7f3"], START, START + 5000),
+        "readable list": thread.readable([], START, START + 400),
         "moved": cards.moved(alerts(1), "C0OTHER"),
         "moved, many": cards.moved(alerts(12), "C0OTHER"),
         "posted twice": cards.posted_twice(alerts(1), "https://home.slack.com/archives/C0OPS/p1"),
@@ -93,7 +94,7 @@ def test_failure_mentions_both_approvers_and_names_one_outside_slack() -> None:
 
 def test_failure_of_an_automatic_repair_is_approved_by_nobody() -> None:
     one = begun(State.FAILED)
-    assert "(started automatically)" in cards.failed_repair(one, None, "", "S0ONCALL", START + 1200).text
+    assert "(started automatically)" in thread.failure(one, None, "", "S0ONCALL", START + 1200).text
     told = cards.digest.failures([replace(alerts(1)[0], remediation=one, decided=None)], {}).text
     assert "(started automatically)" in told
     assert "approved" not in told.lower()

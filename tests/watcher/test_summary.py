@@ -129,8 +129,8 @@ def test_hour_that_a_change_of_clocks_leaves_out_or_repeats_counts_once() -> Non
     spring, autumn = 1_774_746_000.0, 1_792_893_600.0  # 2026-03-29 01:00 UTC and 2026-10-25 02:00 UTC, in Berlin
     daily = at("02:30 Europe/Berlin")
     for change in (spring, autumn):
-        moments = {daily.last_before(change + hours * 3600) for hours in range(-30, 31)}
-        days = {daily.day_of(change + hours * 3600) for hours in range(-30, 31)}
+        moments = {daily.last(change + hours * 3600)[0] for hours in range(-30, 31)}
+        days = {daily.last(change + hours * 3600)[1] for hours in range(-30, 31)}
         assert len(moments) == len(days)
 
 
@@ -150,8 +150,8 @@ async def test_time_in_a_gap_before_midnight_leaves_the_watch_alone(
 
 def test_time_in_a_gap_before_midnight_has_a_time_before_it_and_days_of_its_own() -> None:
     daily, change = at("23:30 America/Nuuk"), datetime(2027, 3, 28, 1, tzinfo=UTC).timestamp()
-    moments = {daily.last_before(change + minutes * 60) for minutes in range(-3000, 3000, 10)}
-    assert len(moments) == len({daily.day_of(each) for each in moments})
+    moments = {daily.last(change + minutes * 60)[0] for minutes in range(-3000, 3000, 10)}
+    assert len(moments) == len({daily.last(each)[1] for each in moments})
 
 
 @pytest.mark.bot(watching=True, BOT_SUMMARY=IN_TEN_MINUTES)
