@@ -1,5 +1,6 @@
 """Times of day: when warnings call nobody, and when the daily summary is sent."""
 
+from bisect import bisect_left
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
@@ -53,12 +54,7 @@ class QuietHours:
             for fold in (0, 1)
         )
         end = min(each for each in ends if each > moment and not self.cover(each))
-        return end if self.cover(end - 1) else self._change_of_clocks(moment, end)
-
-    def _change_of_clocks(self, covered: float, later: float) -> float:
-        """Return when they end between a moment that they cover and a later one, to the second."""
-        first, last = int(covered), int(later)
-        while last - first > 1:
-            middle = (first + last) // 2
-            first, last = (middle, last) if self.cover(middle) else (first, middle)
-        return float(last)
+        if self.cover(end - 1):
+            return end
+        seconds = range(int(moment), int(end))
+        return float(seconds.start + bisect_left(seconds, True, key=lambda each: not self.cover(each)))

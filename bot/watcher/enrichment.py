@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from bot.clock import Clock
 from bot.errors import TogetherError
@@ -36,7 +36,7 @@ class Enricher:
     together: TogetherClient
     clock: Clock
     two_people: TwoPeople
-    impacts: Impacts | None = None
+    impacts: Impacts | None
 
     async def learn(self, alert: Alert) -> Learned:
         """Return what is said about a node when its alert is first posted, or waits again after a repair."""
@@ -66,6 +66,5 @@ class Enricher:
         last, today = recent[-1], [each for each in recent if each.ended_at >= now - _DAY]
         faults = Counter(both[0] for each in today if each.mode == of.mode and (both := of.same_fault(each)))
         fault, same = next(iter(faults.most_common(1)), ("", 0))
-        history = History(len(recent), last.mode, last.state, last.ended_at, same, of.mode, fault, lately)
-        # How it ended wasn't always seen.
-        return history if last.state in FINAL else replace(history, last_mode=None)
+        last_mode = last.mode if last.state in FINAL else None  # how it ended wasn't always seen
+        return History(len(recent), last_mode, last.state, last.ended_at, same, of.mode, fault, lately)

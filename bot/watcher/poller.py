@@ -35,7 +35,6 @@ LOST_WAIT = 300.0
 ALL_CLUSTERS = ""  # the list of clusters, in place of a cluster's ID
 _NAMES = "passive_health_check_alert_id", "instance_id", "target_vm"  # of an alert
 Raw = Mapping[str, Any] | Remediation
-_Item = tuple[RemediationRef, Mapping[str, Any], str]  # of a list, with its fingerprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +250,7 @@ class Poller:
                 listing.error = error
         else:
             self._maybe_deleted.discard(cluster_id)
-        listed = self._sort(listing, await _fingerprinted(items, cluster_id))
+        listed = await self._sort(listing, items)
         listing.unconfirmed = {ref for ref in self._index.of_cluster(cluster_id) if ref not in listed}
         listing.under_repair.update(ref.instance_id for ref in listing.unconfirmed)  # as far as is known
         if cluster_id in self._reads and not self._reads[cluster_id].done():
@@ -303,17 +302,21 @@ class Poller:
         """Return whether what is new in a cluster is to be told, as far as it is known which clusters there are."""
         return cluster_id in (self._chosen or self.clusters) or (not self._chosen and self._known_at is None)
 
-    def _sort(self, listing: Listing, found: Sequence[_Item]) -> set[RemediationRef]:
+    async def _sort(self, listing: Listing, items: Sequence[Any]) -> set[RemediationRef]:
+        """Sort what can be read of a list, and return what it has; no ack waits while thousands are looked at."""
         listed = set()
-        for ref, item, fingerprint in found:
-            listed.add(ref)
-            listing.under_repair.update(_names_in(item))
-            (listing.in_repair if item["state"] in IN_REPAIR else listing.waiting).add(ref.instance_id)
-            seen = self._index.seen(ref)
-            if seen is None and item["state"] != State.PENDING_APPROVAL:
-                listing.started_elsewhere[ref] = Observation(ref, item, "")
-            elif fingerprint != seen:
-                (listing.new if seen is None else listing.changed).append(Observation(ref, item, fingerprint))
+        for number, item in enumerate(items, start=1):
+            if ref := reference_of(item, listing.cluster_id):
+                listed.add(ref)
+                listing.under_repair.update(_names_in(item))
+                (listing.in_repair if item["state"] in IN_REPAIR else listing.waiting).add(ref.instance_id)
+                seen, fingerprint = self._index.seen(ref), fingerprint_of(item)
+                if seen is None and item["state"] != State.PENDING_APPROVAL:
+                    listing.started_elsewhere[ref] = Observation(ref, item, "")
+                elif fingerprint != seen:
+                    (listing.new if seen is None else listing.changed).append(Observation(ref, item, fingerprint))
+            if number % ITEMS_AT_ONCE == 0:
+                await asyncio.sleep(0)
         listing.waiting -= listing.in_repair
         return listed
 
@@ -354,17 +357,6 @@ def reference_of(item: object, cluster_id: str) -> RemediationRef | None:
         logger.warning("An item in the list of %s can't be read: %s", cluster_id, error)
         return None
     return ref if ref.cluster_id == cluster_id else None
-
-
-async def _fingerprinted(items: Sequence[Any], cluster_id: str) -> list[_Item]:
-    """Return what can be read of a list; no ack waits while thousands are looked at."""
-    found: list[_Item] = []
-    for number, item in enumerate(items, start=1):
-        if ref := reference_of(item, cluster_id):
-            found.append((ref, item, fingerprint_of(item)))
-        if number % ITEMS_AT_ONCE == 0:
-            await asyncio.sleep(0)
-    return found
 
 
 def _names_in(item: Mapping[str, Any]) -> Iterator[str]:
