@@ -109,7 +109,7 @@ def _running(batches: Sequence[Batch]) -> Iterator[Json]:
 
 def _started(of: TrackedMessage, alerts: Sequence[Alert]) -> Message:
     """Return the digest of repairs that were under way when the bot first saw them."""
-    name, nodes = cluster_of(of.cluster_id, alerts) if of.cluster_id else ("", None)
+    name, nodes = cluster_of(of.cluster_id, alerts)
     left = [each for each in alerts if not each.is_closed]
     many = f"{blast_radius(left or alerts, nodes)} {f'of {clean(name, 60)} ' if name else ''}"
     is_well = all(each.remediation.state == State.SUCCEEDED for each in alerts)
@@ -127,7 +127,7 @@ def _started(of: TrackedMessage, alerts: Sequence[Alert]) -> Message:
 
 def _title(of: TrackedMessage, alerts: Sequence[Alert], open_ones: Sequence[Alert]) -> str:
     """Return the blast radius: how many nodes of how many need a decision."""
-    name, nodes = cluster_of(of.cluster_id, alerts) if of.cluster_id else ("", None)
+    name, nodes = cluster_of(of.cluster_id, alerts)
     where = clean(name, 60) if name else "(open before monitoring started)"
     if not open_ones:
         count = len(alerts)
@@ -251,14 +251,15 @@ def _failure(alert: Alert) -> Line:
     return [*node(alert.remediation.node), *elements(f": {escape(mode_name(alert), 60)} failed, {said}{by}")]
 
 
-def reminder(of: TrackedMessage, alerts: Sequence[Alert], count: int, called: str, waited: float) -> Message:
-    """Return that nobody has decided on some of a digest.
+def reminder(alerts: Sequence[Alert], called: str, waited: float) -> Message:
+    """Return that nobody has decided on some of a digest, and in which cluster where that is one.
 
     Args:
         called: a user or group ID to mention; empty for nobody.
         waited: seconds, of the one that waits least.
     """
-    name, _ = cluster_of(of.cluster_id, alerts)
+    clusters, count = {each.cluster_id for each in alerts}, len(alerts)
+    name, _ = cluster_of(clusters.pop() if len(clusters) == 1 else None, alerts)
     where = f" in {escape(name, 100)}" if name else ""
     some = f"{count} {plural('node', count)}{where}"
     if minutes := waited // 60:

@@ -70,12 +70,17 @@ def plural(noun: str, count: int) -> str:
 
 
 def cluster_of(of_cluster: str | None, alerts: Sequence[Alert]) -> tuple[str, int | None]:
-    """Return a cluster's name, raw, and how many nodes it has, as far as that is known and can be true."""
+    """Return a cluster's name, raw, and how many nodes it has, as far as that is known and can be true.
+
+    Nothing of what is of several clusters.
+    """
+    if of_cluster is None:
+        return "", None
     shares = [each.share for each in alerts if each.share]
     latest = max(shares, key=lambda each: each.at, default=RepairLoad(0, None, 0.0))
     # Together's list of a cluster's nodes may lag behind.
     nodes = latest.nodes if latest.nodes and latest.nodes >= nodes_of(alerts) else None
-    return latest.cluster or of_cluster or "", nodes
+    return latest.cluster or of_cluster, nodes
 
 
 def since(alert: Alert) -> float:

@@ -254,12 +254,12 @@ class Teller:
 
     async def remind(self, snapshot: Snapshot) -> Snapshot | None:
         """Ask Together a last time, then remind: never of what was just decided, nor once too often."""
-        asking = [each.ref for each in calls.unheld(snapshot)]
+        asking, key = [each.ref for each in calls.unheld(snapshot)], (Step.REMIND, snapshot.message.id)
         waiting = await self._are_still({State.PENDING_APPROVAL}, asking)
         if not waiting:
-            self.asking.failed((Step.REMIND, snapshot.message.id))  # the next list says what has become of it
+            self.asking.failed(key)  # the next list says what has become of it
             return None
-        self.asking.succeeded((Step.REMIND, snapshot.message.id))
+        self.asking.succeeded(key)
         present = await self.database.read(rows.load, snapshot.message.id)
         is_due = present is not None and schedule.next_step(present, self.config) is Step.REMIND
         if present is None or not is_due or schedule.answers_on(present) != schedule.answers_on(snapshot):
@@ -279,7 +279,8 @@ class Teller:
             called = " ".join(dict.fromkeys([*called.split(), *self.config.escalation[0].split()]))
         if message.is_digest:
             waited = snapshot.now - max(each.came_at for each in waiting)
-            said = cards.digest.reminder(message, snapshot.alerts, len(still), called, waited)
+            some = [each for each in snapshot.alerts if each.ref in still]
+            said = cards.digest.reminder(some, called, waited)
         else:
             alert = snapshot.alerts[0]
             since = alert.waiting_since or cards.listing.since(alert)
@@ -301,7 +302,7 @@ class Teller:
             return set(refs) if present.state in states else set()
         clusters = {ref.cluster_id for ref in refs}
         lists = await asyncio.gather(*(self._listed(cluster_id, states) for cluster_id in clusters))
-        found = {ref for listed in lists if listed is not None for ref in refs if ref in listed}
+        found = {ref for ref in refs if any(listed and ref in listed for listed in lists)}
         return None if not found and None in lists else found
 
     async def _listed(self, cluster_id: str, states: Collection[State]) -> set[RemediationRef] | None:

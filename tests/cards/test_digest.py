@@ -181,3 +181,11 @@ def test_box_of_a_node_says_as_much_as_fits() -> None:
     )
     check_view(view)
     assert f"1 of 2 approvals: <@{'U' * 30}>" in str(view)
+
+
+def test_reminder_of_what_is_in_several_clusters_names_none_of_them() -> None:
+    first, second = alerts(2)
+    other = replace(second, remediation=second.remediation.model_copy(update={"cluster_id": "c-other"}))
+    share = RepairLoad(1, 32, START, "llama-train", 2)
+    shown = [replace(each, share=share) for each in (first, other)]
+    assert cards.digest.reminder(shown, "", 900).text == "2 nodes have waited 15 min or more for a decision."

@@ -18,7 +18,7 @@ from bot.models import (
 from bot.mrkdwn import lasted
 from tests.card_text import compare
 from tests.manual_clock import START
-from tests.samples import ABOUT, APPROVED, DIGEST, alerts, begun, remediation, reviewed
+from tests.samples import ABOUT, APPROVED, alerts, begun, remediation, reviewed
 
 
 def moved(after: Remediation, decided: DecidedBy | None = None, before: Remediation | None = None) -> str:
@@ -73,7 +73,7 @@ def test_reminders_and_outages() -> None:
         "moved, many": cards.moved(alerts(12), "C0OTHER"),
         "posted twice": cards.posted_twice(alerts(1), "https://home.slack.com/archives/C0OPS/p1"),
         "posted twice, no link": cards.posted_twice(alerts(12), ""),
-        "reminder of a digest": cards.digest.reminder(DIGEST, alerts(12), 12, "U0BOB", 1800),
+        "reminder of a digest": cards.digest.reminder(alerts(12), "U0BOB", 1800),
     }
     compare("reminders", "".join(f"{name}\n  {message.text}\n" for name, message in told.items()))
 
