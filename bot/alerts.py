@@ -18,7 +18,6 @@ from bot.models import (
     CameBack,
     CardNote,
     DecidedBy,
-    FirstApproval,
     Hold,
     Override,
     Remediation,
@@ -54,7 +53,6 @@ class Look:
 
     alert: Alert
     message: TrackedMessage
-    first: FirstApproval | None
     decided: DecidedBy | None
     now: float
 
@@ -246,9 +244,8 @@ def answered(  # noqa: PLR0913, PLR0917 - all that bears on it
     """
     decides, remark = request.rule.decides, answer.remark
     known = alert.remediation.state, alert.remediation.mode
-    is_told = remark is not None and answer.manner is ReplyKind.CARD  # an error says nothing of the state
-    is_stale = is_told and remark is not None and (alert.is_unlisted or (remark.state, remark.mode) != known)
-    if is_stale and remark:
+    is_card = answer.manner is ReplyKind.CARD  # an error says nothing of the state
+    if remark and is_card and (alert.is_unlisted or (remark.state, remark.mode) != known):
         # The card must say it too if Together can't be read; the notice was for the person who asked.
         alert = replace(alert, is_stale=True, missing_since=0.0, remark=replace(remark, notice="", at=at))
     alert = replace(alert, decided_seq=seq if decides else alert.decided_seq)
@@ -271,7 +268,7 @@ def answered(  # noqa: PLR0913, PLR0917 - all that bears on it
         at = alert.remark.at  # a look that found nothing new prolongs no doubt
     if remark:
         # An error is in the thread, and its line on the card is drawn with the next look.
-        is_known = answer.manner is ReplyKind.CARD and not message.is_unsure(at)
+        is_known = is_card and not message.is_unsure(at)
         drawn = answer.message.fingerprint if is_known else ""
         return replace(alert, remark=replace(remark, at=at)), replace(message, content_hash=drawn)
     # "In progress" is on the card: what was there before is put back, and drawn again in case that fails.
@@ -300,7 +297,7 @@ def overridden(alert: Alert, message: TrackedMessage, override: Override) -> Tra
     return replace(alert, override=override), message.due
 
 
-def outdated(message: TrackedMessage, now: float, *, may_overwrite: bool = False) -> TrackedMessage:
+def outdated(message: TrackedMessage, now: float, *, may_overwrite: bool) -> TrackedMessage:
     """Let a message be drawn again; once more later, where an edit may still arrive over that."""
     unsure_until = now + ARRIVED_SECONDS if may_overwrite else message.unsure_until
     return replace(message.due, content_hash="", unsure_until=unsure_until)

@@ -34,6 +34,7 @@ from bot.models import (
     TrackedMessage,
     Verb,
 )
+from bot.watcher import Route, WatchConfig
 from tests.manual_clock import START
 
 REF = RemediationRef("c-7f2", "i-0042", "r-91ac")
@@ -199,6 +200,9 @@ def alerts(count: int) -> list[Alert]:
 CHANGED = (
     "Your approval wasn't sent: the repair changed from “Reboot” to “Quick reprovision”. Review it and approve again."
 )
+WATCH = WatchConfig(
+    Route("C0OPS"), {}, (), 15, 900, None, 15, None, CardConfig(), "all", 900, storm_brake=None, named={}
+)  # fmt: skip
 DIGEST = TrackedMessage("d" * 32, True, "c-7f2", "C0OPS", START, last_added_at=START)
 
 

@@ -22,18 +22,15 @@ from bot.models import (
     Verb,
 )
 from bot.watcher import schedule
-from bot.watcher.config import Route, WatchConfig
 from bot.watcher.schedule import Step
 from tests.manual_clock import START
-from tests.samples import remediation, request, reviewed
+from tests.samples import WATCH, remediation, request, reviewed
 
 MESSAGE = TrackedMessage("m", is_digest=False, cluster_id="c-7f2", channel_id="C0OPS", opened_at=START, ts="1.0")
 
-CONFIG = WatchConfig(Route("C0OPS"))
-
 
 def look(alert: Alert, now: float = START) -> Look:
-    return Look(alert, MESSAGE, None, None, now)
+    return Look(alert, MESSAGE, None, now)
 
 
 def snapshot(alert: Alert, message: TrackedMessage) -> Snapshot:
@@ -116,13 +113,13 @@ def test_what_is_withdrawn_already_is_no_news_unless_somebody_was_answered_since
 
 def test_card_of_what_was_over_before_it_was_posted_is_dropped() -> None:
     message = replace(MESSAGE, ts=None)
-    assert schedule.next_step(snapshot(alert_of(State.AUTO_RESOLVED), message), CONFIG) is Step.DROP
+    assert schedule.next_step(snapshot(alert_of(State.AUTO_RESOLVED), message), WATCH) is Step.DROP
 
 
 @pytest.mark.parametrize("state", [State.PENDING, State.CANCELLED])
 def test_answer_that_no_list_confirms_is_as_of_the_answer_until_it_is_over(state: str) -> None:
     remark = CardNote("", True, None, state, remediation().mode, START - 300)
     stale = replace(alert_of(), is_stale=True, as_of=START - 600, remark=remark)
-    text = str(schedule.content(snapshot(stale, MESSAGE), CONFIG))
+    text = str(schedule.content(snapshot(stale, MESSAGE), WATCH))
     assert cards.labels.as_of(START - 600) not in text
     assert (cards.labels.as_of(START - 300) in text) == (state == State.PENDING)

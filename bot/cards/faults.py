@@ -16,9 +16,7 @@ from bot.mrkdwn import escape, lasted, when
 _UNREADABLE = "read Together's alerts"
 
 
-def unrepaired(
-    cluster_id: str, report: FaultReport, overdue: Sequence[Fault], called: str, as_of: float = 0.0
-) -> Message:
+def unrepaired(cluster_id: str, report: FaultReport, overdue: Sequence[Fault], called: str, as_of: float) -> Message:
     """Return what is wrong in a cluster: approvals that paused automatically, and critical alerts without a repair.
 
     Args:

@@ -117,20 +117,17 @@ def _resume(drawn: Sequence[Json], **more: str) -> Json:
     return blocks.modal("Resume approvals", drawn, name=RESUME_DIALOG, **more)
 
 
-def paused(cluster_id: str, pause: Pause) -> Message:
-    """Tell who paused approvals that they are."""
-    return _still(cluster_id, pause_line(pause))
+def paused(cluster_id: str, pause: Pause, before: str = "") -> Message:
+    """Tell who paused approvals that they are, with what is said `before` it."""
+    said = f"{before}{pause_line(pause)}"
+    return Message(said, [blocks.paragraph(said), blocks.actions([resume_button(cluster_id or ALL_CLUSTERS)])])
 
 
 def resumed(cluster_id: str, left: Pause | None) -> Message:
     """Tell who resumed approvals that they are, or what pauses them still."""
     if left is None:
         return line(f"Approvals resumed {_where(cluster_id)}.")
-    return _still(cluster_id, f"Not all of it is over. {pause_line(left)}")
-
-
-def _still(cluster_id: str, said: str) -> Message:
-    return Message(said, [blocks.paragraph(said), blocks.actions([resume_button(cluster_id or ALL_CLUSTERS)])])
+    return paused(cluster_id, left, "Not all of it is over. ")
 
 
 def pause_ended(user_id: str, cluster_id: str, by: str, reason: str) -> Message:

@@ -220,7 +220,7 @@ def reminder(  # noqa: PLR0913 - what a reminder says
     return calling(f"{where(remediation, share)} {waits}. {decide}", called)
 
 
-def late_call(remediation: Remediation, count: int, called: str, *, again: bool = False) -> Message:
+def late_call(remediation: Remediation, count: int, called: str, *, again: bool) -> Message:
     """Return the call for what waits and called nobody when it came; `again` says that it had ended before."""
     node, broken = _node(remediation), escape(fault(remediation), 100)
     others = f" and {count - 1} more" if count > 1 else ""

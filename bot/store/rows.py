@@ -127,7 +127,7 @@ def change_alert(
         return None
     message = message_of(connection.execute(_TO_CHANGE, {"b_message": before.message_id}).first())
     first_one = to_first_approval(row)
-    after = change(Look(before, message, first_one, None, read_clock(connection))) if message else None
+    after = change(Look(before, message, None, read_clock(connection))) if message else None
     if after is None:
         return None
     alert, message = after

@@ -70,19 +70,19 @@ class WatchConfig:
     """
 
     default: Route
-    routes: Mapping[str, Route] = field(default_factory=dict)
-    clusters: tuple[str, ...] = ()
-    poll_seconds: float = 15
-    remind_seconds: float = 15 * 60
-    escalation: tuple[str, float] | None = None
-    lease_seconds: float = 15
-    quiet: QuietHours | None = None
-    cards: CardConfig = field(default_factory=CardConfig)
-    automatic: str = "all"
-    unrepaired_seconds: float = 900.0
-    storm_brake: StormBrake | None = None
-    named: Mapping[str, Collection[str]] = field(default_factory=dict)
-    closed: set[str] = field(default_factory=set)
+    routes: Mapping[str, Route]
+    clusters: tuple[str, ...]
+    poll_seconds: float
+    remind_seconds: float
+    escalation: tuple[str, float] | None
+    lease_seconds: float
+    quiet: QuietHours | None
+    cards: CardConfig
+    automatic: str
+    unrepaired_seconds: float
+    storm_brake: StormBrake | None
+    named: Mapping[str, Collection[str]]
+    closed: set[str] = field(default_factory=set, init=False)
 
     def tells(self, alert: Alert) -> bool:
         """Return whether people are told of what has begun before the bot saw it: also of what failed.

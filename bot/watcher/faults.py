@@ -125,7 +125,7 @@ class FaultWatch:
     poller: Poller
     config: WatchConfig
     clock: Clock
-    _wanted: asyncio.Queue[Listing] = field(default_factory=asyncio.Queue, init=False)
+    _wanted: asyncio.Queue[str] = field(default_factory=asyncio.Queue, init=False)
     _seen: defaultdict[str, _Seen] = field(default_factory=lambda: defaultdict(_Seen), init=False)
     _is_unavailable: bool = field(default=False, init=False)
     _failing: Backoff[str] = field(init=False)
@@ -172,7 +172,7 @@ class FaultWatch:
         is_to_wait = self._failing.is_to_wait(cluster_id) or self._failing.is_to_wait("")
         if now >= seen.taken_at + pause and not is_to_wait and not seen.is_reading:
             seen.is_reading, seen.taken_at, seen.under_repair = True, now, listing.under_repair
-            self._wanted.put_nowait(listing)
+            self._wanted.put_nowait(cluster_id)
 
     async def _brake(self, listing: Listing) -> None:
         """Count the nodes that a list has, and those of the critical alerts that fire beside it: pause, or resume."""
@@ -216,11 +216,10 @@ class FaultWatch:
     async def read(self) -> None:
         """Read one cluster after another, forever."""
         while True:
-            listing = await self._wanted.get()
-            cluster_id = listing.cluster_id
+            cluster_id = await self._wanted.get()
             try:
                 alerts, is_whole = await self.together.firing(cluster_id)
-                await self._note(cluster_id, alerts, listing.under_repair, is_whole=is_whole)
+                await self._note(cluster_id, alerts, is_whole=is_whole)
             except TogetherError as error:
                 self._failed(cluster_id, error)
             except (LeaseLost, StorageUnavailable):
@@ -248,16 +247,14 @@ class FaultWatch:
         if isinstance(error, RateLimited) and error.retry_after:
             self._failing.pause("", min(error.retry_after, LONGEST_RETRY_AFTER))  # that is for all of them
 
-    async def _note(
-        self, cluster_id: str, alerts: Sequence[LinkedAlert], under_repair: Collection[str], *, is_whole: bool
-    ) -> None:
-        """Write down what has changed."""
+    async def _note(self, cluster_id: str, alerts: Sequence[LinkedAlert], *, is_whole: bool) -> None:
+        """Write down what has changed since the list that had the alerts read."""
         now, mono, seen = self.clock.now(), self.clock.monotonic(), self._seen[cluster_id]
         firing = {each.key: each for each in alerts if each.resolved_at is None}
         known = {each.alert.key: each for each in self.reports[cluster_id].faults}
         seen.alerts = {key: seen.alerts.get(key, mono) for key in known} | dict.fromkeys(firing, mono)
         was_covered = seen.covered
-        seen.covered = covered = {key for key, each in firing.items() if not each.names.isdisjoint(under_repair)}
+        seen.covered = covered = {key for key, each in firing.items() if not each.names.isdisjoint(seen.under_repair)}
 
         def since(alert: LinkedAlert) -> float:
             if alert.key in known:
@@ -271,7 +268,7 @@ class FaultWatch:
             is_called_for = each.alert.is_critical and key in self.reports[cluster_id].told
             is_unseen = mono - seen.alerts[key] > UNSEEN_SECONDS and not is_called_for
             is_gone = each.missed + 1 >= MISSED if is_whole else is_unseen
-            if key not in firing and not is_gone and each.alert.names.isdisjoint(under_repair):
+            if key not in firing and not is_gone and each.alert.names.isdisjoint(seen.under_repair):
                 faults.append(replace(each, missed=each.missed + 1 if is_whole else 0))
         name = self.poller.name_of(cluster_id)
         self.reports.read_at[cluster_id] = mono, now

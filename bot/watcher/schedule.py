@@ -150,12 +150,13 @@ def settled(snapshot: Snapshot, config: WatchConfig) -> TrackedMessage:
     if (step := next_step(snapshot, config)) is not Step.IDLE:
         is_left_alone = step is Step.WAIT and awaits_reading(snapshot)
         return replace(message, next_at=now + config.stale_seconds if is_left_alone else 0.0)
-    if any(each.is_running for each in snapshot.batches) or not all(each.is_closed for each in snapshot.alerts):
-        return replace(message, next_at=min(_moments(snapshot, config), default=None))
     moments = [each.at for each in threads.outstanding_checks(snapshot, config) if each.at > now]
-    if message.is_digest and message.last_added_at + GROWS_SECONDS > now:
+    is_open = any(each.is_running for each in snapshot.batches) or not all(each.is_closed for each in snapshot.alerts)
+    if is_open:
+        moments += _moments(snapshot, config)
+    elif message.is_digest and message.last_added_at + GROWS_SECONDS > now:
         moments.append(message.last_added_at + GROWS_SECONDS)
-    return replace(message, next_at=min(moments, default=None), done=not moments)
+    return replace(message, next_at=min(moments, default=None), done=not (is_open or moments))
 
 
 def _moments(snapshot: Snapshot, config: WatchConfig) -> Iterator[float]:
@@ -167,15 +168,15 @@ def _moments(snapshot: Snapshot, config: WatchConfig) -> Iterator[float]:
     if config.quiet and asking and config.quiet.cover(snapshot.now):
         yield config.quiet.end_after(snapshot.now)
     yield from (at for each in asking if snapshot.now < (at := calls.calls_at(each, snapshot.message)) < math.inf)
-    yield from (each.at for each in threads.outstanding_checks(snapshot, config) if each.at > snapshot.now)
     for alert in snapshot.alerts:
         for hold in alert.holds:
             yield hold.until
             if threads.warning(alert, hold) not in snapshot.message.announced:
                 yield threads.warns_at(hold)
-        if alert.remark and alert.remark.until is not None:
-            yield alert.remark.until
-        if alert.remark and alert.remark.settles_at is not None:
-            yield max(alert.remark.settles_at, snapshot.now + config.poll_seconds)
+        until, settles_at = (alert.remark.until, alert.remark.settles_at) if alert.remark else (None, None)
+        if until is not None:
+            yield until
+        if settles_at is not None:
+            yield max(settles_at, snapshot.now + config.poll_seconds)
         if alert.is_waiting and (first := snapshot.firsts.get(alert.ref)):
             yield first.at + FIRST_APPROVAL_SECONDS

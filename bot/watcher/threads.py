@@ -276,11 +276,9 @@ def _moments(alert: Alert, config: WatchConfig, now: float) -> dict[Check, float
 
 def due_checks(snapshot: Snapshot, config: WatchConfig) -> Sequence[Sequence[Due]]:
     """Return the checks to make now, in their order: those together that one answer of Together's settles."""
-    now = sorted(
-        (each for each in outstanding_checks(snapshot, config) if each.at <= snapshot.now),
-        key=lambda each: list(Check).index(each.check),
-    )
-    return [[each for each in now if each.place == place] for place in dict.fromkeys(each.place for each in now)]
+    now = [each for each in outstanding_checks(snapshot, config) if each.at <= snapshot.now]
+    places = dict.fromkeys(each.place for check in Check for each in now if each.check is check)
+    return [[each for each in now if each.place == place] for place in places]
 
 
 def check_reply(

@@ -117,9 +117,9 @@ def messages() -> Iterator[tuple[str, Message, bool]]:
     yield "automatic", cards.card(begun(), about=called, config=cards.CardConfig(waits={"*": 120})), False
     fault = Fault(remediation().linked_alerts[0].model_copy(update={"target_vm": "gpu-node-07"}), START)
     report = FaultReport("llama-train", (fault,), 1, 1)
-    yield "unrepaired", cards.faults.unrepaired("c-7f2", report, [fault], ALICE), False
+    yield "unrepaired", cards.faults.unrepaired("c-7f2", report, [fault], ALICE, 0), False
     brake = Brake(14, 13, 64, START, ("Xid 74", 12), peak=14)
-    yield "brake", cards.faults.unrepaired("c-7f2", replace(report, brake=brake), [], ALICE), False
+    yield "brake", cards.faults.unrepaired("c-7f2", replace(report, brake=brake), [], ALICE, 0), False
     for name, error in ERRORS.items():
         if isinstance(error, AmbiguousResponse):
             continue  # nobody sees one alone: it becomes OutcomeUnknown after a POST, and ReadFailed before one

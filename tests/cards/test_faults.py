@@ -24,4 +24,4 @@ def on(node: str) -> Fault:
 def test_nodes_that_are_not_named_are_counted(kept: list[str], nodes: int, said: str) -> None:
     faults = tuple(map(on, kept))
     report = FaultReport("llama", faults, count=99, critical=99, nodes=nodes)
-    assert unrepaired("c-1", report, faults, "").text.startswith(said)
+    assert unrepaired("c-1", report, faults, "", 0).text.startswith(said)

@@ -33,12 +33,10 @@ from bot.models import (
 )
 from bot.models.remediation import FINAL
 from bot.watcher import calls, schedule, threads
-from bot.watcher.config import Route, WatchConfig
 from bot.watcher.schedule import Step
 from tests.manual_clock import START
-from tests.samples import remediation
+from tests.samples import WATCH, remediation
 
-CONFIG = WatchConfig(Route("C0OPS"))
 MODES = st.sampled_from([*Mode])
 WAITING = st.builds(lambda mode: remediation(state=State.PENDING_APPROVAL, mode=mode), MODES)
 TRUTHS = WAITING | st.builds(lambda state, mode: remediation(state=state, mode=mode), st.sampled_from([*State]), MODES)
@@ -72,7 +70,7 @@ class Model:
         return Snapshot(self.message, [self.alert.at(self.now)], {}, [], is_being_decided=False, now=self.now)
 
     def poll(self, *, is_old: bool = False) -> None:
-        look = Look(self.alert, self.message, None, None, self.now)
+        look = Look(self.alert, self.message, None, self.now)
         sequence = -1 if is_old else self.sequence
         if self.truth is None:
             changed = alerts.gone(look, sequence)
@@ -101,19 +99,19 @@ class Model:
 
     def reconcile(self, fate: str = "taken") -> Step:
         snapshot = self.snapshot()
-        step, message = schedule.next_step(snapshot, CONFIG), snapshot.message
+        step, message = schedule.next_step(snapshot, WATCH), snapshot.message
         match step:
             case Step.POST:
-                self.message = calls.leaving(snapshot, CONFIG)
-                self._post(schedule.content(snapshot, CONFIG), fate)
+                self.message = calls.leaving(snapshot, WATCH)
+                self._post(schedule.content(snapshot, WATCH), fate)
             case Step.EDIT:
-                self._edit(schedule.content(snapshot, CONFIG), fate)
+                self._edit(schedule.content(snapshot, WATCH), fate)
             case Step.REPLY if fate == "taken":
-                part = next(threads.thread_parts(snapshot, CONFIG))
+                part = next(threads.thread_parts(snapshot, WATCH))
                 self.thread.append(part.message)
                 self._settle(threads.replied(message, part, self.now))
             case Step.REMIND if fate == "taken":
-                self._settle(calls.reminded(snapshot, CONFIG))
+                self._settle(calls.reminded(snapshot, WATCH))
             case Step.FIND:
                 found = next((ts for ts in self.channel if ts.startswith("m")), None)
                 self.message = replace(
@@ -155,7 +153,7 @@ class Model:
             self.message = replace(self.message, content_hash="")
 
     def _settle(self, message: TrackedMessage) -> None:
-        self.message = schedule.settled(replace(self.snapshot(), message=message), CONFIG)
+        self.message = schedule.settled(replace(self.snapshot(), message=message), WATCH)
 
 
 @given(WAITING, st.lists(EVENTS, min_size=12, max_size=40))
@@ -191,12 +189,12 @@ def test_every_history_ends_in_the_message_that_the_last_truth_asks_for(
         if model.reconcile() is Step.IDLE or model.forgotten:
             break
     snapshot = model.snapshot()
-    assert schedule.next_step(snapshot, CONFIG) in {Step.IDLE, Step.DROP}
+    assert schedule.next_step(snapshot, WATCH) in {Step.IDLE, Step.DROP}
     if model.truth and model.truth.state == State.PENDING_APPROVAL:
         assert model.message.ts is not None
         assert model.message.ts in model.channel
     if shown := model.channel.get(str(model.message.ts)):
-        assert shown.fingerprint == schedule.content(snapshot, CONFIG).fingerprint
+        assert shown.fingerprint == schedule.content(snapshot, WATCH).fingerprint
         assert not model.message.pending_lines
         assert shown.blocks[0]["text"]["text"].startswith(title(model))
         assert sum("failed on" in each.text for each in model.thread) <= model.failures
@@ -225,7 +223,7 @@ def read_after(known: Remediation, read: Remediation, *, read_alone: bool = Fals
     """Whether a reading counts, after another one."""
     alert = Alert(known, "", "m", START)
     message = TrackedMessage("m", is_digest=False, cluster_id="c-7f2", channel_id="C0OPS", opened_at=START)
-    return bool(alerts.seen(Look(alert, message, None, None, START), read, "", None, 0, read_alone=read_alone))
+    return bool(alerts.seen(Look(alert, message, None, START), read, "", None, 0, read_alone=read_alone))
 
 
 OLD, NEW = "2026-11-24T03:00:00Z", "2026-11-24T03:01:00Z"
