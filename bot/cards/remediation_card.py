@@ -86,7 +86,7 @@ def card(  # noqa: PLR0913 - what a card shows
         *_details(remediation, further, last),
     ]
     told = [
-        *(_push(remediation, about), *warnings, *agreed, *affected, *shown, *further, risk, *last, *rest),
+        *(_push(remediation, about), *warnings, *agreed, *affected, *shown, *further, risk, last, *rest),
         f"Cluster {escape(remediation.cluster_id, 250)}, instance {escape(remediation.instance_id, 250)}.",
         f"Remediation {escape(remediation.id, 250)}.",
     ]
@@ -264,14 +264,14 @@ def _history(remediation: Remediation, history: History) -> str:
     return f"{which}{f' for {found}' if found else ''}{after}"
 
 
-def _last_repair(remediation: Remediation, about: CardContext) -> list[str]:
+def _last_repair(remediation: Remediation, about: CardContext) -> str:
     """Return what was tried on the node before, as a line."""
     history = about.history
     if history is None or history.last_mode is None or not _waits(remediation, about):
-        return []
+        return ""
     mode, state = labels.mode(history.last_mode).noun, labels.state(history.last_state or "")[0].lower()
     at = f" {ago(history.last_at)}" if history.last_at else ""
-    return [f"Last repair: {escape(mode, 80)}, {escape(state, 80)}{at}"]
+    return f"Last repair: {escape(mode, 80)}, {escape(state, 80)}{at}"
 
 
 def _agreed(remediation: Remediation, about: CardContext, config: CardConfig) -> Iterator[str]:
@@ -341,7 +341,7 @@ def mention(called: str) -> str:
     return " ".join(f"<!subteam^{each}>" if each[0] == "S" else f"<@{each}>" for each in called.split())
 
 
-def _details(remediation: Remediation, further: Sequence[str], last: Sequence[str]) -> Blocks:
+def _details(remediation: Remediation, further: Sequence[str], last: str) -> Blocks:
     """Return small print, and what decides nothing, folded away."""
     trigger = labels.TRIGGERS.get(remediation.trigger) or escape(remediation.trigger, 60)
     is_approved = remediation.is_reviewed and remediation.state in RULES[Verb.APPROVE].effect
@@ -354,7 +354,7 @@ def _details(remediation: Remediation, further: Sequence[str], last: Sequence[st
     latest = next((f"{label} {ago(moment)}" for label, moment in moments if moment), "")
     told = " · ".join(filter(None, [trigger, latest]))
     title = ", ".join(filter(None, ["more alerts" if further else "", "last repair" if last else "", "IDs"]))
-    inside = [*map(blocks.literal, [*further, *last]), blocks.context(ids(remediation.ref))]
+    inside = [*map(blocks.literal, filter(None, [*further, last])), blocks.context(ids(remediation.ref))]
     small = [blocks.context(told)] if told else []
     return [*small, blocks.folded(capital(title), inside)]
 

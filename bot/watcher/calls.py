@@ -28,11 +28,8 @@ def remind_at(snapshot: Snapshot, config: WatchConfig) -> float | None:
         return None
     escalation = escalate_at(snapshot, config)
     moments = [] if escalation is None else [escalation]
-    if (
-        config.remind_seconds
-        and message.escalated_at
-        and all(each.remind_from <= message.escalated_at for each in asking)
-    ):
+    is_escalated = message.escalated_at and all(each.remind_from <= message.escalated_at for each in asking)
+    if config.remind_seconds and is_escalated:
         moments.append(max(message.escalated_at, message.reminded_at) + AGAIN_SECONDS)
     elif config.remind_seconds and (counting := _counting(snapshot)):
         moments.append(counting[0] + config.remind_seconds * 2.0 ** counting[1])
@@ -47,11 +44,13 @@ def escalate_at(snapshot: Snapshot, config: WatchConfig) -> float | None:
     no_sooner_than = max([snapshot.now, *(each.until for each in message.looking)])
     moments = []
     for each in unheld(snapshot):
+        if each.remind_from <= message.escalated_at:
+            continue
         due = max(message.escalate_from, each.remind_from) + seconds
         calls_at = max(due, no_sooner_than)
-        is_quiet = config.quiet and config.quiet.cover(calls_at) and each.remediation.is_warning
-        if each.remind_from > message.escalated_at:
-            moments.append(config.quiet.end_after(calls_at) if config.quiet and is_quiet else due)
+        if config.quiet and each.remediation.is_warning and config.quiet.cover(calls_at):
+            due = config.quiet.end_after(calls_at)
+        moments.append(due)
     return min(moments, default=None)
 
 

@@ -186,12 +186,17 @@ class Intake:
         known, started = self._started_elsewhere.get(listing.cluster_id, set()), listing.started_elsewhere
         unknown = started.keys() - known
         closed = await self._database.read(messages.closed, list(unknown)) if unknown else []
-        reopened = [each.ref for each in closed if each.is_unlisted or _is_later(each, started[each.ref])]
+        reopened = [
+            started[each.ref]
+            for each in closed
+            if each.is_unlisted
+            or ((read := started[each.ref].remediation()) and readings.opened_later(each.remediation, read))
+        ]
         if unknown and listing.is_watched:
             await self._take_begun(listing.cluster_id, [each for ref, each in started.items() if ref in unknown])
             known |= unknown
         self._started_elsewhere[listing.cluster_id] = (known & started.keys()) - {each.ref for each in closed}
-        return [started[ref] for ref in reopened]
+        return reopened
 
     async def _take_begun(self, cluster_id: str, found: Sequence[Observation]) -> None:
         """Tell of what has begun and was never told of: by a digest where there are many, or monitoring starts."""
@@ -365,9 +370,3 @@ class Intake:
 
     def _with_shares(self, found: Sequence[Alert]) -> list[Alert]:
         return [replace(each, share=self._poller.share(each.cluster_id)) for each in found]
-
-
-def _is_later(alert: Alert, found: Observation) -> bool:
-    """Return whether what was listed is a later incident than what an alert is about."""
-    read = found.remediation()
-    return read is not None and readings.opened_later(alert.remediation, read)
