@@ -74,7 +74,6 @@ class Executor(Judge):
         if self.job.sent and not self.job.send_is_recorded:
             return await self._resume(self.job.sent)
         request = self.job.request
-        seen: SeenState | None = None
         if request.shown is not None:
             self._looked_at = self.clock.monotonic()
             present = await self._read_before()
@@ -83,8 +82,9 @@ class Executor(Judge):
             if request.verb is Verb.APPROVE and (first := await self._first_of_two(present)):
                 return first
             is_chosen = request.verb is Verb.APPROVE and request.instead_of is not None
-            seen = SeenState(request.shown.mode if is_chosen else present.mode, present.state, present.episode_key)
-        return await self._send(seen, self.clock.monotonic())
+            self.seen = SeenState(request.shown.mode if is_chosen else present.mode, present.state, present.episode_key)
+        self.sent_at = self.clock.monotonic()
+        return await self._send()
 
     async def _first_of_two(self, present: Remediation) -> Verdict | None:
         """Return that a second person is awaited, where this approval is the first of two."""
@@ -106,8 +106,9 @@ class Executor(Judge):
         seen to have taken effect, nothing but "it still might" is true of it.
         """
         request = self.job.request
-        seen = replace(sent.seen, episode=request.shown.episode if request.shown else None) if sent.seen else None
-        sent_at = self.clock.monotonic() - await self.store.seconds_since(sent.at)
+        if sent.seen:
+            self.seen = replace(sent.seen, episode=request.shown.episode if request.shown else None)
+        self.sent_at = self.clock.monotonic() - await self.store.seconds_since(sent.at)
         present: Remediation | None = None
         for wait in (0.0, REPEAT_AFTER):
             if wait:
@@ -116,15 +117,15 @@ class Executor(Judge):
                 present = await self.together.get(request.ref)
             except TogetherError:
                 present = None
-            if present and (settled := await self.settled(seen, present, sent_at)):
+            if present and (settled := await self.settled(present)):
                 return settled
         if present is None:
-            raise OutcomeUnknown(self.job.request.rule.noun, NoAnswer())
-        if seen and (changed := changes(request, seen, present)):
+            raise OutcomeUnknown(request.rule.noun, NoAnswer())
+        if self.seen and (changed := changes(request, self.seen, present)):
             return self.not_in_effect(present, f"It wasn't sent again: {changed}.")
         if await self.store.age(self.job) > LIFETIME:
             return self.not_in_effect(present, NoAnswer().sentence)
-        return await self._send(seen, sent_at, present)
+        return await self._send(present)
 
     async def _read_before(self) -> Remediation:
         try:
@@ -134,64 +135,57 @@ class Executor(Judge):
         except TogetherError as cause:
             raise ReadFailed(self.job.request.rule.noun, cause) from cause
 
-    async def _send(self, seen: SeenState | None, sent_at: float, before: Remediation | None = None) -> Verdict:
+    async def _send(self, before: Remediation | None = None) -> Verdict:
         """Send the POST, and find out its result.
 
         Args:
-            seen: the remediation as it was read before the first POST; None for a typed command.
-            sent_at: when that may have left, on this process's monotonic clock.
             before: the remediation as it was just read, where the POST of an earlier process may be on its way: then
                 no refusal is final.
         """
         may_have_left = self.job.sent is not None
         try:
-            result = await self._post(seen)
+            result = await self._post()
         except StorageUnavailable as error:
             if may_have_left:
                 raise
             raise RefusedWithoutDatabase from error
         except WrongState as refusal:
-            return await self.show_present(seen, refusal, sent_at, is_repeat=before is not None)
+            return await self.show_present(refusal, is_repeat=before is not None)
         except AmbiguousResponse as cause:
-            return await self._after_unclear(seen, cause, sent_at)
+            found = await self.read_back()
+            if found is None:
+                raise OutcomeUnknown(self.job.request.rule.noun, cause) from cause
+            return found if isinstance(found, Verdict) else self.not_in_effect(found, cause.sentence, cause)
         except (GuardrailRefusal, NotAllowed, Observing, TogetherError) as no:
             if before is None:
                 raise
             return self.not_in_effect(before, f"It wasn't sent again: {_why(no)}")
         if isinstance(result, Remediation):
-            verdict = self.success(seen, result)
+            verdict = self.success(result)
             is_shown = verdict.kind is not OutcomeKind.NO_EFFECT_SHOWN
-            return verdict if is_shown else await self._after_lagging(seen, verdict, sent_at)
+            return verdict if is_shown else await self._after_lagging(verdict)
         if before is None:
-            shown = seen or SeenState(None, State.PENDING_APPROVAL)
+            shown = self.seen or SeenState(None, State.PENDING_APPROVAL)
             return await self.decide_again(shown, result.present, result.what)
-        return await self.settled(seen, result.present, sent_at) or self.not_in_effect(
+        return await self.settled(result.present) or self.not_in_effect(
             result.present, f"It wasn't sent again: {result.what}."
         )
 
-    async def _after_unclear(self, seen: SeenState | None, cause: AmbiguousResponse, sent_at: float) -> Verdict:
-        found = await self.read_back(
-            seen, sent_at, lambda present: self.not_in_effect(present, cause.sentence, cause)
-        )  # fmt: skip
-        if found is None:
-            raise OutcomeUnknown(self.job.request.rule.noun, cause)
-        return found
-
-    async def _after_lagging(self, seen: SeenState | None, answered: Verdict, sent_at: float) -> Verdict:
+    async def _after_lagging(self, answered: Verdict) -> Verdict:
         """Return what a POST has done that Together took, where its answer shows no effect: it may lag behind."""
-        found = await self.read_back(
-            seen, sent_at, lambda present: replace(self.success(seen, present), of=answered.of)
-        )  # fmt: skip
+        found = await self.read_back()
+        if isinstance(found, Remediation):
+            found = replace(self.success(found), of=answered.of)
         return answered if found is None or found.kind is OutcomeKind.TOO_LATE else found
 
-    async def _post(self, seen: SeenState | None) -> Remediation | _Changed:
+    async def _post(self) -> Remediation | _Changed:
         """Send the POST, again only where it certainly was not taken."""
         limited: RateLimited | None = None
         attempt = 0
         while True:
             attempt += 1
             try:
-                changed = await self._prepare(seen, attempt)
+                changed = await self._prepare(attempt)
             except NotReached as error:
                 raise limited or error from None  # once a connection was made, "not reached" would say too much
             if changed:
@@ -199,7 +193,7 @@ class Executor(Judge):
             # Together's answer is a line in any case.
             logger.log(logging.DEBUG if attempt == 1 else logging.INFO, "Sending", extra={"attempt": attempt})
             try:
-                return await self._send_once(seen)
+                return await self._send_once()
             except (NotReached, RateLimited) as error:
                 limited = error if isinstance(error, RateLimited) else limited
                 wait = self.together.wait_before_repeat(error, attempt)
@@ -207,11 +201,11 @@ class Executor(Judge):
                     raise limited or error from None  # likewise
             await self.clock.sleep(wait, WaitReason.RETRY)
 
-    async def _send_once(self, seen: SeenState | None) -> Remediation:
+    async def _send_once(self) -> Remediation:
         ref = self.job.request.ref
         match self.job.request.verb:
             case Verb.APPROVE:
-                return await self.together.approve(ref, comment=comment(self.job), mode=mode_to_send(seen))
+                return await self.together.approve(ref, comment=comment(self.job), mode=mode_to_send(self.seen))
             case Verb.REJECT:
                 return await self.together.reject(ref, comment=comment(self.job))
             case Verb.CANCEL:
@@ -221,7 +215,7 @@ class Executor(Judge):
             case _:
                 assert_never(self.job.request.verb)
 
-    async def _prepare(self, seen: SeenState | None, attempt: int) -> _Changed | None:
+    async def _prepare(self, attempt: int) -> _Changed | None:
         """Record that a POST leaves now, and look once more before one that repeats or can't name its mode.
 
         A POST decides on what is there when it arrives, even if that has changed, so nothing comes between look
@@ -235,10 +229,10 @@ class Executor(Judge):
             Expired: all this took so long that the person has long looked elsewhere.
             LeaseLost: or that another process may have the job.
         """
-        job = self.job
+        job, seen = self.job, self.seen
         is_recorded = job.send_is_recorded and attempt == 1
         is_repeat = attempt > 1 or (job.sent is not None and not is_recorded)
-        is_approval = self.job.request.verb is Verb.APPROVE
+        is_approval = job.request.verb is Verb.APPROVE
         if is_repeat and is_approval:
             await self.guardrails.check_again(job, (seen.mode if seen else None) or "", self.about)
         if not is_recorded:
@@ -250,23 +244,23 @@ class Executor(Judge):
         names_mode = is_approval and mode_to_send(seen) is not None
         is_old = self.clock.monotonic() - self._looked_at > _FRESH_SECONDS
         is_blind = seen is not None and (is_old or not names_mode)
-        if (is_repeat or is_blind) and (changed := await self._look_again(seen)):
+        if (is_repeat or is_blind) and (changed := await self._look_again()):
             return changed
         if not self.store.may_send(job):
             raise LeaseLost
         return None
 
-    async def _look_again(self, seen: SeenState | None) -> _Changed | None:
+    async def _look_again(self) -> _Changed | None:
         try:
             async with self.clock.timeout(LOOK_SECONDS):
                 present = await self._read_before()
         except TimeoutError as error:
             raise ReadFailed(self.job.request.rule.noun, NoAnswer()) from error
-        if seen is None:
+        if self.seen is None:
             typed_at = self.time_of(present) - await self.store.age(self.job)
             changed = changes_since(self.job.request, typed_at, present)
         else:
-            changed = changes(self.job.request, seen, present)
+            changed = changes(self.job.request, self.seen, present)
         return _Changed(present, changed) if changed else None
 
 

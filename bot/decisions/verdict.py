@@ -1,7 +1,7 @@
 """What a request has come to, from Together's answer, or from what is read where that says too little."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from bot import cards, metrics
 from bot.clock import Clock, WaitReason
@@ -63,6 +63,8 @@ class Judge:
 
     Attributes:
         about: what the remediation's card says beyond it, as of the claim; None where that isn't known.
+        seen: the remediation as it was read before the first POST; None for a typed command.
+        sent_at: when that may have left, on this process's monotonic clock.
     """
 
     together: TogetherClient
@@ -70,6 +72,8 @@ class Judge:
     clock: Clock
     job: Job
     about: CardContext | None
+    seen: SeenState | None = field(default=None, init=False)
+    sent_at: float = field(default=0.0, init=False)
 
     async def decide_again(self, shown: SeenState, present: Remediation, what: str = "") -> Verdict:
         """Return that it is no longer what was shown, so it must be decided on again."""
@@ -77,13 +81,13 @@ class Judge:
         notice = precondition_failure(self.job, shown, present, decided, what)
         return Verdict(OutcomeKind.CHANGED, present, decided, notice)
 
-    def success(self, seen: SeenState | None, result: Remediation, *, is_read_back: bool = False) -> Verdict:
+    def success(self, result: Remediation, *, is_read_back: bool = False) -> Verdict:
         """Return that it is done, or that an answer doesn't show so."""
-        request = self.job.request
+        request, seen = self.job.request, self.seen
         is_sure = not (is_read_back and request.verb is Verb.CANCEL)
         alone = f"Approved alone, without asking {cards.labels.RULES_PASSED}." if request.overrides else ""
         notice = success_notice(request, seen, result) or alone
-        if result.state not in request.rule.effect and not self._took_effect(seen, result, self.clock.monotonic()):
+        if result.state not in request.rule.effect and not self._took_effect(result):
             # An answer of 200 that does not show the effect is no success.
             return Verdict(OutcomeKind.NO_EFFECT_SHOWN, result, notice=notice, buttons=False, of=result)
         if result.create_time:
@@ -97,9 +101,7 @@ class Judge:
         decided = DecidedBy(request.verb, by, at, request.reason, first_user=first_user, is_sure=is_sure)
         return Verdict(OutcomeKind(request.rule.done), result, decided, notice, of=result)
 
-    async def show_present(
-        self, seen: SeenState | None, refusal: WrongState, sent_at: float, *, is_repeat: bool
-    ) -> Verdict:
+    async def show_present(self, refusal: WrongState, *, is_repeat: bool) -> Verdict:
         """Show a refused decision as what it usually is: somebody else was faster, or this very decision was.
 
         A gateway may have repeated the POST, or the one of a process that died has arrived. A cancellation leaves no
@@ -113,25 +115,23 @@ class Judge:
                 raise OutcomeUnknown(request.rule.noun, cause) from cause
             raise refusal from cause
         is_told_apart = is_repeat or request.verb is not Verb.CANCEL
-        if is_told_apart and await self._is_ours(seen, present, sent_at):
-            return self.success(seen, present, is_read_back=True)
-        if is_repeat and has_opened_again(seen, present, self._sent_at(present, sent_at)):
+        if is_told_apart and await self._is_ours(present):
+            return self.success(present, is_read_back=True)
+        if is_repeat and has_opened_again(self.seen, present, self._left_at(present)):
             return self._opened_again(present)
         if is_repeat and present.state in request.rule.allowed:
             said = f": “{escape(refusal.quote, 300)}”" if refusal.quote else "."
             return self.not_in_effect(present, f"Together refused to take it again{said}")
         decided = await who_decided(self.store.database, present)
-        notice = too_late_notice(self.job, seen, present, decided, refusal)
+        notice = too_late_notice(self.job, self.seen, present, decided, refusal)
         is_late = not request.place.is_button and present.state in request.rule.effect
         return Verdict(OutcomeKind.REFUSED_FOR_STATE, present, decided, notice, is_late=is_late, of=refusal)
 
-    async def read_back(
-        self, seen: SeenState | None, sent_at: float, otherwise: Callable[[Remediation], Verdict]
-    ) -> Verdict | None:
-        """Find out whether a decision without a clear answer took effect; None where it could not be read.
+    async def read_back(self) -> Verdict | Remediation | None:
+        """Find out whether a decision without a clear answer took effect.
 
-        Args:
-            otherwise: what to say of what was read last, where it shows no effect.
+        Returns:
+            What was read last, where that shows no effect; None where it could not be read.
         """
         last: Remediation | None = None
         for seconds in READ_BACK_AFTER:
@@ -141,24 +141,24 @@ class Judge:
                 present = await self.together.get(self.job.request.ref)
             except TogetherError:
                 continue
-            if settled := await self.settled(seen, present, sent_at):
+            if settled := await self.settled(present):
                 return settled
             last = present
-        return otherwise(last) if last else None
+        return last
 
-    async def settled(self, seen: SeenState | None, present: Remediation, sent_at: float) -> Verdict | None:
+    async def settled(self, present: Remediation) -> Verdict | None:
         """What a read-back shows for certain; None while the decision may still arrive."""
-        is_again = has_opened_again(seen, present, self._sent_at(present, sent_at))
+        is_again = has_opened_again(self.seen, present, self._left_at(present))
         # A cancellation leaves no trace of whose it is.
         is_seen = self.job.request.verb is not Verb.CANCEL or not is_again
-        if is_seen and await self._is_ours(seen, present, sent_at):
-            return self.success(seen, present, is_read_back=True)
+        if is_seen and await self._is_ours(present):
+            return self.success(present, is_read_back=True)
         if is_again:
             return self._opened_again(present)
         if present.state in self.job.request.rule.allowed or present.state not in set(State):
             return None
         decided = await who_decided(self.store.database, present)
-        notice = too_late_notice(self.job, seen, present, decided)
+        notice = too_late_notice(self.job, self.seen, present, decided)
         return Verdict(OutcomeKind.TOO_LATE, present, decided, notice)
 
     def time_of(self, present: Remediation) -> float:
@@ -174,20 +174,20 @@ class Judge:
         )
         return Verdict(OutcomeKind.NOT_IN_EFFECT, present, notice=notice, buttons=False, of=cause)
 
-    def _took_effect(self, seen: SeenState | None, present: Remediation, sent_at: float) -> bool:
-        return took_effect(self.job, seen, present, self._sent_at(present, sent_at))
+    def _took_effect(self, present: Remediation) -> bool:
+        return took_effect(self.job, self.seen, present, self._left_at(present))
 
-    async def _is_ours(self, seen: SeenState | None, present: Remediation, sent_at: float) -> bool:
+    async def _is_ours(self, present: Remediation) -> bool:
         """Return whether what was read is this decision's effect, and not what another cancellation is known to be."""
-        is_ours = self._took_effect(seen, present, sent_at)
+        is_ours = self._took_effect(present)
         if not is_ours or self.job.request.verb is not Verb.CANCEL:
             return is_ours
         decided = await who_decided(self.store.database, present)
         return decided is None or not decided.is_sure
 
-    def _sent_at(self, present: Remediation, sent_at: float) -> float:
-        """Return when a POST left by Together's clock, from when it did on this process's monotonic clock."""
-        return self.time_of(present) - (self.clock.monotonic() - sent_at)
+    def _left_at(self, present: Remediation) -> float:
+        """Return when the POST left by Together's clock, which says when a remediation was read."""
+        return self.time_of(present) - (self.clock.monotonic() - self.sent_at)
 
     def _opened_again(self, present: Remediation) -> Verdict:
         who, what = self.job.request.actor.user_id, self.job.request.rule.noun

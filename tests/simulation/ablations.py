@@ -124,7 +124,8 @@ async def _one_is_two(self: Guardrails, job: Job, present: Any, _about: Any) -> 
 
 
 async def _blindly(self: Executor, sent: Any) -> Any:
-    return await self._send(sent.seen, self.clock.monotonic())
+    self.seen, self.sent_at = sent.seen, self.clock.monotonic()
+    return await self._send()
 
 
 async def _tell_first(self: DecisionService, job: Job, answer: Any, outcome: Any) -> Any:
