@@ -21,6 +21,7 @@ from bot.models import (
     State,
     Verb,
     read_reference,
+    unix,
 )
 from bot.parsing import ALSO
 from bot.policy import Policy
@@ -303,7 +304,7 @@ def _read(item: object) -> Remediation | None:
 
 def oldest_first(remediations: Iterable[Remediation]) -> list[Remediation]:
     """Return remediations by their age."""
-    return sorted(remediations, key=lambda each: (each.create_time.timestamp() if each.create_time else 0.0, each.id))
+    return sorted(remediations, key=lambda each: (unix(each.create_time), each.id))
 
 
 def _waiting(looked: LookupResult, cluster_id: str) -> dict[RemediationRef, str]:

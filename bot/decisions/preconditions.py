@@ -1,10 +1,8 @@
 """What must hold before a decision is sent, and what to say when it doesn't; pure functions."""
 
-from datetime import datetime
-
 from bot import cards
 from bot.errors import WrongState
-from bot.models import PRECISION, RULES, DecidedBy, Job, Mode, Remediation, Request, SeenState, State, Verb
+from bot.models import PRECISION, RULES, DecidedBy, Job, Mode, Remediation, Request, SeenState, State, Verb, unix
 from bot.mrkdwn import ago, clean, escape
 
 CLOCKS_DIFFER_BY = 60.0
@@ -81,7 +79,7 @@ def success_notice(request: Request, seen: SeenState | None, result: Remediation
         return f"{done}, but the repair had become “{_mode(result.mode)}”. You saw “{_mode(seen.mode)}”."
     # The command shows nothing first, and an approval may slip in between a button's read and its call.
     is_unseen = verb is Verb.CANCEL and (seen is None or seen.state == State.PENDING_APPROVAL)
-    if is_unseen and result.is_reviewed and result.review_time and _was_approved(seen, result, result.review_time):
+    if is_unseen and result.is_reviewed and _was_approved(seen, result):
         return "This had already been approved. Let the approver know it's cancelled."
     return ""
 
@@ -147,8 +145,7 @@ def took_effect(job: Job, seen: SeenState | None, present: Remediation, sent_at:
     request, rule = job.request, job.request.rule
     if request.verb is Verb.CANCEL:
         # Cancel leaves no comment, so only times and a review that was not there before can tell.
-        ended = present.end_time or present.update_time
-        is_older = ended is not None and ended.timestamp() < sent_at - CLOCKS_DIFFER_BY
+        is_older = 0 < present.changed_at < sent_at - CLOCKS_DIFFER_BY
         was_waiting = seen is not None and seen.state == State.PENDING_APPROVAL
         return present.state in rule.effect and not is_older and not (was_waiting and _ended_by_review(present))
     if request.verb is Verb.APPROVE and (sent := mode_to_send(seen)) and present.mode != sent:
@@ -165,28 +162,25 @@ def has_opened_again(seen: SeenState | None, present: Remediation, sent_at: floa
         seen: the remediation as the bot read it before; None for a typed command.
         sent_at: when the decision was sent, by Together's clock, in Unix time in seconds.
     """
-    opened = present.create_time.timestamp() if present.create_time else 0.0
-    if seen and seen.episode and seen.episode.isdecimal():
-        return int(seen.episode) > 0 and opened > int(seen.episode) + PRECISION
+    opened = unix(present.create_time)
+    if seen and seen.began_at is not None:
+        return 0 < seen.began_at < opened - PRECISION
     return opened > sent_at + CLOCKS_DIFFER_BY
 
 
 def _ended_by_review(present: Remediation) -> bool:
     """Return whether a rejection ended a remediation: it is one moment, but an approval comes before a cancellation."""
-    if present.review_time is None:
-        return False
-    ended = present.end_time or present.update_time
-    return ended is None or ended.timestamp() - present.review_time.timestamp() < _ONE_MOMENT
+    return present.review_time is not None and present.changed_at - unix(present.review_time) < _ONE_MOMENT
 
 
-def _was_approved(seen: SeenState | None, cancelled: Remediation, reviewed_at: datetime) -> bool:
+def _was_approved(seen: SeenState | None, cancelled: Remediation) -> bool:
     """Return whether a cancelled remediation that was reviewed had been approved before, in the same incident."""
     if _ended_by_review(cancelled) and not cancelled.is_ours:
         return False
-    if cancelled.start_time and cancelled.start_time >= reviewed_at:
+    reviewed_at, began_at = unix(cancelled.review_time), seen.began_at if seen else None
+    if unix(cancelled.start_time) >= reviewed_at:
         return False  # only an earlier incident has run: what has begun can't be cancelled
-    began_at = int(seen.episode) if seen and seen.episode and seen.episode.isdecimal() else 0
-    return reviewed_at.timestamp() > began_at + PRECISION
+    return reviewed_at > (began_at or 0) + PRECISION
 
 
 def changes_since(request: Request, typed_at: float, present: Remediation) -> str:
@@ -200,7 +194,7 @@ def changes_since(request: Request, typed_at: float, present: Remediation) -> st
     if present.state == State.PENDING_APPROVAL:
         is_later = present.began_at > typed_at + PRECISION
         return "the remediation ended and opened again since you typed the command" if is_later else ""
-    if present.review_time is None or present.review_time.timestamp() <= typed_at - CLOCKS_DIFFER_BY:
+    if unix(present.review_time) <= typed_at - CLOCKS_DIFFER_BY:
         return ""
     return changes(request, SeenState(None, State.PENDING_APPROVAL), present)
 

@@ -85,6 +85,7 @@ from bot.models.remediation import (
     TwoPeople,
     is_weaker,
     repairs_since,
+    unix,
 )
 from bot.models.request import (
     MARK,

@@ -96,6 +96,11 @@ def _real(moment: datetime | None) -> datetime | None:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
+def unix(moment: datetime | None) -> float:
+    """Return a moment as Unix time in seconds; 0 where Together says none."""
+    return moment.timestamp() if moment else 0.0
+
+
 Moment = Annotated[datetime | None, AfterValidator(_real), WrapValidator(_or_none)]
 
 
@@ -196,10 +201,7 @@ class LinkedAlert(ApiModel):
         return self.resolved_at is not None and self.severity in _MILD
 
     def same_fault(self, other: "LinkedAlert") -> str:
-        """Return the fault that both are about: by their name and, where both have Xid codes, one in common; raw.
-
-        Empty where it isn't the same one.
-        """
+        """Return the fault that both are about, raw; empty for none. Where both have Xid codes, they share one."""
         if not self.alert_name or self.alert_name != other.alert_name:
             return ""
         if self.xids and other.xids:
@@ -330,14 +332,18 @@ class Remediation(ApiModel):
 
     @property
     def ended_at(self) -> float:
-        """When it ended, or last changed, as far as Together says; Unix time in seconds, else 0."""
-        moment = self.end_time or self.update_time or self.create_time
-        return moment.timestamp() if moment else 0.0
+        """When it ended, changed last, or began, as far as Together says; Unix time in seconds, else 0."""
+        return self.changed_at or unix(self.create_time)
+
+    @property
+    def changed_at(self) -> float:
+        """When it ended, or changed last, as far as Together says; Unix time in seconds, else 0."""
+        return unix(self.end_time or self.update_time)
 
     @property
     def succeeded_at(self) -> float:
         """When it succeeded, as far as Together says; Unix time in seconds, else 0."""
-        return self.ended_at if self.state == State.SUCCEEDED and (self.end_time or self.update_time) else 0.0
+        return self.changed_at if self.state == State.SUCCEEDED else 0.0
 
     @property
     def episode(self) -> str:

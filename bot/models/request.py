@@ -130,6 +130,11 @@ class SeenState:
     is_first: bool = False
     holds: tuple[str, ...] = ()
 
+    @property
+    def began_at(self) -> int | None:
+        """When the incident began that was seen, in Unix time, or 0; None where that isn't known."""
+        return int(self.episode) if self.episode and self.episode.isdecimal() else None
+
 
 def button_value(remediation: Remediation, *, is_first: bool = False) -> str:
     """Write a button's value: the reference, and what the person is shown."""

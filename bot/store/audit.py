@@ -20,6 +20,7 @@ from bot.models import (
     RemediationRef,
     Verb,
     token_of,
+    unix,
 )
 from bot.store.connection import Connection, Record, Rows, read_clock
 from bot.store.database import Database
@@ -138,26 +139,17 @@ def who_decided(connection: Connection, present: Remediation) -> DecidedBy | Non
     """
     for row in connection.execute(_WHO_DECIDED, key_of(present.ref)):
         rule = RULES[Verb(row.verb)]
-        is_of_another = present.create_time and row.at < present.create_time.timestamp() - DOUBT_SECONDS
+        is_of_another = row.at < unix(present.create_time) - DOUBT_SECONDS
         if present.state not in rule.effect or is_of_another:
             continue
-        is_own = present.is_reviewed_with(token_of(row.decision_id))
-        is_sure = is_own or (row.outcome == rule.done and _is_since_told(present, row.verb, row.at))
-        if is_sure or (row.verb == Verb.CANCEL and _ended_with(present, row.at)):
+        is_own, is_cancel = present.is_reviewed_with(token_of(row.decision_id)), row.verb == Verb.CANCEL
+        # Else somebody else has decided after that.
+        is_as_left = unix(present.end_time if is_cancel else present.review_time) < row.at + DOUBT_SECONDS
+        is_sure = is_own or (row.outcome == rule.done and is_as_left)
+        # It ended when a decision in doubt was on its way: cancel leaves no other trace.
+        if is_sure or (is_cancel and abs(present.changed_at - row.at) < DOUBT_SECONDS):
             return DecidedBy(Verb(row.verb), row.user_id, row.at, row.reason or "", is_sure=is_sure)
     return None
-
-
-def _is_since_told(present: Remediation, verb: str, at: float) -> bool:
-    """Return whether a remediation may be as a decision left it: else somebody else has decided after that."""
-    moment = present.end_time if verb == Verb.CANCEL else present.review_time
-    return moment is None or moment.timestamp() < at + DOUBT_SECONDS
-
-
-def _ended_with(present: Remediation, answered_at: float) -> bool:
-    """Return whether a remediation ended when a decision in doubt was on its way. Cancel leaves no other trace."""
-    ended = present.end_time or present.update_time
-    return ended is not None and abs(ended.timestamp() - answered_at) < DOUBT_SECONDS
 
 
 def storable(value: Any) -> Any:  # noqa: ANN401 - of any column

@@ -60,12 +60,8 @@ def naming(name: str, since: float) -> tuple[Select[Any], Values]:
 
 def failed(connection: Connection, seconds: float) -> list[Remediation]:
     """Return what failed within the last `seconds`, the latest first."""
-
-    def ended_at(alert: Alert) -> float:
-        moment = alert.remediation.end_time or alert.remediation.update_time
-        return moment.timestamp() if moment else 0.0
-
-    return [each.remediation for each in _latest(connection, _FAILED, seconds, ended_at)]
+    found = _latest(connection, _FAILED, seconds, lambda each: each.remediation.changed_at)
+    return [each.remediation for each in found]
 
 
 def came_back_lately(connection: Connection, seconds: float) -> list[Alert]:
