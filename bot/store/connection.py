@@ -36,23 +36,21 @@ class Driver(Protocol):
     """What the two databases do differently.
 
     Attributes:
+        api: the module that speaks with the database, with the names of PEP 249.
         dialect: how statements are worded.
-        Error: what the driver raises.
-        conflict: of these, that a constraint refused what was to be written.
-        faults: of these, what isn't cured by trying again.
-        undone: of these, what says that a transaction did nothing.
-        misled: of these, what says that the connection leads to a server that isn't, or is no longer, the right one.
+        connection: runs statements.
+        undone: the errors that say that a transaction did nothing.
+        misled: those that say that the connection leads to a server that isn't, or is no longer, the right one.
         refusal_is_certain: whether what the database answers to a commit with an error wasn't done.
         threads: how many transactions at a time.
         begin_write, begin_read: what begins a transaction whose statements may take `{limit}` milliseconds.
     """
 
+    api: Any
     dialect: Dialect
-    Error: type[Exception]
-    conflict: type[Exception]
-    faults: tuple[type[Exception], ...]
-    undone: tuple[type[Exception], ...]
-    misled: tuple[type[Exception], ...]
+    connection: "type[Connection]"
+    undone: tuple[type[Exception], ...] = ()
+    misled: tuple[type[Exception], ...] = ()
     refusal_is_certain: bool
     threads: int
     begin_write: str
@@ -61,17 +59,20 @@ class Driver(Protocol):
     def connect(self) -> Any:  # noqa: ANN401 - the driver's own connection
         """Open a connection on which what is written is kept; it commits each statement outside a transaction."""
 
-    def connection(self, raw: Any, dialect: Dialect, targets: Sequence[str]) -> "Connection":  # noqa: ANN401 - the driver's own connection
-        """Return how statements are run on a connection."""
+    def commit(self, raw: Any) -> None:  # noqa: ANN401 - the driver's own connection
+        """End the transaction of a connection."""
+        raw.commit()
 
     def wrong_database(self, error: BaseException) -> str:
         """Return what is wrong where an error says that this isn't a database for the bot; else an empty text."""
 
     def is_refusal(self, error: BaseException) -> bool:
         """Return whether the database itself has said so, and not this program about what it has received."""
+        return isinstance(error, self.api.Error)
 
-    def is_cut(self, raw: Any) -> bool:  # noqa: ANN401 - the driver's own connection
-        """Return whether a connection is lost."""
+    def is_cut(self, raw: Any) -> bool:  # noqa: ANN401, ARG002 - the driver's own connection
+        """Return whether a connection is lost; a file never is."""
+        return False
 
     def has_ended(self, raw: Any) -> bool:  # noqa: ANN401 - the driver's own connection
         """Return whether a connection was ended while it was idle, or what is written on it isn't kept."""
@@ -119,11 +120,11 @@ class Connection:
         targets: who is told of events.
     """
 
-    def __init__(self, raw: Any, dialect: Dialect, targets: Sequence[str] = ()) -> None:  # noqa: ANN401 - the driver's own
+    def __init__(self, raw: Any, driver: Driver, targets: Sequence[str] = ()) -> None:  # noqa: ANN401 - the driver's own
         self.raw = raw
-        self.dialect = dialect
+        self.driver = driver
         self.targets = targets
-        self.is_postgresql = dialect.name == "postgresql"
+        self.is_postgresql = driver.dialect.name == "postgresql"
         self._later: Callable[[str, Sequence[Values]], Rows] | None = None
 
     def begin(self, words: str, now: float) -> None:  # noqa: ARG002 - some send it later
@@ -137,7 +138,7 @@ class Connection:
     def execute(self, statement: Executable, values: Values | Sequence[Values] = NOTHING) -> Rows:
         """Run a statement, once for each set of values where a sequence of them is given."""
         sets = [values] if isinstance(values, Mapping) else values
-        sql, constants = _compiled(statement, self.dialect, tuple(sets[0]))
+        sql, constants = _compiled(statement, self.driver.dialect, tuple(sets[0]))
         sets = [{**constants, **each} for each in sets]
         if self._later:
             return self._later(sql, sets)
@@ -152,7 +153,7 @@ class Connection:
 
     def commit(self) -> None:
         """End the transaction."""
-        self.raw.commit()
+        self.driver.commit(self.raw)
 
     def roll_back(self) -> None:
         """Undo what the transaction has done."""
@@ -196,7 +197,7 @@ class Running:
 
     def interrupt(self) -> None:
         """Break the connection; the lock keeps it from being another transaction's by then."""
-        with self.lock, suppress(self.driver.Error, OSError):  # it has just ended otherwise
+        with self.lock, suppress(self.driver.api.Error, OSError):  # it has just ended otherwise
             if self.raw is not None:
                 self.driver.interrupt(self.raw)
 

@@ -265,7 +265,7 @@ class Database:
             self._pool.give_back(connection)
 
     def _run_member(self, connection: Connection, member: Member) -> None:
-        driver, raw = self._driver, connection.raw
+        api, raw = self._driver.api, connection.raw
         try:
             member.running.start(raw)
         except StorageUnavailable as error:
@@ -275,10 +275,10 @@ class Database:
         try:
             member.result = member.function(connection)
         except Exception as error:  # its caller gets it, and the others of the group go on
-            if isinstance(error, (driver.Error, OSError)) and not isinstance(error, (driver.conflict, *driver.faults)):
+            if _may_pass(api, error) and not isinstance(error, api.IntegrityError):
                 raise
             raw.execute("ROLLBACK TO member")
-            member.error = Conflict() if isinstance(error, driver.conflict) else error
+            member.error = Conflict() if isinstance(error, api.IntegrityError) else error
         raw.execute("RELEASE member")
 
     def _transact(self, function: Callable[[Connection], T], begin: str, running: Running) -> T:
@@ -299,11 +299,11 @@ class Database:
                 connection.commit()
             except BaseException as error:
                 is_cut = connection is not None and self._roll_back(connection, error)
-                if isinstance(error, driver.conflict):
+                if isinstance(error, driver.api.IntegrityError):
                     raise Conflict from error
                 if is_committing and not driver.is_refusal(error):
                     raise StorageUnavailable(type(error).__name__, in_doubt=True) from error
-                if not isinstance(error, (driver.Error, OSError)) or isinstance(error, driver.faults):
+                if not _may_pass(driver.api, error):
                     raise
                 in_doubt = is_committing and (is_cut or not driver.refusal_is_certain)
                 is_undone = is_cut or isinstance(error, driver.undone)
@@ -318,7 +318,7 @@ class Database:
 
     def _roll_back(self, connection: Connection, error: BaseException) -> bool:
         """Undo what a transaction has begun. Returns whether the connection was lost; nobody gets it any more then."""
-        with suppress(self._driver.Error):
+        with suppress(self._driver.api.Error):
             connection.roll_back()
         is_cut, is_misled = self._driver.is_cut(connection.raw), isinstance(error, self._driver.misled)
         if is_cut or is_misled:
@@ -334,7 +334,7 @@ class Database:
             with closing(self._driver.connect()) as running.raw:
                 begin = self._driver.begin_write.format(limit=int(MIGRATION_SECONDS * 1000))
                 schema.upgrade(running.raw, self._driver.dialect.name, self._migrations, begin)
-        except (self._driver.Error, DBAPIError) as error:
+        except (self._driver.api.Error, DBAPIError) as error:
             cause = getattr(error, "orig", error)
             raise StorageUnavailable(type(cause).__name__) from cause
         finally:
@@ -347,7 +347,13 @@ def _postgresql(url: str) -> Driver:
     return PostgreSQL(url)
 
 
+def _may_pass(api: Any, error: BaseException) -> bool:  # noqa: ANN401 - a driver's module
+    """Return whether a database's error may be cured by trying again."""
+    is_fault = isinstance(error, (api.DataError, api.NotSupportedError, api.ProgrammingError))
+    return isinstance(error, (api.Error, OSError)) and not is_fault
+
+
 def _version(connection: Connection) -> str | None:
     """Return the version of the schema, None if it has not been made yet."""
-    is_there = connection.execute(_HAS_VERSION[connection.dialect.name]).scalar()
+    is_there = connection.execute(_HAS_VERSION[connection.driver.dialect.name]).scalar()
     return connection.execute(_VERSION).scalar() if is_there else None

@@ -34,8 +34,8 @@ class Pool:
                     return idle
                 self.drop(idle)
             try:
-                connection = driver.connection(driver.connect(), driver.dialect, self.targets)
-            except driver.Error:
+                connection = driver.connection(driver.connect(), driver, self.targets)
+            except driver.api.Error:
                 if not self._is_given_back(running):
                     raise
                 continue  # what was given back may have ended by then

@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import psycopg
-from sqlalchemy import Dialect
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
-from bot.store.connection import Connection, Rows, Values, row_of
+from bot.store.connection import Connection, Driver, Rows, Values, row_of
 
 _KNOWN = {
     "connect_timeout": 5, "tcp_user_timeout": 5000, "application_name": "remediation-bot", "client_encoding": "utf8",
@@ -60,8 +59,8 @@ class Awaited(Rows):
 class Messages(Connection):
     """Sends statements together, once somebody looks at what one returns, or at the end: a message is a round trip."""
 
-    def __init__(self, raw: "psycopg.Connection[Any]", dialect: Dialect, targets: Sequence[str] = ()) -> None:
-        super().__init__(raw, dialect, targets)
+    def __init__(self, raw: "psycopg.Connection[Any]", driver: Driver, targets: Sequence[str] = ()) -> None:
+        super().__init__(raw, driver, targets)
         self._later = self._send_later
         self._used_at = float("-inf")
 
@@ -105,17 +104,15 @@ class Messages(Connection):
                 cursor.nextset()
 
 
-class PostgreSQL:
+class PostgreSQL(Driver):
     """The driver. It reads the URL itself, so `sslmode=…` and `host=/dir` mean what they mean to every client."""
 
-    dialect: Dialect = PGDialect_psycopg()  # type: ignore[no-untyped-call] # SQLAlchemy's own
-    Error: type[Exception] = psycopg.Error
-    conflict: type[Exception] = psycopg.IntegrityError
-    faults: tuple[type[Exception], ...] = (psycopg.DataError, psycopg.NotSupportedError, psycopg.ProgrammingError)
-    undone: tuple[type[Exception], ...] = (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
-    misled: tuple[type[Exception], ...] = (psycopg.errors.ReadOnlySqlTransaction,)
-    refusal_is_certain = True
+    api = psycopg
+    dialect = PGDialect_psycopg()  # type: ignore[no-untyped-call] # SQLAlchemy's own
     connection = Messages
+    undone = (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
+    misled = (psycopg.errors.ReadOnlySqlTransaction,)
+    refusal_is_certain = True
     threads = 8
     # The server ends it if the process freezes inside it. In one message, because a PgBouncer may give the next one to
     # another connection. A read needs no block: each of its messages is a transaction of its own.

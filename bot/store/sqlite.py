@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Dialect, make_url
+from sqlalchemy import make_url
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
 from bot.clock import Clock
 from bot.errors import StartError
-from bot.store.connection import Connection
+from bot.store.connection import Connection, Driver
 
 SCHEME = "sqlite:///"
 BUSY_SECONDS = 1.5  # less than the time for an ack, so that a locked file is a certain "no"
@@ -24,20 +24,7 @@ class FileMoved(sqlite3.OperationalError):
     """The file no longer has its name."""
 
 
-class _InFile(Connection):
-    """Says of a commit only that it was done where the file has its name still."""
-
-    def __init__(self, raw: Any, dialect: Dialect, targets: Sequence[str], file: "SQLiteFile") -> None:  # noqa: ANN401 - the driver's own
-        super().__init__(raw, dialect, targets)
-        self._file = file
-
-    def commit(self) -> None:
-        super().commit()
-        if self._file.has_ended(self.raw):
-            raise FileMoved
-
-
-class SQLiteFile:
+class SQLiteFile(Driver):
     """The driver. One thread writes and one reads, so an ack never waits for a long read.
 
     Args:
@@ -45,12 +32,9 @@ class SQLiteFile:
         busy_seconds: how long a transaction waits for a file that somebody has locked.
     """
 
-    dialect: Dialect = DIALECT
-    Error: type[Exception] = sqlite3.Error
-    conflict: type[Exception] = sqlite3.IntegrityError
-    faults: tuple[type[Exception], ...] = (sqlite3.DataError, sqlite3.NotSupportedError, sqlite3.ProgrammingError)
-    undone: tuple[type[Exception], ...] = ()
-    misled: tuple[type[Exception], ...] = ()
+    api = sqlite3
+    dialect = DIALECT
+    connection = Connection
     refusal_is_certain = False
     threads = 1
     begin_write = "BEGIN IMMEDIATE"
@@ -62,10 +46,6 @@ class SQLiteFile:
         self._clock = clock
         self._busy_seconds = busy_seconds
         self._owned: Sequence[int] = ()
-
-    def connection(self, raw: Any, dialect: Dialect, targets: Sequence[str]) -> Connection:  # noqa: ANN401 - as the protocol says
-        """Return how statements are run on a connection."""
-        return _InFile(raw, dialect, targets, self)
 
     def connect(self) -> sqlite3.Connection:
         """Open the file, with every commit on the disk before it returns.
@@ -81,20 +61,22 @@ class SQLiteFile:
         raw.create_function("bot_now", 0, self._clock.now)
         return raw
 
+    def commit(self, raw: sqlite3.Connection) -> None:
+        """End the transaction, and say that it was done only where the file has its name still.
+
+        Raises:
+            FileMoved: it doesn't.
+        """
+        raw.commit()
+        if self.has_ended(raw):
+            raise FileMoved
+
     def wrong_database(self, error: BaseException) -> str:
         """Return that the file is damaged, where it is."""
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # without what it says beyond its kind
         if code not in {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}:
             return ""
         return f"{self.path} is damaged, or no database. Restore a backup (docs/operations.md)."
-
-    def is_refusal(self, error: BaseException) -> bool:
-        """Return whether the database itself has said so."""
-        return isinstance(error, sqlite3.Error)
-
-    def is_cut(self, raw: Any) -> bool:  # noqa: ANN401, ARG002 - as the protocol says
-        """Return False: a file is never cut off."""
-        return False
 
     def has_ended(self, raw: Any) -> bool:  # noqa: ANN401, ARG002 - as the protocol says
         """Return whether the file that is owned has lost its name: what is written into it is lost with the process."""

@@ -14,7 +14,6 @@ from bot.store import Database
 from bot.store.connection import Connection, Running
 from bot.store.groups import Member
 from bot.store.pool import Pool
-from bot.store.sqlite import DIALECT
 from tests.simulation.faults import SUSPENDS
 from tests.simulation.loop import Process
 from tests.sqlite import fill_sqlite
@@ -39,7 +38,7 @@ class Line(Connection):
         if self.trouble == "undone":
             self.roll_back()
         else:
-            super().commit()
+            self.raw.commit()
         if self.trouble in MARKS:
             raise sqlite3.OperationalError("cut")
 
@@ -65,7 +64,7 @@ class SharedDatabase(Database):
         self.world = world
         self.process = process
         super().__init__("sqlite:///", world.clock)
-        self._line = Line(world.raw, DIALECT)
+        self._line = Line(world.raw, self._driver)
         self._pool = _Shared(self._line)
         self.is_sqlite = world.is_alone  # only then whoever had a lease before is gone for certain
 

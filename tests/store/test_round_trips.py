@@ -76,8 +76,9 @@ async def test_line_that_was_idle_is_tried_before_a_commit_goes_over_it(postgres
         return line.questions - before
 
     async with line_to(postgresql) as line:
-        raw = await asyncio.to_thread(PostgreSQL(line.url).connect)
-        connection = Messages(raw, PostgreSQL.dialect)
+        driver = PostgreSQL(line.url)
+        raw = await asyncio.to_thread(driver.connect)
+        connection = Messages(raw, driver)
         counts = [await asyncio.to_thread(run, connection, now) for now in (0.0, 0.5, 10.0, 10.5)]
         raw.close()
     assert counts == [2, 1, 2, 1]
