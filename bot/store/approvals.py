@@ -130,7 +130,7 @@ def load_now(connection: Connection, cluster_id: str, known: RepairLoad) -> Repa
     present = read_clock(connection)
     begun = [*at_work(connection, cluster_id), *approved_lately(connection, cluster_id)]
     in_repair = {each.instance_id for each in begun}
-    waiting = set(connection.execute(_WAITING, {"b_cluster": cluster_id}).scalars()) - in_repair
+    waiting = set(connection.execute(_WAITING, b_cluster=cluster_id).scalars()) - in_repair
     # The list has repairs that the bot doesn't track, and is soon too old to say so.
     listed = (known.in_repair, known.waiting) if present - known.at < LISTED_SECONDS else (0, 0)
     return replace(known, in_repair=max(len(in_repair), listed[0]), waiting=max(len(waiting), listed[1]), at=present)
@@ -202,15 +202,15 @@ def about_to_be_in_repair(connection: Connection, job: Job) -> set[str]:
     These are of approvals that began before this one and are not answered yet, or whose outcome was in doubt a
     moment ago.
     """
-    values = {"b_id": job.id, "b_cluster": job.request.ref.cluster_id}
-    return set(connection.execute(_ABOUT_TO_BE_IN_REPAIR, values).scalars())
+    rows = connection.execute(_ABOUT_TO_BE_IN_REPAIR, b_id=job.id, b_cluster=job.request.ref.cluster_id)
+    return set(rows.scalars())
 
 
 def approved_lately(connection: Connection, cluster_id: str) -> list[RemediationRef]:
     """Return what this bot approved within the last minute, which Together's lists may not show yet."""
-    return [RemediationRef(*row) for row in connection.execute(_APPROVED_LATELY, {"b_cluster": cluster_id})]
+    return [RemediationRef(*row) for row in connection.execute(_APPROVED_LATELY, b_cluster=cluster_id)]
 
 
 def at_work(connection: Connection, cluster_id: str) -> list[RemediationRef]:
     """Return what the bot tracks in a cluster that was neither waiting nor over when it was last seen."""
-    return [RemediationRef(*row) for row in connection.execute(_AT_WORK, {"b_cluster": cluster_id})]
+    return [RemediationRef(*row) for row in connection.execute(_AT_WORK, b_cluster=cluster_id)]

@@ -73,7 +73,7 @@ def append(connection: Connection, fields: Record, end: Rows) -> int:
     """
     seq, previous = _number_and_hash(end)
     row = {name: storable(value) for name, value in fields.items()} | {"seq": seq + 1, "previous": previous}
-    connection.execute(_INSERT, {**row, "hash": digest(row)})
+    connection.execute(_INSERT, row, hash=digest(row))
     return seq + 1
 
 

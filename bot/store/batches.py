@@ -93,15 +93,15 @@ _RESULTS = select(c.batch_number, c.status, c.outcome, c.summary).where(_OF_BATC
 def ask(connection: Connection, batch: Batch) -> bool:
     """Keep what a person has selected until they confirm it. Returns False for a redelivery of the same press."""
     row = {"id": batch.id, "digest_id": batch.digest_id, "asked_at": read_clock(connection)}
-    return connection.execute(_INSERT, row | {"body": dump(_BATCHES, batch)}).first() is not None
+    return connection.execute(_INSERT, row, body=dump(_BATCHES, batch)).first() is not None
 
 
 def take_back(connection: Connection, batch_id: str) -> None:
     """Make sure that nothing of a batch begins from now on. What another process has begun is still reported."""
     digest_id = lock(connection, batch_id).scalar()
     _leave(connection, batch_id, StopReason.OTHER.value)
-    if connection.execute(_BEGUN, {"b_id": batch_id}).first() is None:
-        connection.execute(_VOID, {"b_id": batch_id})
+    if connection.execute(_BEGUN, b_id=batch_id).first() is None:
+        connection.execute(_VOID, b_id=batch_id)
     if digest_id:
         _wake(connection, digest_id)
 
@@ -112,11 +112,11 @@ def confirm(connection: Connection, batch_id: str, user_id: str, holder: Values)
     Returns:
         The first one; None where the batch was confirmed before, is not known or somebody else's.
     """
-    body = connection.execute(_ASKED_FOR, {"b_id": batch_id}).scalar()
+    body = connection.execute(_ASKED_FOR, b_id=batch_id).scalar()
     batch = None if body is None else _read(batch_id, body)
     if batch is None or batch.actor.user_id != user_id:
         return None
-    connection.execute(_CONFIRM, {"b_id": batch_id})
+    connection.execute(_CONFIRM, b_id=batch_id)
     connection.execute(_QUEUE, [_row(batch, item) | {"owner": holder["b_owner"]} for item in batch.items])
     audit.note(connection, AuditNote("confirmed", batch.actor, batch.place.channel_id, batch.verb, selection=batch_id))
     _wake(connection, batch.digest_id)
@@ -149,20 +149,20 @@ def advance(connection: Connection, batch_id: str, holder: Values, began_at: flo
         The decision that this owner is to carry out next.
     """
     digest_id = lock(connection, batch_id).scalar()
-    if under_way := connection.execute(_UNDER_WAY, {"b_id": batch_id}).first():
+    if under_way := connection.execute(_UNDER_WAY, b_id=batch_id).first():
         # The commit that gave it its turn was in doubt, so this is the second time that it is asked for. Another task
         # of this process may have it by now, by a takeover: with a new fence, that one has lost it.
-        row = connection.execute(_ASK_AGAIN, {"b_job": under_way.id, **holder}).first()
+        row = connection.execute(_ASK_AGAIN, b_job=under_way.id, **holder).first()
         return read_job(connection, row) if row else None
     is_late = began_at is not None and read_clock(connection) - began_at > LIFETIME
-    latest = connection.execute(_LATEST, {"b_id": batch_id}).scalars()
+    latest = connection.execute(_LATEST, b_id=batch_id).scalars()
     reason = StopReason.TOO_OLD if is_late else reason_to_stop(latest)
-    if reason in _OF_A_CLUSTER and connection.execute(_CLUSTERS, {"b_id": batch_id}).scalar() > 1:
+    if reason in _OF_A_CLUSTER and connection.execute(_CLUSTERS, b_id=batch_id).scalar() > 1:
         reason = None  # the others of the batch may be decided
     if reason:
         _leave(connection, batch_id, reason.value)
     else:
-        while row := connection.execute(_GIVE_TURN, {"b_id": batch_id, **holder}).first():
+        while row := connection.execute(_GIVE_TURN, b_id=batch_id, **holder).first():
             if job := read_job(connection, row):
                 return job
     _wake(connection, str(digest_id))
@@ -171,9 +171,9 @@ def advance(connection: Connection, batch_id: str, holder: Values, began_at: flo
 
 def _leave(connection: Connection, batch_id: str, why: str) -> bool:
     """Leave alone what has not begun: a decision has begun once it has claimed its remediation."""
-    is_any = connection.execute(_LEAVE, {"b_id": batch_id}).rowcount > 0
+    is_any = connection.execute(_LEAVE, b_id=batch_id).rowcount > 0
     if is_any:
-        connection.execute(_STOP, {"b_id": batch_id, "b_stopped": why})
+        connection.execute(_STOP, b_id=batch_id, b_stopped=why)
     return is_any
 
 
@@ -200,24 +200,24 @@ def stop_stuck(connection: Connection) -> int:
 
 def lock(connection: Connection, batch_id: str) -> Rows:
     """Keep others from changing a batch until the transaction ends. Returns the ID of its digest."""
-    return connection.execute(_LOCK, {"b_id": batch_id})
+    return connection.execute(_LOCK, b_id=batch_id)
 
 
 def _wake(connection: Connection, digest_id: str) -> None:
     """Let a digest be looked at now, also one that was closed."""
-    connection.execute(_WAKE, {"b_digest": digest_id})
+    connection.execute(_WAKE, b_digest=digest_id)
 
 
 def of_digest(connection: Connection, digest_id: str) -> list[Batch]:
     """Return the batches that were confirmed on a digest, inside a transaction."""
-    rows = connection.execute(_OF_DIGEST, {"b_digest": digest_id})
+    rows = connection.execute(_OF_DIGEST, b_digest=digest_id)
     return [_with_results(connection, batch, row) for row in rows if (batch := _read(row.id, row.body))]
 
 
 def _with_results(connection: Connection, batch: Batch, row: Any) -> Batch:  # noqa: ANN401 - a row of _OF_DIGEST
     stopped, _, stopped_by = (row.stopped or "").partition(":")
     reason = StopReason(stopped) if stopped in set(StopReason) else StopReason.OTHER  # of a newer version
-    results = {each.batch_number: each for each in connection.execute(_RESULTS, {"b_id": batch.id})}
+    results = {each.batch_number: each for each in connection.execute(_RESULTS, b_id=batch.id)}
     return replace(
         batch,
         asked_at=row.asked_at,

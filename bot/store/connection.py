@@ -135,11 +135,11 @@ class Connection:
         """
         self.raw.execute(words)
 
-    def execute(self, statement: Executable, values: Values | Sequence[Values] = NOTHING) -> Rows:
-        """Run a statement, once for each set of values where a sequence of them is given."""
-        sets = [values] if isinstance(values, Mapping) else values
-        sql, constants = _compiled(statement, self.driver.dialect, tuple(sets[0]))
-        sets = [{**constants, **each} for each in sets]
+    def execute(self, statement: Executable, sets: Values | Sequence[Values] = NOTHING, /, **values: object) -> Rows:
+        """Run a statement with these values, once with each set where a sequence of them is given."""
+        sets = [sets] if isinstance(sets, Mapping) else sets
+        sql, constants = _compiled(statement, self.driver.dialect, (*sets[0], *values))
+        sets = [{**constants, **each, **values} for each in sets]
         if self._later:
             return self._later(sql, sets)
         rows, cursor = Rows(), self.raw.cursor()
@@ -316,11 +316,11 @@ def read_clock(connection: Connection) -> float:
 def check_writable(connection: Connection) -> None:
     """Write something, and delete it again: a database that is read-only, full, or another's, refuses it."""
     connection.execute(_DELETE)
-    connection.execute(_WRITE, {"owner": _SOME})
+    connection.execute(_WRITE, owner=_SOME)
     connection.execute(_DELETE)
 
 
 def lock_cluster(connection: Connection, cluster_id: str) -> None:
     """Let approvals of a cluster begin one after the other, so that the later one sees the earlier one."""
     if connection.is_postgresql:
-        connection.execute(_LOCK_CLUSTER, {"key": _APPROVAL_LOCK, "cluster": cluster_id})
+        connection.execute(_LOCK_CLUSTER, key=_APPROVAL_LOCK, cluster=cluster_id)

@@ -123,7 +123,7 @@ class DecisionStore(Ownership):
             Whether nothing will be run. False: another process has begun to carry it out.
         """
         values = self._insert(request, job_id, VOID, None) | {"id": f"{job_id}-void", "outcome": "not taken"}
-        return bool(await self.database.run(Connection.execute, _VOID, values | {"b_job": job_id}))
+        return bool(await self.database.run(Connection.execute, _VOID, values, b_job=job_id))
 
     def _insert(self, request: Request, job_id: str, status: str, written: str | None) -> Record:
         return {
@@ -304,8 +304,7 @@ class DecisionStore(Ownership):
 
 
 def _answered_since(connection: Connection, job: Job, moment: float | None) -> Rows:
-    values = key_of(job.request.ref) | {"b_id": job.id, "b_answered_at": moment}
-    return connection.execute(_ANSWERED_SINCE, values)
+    return connection.execute(_ANSWERED_SINCE, key_of(job.request.ref), b_id=job.id, b_answered_at=moment)
 
 
 def claimed_by(connection: Connection, request: Request) -> Claim | None:
@@ -326,5 +325,5 @@ def _pause_of(connection: Connection, request: Request) -> Pause | None:
 def _next_turn(connection: Connection, request: Request) -> float:
     """The present, made later than the last approval that began in the cluster: clocks can go back."""
     lock_cluster(connection, request.ref.cluster_id)
-    last, present = connection.execute(_LAST_TURN, {"b_cluster": request.ref.cluster_id}).one()
+    last, present = connection.execute(_LAST_TURN, b_cluster=request.ref.cluster_id).one()
     return float(present) if last is None else max(float(present), float(last) + _TURN)

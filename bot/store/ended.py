@@ -11,8 +11,8 @@ from sqlalchemy import Select, bindparam, func, or_
 from bot.alerts import returned
 from bot.models import Alert, LinkedAlert, Remediation, RemediationRef, State
 from bot.readings import came_back, fault_of, fires_again, may_still_clear
-from bot.store.connection import Connection, Values, read_clock
-from bot.store.rows import ALERTS, change_alert, read_alerts
+from bot.store.connection import Connection, Rows, read_clock
+from bot.store.rows import ALERTS, change_alert, read_alerts, readable_alert
 from bot.store.tables import alerts, messages
 
 _MOST = 10_000  # alerts of a shift, or of a node
@@ -42,20 +42,22 @@ _OPEN_ON = ALERTS.where(a.is_open, a.cluster_id == bindparam("b_cluster"), a.ins
 def lately(connection: Connection, seconds: float) -> tuple[list[Alert], float]:
     """Return what is open, and what changed within the last `seconds` or a week before; and the present."""
     present = read_clock(connection)
-    return read_alerts(connection, _LATELY, {"b_since": present - seconds - _LONGEST_REPAIR}), present
+    return read_alerts(connection, _LATELY, b_since=present - seconds - _LONGEST_REPAIR), present
 
 
 def of_node(connection: Connection, name: str, seconds: float) -> list[Alert]:
     """Return what was first seen within the last `seconds` of nodes with this name or ID, the latest first."""
-    found = read_alerts(connection, *naming(name, read_clock(connection) - seconds))
-    return sorted((each for each in found if each.remediation.is_called(name)), key=lambda each: -each.seen_at)
+    found = map(readable_alert, naming(connection, name, read_clock(connection) - seconds))
+    called = (each for each in found if each and each.remediation.is_called(name))
+    return sorted(called, key=lambda each: -each.seen_at)
 
 
-def naming(name: str, since: float) -> tuple[Select[Any], Values]:
-    """Return the query, with its values, for the alerts that have a text as one of their values, since a Unix time."""
+def naming(connection: Connection, name: str, since: float) -> Rows:
+    """Return the rows of the alerts that have a text as one of their values, since a Unix time."""
     # As JSON has it. Databases lower ASCII letters only.
     written = json.dumps(name.lower()) if name.isascii() else ""
-    return _NAMING, {"b_since": since, "b_pattern": f"%{re.sub('[!%_]', lambda found: f'!{found[0]}', written)}%"}
+    pattern = f"%{re.sub('[!%_]', lambda found: f'!{found[0]}', written)}%"
+    return connection.execute(_NAMING, b_since=since, b_pattern=pattern)
 
 
 def failed(connection: Connection, seconds: float) -> list[Remediation]:
@@ -74,7 +76,7 @@ def _latest(
 ) -> list[Alert]:
     """Return what something happened to within the last `seconds`, the latest first; `at` says when, or 0 for never."""
     since = read_clock(connection) - seconds
-    found = read_alerts(connection, statement, {"b_since": since - _LONGEST_REPAIR})
+    found = read_alerts(connection, statement, b_since=since - _LONGEST_REPAIR)
     return sorted((each for each in found if at(each) > since), key=lambda each: -at(each))
 
 
@@ -118,11 +120,11 @@ def note_firing(connection: Connection, cluster_id: str, firing: Sequence[Linked
 
 def note_earlier_returns(connection: Connection, ref: RemediationRef, verified: float) -> None:
     """Let a repair say that what it was to mend came back, and was seen, before its own end was."""
-    values = {"b_cluster": ref.cluster_id, "b_instance": ref.instance_id}
-    note_returns(connection, read_alerts(connection, _OPEN_ON, values), verified)
+    same_node = read_alerts(connection, _OPEN_ON, b_cluster=ref.cluster_id, b_instance=ref.instance_id)
+    note_returns(connection, same_node, verified)
 
 
 def _repaired(connection: Connection, cluster_id: str) -> list[Remediation]:
     """Return the repairs that may still answer for what they were to mend."""
-    repaired = read_alerts(connection, _REPAIRED, {"b_cluster": cluster_id})
+    repaired = read_alerts(connection, _REPAIRED, b_cluster=cluster_id)
     return [each.remediation for each in repaired if not each.came_back]

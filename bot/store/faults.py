@@ -37,13 +37,13 @@ def drop_unreadable(connection: Connection) -> None:
 
 def _drop(connection: Connection, cluster_id: str) -> None:
     """Drop the report of another version: it must pause nothing that nobody can resume."""
-    connection.execute(_DROP, {"b_cluster": cluster_id})
+    connection.execute(_DROP, b_cluster=cluster_id)
     pauses.wake(connection, cluster_id)
 
 
 def _one(connection: Connection, cluster_id: str) -> FaultReport | None:
     """Return the report of a cluster; None for one of another version."""
-    row = connection.execute(_ONE, {"b_cluster": cluster_id}).first()
+    row = connection.execute(_ONE, b_cluster=cluster_id).first()
     return read_json(_REPORTS, row.body) if row else FaultReport()
 
 
@@ -79,9 +79,9 @@ def _write(connection: Connection, cluster_id: str, before: FaultReport, after: 
     if after == before:
         return
     if after.is_empty:
-        connection.execute(_DROP, {"b_cluster": cluster_id})
+        connection.execute(_DROP, b_cluster=cluster_id)
         return
-    connection.execute(_WRITE, {"cluster_id": cluster_id, "brake": after.braked, "body": dump(_REPORTS, after)})
+    connection.execute(_WRITE, cluster_id=cluster_id, brake=after.braked, body=dump(_REPORTS, after))
 
 
 def _tell_of_brake(connection: Connection, cluster_id: str, brake: Brake, *, is_over: bool, by: str = "") -> None:

@@ -67,7 +67,7 @@ def _waiting_since(connection: Connection, present: float) -> float | None:
     """Return since when the alert waits that has waited longest and isn't on hold; None for none."""
     longest: float | None = None
     for offset in count(0, _PAGE):
-        rows = connection.execute(_WAITING, {"b_offset": offset})
+        rows = connection.execute(_WAITING, b_offset=offset)
         for row in rows:
             if longest is not None and row.seen_at >= longest:
                 return longest

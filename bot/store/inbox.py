@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from bot.errors import BotError, LeaseLost, RequestExpired
 from bot.models import LIFETIME, Entry, new_id
-from bot.store.connection import Connection, Values, dump, is_among, listed, now
+from bot.store.connection import Connection, dump, is_among, listed, now
 from bot.store.database import Database
 from bot.store.lease import LEASE_UNTIL, OWNER, is_free
 from bot.store.tables import inbox
@@ -103,8 +103,8 @@ class InboxStore:
 
     async def _write(self, statement: Executable, key: str, owner: str, **values: object) -> bool:
         """Write to the row of a request. Returns whether the statement has returned it."""
-        values = {"b_key": key, "b_owner": owner, "b_lease": self.lease_seconds, **values}
-        return bool(await self.database.run(Connection.execute, statement, values))
+        values = {"b_lease": self.lease_seconds, **values}
+        return bool(await self.database.run(Connection.execute, statement, b_key=key, b_owner=owner, **values))
 
     async def act(
         self, key: str, owner: str, change: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
@@ -125,7 +125,7 @@ class InboxStore:
             if held.age > LIFETIME:
                 raise RequestExpired
             result = change(connection, *args, **kwargs)
-            connection.execute(_ACTED, mine | {"b_result": json.dumps(result), "b_lease": self.lease_seconds})
+            connection.execute(_ACTED, mine, b_result=json.dumps(result), b_lease=self.lease_seconds)
             return result
 
         return await self.database.run(work)
@@ -137,7 +137,7 @@ class InboxStore:
 
     async def is_gone(self, key: str) -> bool:
         """Return whether the database has lost a request, as one does that took over and lacks the last commits."""
-        return (await self.database.read(Connection.execute, _IS_THERE, {"b_key": key})).first() is None
+        return (await self.database.read(Connection.execute, _IS_THERE, b_key=key)).first() is None
 
     async def finish(self, key: str, owner: str) -> None:
         """Close a request that was answered."""
@@ -149,8 +149,7 @@ class InboxStore:
 
     async def heartbeat(self, owners: Collection[str]) -> None:
         """Keep what this process works on."""
-        values = {"b_owners": listed(owners), "b_lease": self.lease_seconds}
-        await self.database.keep(Connection.execute, _HEARTBEAT, values)
+        await self.database.keep(Connection.execute, _HEARTBEAT, b_owners=listed(owners), b_lease=self.lease_seconds)
 
     async def take_over(self, owners: Collection[str], *, at_start: bool) -> Taken | None:
         """Take a request that another process has left behind.
@@ -163,16 +162,17 @@ class InboxStore:
 
     def _take_over(self, connection: Connection, owners: list[str], *, take_all: bool) -> Taken | None:
         owner = new_id()
-        values = {"b_owner": owner, "b_owners": listed(owners), "b_all": take_all, "b_lease": self.lease_seconds}
-        row = connection.execute(_TAKE_OVER, values).first()
+        row = connection.execute(
+            _TAKE_OVER, b_owner=owner, b_owners=listed(owners), b_all=take_all, b_lease=self.lease_seconds
+        ).first()
         if row is None:
             return None
         try:
             entry = _ENTRIES.validate_python(json.loads(row.body))
         except (ValueError, TypeError) as error:
             logger.error("Request %s can't be read and is left for another version: %s", row.key, type(error).__name__)  # noqa: TRY400 - it may hold a response_url
-            left: Values = {"b_key": row.key, "b_owner": owner, "b_lease": _UNREADABLE_SECONDS}
-            connection.execute(_FINISH if row.age > KEPT_SECONDS else _LEAVE_ALONE, left)
+            statement = _FINISH if row.age > KEPT_SECONDS else _LEAVE_ALONE
+            connection.execute(statement, b_key=row.key, b_owner=owner, b_lease=_UNREADABLE_SECONDS)
             entry = None
         result = json.loads(row.result or "null")
         refusal = tuple(result["refused"]) if isinstance(result, dict) else None

@@ -70,15 +70,15 @@ class Lease:
         Args:
             at_start: with SQLite, its last owner is gone: the file belongs to one process.
         """
-        return await self._keep(_ACQUIRE, {"b_all": at_start and self.database.is_sqlite})
+        return await self._keep(_ACQUIRE, b_all=at_start and self.database.is_sqlite)
 
     async def renew(self) -> bool:
         """Keep it, and return whether it is ours still: nobody else has had it since we took it."""
-        return await self._keep(_RENEW, {})
+        return await self._keep(_RENEW)
 
-    async def _keep(self, statement: Executable, more: dict[str, object]) -> bool:
+    async def _keep(self, statement: Executable, **more: object) -> bool:
         asked_at, present = self._clock.monotonic(), self._clock.now()
-        is_ours = bool(await self.database.keep(Connection.execute, statement, self._keys | more))
+        is_ours = bool(await self.database.keep(Connection.execute, statement, self._keys, **more))
         self._sure_until = asked_at + self._seconds if is_ours else 0.0
         self._no_later_than = present + self._seconds
         return is_ours

@@ -109,19 +109,19 @@ def tracked(connection: Connection) -> list[Alert]:
 
 def waiting_cards(connection: Connection, cluster_id: str) -> list[Alert]:
     """Return what waits in a cluster and has a card of its own."""
-    return read_alerts(connection, _WAITING_CARDS, {"b_cluster": cluster_id})
+    return read_alerts(connection, _WAITING_CARDS, b_cluster=cluster_id)
 
 
 def shown_in(connection: Connection, channel_id: str, ts: str) -> list[RemediationRef]:
     """Return the remediations that a message of the bot shows."""
-    rows = connection.execute(_AT, {"b_ts": ts})
+    rows = connection.execute(_AT, b_ts=ts)
     here = [each.id for row in rows if (each := readable_message(row.body)) and each.channel_id == channel_id]
-    return [RemediationRef(*row) for some in here for row in connection.execute(_OF_MESSAGE, {"b_message": some})]
+    return [RemediationRef(*row) for some in here for row in connection.execute(_OF_MESSAGE, b_message=some)]
 
 
 def nodes(connection: Connection, refs: Collection[RemediationRef]) -> dict[RemediationRef, str]:
     """Return the names of nodes, of the remediations that the bot has told of."""
-    found = read_alerts(connection, _BODIES, {"b_ids": listed(tuple(ids_of(ref).values()) for ref in refs)})
+    found = read_alerts(connection, _BODIES, b_ids=listed(tuple(ids_of(ref).values()) for ref in refs))
     return {each.ref: each.remediation.node for each in found}
 
 
@@ -132,35 +132,35 @@ def is_empty(connection: Connection) -> bool:
 
 def existing(connection: Connection, refs: Sequence[RemediationRef]) -> set[RemediationRef]:
     """Return which of these the bot has told of before."""
-    rows = connection.execute(_EXISTING, {"b_ids": listed(tuple(ids_of(ref).values()) for ref in refs)})
+    rows = connection.execute(_EXISTING, b_ids=listed(tuple(ids_of(ref).values()) for ref in refs))
     return {RemediationRef(*row) for row in rows}
 
 
 def closed(connection: Connection, refs: Sequence[RemediationRef]) -> list[Alert]:
     """Return those of these that are over, or that Together listed no longer."""
-    found = read_alerts(connection, _BODIES, {"b_ids": listed(tuple(ids_of(ref).values()) for ref in refs)})
+    found = read_alerts(connection, _BODIES, b_ids=listed(tuple(ids_of(ref).values()) for ref in refs))
     return [each for each in found if each.is_closed]
 
 
 def lost(connection: Connection) -> list[RemediationRef]:
     """Return what vanished in the middle of its work, of the last day: it may have ended badly."""
-    gone = read_alerts(connection, _GONE, {"b_seconds": 86_400.0})
+    gone = read_alerts(connection, _GONE, b_seconds=86_400.0)
     return [each.ref for each in gone if each.remediation.state in IN_REPAIR or each.decided]
 
 
 def arrivals(connection: Connection, seconds: float) -> list[RemediationRef]:
     """Return what was first seen within the last `seconds`."""
-    return [RemediationRef(*row) for row in connection.execute(_ARRIVALS, {"b_seconds": seconds})]
+    return [RemediationRef(*row) for row in connection.execute(_ARRIVALS, b_seconds=seconds)]
 
 
 def due(connection: Connection, at_most: int = _AT_ONCE) -> list[str]:
     """Return which messages are to be looked at now, some of them where there are more."""
-    return connection.execute(_DUE, {"b_limit": at_most}).scalars()
+    return connection.execute(_DUE, b_limit=at_most).scalars()
 
 
 def in_channels(connection: Connection, seconds: float) -> list[InChannel]:
     """Return the messages that are kept true, and those that are done and were opened in the last `seconds`."""
-    lately = connection.execute(_LATELY, {"b_seconds": seconds})
+    lately = connection.execute(_LATELY, b_seconds=seconds)
     found = [*connection.execute(_OPEN), *(row for row in lately if not row.is_open)]
     return [
         InChannel(
@@ -188,7 +188,7 @@ def add_cards(connection: Connection, new: Sequence[Tracked], verified: float) -
         if connection.execute(_ADD_ALERTS, row).rowcount:
             called_at = present if message.ts else 0.0  # one that was found in the channel has called long ago
             opened = replace(message, opened_at=present, remind_from=present, called_at=called_at)
-            connection.execute(_ADD_MESSAGE, {"id": opened.id, **message_columns(opened)})
+            connection.execute(_ADD_MESSAGE, id=opened.id, **message_columns(opened))
             outbox.opened(connection, alert)
 
 
@@ -202,7 +202,7 @@ def gather(
     ended.note_returns(connection, new, verified)
     present = read_clock(connection)
     new = list({each.ref: each for each in new}.values())  # one may be on two pages of a list
-    growing = map(readable_message, connection.execute(_GROWING, {"b_seconds": seconds}).scalars())
+    growing = map(readable_message, connection.execute(_GROWING, b_seconds=seconds).scalars())
     known = next((each for each in growing if each and _place(each) == _place(digest)), None)
     into = known or replace(digest, opened_at=present, remind_from=present)
     rows = [alert_row(replace(each, seen_at=present, message_id=into.id)) for each in new]
@@ -212,7 +212,7 @@ def gather(
             if each.ref not in known_before:
                 outbox.opened(connection, each)
     count = connection.execute(_ADD_ALERTS, rows).rowcount
-    bodies = connection.execute(_UNPOSTED, {"b_cluster": digest.cluster_id}).scalars()
+    bodies = connection.execute(_UNPOSTED, b_cluster=digest.cluster_id).scalars()
     # What somebody has deleted keeps what was told of it, and what is told only if it fails stays so.
     unposted = [
         card.id
@@ -222,15 +222,15 @@ def gather(
         and not card.edited_at
         and (not card.is_started or card.opened_at > present - seconds)
     ]
-    connection.execute(_MOVE, {"b_ids": listed(unposted), "b_to": into.id})
-    connection.execute(_DROP_MESSAGES, {"b_ids": listed(unposted)})
+    connection.execute(_MOVE, b_ids=listed(unposted), b_to=into.id)
+    connection.execute(_DROP_MESSAGES, b_ids=listed(unposted))
     if not count and not unposted:
         return into.id
     grown = replace(into, last_added_at=present, next_at=0.0, done=False)
     if known:
-        connection.execute(WRITE_MESSAGE, {"b_message": grown.id, **message_columns(grown)})
+        connection.execute(WRITE_MESSAGE, b_message=grown.id, **message_columns(grown))
     else:
-        connection.execute(_ADD_MESSAGE, {"id": grown.id, **message_columns(grown)})
+        connection.execute(_ADD_MESSAGE, id=grown.id, **message_columns(grown))
     return grown.id
 
 
@@ -334,7 +334,7 @@ def observe(
 
 def close(connection: Connection, message_id: str) -> None:
     """Look at a message no more: no version that runs here can read it."""
-    connection.execute(_CLOSE, {"b_message": message_id})
+    connection.execute(_CLOSE, b_message=message_id)
 
 
 def forget(connection: Connection, message_id: str) -> list[RemediationRef]:
@@ -342,5 +342,5 @@ def forget(connection: Connection, message_id: str) -> list[RemediationRef]:
     snapshot = load(connection, message_id, to_change=True)
     if snapshot is None or snapshot.message.ts or any(each.is_waiting for each in snapshot.alerts):
         return []
-    connection.execute(_DROP_MESSAGES, {"b_ids": listed([message_id])})
-    return [RemediationRef(*row) for row in connection.execute(_DROP_ALERTS, {"b_message": message_id})]
+    connection.execute(_DROP_MESSAGES, b_ids=listed([message_id]))
+    return [RemediationRef(*row) for row in connection.execute(_DROP_ALERTS, b_message=message_id)]

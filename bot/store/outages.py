@@ -51,6 +51,6 @@ def note(connection: Connection, cluster_id: str, outage: Outage | None, *, is_w
         told: Data = {"cluster_id": cluster_id, "is_over": was_told, "is_watched": is_watched}
         emit(connection, EventKind.OUTAGE, cluster_id, told)
     if outage:
-        connection.execute(_WRITE, {"cluster_id": cluster_id, **asdict(outage)})
+        connection.execute(_WRITE, cluster_id=cluster_id, **asdict(outage))
     else:
-        connection.execute(_DELETE, {"b_cluster": cluster_id})
+        connection.execute(_DELETE, b_cluster=cluster_id)

@@ -74,7 +74,7 @@ class OutboxEntry:
 def due(connection: Connection, target: Target, limit: int) -> list[OutboxEntry]:
     """Return what a target is to be told now, at most one event of each remediation."""
     present = read_clock(connection)
-    rows = connection.execute(_DUE, {"b_target": target, "b_limit": limit})
+    rows = connection.execute(_DUE, b_target=target, b_limit=limit)
     return [
         OutboxEntry(row.id, target, row.subject, read_json(_EVENTS, row.body), present - row.created_at, row.attempts)
         for row in rows
@@ -83,17 +83,17 @@ def due(connection: Connection, target: Target, limit: int) -> list[OutboxEntry]
 
 def drop_old(connection: Connection, seconds: float, targets: Sequence[str]) -> None:
     """Drop what is older and for none of these targets."""
-    connection.execute(_DROP_OLD, {"b_seconds": seconds, "b_targets": listed(targets)})
+    connection.execute(_DROP_OLD, b_seconds=seconds, b_targets=listed(targets))
 
 
 def drop(connection: Connection, entry: OutboxEntry) -> None:
     """Drop what was told, or can't be."""
-    connection.execute(_DROP, {"b_id": entry.id})
+    connection.execute(_DROP, b_id=entry.id)
 
 
 def postpone(connection: Connection, entry: OutboxEntry, seconds: float) -> None:
     """Tell something later."""
-    connection.execute(_POSTPONE, {"b_id": entry.id, "b_seconds": seconds})
+    connection.execute(_POSTPONE, b_id=entry.id, b_seconds=seconds)
 
 
 def emit(connection: Connection, kind: EventKind, subject: str, data: Data, *, key: str = "") -> None:

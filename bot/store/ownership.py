@@ -103,12 +103,12 @@ class Ownership:
             self._hold(jobs[job_id], asked_at)
 
     def _heartbeat(self, connection: Connection, job_ids: list[str]) -> list[str]:
-        connection.execute(_PROBE, {"name": f"process {self._owner}", "owner": self._owner})
-        return connection.execute(_HEARTBEAT, {"b_ids": listed(job_ids), **self._holder}).scalars()
+        connection.execute(_PROBE, name=f"process {self._owner}", owner=self._owner)
+        return connection.execute(_HEARTBEAT, b_ids=listed(job_ids), **self._holder).scalars()
 
     async def is_gone(self, job: Job) -> bool:
         """Return whether the database has lost a job, as one does that took over and lacks the last commits."""
-        return (await self.database.read(Connection.execute, _IS_THERE, {"b_id": job.id})).first() is None
+        return (await self.database.read(Connection.execute, _IS_THERE, b_id=job.id)).first() is None
 
     async def release(self, job: Job) -> None:
         """Let the next process continue with a job at once."""
@@ -128,7 +128,7 @@ class Ownership:
 
     def _take_over(self, connection: Connection, limit: int, *, take_all: bool) -> list[Job]:
         jobs = []
-        for row in connection.execute(_TAKE_OVER, {"b_limit": limit, "b_all": take_all, **self._holder}):
+        for row in connection.execute(_TAKE_OVER, b_limit=limit, b_all=take_all, **self._holder):
             if job := read_job(connection, row):
                 job.taken_over = True
             else:
@@ -164,4 +164,4 @@ class Ownership:
 
     def _use(self, connection: Connection, statement: Executable, job: Job, /, **values: object) -> Rows:
         """Use a job's row if it is still ours; of what `update_mine` built, `sent_at` says whether it was."""
-        return connection.execute(statement, {"b_id": job.id, "b_fence": job.fence, **self._holder, **values})
+        return connection.execute(statement, b_id=job.id, b_fence=job.fence, **self._holder, **values)

@@ -57,7 +57,7 @@ def _held(connection: Connection, rows: Rows) -> list[Pauser]:
 
 def _to_change(connection: Connection, cluster_id: str) -> list[Pauser]:
     keys = listed([cluster_id, f"{cluster_id}{_AND_OTHERS}"])
-    return _held(connection, connection.execute(_TO_CHANGE, {"b_all": False, "b_clusters": keys}))
+    return _held(connection, connection.execute(_TO_CHANGE, b_all=False, b_clusters=keys))
 
 
 def begin(  # noqa: PLR0913, PLR0917 - what is paused, for how long, by whom, and why
@@ -68,7 +68,7 @@ def begin(  # noqa: PLR0913, PLR0917 - what is paused, for how long, by whom, an
     Returns:
         Until when.
     """
-    connection.execute(_MAKE, {"cluster_id": cluster_id})
+    connection.execute(_MAKE, cluster_id=cluster_id)
     others = [each for each in _to_change(connection, cluster_id) if each.user_id != actor.user_id]
     own = Pauser(actor.user_id, read_clock(connection) + seconds, cluster_id, storable(reason))
     _write(connection, cluster_id, [*others, own])
@@ -112,10 +112,10 @@ def _write(connection: Connection, cluster_id: str, people: Sequence[Pauser]) ->
     next_one = Pauser("", others[0].until if others else 0.0)
     beside = cluster_id + _AND_OTHERS
     for key, one, rest in (cluster_id, longest, list[Pauser]()), (beside, next_one, others[: _MOST - 1]):
-        values = {"user_id": one.user_id, "until": one.until, "reason": one.reason, "others": dump(_OTHERS, rest)}
-        connection.execute(_WRITE, {"cluster_id": key, **values})
+        written = {"user_id": one.user_id, "until": one.until, "reason": one.reason}
+        connection.execute(_WRITE, written, cluster_id=key, others=dump(_OTHERS, rest))
 
 
 def wake(connection: Connection, cluster_id: str) -> None:
     """Let every message that a pause concerns be drawn again."""
-    connection.execute(_WAKE, {"b_cluster": cluster_id})
+    connection.execute(_WAKE, b_cluster=cluster_id)

@@ -89,7 +89,7 @@ async def purge(database: Database, days: int) -> int:
     for statement in _OLD:
         count = _AT_ONCE
         while count == _AT_ONCE:
-            count = (await database.run(Connection.execute, statement, {"b_oldest": oldest})).rowcount
+            count = (await database.run(Connection.execute, statement, b_oldest=oldest)).rowcount
             purged[statement] += count
     return purged[_OLD_DECISIONS]
 
@@ -97,7 +97,7 @@ async def purge(database: Database, days: int) -> int:
 def _purge_few(connection: Connection, oldest: float) -> None:
     outbox.drop_old(connection, 2 * _DAY, connection.targets)  # of a tool that is no longer told: nobody sends it
     for statement in _FEW:
-        connection.execute(statement, {"b_oldest": oldest})
+        connection.execute(statement, b_oldest=oldest)
 
 
 def drop_old_response_urls(connection: Connection) -> None:
@@ -105,4 +105,4 @@ def drop_old_response_urls(connection: Connection) -> None:
     for row in connection.execute(_OLD_REQUESTS):
         head, _, rest = row.request.partition('"response_url": "')
         after = f'{head}"response_url": null{rest.partition(chr(34))[2]}'
-        connection.execute(_REWRITE, {"b_id": row.id, "b_before": row.request, "b_request": after})
+        connection.execute(_REWRITE, b_id=row.id, b_before=row.request, b_request=after)

@@ -22,7 +22,7 @@ from bot.models import (
     TrackedMessage,
 )
 from bot.store import batches, outbox, pauses
-from bot.store.connection import NOTHING, Connection, Record, Values, dump, now, read_clock, read_json
+from bot.store.connection import Connection, Record, dump, now, read_clock, read_json
 from bot.store.tables import (
     ACTIVE,
     ANSWERED,
@@ -70,7 +70,7 @@ _FORGET_FIRST = delete(first_approvals).where(one_remediation(first), _THEIRS)
 
 def load(connection: Connection, message_id: str, *, to_change: bool = False) -> Snapshot | None:
     """Return a message with everything that it is drawn from and that has not run out, inside a transaction."""
-    found = connection.execute(_TO_CHANGE if to_change else _FIND, {"b_message": message_id}).first()
+    found = connection.execute(_TO_CHANGE if to_change else _FIND, b_message=message_id).first()
     message = message_of(found)
     if message is None:
         return None
@@ -79,7 +79,7 @@ def load(connection: Connection, message_id: str, *, to_change: bool = False) ->
     shown: list[Alert] = []
     firsts: dict[RemediationRef, FirstApproval] = {}
     is_being_decided = False
-    for row in connection.execute(_SHOWN, {"b_message": message_id}):
+    for row in connection.execute(_SHOWN, b_message=message_id):
         if alert := readable_alert(row):
             shown.append(alert.at(present))
             is_being_decided |= bool(row.deciding) and not message.is_digest
@@ -99,8 +99,8 @@ def write(
     told: Told,
 ) -> Snapshot | None:
     """Write what a message has become, and what was learned for a card; None where it isn't what it was."""
-    same = {"b_message": after.id, "b_version": before.version}
-    if not connection.execute(_WRITE_SAME, same | message_columns(after)).rowcount:
+    columns = message_columns(after)
+    if not connection.execute(_WRITE_SAME, columns, b_message=after.id, b_version=before.version).rowcount:
         return None
     for each in before.alerts:
         if (kind := (told or {}).get(each.ref)) and not (each.is_closed and kind in WHILE_OPEN):
@@ -108,7 +108,7 @@ def write(
     if learned and learned != Learned():
         alert = before.alerts[0]
         alert = replace(alert, history=learned.history or alert.history, impact=learned.impact or alert.impact)
-        connection.execute(_WRITE_ALERT, key_of(alert.ref) | _alert_columns(alert))
+        connection.execute(_WRITE_ALERT, _alert_columns(alert), **key_of(alert.ref))
         before = replace(before, alerts=[alert])
     return replace(before, message=after, version=before.version + 1)
 
@@ -125,7 +125,7 @@ def change_alert(
     before = readable_alert(row) if row else None
     if row is None or before is None or (unless_being_decided and row.deciding):
         return None
-    message = message_of(connection.execute(_TO_CHANGE, {"b_message": before.message_id}).first())
+    message = message_of(connection.execute(_TO_CHANGE, b_message=before.message_id).first())
     first_one = to_first_approval(row)
     after = change(Look(before, message, None, read_clock(connection))) if message else None
     if after is None:
@@ -136,15 +136,15 @@ def change_alert(
     may_be_of_another = not (before.is_waiting or alert.remediation.began_at)
     if first_one and is_news and (may_be_of_another or not first_one.counts_for(alert.remediation)):
         forget_first_approval(connection, ref)
-    connection.execute(_WRITE_ALERT, key_of(ref) | _alert_columns(alert))
-    connection.execute(WRITE_MESSAGE, {"b_message": message.id, **message_columns(message)})
+    connection.execute(_WRITE_ALERT, _alert_columns(alert), **key_of(ref))
+    connection.execute(WRITE_MESSAGE, b_message=message.id, **message_columns(message))
     outbox.changed(connection, before, alert)
     return alert
 
 
 def forget_first_approval(connection: Connection, ref: RemediationRef, of: str = "") -> None:
     """Let a first approval count no longer; with `of`, only that person's."""
-    connection.execute(_FORGET_FIRST, key_of(ref) | {"b_user": of})
+    connection.execute(_FORGET_FIRST, key_of(ref), b_user=of)
 
 
 def message_of(row: Any) -> TrackedMessage | None:  # noqa: ANN401 - a row of a select with these columns
@@ -153,9 +153,9 @@ def message_of(row: Any) -> TrackedMessage | None:  # noqa: ANN401 - a row of a 
     return replace(message, done=not row.is_open) if row and message else None
 
 
-def read_alerts(connection: Connection, statement: Executable, values: Values = NOTHING) -> list[Alert]:
+def read_alerts(connection: Connection, statement: Executable, **values: object) -> list[Alert]:
     """Return the alerts of a statement that begins as `ALERTS`, but for those of another version."""
-    return [alert for row in connection.execute(statement, values) if (alert := readable_alert(row))]
+    return [alert for row in connection.execute(statement, **values) if (alert := readable_alert(row))]
 
 
 def readable_alert(row: Any) -> Alert | None:  # noqa: ANN401 - of any select with these columns

@@ -24,7 +24,7 @@ def read_job(connection: Connection, row: Any) -> Job | None:  # noqa: ANN401 - 
         answer = None if row.answer is None else ANSWERS.validate_python(json.loads(row.answer))
     except (ValueError, TypeError, KeyError) as error:
         logger.error("Decision %s can't be read and is set aside: %s", row.id, type(error).__name__)  # noqa: TRY400 - the row may hold a response_url
-        connection.execute(_SET_ASIDE, {"b_id": row.id})
+        connection.execute(_SET_ASIDE, b_id=row.id)
         return None
     seen = None if row.seen_state is None else SeenState(row.seen_mode, row.seen_state)
     return Job(

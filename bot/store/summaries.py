@@ -18,4 +18,4 @@ def told(connection: Connection) -> dict[str, float]:
 
 def note(connection: Connection, channel_id: str, due_at: float) -> None:
     """Write down that a channel has the summary of a moment."""
-    connection.execute(_NOTE, {"name": f"{_PREFIX}{channel_id}", "seq": int(due_at // _MINUTE)})
+    connection.execute(_NOTE, name=f"{_PREFIX}{channel_id}", seq=int(due_at // _MINUTE))

@@ -16,7 +16,7 @@ from bot.store.tables import audit, cursors, signed_heads, upsert
 _CURSOR = select(cursors.c.seq).where(cursors.c.name == bindparam("b_name"))
 _AFTER = select(audit).where(audit.c.seq > bindparam("b_seq")).order_by(audit.c.seq).limit(bindparam("b_limit"))
 _MOVE = upsert(cursors, where=cursors.c.seq < bindparam("b_seq"))
-_SIGN = insert(signed_heads).on_conflict_do_nothing()
+_SIGN = insert(signed_heads).values(at=now()).on_conflict_do_nothing()
 _SIGNED = select(signed_heads).order_by(signed_heads.c.seq, signed_heads.c.at)
 _SIGNED_AS = b"remediation-bot audit head 1\n"  # what is signed begins with what it is
 _KEY_ID = b"remediation-bot audit key 1\n"
@@ -24,13 +24,13 @@ _KEY_ID = b"remediation-bot audit key 1\n"
 
 def news(connection: Connection, name: str, limit: int) -> Sequence[Record]:
     """Return the rows that a copy doesn't have yet."""
-    seq = connection.execute(_CURSOR, {"b_name": name}).scalar() or 0
-    return connection.execute(_AFTER, {"b_seq": seq, "b_limit": limit}).mappings()
+    seq = connection.execute(_CURSOR, b_name=name).scalar() or 0
+    return connection.execute(_AFTER, b_seq=seq, b_limit=limit).mappings()
 
 
 def copied(connection: Connection, name: str, seq: int) -> None:
     """Note that a copy has all rows up to one."""
-    connection.execute(_MOVE, {"name": name, "seq": seq, "b_seq": seq})
+    connection.execute(_MOVE, name=name, seq=seq, b_seq=seq)
 
 
 def sign(connection: Connection, key: str) -> tuple[int, str] | None:
@@ -39,8 +39,7 @@ def sign(connection: Connection, key: str) -> tuple[int, str] | None:
     if not seq:
         return None
     made = signature(key, seq, digest)
-    signed = {"seq": seq, "hash": digest, "signature": made, "key_id": key_id(key)}
-    connection.execute(_SIGN.values(at=now()), signed)
+    connection.execute(_SIGN, seq=seq, hash=digest, signature=made, key_id=key_id(key))
     return seq, made
 
 

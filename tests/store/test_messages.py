@@ -93,7 +93,7 @@ async def test_history_of_a_node_reads_no_other_alerts(database_url: str) -> Non
     many = [remediation(id=f"r-{number}", instance_id=f"i-{number}", instance_name="e") for number in range(3)]
     other = remediation(id="r-x", instance_id="i-x", instance_name="node-e")
     await database.run(messages.add_cards, [(Alert(each, ""), card_of(each.id)) for each in [*many, other]], 0)
-    read = await database.read(lambda connection: connection.execute(*ended.naming("e", 0.0)))
+    read = await database.read(ended.naming, "e", 0.0)
     await database.close()
     assert len(read) == 3
 
