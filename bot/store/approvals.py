@@ -175,7 +175,6 @@ def look_into(connection: Connection, about: RemediationRef | str, actor: Actor,
     if before.message.is_digest and not isinstance(about, str):
         return Looked.IS_ONE_OF_MANY
     waiting = still_waiting(before.alerts, before.batches)
-    waiting = [each for each in waiting if each.as_told.state == State.PENDING_APPROVAL]
     if not waiting:
         return Looked.NOTHING_WAITS
     write(connection, before, before.message.looked_into(actor.user_id, before.now), None, None)

@@ -27,7 +27,7 @@ from bot.models import (
 )
 from bot.models import stop_reason as reason_to_stop
 from bot.store import audit
-from bot.store.connection import Connection, Record, Rows, Values, dump, now, read_clock, read_json
+from bot.store.connection import Connection, Record, Values, dump, now, read_clock, read_json
 from bot.store.lease import LEASE_UNTIL, OWNER
 from bot.store.serialization import REQUESTS, read_job
 from bot.store.tables import ACTIVE, QUEUED, RECEIVED, SET_ASIDE, VOID, WAKE, batches, decisions, ids_of, messages
@@ -42,7 +42,7 @@ _CONFIRM = update(batches).where(_ID).values(status=_CONFIRMED, asked_at=now())
 _QUEUE = insert(decisions).values(
     status=QUEUED, received_at=now(), lease_until=0.0, repeats=0, deliveries=0, fence=1, batch_id=bindparam("b_id")
 )
-_LOCK = select(b.digest_id).where(_ID).with_for_update()
+_LOCK = select(b.id).where(_ID).with_for_update()
 _UNDER_WAY = select(*c).where(_OF_BATCH, c.status.in_((RECEIVED, ACTIVE)))
 _LATEST = select(c.outcome).where(_OF_BATCH, c.outcome.is_not(None)).order_by(c.batch_number.desc()).limit(TROUBLES)
 _queue = decisions.alias()
@@ -73,7 +73,7 @@ _LEAVE = (
     .where(_OF_BATCH, c.status.in_((QUEUED, RECEIVED)))
     .values(status=VOID, request=None, done_at=now())
 )
-_WAKE = WAKE.where(messages.c.id == bindparam("b_digest")).values(is_open=True)
+_WAKE = WAKE.where(messages.c.id == select(b.digest_id).where(_ID).scalar_subquery()).values(is_open=True)
 _STUCK = (
     select(c.batch_id)
     .where(c.batch_id.in_(select(_queue.c.batch_id).where(_queue.c.status == QUEUED)))
@@ -98,12 +98,10 @@ def ask(connection: Connection, batch: Batch) -> bool:
 
 def take_back(connection: Connection, batch_id: str) -> None:
     """Make sure that nothing of a batch begins from now on. What another process has begun is still reported."""
-    digest_id = lock(connection, batch_id).scalar()
-    _leave(connection, batch_id, StopReason.OTHER.value)
+    _leave(connection, batch_id, StopReason.OTHER)
     if connection.execute(_BEGUN, b_id=batch_id).first() is None:
         connection.execute(_VOID, b_id=batch_id)
-    if digest_id:
-        _wake(connection, digest_id)
+    _wake(connection, batch_id)
 
 
 def confirm(connection: Connection, batch_id: str, user_id: str, holder: Values) -> Job | None:
@@ -119,7 +117,7 @@ def confirm(connection: Connection, batch_id: str, user_id: str, holder: Values)
     connection.execute(_CONFIRM, b_id=batch_id)
     connection.execute(_QUEUE, [_row(batch, item) | {"owner": holder["b_owner"]} for item in batch.items])
     audit.note(connection, AuditNote("confirmed", batch.actor, batch.place.channel_id, batch.verb, selection=batch_id))
-    _wake(connection, batch.digest_id)
+    _wake(connection, batch_id)
     return advance(connection, batch_id, holder)
 
 
@@ -148,7 +146,7 @@ def advance(connection: Connection, batch_id: str, holder: Values, began_at: flo
     Returns:
         The decision that this owner is to carry out next.
     """
-    digest_id = lock(connection, batch_id).scalar()
+    lock(connection, batch_id)
     if under_way := connection.execute(_UNDER_WAY, b_id=batch_id).first():
         # The commit that gave it its turn was in doubt, so this is the second time that it is asked for. Another task
         # of this process may have it by now, by a takeover: with a new fence, that one has lost it.
@@ -160,17 +158,18 @@ def advance(connection: Connection, batch_id: str, holder: Values, began_at: flo
     if reason in _OF_A_CLUSTER and connection.execute(_CLUSTERS, b_id=batch_id).scalar() > 1:
         reason = None  # the others of the batch may be decided
     if reason:
-        _leave(connection, batch_id, reason.value)
+        _leave(connection, batch_id, reason)
     else:
         while row := connection.execute(_GIVE_TURN, b_id=batch_id, **holder).first():
             if job := read_job(connection, row):
                 return job
-    _wake(connection, str(digest_id))
+    _wake(connection, batch_id)
     return None
 
 
 def _leave(connection: Connection, batch_id: str, why: str) -> bool:
     """Leave alone what has not begun: a decision has begun once it has claimed its remediation."""
+    lock(connection, batch_id)
     is_any = connection.execute(_LEAVE, b_id=batch_id).rowcount > 0
     if is_any:
         connection.execute(_STOP, b_id=batch_id, b_stopped=why)
@@ -179,12 +178,10 @@ def _leave(connection: Connection, batch_id: str, why: str) -> bool:
 
 def stop(connection: Connection, batch_id: str, actor: Actor, channel_id: str | None) -> bool:
     """Leave alone what of a batch has not begun, because a person says so. Returns whether there was anything."""
-    digest_id = lock(connection, batch_id).scalar()
-    why = f"{StopReason.PERSON}:{actor.user_id}"
-    if not digest_id or not _leave(connection, batch_id, why):
+    if not _leave(connection, batch_id, f"{StopReason.PERSON}:{actor.user_id}"):
         return False
     audit.note(connection, AuditNote("stopped", actor, channel_id, selection=batch_id))
-    _wake(connection, digest_id)
+    _wake(connection, batch_id)
     return True
 
 
@@ -192,20 +189,19 @@ def stop_stuck(connection: Connection) -> int:
     """Leave alone the rest of what has made no progress for ten minutes. Returns how many batches that were."""
     stuck = connection.execute(_STUCK).scalars()
     for batch_id in stuck:
-        digest_id = lock(connection, batch_id).scalar()
-        _leave(connection, batch_id, StopReason.TOO_OLD.value)
-        _wake(connection, str(digest_id))
+        _leave(connection, batch_id, StopReason.TOO_OLD)
+        _wake(connection, batch_id)
     return len(stuck)
 
 
-def lock(connection: Connection, batch_id: str) -> Rows:
-    """Keep others from changing a batch until the transaction ends. Returns the ID of its digest."""
-    return connection.execute(_LOCK, b_id=batch_id)
+def lock(connection: Connection, batch_id: str) -> None:
+    """Keep others from changing a batch until the transaction ends."""
+    connection.execute(_LOCK, b_id=batch_id)
 
 
-def _wake(connection: Connection, digest_id: str) -> None:
-    """Let a digest be looked at now, also one that was closed."""
-    connection.execute(_WAKE, b_digest=digest_id)
+def _wake(connection: Connection, batch_id: str) -> None:
+    """Let a batch's digest be looked at now, also one that was closed."""
+    connection.execute(_WAKE, b_id=batch_id)
 
 
 def of_digest(connection: Connection, digest_id: str) -> list[Batch]:
