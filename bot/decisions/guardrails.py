@@ -163,21 +163,24 @@ class Guardrails:
 
     async def _check_limit(self, job: Job) -> None:
         """Let an approval pass when fewer nodes are in repair than may be."""
-        if self.config.limit == RepairLimit():
+        ref, limit = job.request.ref, self.config.limit
+        if limit == RepairLimit():
             return
         try:
-            await self._count(job)
+            # In this order: what is answered between the two reads is counted by the second.
+            about_to_be = await self.database.read(approvals.about_to_be_in_repair, job)
+            sure = await self._in_repair(ref.cluster_id)
+            total = await self._size(ref.cluster_id) if limit.percent is not None else None
         except TogetherError as cause:
             raise ReadFailed(RULES[Verb.APPROVE].noun, cause) from cause
-
-    async def _count(self, job: Job) -> None:
-        ref = job.request.ref
-        # In this order: what is answered between the two reads is counted by the second.
-        about_to_be = await self.database.read(approvals.about_to_be_in_repair, job)
-        sure = await self._in_repair(ref.cluster_id)
         busy = (sure | about_to_be) - {ref.instance_id}
-        total = await self._size(ref.cluster_id) if self.config.limit.percent is not None else None
-        allowed, why = self._allowed(total)
+        rule = limit.allowed(total)
+        if rule is None:
+            raise LimitReached(
+                f"the repair limit is {limit.percent}% of the cluster, and Together doesn't say how many nodes it has.",
+                "Use the Together console, or ask the bot's admin to change the limit.",
+            )
+        allowed, why = rule
         if allowed == 0:
             raise LimitReached(
                 f"the repair limit ({why}) allows none.",
@@ -213,21 +216,6 @@ class Guardrails:
         except NotFound:
             return False
         return present.is_under_way or (just_approved and present.state == State.PENDING_APPROVAL)
-
-    def _allowed(self, total: int | None) -> tuple[int, str]:
-        """Return how many nodes may be in repair with this one, and the rule in words."""
-        nodes, percent = self.config.limit.nodes, self.config.limit.percent
-        rules = [(nodes, str(nodes))] if nodes is not None else []
-        if percent is not None:
-            if total is None:
-                raise LimitReached(
-                    f"the repair limit is {percent}% of the cluster, and Together doesn't say how many nodes it has.",
-                    "Use the Together console, or ask the bot's admin to change the limit.",
-                )
-            part = total * percent // 100
-            nodes_ = "node" if total == 1 else "nodes"
-            rules.append((part, f"{f'{part}, ' if part else ''}{percent}% of {total} {nodes_}"))
-        return min(rules)
 
     async def _size(self, cluster_id: str) -> int | None:
         known = self._sizes.get(cluster_id)

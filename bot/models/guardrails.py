@@ -63,14 +63,21 @@ class RepairLimit:
     nodes: int | None = None
     percent: int | None = None
 
+    def allowed(self, total: int | None) -> tuple[int, str] | None:
+        """Return how many of a cluster's nodes may be in repair, and the rule in words; None where that isn't known."""
+        rules = [(self.nodes, str(self.nodes))] if self.nodes is not None else []
+        if self.percent is not None:
+            if total is None:
+                return None
+            part = total * self.percent // 100
+            nodes = "node" if total == 1 else "nodes"
+            rules.append((part, f"{f'{part}, ' if part else ''}{self.percent}% of {total} {nodes}"))
+        return min(rules, default=None)
+
     def room(self, load: "RepairLoad") -> int | None:
         """Return how many more may start, by what a card knows; None for no limit, or where that isn't known."""
-        limits = [self.nodes] if self.nodes is not None else []
-        if self.percent is not None:
-            if load.nodes is None:
-                return None
-            limits.append(load.nodes * self.percent // 100)
-        return max(0, min(limits) - load.in_repair) if limits else None
+        allowed = self.allowed(load.nodes)
+        return max(0, allowed[0] - load.in_repair) if allowed else None
 
 
 @dataclass(frozen=True, slots=True)
