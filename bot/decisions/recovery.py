@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bot.clock import Clock, WaitReason
 from bot.decisions.inbox import Inbox
@@ -35,13 +35,34 @@ class Recovery:
     lease_seconds: float
     retention_days: int
     report: Callable[[str], None]
+    _at_start: bool = field(default=True, init=False)
 
     async def run(self) -> None:
         """Keep, take over, and purge forever, each at its own pace: no slow statement lets a lease run out.
 
         No task group: of an error inside and a cancellation from outside at once, it loses the latter (Python 3.11).
         """
-        await asyncio.gather(self._keep(), self._take_over(), self._tidy(), self._clean_up())
+        taken_over = "take over what other processes left"
+        await asyncio.gather(
+            self._keep(),
+            self._forever(self._take_over, taken_over, self.lease_seconds * 0.3, WaitReason.RECOVERY),
+            self._forever(self._tidy, "stop stuck selections and drop old response URLs", MINUTE, WaitReason.TIDY),
+            self._forever(self._purge, "delete what is old, to be retried in an hour", DAY, WaitReason.DAILY),
+        )
+
+    async def _forever(self, work: Callable[[], Awaitable[None]], what: str, seconds: float, why: WaitReason) -> None:
+        """Work again and again: what is odd about one row must not keep the others from their turn."""
+        while True:
+            wait = min(seconds, HOUR)
+            try:
+                await work()
+            except StorageUnavailable as error:
+                logger.warning("Couldn't %s: %s", what, error)
+            except Exception:  # a bug in one round must not end the process
+                logger.exception("Couldn't %s", what)
+            else:
+                wait = seconds
+            await self.clock.sleep(wait, why)
 
     async def _keep(self) -> None:
         """Keep this process's jobs, three times in the life of a lease, and say whether the database can be written."""
@@ -56,47 +77,18 @@ class Recovery:
             await self.clock.sleep(min(self.lease_seconds * 0.3, KEPT_TRUE_SECONDS), WaitReason.HEARTBEAT)
 
     async def _take_over(self) -> None:
-        at_start = True
-        while True:
-            if await self._tried(self._round(at_start=at_start), "take over what other processes left"):
-                at_start = False
-            await self.clock.sleep(self.lease_seconds * 0.3, WaitReason.RECOVERY)
-
-    async def _clean_up(self) -> None:
-        while True:
-            is_done = await self._tried(self._purge(), "delete what is old, to be retried in an hour")
-            await self.clock.sleep(DAY if is_done else HOUR, WaitReason.DAILY)
-
-    @staticmethod
-    async def _tried(work: Awaitable[None], what: str) -> bool:
-        """Work, and return whether it went well: what is odd about one row must not keep the others from their turn."""
-        try:
-            await work
-        except StorageUnavailable as error:
-            logger.warning("Couldn't %s: %s", what, error)
-        except Exception:  # a bug in one round must not end the process
-            logger.exception("Couldn't %s", what)
-        else:
-            return True
-        return False
-
-    async def _round(self, *, at_start: bool) -> None:
         while self.tasks.accepting:
-            jobs = await self.store.take_over(TAKEN_AT_ONCE, at_start=at_start)
+            jobs = await self.store.take_over(TAKEN_AT_ONCE, at_start=self._at_start)
             for job in jobs:
                 with about_decision(job.id, job.request):
                     logger.warning("Delivering the answer again" if job.answer else "Taking over from a dead process")
                 self.tasks.spawn(self.decisions.handle(job), f"take over {job.id}")
             if len(jobs) < TAKEN_AT_ONCE:
                 break
-        await self.inbox.round(self.tasks, at_start=at_start)
+        await self.inbox.round(self.tasks, at_start=self._at_start)
+        self._at_start = False
 
     async def _tidy(self) -> None:
-        while True:
-            await self._tried(self._stop_stuck(), "stop stuck selections and drop old response URLs")
-            await self.clock.sleep(MINUTE, WaitReason.TIDY)
-
-    async def _stop_stuck(self) -> None:
         if stuck := await self.store.database.run(batches.stop_stuck):
             logger.warning("%d selections made no progress for 10 min and were stopped", stuck)
         await self.store.database.run(drop_old_response_urls)
