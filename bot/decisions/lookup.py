@@ -80,7 +80,6 @@ class Lookup:
     _known: tuple[float, LookupResult] | None = field(default=None, init=False)
     _scanning: asyncio.Task[LookupResult] | None = field(default=None, init=False)
     _scanning_since: float = field(default=0.0, init=False)
-    _decisions: int = field(default=0, init=False)
 
     async def authorize(self, actor: Actor, channel_id: str | None, verb: Verb = Verb.REFRESH) -> None:
         """Return when the actor may do this here; as it is, see remediations.
@@ -234,7 +233,6 @@ class Lookup:
     def forget(self) -> None:
         """Read again what was read a moment ago: somebody has decided since."""
         self._known, self._scanning = None, None
-        self._decisions += 1
 
     async def find(self, text: str, *, prefer: Collection[str] = OPEN) -> LookupResult:
         """Return what is open and has a name or an ID; only where nothing has it, what begins with it.
@@ -262,9 +260,8 @@ class Lookup:
         return await asyncio.shield(self._scanning)
 
     async def _scan_and_remember(self, began: float) -> LookupResult:
-        decisions = self._decisions
         looked = await self._scan_clusters()
-        if decisions == self._decisions and (self._known is None or self._known[0] <= began):
+        if self._scanning is asyncio.current_task():  # else somebody has decided since, or asked for a newer one
             self._known = began, looked
         return looked
 
