@@ -26,7 +26,8 @@ async def died_while(bot: World, *, at: str) -> AsyncIterator[None]:
         await execute(database, update(decisions).values(lease_until=0.0))
         (job,) = await store.take_over(1)
         if at == "sent":
-            await store.record_send(job, SeenState("REMEDIATION_MODE_REBOOT_VM", "PENDING_APPROVAL"))
+            job.seen = SeenState("REMEDIATION_MODE_REBOOT_VM", "PENDING_APPROVAL")
+            await store.record_send(job)
         await store.release(job)
         yield
     finally:

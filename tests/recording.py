@@ -108,7 +108,8 @@ async def record_database() -> dict[str, list[dict[str, Any]]]:
             for number in (2, 3, 4, 7):
                 await store.claim(jobs[number])
             for number in (3, 4, 7):
-                await store.record_send(jobs[number], SeenState("REMEDIATION_MODE_REBOOT_VM", "PENDING_APPROVAL"))
+                jobs[number].seen = SeenState("REMEDIATION_MODE_REBOOT_VM", "PENDING_APPROVAL")
+                await store.record_send(jobs[number])
             await store.record_outcome(jobs[4], APPROVED, ANSWER)
             refused = Outcome(OutcomeKind.NOT_ALLOWED)
             await store.record_outcome(jobs[5], refused, Answer(ReplyKind.WHISPER, ANSWER.message))

@@ -76,9 +76,9 @@ def test_remediation_without_a_time_when_it_was_seen_has_not_opened_again() -> N
 
 def test_rejection_without_a_time_of_its_end_is_no_cancellation() -> None:
     seen = SeenState("REMEDIATION_MODE_REBOOT_VM", State.PENDING_APPROVAL, "0")
-    job = Job("job-1", request(Verb.CANCEL), fence=1, received_at=START)
-    assert not took_effect(job, seen, reviewed(State.CANCELLED), START)
-    assert took_effect(job, seen, remediation(state=State.CANCELLED), START)
+    job = Job("job-1", request(Verb.CANCEL), fence=1, received_at=START, seen=seen)
+    assert not took_effect(job, reviewed(State.CANCELLED), START)
+    assert took_effect(job, remediation(state=State.CANCELLED), START)
 
 
 def test_alert_without_a_time_says_nothing_of_a_repair() -> None:

@@ -32,7 +32,6 @@ from bot.models import (
     CardContext,
     Remediation,
     SeenState,
-    Sent,
     State,
     Verb,
 )
@@ -71,18 +70,18 @@ class Executor(Judge):
             LeaseLost: another process has taken the job over, or may have.
             StorageUnavailable: a POST may have left, and its repeat could not be written: leave the job for later.
         """
-        if self.job.sent and not self.job.send_is_recorded:
-            return await self._resume(self.job.sent)
-        request = self.job.request
+        job, request = self.job, self.job.request
+        if job.sent_at is not None and not job.send_is_recorded:
+            return await self._resume(job.sent_at)
         if request.shown is not None:
             self._looked_at = self.clock.monotonic()
             present = await self._read_before()
-            if precondition_failure(self.job, request.shown, present):
+            if precondition_failure(job, request.shown, present):
                 return await self.decide_again(request.shown, present)
             if request.verb is Verb.APPROVE and (first := await self._first_of_two(present)):
                 return first
             is_chosen = request.verb is Verb.APPROVE and request.instead_of is not None
-            self.seen = SeenState(request.shown.mode if is_chosen else present.mode, present.state, present.episode_key)
+            job.seen = SeenState(request.shown.mode if is_chosen else present.mode, present.state, present.episode_key)
         self.sent_at = self.clock.monotonic()
         return await self._send()
 
@@ -99,16 +98,14 @@ class Executor(Judge):
             about=replace(self.about or CardContext(), first=first),
         )  # fmt: skip
 
-    async def _resume(self, sent: Sent) -> Verdict:
+    async def _resume(self, recorded_at: float) -> Verdict:
         """Go on after a POST that may have been sent by a process that died.
 
         It is repeated only when it has had its time to arrive, and nothing has changed since it was sent. Until it is
         seen to have taken effect, nothing but "it still might" is true of it.
         """
-        request = self.job.request
-        if sent.seen:
-            self.seen = replace(sent.seen, episode=request.shown.episode if request.shown else None)
-        self.sent_at = self.clock.monotonic() - await self.store.seconds_since(sent.at)
+        request, seen = self.job.request, self.job.seen
+        self.sent_at = self.clock.monotonic() - await self.store.seconds_since(recorded_at)
         present: Remediation | None = None
         for wait in (0.0, REPEAT_AFTER):
             if wait:
@@ -121,7 +118,7 @@ class Executor(Judge):
                 return settled
         if present is None:
             raise OutcomeUnknown(request.rule.noun, NoAnswer())
-        if self.seen and (changed := changes(request, self.seen, present)):
+        if seen and (changed := changes(request, seen, present)):
             return self.not_in_effect(present, f"It wasn't sent again: {changed}.")
         if await self.store.age(self.job) > LIFETIME:
             return self.not_in_effect(present, NoAnswer().sentence)
@@ -142,7 +139,7 @@ class Executor(Judge):
             before: the remediation as it was just read, where the POST of an earlier process may be on its way: then
                 no refusal is final.
         """
-        may_have_left = self.job.sent is not None
+        may_have_left = self.job.sent_at is not None
         try:
             result = await self._post()
         except StorageUnavailable as error:
@@ -165,7 +162,7 @@ class Executor(Judge):
             is_shown = verdict.kind is not OutcomeKind.NO_EFFECT_SHOWN
             return verdict if is_shown else await self._after_lagging(verdict)
         if before is None:
-            shown = self.seen or SeenState(None, State.PENDING_APPROVAL)
+            shown = self.job.seen or SeenState(None, State.PENDING_APPROVAL)
             return await self.decide_again(shown, result.present, result.what)
         return await self.settled(result.present) or self.not_in_effect(
             result.present, f"It wasn't sent again: {result.what}."
@@ -205,7 +202,7 @@ class Executor(Judge):
         ref = self.job.request.ref
         match self.job.request.verb:
             case Verb.APPROVE:
-                return await self.together.approve(ref, comment=comment(self.job), mode=mode_to_send(self.seen))
+                return await self.together.approve(ref, comment=comment(self.job), mode=mode_to_send(self.job.seen))
             case Verb.REJECT:
                 return await self.together.reject(ref, comment=comment(self.job))
             case Verb.CANCEL:
@@ -229,17 +226,17 @@ class Executor(Judge):
             Expired: all this took so long that the person has long looked elsewhere.
             LeaseLost: or that another process may have the job.
         """
-        job, seen = self.job, self.seen
+        job, seen = self.job, self.job.seen
         is_recorded = job.send_is_recorded and attempt == 1
-        is_repeat = attempt > 1 or (job.sent is not None and not is_recorded)
+        is_repeat = attempt > 1 or (job.sent_at is not None and not is_recorded)
         is_approval = job.request.verb is Verb.APPROVE
         if is_repeat and is_approval:
             await self.guardrails.check_again(job, (seen.mode if seen else None) or "", self.about)
         if not is_recorded:
             await self.guardrails.check_person(job)
-        if job.sent is None and await self.store.age(job) > LIFETIME:
+        if job.sent_at is None and await self.store.age(job) > LIFETIME:
             raise Expired(job.request.rule.noun)
-        if not is_recorded and (pause := await self.store.record_send(job, seen, is_again=attempt > 1)):
+        if not is_recorded and (pause := await self.store.record_send(job, is_again=attempt > 1)):
             raise paused(pause)
         names_mode = is_approval and mode_to_send(seen) is not None
         is_old = self.clock.monotonic() - self._looked_at > _FRESH_SECONDS
@@ -256,11 +253,11 @@ class Executor(Judge):
                 present = await self._read_before()
         except TimeoutError as error:
             raise ReadFailed(self.job.request.rule.noun, NoAnswer()) from error
-        if self.seen is None:
+        if self.job.seen is None:
             typed_at = self.time_of(present) - await self.store.age(self.job)
             changed = changes_since(self.job.request, typed_at, present)
         else:
-            changed = changes(self.job.request, self.seen, present)
+            changed = changes(self.job.request, self.job.seen, present)
         return _Changed(present, changed) if changed else None
 
 

@@ -135,14 +135,13 @@ def _through_slack(decided: DecidedBy | None) -> str:
     return f" by <@{decided.user_id}>, {ago(decided.at)}" if decided else ""
 
 
-def took_effect(job: Job, seen: SeenState | None, present: Remediation, sent_at: float) -> bool:
+def took_effect(job: Job, present: Remediation, sent_at: float) -> bool:
     """Return whether what was read back is this decision's effect, as far as that can be told.
 
     Args:
-        seen: the remediation as the bot read it before; None for a typed command.
         sent_at: when the decision was sent, by Together's clock, in Unix time in seconds.
     """
-    request, rule = job.request, job.request.rule
+    request, rule, seen = job.request, job.request.rule, job.seen
     if request.verb is Verb.CANCEL:
         # Cancel leaves no comment, so only times and a review that was not there before can tell.
         is_older = 0 < present.changed_at < sent_at - CLOCKS_DIFFER_BY

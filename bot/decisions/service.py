@@ -221,7 +221,7 @@ class DecisionService:
         if await or_none(self._store.is_gone(job)):
             logger.error("The database has lost this decision")
             request = job.request
-            lost = NotRecorded(request.rule.noun, sent=job.sent is not None, is_lost=True)
+            lost = NotRecorded(request.rule.noun, sent=job.sent_at is not None, is_lost=True)
             reason = f"The database lost decision {job.id} on {request.ref}"
             await self.note(
                 AuditNote("lost", request.actor, request.place.channel_id, request.verb, lost.code, reason=reason)
@@ -275,7 +275,7 @@ class DecisionService:
 
     @staticmethod
     def _bug(job: Job) -> InternalError:
-        return InternalError(job.request.rule.noun, sent=job.sent is not None)
+        return InternalError(job.request.rule.noun, sent=job.sent_at is not None)
 
     async def _authorize_and_claim(self, job: Job) -> CardContext | None:
         """Ask whether the actor may, now, and claim the remediation: one decision on it at a time.
@@ -293,7 +293,7 @@ class DecisionService:
             RefusedWithoutDatabase: the claim could not be written.
         """
         request, rule = job.request, job.request.rule
-        if job.sent:
+        if job.sent_at is not None:
             return await self._claimed_before(request)
         try:
             if await self._store.age(job) > LIFETIME:
@@ -392,4 +392,4 @@ class DecisionService:
 
 
 def _uncertain(job: Job) -> NotRecorded:
-    return NotRecorded(job.request.rule.noun, sent=job.sent is not None)
+    return NotRecorded(job.request.rule.noun, sent=job.sent_at is not None)

@@ -63,8 +63,7 @@ class Judge:
 
     Attributes:
         about: what the remediation's card says beyond it, as of the claim; None where that isn't known.
-        seen: the remediation as it was read before the first POST; None for a typed command.
-        sent_at: when that may have left, on this process's monotonic clock.
+        sent_at: when the first POST may have left, on this process's monotonic clock.
     """
 
     together: TogetherClient
@@ -72,7 +71,6 @@ class Judge:
     clock: Clock
     job: Job
     about: CardContext | None
-    seen: SeenState | None = field(default=None, init=False)
     sent_at: float = field(default=0.0, init=False)
 
     async def decide_again(self, shown: SeenState, present: Remediation, what: str = "") -> Verdict:
@@ -83,7 +81,7 @@ class Judge:
 
     def success(self, result: Remediation, *, is_read_back: bool = False) -> Verdict:
         """Return that it is done, or that an answer doesn't show so."""
-        request, seen = self.job.request, self.seen
+        request, seen = self.job.request, self.job.seen
         is_sure = not (is_read_back and request.verb is Verb.CANCEL)
         alone = f"Approved alone, without asking {cards.labels.RULES_PASSED}." if request.overrides else ""
         notice = success_notice(request, seen, result) or alone
@@ -117,13 +115,13 @@ class Judge:
         is_told_apart = is_repeat or request.verb is not Verb.CANCEL
         if is_told_apart and await self._is_ours(present):
             return self.success(present, is_read_back=True)
-        if is_repeat and has_opened_again(self.seen, present, self._left_at(present)):
+        if is_repeat and has_opened_again(self.job.seen, present, self._left_at(present)):
             return self._opened_again(present)
         if is_repeat and present.state in request.rule.allowed:
             said = f": “{escape(refusal.quote, 300)}”" if refusal.quote else "."
             return self.not_in_effect(present, f"Together refused to take it again{said}")
         decided = await who_decided(self.store.database, present)
-        notice = too_late_notice(self.job, self.seen, present, decided, refusal)
+        notice = too_late_notice(self.job, self.job.seen, present, decided, refusal)
         is_late = not request.place.is_button and present.state in request.rule.effect
         return Verdict(OutcomeKind.REFUSED_FOR_STATE, present, decided, notice, is_late=is_late, of=refusal)
 
@@ -148,7 +146,7 @@ class Judge:
 
     async def settled(self, present: Remediation) -> Verdict | None:
         """What a read-back shows for certain; None while the decision may still arrive."""
-        is_again = has_opened_again(self.seen, present, self._left_at(present))
+        is_again = has_opened_again(self.job.seen, present, self._left_at(present))
         # A cancellation leaves no trace of whose it is.
         is_seen = self.job.request.verb is not Verb.CANCEL or not is_again
         if is_seen and await self._is_ours(present):
@@ -158,7 +156,7 @@ class Judge:
         if present.state in self.job.request.rule.allowed or present.state not in set(State):
             return None
         decided = await who_decided(self.store.database, present)
-        notice = too_late_notice(self.job, self.seen, present, decided)
+        notice = too_late_notice(self.job, self.job.seen, present, decided)
         return Verdict(OutcomeKind.TOO_LATE, present, decided, notice)
 
     def time_of(self, present: Remediation) -> float:
@@ -175,7 +173,7 @@ class Judge:
         return Verdict(OutcomeKind.NOT_IN_EFFECT, present, notice=notice, buttons=False, of=cause)
 
     def _took_effect(self, present: Remediation) -> bool:
-        return took_effect(self.job, self.seen, present, self._left_at(present))
+        return took_effect(self.job, present, self._left_at(present))
 
     async def _is_ours(self, present: Remediation) -> bool:
         """Return whether what was read is this decision's effect, and not what another cancellation is known to be."""

@@ -36,7 +36,6 @@ from bot.models.job import (
     Outcome,
     PastDecision,
     ReplyKind,
-    Sent,
     is_reported_in_digest,
     token_of,
 )

@@ -209,19 +209,6 @@ class AuditNote:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Sent:
-    """A POST that may have left.
-
-    Attributes:
-        at: seconds since 1970, on the database's clock.
-        seen: the remediation as the bot read it before; None for a typed command.
-    """
-
-    at: float
-    seen: SeenState | None
-
-
 @dataclass(slots=True)
 class Job:
     """One request, from its receipt to its answer.
@@ -233,7 +220,8 @@ class Job:
         held_until: until when no other process can have it, on the same clock.
         sending_since: when this process last began to record that a POST leaves, on the same clock.
         is_active: its decision was allowed and claimed.
-        sent: its POST may have left.
+        seen: the remediation as the bot read it before the first POST; None for a typed command.
+        sent_at: when its POST may have left, like `received_at`; None for never.
         send_is_recorded: that was recorded with the claim, and this process sends it next.
         answer: its outcome is recorded, and this is yet to be delivered.
         answered_at: when the outcome was recorded, as Unix time in seconds on the database's clock.
@@ -249,7 +237,8 @@ class Job:
     held_until: float = 0.0
     sending_since: float = 0.0
     is_active: bool = False
-    sent: Sent | None = None
+    seen: SeenState | None = None
+    sent_at: float | None = None
     send_is_recorded: bool = False
     answer: Answer | None = None
     answered_at: float | None = None

@@ -22,8 +22,6 @@ from bot.models import (
     Pause,
     ReplyTarget,
     Request,
-    SeenState,
-    Sent,
     Verb,
     is_reported_in_digest,
 )
@@ -151,7 +149,7 @@ class DecisionStore(Ownership):
                 job.is_active = True
                 self._hold(job, asked_at)
                 if sends:
-                    job.sent, job.send_is_recorded, job.sending_since = Sent(left_at, None), True, asked_at
+                    job.sent_at, job.send_is_recorded, job.sending_since = left_at, True, asked_at
                 return context
         raise AssertionError("the last attempt returns or raises")
 
@@ -164,7 +162,7 @@ class DecisionStore(Ownership):
             audit.record(connection, job, "send", None, left_at, end)
         return left_at, context
 
-    async def record_send(self, job: Job, seen: SeenState | None, *, is_again: bool = False) -> Pause | None:
+    async def record_send(self, job: Job, *, is_again: bool = False) -> Pause | None:
         """Record that a POST leaves now; the first one of a job, and each repeat, with a row in the audit trail.
 
         Args:
@@ -175,35 +173,31 @@ class DecisionStore(Ownership):
             lets pass was recorded.
         """
         asked_at = self._clock.monotonic()
-        sent = await self.database.run(self._record_send, job, seen, is_again=is_again)
+        sent = await self.database.run(self._record_send, job, is_again=is_again)
         if isinstance(sent, Pause):
             return sent
         self._hold(job, asked_at)
-        job.sent, job.sending_since = sent, asked_at
+        job.sent_at, job.sending_since = sent, asked_at
         return None
 
-    def _record_send(
-        self, connection: Connection, job: Job, seen: SeenState | None, *, is_again: bool
-    ) -> Sent | Pause | None:
-        request, before = job.request, job.sent
+    def _record_send(self, connection: Connection, job: Job, *, is_again: bool) -> float | Pause:
+        request, is_repeat = job.request, job.sent_at is not None
         if request.verb is Verb.APPROVE and (pause := _pause_of(connection, request)):
             return pause
         if is_again:
-            self._execute(connection, _SEND_AGAIN, job)
-            return before
-        kept = seen or (before.seen if before else None)
-        mode, state = (kept.mode, kept.state) if kept else (None, None)
-        written = self._use(connection, _RECORD_SEND, job, b_repeat=int(before is not None), b_mode=mode, b_state=state)
+            return self._execute(connection, _SEND_AGAIN, job)
+        mode, state = (job.seen.mode, job.seen.state) if job.seen else (None, None)
+        written = self._use(connection, _RECORD_SEND, job, b_repeat=int(is_repeat), b_mode=mode, b_state=state)
         end = audit.end_of_trail(connection)
         left_at = sent_at(written)
-        if request.overrides and not before:
+        if request.overrides and not is_repeat:
             # One person approves alone: the thread learns it, also where the result stays unknown.
             audit.record(connection, job, "override", None, left_at, end)
             override = Override(request.actor.user_id, request.reason, job.id)
             change_alert(connection, request.ref, lambda look: overridden(look.alert, look.message, override))
             end = audit.end_of_trail(connection)
-        audit.record(connection, job, "repeat" if before else "send", None, left_at, end)
-        return Sent(left_at, seen)
+        audit.record(connection, job, "repeat" if is_repeat else "send", None, left_at, end)
+        return left_at
 
     async def record_outcome(self, job: Job, outcome: Outcome, answer: Answer) -> Job | None:
         """Record the outcome and what to tell, with its row in the audit trail. Frees the remediation for others.

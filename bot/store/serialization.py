@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import TypeAdapter
 from sqlalchemy import bindparam, update
 
-from bot.models import Answer, Job, Request, SeenState, Sent
+from bot.models import Answer, Job, Request, SeenState
 from bot.store.connection import Connection
 from bot.store.tables import ACTIVE, ANSWERED, SET_ASIDE, decisions
 
@@ -26,14 +26,15 @@ def read_job(connection: Connection, row: Any) -> Job | None:  # noqa: ANN401 - 
         logger.error("Decision %s can't be read and is set aside: %s", row.id, type(error).__name__)  # noqa: TRY400 - the row may hold a response_url
         connection.execute(_SET_ASIDE, b_id=row.id)
         return None
-    seen = None if row.seen_state is None else SeenState(row.seen_mode, row.seen_state)
+    episode = request.shown.episode if request.shown else None
     return Job(
         row.id,
         request,
         fence=row.fence,
         received_at=row.received_at,
         is_active=row.status in {ACTIVE, ANSWERED},
-        sent=None if row.sent_at is None else Sent(row.sent_at, seen),
+        seen=None if row.seen_state is None else SeenState(row.seen_mode, row.seen_state, episode),
+        sent_at=row.sent_at,
         answer=answer,
         answered_at=row.answered_at,
         deliveries=row.deliveries,

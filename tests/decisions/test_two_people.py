@@ -99,7 +99,8 @@ async def test_one_person_is_not_both_of_two_after_a_takeover() -> None:
         database = Database(bot.settings.database_url, bot.time.clock)
         store = DecisionStore(database, 15, bot.time.clock)
         (job,) = await store.take_over(1)
-        await store.record_send(job, SeenState("REMEDIATION_MODE_REBOOT_VM", "PENDING_APPROVAL"))
+        job.seen = SeenState("REMEDIATION_MODE_REBOOT_VM", "PENDING_APPROVAL")
+        await store.record_send(job)
         await store.release(job)
         await database.close()
         async with bot.another():

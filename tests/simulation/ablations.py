@@ -123,8 +123,8 @@ async def _one_is_two(self: Guardrails, job: Job, present: Any, _about: Any) -> 
     return FirstApproval(job.request.actor.user_id, present.mode, now, job.id, present.episode)
 
 
-async def _blindly(self: Executor, sent: Any) -> Any:
-    self.seen, self.sent_at = sent.seen, self.clock.monotonic()
+async def _blindly(self: Executor, _recorded_at: float) -> Any:
+    self.sent_at = self.clock.monotonic()
     return await self._send()
 
 

@@ -111,7 +111,7 @@ async def test_database_of_an_earlier_release_is_migrated_with_all_that_it_holds
             recorded = [jobs[f"job-{number}"] for number in (1, 2, 3, 4, 7)]
             assert len(jobs) == 6, "these, and the first of the selection"
             assert [each.is_active for each in recorded] == [False, True, True, True, True]
-            assert [each.sent is not None for each in recorded] == [False, False, True, True, True]
+            assert [each.sent_at is not None for each in recorded] == [False, False, True, True, True]
             assert [each.answer is not None for each in recorded] == [False, False, False, True, False]
     finally:
         await database.close()

@@ -26,7 +26,8 @@ from tests.store.examples import ANSWER, APPROVED, column, events, open_store, o
 async def test_job_from_receipt_to_end(store: DecisionStore) -> None:
     job = await received(store, request(reason="by hand", shown=SeenState("M", "S")))
     assert not isinstance(await store.claim(job), Claim)
-    await store.record_send(job, SeenState("M", "PENDING_APPROVAL"))
+    job.seen = SeenState("M", "PENDING_APPROVAL")
+    await store.record_send(job)
     await store.record_outcome(job, APPROVED, ANSWER)
     await store.finish(job)
     assert await column(store, "status") == DONE
@@ -88,15 +89,16 @@ async def test_silent_job_is_taken_over_with_all_that_is_known(store: DecisionSt
     asked = request(reason="x", shown=SeenState("M", "S"))
     job = await received(store, asked)
     await store.claim(job)
-    await store.record_send(job, SeenState("M", "PENDING_APPROVAL"))
+    job.seen = SeenState("M", "PENDING_APPROVAL")
+    await store.record_send(job)
     await store.set_place(job, ReplyTarget("C0OPS", "U0ALICE", message_ts="9.9", in_progress=True))
     await silence(store)
     (taken,) = await other(store).take_over(10)
     assert taken.request == asked.at(ReplyTarget("C0OPS", "U0ALICE", message_ts="9.9", in_progress=True))
     assert (taken.fence, taken.is_active, taken.taken_over, taken.answer) == (2, True, True, None)
-    assert taken.sent is not None
-    assert taken.sent.seen == SeenState("M", "PENDING_APPROVAL")
-    assert await store.seconds_since(taken.sent.at) < 5
+    assert taken.sent_at is not None
+    assert taken.seen == SeenState("M", "PENDING_APPROVAL")
+    assert await store.seconds_since(taken.sent_at) < 5
     assert await store.seconds_since(taken.received_at) < 5
 
 
@@ -114,8 +116,8 @@ async def test_late_writer_writes_nothing(store: DecisionStore) -> None:
     await silence(store)
     (taken,) = await other(store).take_over(10)
     late: list[Any] = [
-        lambda: store.record_send(job, None),
-        lambda: store.record_send(job, None, is_again=True),
+        lambda: store.record_send(job),
+        lambda: store.record_send(job, is_again=True),
         lambda: store.record_outcome(job, APPROVED, ANSWER),
         lambda: store.finish(job),
         lambda: store.set_place(job, job.request.place),
@@ -182,12 +184,14 @@ async def test_active_decision_is_not_voided(store: DecisionStore) -> None:
 async def test_repeat_is_counted(store: DecisionStore) -> None:
     job = await received(store)
     await store.claim(job)
-    await store.record_send(job, SeenState("M", "S"))
-    await store.record_send(job, None, is_again=True)
+    job.seen = SeenState("M", "S")
+    await store.record_send(job)
+    await store.record_send(job, is_again=True)
     await silence(store)
     replica = other(store)
     (taken,) = await replica.take_over(10)
-    await replica.record_send(taken, SeenState("M", "S"))
+    taken.seen = SeenState("M", "S")
+    await replica.record_send(taken)
     assert await column(store, "repeats") == 1
     assert [event for event, _ in await events(store)] == ["send", "repeat"]
 
@@ -292,7 +296,7 @@ async def take_a_step(replica: DecisionStore, hand: dict[int, Job], step: str, n
         elif job and step == "activate" and not job.is_active:
             await replica.claim(job)
         elif job and step == "send" and job.is_active and not job.answer:
-            await replica.record_send(job, None)
+            await replica.record_send(job)
         elif job and step == "conclude" and job.is_active and not job.answer:
             await replica.record_outcome(job, APPROVED, ANSWER)
         elif job and step == "finish" and job.answer:

@@ -108,9 +108,10 @@ async def test_process_that_took_its_own_decision_over_writes_nothing_for_the_fi
     job = await received(store)
     await silence(store)
     (again,) = await store.take_over(1)
+    job.seen = again.seen = SHOWN
     with pytest.raises(LeaseLost):
-        await store.record_send(job, SHOWN)
-    await store.record_send(again, SHOWN)
+        await store.record_send(job)
+    await store.record_send(again)
 
 
 async def test_outcome_of_a_decision_that_was_stopped_before_it_began_is_not_recorded(store: DecisionStore) -> None:

@@ -28,7 +28,8 @@ async def sends(store: DecisionStore, *jobs: Job | None) -> int:
     count = 0
     for job in claimed:
         with suppress(LeaseLost):
-            await store.record_send(job, SHOWN)
+            job.seen = SHOWN
+            await store.record_send(job)
             count += store.may_send(job)
     return count
 
@@ -72,7 +73,8 @@ async def test_process_that_lost_a_decision_sets_it_aside_for_nobody(store: Deci
     beside = other(store)
     (again,) = await beside.take_over(1)
     await beside.claim(again)
-    await beside.record_send(again, SHOWN)
+    again.seen = SHOWN
+    await beside.record_send(again)
     with pytest.raises(LeaseLost):
         await store.set_aside(job)
     assert await column(store, "status") == "active"
@@ -87,7 +89,8 @@ async def test_stale_process_begins_no_second_decision_of_a_selection(store: Dec
     beside = other(store)
     (again,) = await beside.take_over(1)
     await beside.claim(again)
-    await beside.record_send(again, SHOWN)
+    again.seen = SHOWN
+    await beside.record_send(again)
     try:
         following = await store.set_aside(job)
     except LeaseLost:
