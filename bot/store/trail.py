@@ -75,11 +75,10 @@ def check_signatures(connection: Connection, keys: Sequence[str]) -> Signatures:
     unchecked: Counter[str] = Counter()
     signed_at: float | None = None
     for row in connection.execute(_SIGNED):
-        if row.key_id and row.key_id not in known:
+        if row.key_id not in known:
             unchecked[row.key_id] += 1
             continue
-        tried = [known[row.key_id]] if row.key_id else keys  # before 0014 a head didn't say which
-        if not any(hmac.compare_digest(row.signature, signature(key, row.seq, row.hash)) for key in tried):
+        if not hmac.compare_digest(row.signature, signature(known[row.key_id], row.seq, row.hash)):
             problems.append(f"The signature of row {row.seq} isn't of this key: it was forged, or the key is another.")
             continue
         signed_at = max(row.at, signed_at or row.at)
