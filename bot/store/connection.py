@@ -146,8 +146,8 @@ class Connection:
         for each in sets:
             cursor.execute(sql, each)
             rows.rowcount += cursor.rowcount
-        if cursor.description:
-            rows.extend(map(row_of(tuple(column[0] for column in cursor.description)), cursor.fetchall()))
+            if cursor.description:
+                rows.extend(map(row_of(tuple(column[0] for column in cursor.description)), cursor.fetchall()))
         cursor.close()
         return rows
 

@@ -75,7 +75,7 @@ _GROWING = (
 _UNPOSTED = select(m.body).where(
     m.is_open, m.is_digest.is_(False), m.cluster_id == bindparam("b_cluster"), m.ts.is_(None), m.posted_at == 0
 )
-_ADD_ALERTS = insert(alerts).values(changed_at=now()).on_conflict_do_nothing()
+_ADD_ALERTS = insert(alerts).values(changed_at=now()).on_conflict_do_nothing().returning(*_IDS)
 _ADD_MESSAGE = insert(messages).values(version=0)
 _MOVE = update(alerts).where(is_among("b_ids", a.message_id)).values(message_id=bindparam("b_to"))
 _DROP_MESSAGES = delete(messages).where(is_among("b_ids", m.id))
@@ -185,7 +185,7 @@ def add_cards(connection: Connection, new: Sequence[Tracked], verified: float) -
     present = read_clock(connection)
     for alert, message in new:
         row = alert_row(replace(alert, seen_at=present, message_id=message.id))
-        if connection.execute(_ADD_ALERTS, row).rowcount:
+        if connection.execute(_ADD_ALERTS, row):
             called_at = present if message.ts else 0.0  # one that was found in the channel has called long ago
             opened = replace(message, opened_at=present, remind_from=present, called_at=called_at)
             connection.execute(_ADD_MESSAGE, id=opened.id, **message_columns(opened))
@@ -206,12 +206,10 @@ def gather(
     known = next((each for each in growing if each and _place(each) == _place(digest)), None)
     into = known or replace(digest, opened_at=present, remind_from=present)
     rows = [alert_row(replace(each, seen_at=present, message_id=into.id)) for each in new]
-    if connection.targets:
-        known_before = existing(connection, [each.ref for each in new])
-        for each in new:
-            if each.ref not in known_before:
-                outbox.opened(connection, each)
-    count = connection.execute(_ADD_ALERTS, rows).rowcount
+    added = {RemediationRef(*row) for row in connection.execute(_ADD_ALERTS, rows)}
+    for each in new:
+        if each.ref in added:
+            outbox.opened(connection, each)
     bodies = connection.execute(_UNPOSTED, b_cluster=digest.cluster_id).scalars()
     # What somebody has deleted keeps what was told of it, and what is told only if it fails stays so.
     unposted = [
@@ -224,7 +222,7 @@ def gather(
     ]
     connection.execute(_MOVE, b_ids=listed(unposted), b_to=into.id)
     connection.execute(_DROP_MESSAGES, b_ids=listed(unposted))
-    if not count and not unposted:
+    if not added and not unposted:
         return into.id
     grown = replace(into, last_added_at=present, next_at=0.0, done=False)
     if known:
