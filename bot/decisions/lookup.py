@@ -176,20 +176,18 @@ class Lookup:
                 looked = await self._scan(asked_at)
         except TimeoutError:
             return replace(tracked, unreadable=sorted({*tracked.unreadable, ""}))
-        every = {each.ref: each for each in (*looked.found, *tracked.found)}
+        every = oldest_first((*looked.found, *tracked.found))
         unseen = _waiting(looked, cluster_id)
         outdated = {**tracked.outdated, **unseen} if len(unseen) <= PER_PAGE else tracked.outdated
-        return replace(tracked, found=oldest_first(every.values()), unreadable=looked.unreadable, outdated=outdated)
+        return replace(tracked, found=every, unreadable=looked.unreadable, outdated=outdated)
 
     async def _everything(self, as_of: float | None = None) -> LookupResult:
         """Return what is open at Together, as `_scan` does, and what the bot tracks beside it."""
         if not self.is_watching:
             return await self._scan(as_of)
         scanned, tracked = await self._scan(as_of), await self._tracked()
-        every = {each.ref: each for each in (*tracked.found, *scanned.found)}
-        return replace(
-            tracked, found=oldest_first(every.values()), unreadable=scanned.unreadable, within=scanned.within
-        )
+        every = oldest_first((*tracked.found, *scanned.found))
+        return replace(tracked, found=every, unreadable=scanned.unreadable, within=scanned.within)
 
     async def _tracked(self) -> LookupResult:
         tracked = await self.database.read(messages.tracked)
@@ -286,8 +284,8 @@ class Lookup:
         lists = await asyncio.gather(*map(read, names))
         unreadable = [name for name, some in zip(names, lists, strict=True) if None in some]
         unreadable += [] if is_all else [""]
-        found = {each.ref: each for some in lists for each in some if each}  # pages that shift show one of them twice
-        return LookupResult(oldest_first(found.values()), unreadable, within=self.clusters)
+        found = oldest_first(each for some in lists for each in some if each)
+        return LookupResult(found, unreadable, within=self.clusters)
 
 
 def _read(item: object) -> Remediation | None:
@@ -300,8 +298,9 @@ def _read(item: object) -> Remediation | None:
 
 
 def oldest_first(remediations: Iterable[Remediation]) -> list[Remediation]:
-    """Return remediations by their age."""
-    return sorted(remediations, key=lambda each: (unix(each.create_time), each.id))
+    """Return remediations by their age, each as it comes last: pages that shift show one of them twice."""
+    every = {each.ref: each for each in remediations}
+    return sorted(every.values(), key=lambda each: (unix(each.create_time), each.id))
 
 
 def _waiting(looked: LookupResult, cluster_id: str) -> dict[RemediationRef, str]:
