@@ -101,8 +101,10 @@ class BatchService:
         batch = replace(batch, id=uuid.uuid5(uuid.NAMESPACE_URL, repr(batch)).hex)
         try:
             async with self.clock.timeout(RECEIVE_SECONDS):
-                if asked.verb is Verb.APPROVE:
-                    await self._check_pauses({each.cluster_id for each in wanted})
+                clusters = {each.cluster_id for each in wanted} if asked.verb is Verb.APPROVE else ()
+                held = [await self.store.database.read(pauses.active, [each]) for each in clusters]
+                if all(held) and held and held[0]:  # else something of it could be approved now
+                    raise paused(held[0])
                 await self.store.database.run(batches.ask, batch)
         except (StorageUnavailable, TimeoutError) as error:
             raise RefusedWithoutDatabase from error  # what was written is carried out by nobody who doesn't confirm it
@@ -113,16 +115,6 @@ class BatchService:
         is_first = self.config.needs_two(shown.mode, alert.history) and not is_half
         return SeenState(shown.mode, shown.state, shown.episode_key, is_first=is_first)
 
-    async def _check_pauses(self, clusters: Collection[str]) -> None:
-        """Return where anything of it could be approved now.
-
-        Raises:
-            Paused: approvals are paused in all of these clusters.
-        """
-        held = [await self.store.database.read(pauses.active, [each]) for each in clusters]
-        if all(held) and held[0]:
-            raise paused(held[0])
-
     async def confirm(self, batch_id: str, actor: Actor) -> Receipt:
         """Begin a batch.
 
@@ -132,8 +124,10 @@ class BatchService:
         try:
             job = await in_time(self.clock, RECEIVE_SECONDS, self.store.confirm(batch_id, actor.user_id))
         except StorageUnavailable as error:
+            # What could not be confirmed to have begun must not be carried out.
+            take_back = partial(self.store.database.run, batches.take_back, batch_id)
             unrecorded = NotRecorded("selection", sent=False) if error.in_doubt else RefusedWithoutDatabase()
-            return Unrecorded(unrecorded, self._take_back(batch_id))
+            return Unrecorded(unrecorded, Storing(self.clock).forever(take_back))
         if job is None:
             raise NotConfirmed
         return self.decisions.begin(job)
@@ -150,7 +144,3 @@ class BatchService:
         await self.policy.authorize(Verb.CANCEL, asked.actor, asked.place.channel_id)
         if not await held.act(batches.stop, asked.value, asked.actor, asked.place.channel_id):
             raise NothingToStop
-
-    async def _take_back(self, batch_id: str) -> None:
-        """Make sure that a batch is not carried out whose beginning could not be confirmed."""
-        await Storing(self.clock).forever(partial(self.store.database.run, batches.take_back, batch_id))

@@ -50,7 +50,11 @@ class Overviews:
             StorageUnavailable: the database did not answer.
         """
         await self.policy.authorize_home(actor, channel_id)
-        refused = await self._refusal(actor, channel_id)
+        refused: NotAllowed | None = None
+        try:
+            await self.policy.authorize(Verb.APPROVE, actor, channel_id)
+        except NotAllowed as error:
+            refused = error
         looked = await self.lookup.open(looks_at.cluster_id)
         found, unconfirmed = await self._confirm(looked.found, looked.outdated)
         cluster_id = looks_at.cluster_id
@@ -97,13 +101,6 @@ class Overviews:
             if known.total > 1:
                 found.append((message_id, known.total, clusters.pop() if len(clusters) == 1 else ""))
         return found
-
-    async def _refusal(self, actor: Actor, channel_id: str | None) -> NotAllowed | None:
-        try:
-            await self.policy.authorize(Verb.APPROVE, actor, channel_id)
-        except NotAllowed as refused:
-            return refused
-        return None
 
     async def _confirm(
         self, found: Sequence[Remediation], outdated: Collection[RemediationRef]

@@ -18,7 +18,7 @@ from bot.errors import (
     StorageUnavailable,
     TogetherError,
 )
-from bot.models import HOLD_SECONDS, MAX_HOLD_SECONDS, RULES, CardContext, CardNote, Job, Remediation, Verb
+from bot.models import HOLD_SECONDS, MAX_HOLD_SECONDS, RULES, Job, Remediation, Verb
 from bot.mrkdwn import clock_time, escape, when
 from bot.store import DecisionStore, approvals
 from bot.store.decisions import claimed_by
@@ -50,7 +50,9 @@ class Upkeep:
             notice = f"<@{claim.user_id}> has been {RULES[claim.verb].doing} this since {clock_time(claim.since)}."
             return Verdict(OutcomeKind.READ, present, notice=notice, buttons=False)
         about = await or_none(self.store.database.read(approvals.card_context, present.ref))
-        if doubt := self._doubt(about, present):
+        doubt = about.doubt if about else None
+        # It was said of a decision that may be on its way yet: that nothing has changed ends no such doubt.
+        if doubt and holds(doubt, present) and doubt.settles_at is not None and doubt.settles_at > self.clock.now():
             return Verdict(OutcomeKind.READ, present, notice=doubt.notice, buttons=False, about=about)
         return Verdict(OutcomeKind.READ, present, await who_decided(self.store.database, present), about=about)
 
@@ -60,13 +62,6 @@ class Upkeep:
         if await or_none(self.store.is_answered_since(job)):
             return await self.together.get(job.request.ref)
         return present
-
-    def _doubt(self, about: CardContext | None, present: Remediation) -> CardNote | None:
-        """What was said of a decision that may be on its way yet: that nothing has changed ends no such doubt."""
-        doubt = about.doubt if about else None
-        if doubt is None or doubt.settles_at is None or doubt.settles_at <= self.clock.now():
-            return None
-        return doubt if holds(doubt, present) else None
 
     async def hold(self, job: Job) -> Verdict:
         """Keep the bot from reminding, and show everybody who asked for it and until when.

@@ -16,6 +16,8 @@ Json = dict[str, Any]  # an object in a payload
 Blocks = list[Json]
 MARK = "shows-"
 _DECISION = 8  # characters of a fingerprint
+_WAITING = frozenset({State.PENDING_APPROVAL})
+_CANCELLED = frozenset({State.CANCELLED})
 
 
 class Verb(StrEnum):
@@ -71,7 +73,7 @@ RULES: Mapping[Verb, Rule] = {
         doing="approving",
         done="approved",
         noun="approval",
-        allowed=frozenset({State.PENDING_APPROVAL}),
+        allowed=_WAITING,
         effect=BEGUN,
         on_card=True,
     ),
@@ -81,8 +83,8 @@ RULES: Mapping[Verb, Rule] = {
         doing="rejecting",
         done="rejected",
         noun="rejection",
-        allowed=frozenset({State.PENDING_APPROVAL}),
-        effect=frozenset({State.CANCELLED}),
+        allowed=_WAITING,
+        effect=_CANCELLED,
     ),
     Verb.CANCEL: Rule(
         label="Cancel remediation",
@@ -90,7 +92,7 @@ RULES: Mapping[Verb, Rule] = {
         done="cancelled",
         noun="cancellation",
         allowed=frozenset({State.PENDING_APPROVAL, State.PENDING}),
-        effect=frozenset({State.CANCELLED}),
+        effect=_CANCELLED,
         on_card=True,
     ),
     Verb.REFRESH: Rule(label="Check again", doing="checking", done="checked", noun="check", open_to_all=True),
@@ -100,14 +102,14 @@ RULES: Mapping[Verb, Rule] = {
         doing="holding",
         done="held",
         noun="hold",
-        allowed=frozenset({State.PENDING_APPROVAL}),
+        allowed=_WAITING,
     ),
     Verb.RELEASE: Rule(
         label="Release hold",
         doing="releasing",
         done="released",
         noun="release",
-        allowed=frozenset({State.PENDING_APPROVAL}),
+        allowed=_WAITING,
     ),
 }
 

@@ -182,16 +182,13 @@ async def rows(
         chosen = chosen.where(audit.c.user_id == user)
     last: int | None = None
     while True:
-        page = await database.read(_page, chosen if last is None else chosen.where(audit.c.seq > last))
+        after = chosen if last is None else chosen.where(audit.c.seq > last)
+        page = (await database.read(Connection.execute, after)).mappings()
         for row in page:
             yield row
         if len(page) < _PAGE:
             return
         last = page[-1]["seq"]
-
-
-def _page(connection: Connection, chosen: Select[Any]) -> Sequence[Record]:
-    return connection.execute(chosen).mappings()
 
 
 async def outcomes(database: Database, of: RemediationRef | str, limit: int) -> Sequence[PastDecision]:

@@ -76,8 +76,14 @@ class Database:
         self.seconds = seconds
         self.is_sqlite = url.startswith(SCHEME)
         self.under_way: set[asyncio.Future[Any]] = set()
-        self._file = SQLiteFile(url, clock or Clock(), busy_seconds) if self.is_sqlite else None
-        self._driver: Driver = self._file or _postgresql(url)
+        self._file: SQLiteFile | None = None
+        self._driver: Driver
+        if self.is_sqlite:
+            self._driver = self._file = SQLiteFile(url, clock or Clock(), busy_seconds)
+        else:
+            from bot.store.postgresql import PostgreSQL  # noqa: PLC0415 - a bot on SQLite doesn't load the driver
+
+            self._driver = PostgreSQL(url)
         self._migrations = migrations
         self._versions = sorted(path.name[:4] for path in (migrations / "versions").glob("[0-9]*.py"))
         self._running: WeakSet[Running] = WeakSet()
@@ -339,12 +345,6 @@ class Database:
             raise StorageUnavailable(type(cause).__name__) from cause
         finally:
             running.ended()
-
-
-def _postgresql(url: str) -> Driver:
-    from bot.store.postgresql import PostgreSQL  # noqa: PLC0415 - a bot on SQLite doesn't load the driver
-
-    return PostgreSQL(url)
 
 
 def _may_pass(api: Any, error: BaseException) -> bool:  # noqa: ANN401 - a driver's module

@@ -154,7 +154,11 @@ class DecisionStore(Ownership):
         raise AssertionError("the last attempt returns or raises")
 
     def _claim(self, connection: Connection, job: Job, *, sends: bool) -> tuple[float, CardContext]:
-        turn = _next_turn(connection, job.request) if job.request.verb is Verb.APPROVE else None
+        turn, cluster_id = None, job.request.ref.cluster_id
+        if job.request.verb is Verb.APPROVE:  # later than the last one that began in the cluster: clocks can go back
+            lock_cluster(connection, cluster_id)
+            last, present = connection.execute(_LAST_TURN, b_cluster=cluster_id).one()
+            turn = max(float(present), float(last or 0.0) + _TURN)
         written = self._use(connection, _CLAIM_AND_SEND if sends else _CLAIM, job, b_turn=turn)
         end = audit.end_of_trail(connection) if sends else None
         context, left_at = card_context(connection, job.request.ref), sent_at(written)
@@ -314,10 +318,3 @@ def _pause_of(connection: Connection, request: Request) -> Pause | None:
     """
     audit.end_of_trail(connection)
     return pauses.active(connection, [request.ref.cluster_id])
-
-
-def _next_turn(connection: Connection, request: Request) -> float:
-    """The present, made later than the last approval that began in the cluster: clocks can go back."""
-    lock_cluster(connection, request.ref.cluster_id)
-    last, present = connection.execute(_LAST_TURN, b_cluster=request.ref.cluster_id).one()
-    return float(present) if last is None else max(float(present), float(last) + _TURN)

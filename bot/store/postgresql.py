@@ -18,10 +18,6 @@ _FRESH_SECONDS = 1.0
 _BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"  # what waits for a lock must see what it waited for
 
 
-def _already() -> None:
-    """What was sent isn't sent again."""
-
-
 class Awaited(Rows):
     """What a statement returns that may not be sent yet; looking at it sends the statement."""
 
@@ -32,7 +28,7 @@ class Awaited(Rows):
 
     def take(self, cursor: "psycopg.ClientCursor[Any]") -> None:
         """Take what the database has returned."""
-        self._look = _already
+        self._look = lambda: None  # what was sent isn't sent again
         if cursor.description:
             self.extend(map(row_of(tuple(column[0] for column in cursor.description)), cursor.fetchall()))
         self._count += cursor.rowcount
