@@ -14,6 +14,7 @@ from bot.models import (
     Actor,
     AuditNote,
     CardContext,
+    EventKind,
     FirstApproval,
     Hold,
     Job,
@@ -66,18 +67,14 @@ _BODY = (
 _MINE = select(c.active_at).where(c.id == bindparam("b_id")).scalar_subquery()
 _BEFORE_ME = or_(c.active_at < _MINE, and_(c.active_at == _MINE, c.id < bindparam("b_id")))
 _IN_DOUBT = and_(c.outcome.in_(DOUBTFUL), c.answered_at > now() - DOUBT_SECONDS)
-_OTHERS = select(c.instance_id).where(
-    c.verb == Verb.APPROVE, c.cluster_id == bindparam("b_cluster"), c.id != bindparam("b_id")
-)
+_APPROVALS = and_(c.verb == Verb.APPROVE, c.cluster_id == bindparam("b_cluster"))
+_OTHERS = select(c.instance_id).where(_APPROVALS, c.id != bindparam("b_id"))
 _ABOUT_TO_BE_IN_REPAIR = _OTHERS.where(c.status == ACTIVE, _BEFORE_ME).union_all(_OTHERS.where(_IN_DOUBT))
 _OPEN = and_(a.cluster_id == bindparam("b_cluster"), a.is_open)
 _AT_WORK = select(*ids_in(a)).where(_OPEN, a.state.not_in([State.PENDING_APPROVAL, WITHDRAWN, *sorted(FINAL)]))
 _WAITING = select(a.instance_id).where(_OPEN, a.state == State.PENDING_APPROVAL)
 _APPROVED_LATELY = select(*ids_in(c)).where(
-    c.verb == Verb.APPROVE,
-    c.cluster_id == bindparam("b_cluster"),
-    c.outcome == OutcomeKind.APPROVED.value,
-    c.answered_at > now() - DOUBT_SECONDS,
+    _APPROVALS, c.outcome == OutcomeKind.APPROVED.value, c.answered_at > now() - DOUBT_SECONDS
 )
 
 
@@ -181,7 +178,7 @@ def look_into(connection: Connection, about: RemediationRef | str, actor: Actor,
     for cluster_id in sorted({each.cluster_id for each in waiting}):
         audit.note(connection, AuditNote("looking", actor, channel_id, cluster_id=cluster_id))
     for each in waiting:
-        outbox.looked_into(connection, each, actor.user_id)
+        outbox.happened(connection, EventKind.LOOKING, each, by=actor.user_id)
     return Looked.NOTED
 
 

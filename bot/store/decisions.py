@@ -66,21 +66,16 @@ _VOID = (
 _NO_OUTCOME = c.status.in_((RECEIVED, ACTIVE))  # a write that was given up may come after it
 _TURN_OR_NOW: ColumnElement[float] = func.coalesce(bindparam("b_turn", type_=Double()), now())
 _CLAIM = update_mine(_NO_OUTCOME, status=ACTIVE, active_at=_TURN_OR_NOW)
-_CLAIM_AND_SEND = update_mine(_NO_OUTCOME, status=ACTIVE, active_at=_TURN_OR_NOW, sent_at=now())
+_CLAIM_AND_SEND = _CLAIM.values(sent_at=now())
 _LAST_TURN = select(func.max(c.active_at), now()).where(c.cluster_id == bindparam("b_cluster"), c.status == ACTIVE)
 _HOLDER = select(c.user_id, c.verb, c.active_at).where(one_remediation(c), c.status == ACTIVE)
-_RECORD_SEND = update_mine(
-    _NO_OUTCOME, sent_at=now(), seen_mode=bindparam("b_mode"), seen_state=bindparam("b_state"),
-    repeats=c.repeats + bindparam("b_repeat"),
-)  # fmt: skip
 _SEND_AGAIN = update_mine(_NO_OUTCOME, sent_at=now())
-_RECORD_OUTCOME = update_mine(
-    _NO_OUTCOME, status=ANSWERED, answer=bindparam("b_answer"), outcome=bindparam("b_outcome"), answered_at=now()
+_RECORD_SEND = _SEND_AGAIN.values(
+    seen_mode=bindparam("b_mode"), seen_state=bindparam("b_state"), repeats=c.repeats + bindparam("b_repeat")
 )
-_RECORD_AND_FINISH = update_mine(
-    _NO_OUTCOME, status=DONE, outcome=bindparam("b_outcome"), summary=bindparam("b_summary"), answered_at=now(),
-    done_at=now(), request=None,
-)  # fmt: skip
+_RECORD = update_mine(_NO_OUTCOME, outcome=bindparam("b_outcome"), answered_at=now())
+_RECORD_OUTCOME = _RECORD.values(status=ANSWERED, answer=bindparam("b_answer"))
+_RECORD_AND_FINISH = _RECORD.values(status=DONE, summary=bindparam("b_summary"), done_at=now(), request=None)
 _RECORDED = select(c.answered_at).where(MINE, c.status == bindparam("b_status"))
 _FINISH = update_mine(status=bindparam("b_status"), done_at=now(), request=None, answer=None)
 _ANSWERED_SINCE = (
@@ -92,9 +87,7 @@ _ANSWERED_SINCE = (
     .limit(1)
 )  # fmt: skip
 _MOVE = update_mine(request=bindparam("b_request"))
-_POSTPONE = update_mine(
-    deliveries=c.deliveries + 1, lease_until=now() + bindparam("b_seconds"), request=bindparam("b_request"), owner=""
-)
+_POSTPONE = _MOVE.values(deliveries=c.deliveries + 1, lease_until=now() + bindparam("b_seconds"), owner="")
 
 
 class DecisionStore(Ownership):

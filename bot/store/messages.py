@@ -51,10 +51,12 @@ _WAITING_CARDS = (
     .where(a.is_open, a.cluster_id == bindparam("b_cluster"), a.state == State.PENDING_APPROVAL, m.is_digest.is_(False))
 )  # fmt: skip
 _AT = select(m.body).where(m.ts == bindparam("b_ts"))
-_OF_MESSAGE = select(*_IDS).where(a.message_id == bindparam("b_message"))
-_BODIES = ALERTS.where(is_among("b_ids", *_IDS))
+_IN_MESSAGE = a.message_id == bindparam("b_message")
+_OF_MESSAGE = select(*_IDS).where(_IN_MESSAGE)
+_AMONG = is_among("b_ids", *_IDS)
+_BODIES = ALERTS.where(_AMONG)
 _ANY = select(m.id).limit(1)
-_EXISTING = select(*_IDS).where(is_among("b_ids", *_IDS))
+_EXISTING = select(*_IDS).where(_AMONG)
 _GONE = ALERTS.where(a.state == WITHDRAWN, a.changed_at > now() - bindparam("b_seconds"))
 _ARRIVALS = select(*_IDS).where(a.seen_at > now() - bindparam("b_seconds"))
 _DUE = (
@@ -79,7 +81,7 @@ _ADD_ALERTS = insert(alerts).values(changed_at=now()).on_conflict_do_nothing().r
 _ADD_MESSAGE = insert(messages).values(version=0)
 _MOVE = update(alerts).where(is_among("b_ids", a.message_id)).values(message_id=bindparam("b_to"))
 _DROP_MESSAGES = delete(messages).where(is_among("b_ids", m.id))
-_DROP_ALERTS = delete(alerts).where(a.message_id == bindparam("b_message")).returning(*_IDS)
+_DROP_ALERTS = delete(alerts).where(_IN_MESSAGE).returning(*_IDS)
 _CLOSE = update(messages).where(m.id == bindparam("b_message")).values(is_open=False)
 Change = Callable[[Snapshot], TrackedMessage | None]
 

@@ -50,7 +50,8 @@ _KINDS = {
 }
 
 
-Data = dict[str, str | int | float | bool | None]
+Value = str | int | float | bool | None
+Data = dict[str, Value]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +111,11 @@ def emit(connection: Connection, kind: EventKind, subject: str, data: Data, *, k
     connection.execute(_ADD, [{"target": target, "subject": subject, "b_body": body} for target in targets])
 
 
+def happened(connection: Connection, kind: EventKind, alert: Alert, *, key: str = "", **more: Value) -> None:
+    """Write down that something happened to an alert's remediation; `more` is told beside what is known of it."""
+    emit(connection, kind, str(alert.ref), about(alert) | more, key=key)
+
+
 def opened(connection: Connection, alert: Alert) -> None:
     """Write down that a remediation waits for approval, or what is under way when it is first seen."""
     kind = EventKind.OPENED if alert.is_waiting else _KINDS.get(alert.remediation.state)  # type: ignore[call-overload] # the set of states is open
@@ -119,10 +125,11 @@ def opened(connection: Connection, alert: Alert) -> None:
 
 def told(connection: Connection, kind: EventKind, alert: Alert, message: TrackedMessage) -> None:
     """Write down of what people are reminded, or that a repair may be stuck; once, even if Slack is tried again."""
-    data, key = about(alert), f"{kind} {alert.remediation.under_way_since}"
     if kind is EventKind.REMINDED:
-        data["reminder"], key = message.reminders, f"reminder {message.remind_from} {message.reminders}"
-    emit(connection, kind, str(alert.ref), data, key=key)
+        key = f"reminder {message.remind_from} {message.reminders}"
+        happened(connection, kind, alert, key=key, reminder=message.reminders)
+    else:
+        happened(connection, kind, alert, key=f"{kind} {alert.remediation.under_way_since}")
 
 
 def decided(connection: Connection, job: Job, outcome: Outcome) -> None:
@@ -139,30 +146,24 @@ def decided(connection: Connection, job: Job, outcome: Outcome) -> None:
     emit(connection, EventKind.DECIDED, str(request.ref), told, key=f"decision {job.id}")
 
 
-def looked_into(connection: Connection, alert: Alert, user_id: str) -> None:
-    """Write down that somebody looks into what waits for a decision."""
-    emit(connection, EventKind.LOOKING, str(alert.ref), about(alert) | {"by": user_id})
-
-
 def changed(connection: Connection, before: Alert, after: Alert) -> None:
     """Write down what has become of a remediation."""
-    subject, told = str(after.ref), about(after)
     if after.hold and (before.hold is None or after.hold.until > before.hold.until):
-        emit(connection, EventKind.HELD, subject, told | {"by": after.hold.user_id, "until": after.hold.until})
+        happened(connection, EventKind.HELD, after, by=after.hold.user_id, until=after.hold.until)
     is_next = before.is_waiting and after.waiting_since != before.waiting_since
     if is_next:
-        emit(connection, EventKind.RESOLVED, subject, about(before) | {"state": "WITHDRAWN"})
+        happened(connection, EventKind.RESOLVED, before, state="WITHDRAWN")
     if is_next or (after.is_waiting and not before.is_waiting and before.is_closed):
-        emit(connection, EventKind.OPENED, subject, told)
+        happened(connection, EventKind.OPENED, after)
     elif after.worsened_at != before.worsened_at:
-        emit(connection, EventKind.WORSENED, subject, told)
+        happened(connection, EventKind.WORSENED, after)
     if after.is_unlisted and not before.is_unlisted:
         if before.remediation.state not in FINAL:
-            emit(connection, EventKind.RESOLVED, subject, told | {"state": "WITHDRAWN"})
+            happened(connection, EventKind.RESOLVED, after, state="WITHDRAWN")
     elif after.remediation.state != before.remediation.state and (
         kind := _KINDS.get(after.remediation.state)  # type: ignore[call-overload] # the set of states is open
     ):
-        emit(connection, kind, subject, told)
+        happened(connection, kind, after)
 
 
 def about(alert: Alert) -> Data:
