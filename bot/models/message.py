@@ -1,7 +1,7 @@
 """Messages that the bot keeps true, a card for one remediation or a digest for many, and the selections of a digest."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from bot.errors import OutcomeKind
@@ -185,7 +185,7 @@ class TrackedMessage:
     last_added_at: float = 0.0
     pending_lines: tuple[str, ...] = ()
     told_lines: int = 0
-    announced: frozenset[str] = field(default_factory=frozenset)
+    announced: frozenset[str] = frozenset()
     remind_from: float = 0.0
     reminders: int = 0
     reminded_at: float = 0.0

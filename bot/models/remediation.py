@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import cached_property
@@ -389,7 +389,7 @@ class TwoPeople:
         repairs: after this many of a node within `seconds`, the next one takes two; 0 for never.
     """
 
-    modes: Collection[str] = field(default_factory=frozenset)
+    modes: Collection[str] = frozenset()
     repairs: int = 0
     seconds: float = 0.0
 

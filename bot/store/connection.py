@@ -125,7 +125,6 @@ class Connection:
         self.driver = driver
         self.targets = targets
         self.is_postgresql = driver.dialect.name == "postgresql"
-        self._later: Callable[[str, Sequence[Values]], Rows] | None = None
 
     def begin(self, words: str, now: float) -> None:  # noqa: ARG002 - some send it later
         """Begin a transaction.
@@ -139,9 +138,9 @@ class Connection:
         """Run a statement with these values, once with each set where a sequence of them is given."""
         sets = [sets] if isinstance(sets, Mapping) else sets
         sql, constants = _compiled(statement, self.driver.dialect, (*sets[0], *values))
-        sets = [{**constants, **each, **values} for each in sets]
-        if self._later:
-            return self._later(sql, sets)
+        return self._run(sql, [{**constants, **each, **values} for each in sets])
+
+    def _run(self, sql: str, sets: Sequence[Values]) -> Rows:
         rows, cursor = Rows(), self.raw.cursor()
         for each in sets:
             cursor.execute(sql, each)

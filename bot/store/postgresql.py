@@ -55,10 +55,7 @@ class Awaited(Rows):
 class Messages(Connection):
     """Sends statements together, once somebody looks at what one returns, or at the end: a message is a round trip."""
 
-    def __init__(self, raw: "psycopg.Connection[Any]", driver: Driver, targets: Sequence[str] = ()) -> None:
-        super().__init__(raw, driver, targets)
-        self._later = self._send_later
-        self._used_at = float("-inf")
+    _used_at = float("-inf")
 
     def begin(self, words: str, now: float) -> None:
         """Send with the first statement what begins a transaction."""
@@ -79,7 +76,7 @@ class Messages(Connection):
         self._unsent = []
         super().roll_back()
 
-    def _send_later(self, sql: str, sets: Sequence[Values]) -> Rows:
+    def _run(self, sql: str, sets: Sequence[Values]) -> Rows:
         rows = Awaited(self._send)
         with psycopg.ClientCursor(self.raw) as cursor:
             self._unsent += [(cursor.mogrify(sql.encode(), each), rows) for each in sets]
