@@ -31,14 +31,15 @@ class Storing:
             StorageUnavailable: the database stayed away.
         """
         give_up_at = self.clock.monotonic() + RECORD_SECONDS
-        for seconds in chain(RETRY_AFTER, repeat(RETRY_AFTER[-1])):
+        waits = chain(RETRY_AFTER, repeat(RETRY_AFTER[-1]))
+        while True:
             try:
                 return await in_time(self.clock, give_up_at - self.clock.monotonic(), write())
             except StorageUnavailable:
+                seconds = next(waits)
                 if self.clock.monotonic() + seconds > give_up_at:
                     raise
             await self.clock.sleep(seconds, WaitReason.RETRY)
-        raise AssertionError("the pauses never end")
 
     async def forever(self, write: Callable[[], Awaitable[T]]) -> T:
         """Write, as often as it takes: only an outage of the database is waited out, and it ends."""

@@ -38,7 +38,8 @@ b, c = batches.c, decisions.c
 _ID, _OF_BATCH = b.id == bindparam("b_id"), c.batch_id == bindparam("b_id")
 _INSERT = insert(batches).values(status=ASKED).on_conflict_do_nothing().returning(b.id)
 _ASKED_FOR = select(b.body).where(_ID, b.status == ASKED).with_for_update()
-_CONFIRM = update(batches).where(_ID).values(status=_CONFIRMED, asked_at=now())
+_CHANGE = update(batches).where(_ID)
+_CONFIRM = _CHANGE.values(status=_CONFIRMED, asked_at=now())
 _QUEUE = insert(decisions).values(
     status=QUEUED, received_at=now(), lease_until=0.0, repeats=0, deliveries=0, fence=1, batch_id=bindparam("b_id")
 )
@@ -65,8 +66,7 @@ _ASK_AGAIN = (
     .values(fence=c.fence + 1, lease_until=LEASE_UNTIL)
     .returning(*c)
 )
-_STOP = update(batches).where(_ID).values(stopped=bindparam("b_stopped"))
-_VOID = update(batches).where(_ID).values(status=VOID)
+_STOP, _VOID = _CHANGE.values(stopped=bindparam("b_stopped")), _CHANGE.values(status=VOID)
 _BEGUN = select(c.id).where(_OF_BATCH, c.status != VOID).limit(1)
 _LEAVE = (
     update(decisions)

@@ -230,14 +230,10 @@ class now(FunctionElement[float]):  # noqa: N801 - reads like the SQL function t
     inherit_cache = True
 
 
-@compiles(now, "postgresql")
-def _postgresql_now(*_: object, **__: object) -> str:
-    return "extract(epoch from clock_timestamp())::double precision"
-
-
-@compiles(now, "sqlite")
-def _sqlite_now(*_: object, **__: object) -> str:
-    return "bot_now()"
+@compiles(now)
+def _now(_element: now, compiler: SQLCompiler, **_: object) -> str:
+    is_postgresql = compiler.dialect.name == "postgresql"
+    return "extract(epoch from clock_timestamp())::double precision" if is_postgresql else "bot_now()"
 
 
 class is_among(FunctionElement[Any]):  # noqa: N801 - reads like the operator that it is
@@ -254,19 +250,14 @@ class is_among(FunctionElement[Any]):  # noqa: N801 - reads like the operator th
         super().__init__(*columns, bindparam(name, type_=Text()))
 
 
-@compiles(is_among, "postgresql")
-def _postgresql_is_among(element: is_among, compiler: SQLCompiler, **kwargs: Any) -> str:  # noqa: ANN401 - the compiler's own
+@compiles(is_among)
+def _is_among(element: is_among, compiler: SQLCompiler, **kwargs: Any) -> str:  # noqa: ANN401 - the compiler's own
     *columns, bound = (compiler.process(each, **kwargs) for each in element.clauses)
-    values = ", ".join(f"each ->> {number}" for number in range(len(columns)))
-    source = f"json_array_elements(CAST({bound} AS json)) AS each"
+    value, source = "json_extract(value, '$[{}]')", f"json_each({bound})"
+    if compiler.dialect.name == "postgresql":
+        value, source = "each ->> {}", f"json_array_elements(CAST({bound} AS json)) AS each"
+    values = ", ".join(value.format(number) for number in range(len(columns)))
     return f"(({', '.join(columns)}) IN (SELECT {values} FROM {source}))"  # noqa: S608 - of parts that are compiled
-
-
-@compiles(is_among, "sqlite")
-def _sqlite_is_among(element: is_among, compiler: SQLCompiler, **kwargs: Any) -> str:  # noqa: ANN401 - the compiler's own
-    *columns, bound = (compiler.process(each, **kwargs) for each in element.clauses)
-    values = ", ".join(f"json_extract(value, '$[{number}]')" for number in range(len(columns)))
-    return f"(({', '.join(columns)}) IN (SELECT {values} FROM json_each({bound})))"  # noqa: S608 - of parts that are compiled
 
 
 def listed(values: Iterable[str | tuple[str, ...]]) -> str:

@@ -45,12 +45,12 @@ _VOID = (
 )
 _HELD = select(i.result, (now() - i.received_at).label("age")).where(_MINE, _OPEN).with_for_update()
 _IS_THERE = select(i.key).where(_ONE)
-_ACTED = update(inbox).where(_MINE).values(result=bindparam("b_result"), lease_until=LEASE_UNTIL)
+_CHANGE = update(inbox).where(_MINE)
+_ACTED = _CHANGE.values(result=bindparam("b_result"), lease_until=LEASE_UNTIL)
 _REFUSE = _ACTED.where(i.result.is_(None))
-_FINISH = update(inbox).where(_MINE).values(_ENDED)
-_LEAVE_ALONE = update(inbox).where(_MINE).values(lease_until=LEASE_UNTIL)
+_FINISH, _LEAVE_ALONE = _CHANGE.values(_ENDED), _CHANGE.values(lease_until=LEASE_UNTIL)
 # Nobody's from then on: a heartbeat that is on its way must not keep it.
-_RELEASE = update(inbox).where(_MINE, _OPEN).values(owner="", lease_until=now() + bindparam("b_seconds"))
+_RELEASE = _CHANGE.where(_OPEN).values(owner="", lease_until=now() + bindparam("b_seconds"))
 _HEARTBEAT = update(inbox).where(is_among("b_owners", i.owner), _OPEN).values(lease_until=LEASE_UNTIL)
 _LEFT = or_(is_free(i.lease_until), and_(bindparam("b_all"), ~is_among("b_owners", i.owner)))
 _TAKE_OVER = (

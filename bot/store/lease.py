@@ -34,9 +34,8 @@ _ACQUIRE = (
     .on_conflict_do_update(index_elements=["name"], set_=_HELD, where=_FREE)
     .returning(leases.c.owner)
 )
-_CHECK = update(leases).where(_MINE).values(owner=OWNER).returning(leases.c.owner)
-_RENEW = update(leases).where(_MINE).values(until=LEASE_UNTIL).returning(leases.c.owner)
-_RELEASE = update(leases).where(_MINE).values(until=0.0)
+_CHANGE = update(leases).where(_MINE).returning(leases.c.owner)
+_CHECK, _RENEW, _RELEASE = _CHANGE.values(owner=OWNER), _CHANGE.values(until=LEASE_UNTIL), _CHANGE.values(until=0.0)
 
 
 class Lease:
