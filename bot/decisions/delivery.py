@@ -47,18 +47,18 @@ class Answers:
         """Draw a verdict with all that the bot knows about the remediation, as of the claim where nothing is newer."""
         request, place, present = job.request, job.request.place, verdict.present
         about = verdict.about or claimed or await or_none(self.store.database.read(approvals.card_context, present.ref))
+        about = about or CardContext()
         if verdict.is_late:
             said = f"{verdict.notice[0].lower()}{verdict.notice[1:]}"
             return Answer(ReplyKind.CARD, self._line(present, said, about, place), summary=verdict.notice)
-        if about:
-            about = replace(about, is_unlisted=False, hold=None if verdict.decided else about.hold)
+        about = replace(about, is_unlisted=False, hold=None if verdict.decided else about.hold)
         note = CardNote(verdict.notice, verdict.buttons, verdict.decided, present.state, present.mode, self.clock.now())
         summary = verdict.notice or verdict.summary
         # Then the remediation's own card is drawn again, and the answer is a line that points at it.
-        is_linked = about is not None and not place.is_button and _has_card(about, place)
+        is_linked = not place.is_button and _has_card(about, place)
         card = self._card(place, verdict, about, is_linked=is_linked)
         answer = Answer(ReplyKind.CARD, card, note, summary=summary)
-        if about is None or not is_linked:
+        if not is_linked:
             return answer
         if not request.rule.decides and (place.is_home or place.thread_ts == about.ts):
             return replace(answer, card_ts=about.ts)  # the card says it, and its thread
@@ -68,7 +68,7 @@ class Answers:
 
     def of_failure(self, job: Job, error: BotError, about: CardContext | None = None) -> tuple[Answer, Outcome]:
         """Draw an error, and a line for the card: it must not look untouched, also where something else was clicked."""
-        request, rule = job.request, job.request.rule
+        request, rule, about = job.request, job.request.rule, about or CardContext()
         if isinstance(error, NotAttempted):
             return Answer(ReplyKind.WHISPER, cards.private(error), summary=error.sentence), Outcome(error.code)
         logger.warning("%s", error)
@@ -76,22 +76,21 @@ class Answers:
         if isinstance(error, TogetherError):
             outcome = replace(outcome, http_status=error.http_status, request_id=error.request_id)
         console = cards.link(self.config.console_url, request.ref)
-        told = cards.failure(error, request, about.node if about else "", console)
+        told = cards.failure(error, request, about.node, console)
         answer = Answer(ReplyKind.ERROR, told, summary=error.sentence)
         if not rule.decides or not job.is_active or request.batch_id:
             return answer, outcome
         now, shown = self.clock.now(), request.shown or SeenState(None, None)
-        is_here = about is not None and about.channel_id == request.place.channel_id
-        card_ts = about.ts if about and is_here and not request.place.is_button else ""
+        card_ts = about.ts if about.channel_id == request.place.channel_id and not request.place.is_button else ""
         note = CardNote(
             cards.failed(request, error, now), not error.check_again, None, shown.state or "", shown.mode or "", now,
             is_error=True,
         )  # fmt: skip
         return replace(answer, remark=note, card_ts=card_ts), outcome
 
-    def _card(self, place: ReplyTarget, verdict: Verdict, about: CardContext | None, *, is_linked: bool) -> Message:
+    def _card(self, place: ReplyTarget, verdict: Verdict, about: CardContext, *, is_linked: bool) -> Message:
         is_copy = place.is_home and not is_linked
-        if about and not is_linked and (about.channel_id, about.ts) != (place.channel_id, place.message_ts):
+        if not is_linked and (about.channel_id, about.ts) != (place.channel_id, place.message_ts):
             is_copy = is_copy or bool(about.ts)
             about = replace(about, mentioned="")  # another message than the one that called calls nobody
         alert = place.original if place.is_foreign else None
@@ -103,9 +102,9 @@ class Answers:
             return cards.decision_beneath(alert, card)
         return cards.without_decisions(card) if is_copy else card  # only the card itself is kept current
 
-    def _line(self, present: Remediation, said: str, about: CardContext | None, place: ReplyTarget) -> Message:
+    def _line(self, present: Remediation, said: str, about: CardContext, place: ReplyTarget) -> Message:
         """Return a result in a line, with a link to the card where that is in the same channel."""
-        link = self.config.permalink(about.channel_id, about.ts) if about and _has_card(about, place) else ""
+        link = self.config.permalink(about.channel_id, about.ts) if _has_card(about, place) else ""
         return cards.line(f"{escape(present.node, 100)}: {said}{f' <{link}|See the card>' if link else ''}")
 
     async def deliver(self, job: Job, answer: Answer) -> None:

@@ -29,7 +29,6 @@ from bot.errors import (
 )
 from bot.models import (
     LIFETIME,
-    CardContext,
     Remediation,
     SeenState,
     State,
@@ -95,7 +94,7 @@ class Executor(Judge):
             return None
         return Verdict(
             OutcomeKind.FIRST_OF_TWO, present, summary="1 of 2 approvals. Someone else must approve too.", first=first,
-            about=replace(self.about or CardContext(), first=first),
+            about=replace(self.about, first=first),
         )  # fmt: skip
 
     async def _resume(self, recorded_at: float) -> Verdict:

@@ -86,7 +86,7 @@ class Guardrails:
     break_glass: Policy | None = None
     _sizes: dict[str, tuple[float, int | None]] = field(default_factory=dict, init=False)
 
-    async def check(self, job: Job, present: Remediation, about: CardContext | None) -> FirstApproval | None:
+    async def check(self, job: Job, present: Remediation, about: CardContext) -> FirstApproval | None:
         """Let an approval pass, or keep it as the first of two.
 
         Args:
@@ -136,7 +136,7 @@ class Guardrails:
             raise Observing
         await self.policy.authorize(request.verb, request.actor, request.place.channel_id)
 
-    async def check_again(self, job: Job, mode: str, about: CardContext | None) -> None:
+    async def check_again(self, job: Job, mode: str, about: CardContext) -> None:
         """Let an approval be sent once more: what let the first one pass may have changed.
 
         Raises:
@@ -228,7 +228,7 @@ class Guardrails:
         self._sizes[cluster_id] = (self.clock.monotonic(), size)
         return size
 
-    async def _check_people(self, job: Job, present: Remediation, about: CardContext | None) -> FirstApproval | None:
+    async def _check_people(self, job: Job, present: Remediation, about: CardContext) -> FirstApproval | None:
         request, modes = job.request, set(self.config.two_people.modes)
         is_too_often = await self._is_too_often(job, about)
         if request.instead_of is not None and request.shown is not None:
@@ -255,21 +255,20 @@ class Guardrails:
                 return None
         return FirstApproval(user_id, present.mode, now, job.id, present.episode)
 
-    async def _is_too_often(self, job: Job, about: CardContext | None) -> bool:
+    async def _is_too_often(self, job: Job, about: CardContext) -> bool:
         """Return whether the node had too many repairs for one person to approve the next, now or by its card."""
         rule, ref = self.config.two_people, job.request.ref
         if not rule.repairs:
             return False
-        if about and about.history and rule.is_too_often(about.history.lately):
+        if about.history and rule.is_too_often(about.history.lately):
             return True
         try:
             listed = await self.together.list_remediations(ref.cluster_id, ref.instance_id)
         except TogetherError as cause:
             raise ReadFailed(RULES[Verb.APPROVE].noun, cause) from cause
-        since, earlier = self.clock.now() - rule.seconds, about.earlier if about else ()
-        return rule.is_too_often(
-            len(repairs_since(listed, ref, since)) + sum(each.ended_at >= since for each in earlier)
-        )
+        since = self.clock.now() - rule.seconds
+        earlier = sum(each.ended_at >= since for each in about.earlier)
+        return rule.is_too_often(len(repairs_since(listed, ref, since)) + earlier)
 
     async def _may_still(self, first: FirstApproval, job: Job) -> bool:
         """Whether the first of two people may approve at the moment in which the second one does.

@@ -263,7 +263,7 @@ class DecisionService:
         about: CardContext | None = None
         try:
             about = await self._authorize_and_claim(job)
-            verdict = await self._with_progress(job, about)
+            verdict = await self._with_progress(job, about or CardContext())
             return await self._answers.of(job, verdict, about), verdict.outcome
         except BotError as error:
             return self._answers.of_failure(job, error, about)
@@ -321,7 +321,7 @@ class DecisionService:
         """Return what a card says beyond its remediation, which a process that died has claimed."""
         return await or_none(self._store.database.read(approvals.card_context, request.ref))
 
-    async def _with_progress(self, job: Job, about: CardContext | None) -> Verdict:
+    async def _with_progress(self, job: Job, about: CardContext) -> Verdict:
         """Act, and show who is doing what when that takes longer than a second."""
         request = job.request
         work = asyncio.create_task(self._act(job, about), name=f"{request.verb} {request.ref}")
@@ -338,7 +338,7 @@ class DecisionService:
                 work.cancel()
                 await asyncio.wait({work})
 
-    def _act(self, job: Job, about: CardContext | None) -> Coroutine[None, None, Verdict]:
+    def _act(self, job: Job, about: CardContext) -> Coroutine[None, None, Verdict]:
         match job.request.verb:
             case Verb.REFRESH:
                 return self._upkeep.look(job)

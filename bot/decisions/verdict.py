@@ -62,7 +62,7 @@ class Judge:
     """Finds the verdict on one decision, and writes nothing.
 
     Attributes:
-        about: what the remediation's card says beyond it, as of the claim; None where that isn't known.
+        about: what the remediation's card says beyond it, as of the claim, as far as that is known.
         sent_at: when the first POST may have left, on this process's monotonic clock.
     """
 
@@ -70,7 +70,7 @@ class Judge:
     store: DecisionStore
     clock: Clock
     job: Job
-    about: CardContext | None
+    about: CardContext
     sent_at: float = field(default=0.0, init=False)
 
     async def decide_again(self, shown: SeenState, present: Remediation, what: str = "") -> Verdict:
@@ -92,7 +92,7 @@ class Judge:
             waited = max(0.0, self.clock.now() - result.create_time.timestamp())
             metrics.TIME_TO_DECISION.labels(request.verb.value).observe(waited)
         asks_two = request.verb is Verb.APPROVE and not request.overrides
-        first = self.about.first if self.about and asks_two else None
+        first = self.about.first if asks_two else None
         is_second = first is not None and seen is not None and first.mode == seen.mode and first.is_of(seen.episode)
         first_user = first.user_id if first and is_second and first.user_id != request.actor.user_id else ""
         at, by = self.clock.now(), request.actor.user_id
