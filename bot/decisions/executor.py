@@ -31,7 +31,6 @@ from bot.models import (
     LIFETIME,
     Remediation,
     SeenState,
-    State,
     Verb,
 )
 from bot.store.ownership import SEND_WITHIN
@@ -117,7 +116,7 @@ class Executor(Judge):
                 return settled
         if present is None:
             raise OutcomeUnknown(request.rule.noun, NoAnswer())
-        if seen and (changed := changes(request, seen, present)):
+        if seen.state and (changed := changes(request, seen, present)):
             return self.not_in_effect(present, f"It wasn't sent again: {changed}.")
         if await self.store.age(self.job) > LIFETIME:
             return self.not_in_effect(present, NoAnswer().sentence)
@@ -161,8 +160,7 @@ class Executor(Judge):
             is_shown = verdict.kind is not OutcomeKind.NO_EFFECT_SHOWN
             return verdict if is_shown else await self._after_lagging(verdict)
         if before is None:
-            shown = self.job.seen or SeenState(None, State.PENDING_APPROVAL)
-            return await self.decide_again(shown, result.present, result.what)
+            return await self.decide_again(self.job.seen, result.present, result.what)
         return await self.settled(result.present) or self.not_in_effect(
             result.present, f"It wasn't sent again: {result.what}."
         )
@@ -230,7 +228,7 @@ class Executor(Judge):
         is_repeat = attempt > 1 or (job.sent_at is not None and not is_recorded)
         is_approval = job.request.verb is Verb.APPROVE
         if is_repeat and is_approval:
-            await self.guardrails.check_again(job, (seen.mode if seen else None) or "", self.about)
+            await self.guardrails.check_again(job, seen.mode or "", self.about)
         if not is_recorded:
             await self.guardrails.check_person(job)
         if job.sent_at is None and await self.store.age(job) > LIFETIME:
@@ -239,7 +237,7 @@ class Executor(Judge):
             raise paused(pause)
         names_mode = is_approval and mode_to_send(seen) is not None
         is_old = self.clock.monotonic() - self._looked_at > _FRESH_SECONDS
-        is_blind = seen is not None and (is_old or not names_mode)
+        is_blind = seen.state is not None and (is_old or not names_mode)
         if (is_repeat or is_blind) and (changed := await self._look_again()):
             return changed
         if not self.store.may_send(job):
@@ -252,7 +250,7 @@ class Executor(Judge):
                 present = await self._read_before()
         except TimeoutError as error:
             raise ReadFailed(self.job.request.rule.noun, NoAnswer()) from error
-        if self.job.seen is None:
+        if self.job.seen.state is None:
             typed_at = self.time_of(present) - await self.store.age(self.job)
             changed = changes_since(self.job.request, typed_at, present)
         else:

@@ -61,24 +61,24 @@ def _is_of_another_episode(request: Request, shown: SeenState, present: Remediat
     return seen_at is not None and seen_at < present.began_at - CLOCKS_DIFFER_BY
 
 
-def success_notice(request: Request, seen: SeenState | None, result: Remediation) -> str:
+def success_notice(request: Request, seen: SeenState, result: Remediation) -> str:
     """What to say about an answer that is not quite what was asked for. Usually nothing.
 
     Args:
-        seen: what the bot read before it decided; None for a typed command.
+        seen: what the bot read before it decided; nothing for a typed command.
     """
     verb, rule = request.verb, request.rule
     if result.state not in rule.effect:
         return f"Together accepted the {rule.noun}, but the state is “{_state(result.state)}”."
-    if verb is Verb.APPROVE and seen and seen.mode and seen.mode != result.mode:
+    if verb is Verb.APPROVE and seen.mode and seen.mode != result.mode:
         return f"Approved, but the repair is now “{_mode(result.mode)}”. You approved “{_mode(seen.mode)}”."
-    if request.instead_of is not None and seen and seen.mode:
+    if request.instead_of is not None and seen.mode:
         return f"Approved “{_mode(seen.mode)}” instead of the suggested “{_mode(request.instead_of)}”."
-    if seen and seen.mode and seen.mode != result.mode:
+    if seen.mode and seen.mode != result.mode:
         done = rule.done.capitalize()
         return f"{done}, but the repair had become “{_mode(result.mode)}”. You saw “{_mode(seen.mode)}”."
     # The command shows nothing first, and an approval may slip in between a button's read and its call.
-    is_unseen = verb is Verb.CANCEL and (seen is None or seen.state == State.PENDING_APPROVAL)
+    is_unseen = verb is Verb.CANCEL and seen.state in {None, State.PENDING_APPROVAL}
     if is_unseen and result.is_reviewed and _was_approved(seen, result):
         return "This had already been approved. Let the approver know it's cancelled."
     return ""
@@ -86,7 +86,7 @@ def success_notice(request: Request, seen: SeenState | None, result: Remediation
 
 def too_late_notice(
     job: Job,
-    seen: SeenState | None,
+    seen: SeenState,
     present: Remediation,
     decided: DecidedBy | None,
     refusal: WrongState | None = None,
@@ -94,7 +94,7 @@ def too_late_notice(
     """What to say when a decision came too late or was refused for the state.
 
     Args:
-        seen: the remediation as it was seen before; None for a typed command.
+        seen: the remediation as it was seen before; nothing of it for a typed command.
     """
     request, rule = job.request, job.request.rule
     is_undone = f"Not {rule.done}. It was already"
@@ -112,7 +112,7 @@ def too_late_notice(
         already = "Already" if request.verb is Verb.APPROVE else is_undone
         reviewer = f" by {escape(present.reviewed_by, 100)}" if present.reviewed_by else ""
         other_mode = ""
-        shown = request.instead_of or (seen.mode if seen else None)
+        shown = request.instead_of or seen.mode
         if shown and shown != present.mode:
             other_mode = f" The repair is “{_mode(present.mode)}”; you saw “{_mode(shown)}”."
         return f"{already} approved{_through_slack(decided) or reviewer}.{other_mode}"
@@ -145,7 +145,7 @@ def took_effect(job: Job, present: Remediation, sent_at: float) -> bool:
     if request.verb is Verb.CANCEL:
         # Cancel leaves no comment, so only times and a review that was not there before can tell.
         is_older = 0 < present.changed_at < sent_at - CLOCKS_DIFFER_BY
-        was_waiting = seen is not None and seen.state == State.PENDING_APPROVAL
+        was_waiting = seen.state == State.PENDING_APPROVAL
         return present.state in rule.effect and not is_older and not (was_waiting and _ended_by_review(present))
     if request.verb is Verb.APPROVE and (sent := mode_to_send(seen)) and present.mode != sent:
         return False
@@ -154,15 +154,15 @@ def took_effect(job: Job, present: Remediation, sent_at: float) -> bool:
     return is_effect and present.is_reviewed_with(job.token)
 
 
-def has_opened_again(seen: SeenState | None, present: Remediation, sent_at: float) -> bool:
+def has_opened_again(seen: SeenState, present: Remediation, sent_at: float) -> bool:
     """Return whether what a decision was sent for has ended, and the remediation is another incident's since.
 
     Args:
-        seen: the remediation as the bot read it before; None for a typed command.
+        seen: the remediation as the bot read it before; nothing of it for a typed command.
         sent_at: when the decision was sent, by Together's clock, in Unix time in seconds.
     """
     opened = unix(present.create_time)
-    if seen and seen.began_at is not None:
+    if seen.began_at is not None:
         return 0 < seen.began_at < opened - PRECISION
     return opened > sent_at + CLOCKS_DIFFER_BY
 
@@ -172,14 +172,14 @@ def _ended_by_review(present: Remediation) -> bool:
     return present.review_time is not None and present.changed_at - unix(present.review_time) < _ONE_MOMENT
 
 
-def _was_approved(seen: SeenState | None, cancelled: Remediation) -> bool:
+def _was_approved(seen: SeenState, cancelled: Remediation) -> bool:
     """Return whether a cancelled remediation that was reviewed had been approved before, in the same incident."""
     if _ended_by_review(cancelled) and not cancelled.is_ours:
         return False
-    reviewed_at, began_at = unix(cancelled.review_time), seen.began_at if seen else None
+    reviewed_at = unix(cancelled.review_time)
     if unix(cancelled.start_time) >= reviewed_at:
         return False  # only an earlier incident has run: what has begun can't be cancelled
-    return reviewed_at > (began_at or 0) + PRECISION
+    return reviewed_at > (seen.began_at or 0) + PRECISION
 
 
 def changes_since(request: Request, typed_at: float, present: Remediation) -> str:
@@ -198,10 +198,10 @@ def changes_since(request: Request, typed_at: float, present: Remediation) -> st
     return changes(request, SeenState(None, State.PENDING_APPROVAL), present)
 
 
-def mode_to_send(seen: SeenState | None) -> str | None:
+def mode_to_send(seen: SeenState) -> str | None:
     """The mode that an approval names, so that an escalation in the last moment is not approved unseen."""
     # Approve refuses HOST_POWER_CYCLE as an override, so it runs as suggested (docs.together.ai/reference).
-    return None if seen is None or seen.mode == Mode.HOST_POWER_CYCLE else seen.mode
+    return None if seen.mode == Mode.HOST_POWER_CYCLE else seen.mode
 
 
 def comment(job: Job) -> str:

@@ -93,7 +93,7 @@ class Judge:
             metrics.TIME_TO_DECISION.labels(request.verb.value).observe(waited)
         asks_two = request.verb is Verb.APPROVE and not request.overrides
         first = self.about.first if asks_two else None
-        is_second = first is not None and seen is not None and first.mode == seen.mode and first.is_of(seen.episode)
+        is_second = first is not None and first.mode == seen.mode and first.is_of(seen.episode)
         first_user = first.user_id if first and is_second and first.user_id != request.actor.user_id else ""
         at, by = self.clock.now(), request.actor.user_id
         decided = DecidedBy(request.verb, by, at, request.reason, first_user=first_user, is_sure=is_sure)

@@ -13,6 +13,7 @@ FIRST_APPROVAL_SECONDS = 8 * 3600  # so long, about a shift, the first of two ap
 LIFETIME = 600.0  # seconds after which a decision is no longer sent: the person has long looked elsewhere
 ERROR_SECONDS = 3600.0  # how long a card says that something failed
 DOUBT_SECONDS = 60.0  # what was sent so long ago has arrived, or never will: what is read from then on is the result
+_NOTHING = SeenState(None, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +221,7 @@ class Job:
         held_until: until when no other process can have it, on the same clock.
         sending_since: when this process last began to record that a POST leaves, on the same clock.
         is_active: its decision was allowed and claimed.
-        seen: the remediation as the bot read it before the first POST; None for a typed command.
+        seen: the remediation as the bot read it before the first POST; nothing of it for a typed command.
         sent_at: when its POST may have left, like `received_at`; None for never.
         send_is_recorded: that was recorded with the claim, and this process sends it next.
         answer: its outcome is recorded, and this is yet to be delivered.
@@ -237,7 +238,7 @@ class Job:
     held_until: float = 0.0
     sending_since: float = 0.0
     is_active: bool = False
-    seen: SeenState | None = None
+    seen: SeenState = _NOTHING
     sent_at: float | None = None
     send_is_recorded: bool = False
     answer: Answer | None = None

@@ -183,8 +183,8 @@ class DecisionStore(Ownership):
             return pause
         if is_again:
             return self._execute(connection, _SEND_AGAIN, job)
-        mode, state = (job.seen.mode, job.seen.state) if job.seen else (None, None)
-        written = self._use(connection, _RECORD_SEND, job, b_repeat=int(is_repeat), b_mode=mode, b_state=state)
+        seen = {"b_mode": job.seen.mode, "b_state": job.seen.state}
+        written = self._use(connection, _RECORD_SEND, job, b_repeat=int(is_repeat), **seen)
         end = audit.end_of_trail(connection)
         left_at = sent_at(written)
         if request.overrides and not is_repeat:

@@ -33,7 +33,7 @@ def read_job(connection: Connection, row: Any) -> Job | None:  # noqa: ANN401 - 
         fence=row.fence,
         received_at=row.received_at,
         is_active=row.status in {ACTIVE, ANSWERED},
-        seen=None if row.seen_state is None else SeenState(row.seen_mode, row.seen_state, episode),
+        seen=SeenState(row.seen_mode, row.seen_state, episode),
         sent_at=row.sent_at,
         answer=answer,
         answered_at=row.answered_at,
