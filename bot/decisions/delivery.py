@@ -119,8 +119,7 @@ class Answers:
             logger.info("Answered")
             await self.storing.forever(partial(self.store.finish, job))
             return
-        age = 0.0 if job.answered_at is None else await self.store.seconds_since(job.answered_at)
-        if age > DELIVER_SECONDS:
+        if await self.store.seconds_since(job.answered_at) > DELIVER_SECONDS:
             logger.error("Slack didn't take the answer for 24 h; giving up")
             await self.storing.forever(partial(self.store.finish, job, delivered=False))
             return

@@ -242,7 +242,7 @@ class Job:
     sent_at: float | None = None
     send_is_recorded: bool = False
     answer: Answer | None = None
-    answered_at: float | None = None
+    answered_at: float = 0.0
     deliveries: int = 0
     taken_over: bool = False
 

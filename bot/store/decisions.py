@@ -294,7 +294,7 @@ class DecisionStore(Ownership):
         return math.inf if min(ages) < -_CLOCK_STEP else max(ages)
 
 
-def _answered_since(connection: Connection, job: Job, moment: float | None) -> Rows:
+def _answered_since(connection: Connection, job: Job, moment: float) -> Rows:
     return connection.execute(_ANSWERED_SINCE, key_of(job.request.ref), b_id=job.id, b_answered_at=moment)
 
 

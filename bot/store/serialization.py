@@ -36,6 +36,6 @@ def read_job(connection: Connection, row: Any) -> Job | None:  # noqa: ANN401 - 
         seen=SeenState(row.seen_mode, row.seen_state, episode),
         sent_at=row.sent_at,
         answer=answer,
-        answered_at=row.answered_at,
+        answered_at=row.answered_at or 0.0,
         deliveries=row.deliveries,
     )
