@@ -22,7 +22,6 @@ from bot.models import (
     Remediation,
     ReplyKind,
     ReplyTarget,
-    SeenState,
 )
 from bot.mrkdwn import escape
 from bot.store import DecisionStore, approvals
@@ -80,7 +79,7 @@ class Answers:
         answer = Answer(ReplyKind.ERROR, told, summary=error.sentence)
         if not rule.decides or not job.is_active or request.batch_id:
             return answer, outcome
-        now, shown = self.clock.now(), request.shown or SeenState(None, None)
+        now, shown = self.clock.now(), request.saw
         card_ts = about.ts if about.channel_id == request.place.channel_id and not request.place.is_button else ""
         note = CardNote(
             cards.failed(request, error, now), not error.check_again, None, shown.state or "", shown.mode or "", now,

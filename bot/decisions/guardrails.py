@@ -231,9 +231,9 @@ class Guardrails:
     async def _check_people(self, job: Job, present: Remediation, about: CardContext) -> FirstApproval | None:
         request, modes = job.request, set(self.config.two_people.modes)
         is_too_often = await self._is_too_often(job, about)
-        if request.instead_of is not None and request.shown is not None:
+        if request.instead_of is not None:
             # One person is enough for the suggested mode, so also for another one that needs one person.
-            if is_too_often or {request.shown.mode, request.instead_of, present.mode} & modes:
+            if is_too_often or {request.saw.mode, request.instead_of, present.mode} & modes:
                 raise two_needed()
             return None
         if present.mode not in modes and not is_too_often:
@@ -247,7 +247,7 @@ class Guardrails:
                     "Ask another operator to approve.",
                 )
             if await self._may_still(first, job):
-                if request.shown and request.shown.is_first:
+                if request.saw.is_first:
                     raise SecondPersonNeeded(
                         f"<@{first.user_id}> approved it first, so your approval would start the repair.",
                         "Review it and approve again.",

@@ -93,8 +93,7 @@ class Upkeep:
             RefusedWithoutDatabase: it was not written.
             MayBeDone: it may have been.
         """
-        present, shown = await self.together.get(job.request.ref), job.request.shown
-        holds = frozenset(shown.holds if shown else ())
+        present, holds = await self.together.get(job.request.ref), frozenset(job.request.saw.holds)
         change = self.store.database.run(approvals.release, present.ref, job.request.actor.user_id, holds)
         is_released = await _kept(change, "release this hold")
         decided = await who_decided(self.store.database, present)

@@ -7,13 +7,12 @@ from enum import StrEnum
 from bot.errors import OutcomeKind
 from bot.models.ids import RemediationRef
 from bot.models.remediation import PRECISION, Remediation
-from bot.models.request import Actor, Message, Request, SeenState, Verb
+from bot.models.request import NOTHING_SEEN, Actor, Message, Request, SeenState, Verb
 
 FIRST_APPROVAL_SECONDS = 8 * 3600  # so long, about a shift, the first of two approvals counts
 LIFETIME = 600.0  # seconds after which a decision is no longer sent: the person has long looked elsewhere
 ERROR_SECONDS = 3600.0  # how long a card says that something failed
 DOUBT_SECONDS = 60.0  # what was sent so long ago has arrived, or never will: what is read from then on is the result
-_NOTHING = SeenState(None, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +237,7 @@ class Job:
     held_until: float = 0.0
     sending_since: float = 0.0
     is_active: bool = False
-    seen: SeenState = _NOTHING
+    seen: SeenState = NOTHING_SEEN
     sent_at: float | None = None
     send_is_recorded: bool = False
     answer: Answer | None = None

@@ -138,6 +138,9 @@ class SeenState:
         return int(self.episode) if self.episode and self.episode.isdecimal() else None
 
 
+NOTHING_SEEN = SeenState(None, None)
+
+
 def button_value(remediation: Remediation, *, is_first: bool = False) -> str:
     """Write a button's value: the reference, and what the person is shown."""
     value = {
@@ -307,6 +310,11 @@ class Request:
     def rule(self) -> Rule:
         """What its verb does."""
         return RULES[self.verb]
+
+    @property
+    def saw(self) -> SeenState:
+        """What the person saw; nothing of it for a typed command."""
+        return self.shown or NOTHING_SEEN
 
     def at(self, place: ReplyTarget) -> "Request":
         """The same request, whose answer goes to another place."""

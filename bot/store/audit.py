@@ -81,7 +81,7 @@ def record(  # noqa: PLR0913, PLR0917 - what has happened to what, when, and aft
     connection: Connection, job: Job, event: str, outcome: Outcome | None, at: float, end: Rows
 ) -> int:
     """Append what happened to a decision at a moment, in Unix time in seconds; like `append`."""
-    request, shown = job.request, job.request.shown
+    request = job.request
     fields = {
         "at": at,
         "event": event,
@@ -91,8 +91,8 @@ def record(  # noqa: PLR0913, PLR0917 - what has happened to what, when, and aft
         "user_id": request.actor.user_id,
         "verb": request.verb.value,
         **ids_of(request.ref),
-        "shown_mode": shown.mode if shown else None,
-        "shown_state": shown.state if shown else None,
+        "shown_mode": request.saw.mode,
+        "shown_state": request.saw.state,
         "reason": request.reason or None,
         "outcome": outcome.kind.value if outcome else None,
         "state": outcome.state if outcome else None,

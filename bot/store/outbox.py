@@ -140,7 +140,7 @@ def decided(connection: Connection, job: Job, outcome: Outcome) -> None:
         "decision": outcome.kind.value,
         "by": request.actor.user_id,
         "reason": request.reason or None,
-        "mode": request.shown.mode if request.shown else None,
+        "mode": request.saw.mode,
         "state": outcome.state,
     }
     emit(connection, EventKind.DECIDED, str(request.ref), told, key=f"decision {job.id}")

@@ -26,14 +26,13 @@ def read_job(connection: Connection, row: Any) -> Job | None:  # noqa: ANN401 - 
         logger.error("Decision %s can't be read and is set aside: %s", row.id, type(error).__name__)  # noqa: TRY400 - the row may hold a response_url
         connection.execute(_SET_ASIDE, b_id=row.id)
         return None
-    episode = request.shown.episode if request.shown else None
     return Job(
         row.id,
         request,
         fence=row.fence,
         received_at=row.received_at,
         is_active=row.status in {ACTIVE, ANSWERED},
-        seen=SeenState(row.seen_mode, row.seen_state, episode),
+        seen=SeenState(row.seen_mode, row.seen_state, request.saw.episode),
         sent_at=row.sent_at,
         answer=answer,
         answered_at=row.answered_at or 0.0,
