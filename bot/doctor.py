@@ -102,7 +102,7 @@ class Doctor:
             yield await self._app_token(settings.slack_app_token.get_secret_value())
         else:
             yield ok("signing secret", "set: HTTP mode")
-        routed = [channel_id for channel_id, _ in settings.routes.values()]
+        routed = [channel_id for channel_id, _ in settings.bot_routes.values()]
         for channel_id in dict.fromkeys(filter(None, [settings.bot_alert_channel, *routed])):
             yield await self._channel(channel_id)
             if self.posts:
@@ -118,11 +118,11 @@ class Doctor:
         settings = self.settings
         if not self._team_id:
             return
-        oncall = [settings.bot_oncall, *(each for _, each in settings.routes.values())]
+        oncall = [settings.bot_oncall, *(each for _, each in settings.bot_routes.values())]
         listed = {
             "operators": settings.bot_operators,
             "break glass": settings.bot_break_glass,
-            "escalation": (settings.escalation or ())[:1],
+            "escalation": (settings.bot_escalate or ())[:1],
             "on-call": list(dict.fromkeys(filter(None, oncall))),
         }
         for check, ids in listed.items():

@@ -1,9 +1,10 @@
-"""How the values of variables are written: each check returns what it was given, or says what is wrong with it."""
+"""How the values of variables are written: each is read or checked, or it is said what is wrong with it."""
 
 import base64
 import difflib
 import ipaddress
 import re
+from collections.abc import Collection
 from datetime import time
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -84,10 +85,8 @@ def pagerduty_key(value: SecretStr) -> SecretStr:
     return value
 
 
-def items(value: object) -> object:
+def items(value: str) -> list[str]:
     """Split what is separated by commas. A list of nothing would mean everything, or switch a guard rail off."""
-    if not isinstance(value, str):
-        return value
     if found := [each.strip() for each in value.split(",") if each.strip()]:
         return found
     raise ValueError("lists nothing")
@@ -125,12 +124,16 @@ def oncall(value: str) -> str:
     return _match(r"[UWS][A-Z0-9]+", value, "isn't a user ID or user group ID")[0]
 
 
-def escalation(value: str) -> str:
-    """Check whom to call, and after how many minutes: `ID/MINUTES`."""
-    who, slash, minutes = value.partition("/")
-    if not slash or not re.fullmatch("[0-9]{1,4}", minutes) or not 1 <= int(minutes) <= _LONGEST_WAIT:
+def escalation(value: str) -> tuple[str, float]:
+    """Read whom to call, and after how many seconds: `ID/MINUTES`."""
+    who, _, minutes = value.partition("/")
+    if not _is_minutes(minutes) or int(minutes) == 0:
         raise ValueError(f"isn't an ID and 1 to {_LONGEST_WAIT} minutes")
-    return f"{oncall(who)}/{int(minutes)}"
+    return oncall(who), 60.0 * int(minutes)
+
+
+def _is_minutes(text: str) -> bool:
+    return re.fullmatch("[0-9]{1,4}", text) is not None and int(text) <= _LONGEST_WAIT
 
 
 def modes(value: tuple[str, ...]) -> tuple[str, ...]:
@@ -149,50 +152,47 @@ def modes(value: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(each if each.startswith(_MODE) else f"{_MODE}{each}" for each in value)
 
 
-def routes(value: tuple[str, ...]) -> tuple[str, ...]:
-    """Routes as they are written: `cluster=channel` or `cluster=channel/oncall`."""
-    seen: set[str] = set()
-    for each in value:
+def routes(value: str) -> dict[str, tuple[str, str]]:
+    """Read the channel and the on-call of clusters: `cluster=channel` or `cluster=channel/oncall`."""
+    found: dict[str, tuple[str, str]] = {}
+    for each in items(value):
         cluster_id, equals, target = each.partition("=")
         channel_id, slash, called = target.partition("/")
         if not equals or (slash and not called):
             raise ValueError(f"contains “{each[:60]}”, which isn't cluster=channel or cluster=channel/oncall")
-        cluster(cluster_id)
-        if cluster_id in seen:
-            raise ValueError(f"contains {cluster_id[:60]} twice")
-        seen.add(cluster_id)
-        channel(channel_id)
-        if called:
-            oncall(called)
-    return value
+        _check_new(cluster(cluster_id), found)
+        found[cluster_id] = channel(channel_id), called and oncall(called)
+    return found
 
 
-def waits(value: tuple[str, ...]) -> tuple[str, ...]:
-    """Waits as they are written: `cluster=minutes`, or `*=minutes` for all others."""
-    seen: set[str] = set()
-    for each in value:
-        cluster_id, equals, minutes = each.partition("=")
-        if not equals or not re.fullmatch("[0-9]{1,4}", minutes) or int(minutes) > _LONGEST_WAIT:
+def waits(value: str) -> dict[str, int]:
+    """Read the minutes of clusters: `cluster=minutes`, or `*=minutes` for all others."""
+    found: dict[str, int] = {}
+    for each in items(value):
+        cluster_id, _, minutes = each.partition("=")
+        if not _is_minutes(minutes):
             raise ValueError(f"contains “{each[:60]}”, which isn't cluster=minutes, from 0 to {_LONGEST_WAIT}")
-        if cluster_id != "*":
-            cluster(cluster_id)
-        if cluster_id in seen:
-            raise ValueError(f"contains {cluster_id[:60]} twice")
-        seen.add(cluster_id)
-    return value
+        _check_new(_cluster_or_all(cluster_id), found)
+        found[cluster_id] = int(minutes)
+    return found
 
 
-def per_node(value: str) -> str:
-    """Check a number of repairs within hours: `3/24h`."""
-    return value and _match("[1-9][0-9]?/[1-9][0-9]{0,2}h", value, "isn't repairs/hours, such as 3/24h")[0]
+def _check_new(cluster_id: str, known: Collection[str]) -> None:
+    if cluster_id in known:
+        raise ValueError(f"contains {cluster_id[:60]} twice")
 
 
-def storm_brake(value: str) -> str:
-    """Check a percentage or a number of nodes."""
-    found = re.fullmatch("([1-9][0-9]{0,4})(%?)", value)
-    if value and (not found or (found[2] and int(found[1]) > 100) or value == "1"):  # noqa: PLR2004 - percent
-        raise ValueError("isn't a percentage such as 20%, or a number of nodes, 2 at least")
-    return value
+def per_node(value: str) -> tuple[int, float]:
+    """Read a number of repairs, and within how many seconds: `3/24h`."""
+    found = _match("([1-9][0-9]?)/([1-9][0-9]{0,2})[Hh]", value, "isn't repairs/hours, such as 3/24h")
+    return int(found[1]), 3600.0 * int(found[2])
+
+
+def storm_brake(value: str) -> tuple[int, bool]:
+    """Read a number of nodes, and whether it is a percentage."""
+    wrong = "isn't a percentage such as 20%, or a number of nodes, 2 at least"
+    found = _match("([1-9][0-9]?|100)%|([2-9]|[1-9][0-9]{1,4})", value, wrong)
+    return int(found[1] or found[2]), bool(found[1])
 
 
 def template(value: str) -> str:
@@ -219,26 +219,23 @@ def console(value: str) -> str:
     return "" if value.lower() == "off" else template(value)
 
 
-def quiet_hours(value: object) -> object:
+def quiet_hours(value: str) -> QuietHours:
     """Read hours in a time zone: `22:00-07:00 Europe/Berlin`."""
-    if not isinstance(value, str):
-        return value
-    found = _match(r"(\d\d):(\d\d)-(\d\d):(\d\d)\s+(\S+)", value, "must be two times and a time zone")
-    begin, end = _time(found[1], found[2]), _time(found[3], found[4])
+    found = _match(r"(\d\d:\d\d)-(\d\d:\d\d)\s+(\S+)", value, "must be two times and a time zone")
+    begin, end = _time(found[1]), _time(found[2])
     if begin == end:
         raise ValueError("must start and end at different times")
-    return QuietHours(begin, end, _zone(found[5]))
+    return QuietHours(begin, end, _zone(found[3]))
 
 
-def daily_time(value: object) -> object:
+def daily_time(value: str) -> DailyTime:
     """Read a time of day in a time zone: `08:00 Europe/Berlin`."""
-    if not isinstance(value, str):
-        return value
-    found = _match(r"(\d\d):(\d\d)\s+(\S+)", value, "must be a time and a time zone")
-    return DailyTime(_time(found[1], found[2]), _zone(found[3]))
+    found = _match(r"(\d\d:\d\d)\s+(\S+)", value, "must be a time and a time zone")
+    return DailyTime(_time(found[1]), _zone(found[2]))
 
 
-def _time(hour: str, minute: str) -> time:
+def _time(value: str) -> time:
+    hour, _, minute = value.partition(":")
     try:
         return time(int(hour), int(minute))
     except ValueError:
@@ -266,7 +263,11 @@ def clusters(value: tuple[str, ...]) -> tuple[str, ...]:
 
 def observed(value: tuple[str, ...]) -> tuple[str, ...]:
     """Check cluster IDs; `*` is all."""
-    return tuple(each if each == "*" else cluster(each) for each in value)
+    return tuple(map(_cluster_or_all, value))
+
+
+def _cluster_or_all(value: str) -> str:
+    return value if value == "*" else cluster(value)
 
 
 def password_of(url: str) -> str:
@@ -296,5 +297,5 @@ People = Annotated[Items, each_is(r"\*|[UWS][A-Z0-9]+", "user ID, user group ID,
 Minutes = Annotated[int, Field(ge=0, le=7 * 24 * 60)]
 Token = Annotated[SecretStr, secret("")]
 Url = Annotated[str, AfterValidator(url)]
-Upper = BeforeValidator(lambda value: value.upper() if isinstance(value, str) else value)
-Lower = BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value)
+Upper = BeforeValidator(str.upper)
+Lower = BeforeValidator(str.lower)

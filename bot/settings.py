@@ -19,7 +19,7 @@ from bot.environment import (
     strangers,
     unusable,
 )
-from bot.models import Mode, TwoPeople
+from bot.models import Mode
 
 DEFAULT_DATABASE = "sqlite:///remediation-bot.db"
 
@@ -43,8 +43,8 @@ class Settings(BaseModel):
     bot_poll_seconds: Annotated[int, Field(ge=1, le=3600)] = 15
     bot_remind_minutes: formats.Minutes = 15
     bot_oncall: Annotated[str, AfterValidator(formats.oncall)] = ""
-    bot_escalate: Annotated[str, AfterValidator(formats.escalation)] | None = None
-    bot_routes: Annotated[formats.Items, AfterValidator(formats.routes)] = ()
+    bot_escalate: Annotated[tuple[str, float] | None, BeforeValidator(formats.escalation)] = None
+    bot_routes: Annotated[dict[str, tuple[str, str]], BeforeValidator(formats.routes)] = {}
     bot_console_url: Annotated[str, AfterValidator(formats.console)] = "https://api.together.ai/clusters"
     bot_runbook_url: Annotated[str, AfterValidator(formats.template)] = ""
     bot_impact_url: Annotated[str, AfterValidator(formats.impact)] = ""
@@ -55,12 +55,12 @@ class Settings(BaseModel):
     bot_max_in_repair: Annotated[int | None, Field(ge=1)] = None
     bot_max_in_repair_percent: Annotated[int | None, Field(ge=1, le=100)] = None
     bot_two_people_modes: Annotated[formats.Items, AfterValidator(formats.modes)] = ()
-    bot_max_repairs_per_node: Annotated[str, formats.Lower, AfterValidator(formats.per_node)] = ""
+    bot_max_repairs_per_node: Annotated[tuple[int, float], BeforeValidator(formats.per_node)] = (0, 0.0)
     bot_break_glass: formats.People = ()
     bot_automatic_repairs: Annotated[Literal["all", "destructive", "none"], formats.Lower] = "all"
-    bot_wait_minutes: Annotated[formats.Items, AfterValidator(formats.waits)] = ()
+    bot_wait_minutes: Annotated[dict[str, int], BeforeValidator(formats.waits)] = {}
     bot_stuck_minutes: formats.Minutes = 90
-    bot_storm_brake: Annotated[str, AfterValidator(formats.storm_brake)] = ""
+    bot_storm_brake: Annotated[tuple[int, bool] | None, BeforeValidator(formats.storm_brake)] = None
     bot_unrepaired_minutes: formats.Minutes = 15
     bot_verify_hours: Annotated[int, Field(ge=0, le=168)] = 24
     bot_lease_seconds: Annotated[int, Field(ge=2, le=300)] = 15
@@ -79,20 +79,6 @@ class Settings(BaseModel):
     log_format: Annotated[Literal["text", "json"], formats.Lower] | None = None
 
     @property
-    def has_rules_to_pass(self) -> bool:
-        """Whether there is anything that somebody could pass over by approving alone."""
-        limits = self.bot_max_in_repair, self.bot_max_in_repair_percent
-        return any(each is not None for each in limits) or bool(
-            self.bot_two_people_modes or self.bot_max_repairs_per_node
-        )
-
-    @property
-    def escalation(self) -> tuple[str, float] | None:
-        """Whom else a reminder calls, and after how many seconds without a decision; None for nobody."""
-        who, _, minutes = (self.bot_escalate or "").partition("/")
-        return (who, 60.0 * int(minutes)) if who else None
-
-    @property
     def secrets(self) -> tuple[str, ...]:
         """What must never be logged."""
         kept = [getattr(self, name.lower()) for name in SECRETS]
@@ -108,36 +94,15 @@ class Settings(BaseModel):
         """Which clusters settings name, by the settings."""
         return {
             "BOT_CLUSTERS": {*self.bot_clusters},
-            "BOT_ROUTES": {*self.routes},
+            "BOT_ROUTES": {*self.bot_routes},
             "BOT_OBSERVE": {*self.bot_observe} - {"*"},
-            "BOT_WAIT_MINUTES": {*self.waits} - {"*"},
+            "BOT_WAIT_MINUTES": {*self.bot_wait_minutes} - {"*"},
         }
-
-    @property
-    def routes(self) -> Mapping[str, tuple[str, str]]:
-        """The channel and the on-call of clusters that have their own; without an on-call, BOT_ONCALL."""
-        parted = (each.partition("=") for each in self.bot_routes)
-        return {
-            cluster_id: (target.partition("/")[0], target.partition("/")[2] or self.bot_oncall)
-            for cluster_id, _, target in parted
-        }
-
-    @property
-    def waits(self) -> Mapping[str, int]:
-        """How many minutes clusters wait after an approval before they drain a busy node; "*" for all others."""
-        parted = (each.partition("=") for each in self.bot_wait_minutes)
-        return {cluster_id: int(minutes) for cluster_id, _, minutes in parted}
-
-    @property
-    def two_people(self) -> TwoPeople:
-        """When two different people must approve."""
-        repairs, _, hours = self.bot_max_repairs_per_node.removesuffix("h").partition("/")
-        return TwoPeople(frozenset(self.bot_two_people_modes), int(repairs or 0), 3600.0 * int(hours or 0))
 
     def channel_for(self, cluster_id: str) -> str | None:
         """Return where the result goes of what was asked outside any channel; None where no channel is set."""
         default = self.bot_alert_channel or next(iter(self.bot_channels), None)
-        return self.routes.get(cluster_id, (default, ""))[0]
+        return self.bot_routes.get(cluster_id, (default, ""))[0]
 
     @property
     def unknown_modes(self) -> tuple[str, ...]:

@@ -38,7 +38,7 @@ from bot.decisions import (
     Recovery,
 )
 from bot.formats import is_loopback
-from bot.models import RepairLimit, Target, Verb
+from bot.models import RepairLimit, Target, TwoPeople, Verb
 from bot.outward import Destinations, ImpactReader
 from bot.policy import Policy
 from bot.settings import Settings, revealed
@@ -220,40 +220,45 @@ def impact_reader(settings: Settings, http: httpx.AsyncClient, directory: SlackD
 
 def card_config(settings: Settings, identity: Identity) -> CardConfig:
     """Return what cards are set to."""
+    limit = RepairLimit(settings.bot_max_in_repair, settings.bot_max_in_repair_percent)
+    two_people = TwoPeople(frozenset(settings.bot_two_people_modes), *settings.bot_max_repairs_per_node)
+    has_rules_to_pass = (limit, two_people) != (RepairLimit(), TwoPeople())
     asking = {"never": (), "cancel": (Verb.CANCEL, Verb.REJECT), "always": (Verb.CANCEL, Verb.REJECT, Verb.APPROVE)}
     return CardConfig(
         settings.bot_console_url,
         settings.bot_runbook_url,
         frozenset(asking[settings.bot_reason]),
         identity.url,
-        RepairLimit(settings.bot_max_in_repair, settings.bot_max_in_repair_percent),
-        settings.two_people,
-        settings.waits,
+        limit,
+        two_people,
+        settings.bot_wait_minutes,
         settings.bot_stuck_minutes,
         3600.0 * settings.bot_verify_hours,
         frozenset(settings.bot_observe),
         settings.bot_summary,
-        bool(settings.bot_break_glass) and settings.has_rules_to_pass,
+        bool(settings.bot_break_glass) and has_rules_to_pass,
     )
 
 
 def watch_config(settings: Settings, channel_id: str, cards: CardConfig) -> WatchConfig:
     """Return what the watch is set to."""
-    brake = settings.bot_storm_brake
     return WatchConfig(
         Route(channel_id, settings.bot_oncall),
-        routes={cluster_id: Route(*target) for cluster_id, target in settings.routes.items()},
+        routes={
+            cluster_id: Route(own, called or settings.bot_oncall)
+            for cluster_id, (own, called) in settings.bot_routes.items()
+        },
         clusters=settings.bot_clusters,
         poll_seconds=settings.bot_poll_seconds,
         remind_seconds=settings.bot_remind_minutes * 60,
-        escalation=settings.escalation,
+        escalation=settings.bot_escalate,
         lease_seconds=settings.bot_lease_seconds,
         quiet=settings.bot_quiet_hours,
         cards=cards,
         automatic=settings.bot_automatic_repairs,
         unrepaired_seconds=settings.bot_unrepaired_minutes * 60,
         named=settings.named_clusters,
-        storm_brake=StormBrake(int(brake.removesuffix("%")), brake.endswith("%")) if brake else None,
+        storm_brake=StormBrake(*settings.bot_storm_brake) if settings.bot_storm_brake else None,
     )
 
 

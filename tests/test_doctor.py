@@ -45,7 +45,7 @@ async def test_all_is_well_beside_a_running_bot(bot: World, transport: str) -> N
     await bot.slack.until(lambda: bot.slack.messages)
     bot.time.set_back = bot.time.now() - time.time()
     assert (await found(bot))["on-call"].detail == "alerts mention nobody"
-    observing = await found(bot, bot_observe=("c-train", "c-infer"), bot_escalate="U0BOB/30")
+    observing = await found(bot, bot_observe=("c-train", "c-infer"), bot_escalate=("U0BOB", 1800.0))
     assert observing["observing"].detail == "the bot decides nothing in c-train, c-infer"
     assert observing["escalation"].detail == "U0BOB"
     findings = await found(bot, bot_oncall="U0BOB")
@@ -133,7 +133,7 @@ async def test_each_thing_that_is_wrong_is_found_with_its_fix(bot: World, wrong:
 
 async def test_clusters_that_together_does_not_list(bot: World) -> None:
     bot.together.clusters["cluster-1"] = "one"
-    findings = await found(bot, bot_clusters=("cluster-1", "cluster-9"), bot_wait_minutes=("*=30", "cluster-8=60"))
+    findings = await found(bot, bot_clusters=("cluster-1", "cluster-9"), bot_wait_minutes={"*": 30, "cluster-8": 60})
     assert findings["clusters"].detail == "Together doesn't list cluster-8, cluster-9"
 
 

@@ -9,6 +9,7 @@ from bot.cards import CardConfig
 from bot.environment import EXAMPLES, SECRETS, SettingsError, unknown_names
 from bot.formats import is_loopback
 from bot.settings import Settings, read_settings
+from bot.watcher import Route
 from bot.wiring import watch_config
 
 GOOD = {
@@ -38,8 +39,10 @@ def test_modes_are_taken_with_and_without_their_prefix() -> None:
 
 def test_routes_have_a_channel_and_an_oncall_of_their_own_or_the_default() -> None:
     given = {**GOOD, "BOT_ALERT_CHANNEL": "C1", "BOT_ONCALL": "S1", "BOT_ROUTES": "c-train=C2/S2, c-infer=C3"}
-    assert read_settings(given).routes == {"c-train": ("C2", "S2"), "c-infer": ("C3", "S1")}
-    assert read_settings(GOOD).routes == {}
+    assert read_settings(given).bot_routes == {"c-train": ("C2", "S2"), "c-infer": ("C3", "")}
+    assert read_settings(GOOD).bot_routes == {}
+    config = watch_config(read_settings(given), "C1", CardConfig())
+    assert config.routes == {"c-train": Route("C2", "S2"), "c-infer": Route("C3", "S1")}
 
 
 @pytest.mark.parametrize(
@@ -60,8 +63,8 @@ def test_wrong_routes_stop_the_start(routes: str, words: str) -> None:
 
 
 def test_waits_are_minutes_of_clusters() -> None:
-    assert read_settings({**GOOD, "BOT_WAIT_MINUTES": "c-train=120, *=0"}).waits == {"c-train": 120, "*": 0}
-    assert read_settings(GOOD).waits == {}
+    assert read_settings({**GOOD, "BOT_WAIT_MINUTES": "c-train=120, *=0"}).bot_wait_minutes == {"c-train": 120, "*": 0}
+    assert read_settings(GOOD).bot_wait_minutes == {}
 
 
 @pytest.mark.parametrize(("brake", "nodes", "limit"), [

@@ -242,7 +242,7 @@ async def test_brake_that_is_set_no_longer_is_released(database_url: str) -> Non
     async with watching(database=database_url, BOT_STORM_BRAKE="4") as bot:
         _, message = await broken(bot)
         await bot.settle()
-        async with bot.another(bot.settings.model_copy(update={"bot_storm_brake": ""})):
+        async with bot.another(bot.settings.model_copy(update={"bot_storm_brake": None})):
             await until(bot, lambda: "the storm brake is released" in message.text)
 
 

@@ -47,7 +47,7 @@ async def test_setting_taken_away_ends_the_brake(database_url: str) -> None:
         ids, message = await broken(bot)
         await bot.settle()
         await free_the_lease(database_url)
-        async with bot.another(bot.settings.model_copy(update={"bot_storm_brake": ""})):
+        async with bot.another(bot.settings.model_copy(update={"bot_storm_brake": None})):
             clear(bot, ids[1:])
             await pass_time(bot, 7200)
             assert "paused automatically" not in message.text
