@@ -1,6 +1,7 @@
 """What a person wrote to the bot in a message → what is asked for. One pure function, `parse_mention`."""
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from bot.errors import UnreadableCommand
@@ -56,10 +57,14 @@ class AskForStatus:
 Mentioned = Ask | AskToHold | AskForStatus | Find | Report | Help
 
 
-def parse_mention(text: str) -> Mentioned | UnreadableCommand:
-    """Read a message to the bot. What is no request is answered with what can be asked."""
+def parse_mention(text: str) -> Mentioned:
+    """Read a message to the bot. What is no request is answered with what can be asked.
+
+    Raises:
+        UnreadableCommand: it is one, and can't be read.
+    """
     if len(text) > MAX_TEXT:
-        return too_long()
+        raise too_long()
     said = _TO_THE_BOT.sub(" ", text, count=1)
     bare = _bare(_MENTIONED.sub(" ", said))
     verb, _, rest = bare.partition(" ")
@@ -67,13 +72,14 @@ def parse_mention(text: str) -> Mentioned | UnreadableCommand:
     match verb:
         case "status":
             asked = parse(bare) if rest else AskForStatus()
-            return asked if isinstance(asked, Find | AskForStatus | UnreadableCommand) else Help()
+            return asked if isinstance(asked, Find | AskForStatus) else Help()
         case "list" | "tonight" | "history":
-            asked = parse(bare)
-            return asked if isinstance(asked, Report) else Help()
+            with suppress(UnreadableCommand):
+                asked = parse(bare)
+                return asked if isinstance(asked, Report) else Help()
+            return Help()
         case "approve" | "cancel":
-            of = _of(rest)
-            return of if isinstance(of, UnreadableCommand) else Ask(verb, of)
+            return Ask(verb, _of(rest))
         case "hold":
             first, _, with_people = _bare(said).partition(" ")
             return _hold(with_people if first.lower() == verb else rest)
@@ -95,7 +101,7 @@ def _without_fillers(bare: str) -> str:
     return " ".join(words).strip(" ,")
 
 
-def _hold(rest: str) -> AskToHold | UnreadableCommand:
+def _hold(rest: str) -> AskToHold:
     """Read for how long, which, and why: `1h NAME`, `NAME for 1h`, each with a reason behind it, which keeps people."""
     because = _BECAUSE.search(rest)
     asked, why = (rest[: because.start()], rest[because.end() :]) if because else (rest, "")
@@ -103,18 +109,16 @@ def _hold(rest: str) -> AskToHold | UnreadableCommand:
     if length := _LENGTH.search(asked):
         seconds = int(length[1] or 0) * 3600.0 + int(length[2] or 0) * 60.0
         if not 0 < seconds <= MAX_HOLD_SECONDS:
-            return UnreadableCommand("A hold lasts from 1 minute to 24 hours.")
+            raise UnreadableCommand("A hold lasts from 1 minute to 24 hours.")
         before, after = asked[: length.start()].strip(" ,"), asked[length.end() :].strip(" ,.;:")
         unread = _UNREAD_LENGTH.search(before) or _MORE_LENGTH.fullmatch(after)
         asked, why = (before, f"{after} {why}") if before else (after, why)
     if unread:
-        return UnreadableCommand("A hold needs a length, such as 30m or 2h.")
+        raise UnreadableCommand("A hold needs a length, such as 30m or 2h.")
     asked = re.sub(rf"\A(?:[\s,]*{_PERSON.pattern})+", "", asked)
     if person := _PERSON.search(asked):  # who is mentioned behind a node is no second one
         asked, why = asked[: person.start()], f"{asked[person.start() :]} {why}"
     of = _of(asked.strip(" ,"))
-    if isinstance(of, UnreadableCommand):
-        return of
     if not isinstance(of, Order):
         return AskToHold(seconds, of, _reason("", why))
     if of.or_node:
@@ -126,10 +130,10 @@ def _reason(typed: str, why: str) -> str:
     return " ".join(f"{typed} {why}".split())[:MAX_REASON]
 
 
-def _of(rest: str) -> Order | Find | UnreadableCommand | None:
+def _of(rest: str) -> Order | Find | None:
     if not rest:
         return None
     asked = parse(rest)
-    if isinstance(asked, Order | Find | UnreadableCommand):
+    if isinstance(asked, Order | Find):
         return asked
-    return UnreadableCommand(f"“{rest[:60]}” isn't a node name or an ID.")
+    raise UnreadableCommand(f"“{rest[:60]}” isn't a node name or an ID.")

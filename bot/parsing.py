@@ -123,17 +123,19 @@ Report = ListWaiting | Tonight | RepairsOf
 Typed = Order | Help | Browse | Report | Find
 
 
-def parse(text: str) -> Typed | UnreadableCommand:
+def parse(text: str) -> Typed:
     """Read what follows `/cancel-remediation`.
 
     Understood are three words; `cluster/instance/remediation`; the API's own URL, with or without Slack's
     `<…|…>` around it; `cluster=… instance=… remediation=… reason="…"`; `--cluster …`; each with quotes,
     backticks, commas, line breaks and invisible characters wherever pasting leaves them, and a free-text reason
-    behind it; one word alone is looked up. Never raises: what can't be read comes back as an `UnreadableCommand` that
-    names the part.
+    behind it; one word alone is looked up.
+
+    Raises:
+        UnreadableCommand: it can't be read; names the part.
     """
     if len(text) > MAX_TEXT:
-        return too_long()
+        raise too_long()
     plain = plain_text(text)
     bare = plain.strip(QUOTES + " ")
     if not bare:
@@ -141,9 +143,7 @@ def parse(text: str) -> Typed | UnreadableCommand:
     try:
         return _from_verb(bare) or _read(plain)
     except InvalidId as error:
-        return UnreadableCommand(str(error))
-    except UnreadableCommand as error:
-        return error
+        raise UnreadableCommand(str(error)) from None
 
 
 def references(text: str) -> Iterator[RemediationRef]:
@@ -176,7 +176,7 @@ def _read(plain: str) -> Find | Order:
     return _find(plain) or _from_reference(plain)
 
 
-def _from_verb(bare: str) -> Typed | UnreadableCommand | None:
+def _from_verb(bare: str) -> Typed | None:
     """Read what begins with a word that no cluster's ID may be; None where it doesn't."""
     verb, rest = _first_word(bare)
     match verb.lower():
@@ -191,7 +191,7 @@ def _from_verb(bare: str) -> Typed | UnreadableCommand | None:
                 raise UnreadableCommand(f"“{word}” isn't a node name or an ID.")
             return _read(rest)
         case other if other in VERBS:
-            return UnreadableCommand(f"{COMMAND} can't {other}. Use the buttons on the card instead.")
+            raise UnreadableCommand(f"{COMMAND} can't {other}. Use the buttons on the card instead.")
     return None
 
 
@@ -213,9 +213,9 @@ def _first_word(bare: str) -> tuple[str, str]:
     return (word[0].strip(QUOTES + ":;"), bare[word.end() :].strip(" ,/")) if word else ("", "")
 
 
-def _status(rest: str) -> Find | UnreadableCommand:
+def _status(rest: str) -> Find:
     if not rest:
-        return UnreadableCommand(f"Type {COMMAND} status and a node name or an ID.")
+        raise UnreadableCommand(f"Type {COMMAND} status and a node name or an ID.")
     return _find(rest, only_shows=True) or Find(str(_from_reference(rest).ref), only_shows=True)
 
 

@@ -11,9 +11,11 @@ from bot import cards
 from bot.decisions import Receipt
 from bot.errors import BotError, NotAttempted, StorageUnavailable, UnknownControl
 from bot.models import Actor, Json, Message, ReplyTarget, Request, Verb
-from bot.parsing import COMMAND, Browse, Find, Help, Order, Report, parse
+from bot.parsing import COMMAND, Browse, Find, Help, Order, Report, Typed, parse
 from handlers.chooser import Chooser
 from handlers.surface import Interaction, Surface
+
+Asked = Request | Browse | Find | Report
 
 
 @dataclass(slots=True)
@@ -30,17 +32,18 @@ class Commands(Surface):
         actor = Actor(user_id, body.get("user_name") or "", body.get("team_id"), is_member=True)
         place = ReplyTarget(body.get("channel_id"), user_id, response_url=body.get("response_url"))
         typed = Interaction(actor, place, trigger_id, f"command {trigger_id}", body, Verb.CANCEL)
+        asked: Asked | Help | NotAttempted
         try:
             asked = await self._read(typed)
         except NotAttempted as error:
             asked = error
-        if isinstance(asked, Message):
-            await _say(ack, asked)
+        if isinstance(asked, Help):
+            await _say(ack, cards.usage())
             return None
         say = partial(_say_no, ack, asked if isinstance(asked, Request) else None)
         return await self.take(ack, typed, lambda: self._record(typed, asked), say=say)
 
-    async def _read(self, typed: Interaction) -> Request | Message | NotAttempted | Browse | Find | Report:
+    async def _read(self, typed: Interaction) -> Asked | Help:
         """Read what the command asks for; three words are a node and a reason where the bot knows that node."""
         order = read(typed.body)
         if not isinstance(order, Order):
@@ -53,7 +56,7 @@ class Commands(Surface):
                 return node
         return Request(Verb.CANCEL, order.ref, typed.actor, typed.place, reason=order.reason, trigger_id=typed.key)
 
-    async def _record(self, typed: Interaction, asked: Request | NotAttempted | Browse | Find | Report) -> Receipt:
+    async def _record(self, typed: Interaction, asked: Asked | NotAttempted) -> Receipt:
         if isinstance(asked, NotAttempted):
             raise asked
         if isinstance(asked, Request):
@@ -69,10 +72,14 @@ async def _say(ack: AsyncAck, told: Message) -> None:
     await ack(text=told.text, blocks=told.blocks, response_type="ephemeral")
 
 
-def read(body: Json) -> Order | Message | NotAttempted | Browse | Find | Report:
-    """Read what the command asks for: a decision, help, or something that can't be read."""
+def read(body: Json) -> Typed:
+    """Read what the command asks for.
+
+    Raises:
+        UnknownControl: it is another command.
+        UnreadableCommand: its text says nothing that can be done.
+    """
     command = body.get("command") or ""
     if command != COMMAND:
-        return UnknownControl(f"the command {command}")
-    order = parse(body.get("text") or "")
-    return cards.usage() if isinstance(order, Help) else order
+        raise UnknownControl(f"the command {command}")
+    return parse(body.get("text") or "")

@@ -64,7 +64,10 @@ class Mentions(Surface):
     async def _record(self, said: Interaction) -> Receipt:
         event = said.body["event"]
         text, ts = str(event.get("text") or ""), str(event.get("ts"))
-        asked = parse_mention(text)
+        try:
+            asked = parse_mention(text)
+        except UnreadableCommand as error:
+            return await self.once(said, partial(self.refuse, error))
         if not isinstance(asked, AskToHold):
             return await self.once(said, partial(self._answer, asked, ts))
         entry = Entry(said.name, _MESSAGE, "put a repair on hold", said.actor, said.place, value=text, ts=ts)
@@ -73,7 +76,7 @@ class Mentions(Surface):
             return receipt.work  # it says that nothing was done, and Slack must not repeat it
         return receipt
 
-    async def _answer(self, asked: Mentioned | UnreadableCommand, ts: str, said: Interaction) -> None:
+    async def _answer(self, asked: Mentioned, ts: str, said: Interaction) -> None:
         match asked:
             case Help():
                 await self.replies.reply_privately(said.place, cards.mentions())
@@ -84,8 +87,6 @@ class Mentions(Surface):
                 await self.chooser.answer(Find(str(ref), only_shows=True), said)
             case Ask():
                 await self._show(asked, ts, said)
-            case UnreadableCommand():
-                raise asked
 
     async def _show(self, asked: Ask, ts: str, said: Interaction) -> None:
         """Point at the card in the thread: nobody has seen what would be decided, and a copy would outlive it."""

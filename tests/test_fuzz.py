@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bot import cards
 from bot.cards.chooser import Choice
-from bot.errors import BotError, InvalidId, NotAttempted, TogetherError, UnreadableButton
+from bot.errors import InvalidId, NotAttempted, TogetherError, UnreadableButton, UnreadableCommand
 from bot.mention_parsing import parse_mention
 from bot.models import Actor, Remediation, RemediationRef, read_button_value
 from bot.parsing import parse, references
@@ -42,9 +42,13 @@ ID = st.text(min_size=1, max_size=12, alphabet="ab/-_.%é💥 ")
 @given(st.lists(WORDS, max_size=6).map(" ".join))
 def test_typed_words_are_a_request_or_a_sentence(text: str) -> None:
     for read in (parse, parse_mention):
-        found = read(text)
-        if isinstance(found, BotError):
-            assert found.sentence.endswith((".", "…"))
+        try:
+            read(text)
+        except UnreadableCommand as error:
+            sentence = error.sentence
+        else:
+            continue
+        assert sentence.endswith((".", "…"))
     for ref in references(text):
         assert isinstance(ref, RemediationRef)
 
@@ -74,7 +78,8 @@ def test_clicks_are_read_or_refused(body: dict[str, Any]) -> None:
 @many
 @given(st.fixed_dictionaries({"command": WORDS | st.just("/cancel-remediation"), "text": WORDS, "user_id": WORDS}))
 def test_commands_are_read_or_refused(body: dict[str, Any]) -> None:
-    assert read_command(body) is not None
+    with suppress(NotAttempted):
+        read_command(body)
 
 
 @many
