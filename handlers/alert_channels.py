@@ -15,7 +15,7 @@ from bot.cards import review
 from bot.clock import Clock, WaitReason
 from bot.errors import InvalidId, PostFailed, PostUncertain
 from bot.models import HISTORY_BEFORE, MARK, Found, Json, Message, RemediationRef, Verb
-from handlers.client import REFUSED_BLOCKS, SlackFailure
+from handlers.client import SlackFailure
 
 logger = logging.getLogger(__name__)
 
@@ -184,14 +184,7 @@ class SlackAlertChannels:
         body = {"text": message.text, "blocks": message.marked_blocks, **arguments}
         await pace.begin()
         try:
-            try:
-                return await self._client.api_call(method, json=body)
-            except SlackFailure as error:
-                if error.code not in REFUSED_BLOCKS:
-                    raise
-                logger.exception("Slack rejected our blocks: %s", body["blocks"])
-                plain = {name: value for name, value in body.items() if name not in {"blocks", "attachments"}}
-                return await self._client.api_call(method, json=plain)
+            return await self._client.api_call(method, json=body)
         except SlackFailure as error:
             if (seconds := error.retry_after) is not None:
                 if seconds > LONGEST_WAIT:

@@ -16,14 +16,14 @@ logger = logging.getLogger(__name__)
 # Slack's own trouble: it may have done it all the same (docs.slack.dev, chat.postMessage). "" is none of its codes.
 _TROUBLE = {"", "fatal_error", "internal_error", "request_timeout", "service_unavailable"}
 _RATE_LIMITED = {"ratelimited", "rate_limited"}
-REFUSED_BLOCKS = {
+_REFUSED_BLOCKS = {
     "invalid_blocks",
     "invalid_blocks_format",
     "msg_blocks_too_long",
     "block_mismatch",
     "invalid_attachments",
 }
-_REFUSED_ANYWHERE = REFUSED_BLOCKS | {"invalid_arguments"}  # of a dialog (docs.slack.dev, views.open)
+_REFUSED_ANYWHERE = _REFUSED_BLOCKS | {"invalid_arguments"}  # of a dialog (docs.slack.dev, views.open)
 # What slack_sdk lets out when an answer is none of Slack's, such as a proxy's (seen with slack_sdk 3.48).
 _NON_SLACK = (AttributeError, TypeError, ValueError)
 
@@ -63,7 +63,7 @@ class MeasuredClient(AsyncWebClient):
     _is_plain = False
 
     async def api_call(self, api_method: str, **arguments: Any) -> AsyncSlackResponse:  # noqa: ANN401 - the SDK's own
-        """Call a method; again with plainer blocks, where Slack refuses those of 2026.
+        """Call a method; again with plainer blocks, where Slack refuses those of 2026, and in the end with none.
 
         Raises:
             SlackFailure: Slack did not confirm it.
@@ -73,11 +73,14 @@ class MeasuredClient(AsyncWebClient):
         try:
             return await self._call(api_method, arguments)
         except SlackFailure as refusal:
-            if refusal.code not in _REFUSED_ANYWHERE or (plainer := _plainer(arguments)) is None:
+            if refusal.code in _REFUSED_ANYWHERE and (plainer := _plainer(arguments)):
+                logger.warning("%s: Slack refused blocks (%s); drawing plainer ones from now on", api_method, refusal)
+                self._is_plain = True  # also where it wasn't because of them: nothing is lost by it
+            elif refusal.code in _REFUSED_BLOCKS and (plainer := _without_blocks(arguments)):
+                logger.exception("Slack rejected our blocks: %s", arguments["json"]["blocks"])
+            else:
                 raise
-            logger.warning("%s: Slack refused blocks (%s); drawing plainer ones from now on", api_method, refusal)
-        self._is_plain = True  # also where it wasn't because of them: nothing is lost by it
-        return await self._call(api_method, plainer)
+        return await self.api_call(api_method, **plainer)
 
     async def _call(self, api_method: str, arguments: Json) -> AsyncSlackResponse:
         """Call a method, and count how it ended: "ok", Slack's code, or the exception's name."""
@@ -106,6 +109,14 @@ def _plainer(arguments: Json) -> Json | None:
         return None
     changed = {**holder, "blocks": plainer}
     return {**arguments, "json": {**body, "view": changed} if "view" in body else changed}
+
+
+def _without_blocks(arguments: Json) -> Json | None:
+    """Return the arguments of a call with the text of its message alone; None where it has nothing else."""
+    body = arguments.get("json") or {}
+    if "blocks" not in body:
+        return None
+    return {**arguments, "json": {name: value for name, value in body.items() if name not in {"blocks", "attachments"}}}
 
 
 def _checked(answer: AsyncSlackResponse) -> AsyncSlackResponse:

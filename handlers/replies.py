@@ -16,7 +16,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot import cards
 from bot.clock import Clock, WaitReason
 from bot.models import Delivery, Message, ReplyTarget
-from handlers.client import REFUSED_BLOCKS, SlackFailure
+from handlers.client import SlackFailure
 
 logger = logging.getLogger(__name__)
 
@@ -58,10 +58,10 @@ class Replies:
         if place.is_button:
             if place.original is None:
                 return place  # it could not be restored after an error
-            result, may_overwrite = await self._first([lambda: self._update(place, message, patient=False)])
+            result, may_overwrite = await self._first([lambda: self._update(place, message, attempts=1)])
             # Where Slack did not say no, it may be shown all the same.
             return replace(place, in_progress=result is not None or may_overwrite, may_overwrite=may_overwrite)
-        answer, _ = await self._first([lambda: self._post(place, message, patient=False)])
+        answer, _ = await self._first([lambda: self._post(place, message, attempts=1)])
         ts = answer.get("ts") if isinstance(answer, dict) else None
         return replace(place, message_ts=ts, in_progress=ts is not None)
 
@@ -136,18 +136,18 @@ class Replies:
                 may_arrive |= closed.may_have_worked
         return None, may_arrive
 
-    async def _update(self, place: ReplyTarget, message: Message, *, patient: bool = True) -> Any:  # noqa: ANN401 - Slack's answer
+    async def _update(self, place: ReplyTarget, message: Message, attempts: int = ATTEMPTS) -> Any:  # noqa: ANN401 - Slack's answer
         # Omitted attachments would be kept, and with them buttons that no longer apply (docs.slack.dev, chat.update).
         where = {"channel": place.channel_id, "ts": place.message_ts}
-        return await self._call("chat.update", message, patient=patient, attachments=message.attachments, **where)
+        return await self._call("chat.update", message, attempts, attachments=message.attachments, **where)
 
-    async def _post(self, place: ReplyTarget, message: Message, *, patient: bool = True) -> Any:  # noqa: ANN401 - Slack's answer
+    async def _post(self, place: ReplyTarget, message: Message, attempts: int = ATTEMPTS) -> Any:  # noqa: ANN401 - Slack's answer
         if place.channel_id is None:
             raise _NoWay("there is no channel")
         return await self._call(
             "chat.postMessage",
             message,
-            patient=patient,
+            attempts,
             channel=place.channel_id,
             thread_ts=place.thread_ts,
             unfurl_links=False,
@@ -164,23 +164,18 @@ class Replies:
     async def _direct(self, place: ReplyTarget, message: Message) -> Any:  # noqa: ANN401 - Slack's answer
         return await self._call("chat.postMessage", message, channel=place.user_id)
 
-    async def _call(self, method: str, message: Message, *, patient: bool = True, **arguments: object) -> Any:  # noqa: ANN401 - Slack's answer
-        """Call a method that says something; wait out rate limits; fall back to plain text for refused blocks."""
+    async def _call(self, method: str, message: Message, attempts: int = ATTEMPTS, **arguments: object) -> Any:  # noqa: ANN401 - Slack's answer
+        """Call a method that says something, and wait out rate limits."""
         body = {name: value for name, value in arguments.items() if value is not None}
         body |= {"text": message.text, "blocks": message.marked_blocks}
-        for attempt in range(ATTEMPTS):
+        while True:
             try:
                 return (await self.client.api_call(method, json=body)).data
             except SlackFailure as error:
-                if error.code in REFUSED_BLOCKS and "blocks" in body:
-                    logger.exception("Slack rejected our blocks: %s", body["blocks"])
-                    body = {name: value for name, value in body.items() if name not in {"blocks", "attachments"}}
-                else:
-                    wait = error.retry_after
-                    if wait is None or wait > LONGEST_WAIT or not patient or attempt == ATTEMPTS - 1:
-                        raise
-                    await self.clock.sleep(wait, WaitReason.SLACK_LIMIT)
-        raise _NoWay("Slack refused the blocks and was busy")
+                attempts, wait = attempts - 1, error.retry_after
+                if wait is None or wait > LONGEST_WAIT or not attempts:
+                    raise
+            await self.clock.sleep(wait, WaitReason.SLACK_LIMIT)
 
     async def _respond_in_channel(self, place: ReplyTarget, message: Message) -> bool:
         extra = {"thread_ts": place.thread_ts} if place.thread_ts else {}
