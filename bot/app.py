@@ -8,8 +8,6 @@ from functools import partial
 from typing import Protocol
 
 import aiohttp
-import httpx
-from slack_sdk.web.async_client import AsyncWebClient
 
 from bot import metrics
 from bot.clock import Clock, WaitReason
@@ -20,7 +18,7 @@ from bot.renewal import Renewal
 from bot.settings import Settings, revealed
 from bot.store import Database, DecisionStore, health
 from bot.tasks import Tasks
-from bot.together import Timeouts, TogetherClient
+from bot.together import Timeouts
 from bot.trail import AuditExporter
 from bot.watcher import Watcher
 from bot.wiring import (
@@ -84,7 +82,7 @@ class App:
         self._settings = settings
         self._clock = clock or Clock()
         self._patience = patience
-        self._renewal = Renewal(settings, reread, self._clock) if reread else None
+        self._reread = reread
         self._drain_seconds = drain_seconds
         self.tasks = Tasks(MAX_AT_ONCE, clock=self._clock)
         self._reported = {
@@ -141,7 +139,7 @@ class App:
         session = await stack.enter_async_context(
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10, sock_connect=3))
         )
-        http = await stack.enter_async_context(http_client(settings))
+        http = [await stack.enter_async_context(http_client(settings)) for _ in range(2)]
         reading = slack_client(settings, session, reads_only=True)
         connection = Connection(reading, self._clock, partial(self._report, "slack"))
         identity = await connection.identify()
@@ -150,15 +148,14 @@ class App:
         if self._lacks:
             logger.warning("%s", self._lacks)
         writing = slack_client(settings, session, reads_only=False)
-        together = lists = self._together(http)
-        if settings.bot_alert_channel:
-            lists = self._together(await stack.enter_async_context(http_client(settings)))
+        together, lists = (together_client(settings, each, self._clock, self._patience) for each in http)
         impacts = None
         if settings.bot_impact_url:
             impacts = await stack.enter_async_context(plain_client(settings.bot_impact_url))
+        connections = Connections(identity, reading, writing, session, together, lists, impacts)
         bot = build_bot(
             settings,
-            Connections(identity, reading, writing, session, together, lists, impacts),
+            connections,
             store,
             self.tasks,
             self._clock,
@@ -167,7 +164,6 @@ class App:
         )
         self._bolt = bot.bolt
         self._begin("recovery", bot.recovery)
-        self._renew(bot.bolt, reading, writing)
         if settings.slack_app_token:
             app_token = settings.slack_app_token.get_secret_value()
             await connection.check_app_token(app_token)
@@ -175,7 +171,7 @@ class App:
             await self._socket.start()
         else:
             server.serve(bot.bolt)
-        await self._begin_to_send(store, stack)
+        sender = await self._begin_to_send(store, stack)
         self._begin_trail(store)
         self._watcher = bot.watcher
         if bot.watcher:
@@ -186,11 +182,13 @@ class App:
             unknown = ", ".join(settings.unknown_modes)
             logger.warning("BOT_TWO_PEOPLE_MODES contains modes this version doesn't recognize: %s", unknown)
         logger.info("Ready for workspace %s", identity.team_name or identity.team_id)
-        await self._watch(connection)
+        await self._watch(connection, partial(self._use, connections, sender))
 
-    async def _watch(self, connection: Connection) -> None:
-        """Watch Slack. If this or another part ends unexpectedly, the process ends too, and is restarted."""
-        checks = [connection.keep_checking(), *([self._renewal.run()] if self._renewal else [])]
+    async def _watch(self, connection: Connection, use: Callable[[Settings], None]) -> None:
+        """Watch Slack, and renewed secrets. If this or another part ends unexpectedly, the process is restarted."""
+        checks = [connection.keep_checking()]
+        if self._reread:
+            checks.append(Renewal(self._settings, self._reread, self._clock, use).run())
         checking = [asyncio.create_task(each) for each in checks]
         try:
             parts = [*checking, *(task for _, task in self._parts.values())]
@@ -221,11 +219,11 @@ class App:
         except Exception:  # no part may keep the others from their end
             logger.exception("%s", _UNLESS_ENDED[name])
 
-    async def _begin_to_send(self, store: DecisionStore, stack: AsyncExitStack) -> None:
+    async def _begin_to_send(self, store: DecisionStore, stack: AsyncExitStack) -> Sender | None:
         """Tell other tools, where there are any."""
         told = destinations(self._settings)
         if not told.targets:
-            return
+            return None
         http = outward_clients(told)
         for client in http.values():
             await stack.enter_async_context(client)
@@ -237,9 +235,8 @@ class App:
             lease_seconds=self._settings.bot_lease_seconds,
             warn=self._warn,
         )
-        if self._renewal:
-            self._renewal.on_change(lambda new: sender.use(destinations(new)))
         self._begin("sender", sender)
+        return sender
 
     def _begin_trail(self, store: DecisionStore) -> None:
         """Copy or sign the audit trail, where that is wanted."""
@@ -271,25 +268,18 @@ class App:
                 report("")
                 return DecisionStore(database, settings.bot_lease_seconds, self._clock)
 
-    def _together(self, http: httpx.AsyncClient) -> TogetherClient:
-        made = together_client(self._settings, http, self._clock, self._patience)
-        if self._renewal:
-            self._renewal.on_change(lambda new: made.use_key(new.together_api_key.get_secret_value()))
-        return made
-
-    def _renew(self, bolt: Bolt, *clients: AsyncWebClient) -> None:
-        """Let the parts use Slack's secrets as they are renewed."""
-
-        def use(new: Settings) -> None:
-            for client in clients:
-                client.token = new.slack_bot_token.get_secret_value()
-            if new.slack_signing_secret:
-                bolt.use_signing_secret(new.slack_signing_secret.get_secret_value())
-            if new.slack_app_token and self._socket:
-                self._socket.use_token(new.slack_app_token.get_secret_value())
-
-        if self._renewal:
-            self._renewal.on_change(use)
+    def _use(self, connections: Connections, sender: Sender | None, new: Settings) -> None:
+        """Let the parts use the secrets of new settings."""
+        for client in (connections.reading, connections.writing):
+            client.token = new.slack_bot_token.get_secret_value()
+        for api in (connections.together, connections.lists):
+            api.use_key(new.together_api_key.get_secret_value())
+        if new.slack_signing_secret and self._bolt:
+            self._bolt.use_signing_secret(new.slack_signing_secret.get_secret_value())
+        if new.slack_app_token and self._socket:
+            self._socket.use_token(new.slack_app_token.get_secret_value())
+        if sender:
+            sender.use(destinations(new))
 
     async def _measure(self) -> None:
         """Bring the gauges up to date. While the database is away, what it would tell stays as it was."""

@@ -18,17 +18,13 @@ _NEEDS_RESTART = {"DATABASE_URL", "BOT_AUDIT_KEY", "BOT_IMPACT_TOKEN"}
 
 @dataclass(slots=True)
 class Renewal:
-    """Looks whether the settings have other secrets now, and hands them over."""
+    """Looks whether the settings have other secrets now, and has them used."""
 
     settings: Settings
     reread: Callable[[], Settings]
     clock: Clock
-    _users: list[Callable[[Settings], None]] = field(default_factory=list, init=False)
+    use: Callable[[Settings], None]
     _problem: str = field(default="", init=False)
-
-    def on_change(self, use: Callable[[Settings], None]) -> None:
-        """Call this with the new settings whenever a secret has changed."""
-        self._users.append(use)
 
     async def run(self) -> None:
         """Look forever."""
@@ -51,8 +47,7 @@ class Renewal:
             return
         self.settings = new
         add_secrets(new.secrets)
-        for use in self._users:
-            use(new)
+        self.use(new)
         for name in changed:
             logger.info("%s is new%s", name, "; restart the bot to use it" if name in _NEEDS_RESTART else "")
 
