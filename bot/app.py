@@ -167,7 +167,7 @@ class App:
         if settings.slack_app_token:
             app_token = settings.slack_app_token.get_secret_value()
             await connection.check_app_token(app_token)
-            self._socket = Sockets(lambda: Socket(bot.bolt, app_token, reading, self._clock, reading.proxy))
+            self._socket = Sockets(lambda: Socket(bot.bolt, app_token, reading, self._clock))
             await self._socket.start()
         else:
             server.serve(bot.bolt)

@@ -48,7 +48,7 @@ from bot.together import Timeouts, TogetherClient
 from bot.transport import AiohttpTransport, proxy_for
 from bot.watcher import Route, StormBrake, WatchConfig, Watcher
 from handlers.alert_channels import SlackAlertChannels
-from handlers.bolt import Bolt, build_bolt
+from handlers.bolt import Bolt
 from handlers.buttons import Buttons
 from handlers.chooser import Chooser
 from handlers.client import MeasuredClient
@@ -147,7 +147,7 @@ def build_bot(  # noqa: PLR0913 - what it is made of
     overviews = Overviews(lookup, policy, batches, database, clock)
     inbox = Inbox(database, replies, clock, settings.bot_lease_seconds)
     signing_secret = revealed(settings.slack_signing_secret)
-    bolt = build_bolt(signing_secret, team_id=identity.team_id, bot_user_id=identity.bot_user_id)
+    bolt = Bolt(signing_secret, team_id=identity.team_id, bot_user_id=identity.bot_user_id)
     home = Home(overviews, settings.channel_for, cards, tasks, connections.writing, clock)
     shared = decisions, inbox, lookup, replies, Dialogs(connections.writing, clock), tasks, home, cards
     _listen(bolt, shared, batches, PauseService(policy, database), connections.writing)

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections import OrderedDict
-from typing import Any
 
 from slack_bolt.async_app import AsyncApp
 from slack_bolt.authorization import AuthorizeResult
@@ -46,12 +45,35 @@ class Verification(AsyncRequestVerification, AsyncMiddleware):
 
 
 class Bolt(AsyncApp):
-    """Bolt's app, which both transports dispatch to, with the time that Slack waits for each ack."""
+    """Bolt's app, which both transports dispatch to, with the time that Slack waits for each ack.
 
-    verification: Verification
+    The listener runs before the response, so Bolt does not poll for the ack; the listeners ack first and leave the
+    work to tasks. The identity was asked for at the start, so Bolt asks for none in front of an ack.
 
-    def __init__(self, **options: Any) -> None:  # noqa: ANN401 - Bolt's own
-        super().__init__(**options)
+    Args:
+        signing_secret: verifies HTTP requests. Not used in Socket Mode, whose connection is authenticated.
+        team_id: the workspace that the bot is installed in.
+        bot_user_id: the bot's own user.
+    """
+
+    def __init__(self, signing_secret: str, *, team_id: str, bot_user_id: str) -> None:
+        self.verification = Verification(signing_secret)
+        identity = AuthorizeResult(enterprise_id=None, team_id=team_id, bot_user_id=bot_user_id)
+
+        async def authorize() -> AuthorizeResult:
+            return identity
+
+        super().__init__(
+            name="remediation-bot",  # to find one, Bolt would read its callers' source (29 ms, slack_bolt 1.30)
+            logger=logging.getLogger("slack_bolt"),
+            client=AsyncWebClient(retry_handlers=[]),
+            signing_secret=signing_secret,
+            request_verification_enabled=False,
+            before_authorize=self.verification,
+            authorize=authorize,
+            process_before_response=True,
+            attaching_function_token_enabled=False,
+        )
         self._taken: OrderedDict[str, None] = OrderedDict()
         self._unanswered: set[asyncio.Future[None]] = set()
 
@@ -88,36 +110,3 @@ class Bolt(AsyncApp):
             if len(self._taken) > REMEMBERED:
                 self._taken.popitem(last=False)
         return response
-
-
-def build_bolt(signing_secret: str, *, team_id: str, bot_user_id: str | None) -> Bolt:
-    """Make the Bolt app.
-
-    The listener runs before the response, so Bolt does not poll for the ack; the listeners ack first and leave the
-    work to tasks. The identity was asked for at the start, so Bolt asks for none in front of an ack.
-
-    Args:
-        signing_secret: verifies HTTP requests. Not used in Socket Mode, whose connection is authenticated.
-        team_id: the workspace that the bot is installed in.
-        bot_user_id: the bot's own user.
-    """
-    verification = Verification(signing_secret)
-    identity = AuthorizeResult(enterprise_id=None, team_id=team_id, bot_user_id=bot_user_id)
-
-    async def authorize() -> AuthorizeResult:
-        return identity
-
-    quiet = logging.getLogger("slack_bolt")
-    made = Bolt(
-        name="remediation-bot",  # to find one, Bolt would read its callers' source (29 ms, slack_bolt 1.30)
-        logger=quiet,
-        client=AsyncWebClient(retry_handlers=[]),
-        signing_secret=signing_secret,
-        request_verification_enabled=False,
-        before_authorize=verification,
-        authorize=authorize,
-        process_before_response=True,
-        attaching_function_token_enabled=False,
-    )
-    made.verification = verification
-    return made

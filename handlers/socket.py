@@ -61,8 +61,7 @@ class Socket:
 
     Args:
         app_token: `xapp-…`.
-        client: for `apps.connections.open`.
-        proxy: the proxy for the WebSocket; None for a direct connection.
+        client: for `apps.connections.open`; the WebSocket takes its proxy too.
     """
 
     def __init__(
@@ -71,7 +70,6 @@ class Socket:
         app_token: str,
         client: AsyncWebClient,
         clock: Clock,
-        proxy: str | None,
     ) -> None:
         self._handler = AsyncSocketModeHandler(
             bolt,
@@ -81,7 +79,7 @@ class Socket:
             ping_interval=PING_SECONDS,
         )
         # The SDK takes a proxy from the environment and ignores NO_PROXY (slack_sdk 3.48).
-        self._handler.client.proxy = proxy
+        self._handler.client.proxy = client.proxy
         self._handler.client.on_message_listeners.append(_note_connections)
         self._clock = clock
         self._watching: asyncio.Task[None] | None = None

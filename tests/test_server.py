@@ -11,7 +11,7 @@ from contextlib import ExitStack, suppress
 import aiohttp
 import pytest
 
-from handlers.bolt import build_bolt
+from handlers.bolt import Bolt
 from handlers.server import KEEP_ALIVE_SECONDS, MAX_BODY, MAX_CONNECTIONS, Server
 from tests.manual_clock import HANGS_AFTER
 from tests.world import APPROVE, world
@@ -26,7 +26,7 @@ async def server() -> AsyncIterator[tuple[Server, int]]:
     """A server with little patience, and its port."""
     made = Server("127.0.0.1", 0, list, request_seconds=0.2)
     port = await made.start(takes_slack=True)
-    made.serve(build_bolt("secret", team_id="T0HOME", bot_user_id="U0BOT"))
+    made.serve(Bolt("secret", team_id="T0HOME", bot_user_id="U0BOT"))
     yield made, port
     await made.stop()
 
