@@ -34,33 +34,20 @@ _FIELDS = ("outcome", "attempt")
 _SHORTEST_SECRET = 6  # shorter ones would black out ordinary words
 
 
-class _Redaction:
-    """Replaces secrets in every part of a line."""
-
-    def __init__(self) -> None:
-        self._secrets: list[str] = []
-
-    def add(self, secrets: Sequence[str]) -> None:
-        written = [form for each in secrets for form in (each, _in_json(each))]  # in a text, and in JSON
-        long_enough = [each for each in written if len(each) >= _SHORTEST_SECRET]
-        self._secrets = list(dict.fromkeys([*self._secrets, *long_enough]))
-
-    def redact(self, text: str) -> str:
-        for secret in self._secrets:
-            text = text.replace(secret, "[secret]")
-        return _CAPABILITY.sub(lambda found: f"{found[1] or ''}[secret]", text)
-
-
-def _in_json(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)[1:-1]
-
-
-_redaction = _Redaction()
+_secrets: dict[str, None] = {}  # in the order in which they are looked for
 
 
 def add_secrets(secrets: Sequence[str]) -> None:
     """Replace these wherever they turn up from now on, besides those that are known."""
-    _redaction.add(secrets)
+    for each in secrets:
+        in_json = json.dumps(each, ensure_ascii=False)[1:-1]
+        _secrets.update(dict.fromkeys(form for form in (each, in_json) if len(form) >= _SHORTEST_SECRET))
+
+
+def _redacted(text: str) -> str:
+    for secret in list(_secrets):  # others may be added by the thread of the event loop
+        text = text.replace(secret, "[secret]")
+    return _CAPABILITY.sub(lambda found: f"{found[1] or ''}[secret]", text)
 
 
 def configure_logs(level: str, style: str | None, secrets: Sequence[str]) -> None:
@@ -87,7 +74,7 @@ class _TextLines(logging.Formatter):
         entry = [f"{_time(record)} [{record.levelname:9}] {record.getMessage()} [{record.name}]{details}"]
         if record.exc_info:
             entry.append(self.formatException(record.exc_info))
-        return "\n".join(_CONTROL.sub(_escaped, _redaction.redact(each)) for each in entry)
+        return "\n".join(_CONTROL.sub(_escaped, _redacted(each)) for each in entry)
 
 
 def _escaped(found: re.Match[str]) -> str:
@@ -107,7 +94,7 @@ class _JsonLines(logging.Formatter):
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return _redaction.redact(json.dumps(line, ensure_ascii=False, default=str))
+        return _redacted(json.dumps(line, ensure_ascii=False, default=str))
 
 
 def _time(record: logging.LogRecord) -> str:
