@@ -32,7 +32,7 @@ from bot.errors import (
 )
 from bot.models import RemediationRef
 from bot.together import Timeouts, TogetherClient
-from bot.together.answers import Reply
+from bot.together.answers import moment
 from bot.together.client import MAX_PAGES
 from bot.transport import AiohttpTransport
 from tests.manual_clock import START, ManualClock
@@ -374,7 +374,7 @@ def test_date_without_a_zone_is_utc(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as elsewhere:
         elsewhere.setenv("TZ", "America/New_York")
         tzset()
-        assert Reply(200, httpx.Headers({"Date": "Tue Nov 24 03:00:00 2026"}), b"").date == START
+        assert moment("Tue Nov 24 03:00:00 2026") == START
     tzset()
 
 
@@ -436,7 +436,7 @@ async def test_one_item_that_is_too_large_is_an_unreadable_answer(api: Together,
     "date", ["", "yesterday", "Mon, 01 Jan 2024 00:00:00 +99999999999999", "Mon, 01 Jan 99999 00:00:00 GMT"]
 )
 def test_odd_date_of_an_answer_counts_as_none(date: str) -> None:
-    assert Reply(200, httpx.Headers({"Date": date}), b"{}").date is None
+    assert moment(date) is None
 
 
 async def test_credential_of_a_cluster_is_not_kept(client: TogetherClient, api: Together) -> None:

@@ -39,15 +39,6 @@ class Reply:
     headers: httpx.Headers
     body: bytes
 
-    @property
-    def date(self) -> float | None:
-        """When it was answered, by the server's own clock, in Unix time (RFC 9110, Date); None where it doesn't say."""
-        try:
-            when = parsedate_to_datetime(self.headers["Date"])
-            return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()  # the obsolete form is UTC too
-        except (KeyError, ValueError, OverflowError):  # a year or zone out of range
-            return None
-
     def json(self) -> Any:  # noqa: ANN401 - anything the server sent
         """The body as JSON; None where it is none."""
         try:
@@ -55,6 +46,15 @@ class Reply:
             return _whole(answer) if _HALF_ESCAPED in self.body.lower() else answer
         except (ValueError, RecursionError):
             return None
+
+
+def moment(date: str) -> float | None:
+    """Read a moment of a header, in Unix time (RFC 9110, Date); None where it is none."""
+    try:
+        when = parsedate_to_datetime(date)
+        return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()  # the obsolete form is UTC too
+    except (ValueError, OverflowError):  # a year or zone out of range
+        return None
 
 
 def _whole(answer: Any) -> Any:  # noqa: ANN401 - any JSON
@@ -130,10 +130,9 @@ _UNCLEAR_STATUSES, _UNCLEAR_CODES = {408, 499}, {1, 2, 4, 13, 14, 15}
 def refusal(reply: Reply, answer: object, now: float) -> TogetherError:
     """Name an answer that is not a success. The status decides between unclear and refused, the code says why."""
     fields = answer if isinstance(answer, dict) else {}
-    code = fields["code"] if isinstance(fields.get("code"), int) else 0
-    words = fields["message"] if isinstance(fields.get("message"), str) else ""
-    error = _named(reply, code, words, now)
-    error.details = fields["details"] if isinstance(fields.get("details"), list) else ()
+    code, words, details = (fields.get(name) for name in ("code", "message", "details"))
+    error = _named(reply, code if isinstance(code, int) else 0, words if isinstance(words, str) else "", now)
+    error.details = details if isinstance(details, list) else ()
     return error
 
 
@@ -159,8 +158,5 @@ def _retry_after(value: str | None, now: float) -> float | None:
         return None
     if value.strip().isdecimal():
         return float(value.strip()[:6])  # longer than a week is as good as never
-    try:
-        when = parsedate_to_datetime(value)
-        return max(0.0, (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() - now)
-    except (ValueError, OverflowError):  # a year or zone out of range
-        return None
+    when = moment(value)
+    return None if when is None else max(0.0, when - now)

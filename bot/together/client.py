@@ -9,7 +9,7 @@ import json
 import logging
 import random
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 from urllib.parse import quote
 
@@ -35,6 +35,8 @@ MAX_PAGES = 500
 FIRING_PAGES = 20  # more than that is a storm of calls for a list that is read with each poll
 ATTEMPTS = 3
 SHORTEST_SECRET = 6  # shorter ones would black out ordinary words
+# Stock httpx raises these before a byte of the request is written (tried with httpx 0.28).
+_UNSENT = httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError
 PAGE_SIZE = 200  # a server that allows fewer gives fewer (google.aip.dev/158)
 
 
@@ -272,15 +274,11 @@ class TogetherClient:
             with metrics.TOGETHER_SECONDS.labels(call).time():
                 async with self._clock.timeout(seconds):
                     reply = await self._exchange(method, path, params, body)
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as error:
-            # Stock httpx raises these before a byte of the request is written (tried with httpx 0.28).
-            metrics.TOGETHER_CALLS.labels(call, "not reached").inc()
-            logger.warning("together %s %s: %s", method, path, type(error).__name__)
-            raise NotReached from error
         except (httpx.HTTPError, TimeoutError) as error:
-            metrics.TOGETHER_CALLS.labels(call, "no answer").inc()
+            is_unsent = isinstance(error, _UNSENT)
+            metrics.TOGETHER_CALLS.labels(call, "not reached" if is_unsent else "no answer").inc()
             logger.warning("together %s %s: %s", method, path, type(error).__name__)
-            raise NoAnswer from error
+            raise NotReached if is_unsent else NoAnswer from error
         metrics.TOGETHER_CALLS.labels(call, str(reply.status)).inc()
         request_id = reply.headers.get("x-request-id")
         is_routine = method == "GET" and httpx.codes.is_success(reply.status)
@@ -291,8 +289,8 @@ class TogetherClient:
             if not isinstance(answer, dict):
                 raise UnreadableAnswer("not a JSON object")
             # What the headers say travels with the answer, for the audit trail.
-            from_headers = {"http_status": reply.status, "request_id": request_id, "answered_at": reply.date}
-            return {**answer, **from_headers}
+            answered_at = answers.moment(reply.headers.get("date", ""))  # by the server's own clock
+            return {**answer, "http_status": reply.status, "request_id": request_id, "answered_at": answered_at}
         refused = answers.refusal(reply, answer, self._clock.now())
         refused.request_id, refused.http_status = request_id, reply.status
         if refused.details:
@@ -303,7 +301,7 @@ class TogetherClient:
         self, method: str, path: str, params: Mapping[str, str] | None, body: Mapping[str, str] | None
     ) -> answers.Reply:
         patience = self._patience
-        limit = patience.max_page if params is not None else patience.max_body
+        limit = patience.max_body if params is None else patience.max_page
         async with self._http.stream(
             method,
             self._base_url + path,
@@ -347,7 +345,5 @@ def _segment(part: str, value: str) -> str:
 
 
 def _path(ref: RemediationRef) -> str:
-    cluster, instance, remediation = (
-        quote(each, safe="") for each in (ref.cluster_id, ref.instance_id, ref.remediation_id)
-    )
+    cluster, instance, remediation = (quote(each, safe="") for each in astuple(ref))
     return f"/compute/clusters/{cluster}/instances/{instance}/remediations/{remediation}"
