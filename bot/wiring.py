@@ -61,7 +61,6 @@ from handlers.fallbacks import Fallbacks
 from handlers.home import Home
 from handlers.mentions import Mentions
 from handlers.pauses import Pauses
-from handlers.reasons import Reasons
 from handlers.replies import Replies
 from handlers.shortcuts import SHORTCUT
 
@@ -173,9 +172,8 @@ def build_bot(  # noqa: PLR0913 - what it is made of
 def _listen(app: Bolt, shared: _Shared, batches: BatchService, pauses: PauseService, client: AsyncWebClient) -> None:
     """Connect Slack with the surfaces, the frequent ones first: each listener costs a request 9 µs."""
     chooser = Chooser(*shared)
-    reasons = Reasons(*shared)
     pausing = Pauses(*shared, pauses)
-    buttons = Buttons(*shared, reasons, pausing)
+    buttons = Buttons(*shared, pausing)
     commands = Commands(*shared, chooser)
     digests = Digests(*shared, batches)
     mentions = Mentions(*shared, chooser, client)
@@ -191,7 +189,7 @@ def _listen(app: Bolt, shared: _Shared, batches: BatchService, pauses: PauseServ
     app.options(review.SOME)(digests.options)
     app.view(review.REVIEW)(digests.choose)
     app.view(review.BATCH)(digests.submit)
-    app.view(REASON)(reasons.submit)
+    app.view(REASON)(buttons.submit)
     app.view(CHOOSER)(chooser.submit)
     app.view(PAUSE_DIALOG)(pausing.submit_pause)
     app.view(RESUME_DIALOG)(pausing.submit)

@@ -1,5 +1,6 @@
-"""All buttons, on any message that was posted with this bot's token, and the menu of a card."""
+"""All buttons, on any message that was posted with this bot's token, a card's menu, and the dialog for a reason."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -7,16 +8,27 @@ from slack_bolt.async_app import AsyncAck
 from slack_bolt.response import BoltResponse
 
 from bot import cards
-from bot.decisions import Receipt
+from bot.decisions import Receipt, two_needed
 from bot.errors import NotAttempted, UnknownControl, UnreadableButton
-from bot.models import Json, RemediationRef, Request, Verb, read_button_value
-from handlers.clicks import action_of, actor_of, dicts, key_of, option_of, place_of, value_beside, view_of
+from bot.models import Actor, Json, RemediationRef, Request, SeenState, Verb, is_weaker, read_button_value
+from handlers.clicks import (
+    action_of,
+    actor_of,
+    dicts,
+    key_of,
+    known_of,
+    option_of,
+    place_of,
+    reason_of,
+    value_beside,
+    view_of,
+)
 from handlers.pauses import Pauses
-from handlers.reasons import Reasons
 from handlers.shortcuts import find_references
-from handlers.surface import Interaction, Surface, click_of
+from handlers.surface import BadField, Interaction, Surface, click_of
 
 _VERBS = {verb.action_id: verb for verb in Verb}
+_MENUS = cards.MODE, cards.HOLD_FOR  # of the dialog for a reason
 _MENU_PAUSES = {cards.PAUSE_CHOICE: cards.PAUSE_DIALOG, cards.RESUME_CHOICE: cards.RESUME_DIALOG}
 _MENU_DECIDES = {cards.REJECT: Verb.REJECT, cards.OTHER_MODE: Verb.APPROVE, cards.ALONE: Verb.APPROVE}
 
@@ -25,7 +37,6 @@ _MENU_DECIDES = {cards.REJECT: Verb.REJECT, cards.OTHER_MODE: Verb.APPROVE, card
 class Buttons(Surface):
     """Reads a click, and hands it to the decisions; shows the person alone what decides nothing."""
 
-    reasons: Reasons
     pausing: Pauses
 
     async def listen(self, ack: AsyncAck, body: Json) -> BoltResponse | None:
@@ -61,10 +72,48 @@ class Buttons(Surface):
         is_own = not request.place.is_foreign and (request.place.original or request.place.is_home)
         return request.verb in self.config.asks_reason or bool(is_own and _lacks_confirmation(body, request.verb))
 
-    async def _ask(self, request: Request) -> None:
-        """Open the dialog for a reason, unless the person can't decide."""
+    async def _ask(self, request: Request, *, other_mode: bool = False) -> None:
+        """Open the dialog for a reason; with `other_mode`, it has a menu of the modes to run instead.
+
+        Raises:
+            DialogNotShown: it couldn't be opened.
+            NotAllowed: the person can't decide.
+            SecondPersonNeeded: nobody may choose another mode alone.
+        """
         await self.lookup.authorize_in_time(request.verb, request.actor, request.place.channel_id)
-        await self.reasons.ask(request)
+        about = await self.decisions.about(request.ref)
+        node = about.node or request.ref.instance_id
+        if request.verb is Verb.HOLD:
+            view = cards.hold_dialog(request, node)
+        else:
+            offered: Sequence[str] = ()
+            if other_mode and not (offered := self.config.other_modes(_suggested(request.shown), about.history)):
+                raise two_needed()
+            known = about if request.verb is Verb.APPROVE else None
+            view = cards.reason_dialog(request, node, offered, self.config.wait_of(request.ref.cluster_id), known)
+        await self.dialogs.open(request.trigger_id, view)
+
+    async def submit(self, ack: AsyncAck, body: Json) -> None:
+        """Take the decision with its reason."""
+        await self.take_dialog(ack, body, self._read)
+
+    def _read(self, view: Json, actor: Actor) -> Request:
+        request, values = cards.recall(known_of(view), actor), view["state"]["values"]
+        verb, shown = request.verb, request.shown
+        chosen = {name: values[name][name]["selected_option"]["value"] for name in _MENUS if name in values}
+        seconds = float(chosen[cards.HOLD_FOR]) if verb is Verb.HOLD else None
+        reason = reason_of(view, cards.REASON)
+        request = replace(request, reason=reason, trigger_id=f"view {view.get('id')}", seconds=seconds)
+        if verb is Verb.HOLD:
+            return request
+        if mode := chosen.get(cards.MODE):
+            suggested = _suggested(shown)
+            if verb is not Verb.APPROVE or mode not in self.config.other_modes(suggested):
+                raise UnknownControl("this dialog")
+            request = replace(request, shown=replace(shown or SeenState(None, None), mode=mode), instead_of=suggested)
+        if not reason:
+            raise BadField(cards.REASON, _why_needed(request))
+        return request
 
     async def listen_to_menu(self, ack: AsyncAck, body: Json) -> BoltResponse | None:
         """Take what was chosen in the menu of a card, then do it: what is seldom wanted."""
@@ -76,11 +125,9 @@ class Buttons(Surface):
         chosen = option_of(action)
         if verb := _MENU_DECIDES.get(chosen):
             ref, shown = read_button_value(value_beside(press.body, action))
-            place = self.home.result_target(press.place, ref.cluster_id)
-            await self.lookup.authorize_in_time(verb, press.actor, place.channel_id)
-            request = Request(verb, ref, press.actor, place, shown=shown, trigger_id=press.trigger_id)
-            request = replace(request, overrides=chosen == cards.ALONE)
-            await self.reasons.ask(request, other_mode=chosen == cards.OTHER_MODE)
+            place, alone = self.home.result_target(press.place, ref.cluster_id), chosen == cards.ALONE
+            request = Request(verb, ref, press.actor, place, shown, trigger_id=press.trigger_id, overrides=alone)
+            await self._ask(request, other_mode=chosen == cards.OTHER_MODE)
             return
         ref = _reference(press.body, action)
         if dialog := _MENU_PAUSES.get(chosen):
@@ -160,3 +207,22 @@ def _reference(body: Json, action: Json) -> RemediationRef:
         if named := find_references(body.get("message") or {}):
             return named[0]
         raise
+
+
+def _why_needed(request: Request) -> str:
+    if request.instead_of is None or request.shown is None or request.shown.mode is None:
+        return "Type a reason first."
+    chosen, is_less = cards.labels.mode(request.shown.mode), is_weaker(request.shown.mode, request.instead_of)
+    why = "weaker than what Together suggests. Say why it's enough" if is_less else "your choice. Say why"
+    return f"“{chosen.name}” is {why}. {chosen.effect}"
+
+
+def _suggested(shown: SeenState | None) -> str:
+    """Return the mode that a card suggested.
+
+    Raises:
+        UnknownControl: it didn't say.
+    """
+    if shown is None or shown.mode is None:
+        raise UnknownControl("this menu")
+    return shown.mode

@@ -16,7 +16,6 @@ from bot.decisions import CANCELLABLE, LookupResult
 from bot.errors import (
     BotError,
     DialogNotShown,
-    InvalidId,
     NoMatch,
     NotAllowed,
     StorageUnavailable,
@@ -219,7 +218,10 @@ class Chooser(Surface):
         return await self.take_once(ack, picked, fill, decides=False)
 
     async def _picked(self, view: Json, value: str, actor: Actor) -> Json:
-        choice = _choice(view)
+        try:
+            choice = Choice.load(known_of(view))
+        except (ValueError, TypeError) as error:
+            raise UnknownControl("this dialog") from error
         await self.lookup.authorize(actor, choice.channel_id, Verb.CANCEL)
         looked = await self.lookup.cancellable()
         for each in looked.found:
@@ -234,27 +236,15 @@ class Chooser(Surface):
 
     @staticmethod
     def _read(view: Json, actor: Actor) -> Request:
-        choice = _choice(view)
-        fields = fields_of(view)
+        choice, fields = Choice.load(known_of(view)), fields_of(view)
         field = next((name for name, each in fields.items() if chooser.REMEDIATION in each), chooser.REMEDIATION)
         selected = option_of(fields.get(field, {}).get(chooser.REMEDIATION) or {})
         if choice.ids is None or selected != choice.remediation:
             raise BadField(field, "Choose a remediation and check its card first.")
         place = ReplyTarget(choice.channel_id, actor.user_id, thread_ts=choice.thread_ts)
         shown = SeenState(choice.mode, choice.state, choice.episode or None)
-        try:
-            ref = RemediationRef(*choice.ids)
-        except InvalidId as error:
-            raise UnknownControl("this dialog") from error
-        reason = reason_of(view, chooser.WHY)
+        ref, reason = RemediationRef(*choice.ids), reason_of(view, chooser.WHY)
         return Request(Verb.CANCEL, ref, actor, place, shown=shown, reason=reason, trigger_id=f"view {view.get('id')}")
-
-
-def _choice(view: Json) -> Choice:
-    try:
-        return Choice.load(known_of(view))
-    except (ValueError, TypeError) as error:
-        raise UnknownControl("this dialog") from error
 
 
 def _anew(choice: Choice) -> Choice:

@@ -21,6 +21,7 @@ from bot.errors import (
     RequestExpired,
     StorageUnavailable,
     TooManyRequests,
+    UnknownControl,
 )
 from bot.models import Actor, AuditNote, Entry, Json, ReplyTarget, Request, Verb
 from bot.tasks import Capacity, Tasks
@@ -163,7 +164,7 @@ class Surface:
         """Take the decision of a dialog. What can't be taken is said in the dialog.
 
         Args:
-            read: makes the request of a view; raises `BadField` or an error of the product.
+            read: makes the request of a view; raises `BadField` or an error of the product, and others where it can't.
         """
         submitted = submission_of(body)
         asked: Request | NotAttempted
@@ -174,6 +175,8 @@ class Surface:
             return
         except NotAttempted as error:
             asked = error
+        except (ValueError, KeyError, TypeError):  # of another version, or of another app's making
+            asked = UnknownControl("this dialog")
         else:
             submitted = replace(submitted, place=asked.place)
         await self.take(ack, submitted, lambda: self._receive(asked), say=partial(say_in_dialog, ack))
