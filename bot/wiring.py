@@ -61,8 +61,8 @@ from handlers.fallbacks import Fallbacks
 from handlers.home import Home
 from handlers.mentions import Mentions
 from handlers.pauses import Pauses
+from handlers.payloads import SHORTCUT
 from handlers.replies import Replies
-from handlers.shortcuts import SHORTCUT
 
 MAX_AT_ONCE = 200
 # What each surface works with, in the order of `Surface`.

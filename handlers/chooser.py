@@ -36,8 +36,17 @@ from bot.models import (
 )
 from bot.mrkdwn import escape
 from bot.parsing import Browse, Find, ListWaiting, RepairsOf, Report, Suggested, Tonight
-from handlers.clicks import action_of, actor_of, fields_of, known_of, option_of, reason_of, view_of
-from handlers.shortcuts import find_references, find_words
+from handlers.payloads import (
+    action_of,
+    actor_of,
+    fields_of,
+    find_references,
+    find_words,
+    known_of,
+    option_of,
+    reason_of,
+    view_of,
+)
 from handlers.surface import BadField, Interaction, Surface, click_of
 
 logger = logging.getLogger(__name__)

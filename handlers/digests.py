@@ -12,7 +12,7 @@ from bot.cards.review import Review
 from bot.decisions import BatchService, Held
 from bot.errors import NotAttempted, NothingSelected, UnknownControl
 from bot.models import Actor, Batch, Json, ReplyTarget, Verb
-from handlers.clicks import actor_of, chosen_in, dicts, fields_of, known_of, view_of
+from handlers.payloads import actor_of, chosen_in, dicts, fields_of, known_of, view_of
 from handlers.surface import Interaction, Surface, say_in_dialog, submission_of
 
 logger = logging.getLogger(__name__)

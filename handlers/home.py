@@ -18,9 +18,9 @@ from bot.decisions import Overviews
 from bot.errors import NotAllowed, NotAttempted, RefusedWithoutDatabase, StorageUnavailable
 from bot.models import Actor, Json, ReplyTarget
 from bot.tasks import Capacity, Tasks
-from handlers.clicks import action_of, actor_of, known_of, option_of, view_of
 from handlers.client import SlackFailure
 from handlers.dialogs import hash_of, patiently
+from handlers.payloads import action_of, actor_of, known_of, option_of, view_of
 
 logger = logging.getLogger(__name__)
 

@@ -5,8 +5,8 @@ from urllib.parse import urlsplit
 
 from bot.models import Json
 from bot.parsing import COMMAND
+from handlers.payloads import SHORTCUT
 from handlers.server import SLACK_PATH
-from handlers.shortcuts import SHORTCUT
 
 SCOPES: Mapping[str, str] = {
     "app_mentions:read": "answer when it's mentioned",

@@ -26,7 +26,7 @@ from bot.mrkdwn import escape
 from bot.parsing import Find, Help, ListWaiting, Order, RepairsOf, Tonight
 from handlers.chooser import Chooser, first_of
 from handlers.client import SlackFailure
-from handlers.shortcuts import find_references
+from handlers.payloads import find_references
 from handlers.surface import Interaction, Surface
 
 logger = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from slack_bolt.response import BoltResponse
 from bot import cards
 from bot.decisions import Held, PauseService
 from bot.models import Json, ReplyTarget, Verb, read_button_value
-from handlers.clicks import action_of, actor_of, chosen_in, known_of, reason_of, view_of
+from handlers.payloads import action_of, actor_of, chosen_in, known_of, reason_of, view_of
 from handlers.surface import Interaction, Surface, say_in_dialog
 
 _WHAT = {

@@ -25,9 +25,9 @@ from bot.errors import (
 )
 from bot.models import Actor, AuditNote, Entry, Json, ReplyTarget, Request, Verb
 from bot.tasks import Capacity, Tasks
-from handlers.clicks import action_of, actor_of, key_of, place_of, view_of
 from handlers.dialogs import Dialogs
 from handlers.home import Home
+from handlers.payloads import action_of, actor_of, key_of, place_of, view_of
 from handlers.replies import Replies
 
 logger = logging.getLogger(__name__)

@@ -34,7 +34,7 @@ from bot.models import (
 )
 from bot.store import batches, messages, pauses
 from bot.store.tables import metadata
-from handlers.shortcuts import SHORTCUT
+from handlers.payloads import SHORTCUT
 from tests.manual_clock import START, ManualClock
 from tests.releases import RESPONSE_URL
 from tests.rows import execute

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from handlers.shortcuts import SHORTCUT, find_references
+from handlers.payloads import SHORTCUT, find_references
 from tests.simulator.slack import Posted
 from tests.simulator.together import Fault
 from tests.test_flow_chooser import filled, shown_in

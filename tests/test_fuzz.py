@@ -18,7 +18,7 @@ from bot.parsing import parse, references
 from bot.together import answers
 from handlers.buttons import read as read_click
 from handlers.commands import read as read_command
-from handlers.shortcuts import find_references
+from handlers.payloads import find_references
 
 pytestmark = pytest.mark.fuzz
 CASES = int(os.environ.get("FUZZ") or (300 if os.environ.get("CI") else 100))

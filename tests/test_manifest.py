@@ -11,7 +11,7 @@ import yaml
 from bot.__main__ import main
 from bot.parsing import COMMAND
 from handlers.manifest import EVENTS, SCOPES, manifest, missing_scopes
-from handlers.shortcuts import SHORTCUT
+from handlers.payloads import SHORTCUT
 from tests.manifest_file import TARGET, manifest_file
 
 ROOT = Path(__file__).parent.parent

@@ -11,7 +11,7 @@ from bot.errors import LeaseLost, RequestExpired
 from bot.models import Actor, Entry, ReplyTarget
 from bot.store import Database, InboxStore, pauses
 from bot.store.tables import audit, inbox
-from handlers.shortcuts import SHORTCUT
+from handlers.payloads import SHORTCUT
 from tests.proxy import COMMIT, line_to
 from tests.rows import execute, execute_beside, outcomes
 from tests.simulator.slack import Posted

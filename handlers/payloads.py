@@ -1,8 +1,16 @@
-"""What a click says: who, and where."""
+"""What Slack's payloads say: who, where, and which remediations they name."""
+
+import json
+from collections.abc import Iterator
+from contextlib import suppress
 
 from bot.errors import UnreadableButton
-from bot.models import MARK, Actor, Json, Message, ReplyTarget, read_button_value
-from bot.parsing import MAX_REASON
+from bot.models import MARK, Actor, Json, Message, RemediationRef, ReplyTarget, read_button_value
+from bot.parsing import MAX_REASON, possible_ids, references
+
+SHORTCUT = "cancel_remediation"
+_TEXTS = {"text", "fallback", "pretext", "title", "footer", "value"}  # the fields that people read
+_DEEPEST = 12  # of a message's blocks
 
 
 def actor_of(body: Json) -> Actor:
@@ -70,15 +78,7 @@ def value_beside(body: Json, action: Json) -> object:
     """Return the value of a menu's row that says which remediation it is about: a button has one, a menu doesn't."""
     rows = dicts(body.get("message") or view_of(body), "blocks")
     row = next((each for each in rows if each.get("block_id") == action.get("block_id")), {})
-    return next((each["value"] for each in dicts(row, "elements") if _is_about_one(each.get("value"))), None)
-
-
-def _is_about_one(value: object) -> bool:
-    try:
-        read_button_value(value)
-    except UnreadableButton:
-        return False
-    return True
+    return next((each["value"] for each in dicts(row, "elements") if _in_value(each.get("value"))), None)
 
 
 def dicts(node: Json, name: str) -> list[Json]:
@@ -104,3 +104,39 @@ def reason_of(view: Json, field: str) -> str:
     """Return the reason that was typed into a dialog, on one line; it may be empty."""
     typed = fields_of(view).get(field, {}).get(field) or {}
     return " ".join(str(typed.get("value") or "").split())[:MAX_REASON]
+
+
+def find_references(message: Json) -> list[RemediationRef]:
+    """Return which remediations a message names: in its metadata, its buttons, its text, and its links."""
+    payload = json.dumps((message.get("metadata") or {}).get("event_payload"))
+    named = list(_strings(message, 0))
+    values = [payload, *(text for name, text in named if name == "value")]
+    found = [ref for value in values for ref in _in_value(value)]
+    found += [ref for name, text in named if name != "value" for ref in references(text)]
+    return list(dict.fromkeys(found))
+
+
+def find_words(message: Json) -> frozenset[str]:
+    """Return the words of a message that may be IDs: only what the bot knows is one of a remediation."""
+    return frozenset(word for name, text in _strings(message, 0) if name in _TEXTS for word in possible_ids(text))
+
+
+def _in_value(value: object) -> list[RemediationRef]:
+    with suppress(UnreadableButton):
+        return [read_button_value(value)[0]]
+    return []
+
+
+def _strings(node: object, depth: int) -> Iterator[tuple[str, str]]:
+    """Yield every text of a message with the name of its field."""
+    if depth > _DEEPEST:
+        return
+    if isinstance(node, list):
+        for each in node:
+            yield from _strings(each, depth + 1)
+    elif isinstance(node, dict):
+        for name, value in node.items():
+            if isinstance(value, str):
+                yield name, value
+            else:
+                yield from _strings(value, depth + 1)
