@@ -5,16 +5,17 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from slack_bolt.async_app import AsyncAck
-from slack_bolt.response import BoltResponse
 
 from bot import cards
 from bot.decisions import Receipt, two_needed
 from bot.errors import NotAttempted, UnknownControl, UnreadableButton
 from bot.models import Actor, Json, RemediationRef, Request, SeenState, Verb, is_weaker, read_button_value
-from handlers.clicks import (
+from handlers.pauses import Pauses
+from handlers.payloads import (
     action_of,
     actor_of,
     dicts,
+    find_references,
     key_of,
     known_of,
     option_of,
@@ -23,9 +24,7 @@ from handlers.clicks import (
     value_beside,
     view_of,
 )
-from handlers.pauses import Pauses
-from handlers.shortcuts import find_references
-from handlers.surface import BadField, Interaction, Surface, click_of
+from handlers.surface import BadField, Interaction, Surface, Taken, click_of
 
 _VERBS = {verb.action_id: verb for verb in Verb}
 _MENUS = cards.MODE, cards.HOLD_FOR  # of the dialog for a reason
@@ -39,7 +38,7 @@ class Buttons(Surface):
 
     pausing: Pauses
 
-    async def listen(self, ack: AsyncAck, body: Json) -> BoltResponse | None:
+    async def listen(self, ack: AsyncAck, body: Json) -> Taken:
         """Take a click."""
         try:
             asked = read(body)
@@ -115,7 +114,7 @@ class Buttons(Surface):
             raise BadField(cards.REASON, _why_needed(request))
         return request
 
-    async def listen_to_menu(self, ack: AsyncAck, body: Json) -> BoltResponse | None:
+    async def listen_to_menu(self, ack: AsyncAck, body: Json) -> Taken:
         """Take what was chosen in the menu of a card, then do it: what is seldom wanted."""
         press = self.press_of(body, _MENU_DECIDES.get(option_of(action_of(body))))
         return await self.take_once(ack, press, self._do)

@@ -7,7 +7,6 @@ from functools import partial
 from typing import assert_never
 
 from slack_bolt.async_app import AsyncAck
-from slack_bolt.response import BoltResponse
 
 from bot import cards
 from bot.cards import chooser, handover
@@ -47,7 +46,7 @@ from handlers.payloads import (
     reason_of,
     view_of,
 )
-from handlers.surface import BadField, Interaction, Surface, click_of
+from handlers.surface import BadField, Interaction, Surface, Taken, click_of
 
 logger = logging.getLogger(__name__)
 
@@ -61,12 +60,12 @@ class Chooser(Surface):
 
     _asked: dict[str, Interaction] = field(default_factory=dict, init=False)  # last, by the dialog that it fills
 
-    async def tonight(self, ack: AsyncAck, body: Json) -> BoltResponse | None:
+    async def tonight(self, ack: AsyncAck, body: Json) -> Taken:
         """Sum up the last shift, for somebody who asks in their home."""
         press = self.press_of(body)
         return await self.take_once(ack, press, partial(self.answer, Tonight()), decides=False)
 
-    async def suggest(self, ack: AsyncAck, body: Json) -> BoltResponse | None:
+    async def suggest(self, ack: AsyncAck, body: Json) -> Taken:
         """Let somebody choose from what a message names: a suggestion, never a permission."""
         message, actor, trigger_id = body.get("message") or {}, actor_of(body), body.get("trigger_id")
         thread_ts = message.get("thread_ts") or message.get("ts")
@@ -218,7 +217,7 @@ class Chooser(Surface):
         found = [each for each in open_ones if each.state in CANCELLABLE]
         await ack(option_groups=chooser.option_groups(found, str(body.get("value") or ""), choice.only))
 
-    async def pick(self, ack: AsyncAck, body: Json) -> BoltResponse | None:
+    async def pick(self, ack: AsyncAck, body: Json) -> Taken:
         """Show the remediation that was chosen in the dialog."""
         view, picked = view_of(body), click_of(body, Verb.CANCEL)
         value = option_of(action_of(body))

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from functools import partial
 
 from slack_bolt.async_app import AsyncAck
-from slack_bolt.response import BoltResponse
 
 from bot import cards
 from bot.decisions import Receipt
@@ -13,7 +12,7 @@ from bot.errors import BotError, NotAttempted, StorageUnavailable, UnknownContro
 from bot.models import Actor, Json, Message, ReplyTarget, Request, Verb
 from bot.parsing import COMMAND, Browse, Find, Help, Order, Report, Typed, parse
 from handlers.chooser import Chooser
-from handlers.surface import Interaction, Surface
+from handlers.surface import Interaction, Surface, Taken
 
 Asked = Request | Browse | Find | Report
 
@@ -24,7 +23,7 @@ class Commands(Surface):
 
     chooser: Chooser
 
-    async def listen(self, ack: AsyncAck, body: Json) -> BoltResponse | None:
+    async def listen(self, ack: AsyncAck, body: Json) -> Taken:
         """Take a command. What isn't taken is answered in the ack itself, which only the person sees."""
         trigger_id = body.get("trigger_id")
         user_id = body.get("user_id") or ""

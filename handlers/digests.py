@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from functools import partial
 
 from slack_bolt.async_app import AsyncAck
-from slack_bolt.response import BoltResponse
 
 from bot import cards
 from bot.cards.review import Review
@@ -13,7 +12,7 @@ from bot.decisions import BatchService, Held
 from bot.errors import NotAttempted, NothingSelected, UnknownControl
 from bot.models import Actor, Batch, Json, ReplyTarget, Verb
 from handlers.payloads import actor_of, chosen_in, dicts, fields_of, known_of, view_of
-from handlers.surface import Interaction, Surface, say_in_dialog, submission_of
+from handlers.surface import Interaction, Surface, Taken, say_in_dialog, submission_of
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +26,7 @@ class Digests(Surface):
     def __post_init__(self) -> None:
         self.on(cards.review.STOP, self._stop)
 
-    async def review(self, ack: AsyncAck, body: Json) -> BoltResponse | None:
+    async def review(self, ack: AsyncAck, body: Json) -> Taken:
         """Take it, then open the dialog with what waits."""
         press = self.press_of(body, Verb.APPROVE)
         return await self.take_once(ack, press, self._review)
@@ -90,7 +89,7 @@ class Digests(Surface):
         called = {each.ref: each.node for each in asked.items}
         return cards.review.confirmation(asked, waiting, called, self.config)
 
-    async def stop(self, ack: AsyncAck, body: Json) -> BoltResponse | None:
+    async def stop(self, ack: AsyncAck, body: Json) -> Taken:
         """Write it down, ack, then leave alone what of a running selection has not begun."""
         return await self.change(ack, body, "stop this selection")
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from slack_bolt.async_app import AsyncAck
-from slack_bolt.response import BoltResponse
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot import cards
@@ -27,7 +26,7 @@ from bot.parsing import Find, Help, ListWaiting, Order, RepairsOf, Tonight
 from handlers.chooser import Chooser, first_of
 from handlers.client import SlackFailure
 from handlers.payloads import find_references
-from handlers.surface import Interaction, Surface
+from handlers.surface import Interaction, Surface, Taken
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +48,7 @@ class Mentions(Surface):
     def __post_init__(self) -> None:
         self.on(_MESSAGE, self._hold)
 
-    async def listen(self, ack: AsyncAck, body: Json) -> BoltResponse | None:
+    async def listen(self, ack: AsyncAck, body: Json) -> Taken:
         """Take a message to the bot, then answer."""
         event, name = body.get("event") or {}, f"event {body.get('event_id')}"
         user_id = str(event.get("user") or "")

@@ -6,13 +6,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from slack_bolt.async_app import AsyncAck
-from slack_bolt.response import BoltResponse
 
 from bot import cards
 from bot.decisions import Held, PauseService
 from bot.models import Json, ReplyTarget, Verb, read_button_value
 from handlers.payloads import action_of, actor_of, chosen_in, known_of, reason_of, view_of
-from handlers.surface import Interaction, Surface, say_in_dialog
+from handlers.surface import Interaction, Surface, Taken, say_in_dialog
 
 _WHAT = {
     cards.PAUSE: "pause approvals",
@@ -39,7 +38,7 @@ class Pauses(Surface):
         self.on(cards.LOOKING, self._look)
         self.on(_ENDED, self._tell_of_end)
 
-    async def listen(self, ack: AsyncAck, body: Json) -> BoltResponse | None:
+    async def listen(self, ack: AsyncAck, body: Json) -> Taken:
         """Write it down, ack, then pause or resume, or ask why."""
         action_id = action_of(body).get("action_id")
         if action_id in {cards.PAUSE_DIALOG, cards.RESUME_DIALOG}:

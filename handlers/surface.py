@@ -36,6 +36,7 @@ _PRESS = "press"
 T = TypeVar("T")
 Ack = Callable[[], Awaitable[object]]
 Say = Callable[[BotError], Awaitable[object]]
+Taken = BoltResponse | None  # what Slack gets instead of an ack; None where it got one
 
 
 class BadField(Exception):
@@ -131,7 +132,7 @@ class Surface:
         *,
         decides: bool = True,
         say: Say | None = None,
-    ) -> BoltResponse | None:
+    ) -> Taken:
         """Record, ack, then work.
 
         Args:
@@ -186,7 +187,7 @@ class Surface:
             raise asked
         return await self.decisions.receive(asked)
 
-    async def take_once(self, ack: Ack, of: Interaction, do: Do, *, decides: bool = True) -> BoltResponse | None:
+    async def take_once(self, ack: Ack, of: Interaction, do: Do, *, decides: bool = True) -> Taken:
         """Take what changes nothing."""
         return await self.take(ack, of, partial(self.once, of, do), decides=decides)
 
@@ -213,7 +214,7 @@ class Surface:
         except BotError as error:
             return await self.replies.reply_privately(entry.place, cards.private(error))
 
-    async def change(self, ack: AsyncAck, body: Json, what: str) -> BoltResponse | None:
+    async def change(self, ack: AsyncAck, body: Json, what: str) -> Taken:
         """Take a press that changes something; `what` as in "your request to pause approvals"."""
         press = self.press_of(body)
         return await self.take(ack, press, lambda: self.record_press(press, what, press.action_id, press.value))
@@ -236,7 +237,7 @@ class Surface:
         note = AuditNote("refused", of.actor, of.place.channel_id, of.verb, kind, selection=of.selection)
         await self.decisions.note(note)
 
-    async def _not_recorded(self, receipt: Unrecorded, of: Interaction, say: Say | None) -> BoltResponse | None:
+    async def _not_recorded(self, receipt: Unrecorded, of: Interaction, say: Say | None) -> Taken:
         """Say so instead of an ack: the person isn't left waiting, even if this process dies."""
         if say:
             await say(receipt.error)
@@ -246,7 +247,7 @@ class Surface:
             self.tasks.spawn(receipt.work, f"unrecorded {of.name}", person=of.actor.user_id)
         return None if say else BoltResponse(status=503, body="")
 
-    async def _turn_away(self, ack: Ack, of: Interaction, room: Capacity, say: Say | None) -> BoltResponse | None:
+    async def _turn_away(self, ack: Ack, of: Interaction, room: Capacity, say: Say | None) -> Taken:
         """Say why there is no room, once a minute to each person where that takes work."""
         person = of.actor.user_id
         error = TooManyRequests() if room is Capacity.PERSON_LIMIT else Overloaded()
