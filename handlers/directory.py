@@ -90,20 +90,18 @@ class _Remembered(Generic[T]):
 
     async def get(self, key: str) -> T:
         known, now = self._answers.get(key), self._clock.monotonic()
-        age = now - known[0] if known else USABLE_SECONDS
-        if known and age < FRESH_SECONDS:
+        if known and now - known[0] < FRESH_SECONDS:
             return known[1]
-        is_usable = known is not None and age < USABLE_SECONDS
-        if now - self._failed.get(key, -FAILED_SECONDS) < FAILED_SECONDS:
-            if known and is_usable:
-                return known[1]
-            raise DirectoryUnavailable
-        asking = self._asking.get(key) or self._begin(key)
+        if known and now - known[0] >= USABLE_SECONDS:
+            known = None
         try:
-            async with self._clock.timeout(PATIENCE_SECONDS if is_usable else LOOKUP_SECONDS):
+            if now - self._failed.get(key, -FAILED_SECONDS) < FAILED_SECONDS:
+                raise DirectoryUnavailable  # noqa: TRY301 - as if it were asked
+            asking = self._asking.get(key) or self._begin(key)
+            async with self._clock.timeout(PATIENCE_SECONDS if known else LOOKUP_SECONDS):
                 return await asyncio.shield(asking)
-        except (SlackFailure, TimeoutError, DirectoryUnavailable) as error:
-            if known and is_usable:
+        except (TimeoutError, DirectoryUnavailable) as error:
+            if known:
                 return known[1]
             raise DirectoryUnavailable from error
 

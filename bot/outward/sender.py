@@ -4,7 +4,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import httpx
 
@@ -59,32 +59,28 @@ class Destinations:
         return {Target.WEBHOOK: self.webhook_url, Target.PAGERDUTY: self.pagerduty_url}
 
 
+@dataclass(slots=True)
 class Sender:
     """Sends what waits in the outbox; one process at a time does.
 
-    Args:
+    Attributes:
+        to: where; may change.
         warn: told, for each target, what keeps it from taking events, or "" when nothing does.
     """
 
-    def __init__(  # noqa: PLR0913 - what it works with
-        self,
-        database: Database,
-        destinations: Destinations,
-        http: Mapping[Target, httpx.AsyncClient],
-        *,
-        clock: Clock,
-        lease_seconds: float,
-        warn: Callable[[Target, str], None],
-    ) -> None:
-        self._database = database
-        self._to = destinations
-        self._http = http
-        self._clock = clock
-        self._warn = warn
-        self._lease = Lease(database, "outbox", lease_seconds, clock)
-        self._renew = lease_seconds * 0.3
-        self._is_ours = False
-        self._refused: dict[Target, dict[str, str]] = {target: {} for target in Target}  # why, by subject
+    database: Database
+    to: Destinations
+    http: Mapping[Target, httpx.AsyncClient]
+    clock: Clock
+    lease_seconds: float
+    warn: Callable[[Target, str], None]
+    _lease: Lease = field(init=False)
+    _is_ours: bool = field(default=False, init=False)
+    _refused: dict[Target, dict[str, str]] = field(init=False)  # why, by subject
+
+    def __post_init__(self) -> None:
+        self._lease = Lease(self.database, "outbox", self.lease_seconds, self.clock)
+        self._refused = {target: {} for target in Target}
 
     async def run(self) -> None:
         """Send forever, whenever no other process does; what one target doesn't take keeps no other waiting."""
@@ -99,28 +95,24 @@ class Sender:
                 if not self._is_ours:
                     for target in Target:  # the process that sends knows
                         self._refused[target].clear()
-                        self._warn(target, "")
-                if self._is_ours and self._clock.monotonic() >= drop_at:
-                    await self._database.run(outbox.drop_old, 2 * GIVE_UP_AFTER, self._to.targets)
-                    drop_at = self._clock.monotonic() + GIVE_UP_AFTER
+                        self.warn(target, "")
+                if self._is_ours and self.clock.monotonic() >= drop_at:
+                    await self.database.run(outbox.drop_old, 2 * GIVE_UP_AFTER, self.to.targets)
+                    drop_at = self.clock.monotonic() + GIVE_UP_AFTER
             except StorageUnavailable as error:
                 logger.warning("Events for other tools: can't reach the database: %s", error)
-            await self._clock.sleep(self._renew, WaitReason.LEASE)
+            await self.clock.sleep(self.lease_seconds * 0.3, WaitReason.LEASE)
 
     async def _tell(self, target: Target) -> None:
         while True:
             try:
-                while self._is_ours and target in self._to.targets and await self.send_some(target):
+                while self._is_ours and target in self.to.targets and await self.send_some(target):
                     pass
             except (StorageUnavailable, LeaseLost) as error:
                 logger.warning("Events for %s: %s", target, type(error).__name__)
             except Exception:  # decisions must keep working, and so must the attempts
                 logger.exception("Couldn't send events; retrying")
-            await self._clock.sleep(TICK, WaitReason.OUTBOX)
-
-    def use(self, destinations: Destinations) -> None:
-        """Tell these from now on."""
-        self._to = destinations
+            await self.clock.sleep(TICK, WaitReason.OUTBOX)
 
     async def end(self) -> None:
         """Let the next process send at once."""
@@ -133,7 +125,7 @@ class Sender:
             LeaseLost: another process sends now.
             StorageUnavailable: what was sent may be sent again.
         """
-        letters = await self._database.read(outbox.due, target, AT_ONCE)
+        letters = await self.database.read(outbox.due, target, AT_ONCE)
         results = await asyncio.gather(*map(self._send, letters), return_exceptions=True)
         if failed := next((each for each in results if each), None):
             raise failed
@@ -143,7 +135,7 @@ class Sender:
         self._lease.ensure_held()
         if letter.event is None:
             logger.error("An event about %s can't be read and is dropped: a newer version wrote it", letter.subject)
-            await self._database.run(outbox.drop, letter)
+            await self.database.run(outbox.drop, letter)
             return
         try:
             result = await self._deliver(letter.target, letter.event)
@@ -151,7 +143,7 @@ class Sender:
             logger.exception("Couldn't send an event about %s", letter.subject)
             result = type(error).__name__
         if result is None:
-            await self._database.run(outbox.drop, letter)
+            await self.database.run(outbox.drop, letter)
             return
         metrics.OUTWARD.labels(letter.target.value, result or "taken").inc()
         refused = self._refused[letter.target]
@@ -160,30 +152,30 @@ class Sender:
         elif letter.attempts:  # one failure passes
             refused[letter.subject] = result
         if letter.attempts or not result:
-            self._warn(letter.target, _problem(letter.target, next(iter(refused.values()), "")))
-        if not result:
-            await self._database.run(outbox.drop, letter)
-        elif letter.age > GIVE_UP_AFTER and letter.attempts >= len(BACKOFF):  # it may have waited while no bot ran
+            self.warn(letter.target, _problem(letter.target, next(iter(refused.values()), "")))
+        # One that is old enough may have waited while no bot ran.
+        if result and (letter.age <= GIVE_UP_AFTER or letter.attempts < len(BACKOFF)):
+            seconds = BACKOFF[min(letter.attempts, len(BACKOFF) - 1)]
+            logger.warning("%s didn't take an event: %s; retrying in %d s", letter.target, result, seconds)
+            await self.database.run(outbox.postpone, letter, seconds)
+            return
+        if result:
             logger.error("%s didn't take “%s” of %s: %s; giving up", letter.target, letter.event.kind,
                          letter.event.subject, result)  # fmt: skip
             del refused[letter.subject]
-            await self._database.run(outbox.drop, letter)
-        else:
-            seconds = BACKOFF[min(letter.attempts, len(BACKOFF) - 1)]
-            logger.warning("%s didn't take an event: %s; retrying in %d s", letter.target, result, seconds)
-            await self._database.run(outbox.postpone, letter, seconds)
+        await self.database.run(outbox.drop, letter)
 
     async def _deliver(self, target: Target, event: Event) -> str | None:
         """Send an event. Returns why it wasn't taken; empty where it was, None where this target isn't told of such."""
         if target is Target.WEBHOOK:
             body = cloud_event(event)
-            headers = signed(self._to.webhook_secret, event.id, int(self._clock.now()), body)
+            headers = signed(self.to.webhook_secret, event.id, int(self.clock.now()), body)
             headers["content-type"] = "application/cloudevents+json; charset=utf-8"
-            return await self._post(target, self._to.webhook_url, headers, body)
-        told = incident(event, self._to.pagerduty_key, at_once=self._to.pages_at_once)
+            return await self._post(target, self.to.webhook_url, headers, body)
+        told = incident(event, self.to.pagerduty_key, at_once=self.to.pages_at_once)
         if told is None:
             return None
-        url, headers = f"{self._to.pagerduty_url}/v2/enqueue", {"content-type": "application/json"}
+        url, headers = f"{self.to.pagerduty_url}/v2/enqueue", {"content-type": "application/json"}
         return await self._post(target, url, headers, json.dumps(told).encode())
 
     async def _post(self, target: Target, url: str, headers: Mapping[str, str], body: bytes) -> str:
@@ -191,8 +183,8 @@ class Sender:
         given = {**headers, "accept-encoding": "identity"}
         try:
             async with (
-                self._clock.timeout(SECONDS),
-                self._http[target].stream("POST", url, headers=given, content=body, follow_redirects=False) as answer,
+                self.clock.timeout(SECONDS),
+                self.http[target].stream("POST", url, headers=given, content=body, follow_redirects=False) as answer,
             ):
                 status = answer.status_code
                 size = 0
