@@ -4,7 +4,6 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import assert_never
 
 from slack_bolt.async_app import AsyncAck
 
@@ -23,6 +22,7 @@ from bot.errors import (
 from bot.models import (
     Actor,
     Json,
+    Message,
     Remediation,
     RemediationRef,
     ReplyTarget,
@@ -77,55 +77,47 @@ class Chooser(Surface):
 
     async def answer(self, asked: Asked, of: Interaction) -> None:
         """Show privately what was asked for."""
+        if isinstance(asked, Browse | Suggested) or (isinstance(asked, Find) and not asked.only_shows):
+            await self._open(asked, of)
+            return
+        await self.lookup.authorize(of.actor, of.place.channel_id)
+        await self.replies.reply_privately(of.place, await self._told(asked))
+
+    async def _told(self, asked: Find | Report) -> Message:
         match asked:
             case ListWaiting():
-                await self._list(of)
-            case Tonight() | RepairsOf():
-                await self._tell_past(asked, of)
-            case Find(only_shows=True):
-                await self._show(asked.text, of)
-            case Find() | Browse() | Suggested():
-                await self._open(asked, of)
-            case _:
-                assert_never(asked)
+                return await self._waiting()
+            case Find():
+                return await self._card(asked.text)
+            case Tonight() | RepairsOf() if not self.lookup.is_watching:
+                return cards.line(handover.UNWATCHED)
+            case RepairsOf():
+                return handover.repairs_of(asked.node, await self.lookup.of_node(asked.node))
+            case Tonight():
+                alerts, now = await self.lookup.lately(handover.LONGEST_SHIFT)
+                began = handover.shift_began(self.config.summary, now)
+                return handover.shift(alerts, await self.lookup.faults(), await self.lookup.unreadable(), began)
 
-    async def _list(self, of: Interaction) -> None:
-        await self.lookup.authorize(of.actor, of.place.channel_id)
+    async def _waiting(self) -> Message:
         looked = await self.lookup.cancellable()
         count = len(looked.found)
         found = sorted(looked.found, key=lambda each: each.state != State.PENDING_APPROVAL)
         many = f"{count} remediation{'' if count == 1 else 's'} can be cancelled, those that wait for approval first"
         title = many if count else _nothing(looked)
         broken, returned = await self.lookup.faults(), await self.lookup.returned()
-        told = chooser.waiting_list(found, looked.unreadable, title, broken=broken, returned=returned)
-        await self.replies.reply_privately(of.place, told)
+        return chooser.waiting_list(found, looked.unreadable, title, broken=broken, returned=returned)
 
-    async def _tell_past(self, asked: Tonight | RepairsOf, of: Interaction) -> None:
-        """Show what has happened: of all nodes lately, or of one."""
-        await self.lookup.authorize(of.actor, of.place.channel_id)
-        if not self.lookup.is_watching:
-            told = cards.line(handover.UNWATCHED)
-        elif isinstance(asked, Tonight):
-            alerts, now = await self.lookup.lately(handover.LONGEST_SHIFT)
-            began = handover.shift_began(self.config.summary, now)
-            told = handover.shift(alerts, await self.lookup.faults(), await self.lookup.unreadable(), began)
-        else:
-            told = handover.repairs_of(asked.node, await self.lookup.of_node(asked.node))
-        await self.replies.reply_privately(of.place, told)
-
-    async def _show(self, text: str, of: Interaction) -> None:
-        await self.lookup.authorize(of.actor, of.place.channel_id)
+    async def _card(self, text: str) -> Message:
+        """Return the card of what is called so, or a list where several are."""
         ref = read_reference(text)
         if ref is None:
             looked = await self.lookup.find(text)
             if len(looked.found) > 1:
                 title = f"{len(looked.found)} open remediations match"
-                told = chooser.waiting_list(looked.found, looked.unreadable, title)
-                await self.replies.reply_privately(of.place, told)
-                return
+                return chooser.waiting_list(looked.found, looked.unreadable, title)
             ref = first_of(looked, text).ref
         present, about = await self.lookup.get(ref), await self.decisions.about(ref)
-        await self.replies.reply_privately(of.place, cards.unfollowed(present, about, self.config))
+        return cards.unfollowed(present, about, self.config)
 
     async def _open(self, asked: Browse | Find | Suggested, of: Interaction) -> None:
         """Open the dialog at once, then fill it."""
