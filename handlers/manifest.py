@@ -45,19 +45,16 @@ def manifest(url: str | None = None) -> Json:
     Raises:
         ValueError: `url` isn't an https URL.
     """
-    request_url = None if url is None else _request_url(url)
+    request_url = {} if url is None else {"request_url": _request_url(url)}
     command: Json = {
         "command": COMMAND,
         "description": "Cancel a Together AI node remediation",
         "usage_hint": "CLUSTER INSTANCE REMEDIATION [reason]",
         "should_escape": True,
     }
-    interactivity: Json = {"is_enabled": True}
+    interactivity: Json = {"is_enabled": True, **request_url}
     if request_url:
-        command["url"] = request_url
-        interactivity["request_url"] = request_url
-        interactivity["message_menu_options_url"] = request_url
-    events: Json = {"bot_events": list(EVENTS)} | ({"request_url": request_url} if request_url else {})
+        command["url"] = interactivity["message_menu_options_url"] = request_url["request_url"]
     return {
         "_metadata": {"major_version": 2},
         "display_information": {
@@ -84,7 +81,7 @@ def manifest(url: str | None = None) -> Json:
         },
         "oauth_config": {"scopes": {"bot": list(SCOPES)}},
         "settings": {
-            "event_subscriptions": events,
+            "event_subscriptions": {"bot_events": list(EVENTS), **request_url},
             "interactivity": interactivity,
             "org_deploy_enabled": False,
             "socket_mode_enabled": url is None,
