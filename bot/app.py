@@ -27,7 +27,6 @@ from bot.wiring import (
     build_bot,
     destinations,
     http_client,
-    outward_clients,
     plain_client,
     slack_client,
     together_client,
@@ -107,9 +106,9 @@ class App:
             StartError: the port cannot be had, Slack refuses a token, or the database is not for this program.
         """
         async with AsyncExitStack() as stack:
-            server = Server(self._settings.host, self._settings.port, self._problems, self._warnings, self._measure)
+            settings, server = self._settings, Server(self._problems, self._warnings, self._measure)
             stack.push_async_callback(server.stop)
-            self.port = await server.start(takes_slack=self._settings.slack_app_token is None)
+            self.port = await server.start(settings.host, settings.port, takes_slack=settings.slack_app_token is None)
             self.listening.set()
             working = asyncio.create_task(self._work(server, stack), name="work")
             stopping = asyncio.create_task(stop.wait(), name="stop")
@@ -224,9 +223,7 @@ class App:
         told = destinations(self._settings)
         if not told.targets:
             return None
-        http = outward_clients(told)
-        for client in http.values():
-            await stack.enter_async_context(client)
+        http = {target: await stack.enter_async_context(plain_client(url)) for target, url in told.urls.items()}
         sender = Sender(
             store.database,
             told,
@@ -248,7 +245,7 @@ class App:
                 key,
                 clock=self._clock,
                 lease_seconds=self._settings.bot_lease_seconds,
-                warn=lambda problem: self._warn("audit trail", problem),
+                warn=partial(self._warn, "audit trail"),
             )
             self._begin("audit trail", keeper)
 

@@ -14,7 +14,7 @@ from bot.findings import Finding, ok, problem, warning
 from bot.models import Target
 from bot.settings import Settings
 from bot.trail import STANDARD_OUTPUT
-from bot.wiring import destinations, outward_clients
+from bot.wiring import destinations, plain_client
 
 SECONDS = 10.0
 _OURS = "remediation_bot_"
@@ -27,11 +27,8 @@ async def look_around(settings: Settings, session: aiohttp.ClientSession) -> Asy
     if settings.bot_audit_file:
         yield await _audit_copy(settings.bot_audit_file)
     told = destinations(settings)
-    clients = outward_clients(told)
     for target in told.targets:
-        yield await _tool(target, told.urls[target], clients[target])
-    for client in clients.values():
-        await client.aclose()
+        yield await _tool(target, told.urls[target])
 
 
 async def _running_bot(settings: Settings, session: aiohttp.ClientSession) -> AsyncIterator[Finding]:
@@ -118,11 +115,15 @@ def _unwritable(path: Path) -> str:
     return "" if os.access(there, os.W_OK) else f"no permission for {there}"
 
 
-async def _tool(target: Target, url: str, client: httpx.AsyncClient) -> Finding:
+async def _tool(target: Target, url: str) -> Finding:
     """Look whether anything answers a request that carries no event; any answer will do."""
     check = "PagerDuty" if target is Target.PAGERDUTY else "webhook"
     try:
-        async with asyncio.timeout(SECONDS), client.stream("HEAD", url, follow_redirects=False):
+        async with (
+            asyncio.timeout(SECONDS),
+            plain_client(url) as client,
+            client.stream("HEAD", url, follow_redirects=False),
+        ):
             return ok(check, "can be reached")
     except (httpx.HTTPError, TimeoutError) as error:
         fix = "Check the URL, the network, and the proxy in HTTPS_PROXY."

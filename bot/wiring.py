@@ -4,7 +4,7 @@ import functools
 import logging
 import re
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import aiohttp
@@ -38,7 +38,7 @@ from bot.decisions import (
     Recovery,
 )
 from bot.formats import is_loopback
-from bot.models import RepairLimit, Target, TwoPeople, Verb
+from bot.models import RepairLimit, TwoPeople, Verb
 from bot.outward import Destinations, ImpactReader
 from bot.policy import Policy
 from bot.settings import Settings, revealed
@@ -269,11 +269,6 @@ def destinations(settings: Settings) -> Destinations:
         revealed(settings.bot_pagerduty_key),
         pages_at_once=settings.bot_pagerduty_when == "opened",
     )
-
-
-def outward_clients(told: Destinations) -> Mapping[Target, httpx.AsyncClient]:
-    """Make the connections to the tools that are told of events."""
-    return {target: plain_client(url) for target, url in told.urls.items()}
 
 
 def plain_client(url: str) -> httpx.AsyncClient:

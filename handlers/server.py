@@ -123,15 +123,12 @@ class Server:
     """Serves `/healthz`, `/readyz`, `/metrics` and, in HTTP mode, `/slack/events`.
 
     Args:
-        port: port to listen on; 0 takes a free one.
         problems: what keeps the bot from working right now, one sentence each; empty when it is ready.
         warnings: what it works without, likewise.
     """
 
-    def __init__(  # noqa: PLR0913 - what it serves
+    def __init__(
         self,
-        host: str,
-        port: int,
         problems: Callable[[], list[str]],
         warnings: Callable[[], list[str]] = list,
         measure: Callable[[], Awaitable[None]] | None = None,
@@ -139,8 +136,6 @@ class Server:
         request_seconds: float = REQUEST_SECONDS,
     ) -> None:
         self._request_seconds = request_seconds
-        self._host = host
-        self._port = port
         self._problems = problems
         self._warnings = warnings
         self._measure = measure
@@ -159,10 +154,11 @@ class Server:
         self._server: asyncio.Server | None = None
         self._takes_slack = True
 
-    async def start(self, *, takes_slack: bool) -> int:
+    async def start(self, host: str, port: int, *, takes_slack: bool) -> int:
         """Listen, and return the port.
 
         Args:
+            port: 0 takes a free one.
             takes_slack: whether this is HTTP mode; in Socket Mode `/slack/events` is a 404.
 
         Raises:
@@ -172,12 +168,12 @@ class Server:
         await self._runner.setup()
         try:
             self._server = await asyncio.get_running_loop().create_server(
-                self._connection, self._host, self._port, backlog=MAX_CONNECTIONS
+                self._connection, host, port, backlog=MAX_CONNECTIONS
             )
         except OSError as error:
-            raise StartError(f"Cannot listen on {self._host}:{self._port}: {error.strerror or error}.") from error
+            raise StartError(f"Cannot listen on {host}:{port}: {error.strerror or error}.") from error
         port = int(self._server.sockets[0].getsockname()[1])
-        logger.info("Listening on %s:%d", self._host, port)
+        logger.info("Listening on %s:%d", host, port)
         return port
 
     def serve(self, bolt: AsyncApp) -> None:

@@ -24,8 +24,8 @@ HALF_A_BODY = HALF_A_HEAD + b"Content-Length: 100\r\nContent-Type: application/j
 @pytest.fixture
 async def server() -> AsyncIterator[tuple[Server, int]]:
     """A server with little patience, and its port."""
-    made = Server("127.0.0.1", 0, list, request_seconds=0.2)
-    port = await made.start(takes_slack=True)
+    made = Server(list, request_seconds=0.2)
+    port = await made.start("127.0.0.1", 0, takes_slack=True)
     made.serve(Bolt("secret", team_id="T0HOME", bot_user_id="U0BOT"))
     yield made, port
     await made.stop()
@@ -112,8 +112,8 @@ async def test_malformed_request_is_a_line_in_the_log_and_no_traceback(
 @pytest.mark.parametrize("last", [b"", b"Connection: close\r\n"], ids=["between requests", "at the end"])
 async def test_connections_that_do_not_read_their_answers_keep_nobody_out_for_long(last: bytes) -> None:
     size = 30_000 if last else 300_000  # less than what is kept before the writer waits, and more
-    server = Server("127.0.0.1", 0, lambda: ["x" * size], request_seconds=0.2)
-    port = await server.start(takes_slack=True)
+    server = Server(lambda: ["x" * size], request_seconds=0.2)
+    port = await server.start("127.0.0.1", 0, takes_slack=True)
     assert server._server is not None
     server._server.sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
     loop = asyncio.get_running_loop()
