@@ -5,12 +5,12 @@ import io
 import json
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 from sqlalchemy import func, select
 
-from bot.errors import StartError, StorageUnavailable
 from bot.mrkdwn import clean
 from bot.store import Database, audit, check_signatures, count_set_aside
 from bot.store.connection import Connection, Record
@@ -52,13 +52,10 @@ async def print_trail(url: str, style: str, *, since: float, remediation: str | 
         StartError: there is no such database.
         StorageUnavailable: it cannot be reached.
     """
-    database = await _open(url)
-    try:
+    async with _opened(url) as database:
         write = _WRITERS[style]()
         async for row in audit.rows(database, since=since, remediation=remediation, user=user):
             write(row)
-    finally:
-        await database.close()
 
 
 async def print_verdict(url: str, expected: str | None, keys: Sequence[str] = ()) -> bool:
@@ -71,13 +68,10 @@ async def print_verdict(url: str, expected: str | None, keys: Sequence[str] = ()
         StartError: there is no such database.
         StorageUnavailable: it cannot be reached.
     """
-    database = await _open(url)
-    try:
+    async with _opened(url) as database:
         verdict = await audit.verify(database, expected)
         signed = await database.read(check_signatures, keys) if keys else None
         repeats, set_aside = await database.read(_counts)
-    finally:
-        await database.close()
     problems = [*verdict.problems, *(signed.problems if signed else ())]
     for problem in problems:
         print(problem)
@@ -104,14 +98,14 @@ def _counts(connection: Connection) -> tuple[int, int]:
     return repeats, count_set_aside(connection)
 
 
-async def _open(url: str) -> Database:
+@asynccontextmanager
+async def _opened(url: str) -> AsyncIterator[Database]:
     database = Database(url)
     try:
         await database.open(migrate=False)
-    except (StartError, StorageUnavailable):
+        yield database
+    finally:
         await database.close()
-        raise
-    return database
 
 
 def _table() -> Callable[[Record], None]:
