@@ -108,15 +108,13 @@ class SlackAlertChannels:
         """
         arguments: Json = {"channel": channel_id, "unfurl_links": False, "unfurl_media": False}
         if thread_ts:
-            arguments |= {"thread_ts": thread_ts, **({"reply_broadcast": True} if broadcast else {})}
-        kind: str = OTHER
-        payload: Json = {"mark": mark}
-        if isinstance(about, str):
-            kind, payload = DIGEST, {"digest_id": about}
+            arguments |= {"thread_ts": thread_ts, "reply_broadcast": broadcast}
+        if isinstance(about, RemediationRef):
+            arguments["metadata"] = {"event_type": CARD, "event_payload": asdict(about)}
         elif about:
-            kind, payload = CARD, asdict(about)
-        if about or mark:
-            arguments["metadata"] = {"event_type": kind, "event_payload": payload}
+            arguments["metadata"] = {"event_type": DIGEST, "event_payload": {"digest_id": about}}
+        elif mark:
+            arguments["metadata"] = _other(mark)
         answer = await self._call("chat.postMessage", self._pace_of(channel_id), message, arguments)
         return str(answer.get("ts"))
 
@@ -124,7 +122,7 @@ class SlackAlertChannels:
         """Change a message. One that is no card from now on is found as such no more."""
         arguments: Json = {"channel": channel_id, "ts": ts, "attachments": message.attachments}
         if not is_card:
-            arguments["metadata"] = {"event_type": OTHER, "event_payload": {"mark": ts}}
+            arguments["metadata"] = _other(ts)
         await self._call("chat.update", self._updates, message, arguments)
 
     async def find(self, since: float, channel_id: str) -> Found | None:
@@ -197,6 +195,10 @@ class SlackAlertChannels:
             is_closed = code in _CLOSED
             is_lasting = code in _LASTING or (is_former and is_closed)
             raise PostFailed(str(error), is_lasting=is_lasting, is_gone=code in _GONE, is_closed=is_closed) from error
+
+
+def _other(mark: str) -> Json:
+    return {"event_type": OTHER, "event_payload": {"mark": mark}}
 
 
 def _read_metadata(message: Json, found: Found) -> None:
