@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable
-from contextlib import suppress
+from concurrent.futures import Future
 from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -15,25 +15,14 @@ async def call(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -
 
     `asyncio.to_thread` would keep the process alive until the function returns.
     """
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[T] = loop.create_future()
-
-    def settle(result: T | None, error: BaseException | None) -> None:
-        if future.done():  # nobody waits any longer
-            return
-        if error:
-            future.set_exception(error)
-        else:
-            future.set_result(result)  # type: ignore[arg-type] # T may be None
+    future: Future[T] = Future()
+    future.set_running_or_notify_cancel()  # the function can't be stopped: what it returns when nobody waits is dropped
 
     def work() -> None:
-        result, error = None, None
         try:
-            result = function(*args, **kwargs)
-        except BaseException as raised:  # noqa: BLE001 - raised again where it is awaited
-            error = raised
-        with suppress(RuntimeError):  # the loop is closed
-            loop.call_soon_threadsafe(settle, result, error)
+            future.set_result(function(*args, **kwargs))
+        except BaseException as error:  # noqa: BLE001 - raised again where it is awaited
+            future.set_exception(error)
 
     threading.Thread(target=work, name="blocking", daemon=True).start()
-    return await future
+    return await asyncio.wrap_future(future)

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 
 
 class WaitReason(StrEnum):
@@ -31,12 +32,8 @@ class WaitReason(StrEnum):
     AUDIT = "audit"
 
 
-def _boot_time() -> float:
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
-
-
 # Linux's CLOCK_MONOTONIC stops while the machine is suspended, and leases and clicks would look younger than they are.
-_monotonic = _boot_time if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic
+_monotonic = partial(time.clock_gettime, time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic
 
 
 async def _sleep(seconds: float, _pause: WaitReason) -> None:

@@ -34,21 +34,13 @@ class SlackDirectory:
 
     def __init__(self, client: AsyncWebClient, clock: Clock) -> None:
         self._client = client
-        self._members = _Remembered(self._ask_members, clock)
-        self._people = _Remembered(self._ask_person, clock)
-        self._handles = _Remembered(self._ask_handle, clock)
-
-    async def members(self, group_id: str) -> frozenset[str]:
-        """The members of a user group; nobody where the group is disabled or does not exist."""
-        return await self._members.get(group_id)
-
-    async def person(self, user_id: str) -> Person:
-        """Who somebody is; nobody of ours where Slack does not know them."""
-        return await self._people.get(user_id)
+        self.members = _Remembered(self._ask_members, clock).get
+        self.person = _Remembered(self._ask_person, clock).get
+        self._handle = _Remembered(self._ask_handle, clock).get
 
     async def name_of(self, some_id: str) -> str:
         """What Slack calls a user or a user group; the ID itself where Slack doesn't know it."""
-        name = await self._handles.get(some_id) if some_id[0] == "S" else (await self.person(some_id)).name
+        name = await self._handle(some_id) if some_id[0] == "S" else (await self.person(some_id)).name
         return name or some_id
 
     async def _ask_handle(self, group_id: str) -> str:
@@ -56,6 +48,7 @@ class SlackDirectory:
         return next((str(each.get("handle") or "") for each in groups if each.get("id") == group_id), "")
 
     async def _ask_members(self, group_id: str) -> frozenset[str]:
+        """Return the members of a user group; nobody where the group is disabled or does not exist."""
         try:
             answer = await self._client.usergroups_users_list(usergroup=group_id)
         except SlackFailure as error:
@@ -65,6 +58,7 @@ class SlackDirectory:
         return frozenset(answer.get("users") or [])
 
     async def _ask_person(self, user_id: str) -> Person:
+        """Return who somebody is; nobody of ours where Slack does not know them."""
         try:
             answer = await self._client.users_info(user=user_id)
         except SlackFailure as error:
