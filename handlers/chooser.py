@@ -109,15 +109,28 @@ class Chooser(Surface):
 
     async def _card(self, text: str) -> Message:
         """Return the card of what is called so, or a list where several are."""
-        ref = read_reference(text)
-        if ref is None:
-            looked = await self.lookup.find(text)
-            if len(looked.found) > 1:
-                title = f"{len(looked.found)} open remediations match"
-                return chooser.waiting_list(looked.found, looked.unreadable, title)
-            ref = first_of(looked, text).ref
+        ref = read_reference(text) or await self.one(text)
+        if isinstance(ref, Message):
+            return ref
         present, about = await self.lookup.get(ref), await self.decisions.about(ref)
         return cards.unfollowed(present, about, self.config)
+
+    async def one(self, text: str, *, more: str = "", in_full: bool = False) -> RemediationRef | Message:
+        """Return what has a name or an ID; a list where several may be meant, or `in_full`, where it isn't its own.
+
+        Args:
+            more: what to do about it.
+
+        Raises:
+            NoMatch: nothing has it.
+            StorageUnavailable: the database did not answer.
+        """
+        looked = await self.lookup.find(text)
+        count = len(looked.found)
+        if count > 1 or (count and in_full and not looked.found[0].is_called(text)):
+            match = "remediations match" if count > 1 else "remediation matches"
+            return chooser.waiting_list(looked.found, looked.unreadable, f"{count} open {match}{more}")
+        return _first_of(looked, text).ref
 
     async def _open(self, asked: Browse | Find | Suggested, of: Interaction) -> None:
         """Open the dialog at once, then fill it."""
@@ -142,7 +155,7 @@ class Chooser(Surface):
     async def _matching(self, choice: Choice, text: str) -> Json:
         """Return the dialog for a name or an ID."""
         looked = await self.lookup.find(text, prefer=CANCELLABLE)
-        first, count, note = first_of(looked, text), len(looked.found), chooser.not_read(looked.unreadable)
+        first, count, note = _first_of(looked, text), len(looked.found), chooser.not_read(looked.unreadable)
         if not first.is_called(text):
             note = f"Nothing open is called exactly “{escape(text, 90)}”. {note}".strip()
         if count == 1:
@@ -264,7 +277,7 @@ def _nothing(looked: LookupResult) -> str:
     return f"Nothing to cancel was found{where}" if looked.unreadable else f"Nothing can be cancelled right now{where}"
 
 
-def first_of(looked: LookupResult, text: str) -> Remediation:
+def _first_of(looked: LookupResult, text: str) -> Remediation:
     """Return the oldest of what was found.
 
     Raises:

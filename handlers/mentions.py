@@ -23,7 +23,7 @@ from bot.mention_parsing import Ask, AskForStatus, AskToHold, Mentioned, parse_m
 from bot.models import RULES, Actor, Entry, Json, RemediationRef, ReplyTarget, Request, Verb
 from bot.mrkdwn import escape
 from bot.parsing import Find, Help, ListWaiting, Order, RepairsOf, Tonight
-from handlers.chooser import Chooser, first_of
+from handlers.chooser import Chooser
 from handlers.client import SlackFailure
 from handlers.payloads import find_references
 from handlers.surface import Interaction, Surface, Taken
@@ -154,15 +154,12 @@ class Mentions(Surface):
             await self.lookup.ensure_one_node(of.reason)
         if isinstance(of, Order):
             return of.ref
-        looked = await self.lookup.find(of.text)
-        if len(looked.found) > 1 or (looked.found and in_full and not looked.found[0].is_called(of.text)):
-            count = len(looked.found)
-            match = "remediations match" if count > 1 else "remediation matches"
-            title = f"{count} open {match}. Type the full node name, or its instance ID"
-            told = cards.chooser.waiting_list(looked.found, looked.unreadable, title)
-            await self.replies.reply_privately(place, told)
-            return None
-        return first_of(looked, of.text).ref
+        more = ". Type the full node name, or its instance ID"
+        found = await self.chooser.one(of.text, more=more, in_full=in_full)
+        if isinstance(found, RemediationRef):
+            return found
+        await self.replies.reply_privately(place, found)
+        return None
 
     async def _of_thread(self, place: ReplyTarget) -> RemediationRef:
         """Return the remediation that a thread is about: the bot's own message, or another tool's that names it.
