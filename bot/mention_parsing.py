@@ -88,12 +88,8 @@ def parse_mention(text: str) -> Mentioned:
 
 
 def _bare(text: str) -> str:
-    return _without_fillers(plain_text(text).strip(QUOTES + " .!?"))
-
-
-def _without_fillers(bare: str) -> str:
-    """Drop the courtesies around a request: they are no IDs."""
-    words = bare.split(" ")
+    """Return a request without the courtesies around it: they are no IDs."""
+    words = plain_text(text).strip(QUOTES + " .!?").split(" ")
     while words and words[0].lower().strip(",.!") in _FILLERS:
         words.pop(0)
     while words and words[-1].lower().strip(",.!") in _FILLERS:

@@ -65,6 +65,7 @@ from handlers.payloads import SHORTCUT
 from handlers.replies import Replies
 
 MAX_AT_ONCE = 200
+_trusted = functools.cache(ssl.create_default_context)  # takes 10 ms, and each process needs it twice
 # What each surface works with, in the order of `Surface`.
 _Shared = tuple[DecisionService, Inbox, Lookup, Replies, Dialogs, Tasks, Home, CardConfig]
 _ANY = re.compile("")
@@ -311,9 +312,3 @@ def http_client(settings: Settings) -> httpx.AsyncClient:
     url = settings.together_base_url
     proxy = None if is_loopback(url) else proxy_for(url)
     return httpx.AsyncClient(transport=AiohttpTransport(_trusted(), limit=MAX_AT_ONCE, proxy=proxy))
-
-
-@functools.cache
-def _trusted() -> ssl.SSLContext:
-    """Return the system's certificates, which take 10 ms to load; each process needs them twice."""
-    return ssl.create_default_context()

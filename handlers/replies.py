@@ -91,7 +91,9 @@ class Replies:
             await self._first(self._in_place(place, place.original))
         ways: list[Way] = [
             lambda: self._respond_privately(place, message),
-            lambda: self._ephemeral(place, message),
+            lambda: self._call(
+                "chat.postEphemeral", message, channel=place.channel_id, user=place.user_id, thread_ts=place.thread_ts
+            ),
         ]
         if place.is_direct:
             ways.clear()
@@ -111,10 +113,14 @@ class Replies:
     def _to_channel(self, place: ReplyTarget, message: Message) -> list[Way]:
         if place.is_ephemeral:
             return [lambda: self._respond_privately(place, message)]
-        return [lambda: self._post(place, message), lambda: self._respond_in_channel(place, message)]
+        thread = {"thread_ts": place.thread_ts} if place.thread_ts else {}
+        return [
+            lambda: self._post(place, message),
+            lambda: self._respond(place, message, response_type="in_channel", replace_original=False, **thread),
+        ]
 
     async def _say(self, place: ReplyTarget, message: Message, ways: list[Way]) -> bool:
-        said, _ = await self._first([*ways, lambda: self._direct(place, message)])
+        said, _ = await self._first([*ways, lambda: self._call("chat.postMessage", message, channel=place.user_id)])
         if said is None:
             logger.error("Couldn't answer %s in %s: %s", place.user_id, place.channel_id, message.text)
         return said is not None
@@ -142,8 +148,6 @@ class Replies:
         return await self._call("chat.update", message, attempts, attachments=message.attachments, **where)
 
     async def _post(self, place: ReplyTarget, message: Message, attempts: int = ATTEMPTS) -> Any:  # noqa: ANN401 - Slack's answer
-        if place.channel_id is None:
-            raise _NoWay("there is no channel")
         return await self._call(
             "chat.postMessage",
             message,
@@ -154,19 +158,11 @@ class Replies:
             unfurl_media=False,
         )
 
-    async def _ephemeral(self, place: ReplyTarget, message: Message) -> Any:  # noqa: ANN401 - Slack's answer
-        if place.channel_id is None:
-            raise _NoWay("there is no channel")
-        return await self._call(
-            "chat.postEphemeral", message, channel=place.channel_id, user=place.user_id, thread_ts=place.thread_ts
-        )
-
-    async def _direct(self, place: ReplyTarget, message: Message) -> Any:  # noqa: ANN401 - Slack's answer
-        return await self._call("chat.postMessage", message, channel=place.user_id)
-
     async def _call(self, method: str, message: Message, attempts: int = ATTEMPTS, **arguments: object) -> Any:  # noqa: ANN401 - Slack's answer
         """Call a method that says something, and wait out rate limits."""
         body = {name: value for name, value in arguments.items() if value is not None}
+        if "channel" not in body:
+            raise _NoWay("there is no channel")
         body |= {"text": message.text, "blocks": message.marked_blocks}
         while True:
             try:
@@ -176,10 +172,6 @@ class Replies:
                 if wait is None or wait > LONGEST_WAIT or not attempts:
                     raise
             await self.clock.sleep(wait, WaitReason.SLACK_LIMIT)
-
-    async def _respond_in_channel(self, place: ReplyTarget, message: Message) -> bool:
-        extra = {"thread_ts": place.thread_ts} if place.thread_ts else {}
-        return await self._respond(place, message, response_type="in_channel", replace_original=False, **extra)
 
     async def _respond_privately(self, place: ReplyTarget, message: Message) -> bool:
         return await self._respond(place, message, response_type="ephemeral", replace_original=False)

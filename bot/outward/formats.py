@@ -70,7 +70,11 @@ def incident(event: Event, routing_key: str, *, at_once: bool = False) -> Json |
     action = "trigger" if is_urgent else _ACTIONS.get(event.kind)
     if action is None:
         return None
-    told: Json = {"routing_key": routing_key, "event_action": action, "dedup_key": _dedup_key(event.subject)}
+    key = event.subject
+    if len(key) > _MAX_KEY:
+        end = short_hash(key)
+        key = key[: _MAX_KEY - len(end)] + end
+    told: Json = {"routing_key": routing_key, "event_action": action, "dedup_key": key}
     if action != "trigger":
         return told
     node, cluster = event.data.get("node"), event.data.get("cluster_name") or event.data.get("cluster_id")
@@ -89,11 +93,3 @@ def incident(event: Event, routing_key: str, *, at_once: bool = False) -> Json |
             "custom_details": {name: value for name, value in event.data.items() if value is not None},
         },
     }
-
-
-def _dedup_key(subject: str) -> str:
-    """Return the key of an incident: the subject, or its beginning and a hash where it is too long."""
-    if len(subject) <= _MAX_KEY:
-        return subject
-    end = short_hash(subject)
-    return subject[: _MAX_KEY - len(end)] + end
