@@ -6,7 +6,7 @@ import ipaddress
 import re
 from collections.abc import Collection
 from datetime import time
-from typing import Annotated
+from typing import Annotated, TypeVar
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -93,15 +93,12 @@ def items(value: str) -> list[str]:
 
 
 def each_is(pattern: str, what: str) -> AfterValidator:
-    """Return the check that each item matches a pattern; `what` an item is, for the error."""
+    """Return the check that an item matches a pattern; `what` it is, for the error."""
 
-    def check(value: tuple[str, ...]) -> tuple[str, ...]:
-        for each in value:
-            if not re.fullmatch(pattern, each):
-                # A token that was pasted into the wrong line must not be printed.
-                shown = "a token" if each.startswith(("xox", "xapp")) else f"“{each[:40]}”"
-                raise ValueError(f"contains {shown}, which isn't a {what}")
-        return value
+    def check(value: str) -> str:
+        # A token that was pasted into the wrong line must not be printed.
+        shown = "a token" if value.startswith(("xox", "xapp")) else f"“{value[:40]}”"
+        return _match(pattern, value, f"contains {shown}, which isn't a {what}")[0]
 
     return AfterValidator(check)
 
@@ -136,20 +133,16 @@ def _is_minutes(text: str) -> bool:
     return re.fullmatch("[0-9]{1,4}", text) is not None and int(text) <= _LONGEST_WAIT
 
 
-def modes(value: tuple[str, ...]) -> tuple[str, ...]:
-    """Modes with or without their prefix. The set is open, but a known one in other words would switch the rail off."""
+def mode(value: str) -> str:
+    """A mode with or without its prefix. The set is open, but a known one in other words would switch the rail off."""
     known = [mode.removeprefix(_MODE) for mode in Mode]
-    for each in value:
-        name = each.removeprefix(_MODE)
-        if not re.fullmatch(r"[A-Z][A-Z0-9_]*", each):
-            raise ValueError(f"contains “{each[:40]}”, which isn't a mode")
-        if name in known:
-            continue
+    name = _match(r"[A-Z][A-Z0-9_]*", value, f"contains “{value[:40]}”, which isn't a mode")[0].removeprefix(_MODE)
+    if name not in known:
         alike = [mode for mode in known if sorted(mode.replace("_", "")) == sorted(name.replace("_", ""))]
         alike += difflib.get_close_matches(name, known, n=1, cutoff=0.75)
         if alike:
-            raise ValueError(f"contains “{each[:40]}”; did you mean {alike[0]}?")
-    return tuple(each if each.startswith(_MODE) else f"{_MODE}{each}" for each in value)
+            raise ValueError(f"contains “{value[:40]}”; did you mean {alike[0]}?")
+    return f"{_MODE}{name}"
 
 
 def routes(value: str) -> dict[str, tuple[str, str]]:
@@ -172,7 +165,7 @@ def waits(value: str) -> dict[str, int]:
         cluster_id, _, minutes = each.partition("=")
         if not _is_minutes(minutes):
             raise ValueError(f"contains “{each[:60]}”, which isn't cluster=minutes, from 0 to {_LONGEST_WAIT}")
-        _check_new(_cluster_or_all(cluster_id), found)
+        _check_new(cluster_or_all(cluster_id), found)
         found[cluster_id] = int(minutes)
     return found
 
@@ -256,17 +249,8 @@ def cluster(value: str) -> str:
     return check_id("cluster", value)
 
 
-def clusters(value: tuple[str, ...]) -> tuple[str, ...]:
-    """Check cluster IDs."""
-    return tuple(map(cluster, value))
-
-
-def observed(value: tuple[str, ...]) -> tuple[str, ...]:
-    """Check cluster IDs; `*` is all."""
-    return tuple(map(_cluster_or_all, value))
-
-
-def _cluster_or_all(value: str) -> str:
+def cluster_or_all(value: str) -> str:
+    """Check a cluster's ID; `*` is all."""
     return value if value == "*" else cluster(value)
 
 
@@ -292,8 +276,9 @@ def database(value: str) -> str:
     return value
 
 
-Items = Annotated[tuple[str, ...], BeforeValidator(items)]
-People = Annotated[Items, each_is(r"\*|[UWS][A-Z0-9]+", "user ID, user group ID, or *")]
+T = TypeVar("T")
+Items = Annotated[tuple[T, ...], BeforeValidator(items)]
+People = Items[Annotated[str, each_is(r"\*|[UWS][A-Z0-9]+", "user ID, user group ID, or *")]]
 Minutes = Annotated[int, Field(ge=0, le=7 * 24 * 60)]
 Token = Annotated[SecretStr, secret("")]
 Url = Annotated[str, AfterValidator(url)]

@@ -36,10 +36,10 @@ class Settings(BaseModel):
     together_api_key: formats.Token
     together_base_url: Annotated[formats.Url, AfterValidator(formats.together_url)] = "https://api.together.xyz/v1"
     bot_operators: formats.People
-    bot_channels: Annotated[formats.Items, formats.each_is(r"[CGD][A-Z0-9]+", "channel ID")] = ()
+    bot_channels: formats.Items[Annotated[str, formats.each_is(r"[CGD][A-Z0-9]+", "channel ID")]] = ()
     bot_alert_channel: Annotated[str, AfterValidator(formats.channel)] | None = None
-    bot_clusters: Annotated[formats.Items, AfterValidator(formats.clusters)] = ()
-    bot_observe: Annotated[formats.Items, AfterValidator(formats.observed)] = ()
+    bot_clusters: formats.Items[Annotated[str, AfterValidator(formats.cluster)]] = ()
+    bot_observe: formats.Items[Annotated[str, AfterValidator(formats.cluster_or_all)]] = ()
     bot_poll_seconds: Annotated[int, Field(ge=1, le=3600)] = 15
     bot_remind_minutes: formats.Minutes = 15
     bot_oncall: Annotated[str, AfterValidator(formats.oncall)] = ""
@@ -54,7 +54,7 @@ class Settings(BaseModel):
     bot_reason: Annotated[Literal["never", "cancel", "always"], formats.Lower] = "never"
     bot_max_in_repair: Annotated[int | None, Field(ge=1)] = None
     bot_max_in_repair_percent: Annotated[int | None, Field(ge=1, le=100)] = None
-    bot_two_people_modes: Annotated[formats.Items, AfterValidator(formats.modes)] = ()
+    bot_two_people_modes: formats.Items[Annotated[str, AfterValidator(formats.mode)]] = ()
     bot_max_repairs_per_node: Annotated[tuple[int, float], BeforeValidator(formats.per_node)] = (0, 0.0)
     bot_break_glass: formats.People = ()
     bot_automatic_repairs: Annotated[Literal["all", "destructive", "none"], formats.Lower] = "all"
