@@ -40,7 +40,8 @@ class Commands(Surface):
             await _say(ack, cards.usage())
             return None
         say = partial(_say_no, ack, asked if isinstance(asked, Request) else None)
-        return await self.take(ack, typed, lambda: self._record(typed, asked), say=say)
+        record = asked if isinstance(asked, NotAttempted) else partial(self._record, typed, asked)
+        return await self.take(ack, typed, record, say=say)
 
     async def _read(self, typed: Interaction) -> Asked | Help:
         """Read what the command asks for; three words are a node and a reason where the bot knows that node."""
@@ -55,9 +56,7 @@ class Commands(Surface):
                 return node
         return Request(Verb.CANCEL, order.ref, typed.actor, typed.place, reason=order.reason, trigger_id=typed.key)
 
-    async def _record(self, typed: Interaction, asked: Asked | NotAttempted) -> Receipt:
-        if isinstance(asked, NotAttempted):
-            raise asked
+    async def _record(self, typed: Interaction, asked: Asked) -> Receipt:
         if isinstance(asked, Request):
             return await self.decisions.receive(asked)
         return await self.once(typed, partial(self.chooser.answer, asked))

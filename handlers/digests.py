@@ -1,7 +1,7 @@
 """The controls of a digest: the dialog that reviews it, and the one before what was chosen is decided."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from slack_bolt.async_app import AsyncAck
@@ -100,9 +100,7 @@ class Digests(Surface):
     async def submit(self, ack: AsyncAck, body: Json) -> None:
         """Take the confirmation. What cannot be begun is said in the dialog."""
         batch_id, actor = known_of(view_of(body)), actor_of(body)
-        confirmed = Interaction(
-            actor, ReplyTarget(None, actor.user_id), None, f"batch {batch_id}", body, selection=batch_id
-        )
+        confirmed = replace(submission_of(body), selection=batch_id)
         confirm, clear = partial(self.batches.confirm, batch_id, actor), partial(ack, response_action="clear")
         await self.take(clear, confirmed, confirm, say=partial(say_in_dialog, ack))
 

@@ -10,8 +10,8 @@ from slack_bolt.async_app import AsyncAck
 from bot import cards
 from bot.decisions import Held, PauseService
 from bot.models import Json, ReplyTarget, Verb, read_button_value
-from handlers.payloads import action_of, actor_of, chosen_in, known_of, reason_of, view_of
-from handlers.surface import Interaction, Surface, Taken, say_in_dialog
+from handlers.payloads import action_of, chosen_in, known_of, reason_of, view_of
+from handlers.surface import Interaction, Surface, Taken, say_in_dialog, submission_of
 
 _WHAT = {
     cards.PAUSE: "pause approvals",
@@ -78,11 +78,10 @@ class Pauses(Surface):
             await self._submit(ack, body, cards.RESUME_DIALOG, [each for each in chosen if each != cards.BRAKE], since)
 
     async def _submit(self, ack: AsyncAck, body: Json, dialog: str, *chosen: object) -> None:
-        view, actor = view_of(body), actor_of(body)
+        view, submitted = view_of(body), submission_of(body)
         cluster_id, channel_id, is_home, *_ = json.loads(known_of(view))
-        name = f"dialog {view.get('id')}"
         value = json.dumps([cluster_id, *chosen])
-        submitted = Interaction(actor, ReplyTarget(channel_id, actor.user_id, is_home=is_home), name, name, body)
+        submitted = replace(submitted, place=replace(submitted.place, channel_id=channel_id, is_home=is_home))
         record = partial(self.record_press, submitted, _WHAT[dialog], dialog, value, reason_of(view, dialog))
         await self.take(ack, submitted, record, say=partial(say_in_dialog, ack))
 

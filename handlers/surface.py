@@ -36,6 +36,7 @@ _PRESS = "press"
 T = TypeVar("T")
 Ack = Callable[[], Awaitable[object]]
 Say = Callable[[BotError], Awaitable[object]]
+Record = Callable[[], Awaitable[Receipt]]
 Taken = BoltResponse | None  # what Slack gets instead of an ack; None where it got one
 
 
@@ -89,8 +90,8 @@ def click_of(body: Json, verb: Verb | None = None) -> Interaction:
 
 def submission_of(body: Json) -> Interaction:
     """Return the submission of a dialog."""
-    actor = actor_of(body)
-    return Interaction(actor, ReplyTarget(None, actor.user_id), None, f"dialog {view_of(body).get('id')}", body)
+    actor, name = actor_of(body), f"dialog {view_of(body).get('id')}"
+    return Interaction(actor, ReplyTarget(None, actor.user_id), name, name, body)
 
 
 Do = Callable[[Interaction], Awaitable[object]]
@@ -128,7 +129,7 @@ class Surface:
         self,
         ack: Ack,
         of: Interaction,
-        record: Callable[[], Awaitable[Receipt]],
+        record: Record | NotAttempted,
         *,
         decides: bool = True,
         say: Say | None = None,
@@ -136,7 +137,7 @@ class Surface:
         """Record, ack, then work.
 
         Args:
-            record: writes down what was asked; may raise NotAttempted where there is a `say`.
+            record: writes down what was asked, or why that is refused; may raise NotAttempted where there is a `say`.
             decides: it may use the room that is kept for decisions.
             say: acks with the reason why it isn't taken. Without it, what can't be taken isn't acked: Slack then shows
                 a warning beside a control, and repeats an event.
@@ -146,6 +147,8 @@ class Surface:
         if room is not Capacity.FREE:
             return await self._turn_away(ack, of, room, say)
         try:
+            if isinstance(record, NotAttempted):
+                raise record
             receipt = await record()
         except NotAttempted as error:
             if say is None:
@@ -168,24 +171,19 @@ class Surface:
             read: makes the request of a view; raises `BadField` or an error of the product, and others where it can't.
         """
         submitted = submission_of(body)
-        asked: Request | NotAttempted
+        record: Record | NotAttempted
         try:
             asked = read(view_of(body), submitted.actor)
         except BadField as bad:
             await ack(response_action="errors", errors=bad.errors)
             return
         except NotAttempted as error:
-            asked = error
+            record = error
         except (ValueError, KeyError, TypeError):  # of another version, or of another app's making
-            asked = UnknownControl("this dialog")
+            record = UnknownControl("this dialog")
         else:
-            submitted = replace(submitted, place=asked.place)
-        await self.take(ack, submitted, lambda: self._receive(asked), say=partial(say_in_dialog, ack))
-
-    async def _receive(self, asked: Request | NotAttempted) -> Receipt:
-        if isinstance(asked, NotAttempted):
-            raise asked
-        return await self.decisions.receive(asked)
+            submitted, record = replace(submitted, place=asked.place), partial(self.decisions.receive, asked)
+        await self.take(ack, submitted, record, say=partial(say_in_dialog, ack))
 
     async def take_once(self, ack: Ack, of: Interaction, do: Do, *, decides: bool = True) -> Taken:
         """Take what changes nothing."""
