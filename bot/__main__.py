@@ -10,7 +10,6 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,7 +18,7 @@ from typing import TypeVar
 from bot.app import App
 from bot.audit import STYLES, print_trail, print_verdict, read_since
 from bot.doctor import examine
-from bot.environment import SettingsError, secret_files, unknown_names
+from bot.environment import SettingsError, Variables, read_variables, secret_files, unknown_names
 from bot.errors import StartError, StorageUnavailable
 from bot.findings import problem, report
 from bot.logs import configure_logs
@@ -103,6 +102,10 @@ def _checked(read: Callable[[], T]) -> T:
         raise SettingsError(str(error)) from None
 
 
+def _variables() -> Variables:
+    return read_variables(os.environ, DOTENV)
+
+
 def _print_manifest(options: argparse.Namespace) -> int:
     print(json.dumps(_checked(lambda: manifest(options.url)), indent=2, ensure_ascii=False))
     return 0
@@ -110,34 +113,33 @@ def _print_manifest(options: argparse.Namespace) -> int:
 
 def _examine(options: argparse.Namespace) -> int:
     try:
-        settings = read_settings(os.environ, DOTENV)
+        settings = read_settings(values := _variables())
     except SettingsError as error:
         return report([problem("settings", str(error), "Fix each variable it lists.")], as_json=options.json)
     configure_logs("CRITICAL", "text", settings.secrets)  # each finding says what went wrong
-    unknown = unknown_names(os.environ, DOTENV)
-    return report(asyncio.run(examine(settings, unknown=unknown, posts=options.post)), as_json=options.json)
+    found = asyncio.run(examine(settings, unknown=unknown_names(values), posts=options.post))
+    return report(found, as_json=options.json)
 
 
 def _print_trail(options: argparse.Namespace) -> int:
     since = _checked(lambda: read_since(options.since, time.time())) if options.since else 0.0
-    url = read_database_url(os.environ, DOTENV)
+    url = read_database_url(_variables())
     asyncio.run(print_trail(url, options.format, since=since, remediation=options.remediation, user=options.user))
     return 0
 
 
 def _verify_trail(options: argparse.Namespace) -> int:
-    url = read_database_url(os.environ, DOTENV)
-    keys = [] if options.key is None else read_audit_keys(os.environ, DOTENV, options.key)
-    return 0 if asyncio.run(print_verdict(url, options.expect, keys)) else FAILED
+    values = _variables()
+    keys = [] if options.key is None else read_audit_keys(values, options.key)
+    return 0 if asyncio.run(print_verdict(read_database_url(values), options.expect, keys)) else FAILED
 
 
 def _serve(_options: argparse.Namespace) -> int:
-    settings = read_settings(os.environ, DOTENV)
+    settings = read_settings(values := _variables())
     configure_logs(settings.log_level, settings.log_format, settings.secrets)
-    for name in unknown_names(os.environ, DOTENV):
+    for name in unknown_names(values):
         logger.warning("%s isn't a setting of this version, so it does nothing", name)
-    has_files = bool(secret_files(os.environ, DOTENV))
-    reread = partial(read_settings, os.environ, DOTENV) if has_files else None
+    reread = (lambda: read_settings(_variables())) if secret_files(values) else None
     run = import_module("uvloop").run if find_spec("uvloop") else asyncio.run  # the faster one, where it is installed
     run(_until_signalled(settings, reread))
     return 0

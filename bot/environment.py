@@ -61,6 +61,7 @@ SECRETS = (
     "SLACK_BOT_TOKEN", "SLACK_SIGNING_SECRET", "SLACK_APP_TOKEN", "TOGETHER_API_KEY", "BOT_WEBHOOK_SECRET",
     "BOT_PAGERDUTY_KEY", "BOT_AUDIT_KEY", "BOT_IMPACT_TOKEN", "DATABASE_URL",
 )  # fmt: skip
+Variables = Mapping[str, str | None]
 _MAX_SECRET = 65_536  # bytes of a file
 
 
@@ -68,14 +69,12 @@ class SettingsError(Exception):
     """The environment isn't usable; `str(error)` names every bad variable."""
 
 
-def read_variables(environ: Mapping[str, str], dotenv: Path | None) -> dict[str, str | None]:
+def read_variables(environ: Mapping[str, str], dotenv: Path) -> Variables:
     """Return all variables, the real ones before those of a `.env` file.
 
     Raises:
         SettingsError: the file can't be read. A line that is left out may be a guard rail.
     """
-    if dotenv is None:
-        return {**environ}
     try:
         with dotenv.open(encoding="utf-8-sig") as file:
             lines = [*parse_stream(file)]  # without interpolation: a secret may contain ${…}
@@ -84,7 +83,7 @@ def read_variables(environ: Mapping[str, str], dotenv: Path | None) -> dict[str,
             return {**{each.key: each.value for each in lines if each.key}, **environ}
         why = f"line {wrong} isn't NAME=value. Correct it, or begin it with #"
     except (FileNotFoundError, IsADirectoryError):
-        return {**environ}
+        return environ
     except UnicodeDecodeError as error:
         why = f"byte {error.object[error.start]:#04x} isn't UTF-8. Save the file as UTF-8"
     except OSError as error:
@@ -92,7 +91,7 @@ def read_variables(environ: Mapping[str, str], dotenv: Path | None) -> dict[str,
     raise SettingsError(f"The bot can't start: {dotenv.absolute()} can't be read: {why}.")
 
 
-def strangers(values: Mapping[str, str | None]) -> dict[str, str]:
+def strangers(values: Variables) -> dict[str, str]:
     """Return the variables that begin like a setting and are none, with the one that each resembles, or "" for none.
 
     A misspelled guard rail would be off without anybody noticing.
@@ -114,22 +113,19 @@ def strangers(values: Mapping[str, str | None]) -> dict[str, str]:
     return found
 
 
-def unknown_names(environ: Mapping[str, str], dotenv: Path | None = None) -> Sequence[str]:
+def unknown_names(values: Variables) -> Sequence[str]:
     """Return the variables that look like settings and are none that this version knows."""
-    return sorted(name for name, meant in strangers(read_variables(environ, dotenv)).items() if not meant)
+    return sorted(name for name, meant in strangers(values).items() if not meant)
 
 
-def secret_files(environ: Mapping[str, str], dotenv: Path | None = None) -> Mapping[str, Path]:
+def secret_files(values: Variables) -> Mapping[str, Path]:
     """Return the files that secrets are read from, by the names of their variables."""
-    values = read_variables(environ, dotenv)
     return {name: Path(path) for name in SECRETS if (path := (values.get(f"{name}_FILE") or "").strip())}
 
 
-def read_files(
-    values: Mapping[str, str | None], names: Sequence[str] = SECRETS
-) -> tuple[dict[str, str | None], dict[str, str]]:
+def read_files(values: Variables, names: Sequence[str] = SECRETS) -> tuple[dict[str, str], dict[str, str]]:
     """Return the secrets that are in files, and what is wrong with those."""
-    found: dict[str, str | None] = {}
+    found: dict[str, str] = {}
     problems: dict[str, str] = {}
     for name in names:
         path = (values.get(f"{name}_FILE") or "").strip()
@@ -157,13 +153,12 @@ def read_secret(path: Path) -> str:
     return secret
 
 
-def read_one(name: str, environ: Mapping[str, str], dotenv: Path | None) -> str:
+def read_one(name: str, values: Variables) -> str:
     """Return one variable, also from its file; empty where it isn't set."""
-    values = read_variables(environ, dotenv)
     from_files, problems = read_files(values, (name,))
     if problems:
         raise unusable(problems)
-    return ((values | from_files).get(name) or "").strip()
+    return (from_files.get(name) or values.get(name) or "").strip()
 
 
 def unusable(problems: Mapping[str, str]) -> SettingsError:

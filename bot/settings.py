@@ -1,5 +1,6 @@
 """The settings, read once: every bad variable is told at once, with what is wrong."""
 
+import os
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,10 +13,10 @@ from bot.daily import DailyTime, QuietHours
 from bot.environment import (
     EXAMPLES,
     SECRETS,
+    Variables,
     read_files,
     read_one,
     read_secret,
-    read_variables,
     strangers,
     unusable,
 )
@@ -115,19 +116,14 @@ def revealed(secret: SecretStr | None) -> str:
     return secret.get_secret_value() if secret else ""
 
 
-def read_settings(environ: Mapping[str, str], dotenv: Path | None = None) -> Settings:
-    """Read the settings.
-
-    Args:
-        environ: the real variables, which win. An empty one counts as not set.
-        dotenv: a `.env` file, read when present.
+def read_settings(variables: Variables) -> Settings:
+    """Read the settings. An empty variable counts as not set.
 
     Raises:
         SettingsError: some are missing or wrong; the message lists them all.
     """
-    values = read_variables(environ, dotenv)
-    from_files, problems = read_files(values)
-    values |= from_files
+    from_files, problems = read_files(variables)
+    values = {**variables, **from_files}
     problems |= {name: f"isn't a setting; did you mean {meant}?" for name, meant in strangers(values).items() if meant}
     given = {name.lower(): value for name in EXAMPLES if (value := (values.get(name) or "").strip())}
     try:
@@ -136,13 +132,13 @@ def read_settings(environ: Mapping[str, str], dotenv: Path | None = None) -> Set
         for each in error.errors(include_input=False, include_url=False):
             name = str(each["loc"][0])
             problems.setdefault(name.upper(), _problem(name, each["type"], each["msg"], each.get("ctx", {})))
-    problems = {**_contradictions(given, environ), **problems}
+    problems = {**_contradictions(given), **problems}
     if problems:
         raise unusable(problems)
     return settings
 
 
-def _contradictions(given: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:
+def _contradictions(given: Mapping[str, str]) -> dict[str, str]:
     """Return what is wrong with variables that are right on their own."""
     found: dict[str, str] = {}
     if "slack_app_token" not in given and "slack_signing_secret" not in given:
@@ -160,24 +156,24 @@ def _contradictions(given: Mapping[str, str], environ: Mapping[str, str]) -> dic
     for name, other in (("bot_webhook_url", "bot_webhook_secret"), ("bot_webhook_secret", "bot_webhook_url")):
         if name in given and other not in given:
             found[other.upper()] = f"is missing: {name.upper()} needs it"
-    if environ.get("SLACK_CLIENT_ID") and environ.get("SLACK_CLIENT_SECRET"):
+    if os.environ.get("SLACK_CLIENT_ID") and os.environ.get("SLACK_CLIENT_SECRET"):  # which Bolt reads itself
         found["SLACK_CLIENT_ID"] = "and SLACK_CLIENT_SECRET would turn on OAuth installs; unset both"
     return found
 
 
-def read_database_url(environ: Mapping[str, str], dotenv: Path | None) -> str:
+def read_database_url(values: Variables) -> str:
     """Read DATABASE_URL alone, for what needs no Slack and no Together.
 
     Raises:
         SettingsError: it is wrong.
     """
     try:
-        return formats.database(read_one("DATABASE_URL", environ, dotenv) or DEFAULT_DATABASE)
+        return formats.database(read_one("DATABASE_URL", values) or DEFAULT_DATABASE)
     except ValueError as error:
         raise unusable({"DATABASE_URL": str(error)}) from None
 
 
-def read_audit_keys(environ: Mapping[str, str], dotenv: Path | None, older: Sequence[Path]) -> Sequence[str]:
+def read_audit_keys(values: Variables, older: Sequence[Path]) -> Sequence[str]:
     """Read BOT_AUDIT_KEY alone, and the keys before it from files.
 
     Raises:
@@ -188,7 +184,7 @@ def read_audit_keys(environ: Mapping[str, str], dotenv: Path | None, older: Sequ
     for path in (None, *older):
         name = f"The key in {path}" if path else "BOT_AUDIT_KEY"
         try:
-            found = read_secret(path) if path else read_one("BOT_AUDIT_KEY", environ, dotenv)
+            found = read_secret(path) if path else read_one("BOT_AUDIT_KEY", values)
             keys.append(formats.audit_key(SecretStr(found)).get_secret_value())
         except OSError as error:
             problems[name] = f"can't be read ({type(error).__name__})"

@@ -8,8 +8,8 @@ import pytest
 
 from bot.app import App
 from bot.clock import WaitReason
-from bot.environment import SECRETS, SettingsError, secret_files
-from bot.settings import read_settings
+from bot.environment import SECRETS, SettingsError, read_variables, secret_files
+from bot.settings import Settings, read_settings
 from tests.fetch import get
 from tests.manual_clock import ON_THE_WAY, ManualClock
 from tests.simulator.process import variables
@@ -118,7 +118,11 @@ async def test_dotenv_file_that_becomes_unreadable_leaves_the_secrets_as_they_ar
     time = ManualClock(ON_THE_WAY)
     async with Slack(time.now) as slack, Together(time.now) as together:
         environ = {**variables(slack, together), "PORT": "0", "DATABASE_URL": f"sqlite:///{tmp_path}/bot.db"}
-        reread = partial(read_settings, in_files(tmp_path, environ, *FILES), tmp_path / ".env")
+        filed = in_files(tmp_path, environ, *FILES)
+
+        def reread() -> Settings:
+            return read_settings(read_variables(filed, tmp_path / ".env"))
+
         app = App(reread(), clock=time.clock, reread=reread)
         async with running(app, slack):
             (tmp_path / ".env").write_bytes("BOT_REASON=ü".encode("latin-1"))

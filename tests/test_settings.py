@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bot.cards import CardConfig
-from bot.environment import EXAMPLES, SECRETS, SettingsError, unknown_names
+from bot.environment import EXAMPLES, SECRETS, SettingsError, read_variables, unknown_names
 from bot.formats import is_loopback
 from bot.settings import Settings, read_settings
 from bot.watcher import Route
@@ -228,22 +228,25 @@ def test_a_token_in_the_wrong_line_is_not_printed() -> None:
 def test_a_dotenv_file_is_read_and_real_variables_win(tmp_path: Path) -> None:
     dotenv = tmp_path / ".env"
     dotenv.write_text("PORT=4000\nLOG_LEVEL=debug\nSLACK_APP_TOKEN=xapp-1\n", encoding="utf-8")
-    settings = read_settings({**GOOD, "PORT": "5000", "SLACK_APP_TOKEN": ""}, dotenv)
+    settings = read_settings(read_variables({**GOOD, "PORT": "5000", "SLACK_APP_TOKEN": ""}, dotenv))
     assert (settings.port, settings.log_level, settings.slack_app_token) == (5000, "DEBUG", None)
-    assert read_settings(GOOD, tmp_path / "none").port == 3000
+    assert read_settings(read_variables(GOOD, tmp_path / "none")).port == 3000
 
 
 def test_secret_in_a_dotenv_file_is_taken_as_it_stands(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("TOGETHER_API_KEY=abc${NOPE}def$HOME\n", encoding="utf-8")
     kept = {name: value for name, value in GOOD.items() if name != "TOGETHER_API_KEY"}
-    assert read_settings(kept, tmp_path / ".env").together_api_key.get_secret_value() == "abc${NOPE}def$HOME"
+    assert (
+        read_settings(read_variables(kept, tmp_path / ".env")).together_api_key.get_secret_value()
+        == "abc${NOPE}def$HOME"
+    )
 
 
 @pytest.mark.parametrize("content", ["BOT_REASON=ü".encode("latin-1"), "BOT_REASON=x".encode("utf-16")])
 def test_dotenv_file_that_is_not_utf_8_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / ".env").write_bytes(content)
     with pytest.raises(SettingsError) as caught:
-        read_settings(GOOD, tmp_path / ".env")
+        read_settings(read_variables(GOOD, tmp_path / ".env"))
     assert str(caught.value).startswith(f"The bot can't start: {tmp_path}/.env can't be read: byte 0x")
     assert str(caught.value).endswith("isn't UTF-8. Save the file as UTF-8.")
 
@@ -252,22 +255,22 @@ def test_dotenv_file_that_is_not_utf_8_is_named(tmp_path: Path, content: bytes) 
 def test_line_of_a_dotenv_file_that_is_no_setting_stops_the_start_and_is_not_printed(tmp_path: Path, line: str) -> None:
     (tmp_path / ".env").write_text(f"# who decides\nBOT_OPERATORS=U1\n{line}\nPORT=4000\n")
     with pytest.raises(SettingsError) as caught:
-        read_settings(GOOD, tmp_path / ".env")
+        read_settings(read_variables(GOOD, tmp_path / ".env"))
     why = "line 3 isn't NAME=value. Correct it, or begin it with #."
     assert str(caught.value) == f"The bot can't start: {tmp_path}/.env can't be read: {why}"
 
 
 def test_dotenv_file_of_a_windows_editor_is_read_from_its_first_line(tmp_path: Path) -> None:
     (tmp_path / ".env").write_bytes(b"\xef\xbb\xbfBOT_CHANNELS=C1\r\n\r\nexport PORT=4000 # free\r\n")
-    settings = read_settings(GOOD, tmp_path / ".env")
+    settings = read_settings(read_variables(GOOD, tmp_path / ".env"))
     assert (settings.bot_channels, settings.port) == (("C1",), 4000)
-    assert read_settings(GOOD, tmp_path).port == 3000
+    assert read_settings(read_variables(GOOD, tmp_path)).port == 3000
 
 
 def test_dotenv_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / ".env").symlink_to("/proc/self/mem")  # as root too
     with pytest.raises(SettingsError) as caught:
-        read_settings(GOOD, tmp_path / ".env")
+        read_settings(read_variables(GOOD, tmp_path / ".env"))
     assert str(caught.value).startswith(f"The bot can't start: {tmp_path}/.env can't be read: Input/output error.")
 
 
@@ -281,7 +284,7 @@ def test_misspelled_setting_stops_the_start_with_a_suggestion(name: str, meant: 
         read_settings(GOOD | {name: "1"})
     (tmp_path / ".env").write_text(f"{name}=1\n")
     with pytest.raises(SettingsError, match=name):
-        read_settings(GOOD, tmp_path / ".env")
+        read_settings(read_variables(GOOD, tmp_path / ".env"))
     assert read_settings(GOOD | {name: ""})
 
 
@@ -310,9 +313,11 @@ def test_every_secret_is_kept_out_of_logs(name: str) -> None:
     assert (value if name != "DATABASE_URL" else "hidden") in settings.secrets
 
 
-def test_bolts_oauth_mode_is_not_turned_on_by_accident() -> None:
+def test_bolts_oauth_mode_is_not_turned_on_by_accident(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLACK_CLIENT_ID", "1")
+    monkeypatch.setenv("SLACK_CLIENT_SECRET", "2")
     with pytest.raises(SettingsError, match="SLACK_CLIENT_ID and SLACK_CLIENT_SECRET"):
-        read_settings({**GOOD, "SLACK_CLIENT_ID": "1", "SLACK_CLIENT_SECRET": "2"})
+        read_settings(GOOD)
 
 
 @pytest.mark.parametrize(("url", "local"), [

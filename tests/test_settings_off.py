@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.environment import SettingsError
+from bot.environment import SettingsError, read_variables
 from bot.settings import read_settings
 from tests.watch import poll, watching
 
@@ -16,7 +16,7 @@ def test_guard_rail_in_other_letters_is_refused(line: str, tmp_path: Path) -> No
     path = tmp_path / ".env"
     path.write_text(f"{line}\n{NEEDED}", "utf-8")
     with pytest.raises(SettingsError, match="isn't a setting; did you mean BOT_OBSERVE"):
-        read_settings({}, path)
+        read_settings(read_variables({}, path))
 
 
 async def test_cluster_that_is_to_be_only_observed_and_is_not_listed_is_told(caplog: pytest.LogCaptureFixture) -> None:
