@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -104,13 +105,10 @@ def remediation(answer: object, ref: RemediationRef) -> Remediation:
         UnreadableAnswer: it is none, or another one.
     """
     found = parse(Remediation, answer)
-    try:
-        same = found.ref == ref
-    except InvalidId:
-        same = False
-    if not same:
-        raise UnreadableAnswer("about another remediation")
-    return found
+    with suppress(InvalidId):
+        if found.ref == ref:
+            return found
+    raise UnreadableAnswer("about another remediation")
 
 
 # google.rpc.Code, as the gateway maps it to HTTP: 400 alone means two things, and only the code tells them apart.

@@ -184,16 +184,17 @@ class TogetherClient:
             NoAnswer: also where all of them take too long.
             UnreadableAnswer: also where they run in a circle.
         """
+        which = f"{path} {params.get('cluster_id', '')}"  # the same for all pages
         seen: set[str] = set()
         give_up_at = self._clock.monotonic() + self._patience.scan
         while True:
-            page = await self._page(path, params)
+            page = await self._page(which, path, params)
             yield answers.items(page, name)
             token = page.get("next_page_token")
             more = page.get("has_next")
             if not (token if more is None else more):  # not every list has it
                 if not seen:
-                    self._page_sizes.pop(_list_of(path, params), None)  # all of it fits into one page again
+                    self._page_sizes.pop(which, None)  # all of it fits into one page again
                 return
             if not isinstance(token, str) or not token:
                 raise UnreadableAnswer("more pages without a token")
@@ -204,16 +205,16 @@ class TogetherClient:
             seen.add(token)
             params = {**params, "page_token": token}
 
-    async def _page(self, path: str, params: Mapping[str, str]) -> Any:  # noqa: ANN401 - JSON
-        """Read a page; a smaller one where it is too large to be read."""
+    async def _page(self, which: str, path: str, params: Mapping[str, str]) -> Any:  # noqa: ANN401 - JSON
+        """Read a page of a list; a smaller one where it is too large to be read."""
         while True:
-            size = self._page_sizes.get(_list_of(path, params), PAGE_SIZE)
+            size = self._page_sizes.get(which, PAGE_SIZE)
             try:
                 return await self._get(path, {**params, "page_size": str(size)})
             except UnreadableAnswer as error:
                 if not error.is_too_large or size == 1:
                     raise
-                self._page_sizes[_list_of(path, params)] = size // 2
+                self._page_sizes[which] = size // 2
                 logger.warning("together GET %s: the page is too large; asking for %d at a time", path, size // 2)
 
     async def get_cluster(self, cluster_id: str) -> Cluster:
@@ -333,11 +334,6 @@ def _call_of(method: str, path: str) -> str:
         return last
     named = {"clusters": "clusters", "remediations": "list", "passive_health_check_alerts": "alerts"}
     return named.get(last, "get" if "/remediations/" in path else "cluster")
-
-
-def _list_of(path: str, params: Mapping[str, str]) -> str:
-    """Return the same for all pages of a list."""
-    return f"{path} {params.get('cluster_id', '')}"
 
 
 def _segment(part: str, value: str) -> str:
