@@ -6,7 +6,7 @@ from functools import partial
 
 from slack_bolt.async_app import AsyncAck
 
-from bot import cards
+from bot.cards import listing, review
 from bot.cards.review import Review
 from bot.decisions import BatchService, Held
 from bot.errors import NotAttempted, NothingSelected, UnknownControl
@@ -24,7 +24,7 @@ class Digests(Surface):
     batches: BatchService
 
     def __post_init__(self) -> None:
-        self.on(cards.review.STOP, self._stop)
+        self.on(review.STOP, self._stop)
 
     async def review(self, ack: AsyncAck, body: Json) -> Taken:
         """Take it, then open the dialog with what waits."""
@@ -32,15 +32,15 @@ class Digests(Surface):
         return await self.take_once(ack, press, self._review)
 
     async def _review(self, press: Interaction) -> None:
-        verb = cards.review.VERBS.get(press.action_id)  # of a message of release 0.1
+        verb = review.VERBS.get(press.action_id)  # of a message of release 0.1
         await self.lookup.authorize_in_time(verb or Verb.APPROVE, press.actor, press.place.channel_id)
         waiting = await self.batches.waiting(press.value)
-        only = cards.listing.chosen(waiting.alerts, chosen_in(press.body)) if verb else waiting.alerts
+        only = listing.chosen(waiting.alerts, chosen_in(press.body)) if verb else waiting.alerts
         if not only:
             raise NothingSelected
         known = Review(press.value, press.place.channel_id)
         refs = [each.ref for each in only] if verb else ()
-        view = cards.review.dialog(known, waiting, self.config, verb=verb or Verb.APPROVE, only=refs)
+        view = review.dialog(known, waiting, self.config, verb=verb or Verb.APPROVE, only=refs)
         await self.dialogs.open(press.trigger_id, view)
 
     async def options(self, ack: AsyncAck, body: Json) -> None:
@@ -50,8 +50,8 @@ class Digests(Surface):
             known = Review.load(known_of(view_of(body)))
             await self.lookup.authorize_in_time(Verb.REFRESH, actor_of(body), known.channel_id)
             waiting = await self.batches.waiting(known.digest_id)
-            group = str(body.get("block_id")).removeprefix(f"{cards.review.SOME}:")
-            found = cards.review.options(waiting.alerts, group, str(body.get("value") or ""))
+            group = str(body.get("block_id")).removeprefix(f"{review.SOME}:")
+            found = review.options(waiting.alerts, group, str(body.get("value") or ""))
         except (ValueError, TypeError, NotAttempted) as error:
             logger.warning("Couldn't read the choices of a digest: %s", type(error).__name__)
         await ack(options=found)
@@ -75,8 +75,8 @@ class Digests(Surface):
     async def _ask(self, view: Json, actor: Actor, trigger_id: str) -> Json:
         try:
             known = Review.load(known_of(view))
-            verb = Verb(fields_of(view)[cards.review.VERB][cards.review.VERB]["selected_option"]["value"])
-            if verb not in cards.review.CHOICES:
+            verb = Verb(fields_of(view)[review.VERB][review.VERB]["selected_option"]["value"])
+            if verb not in review.CHOICES:
                 raise UnknownControl("this dialog")
         except (ValueError, TypeError, KeyError) as error:
             raise UnknownControl("this dialog") from error
@@ -87,7 +87,7 @@ class Digests(Surface):
             Batch(press, known.digest_id, verb, actor, place, asked_at=0.0), chosen_in(view)
         )
         called = {each.ref: each.node for each in asked.items}
-        return cards.review.confirmation(asked, waiting, called, self.config)
+        return review.confirmation(asked, waiting, called, self.config)
 
     async def stop(self, ack: AsyncAck, body: Json) -> Taken:
         """Write it down, ack, then leave alone what of a running selection has not begun."""
@@ -109,7 +109,7 @@ def _chosen_twice(view: Json) -> str:
     """Return the field of a group with both all and some chosen, so what is meant isn't clear; empty for none."""
     ticked = chosen_in(view)
     for field, menus in fields_of(view).items():
-        group = field.removeprefix(f"{cards.review.SOME}:")
+        group = field.removeprefix(f"{review.SOME}:")
         some = any(dicts(each, "selected_options") for each in menus.values() if isinstance(each, dict))
         if some and group != field and group in ticked:
             return field
