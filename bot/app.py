@@ -221,7 +221,7 @@ class App:
     async def _begin_to_send(self, store: DecisionStore, stack: AsyncExitStack) -> Sender | None:
         """Tell other tools, where there are any."""
         told = destinations(self._settings)
-        if not told.targets:
+        if not told.urls:
             return None
         http = {target: await stack.enter_async_context(plain_client(url)) for target, url in told.urls.items()}
         sender = Sender(
@@ -253,7 +253,7 @@ class App:
         """Open the database, as often as it takes."""
         settings, report = self._settings, partial(self._report, "store")
         self.database = database = self._make_database(settings.database_url, self._clock)
-        database.tell(destinations(settings).targets)
+        database.tell([*destinations(settings).urls])
         stack.push_async_callback(database.close)
         while True:
             try:

@@ -26,9 +26,8 @@ async def look_around(settings: Settings, session: aiohttp.ClientSession) -> Asy
         yield finding
     if settings.bot_audit_file:
         yield await _audit_copy(settings.bot_audit_file)
-    told = destinations(settings)
-    for target in told.targets:
-        yield await _tool(target, told.urls[target])
+    for target, url in destinations(settings).urls.items():
+        yield await _tool(target, url)
 
 
 async def _running_bot(settings: Settings, session: aiohttp.ClientSession) -> AsyncIterator[Finding]:

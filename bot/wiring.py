@@ -38,7 +38,7 @@ from bot.decisions import (
     Recovery,
 )
 from bot.formats import is_loopback
-from bot.models import RepairLimit, TwoPeople, Verb
+from bot.models import RepairLimit, Target, TwoPeople, Verb
 from bot.outward import Destinations, ImpactReader
 from bot.policy import Policy
 from bot.settings import Settings, revealed
@@ -263,10 +263,14 @@ def watch_config(settings: Settings, channel_id: str, cards: CardConfig) -> Watc
 
 def destinations(settings: Settings) -> Destinations:
     """Return which other tools are told of events."""
+    urls: dict[Target, str] = {}
+    if settings.bot_webhook_url:
+        urls[Target.WEBHOOK] = settings.bot_webhook_url
+    if settings.bot_pagerduty_key:
+        urls[Target.PAGERDUTY] = settings.bot_pagerduty_url
     return Destinations(
-        settings.bot_webhook_url or "",
+        urls,
         revealed(settings.bot_webhook_secret),
-        settings.bot_pagerduty_url,
         revealed(settings.bot_pagerduty_key),
         pages_at_once=settings.bot_pagerduty_when == "opened",
     )

@@ -31,32 +31,19 @@ _ANSWER = 4096  # bytes that are read so that the connection can be used again; 
 
 @dataclass(frozen=True, slots=True)
 class Destinations:
-    """Where it is told; empty for nowhere.
+    """Where it is told.
 
     Attributes:
-        webhook_url: receives CloudEvents.
-        webhook_secret: `whsec_…`, which signs them.
-        pagerduty_url: the base of the Events API.
+        urls: of those who are told: what receives CloudEvents, and the base of PagerDuty's Events API.
+        webhook_secret: `whsec_…`, which signs CloudEvents.
         pagerduty_key: the integration's routing key.
         pages_at_once: PagerDuty is told of what is critical when it opens, and not by the first reminder.
     """
 
-    webhook_url: str
+    urls: Mapping[Target, str]
     webhook_secret: str
-    pagerduty_url: str
     pagerduty_key: str
     pages_at_once: bool
-
-    @property
-    def targets(self) -> tuple[Target, ...]:
-        """Who is told."""
-        chosen = ((Target.WEBHOOK, self.webhook_url), (Target.PAGERDUTY, self.pagerduty_key))
-        return tuple(target for target, where in chosen if where)
-
-    @property
-    def urls(self) -> Mapping[Target, str]:
-        """Where each is."""
-        return {Target.WEBHOOK: self.webhook_url, Target.PAGERDUTY: self.pagerduty_url}
 
 
 @dataclass(slots=True)
@@ -97,7 +84,7 @@ class Sender:
                         self._refused[target].clear()
                         self.warn(target, "")
                 if self._is_ours and self.clock.monotonic() >= drop_at:
-                    await self.database.run(outbox.drop_old, 2 * GIVE_UP_AFTER, self.to.targets)
+                    await self.database.run(outbox.drop_old, 2 * GIVE_UP_AFTER, [*self.to.urls])
                     drop_at = self.clock.monotonic() + GIVE_UP_AFTER
             except StorageUnavailable as error:
                 logger.warning("Events for other tools: can't reach the database: %s", error)
@@ -106,7 +93,7 @@ class Sender:
     async def _tell(self, target: Target) -> None:
         while True:
             try:
-                while self._is_ours and target in self.to.targets and await self.send_some(target):
+                while self._is_ours and target in self.to.urls and await self.send_some(target):
                     pass
             except (StorageUnavailable, LeaseLost) as error:
                 logger.warning("Events for %s: %s", target, type(error).__name__)
@@ -171,11 +158,11 @@ class Sender:
             body = cloud_event(event)
             headers = signed(self.to.webhook_secret, event.id, int(self.clock.now()), body)
             headers["content-type"] = "application/cloudevents+json; charset=utf-8"
-            return await self._post(target, self.to.webhook_url, headers, body)
+            return await self._post(target, self.to.urls[target], headers, body)
         told = incident(event, self.to.pagerduty_key, at_once=self.to.pages_at_once)
         if told is None:
             return None
-        url, headers = f"{self.to.pagerduty_url}/v2/enqueue", {"content-type": "application/json"}
+        url, headers = f"{self.to.urls[target]}/v2/enqueue", {"content-type": "application/json"}
         return await self._post(target, url, headers, json.dumps(told).encode())
 
     async def _post(self, target: Target, url: str, headers: Mapping[str, str], body: bytes) -> str:
