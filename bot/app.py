@@ -142,9 +142,9 @@ class App:
         reading = slack_client(settings, session, reads_only=True)
         connection = Connection(reading, self._clock, partial(self._report, "slack"))
         identity = await connection.identify()
-        if identity.scopes is not None:
-            self._lacks = missing_scopes(identity.scopes)
-        if self._lacks:
+        if identity.scopes is not None and (missing := missing_scopes(identity.scopes)):
+            fix = "Update the app's manifest (python -m bot manifest) and reinstall it."
+            self._lacks = f"The Slack app lacks {missing}. The rest works. {fix}"
             logger.warning("%s", self._lacks)
         writing = slack_client(settings, session, reads_only=False)
         together, lists = (together_client(settings, each, self._clock, self._patience) for each in http)

@@ -27,7 +27,7 @@ from bot.wiring import http_client, slack_client, together_client
 from handlers.client import SlackFailure
 from handlers.connection import REMEDY, scopes_of
 from handlers.directory import SlackDirectory
-from handlers.manifest import SCOPES
+from handlers.manifest import SCOPES, missing_scopes
 
 NEEDED_SCOPES = {"chat:write", "commands", "users:read"}  # without these nothing can be decided
 SKEW_SECONDS = 30.0  # Slack's signatures are good for 300 s (docs.slack.dev, verifying requests)
@@ -314,9 +314,8 @@ def _channel(check: str, info: Mapping[str, Any]) -> Finding:
 
 
 def _scopes(granted: Collection[str]) -> Finding:
-    missing = [name for name in SCOPES if name not in granted]
+    missing = missing_scopes(granted)
     if not missing:
         return ok("Slack scopes", f"all {len(SCOPES)}")
-    detail = f"missing {', '.join(f'{name} ({SCOPES[name]})' for name in missing)}"
     fix = "Update the app's manifest (python -m bot manifest) and reinstall the app."
-    return (problem if NEEDED_SCOPES & set(missing) else warning)("Slack scopes", detail, fix)
+    return (problem if NEEDED_SCOPES.difference(granted) else warning)("Slack scopes", f"missing {missing}", fix)

@@ -26,14 +26,8 @@ EVENTS = ("app_home_opened", "app_mention", "message.im")
 
 
 def missing_scopes(granted: Collection[str]) -> str:
-    """Return what the bot works without, as it was installed, and what to do; empty where nothing is missing."""
-    missing = [f"{name} ({use})" for name, use in SCOPES.items() if name not in granted]
-    if not missing:
-        return ""
-    return (
-        f"The Slack app lacks {', '.join(missing)}. The rest works. Update the app's manifest "
-        "(python -m bot manifest) and reinstall it."
-    )
+    """Return what the bot was installed without, and for what; empty where nothing is missing."""
+    return ", ".join(f"{name} ({use})" for name, use in SCOPES.items() if name not in granted)
 
 
 def manifest(url: str | None = None) -> Json:
