@@ -5,7 +5,7 @@ import logging
 import re
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import aiohttp
 import httpx
@@ -135,10 +135,9 @@ def build_bot(  # noqa: PLR0913 - what it is made of
         connections.writing, connections.session, clock, allow_loopback=is_loopback(settings.slack_api_url)
     )
     directory = SlackDirectory(reading, clock)
-    policy = Policy(settings.bot_operators, frozenset(settings.bot_channels), identity.team_id, directory)
-    together = connections.together
-    alone = settings.bot_break_glass
-    break_glass = Policy(alone, frozenset(settings.bot_channels), identity.team_id, directory) if alone else None
+    policy = Policy(settings.bot_operators, settings.bot_channels, identity.team_id, directory)
+    together, alone = connections.together, settings.bot_break_glass
+    break_glass = replace(policy, operators=alone) if alone else None
     guardrails = Guardrails(cards, together, database, policy, clock, break_glass)
     decisions = DecisionService(together, policy, guardrails, replies, store, clock, cards)
     is_watching = settings.bot_alert_channel is not None
