@@ -118,24 +118,21 @@ def unknown_names(values: Variables) -> Sequence[str]:
     return sorted(name for name, meant in strangers(values).items() if not meant)
 
 
-def secret_files(values: Variables) -> Mapping[str, Path]:
+def secret_files(values: Variables, names: Sequence[str] = SECRETS) -> Mapping[str, Path]:
     """Return the files that secrets are read from, by the names of their variables."""
-    return {name: Path(path) for name in SECRETS if (path := (values.get(f"{name}_FILE") or "").strip())}
+    return {name: Path(path) for name in names if (path := (values.get(f"{name}_FILE") or "").strip())}
 
 
 def read_files(values: Variables, names: Sequence[str] = SECRETS) -> tuple[dict[str, str], dict[str, str]]:
     """Return the secrets that are in files, and what is wrong with those."""
     found: dict[str, str] = {}
     problems: dict[str, str] = {}
-    for name in names:
-        path = (values.get(f"{name}_FILE") or "").strip()
-        if not path:
-            continue
+    for name, path in secret_files(values, names).items():
         if (values.get(name) or "").strip():
             problems[name] = f"and {name}_FILE are both set; keep one"
             continue
         try:
-            found[name] = read_secret(Path(path))
+            found[name] = read_secret(path)
         except (OSError, UnicodeDecodeError) as error:
             problems[name] = f"can't be read from {name}_FILE ({type(error).__name__})"
         except ValueError as error:
