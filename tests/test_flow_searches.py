@@ -5,8 +5,9 @@ from pathlib import Path
 
 from sqlalchemy import select
 
+from bot.clock import WaitReason
 from bot.store.tables import batches
-from tests.manual_clock import HANGS_AFTER
+from tests.manual_clock import HANGS_AFTER, ManualClock
 from tests.rows import execute_beside
 from tests.simulator.together import Fault
 from tests.sqlite import locked
@@ -37,6 +38,19 @@ async def test_two_who_search_at_once_cause_one_search() -> None:
         for user in ("U0ALICE", "U0BOB"):
             assert "gpu-node-7" in (await bot.reply_privately(user)).everything
         assert [call.verb for call in bot.together.calls].count("list") == 1
+
+
+async def test_search_that_a_stop_overtakes_leaves_no_traceback_in_the_log() -> None:
+    time = ManualClock()
+    async with world(clusters=["cluster-1"], time=time, drain_seconds=0) as bot:
+        bot.together.faults.append(Fault("rpc", verb="list", code=14))
+        await bot.slack.command("list")
+        await time.until_sleeping(WaitReason.RETRY)
+    (search,) = [each for each in asyncio.all_tasks() if each.get_name() == "search"]
+    await time.end_pause(WaitReason.RETRY)
+    await asyncio.wait({search})
+    assert "client has been closed" in repr(search)
+    assert not search._log_traceback  # of an exception that nobody has seen
 
 
 async def test_confirmation_that_the_database_does_not_answer_may_still_be_sent_and_is_not(tmp_path: Path) -> None:

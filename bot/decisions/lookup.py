@@ -254,6 +254,7 @@ class Lookup:
         if self._scanning is None or self._scanning.done() or (as_of is not None and self._scanning_since < as_of):
             self._scanning_since = self.clock.monotonic()
             self._scanning = asyncio.create_task(self._scan_and_remember(self._scanning_since), name="search")
+            self._scanning.add_done_callback(lambda done: done.cancelled() or done.exception())  # who waits is told
         # A caller that gives up leaves the search running for the next one.
         return await asyncio.shield(self._scanning)
 
