@@ -100,7 +100,7 @@ class Digests(Surface):
     async def submit(self, ack: AsyncAck, body: Json) -> None:
         """Take the confirmation. What cannot be begun is said in the dialog."""
         batch_id, actor = known_of(view_of(body)), actor_of(body)
-        confirmed = replace(submission_of(body), selection=batch_id)
+        confirmed = replace(submission_of(body), key=None, name=f"batch {batch_id}", selection=batch_id)
         confirm, clear = partial(self.batches.confirm, batch_id, actor), partial(ack, response_action="clear")
         await self.take(clear, confirmed, confirm, say=partial(say_in_dialog, ack))
 

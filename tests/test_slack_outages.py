@@ -15,7 +15,7 @@ def fail(bot: World) -> None:
 
 @both_transports
 async def test_ten_minutes_of_5xx_lose_nothing_and_say_nothing_twice(transport: str) -> None:
-    async with watching(socket=transport == "socket") as bot:
+    async with watching(socket=transport == "socket", endless=()) as bot:
         bot.together.add()
         alert = await card(bot)
         await bot.slack.press(alert, HOLD)  # from now on she is known, and he is not

@@ -34,12 +34,13 @@ async def watching(
     socket: bool = False,
     drain_seconds: float = 25,
     busy_seconds: float = BUSY_SECONDS,
+    endless: Collection[WaitReason] = frozenset({WaitReason.SLACK_CHECK}),
     **environ: str,
 ) -> AsyncIterator[World]:
     """A bot that watches, on a clock that stands until a test lets it go on."""
     settings = {"BOT_ALERT_CHANNEL": CHANNEL, "BOT_POLL_SECONDS": str(int(POLL)), "BOT_LEASE_SECONDS": "300"}
     async with AsyncExitStack() as stack:
-        time = ManualClock(ON_THE_WAY, endless={WaitReason.SLACK_CHECK})
+        time = ManualClock(ON_THE_WAY, endless)
         if database and database.startswith("postgresql"):
             await stack.enter_async_context(in_step(database, time))
         given = {**settings, **environ}
