@@ -113,7 +113,7 @@ class OutageNotifier:
     async def succeeded(self, cluster_id: str) -> None:
         """It was read."""
         known = self._known.get(cluster_id)
-        if known and self._is_told(cluster_id):
+        if known and self._is_told(cluster_id, known):
             known.over_at = self.clock.now() if known.over_at is None else known.over_at
         elif known:
             await self._forget(cluster_id)
@@ -122,7 +122,7 @@ class OutageNotifier:
         """Forget what is read no more."""
         for cluster_id, known in list(self._known.items()):
             known.is_gone = cluster_id != ALL_CLUSTERS and cluster_id not in clusters
-            if known.is_gone and not self._is_told(cluster_id):
+            if known.is_gone and not self._is_told(cluster_id, known):
                 await self._forget(cluster_id)
 
     def look(self) -> None:
@@ -256,11 +256,9 @@ class OutageNotifier:
                     raise
                 logger.warning("The message about an outage can't be changed any more: %s", error)
 
-    def _is_told(self, cluster_id: str) -> bool:
-        """Return whether people were told that it can't be read, or may have been."""
-        return self._known[cluster_id].outage.told or any(
-            cluster_id in each.notice.clusters for each in self._sent.values()
-        )
+    def _is_told(self, cluster_id: str, known: _Known) -> bool:
+        """Return whether people were told that it can't be read, or may have been; it may be forgotten by now."""
+        return known.outage.told or any(cluster_id in each.notice.clusters for each in self._sent.values())
 
     async def _note(self, cluster_id: str, outage: Outage) -> None:
         self._known[cluster_id].outage = outage

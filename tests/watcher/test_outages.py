@@ -1,15 +1,19 @@
 """When Together can't be read: no other cluster waits, and the channel is told once."""
 
+import asyncio
 import re
+from typing import Any
 
 import pytest
 from sqlalchemy import update
 
-from bot.store import Database, Lease
+from bot.store import Database, Lease, LeasedDatabase
 from bot.store.tables import leases
+from bot.watcher.outages import OutageNotifier
 from tests.deaths import free_the_lease, kill_the_watch
-from tests.manual_clock import POLL
+from tests.manual_clock import POLL, ManualClock
 from tests.rows import execute
+from tests.samples import WATCH
 from tests.simulator.slack.workspace import Posted, SlackFault
 from tests.simulator.together import Fault
 from tests.storms import began, digest, storm
@@ -319,3 +323,29 @@ async def test_key_that_is_refused_is_not_called_no_answer(bot: World) -> None:
     assert told[0].text.startswith("Couldn't read cluster cluster-1 from Together for ")
     assert "Can't read it from Together now." in (await card(bot, words="Last confirmed")).text
     assert "reach" not in alert.text + told[0].text
+
+
+async def test_clusters_that_leave_the_list_as_one_of_them_is_read_stop_no_watch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first, second = asyncio.Event(), asyncio.Event()
+    held: list[asyncio.Event] = []
+
+    async def write(*_: object, **__: object) -> None:
+        if held:
+            await held.pop(0).wait()
+
+    monkeypatch.setattr(LeasedDatabase, "run", write)
+    unused: Any = None
+    outages = OutageNotifier(LeasedDatabase(unused, unused), unused, unused, WATCH, ManualClock().clock)
+    await outages.failed("cluster-2")
+    await outages.failed("cluster-3")
+    held += first, second
+    is_read = asyncio.create_task(outages.succeeded("cluster-3"))
+    await asyncio.sleep(0)
+    kept = asyncio.create_task(outages.keep({"cluster-1"}))
+    await asyncio.sleep(0)
+    first.set()
+    await is_read
+    second.set()
+    await kept
