@@ -10,7 +10,6 @@ from bot.watcher.config import WatchConfig, calling
 
 MAX_REMINDERS = 3
 AGAIN_SECONDS = 3600.0  # between two reminders of what was escalated
-_COUNTED = "remind_from", "reminders", "reminded_at", "escalated_at", "called_at", "owes_call"  # with a reminder
 
 
 def unheld(snapshot: Snapshot) -> list[Alert]:
@@ -81,7 +80,15 @@ def reminded(snapshot: Snapshot, config: WatchConfig) -> TrackedMessage:
 
 def counted(message: TrackedMessage, reminded: TrackedMessage) -> TrackedMessage:
     """Return a message with a reminder counted that was sent when it was like this."""
-    return replace(message, **{name: getattr(reminded, name) for name in _COUNTED})
+    return replace(
+        message,
+        remind_from=reminded.remind_from,
+        reminders=reminded.reminders,
+        reminded_at=reminded.reminded_at,
+        escalated_at=reminded.escalated_at,
+        called_at=reminded.called_at,
+        owes_call=reminded.owes_call,
+    )
 
 
 def _asked(message: TrackedMessage, alerts: Sequence[Alert], of: Snapshot, config: WatchConfig) -> TrackedMessage:
