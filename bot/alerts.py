@@ -280,7 +280,7 @@ def _told_of_ended_hold(
 ) -> TrackedMessage:
     """Let those learn who asked to wait that somebody else didn't; None decided it through the bot."""
     deciders = {decided.user_id, decided.first_user} if decided else set()
-    waited = [each for each in alert.holds if each.until > now and each.user_id not in deciders] if alert.hold else []
+    waited = [each for each in alert.holds if each.until > now and each.user_id not in deciders]
     if not waited:
         return message
     node, who = escape(alert.remediation.node, 100), ", ".join(f"<@{each.user_id}>" for each in waited)

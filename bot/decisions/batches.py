@@ -101,10 +101,11 @@ class BatchService:
         batch = replace(batch, id=uuid.uuid5(uuid.NAMESPACE_URL, repr(batch)).hex)
         try:
             async with self.clock.timeout(RECEIVE_SECONDS):
-                clusters = {each.cluster_id for each in wanted} if asked.verb is Verb.APPROVE else ()
-                held = [await self.store.database.read(pauses.active, [each]) for each in clusters]
-                if all(held) and held and held[0]:  # else something of it could be approved now
-                    raise paused(held[0])
+                if asked.verb is Verb.APPROVE:
+                    clusters = {each.cluster_id for each in wanted}
+                    held = [await self.store.database.read(pauses.active, [each]) for each in clusters]
+                    if held[0] and all(held):  # else something of it could be approved now
+                        raise paused(held[0])
                 await self.store.database.run(batches.ask, batch)
         except (StorageUnavailable, TimeoutError) as error:
             raise RefusedWithoutDatabase from error  # what was written is carried out by nobody who doesn't confirm it
