@@ -325,22 +325,25 @@ async def test_key_that_is_refused_is_not_called_no_answer(bot: World) -> None:
     assert "reach" not in alert.text + told[0].text
 
 
-async def test_clusters_that_leave_the_list_as_one_of_them_is_read_stop_no_watch(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    first, second = asyncio.Event(), asyncio.Event()
-    held: list[asyncio.Event] = []
+class SlowDatabase(LeasedDatabase):
+    """Holds each write back until the test lets it go."""
 
-    async def write(*_: object, **__: object) -> None:
-        if held:
-            await held.pop(0).wait()
+    def __init__(self) -> None:
+        self.held: list[asyncio.Event] = []
 
-    monkeypatch.setattr(LeasedDatabase, "run", write)
+    async def run(self, *_: object, **__: object) -> Any:
+        if self.held:
+            await self.held.pop(0).wait()
+
+
+async def test_clusters_that_leave_the_list_as_one_of_them_is_read_stop_no_watch() -> None:
+    database = SlowDatabase()
     unused: Any = None
-    outages = OutageNotifier(LeasedDatabase(unused, unused), unused, unused, WATCH, ManualClock().clock)
+    outages = OutageNotifier(database, unused, unused, WATCH, ManualClock().clock)
     await outages.failed("cluster-2")
     await outages.failed("cluster-3")
-    held += first, second
+    first, second = asyncio.Event(), asyncio.Event()
+    database.held += first, second
     is_read = asyncio.create_task(outages.succeeded("cluster-3"))
     await asyncio.sleep(0)
     kept = asyncio.create_task(outages.keep({"cluster-1"}))
