@@ -76,7 +76,7 @@ class Policy:
 
     @property
     def _where(self) -> str:
-        return " or ".join(f"<#{each}>" for each in sorted(self.channels)[:_LISTED_IN_A_REFUSAL])
+        return " or ".join(f"<#{each}>" for each in sorted({*self.channels})[:_LISTED_IN_A_REFUSAL])
 
     @property
     def _who_can(self) -> str:

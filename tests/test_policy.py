@@ -1,7 +1,7 @@
 """Who may do what, from where: asked of the real directory over a simulated Slack."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 
 import pytest
 
@@ -29,7 +29,7 @@ async def slack(time: ManualClock) -> AsyncIterator[Slack]:
         yield workspace
 
 
-def policy_for(slack: Slack, time: ManualClock, *operators: str, channels: frozenset[str] = frozenset()) -> Policy:
+def policy_for(slack: Slack, time: ManualClock, *operators: str, channels: Collection[str] = ()) -> Policy:
     client = MeasuredClient(BOT_TOKEN, base_url=slack.api_url)
     client.proxy = None
     return Policy(operators, channels, TEAM, SlackDirectory(client, time.clock))
@@ -100,6 +100,13 @@ async def test_bot_acts_only_in_its_channels(slack: Slack, time: ManualClock) ->
     assert not await allowed(policy, clicker("U0ALICE"), "C0OTHER")
     assert not await allowed(policy, clicker("U0ALICE"), None)
     assert not await allowed(policy, clicker("U0ALICE"), "C0OTHER", Verb.REFRESH)
+
+
+async def test_refusal_names_a_channel_that_is_set_twice_once(slack: Slack, time: ManualClock) -> None:
+    policy = policy_for(slack, time, "U0ALICE", channels=("C0OPS", "C0DEV", "C0OPS"))
+    with pytest.raises(NotAllowed) as refused:
+        await policy.authorize(Verb.APPROVE, clicker("U0ALICE"), "C0OTHER")
+    assert refused.value.next_step == "Use <#C0DEV> or <#C0OPS>."
 
 
 async def test_answers_are_remembered_for_five_minutes(slack: Slack, time: ManualClock) -> None:
