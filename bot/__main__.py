@@ -129,9 +129,9 @@ def _print_trail(options: argparse.Namespace) -> int:
 
 
 def _verify_trail(options: argparse.Namespace) -> int:
-    values = _variables()
+    url = read_database_url(values := _variables())
     keys = [] if options.key is None else read_audit_keys(values, options.key)
-    return 0 if asyncio.run(print_verdict(read_database_url(values), options.expect, keys)) else FAILED
+    return 0 if asyncio.run(print_verdict(url, options.expect, keys)) else FAILED
 
 
 def _serve(_options: argparse.Namespace) -> int:

@@ -122,6 +122,8 @@ def test_the_command_line_names_what_is_wrong(
     monkeypatch.setenv("DATABASE_URL", "mysql://x")
     assert main(["audit", "verify"]) == 2
     assert "DATABASE_URL must start with sqlite:///" in capsys.readouterr().err
+    assert main(["audit", "verify", "--key", "none"]) == 2
+    assert "DATABASE_URL must start with sqlite:///" in capsys.readouterr().err
     monkeypatch.setenv("DATABASE_URL", "postgresql://u@127.0.0.1:1/d")
     assert main(["audit", "verify"]) == 1
     assert "Can't reach the database" in capsys.readouterr().err
