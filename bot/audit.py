@@ -124,6 +124,10 @@ def _table() -> Callable[[Record], None]:
     return write
 
 
+def _json() -> Callable[[Record], None]:
+    return lambda row: print(json.dumps(dict(row)))  # in ASCII: a terminal's encoding must not change evidence
+
+
 def _csv() -> Callable[[Record], None]:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8")
@@ -137,11 +141,5 @@ def _inert(value: object) -> object:
     return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
 
 
-_WRITERS: Mapping[str, Callable[[], Callable[[Record], None]]] = {
-    "table": _table,
-    "json": lambda: (
-        lambda row: print(json.dumps(dict(row)))
-    ),  # in ASCII: a terminal's encoding must not change evidence
-    "csv": _csv,
-}
+_WRITERS: Mapping[str, Callable[[], Callable[[Record], None]]] = {"table": _table, "json": _json, "csv": _csv}
 STYLES = tuple(_WRITERS)
