@@ -12,7 +12,7 @@ import aiohttp
 from bot import metrics
 from bot.clock import Clock, WaitReason
 from bot.errors import StorageUnavailable
-from bot.models import OPEN
+from bot.models import OPEN, Target
 from bot.outward import Sender
 from bot.renewal import Renewal
 from bot.settings import Settings, revealed
@@ -223,7 +223,8 @@ class App:
         told = destinations(self._settings)
         if not told.urls:
             return None
-        http = {target: await stack.enter_async_context(plain_client(url)) for target, url in told.urls.items()}
+        # Also for one whose key comes only with renewed secrets.
+        http = {each: await stack.enter_async_context(plain_client(told.urls.get(each, ""))) for each in Target}
         sender = Sender(
             store.database,
             told,

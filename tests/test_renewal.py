@@ -1,19 +1,24 @@
 """Secrets in files: read at the start, and again when they change."""
 
+import asyncio
+import json
 import os
 from functools import partial
 from pathlib import Path
 
 import pytest
+from sqlalchemy import insert
 
 from bot.app import App
 from bot.clock import WaitReason
 from bot.environment import SECRETS, SettingsError, read_variables, secret_files
 from bot.settings import Settings, read_settings
+from bot.store.tables import outbox
 from tests.fetch import get
-from tests.manual_clock import ON_THE_WAY, ManualClock
+from tests.manual_clock import HANGS_AFTER, ON_THE_WAY, START, ManualClock
+from tests.rows import execute
 from tests.simulator.process import variables
-from tests.simulator.receivers import ROUTING_KEY, SECRET
+from tests.simulator.receivers import ROUTING_KEY, SECRET, PagerDuty, WebhookReceiver
 from tests.simulator.slack import Slack
 from tests.simulator.slack.workspace import SIGNING_SECRET
 from tests.simulator.together import Together
@@ -110,6 +115,31 @@ async def test_renewed_keys_are_used_without_a_restart(tmp_path: Path, caplog: p
             await looked(time)
             await looked(time, WaitReason.SLACK_CHECK)
             assert app._problems() == []
+
+
+async def test_key_that_comes_later_sends_what_waits_for_it(tmp_path: Path) -> None:
+    time, url = ManualClock(ON_THE_WAY), f"sqlite:///{tmp_path}/bot.db"
+    async with (
+        Slack(time.now) as slack,
+        Together(time.now) as together,
+        WebhookReceiver() as webhook,
+        PagerDuty() as pagerduty,
+    ):
+        environ = {**variables(slack, together), "PORT": "0", "DATABASE_URL": url, "BOT_PAGERDUTY_URL": pagerduty.url}
+        environ |= {"BOT_WEBHOOK_URL": f"{webhook.url}/events", "BOT_WEBHOOK_SECRET": SECRET}
+        await fill_sqlite(url)
+        environ = in_files(tmp_path, environ, *FILES)
+        app = App(read_settings(environ), clock=time.clock, reread=lambda: read_settings(environ))
+        body = json.dumps({"id": "e", "kind": "failed", "subject": REF, "at": START, "data": {}})
+        waits = {"target": "pagerduty", "subject": REF, "body": body, "attempts": 0}
+        async with running(app, slack):
+            assert app.database is not None
+            await execute(app.database, insert(outbox).values(**waits, created_at=START, next_at=START))
+            environ["BOT_PAGERDUTY_KEY"] = ROUTING_KEY
+            await looked(time)
+            async with asyncio.timeout(HANGS_AFTER):
+                while pagerduty.incidents != {REF: "triggered"}:
+                    await time.end_pause(WaitReason.OUTBOX)
 
 
 async def test_dotenv_file_that_becomes_unreadable_leaves_the_secrets_as_they_are(
