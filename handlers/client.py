@@ -36,7 +36,10 @@ class SlackFailure(SlackApiError):
         retry_after: how many seconds Slack asks to wait; None where it is no rate limit.
         is_passing: trouble on the way or Slack's own; the same call may work later.
         may_have_worked: Slack may have done it all the same: no connection, or Slack's own reason, is a no.
+        had_blocks: the call had blocks; it hasn't any more once Slack has refused them.
     """
+
+    had_blocks = False
 
     def __init__(self, cause: BaseException) -> None:
         response = getattr(cause, "response", None)
@@ -90,6 +93,7 @@ class MeasuredClient(AsyncWebClient):
                 return _checked(await super().api_call(api_method, **arguments))
         except (SlackApiError, aiohttp.ClientError, TimeoutError, *_NON_SLACK) as error:
             failure = SlackFailure(error)
+            failure.had_blocks = "blocks" in (arguments.get("json") or {})
             status = str(failure)
             raise failure from error
         except BaseException as error:  # counted, then raised again
@@ -116,7 +120,12 @@ def _without_blocks(arguments: Json) -> Json | None:
     body = arguments.get("json") or {}
     if "blocks" not in body:
         return None
-    return {**arguments, "json": {name: value for name, value in body.items() if name not in {"blocks", "attachments"}}}
+    return {**arguments, "json": text_alone(body)}
+
+
+def text_alone(body: Json) -> Json:
+    """Return the body of a call without what Slack may refuse to draw."""
+    return {name: value for name, value in body.items() if name not in {"blocks", "attachments"}}
 
 
 def _checked(answer: AsyncSlackResponse) -> AsyncSlackResponse:

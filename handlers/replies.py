@@ -16,7 +16,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot import cards
 from bot.clock import Clock, WaitReason
 from bot.models import Delivery, Message, ReplyTarget
-from handlers.client import SlackFailure
+from handlers.client import SlackFailure, text_alone
 
 logger = logging.getLogger(__name__)
 
@@ -171,6 +171,8 @@ class Replies:
                 attempts, wait = attempts - 1, error.retry_after
                 if wait is None or wait > LONGEST_WAIT or not attempts:
                     raise
+                if not error.had_blocks:  # which would be refused again, and count for the limit
+                    body = text_alone(body)
             await self.clock.sleep(wait, WaitReason.SLACK_LIMIT)
 
     async def _respond_privately(self, place: ReplyTarget, message: Message) -> bool:

@@ -85,6 +85,21 @@ async def test_blocks_that_slack_refuses_are_sent_as_text(bot: World) -> None:
     assert card.blocks == []
 
 
+async def test_blocks_that_slack_refuses_are_not_sent_again_after_a_rate_limit(bot: World) -> None:
+    class RefusedBlocks(SlackFault):
+        def strikes(self, method: str, body: dict[str, Any]) -> bool:
+            return super().strikes(method, body) and "blocks" in body
+
+    bot.together.add()
+    bot.slack.faults.append(RefusedBlocks("chat.postMessage", "invalid_blocks", times=-1))
+    bot.slack.faults.append(SlackFault("chat.postMessage", "ratelimited", retry_after=7))
+    await bot.slack.command(REF)
+    assert "Cancelled: reboot" in (await bot.answer()).text
+    assert bot.time.slept(WaitReason.SLACK_LIMIT) == [7.0]
+    posts = [body for method, body in bot.slack.calls if method == "chat.postMessage"]
+    assert ["blocks" in each for each in posts[-2:]] == [False, False]
+
+
 async def test_other_tools_alert_keeps_its_folded_words(bot: World) -> None:
     bot.together.add()
     alert = bot.alert()
