@@ -139,8 +139,6 @@ class Annotation(ApiModel):
     """What an alert says about itself."""
 
     title: Lenient[str] = None
-    summary_line: Lenient[str] = None
-    description: Lenient[str] = None
     xid: Lenient[Xid] = None
     slurm_node_unavailable: Lenient[SlurmNodeUnavailable] = None
 
@@ -164,15 +162,13 @@ class LinkedAlert(ApiModel):
         return self.target_vm or self.instance_id or ""
 
     def brief(self) -> "LinkedAlert":
-        """Return it without what is long, or counts: it stays the same while the same is wrong."""
+        """Return it with few events, and without what counts: it stays the same while the same is wrong."""
         about = self.annotation
-        if about is None:
+        if about is None or about.xid is None:
             return self
-        kept: dict[str, object] = {"description": None, "summary_line": None}
-        if about.xid:
-            events = [each.model_copy(update={"count": None}) for each in about.xid.events[:_BRIEF]]
-            kept["xid"] = about.xid.model_copy(update={"events": events})
-        return self.model_copy(update={"annotation": about.model_copy(update=kept)})
+        events = [each.model_copy(update={"count": None}) for each in about.xid.events[:_BRIEF]]
+        xid = about.xid.model_copy(update={"events": events})
+        return self.model_copy(update={"annotation": about.model_copy(update={"xid": xid})})
 
     @property
     def names(self) -> set[str]:
