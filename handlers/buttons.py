@@ -61,7 +61,7 @@ class Buttons(Surface):
         """Return whether a click opens the dialog.
 
         The bot's own buttons always ask something: one without a question was drawn when the settings were others. An
-        approval of nobody knows what shows the card first instead.
+        approval whose button does not say the mode shows the card first.
         """
         if request.verb is Verb.HOLD:
             return option_of(action_of(body)) == cards.WITH_REASON

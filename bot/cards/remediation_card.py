@@ -32,7 +32,7 @@ from bot.models import (
 from bot.mrkdwn import ago, capital, clean, entities, escape, lasted, when
 
 # Which of them the wait has isn't documented; in none of them has the repair begun.
-_WAITING = {State.PENDING, State.QUARANTINING, State.QUARANTINED}
+_BEFORE_IT_RUNS = IN_REPAIR - {State.RUNNING}
 _NOT_STARTED = {State.PENDING_APPROVAL, State.PENDING}
 _HOLDS = 5  # that are shown
 _TO_THE_NAME = re.compile(r":$|( of| on)$")  # what is left over where a title names no node
@@ -226,7 +226,7 @@ def _effect(remediation: Remediation, about: CardContext, config: CardConfig) ->
             told = " ".join(filter(None, [mode.result, *_aftermath(remediation, about, config)]))
         case State.FAILED:
             told = "The repair failed, and the node may be half-repaired. Check it."
-        case state if state in _WAITING and (since := remediation.review_time or remediation.create_time):
+        case state if state in _BEFORE_IT_RUNS and (since := remediation.review_time or remediation.create_time):
             told = f"{labels.draining(wait, since, is_automatic=remediation.is_automatic)} {told}"
     return told
 

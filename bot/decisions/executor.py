@@ -221,7 +221,7 @@ class Executor(Judge):
                 may have been paused while the others were asked.
             NotAllowed: the person may not any more.
             Expired: all this took so long that the person has long looked elsewhere.
-            LeaseLost: or that another process may have the job.
+            LeaseLost: all this took so long that another process may have the job.
         """
         job, seen = self.job, self.job.seen
         is_recorded = job.send_is_recorded and attempt == 1

@@ -1,4 +1,4 @@
-"""Guard rails before an approval: each is off unless it is set."""
+"""Whether a person may still decide, and the guard rails before an approval: each of these is off unless it is set."""
 
 import asyncio
 from dataclasses import dataclass, field

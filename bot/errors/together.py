@@ -73,7 +73,7 @@ class NotFound(TogetherError):
 
 
 class WrongState(TogetherError):
-    """The remediation's state does not allow the decision, or its cluster's no look."""
+    """The remediation's state does not allow the decision, or its cluster's does not allow a look."""
 
     code = OutcomeKind.WRONG_STATE
     sentence = "Together says this isn't possible now."

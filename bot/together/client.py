@@ -2,7 +2,8 @@
 
 A GET may be repeated. A POST has no idempotency key, so it is sent once: the caller may repeat one that certainly was
 not taken, because no connection was made or Together answered 429. Everything else that is not a clear answer raises
-`AmbiguousResponse`, and the caller reads the remediation back.
+`AmbiguousResponse`, and the caller reads the remediation back. Only one that took over from a dead process may then
+send what had no effect.
 """
 
 import json
