@@ -16,7 +16,7 @@ class DailyTime:
     zone: ZoneInfo
 
     def last(self, moment: float) -> tuple[float, date]:
-        """Return when it was last, at a moment or before, both in Unix time; and of which day that was."""
+        """Return its last time at or before a moment, both in Unix time, and the day that it belongs to."""
         # Where the clocks go forward at midnight, even yesterday's may be yet to come.
         today = datetime.fromtimestamp(moment, self.zone).date()
         days = [today - timedelta(number) for number in (0, 1, 2)]

@@ -11,6 +11,8 @@ from bot.models import SeenState, token_of
 from bot.store import Database, DecisionStore
 from bot.store.tables import decisions, leases
 from tests.rows import execute, execute_beside
+from tests.simulator.slack.workspace import SlackFault
+from tests.watch import until
 from tests.world import World
 
 
@@ -67,6 +69,15 @@ async def free_the_lease(url: str) -> None:
     database = Database(url)
     await execute(database, update(leases).values(until=0.0))
     await database.close()
+
+
+async def die_sending(bot: World, fault: SlackFault, url: str) -> None:
+    """Let the process with the watch die while a message is on its way, and another one have the lease."""
+    bot.slack.faults.append(fault)
+    await until(bot, lambda: fault.times == 0)
+    kill_the_watch()
+    await bot.settle()
+    await free_the_lease(url)
 
 
 async def age_by(bot: World, seconds: float) -> None:

@@ -70,9 +70,9 @@ def plural(noun: str, count: int) -> str:
 
 
 def cluster_of(of_cluster: str | None, alerts: Sequence[Alert]) -> tuple[str, int | None]:
-    """Return a cluster's name, raw, and how many nodes it has, as far as that is known and can be true.
+    """Return a cluster's name, raw, and how many nodes it has, None where that isn't known or can't be true.
 
-    Nothing of what is of several clusters.
+    Several clusters have neither.
     """
     if of_cluster is None:
         return "", None

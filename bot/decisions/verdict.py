@@ -62,7 +62,7 @@ class Judge:
     """Finds the verdict on one decision, and writes nothing.
 
     Attributes:
-        about: what the remediation's card says beyond it, as of the claim, as far as that is known.
+        about: what the card says beyond the remediation, as of the claim; empty where that isn't known.
         sent_at: when the first POST may have left, on this process's monotonic clock.
     """
 

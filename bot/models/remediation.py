@@ -328,17 +328,17 @@ class Remediation(ApiModel):
 
     @property
     def ended_at(self) -> float:
-        """When it ended, changed last, or began, as far as Together says; Unix time in seconds, else 0."""
+        """When it ended, else last changed, else began, in Unix time in seconds; 0 where Together doesn't say."""
         return self.changed_at or unix(self.create_time)
 
     @property
     def changed_at(self) -> float:
-        """When it ended, or changed last, as far as Together says; Unix time in seconds, else 0."""
+        """When it ended, else last changed, in Unix time in seconds; 0 where Together doesn't say."""
         return unix(self.end_time or self.update_time)
 
     @property
     def succeeded_at(self) -> float:
-        """When it succeeded, as far as Together says; Unix time in seconds, else 0."""
+        """When it succeeded, in Unix time in seconds; 0 where it didn't, or Together doesn't say."""
         return self.changed_at if self.state == State.SUCCEEDED else 0.0
 
     @property

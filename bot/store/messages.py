@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import replace
+from dataclasses import astuple, replace
 from sys import intern
 from typing import NamedTuple
 
@@ -38,7 +38,7 @@ from bot.store.rows import (
     readable_message,
     write,
 )
-from bot.store.tables import alerts, ids_in, ids_of, key_of, messages
+from bot.store.tables import alerts, ids_in, key_of, messages
 
 _TRIES = 3  # to write a message as it was loaded
 _AT_ONCE = 500  # messages that are due in one look
@@ -123,7 +123,7 @@ def shown_in(connection: Connection, channel_id: str, ts: str) -> list[Remediati
 
 def nodes(connection: Connection, refs: Collection[RemediationRef]) -> dict[RemediationRef, str]:
     """Return the names of nodes, of the remediations that the bot has told of."""
-    found = read_alerts(connection, _BODIES, b_ids=listed(tuple(ids_of(ref).values()) for ref in refs))
+    found = read_alerts(connection, _BODIES, b_ids=listed(map(astuple, refs)))
     return {each.ref: each.remediation.node for each in found}
 
 
@@ -134,13 +134,13 @@ def is_empty(connection: Connection) -> bool:
 
 def existing(connection: Connection, refs: Sequence[RemediationRef]) -> set[RemediationRef]:
     """Return which of these the bot has told of before."""
-    rows = connection.execute(_EXISTING, b_ids=listed(tuple(ids_of(ref).values()) for ref in refs))
+    rows = connection.execute(_EXISTING, b_ids=listed(map(astuple, refs)))
     return {RemediationRef(*row) for row in rows}
 
 
 def closed(connection: Connection, refs: Sequence[RemediationRef]) -> list[Alert]:
     """Return those of these that are over, or that Together listed no longer."""
-    found = read_alerts(connection, _BODIES, b_ids=listed(tuple(ids_of(ref).values()) for ref in refs))
+    found = read_alerts(connection, _BODIES, b_ids=listed(map(astuple, refs)))
     return [each for each in found if each.is_closed]
 
 

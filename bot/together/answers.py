@@ -50,7 +50,7 @@ class Reply:
 
 
 def moment(date: str) -> float | None:
-    """Read a moment of a header, in Unix time (RFC 9110, Date); None where it is none."""
+    """Return the date in a header as Unix time (RFC 9110, Date); None where it can't be read."""
     try:
         when = parsedate_to_datetime(date)
         return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()  # the obsolete form is UTC too

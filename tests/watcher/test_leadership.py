@@ -10,7 +10,7 @@ from sqlalchemy import select, update
 from bot.models import Alert, Remediation, TrackedMessage, new_id
 from bot.store import Database, Lease, LeasedDatabase, messages
 from bot.store.tables import alerts, leases
-from tests.deaths import free_the_lease, kill_the_watch
+from tests.deaths import die_sending, free_the_lease, kill_the_watch
 from tests.fetch import get
 from tests.manual_clock import POLL
 from tests.rows import execute, execute_beside
@@ -172,12 +172,7 @@ async def test_death_in_the_middle_of_an_escalation_loses_and_repeats_nothing(
         bot.together.add()
         alert = await card(bot)
         await pass_time(bot, 39 * 60)
-        fault = SlackFault("chat.postMessage", "hang", after=arrives)
-        bot.slack.faults.append(fault)
-        await until(bot, lambda: fault.times == 0)
-        kill_the_watch()
-        await bot.settle()
-        await free_the_lease(database_url)
+        await die_sending(bot, SlackFault("chat.postMessage", "hang", after=arrives), database_url)
         async with bot.another():
             await pass_time(bot, 120)
             assert len([each for each in bot.slack.replies(alert) if "<!subteam^S0LEADS>" in each.text]) == 1
@@ -188,12 +183,7 @@ async def test_reminder_that_a_dead_process_sent_in_quiet_hours_calls_nobody_aft
         bot.together.add(linked_alerts=[{"severity": "PHC_SEVERITY_WARNING", "alert_name": "IBLinkFlapping"}])
         alert = await card(bot)
         await pass_time(bot, 14 * 60)
-        fault = SlackFault("chat.postMessage", "drop", after=True)
-        bot.slack.faults.append(fault)
-        await until(bot, lambda: fault.times == 0)
-        kill_the_watch()
-        await bot.settle()
-        await free_the_lease(database_url)
+        await die_sending(bot, SlackFault("chat.postMessage", "drop", after=True), database_url)
         await bot.time.advance(60)
         async with bot.another():
             await pass_time(bot, 120, longest=0.0)
