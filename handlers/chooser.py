@@ -102,7 +102,7 @@ class Chooser(Surface):
         looked = await self.lookup.cancellable()
         count = len(looked.found)
         found = sorted(looked.found, key=lambda each: each.state != State.PENDING_APPROVAL)
-        many = f"{count} remediation{'' if count == 1 else 's'} can be cancelled, those that wait for approval first"
+        many = f"{count} remediation{' is' if count == 1 else 's are'} waiting for approval or start, approvals first"
         title = many if count else _nothing(looked)
         broken, returned = await self.lookup.faults(), await self.lookup.returned()
         return chooser.waiting_list(found, looked.unreadable, title, broken=broken, returned=returned)
@@ -172,7 +172,7 @@ class Chooser(Surface):
             looked = await self.lookup.cancellable()
             named, note = [each for each in looked.found if each.ref in refs], chooser.not_read(looked.unreadable)
             if len(named) != 1 or note:
-                said = f"This message names {len(refs)} remediations; {len(named)} can be cancelled. Choose one. {note}"
+                said = f"This message names {len(refs)} remediations; still waiting: {len(named)}. Choose one. {note}"
                 return chooser.chooser(_among(choice, named), None, said.strip())
             refs = [named[0].ref]
         return await self._chosen(choice, await self.lookup.get(refs[0]))

@@ -155,7 +155,7 @@ async def test_list_shows_privately_what_waits_the_oldest_first_then_what_is_app
         await card(bot, approved)
         await bot.slack.command("list", user="U0CAROL")
         lines = (await bot.reply_privately("U0CAROL")).text.splitlines()
-        assert lines[0] == "3 remediations can be cancelled, those that wait for approval first."
+        assert lines[0] == "3 remediations are waiting for approval or start, approvals first."
         assert [line.split()[0] for line in lines[1:]] == ["i-2", "i-1", "i-3"]
         assert "cluster-1 · Reboot · Xid 79 · waiting for approval · opened <!date^" in lines[1]
 

@@ -155,7 +155,7 @@ async def test_remediation_on_two_pages_of_a_list_is_listed_once() -> None:
         for number in (1, 2, 3):
             bot.together.add(("cluster-1", f"instance-{number}", f"r-{number}"), instance_name=f"gpu-{number}")
         await bot.slack.command("list")
-        assert (await bot.reply_privately()).text.startswith("3 remediations can be cancelled")
+        assert (await bot.reply_privately()).text.startswith("3 remediations are waiting")
 
 
 async def test_full_name_that_is_on_two_pages_is_not_called_ambiguous() -> None:

@@ -206,7 +206,7 @@ async def test_every_rpc_code_has_its_class(api: Together, client: TogetherClien
 BY_STATUS: dict[int, type[TogetherError]] = {
     400: RequestRefused,
     401: KeyRefused,
-    403: KeyRefused,
+    403: RequestRefused,
     404: RequestRefused,
     405: RequestRefused,
     408: ServerError,

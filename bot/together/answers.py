@@ -119,7 +119,7 @@ _BY_CODE: Mapping[int, type[InvalidIds | NotFound | WrongState]] = {
     9: WrongState,
     10: WrongState,
 }
-_KEY_STATUSES, _KEY_CODES = {401, 403}, {7, 16}
+_KEY_STATUS, _KEY_CODES = 401, {7, 16}
 _RATE_STATUS, _RATE_CODE = 429, 8
 # These say that a wait ended or that something broke inside, not that nothing was done.
 _UNCLEAR_STATUSES, _UNCLEAR_CODES = {408, 499}, {1, 2, 4, 13, 14, 15}
@@ -140,13 +140,13 @@ def _named(reply: Reply, code: int, words: str, now: float) -> TogetherError:
         return UnreadableAnswer("a redirect")
     if not httpx.codes.is_client_error(status) or status in _UNCLEAR_STATUSES or code in _UNCLEAR_CODES:
         return ServerError(status, quote=words)
-    if status in _KEY_STATUSES or code in _KEY_CODES:
+    if status == _KEY_STATUS or code in _KEY_CODES or (status == httpx.codes.FORBIDDEN and words):
         return KeyRefused(status, quote=words)
     if status == _RATE_STATUS or code == _RATE_CODE:
         return RateLimited(_retry_after(reply.headers.get("retry-after"), now), quote=words)
     if kind := _BY_CODE.get(code):
         return kind(quote=words)
-    # A 404 without its code is not the service's word on the remediation: a proxy or a wrong base URL says it too.
+    # A 403 or 404 without words or code isn't the service's: a firewall, a proxy, or a wrong base URL says it too.
     return WrongState(quote=words) if status == httpx.codes.CONFLICT else RequestRefused(status, quote=words)
 
 
