@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 from bot.models import LinkedAlert, Mode, Remediation, RepairLoad, State
 from bot.mrkdwn import ago, clean, escape, lasted, plain_when, when
@@ -229,8 +230,8 @@ def fault(remediation: Remediation, limit: int = 80, *, is_brief: bool = False) 
     alert = next(iter(remediation.linked_alerts), None)
     if alert is None:
         return clean(remediation.reason or "", limit)
-    told = list(_what(alert, counts=False))
-    return clean(told[0] if is_brief else ", ".join(told), limit)
+    told = _what(alert, counts=False)
+    return clean(next(told) if is_brief else ", ".join(told), limit)
 
 
 def common_fault(alerts: Iterable[LinkedAlert]) -> str:
@@ -309,16 +310,18 @@ def _what(alert: LinkedAlert, *, counts: bool = True) -> Iterator[str]:
     title = clean((about and about.title) or alert.alert_name or "Unnamed alert", 120)
     events = about.xid.events if about and about.xid else []
     for event in events[:MAX_XIDS]:
-        mnemonic = event.mnemonic or ""
-        told = f" {mnemonic}" if _tokens(mnemonic) - _tokens(title) else ""
-        yield clean(
-            f"Xid {event.xid_code or '?'}{told}{f' ×{event.count}' if counts and (event.count or 0) > 1 else ''}", 80
-        )
+        yield _xid(event.xid_code or "?", event.mnemonic or "", title, (counts and event.count) or 0)
     if len(events) > MAX_XIDS:
         yield f"{len(events) - MAX_XIDS} more Xids"
     yield title
     if about and about.slurm_node_unavailable and about.slurm_node_unavailable.reason:
         yield clean(f"drained: {about.slurm_node_unavailable.reason}", 120)
+
+
+@lru_cache(200)  # in a storm it's the same a thousand times
+def _xid(code: str, mnemonic: str, title: str, count: int) -> str:
+    told = f" {mnemonic}" if _tokens(mnemonic) - _tokens(title) else ""
+    return clean(f"Xid {code}{told}{f' ×{count}' if count > 1 else ''}", 80)
 
 
 def _tokens(text: str) -> set[str]:

@@ -38,14 +38,15 @@ def names(alerts: Sequence[Alert]) -> dict[RemediationRef, str]:
     called = {each.ref: each.remediation.node for each in alerts}
     if len(clusters) > 1:
         called = {ref: f"{name} in {ref.cluster_id}" for ref, name in called.items()}
-    called = _distinct(called, lambda ref: ref.instance_id)
-    return _distinct(called, lambda ref: ref.remediation_id)
-
-
-def _distinct(called: dict[RemediationRef, str], part: Callable[[RemediationRef], str]) -> dict[RemediationRef, str]:
-    shown = {ref: clean(name, MAX_OPTION_TEXT) for ref, name in called.items()}
-    counts = Counter(shown.values())
-    return {ref: _with(name, part(ref)) if counts[shown[ref]] > 1 else name for ref, name in called.items()}
+    for part in ("instance_id", "remediation_id"):
+        shown = {ref: clean(name, MAX_OPTION_TEXT) for ref, name in called.items()}
+        counts = Counter(shown.values())
+        if len(counts) == len(called):
+            break
+        called = {
+            ref: _with(name, getattr(ref, part)) if counts[shown[ref]] > 1 else name for ref, name in called.items()
+        }
+    return called
 
 
 def _with(name: str, part: str) -> str:
