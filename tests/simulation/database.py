@@ -111,9 +111,10 @@ class SharedDatabase(Database):
         """Count a commit, and let the process stand still after one that records that a POST leaves."""
         world, bot = self.world, self.world.bot_of(self.process)
         world.transactions += 1
-        before = world.posts_on_record()
+        may_suspend = bot and SUSPENDS in world.faults.on and not world.faults.are_over
+        before = world.posts_on_record() if may_suspend else 0
         yield
-        if bot and world.posts_on_record() > before and world.faults.strikes(SUSPENDS):
+        if bot and may_suspend and world.posts_on_record() > before and world.faults.strikes(SUSPENDS):
             world.suspend(bot)
 
 
