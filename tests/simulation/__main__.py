@@ -24,6 +24,7 @@ SOMETIMES = (
     "several in one commit",
     "card deleted during its edit",
     "storm during an outage",
+    "settings changed at a restart",
     "a suspended bot wakes after its work was taken over",
     "a selection is carried out",
     "a selection approves",

@@ -145,7 +145,8 @@ def _approval(world: "World", it: Sent, row: Record, shown: set[str]) -> None:
     before = [each for each in rows(world, brakes.order_by(audit.c.seq)) if each["at"] < (row["sent_at"] or 0.0)]
     if before and before[-1]["event"] == "braked":
         history.wrong("approved while the storm brake had paused approvals", about)
-    two = [f"REMEDIATION_MODE_{each}" for each in world.environ["BOT_TWO_PEOPLE_MODES"].split(",") if each]
+    settings = world.settings[it.bot]
+    two = [f"REMEDIATION_MODE_{each}" for each in settings["BOT_TWO_PEOPLE_MODES"].split(",") if each]
     if it.mode in two:
         firsts = rows(world, select(audit).where(audit.c.outcome == "first_of_two", audit.c.remediation_id == about))
         if not any(each["user_id"] != row["user_id"] and each["shown_mode"] == it.mode for each in firsts):
@@ -153,8 +154,9 @@ def _approval(world: "World", it: Sent, row: Record, shown: set[str]) -> None:
     ours = {each.ids for each in history.sent if each.took_effect and each.verb == "approve" and each.ids[0] == cluster}
     together = world.together.remediations
     in_repair = [ids for ids in ours if together[ids]["state"] in IN_REPAIR]
-    if world.limit and len(in_repair) > world.limit:
-        history.wrong(f"{len(in_repair)} in repair, {world.limit} allowed", about)
+    limit = float(settings["BOT_MAX_IN_REPAIR"] or "inf")
+    if len(in_repair) > limit:
+        history.wrong(f"{len(in_repair)} in repair, {limit:.0f} allowed", about)
 
 
 def before_saying(world: "World", decision: str, method: str) -> Record | None:
@@ -368,9 +370,10 @@ async def in_the_end(world: "World", database: Database) -> None:
         if row["outcome"] is not None and row["status"] != "void" and row["id"] not in recorded:
             history.wrong(f"decision {row['id'][:8]} has no row in the audit trail", row["remediation_id"])
     await verify(database)
+    asks_first = {verb for each in world.settings.values() for verb in ASKS_FIRST[each["BOT_REASON"]]}
     for asked in history.asked:
         # A dialog that doesn't open is seen by the person, who presses again.
-        is_decision = asked.mode and asked.verb not in ASKS_FIRST[world.environ["BOT_REASON"]]
+        is_decision = asked.mode and asked.verb not in asks_first
         if asked.acked and is_decision and not _heard(world, asked.user, asked.ids, asked.at):
             history.wrong(
                 f"{asked.user} asked to {asked.verb} {asked.ids[2]}, was acked, and heard nothing", asked.ids[2]

@@ -519,11 +519,12 @@ async def fires(act: Act) -> None:
 
 
 async def opens_again(act: Act) -> None:
-    """An ended remediation waits again, under its own ID."""
+    """An ended remediation waits again, under its own ID, perhaps with what Together noted of the incident before."""
     if ids := act.ill("AUTO_RESOLVED", "CANCELLED", "SUCCEEDED", "FAILED"):
         kept = act.world.together.remediations[ids]
         for name in ("end_time", "reviewed_by", "review_time", "review_comment", "start_time", "update_time"):
-            kept.pop(name, None)
+            if act.chance.random() < 0.7:
+                kept.pop(name, None)
         kept.update(state="PENDING_APPROVAL", create_time=act.world.together._time())
         act.world.episodes[ids] += 1
         act.world.history.note(act.world.loop.time(), f"{ids[2]} is proposed again", ids[2])

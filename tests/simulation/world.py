@@ -39,6 +39,16 @@ from tests.simulator.together import Ids, Together
 
 ACK_SECONDS = 3.0
 MAX_STEPS = 3_000_000  # callbacks in one world
+# What a bot that is started later may be set to otherwise than those before it, which may still run.
+CHANGEABLE = {
+    "BOT_POLL_SECONDS": ("20", "60"),
+    "BOT_LEASE_SECONDS": ("15", "30", "90"),
+    "BOT_REASON": ("never", "cancel", "always"),
+    "BOT_MAX_IN_REPAIR": ("", "1", "3"),
+    "BOT_TWO_PEOPLE_MODES": ("", "VM_ONLY", "REBOOT_VM,VM_ONLY"),
+    "BOT_STUCK_MINUTES": ("0", "3"),
+    "BOT_STORM_BRAKE": ("", "3", "60%"),
+}
 T = TypeVar("T")
 
 
@@ -77,6 +87,8 @@ class World:
 
     Attributes:
         clock: the world's own, and the database's.
+        environ: what the bots are set to that start now.
+        settings: what each process was set to.
         transactions, calls: how many there were.
         slow: the cards whose next edit by the watch, and the remediations whose next reading for a person, is slow.
     """
@@ -107,6 +119,7 @@ class World:
             "BOT_STORM_BRAKE": self.streams["brake"].choice(("", "", "", "3", "60%")),
             "BOT_UNREPAIRED_MINUTES": self.streams["unrepaired"].choice(("0", "2", "2")),
         }
+        self.settings: dict[str, dict[str, str]] = {}
         self.bots: list[Running] = []
         self.started = 0
         self.database_is = ""
@@ -146,7 +159,6 @@ class World:
         raw.create_function("bot_now", 0, self.clock.now)
         unordered = self.streams["database"]
         raw.create_function("random", 0, lambda: unordered.getrandbits(62))
-        self.limit = int(self.environ["BOT_MAX_IN_REPAIR"] or 0)
         loop.delays = self._database_delays
 
     def begin(self) -> None:
@@ -166,6 +178,8 @@ class World:
         """Start a bot, put together as the process does it."""
         self.started += 1
         process = Process(f"bot-{self.started}")
+        self._change_settings()
+        self.settings[str(process)] = self.environ
         settings = read_settings(
             variables(self.slack, self.together)
             | {"SLACK_API_URL": "http://127.0.0.1/api/", "TOGETHER_BASE_URL": "http://127.0.0.1/v1"}
@@ -194,6 +208,17 @@ class World:
             running.parts.append(self.loop.spawn(process, part.run(), f"{process} {type(part).__name__}"))
         self.history.note(self.loop.time(), f"{process} starts")
         return running
+
+    def _change_settings(self) -> None:
+        """Let a bot that is started later perhaps be set otherwise, as in a rollout."""
+        chance = self.streams["changed settings"]
+        if self.started <= self.size or chance.random() < 0.7 or self.faults.are_over:
+            return
+        changed = {name: chance.choice(values) for name, values in CHANGEABLE.items() if chance.random() < 0.3}
+        if changed.items() - self.environ.items():
+            self.environ = {**self.environ, **changed}
+            self.history.marks.add("settings changed at a restart")
+            self.history.note(self.loop.time(), f"the next bot is set to {changed}")
 
     def kill(self, running: Running) -> None:
         """End a process at once: nothing of it runs any more."""
