@@ -359,6 +359,24 @@ async def test_own_approval_before_the_alert_cleared_is_not_denied() -> None:
         assert "Not approved" not in alert.text
 
 
+async def test_typed_cancellation_is_not_denied_where_its_remediation_opened_again_seconds_later() -> None:
+    async with world() as bot:
+        bot.together.add()
+        bot.together.faults.append(Fault("cut", verb="cancel", after=True))
+        again = datetime.fromtimestamp(bot.time.now() + 8, UTC).isoformat()
+        later = {"state": "AUTO_RESOLVED", "create_time": again, "end_time": again}
+
+        def open_again() -> None:
+            bot.time.seconds += 10
+            bot.together.remediations[IDS].update(later)
+
+        bot.together.on_call["get"] = open_again
+        await bot.slack.command(REF)
+        told = await bot.answer()
+        assert "your cancellation may have gone through" in told.text
+        assert "Not cancelled" not in told.text
+
+
 @pytest.mark.parametrize(("state", "says"), [("AUTO_RESOLVED", "recovered on its own"), ("PENDING_APPROVAL", "Reboot")])
 async def test_nothing_is_denied_of_what_has_ended_and_opened_again_since(state: str, says: str) -> None:
     async with world() as bot:

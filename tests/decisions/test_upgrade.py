@@ -24,7 +24,8 @@ async def test_unfinished_decisions_of_release_0_1_end_well(database_url: str) -
         texts = {f'\\"{number}.0\\"': f'\\"{message.ts}\\"' for number, message in clicked.items()}
         texts[RESPONSE_URL] = slack.response_url("C0OPS", "U0ALICE", None)
         for number in clicked:
-            together.add(("cluster-1", f"instance-{number}", f"remediation-{number}"))
+            ids = ("cluster-1", f"instance-{number}", f"remediation-{number}")
+            together.add(ids, create_time="2026-10-01T00:00:00Z")  # before any of them was decided
         together.review(("cluster-1", "instance-4", "remediation-4"), "approve", "Approved in Slack by alice (U0ALICE)")
         database = Database(database_url, time.clock)
         await asyncio.to_thread(fill_like_release_0_1, database_url, texts)
