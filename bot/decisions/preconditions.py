@@ -6,7 +6,7 @@ from bot.models import PRECISION, RULES, DecidedBy, Job, Mode, Remediation, Requ
 from bot.mrkdwn import ago, clean, escape
 
 CLOCKS_DIFFER_BY = 60.0
-_READ_TAKES = 3.0  # seconds by which it may be off when a POST left, where Together's clock is known
+_READ_TAKES = 5.0  # seconds; as much may pass around the moment that an answer of Together's names
 _ONE_MOMENT = 0.1  # seconds between the times that Together writes for one change
 _COMMENT_LIMIT = 700  # token, name, ID, and a reason of full length
 
@@ -165,7 +165,12 @@ def has_opened_again(seen: SeenState, present: Remediation, sent_at: float) -> b
     opened = unix(present.create_time)
     if seen.began_at is not None:
         return 0 < seen.began_at < opened - PRECISION
-    return opened > sent_at + (_READ_TAKES if present.answered_at else CLOCKS_DIFFER_BY)
+    return opened > sent_at + may_be_off(present)
+
+
+def may_be_off(present: Remediation) -> float:
+    """Return by how many seconds a moment of this bot's may be off by Together's clock, as an answer says it."""
+    return _READ_TAKES if present.answered_at else CLOCKS_DIFFER_BY
 
 
 def _ended_by_review(present: Remediation) -> bool:

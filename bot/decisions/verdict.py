@@ -7,12 +7,13 @@ from bot import cards, metrics
 from bot.clock import Clock, WaitReason
 from bot.decisions.preconditions import (
     has_opened_again,
+    may_be_off,
     precondition_failure,
     success_notice,
     too_late_notice,
     took_effect,
 )
-from bot.decisions.storing import who_decided
+from bot.decisions.storing import or_none, who_decided
 from bot.errors import OutcomeKind, OutcomeUnknown, TogetherError, WrongState
 from bot.models import CardContext, DecidedBy, FirstApproval, Job, Outcome, Remediation, SeenState, State, Verb
 from bot.mrkdwn import clock_time, escape
@@ -181,7 +182,11 @@ class Judge:
         if not is_ours or self.job.request.verb is not Verb.CANCEL:
             return is_ours
         decided = await who_decided(self.store.database, present)
-        return decided is None or not decided.is_sure
+        if decided is None or not decided.is_sure:
+            return True
+        # What ended later than theirs had opened again since, under its ID.
+        ago = await or_none(self.store.seconds_since(decided.at))
+        return ago is not None and present.changed_at > self.time_of(present) - ago + may_be_off(present)
 
     def _left_at(self, present: Remediation) -> float:
         """Return when the POST left by Together's clock, which says when a remediation was read."""

@@ -147,6 +147,25 @@ async def test_cancellation_that_is_known_to_be_somebody_elses_is_not_called_app
         assert "apparently" not in told
 
 
+@pytest.mark.parametrize("behind", [-45.0, 0.0, 45.0])
+async def test_own_cancellation_of_the_next_incident_is_not_called_somebody_elses(behind: float) -> None:
+    """It ended and opened again under its ID within the minute in which clocks may differ."""
+    async with world() as bot:
+        bot.together.now = lambda: bot.time.now() - behind
+        bot.together.add()
+        alert = bot.alert()
+        await bot.slack.press(alert, CANCEL, user="U0BOB")
+        await bot.edited(alert)
+        await bot.time.advance(18)
+        bot.together.remediations[IDS] |= {"state": "PENDING_APPROVAL", "create_time": bot.together._time()}
+        await bot.time.advance(12)
+        bot.together.faults.append(Fault("cut", verb="cancel", after=True))
+        await bot.slack.command(REF)
+        told = (await bot.answer(2)).text
+        assert "Cancelled, apparently by <@U0ALICE>" in told
+        assert "U0BOB" not in told
+
+
 async def test_clock_of_together_that_is_ahead_makes_no_other_incident() -> None:
     async with world() as bot:
         bot.together.now = lambda: bot.time.now() + 45

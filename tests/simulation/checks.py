@@ -74,6 +74,8 @@ def leaves(world: "World", process: Process, decision: str, about: str) -> None:
     running = world.bot_of(process)
     if running and row["owner"] != running.owner:
         world.history.wrong(f"decision {decision} leaves {process}, which has lost it", about)
+    if row["cluster_id"] == world.settings[str(process)]["BOT_OBSERVE"]:
+        world.history.wrong(f"decision {decision} leaves {process}, which only observes", about)
     same = [decisions.c[name] == row[name] for name in ("cluster_id", "instance_id", "remediation_id")]
     others = rows(
         world, select(decisions.c.id).where(*same, decisions.c.status == "active", decisions.c.id != row["id"])
@@ -403,7 +405,8 @@ def _cards_are_true(world: "World") -> None:
                 continue  # the bot may have posted it without ever learning that it did
             state, buttons = present["state"], set(card.controls)
             decides = {"remediation:approve", "remediation:cancel"} & buttons
-            if state == "PENDING_APPROVAL" and "remediation:approve" not in buttons:
+            is_observed = any(world.settings[str(each.process)]["BOT_OBSERVE"] == ids[0] for each in world.bots)
+            if state == "PENDING_APPROVAL" and "remediation:approve" not in buttons and not is_observed:
                 world.history.wrong(f"{ids[2]} waits, and its card can't be approved: {card.text}", ids[2])
             if state in TERMINAL and decides:
                 world.history.wrong(f"{ids[2]} is {state}, and its card has buttons: {card.text}", ids[2])

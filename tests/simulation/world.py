@@ -48,6 +48,7 @@ CHANGEABLE = {
     "BOT_TWO_PEOPLE_MODES": ("", "VM_ONLY", "REBOOT_VM,VM_ONLY"),
     "BOT_STUCK_MINUTES": ("0", "3"),
     "BOT_STORM_BRAKE": ("", "3", "60%"),
+    "BOT_OBSERVE": ("", "", "c-a"),
 }
 T = TypeVar("T")
 
@@ -116,6 +117,7 @@ class World:
             "BOT_TWO_PEOPLE_MODES": shape.choice(("", "VM_ONLY", "REBOOT_VM,VM_ONLY")),
             "BOT_STUCK_MINUTES": self.streams["stuck"].choice(("0", "3")),
             "BOT_WAIT_MINUTES": "*=0",
+            "BOT_OBSERVE": "",
             "BOT_STORM_BRAKE": self.streams["brake"].choice(("", "", "", "3", "60%")),
             "BOT_UNREPAIRED_MINUTES": self.streams["unrepaired"].choice(("0", "2", "2")),
         }
