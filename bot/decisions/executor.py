@@ -79,6 +79,10 @@ class Executor(Judge):
             if request.verb is Verb.APPROVE and (first := await self._first_of_two(present)):
                 return first
             is_chosen = request.verb is Verb.APPROVE and request.instead_of is not None
+            if request.shown.is_first and request.verb is Verb.APPROVE and not (is_chosen or request.overrides):
+                # Somebody else has approved since, or one person is enough by the settings of now.
+                what = "it's no longer the first of two approvals, so it would start the repair"
+                return await self.decide_again(request.shown, present, what)
             job.seen = SeenState(request.shown.mode if is_chosen else present.mode, present.state, present.episode_key)
         self.sent_at = self.clock.monotonic()
         return await self._send()

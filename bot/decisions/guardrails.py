@@ -247,11 +247,6 @@ class Guardrails:
                     "Ask another operator to approve.",
                 )
             if await self._may_still(first, job):
-                if request.saw.is_first:
-                    raise SecondPersonNeeded(
-                        f"<@{first.user_id}> approved it first, so your approval would start the repair.",
-                        "Review it and approve again.",
-                    )
                 return None
         return FirstApproval(user_id, present.mode, now, job.id, present.episode)
 

@@ -29,6 +29,22 @@ async def test_click_whose_question_said_that_nothing_runs_yet_runs_nothing() ->
         assert bot.together.posts == []
 
 
+async def test_click_whose_question_said_that_nothing_runs_yet_runs_nothing_where_one_person_is_enough_now() -> None:
+    async with watching(BOT_TWO_PEOPLE_MODES="REBOOT_VM") as bot:
+        bot.together.add()
+        alert = await card(bot)
+        assert "First of 2 approvals: nothing runs yet." in str(alert.controls[APPROVE]["confirm"])
+        await bot.settle()
+        async with bot.another(bot.settings.model_copy(update={"bot_two_people_modes": ()})):
+            await bot.slack.press(alert, APPROVE)
+            await card(bot, words="so it would start the repair. Review it and approve again.")
+            assert bot.together.posts == []
+            assert "First of 2" not in str(alert.controls[APPROVE]["confirm"])
+            await bot.slack.press(alert, APPROVE)
+            await card(bot, words="Approved by <@U0ALICE>")
+        assert [each.verb for each in bot.together.posts] == ["approve"]
+
+
 async def test_selection_whose_dialog_said_that_a_second_person_is_needed_runs_nothing() -> None:
     async with watching(BOT_TWO_PEOPLE_MODES="VM_ONLY") as bot:
         await began(bot)
