@@ -156,11 +156,11 @@ class NothingSelected(NotAttempted):
 
 
 class NothingToStop(NotAttempted):
-    """A selection was to be stopped that has ended, or was stopped before."""
+    """A selection was to be stopped that has ended, was stopped before, or has begun its last decision."""
 
     code = OutcomeKind.NOTHING_TO_STOP
-    sentence = "This selection has already finished."
-    next_step = "The results are in the thread."
+    sentence = "This selection has nothing left to stop."
+    next_step = "The results are in the thread, or come there in a moment."
 
 
 class NothingToResume(NotAttempted):

@@ -321,7 +321,21 @@ async def test_stop_of_a_finished_batch_is_answered(bot: World) -> None:
         payload = bot.slack.click(message, "digest:stop")
     await digest(bot, "6 of 6 approved")
     await bot.slack.deliver("interactive", payload)
-    assert "already finished" in (await bot.reply_privately()).text
+    assert "nothing left to stop" in (await bot.reply_privately()).text
+
+
+async def test_stop_during_the_last_decision_does_not_call_the_selection_finished(bot: World) -> None:
+    await began(bot)
+    storm(bot, 6)
+    message = await digest(bot)
+    view = await choose(bot, message, "gpu-node-0003")
+    with bot.together.paused("approve"):
+        await bot.slack.submit(view)
+        await bot.together.until(lambda: bot.together.is_waiting("approve"))
+        await until(bot, lambda: "digest:stop" in message.buttons)
+        await bot.slack.press(message, "digest:stop")
+        told = (await bot.reply_privately()).text
+    assert told == "This selection has nothing left to stop. The results are in the thread, or come there in a moment."
 
 
 async def test_batch_without_progress_stops_on_its_own() -> None:
