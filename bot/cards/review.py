@@ -294,8 +294,7 @@ def _nodes(batch: Batch, group: Group, called: Names, firsts: Firsts, config: Ca
 
 def refusal(error: BotError) -> Json:
     """Return the view in place of a dialog whose batch can't be begun."""
-    title = "Result unknown" if error.check_again else "Nothing was sent"
-    return blocks.modal(title, [blocks.statement(error.sentence, error.next_step)], close="Close")
+    return blocks.modal(error.title, [blocks.statement(error.sentence, error.next_step)], close="Close")
 
 
 def progress_lines(batch: Batch, waiting: Collection[RemediationRef] | None = None) -> list[Line]:

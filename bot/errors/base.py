@@ -149,9 +149,11 @@ class BotError(Exception):
         next_step: what the reader can do now, likewise.
         quote: words of somebody else, raw, to be shown as a quotation; not part of `str(error)`.
         check_again: whether reading the remediation again is the next step.
+        title: of a dialog that says it.
     """
 
     code: ClassVar[OutcomeKind]
+    title: ClassVar[str] = "Nothing was sent"
     sentence = ""
     next_step = ""
     check_again = False
@@ -185,6 +187,7 @@ class NotRecorded(BotError):
     """
 
     code = OutcomeKind.NOT_RECORDED
+    title = "Result unknown"
     check_again = True
 
     def __init__(self, noun: str, *, sent: bool, is_lost: bool = False) -> None:
@@ -203,6 +206,7 @@ class MayBeDone(BotError):
     """
 
     code = OutcomeKind.MAY_BE_DONE
+    title = "Result unknown"
 
     def __init__(self, what: str, *, is_bug: bool = False) -> None:
         why = "something went wrong in the bot" if is_bug else "the bot can't reach its database"

@@ -181,6 +181,7 @@ class NotConfirmed(NotAttempted):
     """A dialog was submitted for a selection that is not this person's, or has been begun already."""
 
     code = OutcomeKind.NOT_CONFIRMED
+    title = "Nothing more was started"
     sentence = "This selection was already started, or someone else made it. Nothing more was started."
     next_step = "Choose again on the alert."
 

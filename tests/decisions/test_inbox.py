@@ -1,5 +1,6 @@
 """Acked requests that are no decisions: made once, also after a crash, and never said to be what isn't certain."""
 
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from tests.simulator.slack.workspace import BOT_USER, SlackFault
 from tests.sqlite import locked
 from tests.storms import began, choose, digest, storm
 from tests.test_slack_outages import fail
-from tests.watch import card, pass_time, quiet, until, watching
+from tests.watch import PAUSE_DIALOG, card, pass_time, quiet, until, watching
 from tests.world import REF, World, both_databases, button_row, world
 
 pytestmark = pytest.mark.bot(drain_seconds=0.05)
@@ -187,6 +188,18 @@ async def test_pause_whose_receipt_is_in_doubt_is_voided_before_the_person_is_to
         assert "can't reach its database, so nothing was sent" in (await bot.reply_privately()).text
         await pass_time(bot, 60)
         assert await events(bot) == []
+
+
+async def test_dialog_whose_pause_is_in_doubt_is_not_headed_as_if_nothing_was_sent(postgresql: str) -> None:
+    async with line_to(postgresql) as line, world(database=line.url) as bot:
+        await bot.slack.press(with_button(bot, PAUSE_DIALOG), PAUSE_DIALOG)
+        (view,) = await bot.slack.until(lambda: list(bot.slack.views))
+        await quiet(bot)
+        line.cut_after = COMMIT
+        shown = json.loads((await bot.slack.submit(view)).body)["view"]
+        line.is_down = False
+        assert "Your request to pause approvals may have been carried out" in str(shown["blocks"])
+        assert shown["title"]["text"] == "Result unknown"
 
 
 @pytest.mark.parametrize("action_id", [PAUSE, RESUME])

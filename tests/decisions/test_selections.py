@@ -201,8 +201,9 @@ async def test_dialog_is_submitted_once_and_only_by_its_owner(bot: World) -> Non
     assert bot.together.posts == []
     await bot.slack.submit(view)
     await digest(bot, "6 of 6 approved")
-    ack = await bot.slack.submit(view)
-    assert json.loads(ack.body)["response_action"] == "update"
+    shown = json.loads((await bot.slack.submit(view)).body)
+    assert shown["response_action"] == "update"
+    assert shown["view"]["title"]["text"] == "Nothing more was started"
     await quiet(bot)
     assert len(bot.together.posts) == 6
 
