@@ -44,6 +44,7 @@ REPEAT_AFTER = 15.0 + SEND_WITHIN
 # machine was suspended, or the guard rails took long.
 _FRESH_SECONDS = 15.0
 LOOK_SECONDS = SEND_WITHIN - 1.0  # for the look between "a POST leaves" and the POST
+_CUT_OFF = NoAnswer("The bot was interrupted before it had Together's answer.")
 
 
 class _Changed(NamedTuple):
@@ -119,11 +120,11 @@ class Executor(Judge):
             if present and (settled := await self.settled(present)):
                 return settled
         if present is None:
-            raise OutcomeUnknown(request.rule.noun, NoAnswer())
+            raise OutcomeUnknown(request.rule.noun, _CUT_OFF)
         if seen.state and (changed := changes(request, seen, present)):
             return self.not_in_effect(present, f"It wasn't sent again: {changed}.")
         if await self.store.age(self.job) > LIFETIME:
-            return self.not_in_effect(present, NoAnswer().sentence)
+            return self.not_in_effect(present, _CUT_OFF.sentence)
         return await self._send(present)
 
     async def _read_before(self) -> Remediation:

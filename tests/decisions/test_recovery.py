@@ -85,6 +85,7 @@ async def test_post_is_not_repeated_after_ten_minutes(bot: World) -> None:
             await bot.edited(alert)
     assert bot.together.posts == []
     assert "your approval hadn't taken effect as of" in alert.text
+    assert "it still might. The bot was interrupted before it had Together's answer." in alert.text
     assert list(alert.buttons) == [REFRESH]
 
 
@@ -95,7 +96,8 @@ async def test_outcome_that_cannot_be_read_after_a_death_is_unknown(bot: World) 
     bot.together.faults.append(Fault("rpc", verb="get", code=14, times=-1))
     async with died_while(bot, at="sent"), bot.another():
         error = await bot.answer(2)
-    assert "The approval may have gone through." in error.text
+    told = "The approval may have gone through. The bot was interrupted before it had Together's answer. Checking"
+    assert told in error.text
     assert bot.together.posts == []
 
 
