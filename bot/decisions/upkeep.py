@@ -14,6 +14,7 @@ from bot.errors import (
     MayBeDone,
     NotTracked,
     OutcomeKind,
+    ReadFailed,
     RefusedWithoutDatabase,
     StorageUnavailable,
     TogetherError,
@@ -41,10 +42,7 @@ class Upkeep:
         Raises:
             CheckFailed: it can't be read.
         """
-        try:
-            present = await self._read(job)
-        except TogetherError as cause:
-            raise CheckFailed(cause) from cause
+        present = await self._read(job)
         if claim := await self.store.database.read(claimed_by, job.request):
             # A decision has begun since the click: buttons drawn now could outlive its answer.
             notice = f"<@{claim.user_id}> has been {RULES[claim.verb].doing} this since {clock_time(claim.since)}."
@@ -58,9 +56,13 @@ class Upkeep:
 
     async def _read(self, job: Job) -> Remediation:
         """Read the remediation, again where a decision on it was answered since: this may be from before it."""
-        present = await self.together.get(job.request.ref)
-        if await or_none(self.store.is_answered_since(job)):
-            return await self.together.get(job.request.ref)
+        try:
+            present = await self.together.get(job.request.ref)
+            if await or_none(self.store.is_answered_since(job)):
+                return await self.together.get(job.request.ref)
+        except TogetherError as cause:
+            is_look, noun = job.request.verb is Verb.REFRESH, job.request.rule.noun
+            raise (CheckFailed(cause) if is_look else ReadFailed(noun, cause)) from cause
         return present
 
     async def hold(self, job: Job) -> Verdict:
@@ -68,7 +70,7 @@ class Upkeep:
 
         Raises:
             NotTracked: the bot did not post this remediation's alert.
-            TogetherError: it cannot be read.
+            ReadFailed: it cannot be read.
             RefusedWithoutDatabase: it was not written.
             MayBeDone: it may have been.
         """
@@ -89,11 +91,11 @@ class Upkeep:
         """End a hold, for anyone who may decide.
 
         Raises:
-            TogetherError: the remediation can't be read.
+            ReadFailed: the remediation can't be read.
             RefusedWithoutDatabase: it was not written.
             MayBeDone: it may have been.
         """
-        present, holds = await self.together.get(job.request.ref), frozenset(job.request.saw.holds)
+        present, holds = await self._read(job), frozenset(job.request.saw.holds)
         change = self.store.database.run(approvals.release, present.ref, job.request.actor.user_id, holds)
         is_released = await _kept(change, "release this hold")
         decided = await who_decided(self.store.database, present)

@@ -334,6 +334,22 @@ async def test_slow_look_does_not_take_an_approval_off_the_card(bot: World, acti
     assert "put this on hold" not in str(thread(bot, alert))
 
 
+@pytest.mark.parametrize(("choice", "noun"), [("1800", "hold"), ("release", "release")])
+async def test_hold_before_which_together_does_not_respond_is_not_called_unclear(
+    bot: World, choice: str, noun: str
+) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    await bot.slack.press(alert, HOLD)
+    await until(bot, lambda: "On hold until" in alert.text)
+    bot.together.faults.append(Fault("cut", verb="get", times=-1))
+    await bot.slack.press(alert, HOLD, choice=choice)
+    told = f"Your {noun} wasn't sent. Together didn't respond in time."
+    await until(bot, lambda: told in str(thread(bot, alert)))
+    await bot.slack.press(alert, cards.MORE, choice=cards.HISTORY)
+    assert f"{noun}: not sent, couldn't read it from Together" in (await bot.reply_privately()).text
+
+
 async def test_release_ends_only_the_holds_that_were_shown(bot: World) -> None:
     bot.together.add()
     alert = await card(bot)
