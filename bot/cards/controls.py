@@ -69,8 +69,11 @@ def actions(remediation: Remediation, about: CardContext, config: CardConfig, *,
             and remediation.state in rule.allowed
             and not (about.is_observed and rule.decides)
         ]
-        if about.followed and not about.is_one_of_many and remediation.state == State.PENDING_APPROVAL:
-            controls.append(blocks.press(LOOKING, "I'm looking", value=value))
+        if about.followed and remediation.state == State.PENDING_APPROVAL:
+            if not about.is_one_of_many:
+                controls.append(blocks.press(LOOKING, "I'm looking", value=value))
+            elif about.is_observed:  # the menus need a button beside them that says what they are about
+                controls.append(blocks.button(Verb.REFRESH, reference_value(remediation.ref)))
     return [blocks.actions([*controls, *links, *more])]
 
 

@@ -3,11 +3,12 @@
 import pytest
 
 from bot import cards
+from bot.cards import home
 from tests.rows import outcomes_by_user
 from tests.simulator.together import Ids
 from tests.storms import REVIEW, began, digest, storm
-from tests.test_flow_home import opened
-from tests.watch import HOLD, LOOKING, card, pass_time, thread, watching
+from tests.test_flow_home import opened, shown
+from tests.watch import HOLD, LOOKING, card, pass_time, thread, until, watching
 from tests.world import APPROVE, CANCEL, World, as_alert
 
 pytestmark = pytest.mark.bot(watching=True, BOT_OBSERVE="cluster-1")
@@ -34,6 +35,19 @@ async def test_hold_and_the_menu_work_there(bot: World) -> None:
     await opened(bot)
     await bot.slack.press_home(cards.MORE, choice=cards.COPY_IDS)
     await bot.slack.until(lambda: [each for each in bot.slack.direct("U0ALICE") if "IDs to copy" in each.text])
+
+
+async def test_hold_and_the_menu_work_in_home_for_a_node_of_a_storm(bot: World) -> None:
+    await began(bot)
+    storm(bot, 8)
+    message = await digest(bot)
+    version = (await opened(bot))["version"]
+    await bot.slack.press_home(home.OPEN)
+    await shown(bot, version=version + 1)
+    await bot.slack.press_home(cards.MORE, choice=cards.COPY_IDS)
+    await bot.slack.until(lambda: [each for each in bot.slack.direct("U0ALICE") if "IDs to copy" in each.text])
+    await bot.slack.press_home(HOLD, choice="3600")
+    await until(bot, lambda: "on hold" in message.everything)
 
 
 @pytest.mark.parametrize("action", [APPROVE, CANCEL])
