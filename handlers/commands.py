@@ -1,6 +1,5 @@
 """The slash command."""
 
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -8,12 +7,13 @@ from slack_bolt.async_app import AsyncAck
 
 from bot import cards
 from bot.decisions import Receipt
-from bot.errors import BotError, NotAttempted, StorageUnavailable, UnknownControl
+from bot.errors import BotError, NotAttempted, RefusedWithoutDatabase, StorageUnavailable, UnknownControl
 from bot.models import Actor, Json, Message, ReplyTarget, Request, Verb
 from bot.parsing import COMMAND, Browse, Find, Help, Order, Report, Typed, parse
 from handlers.chooser import Chooser
 from handlers.surface import Interaction, Surface, Taken
 
+READ_SECONDS = 1.0  # Slack waits 3 s for the ack, and recording may take 2 of them
 Asked = Request | Browse | Find | Report
 
 
@@ -48,12 +48,15 @@ class Commands(Surface):
         order = read(typed.body)
         if not isinstance(order, Order):
             return order
-        with suppress(StorageUnavailable):  # the command itself can't be recorded then
-            node = order.or_node if order.or_node and await self.lookup.knows(order.or_node.text) else None
-            if reason := (node or order).reason:
-                await self.lookup.ensure_one_node(reason)
-            if node:
-                return node
+        try:
+            async with self.lookup.clock.timeout(READ_SECONDS):
+                node = order.or_node if order.or_node and await self.lookup.knows(order.or_node.text) else None
+                if reason := (node or order).reason:
+                    await self.lookup.ensure_one_node(reason)
+        except (StorageUnavailable, TimeoutError) as error:  # what is meant isn't sure
+            raise RefusedWithoutDatabase from error
+        if node:
+            return node
         return Request(Verb.CANCEL, order.ref, typed.actor, typed.place, reason=order.reason, trigger_id=typed.key)
 
     async def _record(self, typed: Interaction, asked: Asked) -> Receipt:

@@ -187,6 +187,20 @@ async def test_stop_while_the_database_hangs_ends_within_what_the_deploy_files_g
     assert took < granted, f"after the drain it took {took:.0f} s more"
 
 
+async def test_command_whose_node_is_to_be_looked_up_is_acked_in_time_while_the_database_hangs(postgresql: str) -> None:
+    async with line_to(postgresql) as line, world(database=line.url) as bot:
+        await quiet(bot)
+        line.freeze()
+        asked = asyncio.create_task(bot.slack.command("gpu-node-7 rebooted by hand"))
+        async with asyncio.timeout(3):
+            while not bot.transactions():  # noqa: ASYNC110 - nothing tells of it
+                await asyncio.sleep(0)
+            await bot.time.advance(1.1)
+            told = (await asked).body
+        line.thaw()
+    assert "The bot can't reach its database, so nothing was sent." in told
+
+
 async def test_database_of_another_program_is_not_called_a_newer_one_of_the_bots(postgresql: str) -> None:
     async with await psycopg.AsyncConnection.connect(postgresql, autocommit=True) as owner:
         await owner.execute("CREATE TABLE alembic_version (version_num varchar(32))")
