@@ -28,6 +28,7 @@ from bot.models import (
     BatchItem,
     Decidable,
     RepairLoad,
+    ReplyTarget,
     SeenState,
     Verb,
     still_waiting,
@@ -125,13 +126,17 @@ class BatchService:
         try:
             job = await in_time(self.clock, RECEIVE_SECONDS, self.store.confirm(batch_id, actor.user_id))
         except StorageUnavailable as error:
-            # What could not be confirmed to have begun must not be carried out.
-            take_back = partial(self.store.database.run, batches.take_back, batch_id)
             unrecorded = NotRecorded("selection", sent=False) if error.in_doubt else RefusedWithoutDatabase()
-            return Unrecorded(unrecorded, Storing(self.clock).forever(take_back))
+            return Unrecorded(unrecorded, self._take_back(batch_id, actor))
         if job is None:
             raise NotConfirmed
         return self.decisions.begin(job)
+
+    async def _take_back(self, batch_id: str, actor: Actor) -> None:
+        """Make sure that what could not be confirmed to have begun isn't carried out, then say so."""
+        take_back = partial(self.store.database.run, batches.take_back, batch_id)
+        if await Storing(self.clock).forever(take_back):
+            await self.decisions.refuse(ReplyTarget(None, actor.user_id), RefusedWithoutDatabase())
 
     async def stop(self, held: Held) -> None:
         """Leave alone what of a batch has not begun.

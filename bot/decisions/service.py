@@ -40,6 +40,7 @@ from bot.models import (
     Messenger,
     Outcome,
     RemediationRef,
+    ReplyTarget,
     Request,
     Verb,
     is_reported_in_digest,
@@ -128,10 +129,10 @@ class DecisionService:
                 if error.in_doubt:
                     uncertain = NotRecorded(request.rule.noun, sent=False)
                     return Unrecorded(uncertain, self._void_uncertain(request, job_id, uncertain))
-                return Unrecorded(down := RefusedWithoutDatabase(), self._refuse(request, down))
+                return Unrecorded(down := RefusedWithoutDatabase(), self.refuse(request.place, down))
             except Exception:  # a value that the database refuses: it is not there, and the person must know
                 logger.exception("Couldn't record the request")
-                return Unrecorded(bug := InternalError(request.rule.noun, sent=False), self._refuse(request, bug))
+                return Unrecorded(bug := InternalError(request.rule.noun, sent=False), self.refuse(request.place, bug))
             if job is None:
                 logger.info("Redelivery ignored")
                 return None
@@ -160,9 +161,9 @@ class DecisionService:
         except StorageUnavailable as error:
             logger.warning("Couldn't record %s by %s: %s", note.event, note.actor.user_id, error)
 
-    async def _refuse(self, request: Request, error: BotError) -> None:
+    async def refuse(self, place: ReplyTarget, error: BotError) -> None:
         """Tell the person that nothing was taken: no row was written, so no process can act on it."""
-        await self._messenger.reply_privately(request.place, cards.private(error))
+        await self._messenger.reply_privately(place, cards.private(error))
 
     async def _void_uncertain(self, request: Request, job_id: str, uncertain: NotRecorded) -> None:
         """Make sure that a row whose commit is in doubt isn't run later, and only then say so."""
@@ -170,7 +171,7 @@ class DecisionService:
             told = cards.failure(uncertain, request)
             tell = partial(self._messenger.reply_privately, request.place, told, once=True)
             if await self._storing.void(partial(self._store.void, request, job_id), tell):
-                await self._refuse(request, RefusedWithoutDatabase())
+                await self.refuse(request.place, RefusedWithoutDatabase())
 
     async def handle(self, job: Job) -> None:
         """Bring a job to its answer, from wherever it is, then the next ones of its batch.

@@ -193,9 +193,7 @@ class NotRecorded(BotError):
     def __init__(self, noun: str, *, sent: bool, is_lost: bool = False) -> None:
         why = "The bot's database has lost this" if is_lost else "The bot can't reach its database"
         what = "may have gone through" if sent else "may still be sent"
-        super().__init__(
-            f"{why}. Your {noun} {what}.", "Press “Check again” in a minute, before you decide anything else."
-        )
+        super().__init__(f"{why}. Your {noun} {what}.", "Check again in a minute, before you decide anything else.")
 
 
 class MayBeDone(BotError):

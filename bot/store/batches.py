@@ -96,12 +96,18 @@ def ask(connection: Connection, batch: Batch) -> bool:
     return connection.execute(_INSERT, row, body=dump(_BATCHES, batch)).first() is not None
 
 
-def take_back(connection: Connection, batch_id: str) -> None:
-    """Make sure that nothing of a batch begins from now on. What another process has begun is still reported."""
+def take_back(connection: Connection, batch_id: str) -> bool:
+    """Make sure that nothing of a batch begins from now on. What another process has begun is still reported.
+
+    Returns:
+        Whether nothing has.
+    """
     _leave(connection, batch_id, StopReason.OTHER)
-    if connection.execute(_BEGUN, b_id=batch_id).first() is None:
+    is_none = connection.execute(_BEGUN, b_id=batch_id).first() is None
+    if is_none:
         connection.execute(_VOID, b_id=batch_id)
     _wake(connection, batch_id)
+    return is_none
 
 
 def confirm(connection: Connection, batch_id: str, user_id: str, holder: Values) -> Job | None:

@@ -38,10 +38,13 @@ async def test_selection_whose_commit_is_in_doubt_is_not_carried_out_later(postg
         line.cut_after = COMMIT
         ack = await bot.slack.submit(view)
         assert "may still be sent" in ack.body
+        assert "Press" not in ack.body, "a digest has no button that checks again"
         line.is_down = False
         await bot.settle()
         assert bot.together.posts == []
         assert [row["status"] for row in await execute_beside(bot, select(batches.c.status))] == ["void"]
+        (told,) = bot.slack.direct("U0ALICE")
+        assert told.text.startswith("The bot can't reach its database, so nothing was sent.")
 
 
 async def test_first_of_two_approvals_does_not_count_while_approvals_are_paused() -> None:
