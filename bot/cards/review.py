@@ -61,10 +61,11 @@ REPORT_LINES = 12  # which may be of 2,000 characters each
 _WHY = {
     StopReason.NOT_ALLOWED: "couldn't confirm that <@{person}> is allowed to decide.",
     StopReason.REPAIR_LIMIT: "the cluster's repair limit lets no more start now.",
-    StopReason.TROUBLE: f"Together failed {TROUBLES} times in a row. Try the rest again when it responds.",
+    StopReason.TROUBLE: f"{TROUBLES} decisions in a row failed. See why before you try the rest again.",
     StopReason.PAUSED: "approvals are paused.",
     StopReason.PERSON: "<@{stopped_by}> stopped it.",
     StopReason.TOO_OLD: "there was no progress for 10 min, so the rest expired.",
+    StopReason.IN_DOUBT: "its start couldn't be recorded for certain.",
     StopReason.OTHER: "another version of the bot stopped it.",
 }
 

@@ -27,6 +27,7 @@ class StopReason(StrEnum):
     TOO_OLD = "too old"
     PAUSED = "paused"
     PERSON = "person"
+    IN_DOUBT = "in doubt"
     OTHER = "other"
 
 

@@ -102,7 +102,7 @@ def take_back(connection: Connection, batch_id: str) -> bool:
     Returns:
         Whether nothing has.
     """
-    _leave(connection, batch_id, StopReason.OTHER)
+    _leave(connection, batch_id, StopReason.IN_DOUBT)
     is_none = connection.execute(_BEGUN, b_id=batch_id).first() is None
     if is_none:
         connection.execute(_VOID, b_id=batch_id)

@@ -110,14 +110,18 @@ async def test_person_who_lost_the_right_decides_nothing() -> None:
         assert grouped.together.posts == []
 
 
-async def test_batch_stops_when_together_keeps_failing(bot: World) -> None:
+@pytest.mark.parametrize(
+    ("code", "why"), [(13, "Together had a server error"), (16, "Together rejected the bot's API key")]
+)
+async def test_batch_stops_when_its_decisions_keep_failing(bot: World, code: int, why: str) -> None:
     await began(bot)
     storm(bot, 8)
     message = await digest(bot)
     view = await choose(bot, message)
-    bot.together.faults.append(Fault("rpc", verb="get", code=13, times=-1))
+    bot.together.faults.append(Fault("rpc", verb="get", code=code, times=-1))
     await bot.slack.submit(view)
-    await digest(bot, "Together failed 3 times in a row.")
+    await digest(bot, "Stopped: 3 decisions in a row failed. See why before you try the rest again.")
+    assert why in message.everything
     assert "5 not attempted" in message.everything
     assert bot.together.posts == []
 

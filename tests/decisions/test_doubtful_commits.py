@@ -12,7 +12,7 @@ from tests.proxy import COMMIT, line_to
 from tests.rows import execute, execute_beside, outcomes_by_user, pause_beside
 from tests.simulator.together import Fault
 from tests.storms import began, choose, digest, storm
-from tests.watch import card, pass_time, quiet, watching
+from tests.watch import card, pass_time, quiet, until, watching
 from tests.world import APPROVE, IDS, REF, REJECT, running, settings_for, world
 
 
@@ -104,3 +104,31 @@ async def test_selection_that_another_process_has_carried_out_is_reported(postgr
         await database.close()
         assert row["status"] == "confirmed", "its results are shown nowhere else"
         assert any("6 of 6 approved" in each.everything for each in bot.slack.visible())
+
+
+async def test_selection_that_another_process_had_begun_is_not_said_to_be_stopped_by_another_version(
+    postgresql: str,
+) -> None:
+    async with line_to(postgresql) as line, watching(database=line.url) as bot:
+        await began(bot)
+        storm(bot, 6)
+        message = await digest(bot)
+        view = await choose(bot, message)
+        await quiet(bot)
+        bot.time.passing = ON_THE_WAY - {WaitReason.RETRY}
+        line.cut_after = COMMIT
+        assert "may still be sent" in (await bot.slack.submit(view)).body
+        database = Database(postgresql)
+        await execute(database, update(decisions).values(lease_until=0.0))
+        await database.close()
+        theirs = settings_for(bot.slack, bot.together, DATABASE_URL=postgresql)
+        async with running(App(theirs, clock=bot.time.clock), bot.slack):
+            with bot.together.paused("approve"):
+                await bot.together.until(lambda: bot.together.is_waiting("approve"))
+                bot.time.follower, line.is_down = None, False
+                await bot.time.end_pause(WaitReason.RETRY)
+                await quiet(bot)
+        await pass_time(bot, 120)
+        await until(bot, lambda: "Stopped" in message.everything)
+        assert "Stopped: its start couldn't be recorded for certain. 5 not attempted." in message.everything
+        assert bot.slack.direct("U0ALICE") == []
