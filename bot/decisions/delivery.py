@@ -61,7 +61,8 @@ class Answers:
             return answer
         if not request.rule.decides and (place.is_home or place.thread_ts == about.ts):
             return replace(answer, card_ts=about.ts)  # the card says it, and its thread
-        done = f"{request.rule.done} by <@{request.actor.user_id}>." if verdict.decided else ""
+        apparently = "" if verdict.decided and verdict.decided.is_sure else ", apparently"
+        done = f"{request.rule.done}{apparently} by <@{request.actor.user_id}>." if verdict.decided else ""
         said = summary or done or f"{cards.labels.state(present.state)[0]}."
         return replace(answer, card_ts=about.ts, line=self._line(present, said, about, place))
 

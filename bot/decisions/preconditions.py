@@ -133,7 +133,7 @@ def _your(request: Request) -> str:
 
 
 def _through_slack(decided: DecidedBy | None) -> str:
-    return f" by <@{decided.user_id}>, {ago(decided.at)}" if decided else ""
+    return f"{'' if decided.is_sure else ', apparently'} by <@{decided.user_id}>, {ago(decided.at)}" if decided else ""
 
 
 def took_effect(job: Job, present: Remediation, sent_at: float) -> bool:

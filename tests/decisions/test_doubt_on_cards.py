@@ -419,6 +419,31 @@ async def test_cancellation_that_was_only_read_back_is_apparently_theirs() -> No
         assert "Cancelled, apparently by <@U0ALICE>" in alert.text
 
 
+async def test_line_that_points_at_the_card_is_no_surer_than_the_card() -> None:
+    async with watching() as bot:
+        bot.together.add(instance_name="gpu-node-7")
+        await card(bot)
+        bot.together.faults.append(Fault("cut", verb="cancel", after=True))
+        await bot.slack.command(REF)
+        await card(bot, words="Cancelled, apparently by <@U0ALICE>")
+        told = "gpu-node-7: cancelled, apparently by <@U0ALICE>."
+        await until(bot, lambda: [each for each in bot.slack.visible() if each.text.startswith(told)])
+
+
+@pytest.mark.parametrize("way", ["command", "click"])
+async def test_cancellation_that_may_be_somebodys_is_apparently_theirs_to_who_comes_later(way: str) -> None:
+    async with world() as bot:
+        bot.together.add()
+        alert, later = bot.alert(), bot.alert()
+        bot.together.faults.append(Fault("rpc", verb="cancel", code=14))
+        await bot.slack.press(alert, CANCEL, user="U0BOB")
+        await bot.edited(alert)
+        bot.together.review(IDS, "cancel")  # in the console
+        await (bot.slack.command(REF) if way == "command" else bot.slack.press(later, CANCEL))
+        told = "lready cancelled, apparently by <@U0BOB>"
+        await bot.slack.until(lambda: [each for each in bot.slack.visible() if told in each.text])
+
+
 async def test_approval_of_a_later_incident_is_not_the_first_ones() -> None:
     async with watching(BOT_REMIND_MINUTES="0") as bot:
         bot.together.add()
