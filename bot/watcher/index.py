@@ -24,7 +24,7 @@ class TrackedIndex:
             each.clear()
         for ref, fingerprint in known:
             self.note(ref, fingerprint)
-        self._confirmed.update(dict.fromkeys(self._fingerprints, at))
+        self._confirmed |= dict.fromkeys(("", *self._fingerprints), at)  # "" until it is known which clusters are read
 
     def note(self, ref: RemediationRef, fingerprint: str) -> None:
         """Remember what was seen."""
@@ -77,12 +77,12 @@ class TrackedIndex:
                 old |= {ref: self._missed.get(ref, at) for ref in self._fingerprints[cluster_id]}
         return old
 
-    def keep(self, clusters: Collection[str]) -> None:
-        """Forget when the others were read: they aren't read any more."""
-        self._confirmed = {cluster_id: at for cluster_id, at in self._confirmed.items() if cluster_id in clusters}
+    def keep(self, clusters: Collection[str], at: float) -> None:
+        """Note which clusters are read from a moment on, and forget when the others were."""
+        self._confirmed = {cluster_id: self._confirmed.get(cluster_id, at) for cluster_id in clusters}
 
     def lag(self, now: float) -> float:
-        """Return how many seconds ago the longest unread cluster was read; 0 where none was."""
+        """Return how many seconds ago the longest unread cluster was read, or was to be for the first time."""
         return now - min(self._confirmed.values(), default=now)
 
     @property

@@ -201,7 +201,7 @@ class Watcher:
             names = await self._poller.start_round(sequence)
             if names is not None:
                 self._intake.backlog.expect(names)
-                self._index.keep(names)
+                self._index.keep(names, self._clock.monotonic())
                 await self._outages.keep(names)
                 await self._faults.keep(names)
             await self._clock.sleep(self._config.poll_seconds, WaitReason.POLL)
@@ -221,6 +221,7 @@ class Watcher:
                 continue
             if listing.error:
                 continue
+            self._index.confirm("", (), listing.asked_at)
             await self._intake.take_ended(self._poller.clusters.values())
             for name, named in self._config.named.items():
                 unknown = ", ".join(sorted({*named} - self._poller.clusters.keys()))

@@ -1,5 +1,7 @@
 """How the clusters are read: no answer is believed beyond what it says, and nothing that hangs delays the rest."""
 
+from dataclasses import replace
+
 import pytest
 
 from bot.watcher.poller import LONGEST_RETRY_AFTER
@@ -46,6 +48,25 @@ async def test_lag_forgets_a_cluster_that_is_no_longer_read(bot: World) -> None:
     del bot.together.clusters["cluster-2"]
     await pass_time(bot, 900)
     assert Counted({}, await metrics(bot)).now("watch_lag_seconds") < 2 * POLL
+
+
+@pytest.mark.parametrize("chosen", ["", "cluster-1"])
+async def test_lag_grows_where_nothing_was_read_since_the_start(chosen: str) -> None:
+    async with watching(BOT_CLUSTERS=chosen) as bot:
+        await bot.settle()
+        bot.together.keys = {"another"}
+        async with bot.another() as app:
+            await pass_time(bot, 900)
+            assert Counted({}, await metrics(replace(bot, app=app))).now("watch_lag_seconds") > 800
+
+
+async def test_key_that_sees_no_cluster_has_no_lag() -> None:
+    async with watching() as bot:
+        bot.together.clusters.clear()
+        await bot.settle()
+        async with bot.another() as app:
+            await pass_time(bot, 900)
+            assert Counted({}, await metrics(replace(bot, app=app))).now("watch_lag_seconds") < 3 * POLL
 
 
 async def test_cluster_is_read_again_soon_whatever_wait_together_asks_for(bot: World) -> None:
