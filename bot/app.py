@@ -33,7 +33,6 @@ from bot.wiring import (
 )
 from handlers.bolt import Bolt
 from handlers.connection import Connection
-from handlers.manifest import missing_scopes
 from handlers.server import Server
 from handlers.socket import Socket, Sockets
 
@@ -96,7 +95,6 @@ class App:
         self._watcher: Watcher | None = None
         self._warned: dict[str, str] = {}
         self._parts: dict[str, tuple[_Part, asyncio.Task[None]]] = {}
-        self._lacks = ""
         self._stopping = False
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -140,12 +138,8 @@ class App:
         )
         http = [await stack.enter_async_context(http_client(settings)) for _ in range(2)]
         reading = slack_client(settings, session, reads_only=True)
-        connection = Connection(reading, self._clock, partial(self._report, "slack"))
+        connection = Connection(reading, self._clock, partial(self._report, "slack"), partial(self._warn, "scopes"))
         identity = await connection.identify()
-        if identity.scopes is not None and (missing := missing_scopes(identity.scopes)):
-            fix = "Update the app's manifest (python -m bot manifest) and reinstall it."
-            self._lacks = f"The Slack app lacks {missing}. The rest works. {fix}"
-            logger.warning("%s", self._lacks)
         writing = slack_client(settings, session, reads_only=False)
         together, lists = (together_client(settings, each, self._clock, self._patience) for each in http)
         impacts = None
@@ -327,7 +321,7 @@ class App:
 
     def _warnings(self) -> list[str]:
         """What the bot works without right now, for `/readyz`."""
-        return [problem for problem in (self._lacks, *self._warned.values()) if problem]
+        return [problem for problem in self._warned.values() if problem]
 
     def _report(self, part: str, problem: str) -> None:
         """Note what keeps a part from working, or "" when nothing does."""

@@ -6,14 +6,17 @@ from itertools import chain, repeat
 from typing import Any
 
 from slack_sdk.web.async_client import AsyncWebClient
+from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from bot.clock import Clock, WaitReason
 from bot.errors import StartError
 from handlers.client import SlackFailure
+from handlers.manifest import missing_scopes
 
 RETRY_AFTER = (1.0, 2.0, 5.0, 10.0, 30.0)
 CHECK_EVERY = 15.0  # with the 10 s that each of two calls may take, a Slack that hangs is noticed within 40 s
 LOOK_AGAIN_AFTER = 2.0
+_REINSTALL = "Update the app's manifest (python -m bot manifest) and reinstall it."
 
 REMEDY = {
     "SLACK_BOT_TOKEN": "Copy the token again from the app's settings, and make sure the app is installed.",
@@ -23,13 +26,12 @@ REMEDY = {
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """The workspace and the user that the bot token belongs to; `url` may be empty, `scopes` None if not told."""
+    """The workspace and the user that the bot token belongs to; `url` may be empty."""
 
     team_id: str
     team_name: str
     bot_user_id: str
     url: str = ""
-    scopes: frozenset[str] | None = None
 
 
 @dataclass(slots=True)
@@ -38,11 +40,13 @@ class Connection:
 
     Attributes:
         report: told what keeps Slack from being usable, or "" when nothing does.
+        warn: told which scopes the app lacks, or "" when it has them all; a reinstall gives them to the same token.
     """
 
     client: AsyncWebClient
     clock: Clock
     report: Callable[[str], None]
+    warn: Callable[[str], None]
 
     async def identify(self) -> Identity:
         """Ask who the bot token belongs to, until Slack answers.
@@ -50,7 +54,7 @@ class Connection:
         Raises:
             StartError: Slack refuses the token, or it is one for a whole organization.
         """
-        answer = await self._insist(self.client.auth_test, "SLACK_BOT_TOKEN")
+        answer = await self._insist(self._ask, "SLACK_BOT_TOKEN")
         if answer.get("is_enterprise_install"):
             raise StartError(
                 "The app is installed org-wide, which this bot doesn't support. "
@@ -61,7 +65,7 @@ class Connection:
         if not url.startswith("https://") or ">" in url or "|" in url:
             url = ""
         team, user_id = str(answer.get("team") or ""), str(answer.get("user_id") or "")
-        return Identity(str(answer["team_id"]), team, user_id, url, scopes_of(answer.headers))
+        return Identity(str(answer["team_id"]), team, user_id, url)
 
     async def check_app_token(self, app_token: str) -> None:
         """Make sure that Socket Mode can connect: the SDK would retry a refused token forever.
@@ -85,10 +89,17 @@ class Connection:
     async def _trouble(self) -> SlackFailure | None:
         """Return why Slack isn't usable. A bot that is told to ask less often is one that Slack answers."""
         try:
-            await self.client.auth_test()
+            await self._ask()
         except SlackFailure as error:
             return None if error.code == "ratelimited" else error
         return None
+
+    async def _ask(self) -> AsyncSlackResponse:
+        answer = await self.client.auth_test()
+        granted = scopes_of(answer.headers)
+        missing = "" if granted is None else missing_scopes(granted)
+        self.warn(missing and f"The Slack app lacks {missing}. The rest works. {_REINSTALL}")
+        return answer
 
     async def _insist(self, call: Callable[[], Awaitable[Any]], variable: str) -> Any:  # noqa: ANN401 - Slack's answer
         for seconds in chain(RETRY_AFTER, repeat(RETRY_AFTER[-1])):

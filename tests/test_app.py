@@ -139,6 +139,19 @@ async def test_token_revoked_later_makes_the_bot_unready() -> None:
         assert await get(bot.app, "/readyz") == (200, "ready\n")
 
 
+async def test_scopes_that_a_reinstall_gives_are_not_called_missing() -> None:
+    async def lack(slack: Slack) -> None:
+        slack.scopes.discard("im:history")
+
+    async with starting(lack) as (app, slack, time, _running):
+        await app.ready.wait()
+        assert (await get(app, "/readyz"))[1].startswith("ready\nThe Slack app lacks im:history (")
+        slack.scopes.add("im:history")
+        await time.end_pause(WaitReason.SLACK_CHECK)
+        await time.until_sleeping(WaitReason.SLACK_CHECK)
+        assert await get(app, "/readyz") == (200, "ready\n")
+
+
 async def checks(bot: World, count: int) -> None:
     """Let the bot look at Slack, and wait until it has asked so often and drawn its conclusion."""
     asked = [method for method, _ in bot.slack.calls].count("auth.test")
