@@ -271,7 +271,7 @@ class App:
         if new.slack_app_token and self._socket:
             self._socket.use_token(new.slack_app_token.get_secret_value())
         if sender:
-            sender.to = destinations(new)
+            sender.use(destinations(new))
 
     async def _measure(self) -> None:
         """Bring the gauges up to date. While the database is away, what it would tell stays as it was."""

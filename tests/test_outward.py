@@ -348,6 +348,20 @@ async def test_incident_that_pagerduty_refuses_is_triggered_once_its_key_is_righ
         assert await get(bot.app, "/readyz") == (200, "ready\n")
 
 
+async def test_incident_that_pagerduty_refused_for_hours_is_triggered_at_once_after_a_restart(
+    pagerduty: PagerDuty,
+) -> None:
+    async with watching(**paged(pagerduty)) as bot:
+        pagerduty.statuses = [400] * 1000
+        bot.together.add()
+        await card(bot)
+        await pass_time(bot, 4500)
+        await bot.settle()
+        pagerduty.statuses.clear()
+        async with bot.another():
+            await until(bot, lambda: pagerduty.incidents == {REF: "triggered"}, seconds=2 * TICK)
+
+
 async def test_remediation_whose_events_are_refused_is_a_problem_while_others_are_taken(
     webhook: WebhookReceiver,
 ) -> None:

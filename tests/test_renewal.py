@@ -142,6 +142,29 @@ async def test_key_that_comes_later_sends_what_waits_for_it(tmp_path: Path) -> N
                     await time.end_pause(WaitReason.OUTBOX)
 
 
+async def test_renewed_key_sends_at_once_what_was_refused_with_the_old_one(tmp_path: Path) -> None:
+    time, url = ManualClock(ON_THE_WAY), f"sqlite:///{tmp_path}/bot.db"
+    async with Slack(time.now) as slack, Together(time.now) as together, PagerDuty() as pagerduty:
+        environ = {**variables(slack, together), "PORT": "0", "DATABASE_URL": url, "BOT_PAGERDUTY_URL": pagerduty.url}
+        await fill_sqlite(url)
+        environ = in_files(tmp_path, {**environ, "BOT_PAGERDUTY_KEY": "0" * 32}, "BOT_PAGERDUTY_KEY")
+        reread = partial(read_settings, environ)
+        app = App(reread(), clock=time.clock, reread=reread)
+        body = json.dumps({"id": "e", "kind": "failed", "subject": REF, "at": START, "data": {}})
+        refused = {"target": "pagerduty", "subject": REF, "body": body, "attempts": 9, "next_at": START + 3600}
+        async with running(app, slack):
+            assert app.database is not None
+            await looked(time, WaitReason.LEASE)
+            await execute(app.database, insert(outbox).values(**refused, created_at=START))
+            (tmp_path / "BOT_PAGERDUTY_KEY").write_text(ROUTING_KEY)
+            await looked(time)
+            await looked(time, WaitReason.LEASE)
+            async with asyncio.timeout(HANGS_AFTER):
+                while pagerduty.incidents != {REF: "triggered"}:
+                    await looked(time, WaitReason.OUTBOX)
+            assert time.now() < START + 60
+
+
 async def test_dotenv_file_that_becomes_unreadable_leaves_the_secrets_as_they_are(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -51,7 +51,7 @@ class Sender:
     """Sends what waits in the outbox; one process at a time does.
 
     Attributes:
-        to: where; may change.
+        to: where.
         warn: told, for each target, what keeps it from taking events, or "" when nothing does.
     """
 
@@ -63,11 +63,16 @@ class Sender:
     warn: Callable[[Target, str], None]
     _lease: Lease = field(init=False)
     _is_ours: bool = field(default=False, init=False)
+    _hurries: bool = field(default=True, init=False)
     _refused: dict[Target, dict[str, str]] = field(init=False)  # why, by subject
 
     def __post_init__(self) -> None:
         self._lease = Lease(self.database, "outbox", self.lease_seconds, self.clock)
         self._refused = {target: {} for target in Target}
+
+    def use(self, to: Destinations) -> None:
+        """Tell these from now on, at once what wasn't taken before."""
+        self.to, self._hurries = to, True
 
     async def run(self) -> None:
         """Send forever, whenever no other process does; what one target doesn't take keeps no other waiting."""
@@ -83,6 +88,9 @@ class Sender:
                     for target in Target:  # the process that sends knows
                         self._refused[target].clear()
                         self.warn(target, "")
+                if self._is_ours and self._hurries:
+                    await self.database.run(outbox.hurry)
+                    self._hurries = False
                 if self._is_ours and self.clock.monotonic() >= drop_at:
                     await self.database.run(outbox.drop_old, 2 * GIVE_UP_AFTER, [*self.to.urls])
                     drop_at = self.clock.monotonic() + GIVE_UP_AFTER

@@ -41,6 +41,7 @@ _POSTPONE = (
     .where(o.id == bindparam("b_id"))
     .values(attempts=o.attempts + 1, next_at=now() + bindparam("b_seconds"))
 )
+_HURRY = update(outbox).where(o.next_at > now()).values(next_at=now())
 _KINDS = {
     State.RUNNING: EventKind.RUNNING,
     State.SUCCEEDED: EventKind.SUCCEEDED,
@@ -95,6 +96,11 @@ def drop(connection: Connection, entry: OutboxEntry) -> None:
 def postpone(connection: Connection, entry: OutboxEntry, seconds: float) -> None:
     """Tell something later."""
     connection.execute(_POSTPONE, b_id=entry.id, b_seconds=seconds)
+
+
+def hurry(connection: Connection) -> None:
+    """Let all that waits be told now: what kept it from being taken may have been put right."""
+    connection.execute(_HURRY)
 
 
 def emit(connection: Connection, kind: EventKind, subject: str, data: Data, *, key: str = "") -> None:
