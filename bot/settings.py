@@ -153,6 +153,8 @@ def _contradictions(given: Mapping[str, str]) -> dict[str, str]:
             found["BOT_ROUTES"] = "must come with BOT_ALERT_CHANNEL, for the clusters that have no route"
         elif allowed and not routed <= allowed:
             found["BOT_ROUTES"] = "must use channels of BOT_CHANNELS; otherwise its buttons won't work"
+    if "bot_storm_brake" in given and not alert_channel:
+        found["BOT_STORM_BRAKE"] = "must come with BOT_ALERT_CHANNEL; otherwise the bot doesn't watch what is broken"
     for name, other in (("bot_webhook_url", "bot_webhook_secret"), ("bot_webhook_secret", "bot_webhook_url")):
         if name in given and other not in given:
             found[other.upper()] = f"is missing: {name.upper()} needs it"

@@ -71,7 +71,8 @@ def test_waits_are_minutes_of_clusters() -> None:
     ("20%", 64, 13), ("20%", 4, 2), ("100%", 5, 5), ("20%", None, None), ("3", None, 3), ("3", 64, 3),
 ])  # fmt: skip
 def test_storm_brake_is_a_share_or_a_number(brake: str, nodes: int | None, limit: int | None) -> None:
-    setting = watch_config(read_settings({**GOOD, "BOT_STORM_BRAKE": brake}), "C0OPS", CardConfig()).storm_brake
+    settings = read_settings({**GOOD, "BOT_ALERT_CHANNEL": "C0OPS", "BOT_STORM_BRAKE": brake})
+    setting = watch_config(settings, "C0OPS", CardConfig()).storm_brake
     assert setting is not None
     assert setting.limit(nodes) == limit
 
