@@ -294,11 +294,12 @@ class App:
         metrics.UNDELIVERED.set(found.undelivered)
         metrics.UNDELIVERED_AGE.set(found.undelivered_age)
         metrics.SET_ASIDE.set(found.set_aside)
-        metrics.OLDEST_WAITING.set(found.waiting_age)
+        alerts = found.alerts if is_watching else {}  # nobody follows those of an earlier start
+        metrics.OLDEST_WAITING.set(found.waiting_age if is_watching else 0)
         metrics.OPEN_ALERTS.clear()
         # Also where there is none: a series that comes and goes is one that a rule can't rely on.
-        for state in {*OPEN, *found.alerts}:
-            metrics.OPEN_ALERTS.labels(state).set(found.alerts.get(state, 0))
+        for state in {*OPEN, *alerts}:
+            metrics.OPEN_ALERTS.labels(state).set(alerts.get(state, 0))
 
     def _problems(self) -> list[str]:
         """What keeps the bot from working right now, for `/readyz`."""

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import aiohttp
@@ -20,7 +21,7 @@ from tests.simulator.together import Fault
 from tests.sqlite import locked
 from tests.storms import began, storm
 from tests.watch import HOLD, card, pass_time, poll, quiet
-from tests.world import APPROVE, CANCEL, IDS, REF, World, both_transports
+from tests.world import APPROVE, CANCEL, IDS, REF, World, both_transports, settings_for
 
 pytestmark = pytest.mark.bot(watching=True)
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
@@ -141,6 +142,18 @@ async def test_gauges_are_there_while_nothing_is_open(bot: World) -> None:
     counted = Counted({}, await metrics(bot))
     assert {counted.now("open_alerts", state=state) for state in OPEN} == {0}
     assert counted.now("watch_interval_seconds") == bot.settings.bot_poll_seconds
+
+
+async def test_alerts_that_nobody_follows_any_more_are_not_open(bot: World) -> None:
+    bot.together.add()
+    await card(bot)
+    await bot.settle()
+    unwatched = settings_for(bot.slack, bot.together, DATABASE_URL=bot.settings.database_url)
+    async with bot.another(unwatched) as app:
+        await bot.time.advance(7200)
+        counted = Counted({}, await metrics(replace(bot, app=app)))
+    assert counted.now("oldest_waiting_seconds") == 0
+    assert counted.now("open_alerts", state="PENDING_APPROVAL") == 0
 
 
 async def test_what_is_on_hold_is_not_what_nobody_decides(bot: World) -> None:
