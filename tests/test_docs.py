@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from handlers.socket import AT_ONCE
 from tests.file_map import ROOT, TARGET, file_map
 
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "tests").glob("*/README.md")]
@@ -32,3 +33,8 @@ def headings(page: Path) -> set[str]:
     """Return the anchors that GitHub gives to a page's headings."""
     found = re.findall(r"^#+ (.*)$", page.read_text("utf-8"), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", each.lower()).replace(" ", "-") for each in found}
+
+
+def test_as_many_processes_are_named_as_have_room_in_slacks_ten_connections() -> None:
+    number = {5: "five"}[10 // AT_ONCE]
+    assert f"In Socket Mode you can run up to {number}" in (ROOT / "docs" / "operations.md").read_text("utf-8")
