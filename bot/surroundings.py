@@ -28,6 +28,10 @@ async def look_around(settings: Settings, session: aiohttp.ClientSession) -> Asy
         yield await _audit_copy(settings.bot_audit_file)
     for target, url in destinations(settings).urls.items():
         yield await _tool(target, url)
+    is_reminded = settings.bot_remind_minutes or settings.bot_escalate or settings.bot_pagerduty_when == "opened"
+    if settings.bot_pagerduty_key and not (settings.bot_alert_channel and is_reminded):
+        fix = "Set BOT_ALERT_CHANNEL, and BOT_REMIND_MINUTES or BOT_PAGERDUTY_WHEN=opened."
+        yield warning("PagerDuty incidents", "none for what waits for approval", fix)
 
 
 async def _running_bot(settings: Settings, session: aiohttp.ClientSession) -> AsyncIterator[Finding]:

@@ -219,6 +219,23 @@ async def test_tool_that_nobody_answers_for_is_found(bot: World) -> None:
         assert webhook.events + webhook.refused + pagerduty.calls + pagerduty.refused == []
 
 
+@pytest.mark.parametrize(
+    ("changed", "is_found"),
+    [
+        ({}, False),
+        ({"bot_alert_channel": None}, True),
+        ({"bot_remind_minutes": 0}, True),
+        ({"bot_remind_minutes": 0, "bot_escalate": ("U0BOB", 1800.0)}, False),
+        ({"bot_remind_minutes": 0, "bot_pagerduty_when": "opened"}, False),
+    ],
+)
+async def test_settings_under_which_nobody_is_paged_for_what_waits_are_found(
+    bot: World, changed: Any, *, is_found: bool
+) -> None:
+    findings = await found(bot, bot_pagerduty_key=SecretStr(ROUTING_KEY), **changed)
+    assert ("PagerDuty incidents" in findings) == is_found
+
+
 async def test_audit_file_that_cannot_be_written_is_found(bot: World, tmp_path: Path) -> None:
     finding = (await found(bot, bot_audit_file=str(tmp_path / "none" / "audit.jsonl")))["audit copy"]
     assert (finding.status, "there is no" in finding.detail) == (Status.PROBLEM, True)
