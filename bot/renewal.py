@@ -42,14 +42,17 @@ class Renewal:
             self._problem = str(error)
             return
         self._problem = ""
-        changed = [name for name in SECRETS if _value(new, name) != _value(self.settings, name)]
+        before = self.settings
+        changed = [name for name in SECRETS if _value(new, name) != _value(before, name)]
         if not changed:
             return
         self.settings = new
         add_secrets(new.secrets)
         self.use(new)
         for name in changed:
-            logger.info("%s is new%s", name, "; restart the bot to use it" if name in _NEEDS_RESTART else "")
+            # One that comes or goes turns something on or off, which only a start does.
+            needs_restart = name in _NEEDS_RESTART or None in {_value(before, name), _value(new, name)}
+            logger.info("%s is %s", name, "different now; restart the bot to use it" if needs_restart else "new")
 
 
 def _value(settings: Settings, name: str) -> object:

@@ -117,7 +117,8 @@ async def test_renewed_keys_are_used_without_a_restart(tmp_path: Path, caplog: p
             assert app._problems() == []
 
 
-async def test_key_that_comes_later_sends_what_waits_for_it(tmp_path: Path) -> None:
+async def test_key_that_comes_later_sends_what_waits_for_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
     time, url = ManualClock(ON_THE_WAY), f"sqlite:///{tmp_path}/bot.db"
     async with (
         Slack(time.now) as slack,
@@ -137,6 +138,7 @@ async def test_key_that_comes_later_sends_what_waits_for_it(tmp_path: Path) -> N
             await execute(app.database, insert(outbox).values(**waits, created_at=START, next_at=START))
             environ["BOT_PAGERDUTY_KEY"] = ROUTING_KEY
             await looked(time)
+            assert "BOT_PAGERDUTY_KEY is different now; restart the bot to use it" in caplog.text  # for what is to come
             async with asyncio.timeout(HANGS_AFTER):
                 while pagerduty.incidents != {REF: "triggered"}:
                     await time.end_pause(WaitReason.OUTBOX)
