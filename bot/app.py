@@ -120,10 +120,9 @@ class App:
             await asyncio.wait({working})
             if self._bolt:  # what it has written down by now is still done, and its ack needs the connection
                 await self._bolt.finish()
-            if self._socket:
-                await self._socket.stop()
             # Recovery keeps running: without its heartbeats, another process would take over these decisions.
-            await asyncio.gather(self._end("watcher"), self._end("sender"), self.tasks.drain(self._drain_seconds))
+            ends = [self._end("watcher"), self._end("sender"), self.tasks.drain(self._drain_seconds)]
+            await asyncio.gather(*ends, *([self._socket.stop()] if self._socket else []))
             await asyncio.gather(self._end("recovery"), self._end("audit trail"))
             if not working.cancelled():
                 working.result()  # it ends only with an error

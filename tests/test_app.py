@@ -9,17 +9,21 @@ from tempfile import TemporaryDirectory
 import aiohttp
 import psycopg
 import pytest
+from sqlalchemy import select
 
 from bot.app import App
 from bot.clock import WaitReason
 from bot.errors import StartError
+from bot.store.tables import leases
 from handlers.connection import CHECK_EVERY
 from handlers.socket import AT_ONCE, DEAD_TICKET_AFTER, PING_SECONDS
 from tests.fetch import get
 from tests.manual_clock import HANGS_AFTER, ManualClock
+from tests.rows import execute_beside
 from tests.simulator.slack import Slack, SlackFault
 from tests.simulator.together import Together
 from tests.sqlite import locked
+from tests.watch import poll
 from tests.world import APPROVE, IDS, REF, REFRESH, World, both_transports, settings_for, world
 
 
@@ -390,6 +394,20 @@ async def until_seen_down(bot: World) -> None:
     async with asyncio.timeout(HANGS_AFTER):
         while (await get(bot.app, "/readyz"))[0] != 503:
             await bot.time.end_pause(WaitReason.SOCKET_CHECK)
+
+
+@pytest.mark.bot(watching=True)
+@pytest.mark.parametrize("transport", ["socket"])
+async def test_dead_connection_does_not_delay_a_stop(bot: World) -> None:
+    await poll(bot)
+    bot.slack.sockets.hears.clear()
+    await bot.slack.command("help")
+    bot.stop.set()
+    watch = select(leases.c.until).where(leases.c.name == "watch")
+    async with asyncio.timeout(5):  # aiohttp 3.14 waits 10 s for the other side to close
+        while await execute_beside(bot, watch) != [{"until": 0.0}]:
+            pass
+    bot.slack.sockets.hears.set()
 
 
 async def test_bot_is_not_ready_before_the_socket_is_open() -> None:

@@ -16,9 +16,11 @@ import pytest
 import yaml
 
 from bot import metrics
-from bot.app import DRAIN_SECONDS
+from bot.app import DRAIN_SECONDS, END_SECONDS
 from bot.environment import EXAMPLES, SECRETS
 from bot.settings import read_settings
+from handlers.bolt import ACK_SECONDS
+from handlers.server import SHUTDOWN_SECONDS
 from tests.fetch import get
 from tests.simulator.process import ROOT, free_port, ready, stop_bot, variables
 from tests.simulator.slack import Slack
@@ -118,7 +120,9 @@ def test_pod_meets_the_restricted_standard() -> None:
     assert container["securityContext"]["readOnlyRootFilesystem"] is True
     assert all({"secret", "emptyDir"} & volume.keys() for volume in pod["volumes"])
     assert {"startupProbe", "livenessProbe", "readinessProbe", "resources"} <= container.keys()
-    assert pod["terminationGracePeriodSeconds"] > DRAIN_SECONDS + 5
+    longest = ACK_SECONDS + DRAIN_SECONDS + 2 * END_SECONDS + SHUTDOWN_SECONDS
+    assert pod["terminationGracePeriodSeconds"] == 35 > longest
+    assert "Allow 35 s." in (ROOT / "docs" / "operations.md").read_text("utf-8")
 
 
 def test_manifests_agree_with_each_other_and_with_the_settings() -> None:

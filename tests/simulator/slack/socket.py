@@ -34,6 +34,8 @@ class Sockets:
         self.open: list[web.WebSocketResponse] = []
         self.refuse_new_tickets = False
         self.answers_pings = True
+        self.hears = asyncio.Event()
+        self.hears.set()
         self.refused = 0
         self.connected = 0
 
@@ -67,6 +69,7 @@ class Sockets:
                     waiting = self._acks.pop(ack.get("envelope_id"), None)
                     if waiting and not waiting.done():
                         waiting.set_result(ack)
+                await self.hears.wait()
         self.open.remove(socket)
         self._slack.changed()
         return socket
