@@ -63,7 +63,7 @@ def _sockets(metrics: Mapping[str, str]) -> Finding:
     all_of_app, here = (int(float(metrics.get(f"{_OURS}slack_{name}", 0))) for name in ("app_sockets", "sockets"))
     if all_of_app <= here:
         return ok("sockets", f"{here} open, all of this process")
-    detail = f"Slack has {all_of_app} connections to this app, and this process has {here}"
+    detail = f"Slack last counted {all_of_app} connections to this app, and this process has {here}"
     fix = "Slack sends some clicks to the others. That's fine for processes on the same PostgreSQL database."
     return warning("sockets", detail, fix)
 

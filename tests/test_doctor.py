@@ -318,8 +318,8 @@ async def test_connections_of_another_copy_are_told(bot: World) -> None:
     async with aiohttp.ClientSession() as session, session.ws_connect(url):
         await bot.slack.sockets.ask_to_reconnect(1)
         await bot.slack.until(lambda: bot.slack.sockets.connected == 4)
-        finding = (await found(bot))["sockets"]
+    finding = (await found(bot))["sockets"]  # Slack doesn't say that the copy has gone
     assert (finding.status, finding.detail.partition(",")[0]) == (
         Status.WARNING,
-        "Slack has 3 connections to this app",
+        "Slack last counted 3 connections to this app",
     )
