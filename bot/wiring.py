@@ -277,7 +277,7 @@ def destinations(settings: Settings) -> Destinations:
 
 def plain_client(url: str) -> httpx.AsyncClient:
     """Make the connections to another tool, through the proxy that is set, except on loopback."""
-    return httpx.AsyncClient(trust_env=not is_loopback(url))
+    return httpx.AsyncClient(timeout=None, trust_env=not is_loopback(url))  # noqa: S113 - all who use it have a limit
 
 
 def together_client(

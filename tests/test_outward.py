@@ -504,6 +504,11 @@ async def test_webhook_on_loopback_leaves_pagerduty_on_its_proxy(
     assert asked == [b"CONNECT events.pagerduty.com:443 HTTP/1.1\r\n"]
 
 
+async def test_tool_may_take_as_long_as_a_whole_request_may(webhook: WebhookReceiver) -> None:
+    async with plain_client(webhook.url) as client:  # whose own limit would be 5 s (httpx 0.28)
+        assert client.timeout == httpx.Timeout(None)
+
+
 async def test_target_that_is_no_longer_set_is_forgotten(webhook: WebhookReceiver) -> None:
     async with watching(**told(webhook)) as bot:
         with webhook.paused("receive"):
