@@ -27,9 +27,8 @@ from bot.wiring import http_client, slack_client, together_client
 from handlers.client import SlackFailure
 from handlers.connection import REMEDY, scopes_of
 from handlers.directory import SlackDirectory
-from handlers.manifest import SCOPES, missing_scopes
+from handlers.manifest import NEEDED_SCOPES, SCOPES, missing_scopes
 
-NEEDED_SCOPES = {"chat:write", "commands", "users:read"}  # without these nothing can be decided
 SKEW_SECONDS = 30.0  # Slack's signatures are good for 300 s (docs.slack.dev, verifying requests)
 INVITE = "Check the channel ID, and invite the bot: /invite @remediation-bot."
 READ_SCOPES = "Add the scopes channels:read and groups:read, and reinstall the app."

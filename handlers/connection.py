@@ -11,7 +11,7 @@ from slack_sdk.web.async_slack_response import AsyncSlackResponse
 from bot.clock import Clock, WaitReason
 from bot.errors import StartError
 from handlers.client import SlackFailure
-from handlers.manifest import missing_scopes
+from handlers.manifest import NEEDED_SCOPES, missing_scopes
 
 RETRY_AFTER = (1.0, 2.0, 5.0, 10.0, 30.0)
 CHECK_EVERY = 15.0  # with the 10 s that each of two calls may take, a Slack that hangs is noticed within 40 s
@@ -98,7 +98,8 @@ class Connection:
         answer = await self.client.auth_test()
         granted = scopes_of(answer.headers)
         missing = "" if granted is None else missing_scopes(granted)
-        self.warn(missing and f"The Slack app lacks {missing}. The rest works. {_REINSTALL}")
+        rest = "Nothing can be decided." if NEEDED_SCOPES - (granted or set()) else "The rest works."
+        self.warn(missing and f"The Slack app lacks {missing}. {rest} {_REINSTALL}")
         return answer
 
     async def _insist(self, call: Callable[[], Awaitable[Any]], variable: str) -> Any:  # noqa: ANN401 - Slack's answer

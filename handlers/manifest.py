@@ -21,6 +21,7 @@ SCOPES: Mapping[str, str] = {
     "usergroups:read": "operators by user group",
     "users:read": "tell guests, bots, and people of other workspaces apart",
 }
+NEEDED_SCOPES = {"chat:write", "commands", "users:read"}  # without these nothing can be decided
 # message.im: direct messages. app_home_opened needs no scope.
 EVENTS = ("app_home_opened", "app_mention", "message.im")
 

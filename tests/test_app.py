@@ -143,14 +143,19 @@ async def test_token_revoked_later_makes_the_bot_unready() -> None:
         assert await get(bot.app, "/readyz") == (200, "ready\n")
 
 
-async def test_scopes_that_a_reinstall_gives_are_not_called_missing() -> None:
+@pytest.mark.parametrize(
+    ("scope", "without"), [("im:history", "The rest works."), ("users:read", "Nothing can be decided.")]
+)
+async def test_scope_that_a_reinstall_gives_is_not_called_missing(scope: str, without: str) -> None:
     async def lack(slack: Slack) -> None:
-        slack.scopes.discard("im:history")
+        slack.scopes.discard(scope)
 
     async with starting(lack) as (app, slack, time, _running):
         await app.ready.wait()
-        assert (await get(app, "/readyz"))[1].startswith("ready\nThe Slack app lacks im:history (")
-        slack.scopes.add("im:history")
+        said = (await get(app, "/readyz"))[1]
+        assert said.startswith(f"ready\nThe Slack app lacks {scope} (")
+        assert without in said
+        slack.scopes.add(scope)
         await time.end_pause(WaitReason.SLACK_CHECK)
         await time.until_sleeping(WaitReason.SLACK_CHECK)
         assert await get(app, "/readyz") == (200, "ready\n")
