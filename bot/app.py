@@ -89,6 +89,7 @@ class App:
             "start": "The bot is starting.",
         }
         self.database: Database | None = None
+        self._is_open = False
         self._make_database = make_database
         self._bolt: Bolt | None = None
         self._socket: Sockets | None = None
@@ -257,6 +258,7 @@ class App:
                 await self._clock.sleep(RETRY_STORE_EVERY, WaitReason.RETRY)
             else:
                 report("")
+                self._is_open = True
                 return DecisionStore(database, settings.bot_lease_seconds, self._clock)
 
     def _use(self, connections: Connections, sender: Sender | None, new: Settings) -> None:
@@ -282,7 +284,7 @@ class App:
         metrics.WATCH_INTERVAL.set(self._settings.bot_poll_seconds if is_watching else 0)
         if self._watcher:
             self._watcher.measure()
-        if self.database is None:
+        if self.database is None or not self._is_open:
             return
         try:
             found = await self.database.read(health)

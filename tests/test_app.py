@@ -34,13 +34,13 @@ async def post(app: App, path: str) -> int:
 
 @asynccontextmanager
 async def starting(
-    prepare: Callable[[Slack], Awaitable[None]], *, socket: bool = False
+    prepare: Callable[[Slack], Awaitable[object]], *, socket: bool = False, database: str = ""
 ) -> AsyncIterator[tuple[App, Slack, ManualClock, "asyncio.Task[None]"]]:
     """Start a bot whose Slack was made difficult first, on a file of its own: tests run beside each other."""
     time = ManualClock()
     with TemporaryDirectory() as folder:
         async with Slack(time.now) as slack, Together(time.now) as together:
-            url = f"sqlite:///{folder}/bot.db"
+            url = database or f"sqlite:///{folder}/bot.db"
             app = App(settings_for(slack, together, socket=socket, DATABASE_URL=url), clock=time.clock)
             await prepare(slack)
             stop = asyncio.Event()
@@ -77,6 +77,19 @@ async def test_unreachable_slack_is_retried() -> None:
         await time.end_pause(WaitReason.RETRY)
         await app.ready.wait()
         assert await get(app, "/readyz") == (200, "ready\n")
+
+
+async def test_metrics_are_served_before_there_are_tables(postgresql: str) -> None:
+    async with await psycopg.AsyncConnection.connect(postgresql) as other:
+        await other.execute("CREATE TABLE alembic_version (version_num text)")  # which the bot waits for
+        async with starting(lambda slack: slack.until(lambda: True), database=postgresql) as (
+            app,
+            _slack,
+            time,
+            _running,
+        ):
+            await time.until_sleeping(WaitReason.RETRY)
+            assert (await get(app, "/metrics"))[0] == 200
 
 
 @pytest.mark.parametrize("kind", ["ratelimited", "html", "internal_error"])
