@@ -15,7 +15,6 @@ from bot.mrkdwn import clean
 from bot.store import Database, audit, check_signatures, count_set_aside
 from bot.store.connection import Connection, Record
 from bot.store.tables import audit as columns
-from bot.store.tables import decisions
 
 _NAMES = list(columns.columns.keys())
 _UNITS = {"m": 60, "h": 3600, "d": 86_400}
@@ -94,7 +93,8 @@ def _signed(at: float | None) -> str:
 
 
 def _counts(connection: Connection) -> tuple[int, int]:
-    repeats = connection.execute(select(func.sum(decisions.c.repeats))).scalar() or 0
+    # By their rows here: decisions are deleted after BOT_RETENTION_DAYS.
+    repeats = connection.execute(select(func.count()).where(columns.c.event == "repeat")).scalar()
     return repeats, count_set_aside(connection)
 
 

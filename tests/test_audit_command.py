@@ -25,9 +25,10 @@ from bot.errors import LeaseLost, StartError, StorageUnavailable
 from bot.models import Actor, AuditNote
 from bot.store import Database, audit, check_signatures
 from bot.store.tables import audit as audit_rows
-from bot.store.tables import cursors, signed_heads
+from bot.store.tables import cursors, decisions, signed_heads
 from bot.store.trail import key_id
 from bot.trail import SIGN_EVERY, AuditExporter
+from tests.deaths import died_while, left_behind
 from tests.fetch import get
 from tests.manual_clock import START, ManualClock
 from tests.rows import execute, execute_beside
@@ -81,6 +82,19 @@ async def test_a_whole_trail_is_verified_beside_a_running_bot(
         assert await print_verdict(database_url, first.rpartition(" ")[2])
         assert not await print_verdict(database_url, "f" * 64)
         assert "The expected head is in no row" in capsys.readouterr().out
+
+
+@pytest.mark.bot(drain_seconds=0.05)
+async def test_what_was_sent_again_is_counted_after_its_decision_is_deleted(
+    bot: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bot.together.add()
+    alert = await left_behind(bot, APPROVE)
+    async with died_while(bot, at="sent"), bot.another():
+        await bot.edited(alert)
+    await execute_beside(bot, delete(decisions))  # as it is after BOT_RETENTION_DAYS
+    assert await print_verdict(bot.settings.database_url, None)
+    assert "1 decisions were re-sent after a crash." in capsys.readouterr().out
 
 
 async def test_the_command_line_finds_a_changed_row(
