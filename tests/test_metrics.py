@@ -19,11 +19,12 @@ from tests.simulator.process import ROOT
 from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault
 from tests.sqlite import locked
-from tests.storms import began, storm
-from tests.watch import HOLD, card, pass_time, poll, quiet
+from tests.storms import began, digest, storm
+from tests.watch import HOLD, card, pass_time, pause, poll, quiet
 from tests.world import APPROVE, CANCEL, IDS, REF, World, both_transports, settings_for
 
 pytestmark = pytest.mark.bot(watching=True)
+SAYING = ("chat.postMessage", "chat.postEphemeral", "chat.update", "response_url")
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 
@@ -136,6 +137,20 @@ async def test_gauges_say_what_is_open_waits_and_is_not_delivered(bot: World) ->
     counted = Counted({}, await metrics(bot))
     assert counted.now("undelivered_answers") == 1
     assert counted.now("undelivered_oldest_seconds") >= 4
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"], indirect=True)
+async def test_result_of_a_pause_that_slack_does_not_take_is_not_delivered(bot: World) -> None:
+    await began(bot)
+    storm(bot, 8)
+    message = await digest(bot)
+    bot.slack.faults += [SlackFault(method, "internal_error", times=60) for method in SAYING]
+    await pause(bot, message)
+    await quiet(bot)
+    await bot.time.advance(30)
+    counted = Counted({}, await metrics(bot))
+    assert counted.now("undelivered_answers") == 1
+    assert counted.now("undelivered_oldest_seconds") >= 30
 
 
 async def test_gauges_are_there_while_nothing_is_open(bot: World) -> None:

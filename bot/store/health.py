@@ -5,14 +5,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import count
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import bindparam, func, select, union_all
 
 from bot.models import State
 from bot.store.connection import Connection, read_clock
-from bot.store.tables import ANSWERED, SET_ASIDE, alerts, decisions, ids_in
+from bot.store.tables import ANSWERED, SET_ASIDE, alerts, decisions, ids_in, inbox
 
-c, a = decisions.c, alerts.c
-_UNDELIVERED = select(func.count(), func.min(c.answered_at)).where(c.status == ANSWERED)
+c, a, i = decisions.c, alerts.c, inbox.c
+_answers = union_all(
+    select(c.answered_at.label("at")).where(c.status == ANSWERED),
+    select(i.received_at).where(i.done_at.is_(None), i.result.is_not(None)),  # such as of a pause
+).subquery()
+_UNDELIVERED = select(func.count(), func.min(_answers.c.at))
 _SET_ASIDE = select(func.count()).where(c.status == SET_ASIDE)
 _ALERTS = select(a.state, func.count().label("number")).where(a.is_open).group_by(a.state)
 _PAGE = 100
