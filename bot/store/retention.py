@@ -4,9 +4,12 @@ from collections import Counter
 
 from sqlalchemy import (
     BindParameter,
+    Column,
     ColumnElement,
     Delete,
+    Select,
     Table,
+    Update,
     and_,
     bindparam,
     delete,
@@ -29,17 +32,24 @@ from bot.store.tables import SET_ASIDE, alerts, batches, decisions, first_approv
 _DAY = 86_400.0
 RESPONSE_URL_SECONDS = 1800.0  # docs.slack.dev, "Handling user interaction": 30 minutes
 _AT_ONCE = 500
-c, b = decisions.c, batches.c
-_OLD_REQUESTS = select(c.id, c.request).where(
-    or_(UNFINISHED, c.status == SET_ASIDE),
-    c.received_at < now() - RESPONSE_URL_SECONDS,
-    c.request.contains('"response_url": "'),
-)
-# Its owner may have finished it since it was read, and dropped the request.
-_REWRITE = (
-    update(decisions)
-    .where(c.id == bindparam("b_id"), c.request == bindparam("b_before"))
-    .values(request=bindparam("b_request"))
+c, b, i = decisions.c, batches.c, inbox.c
+_URL = '"response_url": "'
+
+
+def _old_urls(
+    open_rows: ColumnElement[bool], key: Column[str], request: Column[str]
+) -> tuple[Select[str, str], Update]:
+    """Build what finds requests with an old response_url, and what writes one without it."""
+    is_old = key.table.c.received_at < now() - RESPONSE_URL_SECONDS
+    # Its owner may have finished it since it was read, and dropped the request.
+    one = update(key.table).where(key == bindparam("b_id"), request == bindparam("b_before"))
+    found = select(key.label("id"), request.label("request")).where(open_rows, is_old, request.contains(_URL))
+    return found, one.values({request: bindparam("b_request")})
+
+
+_OLD_URLS = (
+    _old_urls(or_(UNFINISHED, c.status == SET_ASIDE), c.id, c.request),
+    _old_urls(i.done_at.is_(None), i.key, i.body),
 )
 
 
@@ -102,7 +112,8 @@ def _purge_few(connection: Connection, oldest: float) -> None:
 
 def drop_old_response_urls(connection: Connection) -> None:
     """Forget response_urls that Slack no longer takes, inside a transaction."""
-    for row in connection.execute(_OLD_REQUESTS):
-        head, _, rest = row.request.partition('"response_url": "')
-        after = f'{head}"response_url": null{rest.partition(chr(34))[2]}'
-        connection.execute(_REWRITE, b_id=row.id, b_before=row.request, b_request=after)
+    for find, rewrite in _OLD_URLS:
+        for row in connection.execute(find):
+            head, _, rest = row.request.partition(_URL)
+            after = f'{head}"response_url": null{rest.partition(chr(34))[2]}'
+            connection.execute(rewrite, b_id=row.id, b_before=row.request, b_request=after)

@@ -335,6 +335,20 @@ async def test_acked_pause_is_answered_after_forty_minutes_without_slack() -> No
         assert bot.slack.visible("U0BOB")
 
 
+@pytest.mark.bot(watching=True)
+@both_databases
+async def test_request_that_slack_takes_no_answer_to_keeps_no_response_url(bot: World) -> None:
+    message = with_button(bot, PAUSE)
+    fail(bot)
+    await bot.slack.press(message, PAUSE)
+    await quiet(bot)
+    assert "/response/" in str(await execute_beside(bot, select(inbox.c.body)))
+    await pass_time(bot, 1900)
+    (row,) = await execute_beside(bot, select(inbox.c.body, inbox.c.done_at))
+    assert row["done_at"] is None
+    assert '"response_url": null' in row["body"]
+
+
 @pytest.mark.bot(drain_seconds=0.05)
 @pytest.mark.parametrize("action_id", [PAUSE, RESUME])
 async def test_request_that_was_refused_is_not_carried_out_by_the_next_process(bot: World, action_id: str) -> None:
