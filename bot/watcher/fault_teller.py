@@ -75,7 +75,9 @@ class View:
         if self.is_elsewhere:
             return Step.MOVE
         if message is None:
-            return Step.POST if self.news or report.brake_key or (self.is_fresh and self.overdue) else None
+            # Else it would be about a fault of a repaired node, which has its time to clear, and is told on its card.
+            is_lost = report.is_announced and self.is_fresh and self.overdue
+            return Step.POST if self.news or report.brake_key or is_lost else None
         if not message.ts:
             return Step.POST if self.news else None
         if self._is_outdated:

@@ -261,6 +261,32 @@ async def test_fault_that_still_fires_a_quarter_of_an_hour_after_its_repair_did_
     await until(bot, lambda: "Reboot didn't help" in alert.text, 900)
 
 
+async def test_alert_that_clears_soon_after_its_repair_is_no_fault_without_one(bot: World) -> None:
+    await began(bot)
+    bot.together.fire("a-1", "cluster-1", "instance-1", **XID)
+    bot.together.add(linked_alerts=[bot.together.alerts["a-1"]])
+    await carried_out(bot)
+    bot.together.fire("a-2", "cluster-1", "gpu-2", **WARNING)  # what fires has changed, so returns are looked for
+    await pass_time(bot, 240)
+    assert told(bot) == []
+    bot.together.alerts.pop("a-1")
+    await pass_time(bot, 600)
+    assert told(bot) == []
+
+
+@pytest.mark.parametrize("minutes", ["0", "15"])
+async def test_fault_that_came_back_is_told_on_its_card_alone(minutes: str) -> None:
+    async with watching(BOT_UNREPAIRED_MINUTES=minutes) as bot:
+        await began(bot)
+        bot.together.add(linked_alerts=[{"alert_name": "DmesgXidError", **XID}])
+        alert = await carried_out(bot)
+        await pass_time(bot, 1800)
+        bot.together.fire("a-1", "cluster-1", "instance-1", **XID)
+        await until(bot, lambda: "Fault came back after" in alert.text)
+        await pass_time(bot, 1800)
+        assert told(bot) == []
+
+
 async def test_alerts_are_read_each_minute_and_at_once_when_a_repair_ends(bot: World) -> None:
     bot.together.fire("a-1", "cluster-1", "instance-1", **XID)
     bot.together.fire("a-2", "cluster-1", "gpu-2", **XID, **WARNING)
