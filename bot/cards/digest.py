@@ -70,7 +70,7 @@ def draw(shown: Snapshot, config: CardConfig) -> Message:
     warnings = [labels.as_of(min(ages)) if ages else ""]
     if open_ones:
         warnings.append((labels.OBSERVED if observed == clusters else some) if observed else "")
-        warnings += [pause_line(pause) if pause else "", looking_line(of.looking) if of.looking else ""]
+        warnings += [pause_line(pause) if pause and decidable else "", looking_line(of.looking) if of.looking else ""]
     called = on_call(of.mentioned) if open_ones else ""
     waits = {each.ref for each in open_ones}
     states = _others(alerts, batches)

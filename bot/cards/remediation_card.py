@@ -281,7 +281,7 @@ def _agreed(remediation: Remediation, about: CardContext, config: CardConfig) ->
     if about.is_observed:
         url = link(config.console_url, remediation.ref, remediation)
         yield labels.OBSERVED.replace("in Together", f"<{entities(url)}|in Together>") if url else labels.OBSERVED
-    if about.pause:
+    elif about.pause:
         yield pause_line(about.pause)
     if about.hold:
         holds = (about.hold, *about.hold.others)

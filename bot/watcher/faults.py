@@ -178,8 +178,8 @@ class FaultWatch:
         """Count the nodes that a list has, and those of the critical alerts that fire beside it: pause, or resume."""
         cluster_id, now = listing.cluster_id, self.clock.now()
         cluster, report = self.poller.clusters.get(cluster_id), self.reports[cluster_id]
-        if self.config.storm_brake is None:
-            if report.brake:  # it was set before a restart
+        if self.config.storm_brake is None or self.config.cards.observes(cluster_id):
+            if report.brake:  # the settings were others before a restart
                 await self.reports.change(cluster_id, partial(replace, brake=None))
             return
         nodes = cluster.nodes if cluster else None

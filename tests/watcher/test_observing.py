@@ -8,7 +8,7 @@ from tests.rows import outcomes_by_user
 from tests.simulator.together import Ids
 from tests.storms import REVIEW, began, digest, storm
 from tests.test_flow_home import opened, shown
-from tests.watch import HOLD, LOOKING, card, pass_time, thread, until, watching
+from tests.watch import CHANNEL, HOLD, LOOKING, card, pass_time, submit_pause, thread, until, watching
 from tests.world import APPROVE, CANCEL, World, as_alert
 
 pytestmark = pytest.mark.bot(watching=True, BOT_OBSERVE="cluster-1")
@@ -48,6 +48,19 @@ async def test_hold_and_the_menu_work_in_home_for_a_node_of_a_storm(bot: World) 
     await bot.slack.until(lambda: [each for each in bot.slack.direct("U0ALICE") if "IDs to copy" in each.text])
     await bot.slack.press_home(HOLD, choice="3600")
     await until(bot, lambda: "on hold" in message.everything)
+
+
+@pytest.mark.bot(BOT_STORM_BRAKE="2")
+@pytest.mark.parametrize("count", [2, 8])
+async def test_nothing_there_is_paused_or_said_to_be_cancelled_here(bot: World, count: int) -> None:
+    await began(bot)
+    storm(bot, count)
+    await pass_time(bot, 300)
+    await opened(bot)
+    await bot.slack.press_home(cards.PAUSE_DIALOG)
+    await submit_pause(bot)
+    await pass_time(bot, 60)
+    assert not [each.text for each in bot.slack.visible() if "paused" in each.everything and each.channel == CHANNEL]
 
 
 @pytest.mark.parametrize("action", [APPROVE, CANCEL])
