@@ -157,6 +157,7 @@ def untold_overrides(snapshot: Snapshot) -> list[tuple[Alert, Override]]:
 def _failures(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingReply]:
     """Yield which repairs have failed, for the channel too."""
     message, new = snapshot.message, new_failures(snapshot)
+    new = new if message.is_digest else new[:1]
     if not new:
         return
     oncall = config.on_call(new, snapshot)
@@ -173,9 +174,10 @@ def _failures(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingReply]
 
 
 def new_failures(snapshot: Snapshot) -> list[Alert]:
-    """Return what has failed lately and wasn't told."""
+    """Return what has failed lately and wasn't told, also where its ID is the next incident's by now."""
     new = []
-    for each in [each for each in snapshot.alerts if each.remediation.state == State.FAILED]:
+    incidents = [each for alert in snapshot.alerts for each in (*alert.earlier, alert)]
+    for each in [each for each in incidents if each.remediation.state == State.FAILED]:
         ended = each.remediation.end_time or each.remediation.update_time
         is_old = ended is not None and snapshot.now - ended.timestamp() > FAILURE_SECONDS
         if not is_old and alerts.episode_of(each) not in snapshot.message.announced:

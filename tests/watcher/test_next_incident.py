@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from tests.simulator.slack import Posted
-from tests.storms import began
+from tests.simulator.slack.workspace import SlackFault
+from tests.storms import began, digest, storm
 from tests.watch import HOLD, LOOKING, card, pass_time, poll, thread, until
 from tests.watcher.test_verification import CALL, DAY, firing, moment, repaired
 from tests.world import APPROVE, CANCEL, IDS, World
@@ -213,6 +214,28 @@ async def test_failure_of_the_next_incident_that_was_seen_to_run_calls_nobody_fo
     bot.together.fail(IDS, "no host left")
     await until(bot, lambda: any("no host left" in each and CALL in each for each in thread(bot, alert)))
     assert "U0ALICE" not in " ".join([alert.text, *thread(bot, alert)[before:]])
+
+
+@pytest.mark.parametrize("count", [1, 6])
+async def test_failure_that_slack_did_not_take_is_told_though_the_next_incident_has_opened(
+    bot: World, count: int
+) -> None:
+    await began(bot)
+    ids = storm(bot, count)
+    alert = await digest(bot) if count > 1 else await card(bot, ids[0])
+    failed = bot.together.remediations[ids[0]]
+    bot.together.review(ids[0], "approve")
+    await poll(bot)
+    bot.slack.faults += [SlackFault(f"chat.{each}", "internal_error", times=-1) for each in ("postMessage", "update")]
+    times = {"start_time": moment(bot), "update_time": moment(bot), "end_time": moment(bot)}
+    failed |= {"state": "FAILED", "error_message": "no host left", **times}
+    await pass_time(bot, 2400)
+    bot.together.add(ids[0], create_time=moment(bot), update_time=moment(bot))
+    await pass_time(bot, 60)
+    bot.slack.faults.clear()
+    await pass_time(bot, 1200)
+    (told,) = [each.text for each in bot.slack.replies(alert) if "no host left" in each.text]
+    assert CALL in told
 
 
 async def test_list_that_lags_behind_opens_nothing_again(bot: World) -> None:
