@@ -258,7 +258,7 @@ def reminder(alerts: Sequence[Alert], called: str, waited: float) -> Message:
         called: a user or group ID to mention; empty for nobody.
         waited: seconds, of the one that waits least.
     """
-    clusters, count = {each.cluster_id for each in alerts}, len(alerts)
+    clusters, count = {each.cluster_id for each in alerts}, nodes_of(alerts)
     name, _ = cluster_of(clusters.pop() if len(clusters) == 1 else None, alerts)
     where = f" in {escape(name, 100)}" if name else ""
     some = f"{count} {plural('node', count)}{where}"

@@ -66,8 +66,8 @@ def _counting(snapshot: Snapshot) -> tuple[float, int] | None:
     return (message.remind_from, message.reminders) if asking and message.reminders < MAX_REMINDERS else None
 
 
-def reminded(snapshot: Snapshot, config: WatchConfig) -> TrackedMessage:
-    """Return the message with a reminder counted; those that are overdue come to one."""
+def reminded(snapshot: Snapshot, waiting: Sequence[Alert], config: WatchConfig) -> TrackedMessage:
+    """Return the message with a reminder of some of it counted; those that are overdue come to one."""
     message, escalation = snapshot.message, escalate_at(snapshot, config)
     since, reminders = _counting(snapshot) or (message.remind_from, message.reminders)
     message = replace(message, remind_from=since, reminders=reminders + 1, reminded_at=snapshot.now)
@@ -75,7 +75,9 @@ def reminded(snapshot: Snapshot, config: WatchConfig) -> TrackedMessage:
         message = replace(message, escalated_at=snapshot.now)
     while (moment := remind_at(replace(snapshot, message=message), config)) is not None and moment <= snapshot.now:
         message = replace(message, reminders=message.reminders + 1)
-    return _asked(message, unheld(snapshot), snapshot, config)
+    asked = _asked(message, waiting, snapshot, config)
+    is_part = len(waiting) < len(unheld(snapshot))
+    return replace(asked, owes_call=asked.owes_call or (is_part and message.owes_call))
 
 
 def counted(message: TrackedMessage, reminded: TrackedMessage) -> TrackedMessage:

@@ -15,6 +15,7 @@ from bot.errors import InvalidId, PostFailed, PostUncertain, TogetherError
 from bot.models import (
     ARRIVED_SECONDS,
     IN_REPAIR,
+    Alert,
     AlertChannels,
     EventKind,
     LinkedAlert,
@@ -255,32 +256,32 @@ class Teller:
     async def remind(self, snapshot: Snapshot) -> Snapshot | None:
         """Ask Together a last time, then remind: never of what was just decided, nor once too often."""
         asking, key = [each.ref for each in calls.unheld(snapshot)], (Step.REMIND, snapshot.message.id)
-        waiting = await self._are_still({State.PENDING_APPROVAL}, asking)
-        if not waiting:
+        still = await self._are_still({State.PENDING_APPROVAL}, asking)
+        if not still:
             self.asking.failed(key)  # the next list says what has become of it
             return None
         self.asking.succeeded(key)
         present = await self.database.read(rows.load, snapshot.message.id)
+        waiting = [each for each in calls.unheld(present) if each.ref in still] if present else []
         is_due = present is not None and schedule.next_step(present, self.config) is Step.REMIND
-        if present is None or not is_due or schedule.answers_on(present) != schedule.answers_on(snapshot):
+        is_same = present is not None and schedule.answers_on(present) == schedule.answers_on(snapshot)
+        if present is None or not (waiting and is_due and is_same):
             return None
-        reminded = calls.reminded(present, self.config)
+        reminded = calls.reminded(present, waiting, self.config)
         # Other tools learn of it also where Slack doesn't take it, and never after a decision.
-        if not await self.database.run(messages.remind, present, reminded, waiting):
+        if not await self.database.run(messages.remind, present, reminded, still):
             return None
         return await self.tell(present, self._reminder(present, reminded, waiting))
 
-    def _reminder(self, snapshot: Snapshot, message: TrackedMessage, still: Collection[RemediationRef]) -> PendingReply:
+    def _reminder(self, snapshot: Snapshot, message: TrackedMessage, waiting: Sequence[Alert]) -> PendingReply:
         """Return a reminder of what certainly waits still; `message` has it counted."""
         before = snapshot.message
-        waiting = calls.unheld(snapshot)
         called = self.config.on_call_now(waiting, snapshot)
         if self.config.escalation and message.escalated_at != before.escalated_at:  # nobody has decided
             called = " ".join(dict.fromkeys([*called.split(), *self.config.escalation[0].split()]))
         if message.is_digest:
             waited = snapshot.now - max(each.came_at for each in waiting)
-            some = [each for each in snapshot.alerts if each.ref in still]
-            said = cards.digest.reminder(some, called, waited)
+            said = cards.digest.reminder(waiting, called, waited)
         else:
             alert = snapshot.alerts[0]
             since = alert.waiting_since or cards.listing.since(alert)

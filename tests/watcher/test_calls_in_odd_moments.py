@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.simulator.slack.workspace import SlackFault
+from tests.simulator.together import Fault
 from tests.storms import began, digest, storm
 from tests.watch import card, pass_time, poll, thread, until, watching
 from tests.world import APPROVE, IDS, World
@@ -168,6 +169,16 @@ async def test_failure_in_a_backlog_calls_only_who_is_on_call_for_its_cluster() 
         (told, *_) = await until(bot, lambda: [each for each in thread(bot, message) if "failed" in each])
         assert "S0TRAIN" in told
         assert "S0INFER" not in told
+
+
+async def test_reminder_in_a_backlog_calls_only_who_is_on_call_for_what_certainly_waits() -> None:
+    async with watching(BOT_ROUTES="cluster-1=C0OPS/S0TRAIN,cluster-2=C0OPS/S0INFER") as bot:
+        storm(bot, 4)
+        storm(bot, 4, cluster="cluster-2")
+        message = await digest(bot)
+        bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1, cluster="cluster-2"))
+        (told,) = await until(bot, lambda: thread(bot, message), 1200)
+        assert told == "4 nodes in cluster-1 (H100) have waited 15 min or more for a decision. <!subteam^S0TRAIN>"
 
 
 @pytest.mark.parametrize("minutes", ["0", "15"])
