@@ -62,12 +62,11 @@ def draw(shown: Snapshot, config: CardConfig) -> Message:
     open_ones = still_waiting(alerts, batches)
     title = _title(of, alerts, open_ones)
     running, ended = ([each for each in batches if each.is_running is state] for state in (True, False))
-    ages = [each.as_of for each in alerts if each.as_of]
     clusters = sorted({each.cluster_id for each in alerts})
     observed = [each for each in clusters if config.observes(each)]  # the bot decides nothing there
     decidable = sum(each.cluster_id not in observed for each in open_ones)
     some = f"The bot only observes {', '.join(escape(each, 60) for each in observed[:5])}: decide there in Together."
-    warnings = [labels.as_of(min(ages)) if ages else ""]
+    warnings = [_as_of(alerts)]
     if open_ones:
         warnings.append((labels.OBSERVED if observed == clusters else some) if observed else "")
         warnings += [pause_line(pause) if pause and decidable else "", looking_line(of.looking) if of.looking else ""]
@@ -90,6 +89,12 @@ def draw(shown: Snapshot, config: CardConfig) -> Message:
     ]
     told = [cause, *warnings, called, *map(blocks.markup, listed), states]
     return _message(title, "🌩️" if open_ones else "✅", told, drawn)
+
+
+def _as_of(alerts: Sequence[Alert]) -> str:
+    """Return that something could not be confirmed for too long; empty where all was."""
+    ages = [each.as_of for each in alerts if each.as_of]
+    return labels.as_of(min(ages)) if ages else ""
 
 
 def _message(title: str, symbol: str, told: Sequence[str], drawn: Blocks) -> Message:
@@ -119,9 +124,9 @@ def _started(of: TrackedMessage, alerts: Sequence[Alert]) -> Message:
     title = f"{many}in repair, {how}" if left else f"Over: {many}{ended}, {how}"
     called = on_call(of.mentioned) if left else ""
     lines = _lines(sorted(left or alerts, key=since), alerts)
-    states = _others(alerts, [])
-    told = [called, *map(blocks.markup, lines), states]
-    drawn = [*blocks.rich_texts(lines), *blocks.paragraphs(states, called)]
+    warning, states = _as_of(alerts), _others(alerts, [])
+    told = [warning, called, *map(blocks.markup, lines), states]
+    drawn = [*blocks.paragraphs(warning), *blocks.rich_texts(lines), *blocks.paragraphs(states, called)]
     return _message(title, "🔧" if left else "✅" if is_well else "❕", told, drawn)
 
 
@@ -218,7 +223,7 @@ def _state(alert: Alert, done: Mapping[RemediationRef, State]) -> str:
         return "with the fault back"
     if alert.is_waiting and alert.is_stale and (state := done.get(remediation.ref)):
         return labels.state(state, reviewed=state is State.PENDING)[0]
-    return labels.state(remediation.state, reviewed=remediation.is_reviewed)[0]
+    return labels.state(alert.as_told.state, reviewed=alert.as_told.is_reviewed)[0]
 
 
 def failures(alerts: Sequence[Alert], firsts: Mapping[RemediationRef, FirstApproval], called: str = "") -> Message:

@@ -57,14 +57,25 @@ async def test_card_that_cannot_be_confirmed_says_as_of_when_it_is_true(bot: Wor
     assert "Last confirmed" not in alert.text
 
 
-async def test_digest_that_cannot_be_confirmed_says_as_of_when_it_is_true(bot: World) -> None:
+@pytest.mark.parametrize("state", ["PENDING_APPROVAL", "RUNNING"])
+async def test_digest_that_cannot_be_confirmed_says_as_of_when_it_is_true(bot: World, state: str) -> None:
     await began(bot)
-    storm(bot, 6)
+    for each in storm(bot, 6):
+        bot.together.remediations[each]["state"] = state
     message = await digest(bot)
     bot.together.faults.append(Fault("rpc", verb="list", code=13, times=-1))
     await digest(bot, "Last confirmed")
     bot.together.faults.clear()
     await until(bot, lambda: "Last confirmed" not in message.everything)
+
+
+async def test_digest_counts_what_was_cancelled_alone_as_that_while_it_cannot_be_confirmed(bot: World) -> None:
+    await began(bot)
+    ids = storm(bot, 6)
+    message = await digest(bot)
+    bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1))
+    await bot.slack.command("/".join(ids[0]))
+    await until(bot, lambda: "Others: 1 cancelled." in message.text)
 
 
 async def test_cluster_that_is_listed_again_is_not_announced_as_gone(bot: World) -> None:
