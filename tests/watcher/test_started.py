@@ -43,6 +43,7 @@ async def test_automatic_repair_has_a_card_that_calls_nobody_and_can_be_cancelle
     await card(bot, words="Rebooting")
     bot.together.remediations[IDS] |= {"state": "SUCCEEDED"}
     await card(bot, words="Rebooted")
+    assert "before the bot saw it" not in alert.text
     assert thread(bot, alert)
     assert posted(bot) == [alert]
 
