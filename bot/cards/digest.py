@@ -249,7 +249,7 @@ def failures(alerts: Sequence[Alert], firsts: Mapping[RemediationRef, FirstAppro
 
 def _failure(alert: Alert) -> Line:
     """Return a failure in a line, and who approved it where that was not through Slack."""
-    error, reviewer = alert.remediation.error_message, alert.remediation.reviewed_by
+    error, reviewer = alert.remediation.error_message, alert.remediation.reviewer
     said = f"“{escape(error, 200)}”" if error else "no reason given"
     by = f" (approved by {escape(reviewer, 100)} in Together)" if reviewer and alert.decided is None else ""
     by = " (started automatically)" if alert.remediation.is_automatic and alert.decided is None else by

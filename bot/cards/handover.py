@@ -152,7 +152,7 @@ def _who(alert: Alert) -> str:
     if user_id := _decider(alert):
         return f"<@{user_id}>"
     one = alert.remediation
-    return "automatic" if one.is_automatic else escape(one.reviewed_by or "", 80)
+    return "automatic" if one.is_automatic else escape(one.reviewer, 80)
 
 
 def _decider(alert: Alert) -> str:
@@ -160,7 +160,7 @@ def _decider(alert: Alert) -> str:
     if alert.decided:
         return alert.decided.user_id
     own = OWN_COMMENT.fullmatch(alert.remediation.review_comment or "")
-    return own["user"] if own else ""
+    return own["user"] if own and alert.remediation.is_reviewed else ""
 
 
 def _results(ended: Sequence[Alert]) -> str:
@@ -194,7 +194,8 @@ def _decided(alerts: Sequence[Alert], began: float) -> str:
     people = Counter[str]()
     for each in alerts:
         one, is_cancelled = each.remediation, each.remediation.state == State.CANCELLED
-        moment = one.review_time or one.start_time or (one.end_time if is_cancelled else None)
+        reviewed = one.review_time if one.is_reviewed else None
+        moment = reviewed or one.start_time or (one.end_time if is_cancelled else None)
         at = each.decided.at if each.decided else moment.timestamp() if moment else 0.0
         if at >= began and (user_id := _decider(each)):
             people[f"<@{user_id}>"] += 1

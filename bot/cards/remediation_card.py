@@ -226,7 +226,7 @@ def _effect(remediation: Remediation, about: CardContext, config: CardConfig) ->
             told = " ".join(filter(None, [mode.result, *_aftermath(remediation, about, config)]))
         case State.FAILED:
             told = "The repair failed, and the node may be half-repaired. Check it."
-        case state if state in _BEFORE_IT_RUNS and (since := remediation.review_time or remediation.create_time):
+        case state if state in _BEFORE_IT_RUNS and (since := remediation.under_way_since):
             told = f"{labels.draining(wait, since, is_automatic=remediation.is_automatic)} {told}"
     return told
 

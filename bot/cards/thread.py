@@ -84,7 +84,7 @@ def failure(remediation: Remediation, decided: DecidedBy | None, first_user: str
     people = replace(approved, first_user=first_user).people if approved else ""
     who = people or mention(called)
     approved_at = _approved_at(remediation, decided)
-    reviewer = escape(remediation.reviewed_by or "", 100)
+    reviewer = escape(remediation.reviewer, 100)
     after = f"{lasted(_at(remediation, now) - approved_at)} after " if approved_at else ""
     details = f" ({after}approval)" if after else ""
     if remediation.is_automatic and not people:
@@ -160,7 +160,7 @@ def _addressed(who: str, said: str) -> Message:
 
 
 def _approved_at(remediation: Remediation, decided: DecidedBy | None) -> float | None:
-    if remediation.review_time:
+    if remediation.review_time and remediation.is_reviewed:
         return _seconds(remediation.review_time)
     return decided.at if decided and decided.verb is Verb.APPROVE else None
 

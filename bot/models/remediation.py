@@ -283,6 +283,11 @@ class Remediation(ApiModel):
         return not is_earlier and bool(self.reviewed_by or reviewed or self.review_comment)
 
     @property
+    def reviewer(self) -> str:
+        """Who decided on this incident, as Together's record names them, raw; empty where it doesn't."""
+        return (self.is_reviewed and self.reviewed_by) or ""
+
+    @property
     def has_no_reviewer(self) -> bool:
         """Whether Together's record names no person who made or approved it.
 
@@ -290,8 +295,7 @@ class Remediation(ApiModel):
         """
         by, said = self.reviewed_by or "", self.review_comment or ""
         is_auto = _AUTO_APPROVED.search(by) if by else _AUTO_APPROVED.match(said)
-        is_unreviewed = not (by or said or self.review_time)
-        return self.trigger == "REMEDIATION_TRIGGER_AUTOMATED" and (is_unreviewed or is_auto is not None)
+        return self.trigger == "REMEDIATION_TRIGGER_AUTOMATED" and (is_auto is not None or not self.is_reviewed)
 
     @property
     def is_automatic(self) -> bool:

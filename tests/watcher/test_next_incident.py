@@ -203,6 +203,35 @@ async def test_card_of_an_incident_that_opened_again_and_runs_does_not_say_that_
     assert state.capitalize() not in alert.text
 
 
+@pytest.mark.bot(watching=True, BOT_ONCALL="S0ONCALL", BOT_WAIT_MINUTES="*=30")
+async def test_next_automatic_repair_is_not_said_to_be_approved_with_the_one_before(bot: World) -> None:
+    alert = await repaired(bot)
+    await pass_time(bot, 3600)
+    before = thread(bot, alert)
+    becomes(bot, "PENDING", "create_time", end_time=None)  # Together keeps the review of the incident before
+    await card(bot, words=f"at the latest <!date^{int(bot.time.now()) + 1800}^")
+    becomes(bot, "RUNNING", "start_time")
+    await card(bot, words="Rebooting")
+    becomes(bot, "FAILED", "end_time", error_message="no host left")
+    await until(
+        bot,
+        lambda: (
+            thread(bot, alert)[len(before) :][-1:]
+            == [f"{CALL}, Reboot failed on instance-1 (started automatically): “no host left” ❌"]
+        ),
+    )
+    assert "approv" not in " ".join(thread(bot, alert)[len(before) :])
+
+
+async def test_what_waits_again_is_not_counted_as_decided_with_the_incident_before(bot: World) -> None:
+    alert = await repaired(bot)
+    await pass_time(bot, 3600)
+    becomes(bot, "PENDING_APPROVAL", "create_time", end_time=None)
+    await until(bot, lambda: "Approve reboot?" in alert.text)
+    assert "Decided by: <@U0ALICE> 1." in await asked(bot, "tonight")
+    assert (await asked(bot, "history instance-1")).count("U0ALICE") == 1
+
+
 async def test_failure_of_the_next_incident_that_was_seen_to_run_calls_nobody_for_the_one_before(bot: World) -> None:
     alert = await repaired(bot)
     await pass_time(bot, 3600)
