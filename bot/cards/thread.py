@@ -291,9 +291,12 @@ def readable(clusters: Sequence[str], since: float, now: float) -> Message:
 
 
 def unwatched(clusters: Sequence[str]) -> Message:
-    """Return that clusters which couldn't be read are no longer monitored."""
-    they_are = "it's" if len(clusters) == 1 else "they're"
-    return line(f"Together no longer lists {_named(clusters)}, so {they_are} no longer monitored.")
+    """Return that clusters which couldn't be read are no longer monitored; for none, that their list isn't needed."""
+    if not clusters:
+        return line("The list of clusters isn't needed any more: the bot's settings name them.")
+    are = "is" if len(clusters) == 1 else "are"
+    why = "Together or the bot's settings no longer list"
+    return line(f"{capital(_named(clusters))} {are} no longer monitored: {why} {'it' if are == 'is' else 'them'}.")
 
 
 def _repair(one: Remediation) -> str:

@@ -121,7 +121,8 @@ class OutageNotifier:
     async def keep(self, clusters: Collection[str]) -> None:
         """Forget what is read no more."""
         for cluster_id, known in list(self._known.items()):
-            known.is_gone = cluster_id != ALL_CLUSTERS and cluster_id not in clusters
+            is_needed = cluster_id == ALL_CLUSTERS and not self.config.clusters
+            known.is_gone = cluster_id not in clusters and not is_needed
             if known.is_gone and not self._is_told(cluster_id, known):
                 await self._forget(cluster_id)
 

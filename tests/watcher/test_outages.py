@@ -259,7 +259,29 @@ async def test_outage_of_a_cluster_that_is_no_longer_listed_ends(bot: World) -> 
     await pass_time(bot, 700)
     told = [each.text for each in bot.slack.visible() if "cluster-2" in each.text]
     assert len(told) == 2
-    assert "no longer lists" in told[1]
+    assert "no longer monitored: Together or the bot's settings no longer list it" in told[1]
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (Fault("rpc", verb="list", code=14, times=-1, cluster="cluster-2"), "Cluster cluster-2 is no longer monitored"),
+        (Fault("rpc", verb="clusters", code=7, times=-1), "The list of clusters isn't needed any more"),
+    ],
+)
+async def test_outage_of_what_the_settings_no_longer_need_ends(bot: World, fault: Fault, said: str) -> None:
+    await began(bot)
+    bot.together.clusters["cluster-2"] = "two"
+    await pass_time(bot, 700)
+    bot.together.faults.append(fault)
+    outage = await until(bot, lambda: [each for each in bot.slack.visible() if "Couldn't read" in each.text], 1200)
+    await bot.settle()
+    await free_the_lease(bot.settings.database_url)
+    async with bot.another(bot.settings.model_copy(update={"bot_clusters": ("cluster-1",)})):
+        await until(bot, lambda: [each for each in bot.slack.visible() if each.text.startswith(said)])
+        assert not outage[0].buttons
+        await bot.slack.command("tonight")
+        assert "Couldn't read" not in (await bot.reply_privately()).text
 
 
 async def test_hanging_list_of_clusters_delays_no_cluster() -> None:
