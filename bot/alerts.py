@@ -109,8 +109,8 @@ def seen(  # noqa: PLR0913 - what was read, and when
         alert = _having_run(alert, remediation, look.now, verified)
     if waits_again or has_begun:
         asked_since = max(look.now, alert.hold.until if alert.hold else 0.0)
-        history = None if alert.earlier else alert.history  # it is learned again
-        alert = replace(alert, waiting_since=look.now, asked_since=asked_since, came_back=None, history=history)
+        alert = replace(alert, waiting_since=look.now, asked_since=asked_since, came_back=None)
+        alert = replace(alert, history=None, impact=None)  # they are learned again
         looking = tuple(each for each in message.looking if is_next and each.since >= asked_from)
         message = message if message.is_digest else replace(message, looking=looking)
     if waits and readings.is_worse(alert, remediation) and look.now - alert.worsened_at >= CALM_SECONDS:

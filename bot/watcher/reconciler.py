@@ -282,7 +282,7 @@ class Reconciler:
 
     async def _edit(self, snapshot: Snapshot) -> Snapshot | None:
         alert = snapshot.alerts[0]
-        if alert.is_waiting and alert.earlier and alert.history is None and not snapshot.message.is_digest:
+        if alert.is_waiting and alert.waiting_since and alert.history is None and not snapshot.message.is_digest:
             learned = await self.enricher.learn(alert)
             known = await messages.change(self.database, snapshot, lambda each: each.message, learned=learned)
             if known is None or self._next_step(known) is not Step.EDIT:

@@ -8,7 +8,7 @@ from tests.simulator.slack import Posted
 from tests.simulator.slack.workspace import SlackFault
 from tests.storms import began, digest, storm
 from tests.watch import HOLD, LOOKING, card, pass_time, poll, thread, until
-from tests.watcher.test_verification import CALL, DAY, firing, moment, repaired
+from tests.watcher.test_verification import AGAIN, CALL, DAY, firing, moment, repaired
 from tests.world import APPROVE, CANCEL, IDS, World
 
 pytestmark = pytest.mark.bot(watching=True, BOT_ONCALL="S0ONCALL")
@@ -103,6 +103,21 @@ async def test_fault_that_comes_back_under_the_same_id_is_among_what_did_not_hel
     assert "Ended: 1 didn't help." in told
     assert "Xid 79 came back after 1 h" in told
     assert told.count("Waiting for approval: 1") == 1
+
+
+@once_a_day
+async def test_card_of_the_next_incident_counts_what_another_remediation_has_repaired_since(bot: World) -> None:
+    await began(bot)
+    bot.together.add(linked_alerts=firing("79"))
+    alert = await card(bot, words="First repair here in 7 days")
+    bot.together.resolve(IDS)
+    await card(bot, words="recovered on its own")
+    times = {"create_time": moment(bot), "start_time": moment(bot), "end_time": moment(bot)}
+    bot.together.add(AGAIN, "SUCCEEDED", **times, linked_alerts=firing("79"))
+    await pass_time(bot, 3600)
+    bot.together.add(create_time=moment(bot), linked_alerts=firing("79"))
+    await card(bot, words="Needs two approvers. 1 repair of this node in 24 h")
+    assert "First repair here" not in alert.text
 
 
 async def test_history_of_a_node_lists_each_repair_under_the_same_id(bot: World) -> None:
