@@ -317,6 +317,18 @@ async def test_next_incident_under_the_same_id_ends_one_at_pagerduty_and_trigger
         )
 
 
+async def test_next_incident_triggers_though_the_repair_before_it_was_not_seen_to_end(pagerduty: PagerDuty) -> None:
+    async with watching(**paged(pagerduty), BOT_PAGERDUTY_WHEN="opened", BOT_REMIND_MINUTES="0") as bot:
+        bot.together.add(linked_alerts=XID)
+        await card(bot)
+        bot.together.review(IDS, "approve")
+        await card(bot, words="Approved")
+        await pass_time(bot, 3600)
+        bot.together.add(linked_alerts=XID)
+        actions = ["trigger", "resolve", "trigger"]
+        await until(bot, lambda: [each["event_action"] for each in pagerduty.calls] == actions)
+
+
 async def test_failed_repair_triggers_an_incident(pagerduty: PagerDuty) -> None:
     async with watching(**paged(pagerduty)) as bot:
         bot.together.add(state="PENDING_APPROVAL")

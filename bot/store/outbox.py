@@ -156,10 +156,10 @@ def changed(connection: Connection, before: Alert, after: Alert) -> None:
     """Write down what has become of a remediation."""
     if after.hold and (before.hold is None or after.hold.until > before.hold.until):
         happened(connection, EventKind.HELD, after, by=after.hold.user_id, until=after.hold.until)
-    is_next = before.is_waiting and after.waiting_since != before.waiting_since
-    if is_next:
+    waits_again = after.is_waiting and after.waiting_since != before.waiting_since
+    if waits_again and not before.is_closed:  # its end wasn't seen
         happened(connection, EventKind.RESOLVED, before, state="WITHDRAWN")
-    if is_next or (after.is_waiting and not before.is_waiting and before.is_closed):
+    if waits_again:
         happened(connection, EventKind.OPENED, after)
     elif after.worsened_at != before.worsened_at:
         happened(connection, EventKind.WORSENED, after)
