@@ -233,13 +233,14 @@ class Teller:
 
     async def _count_as_told(self, key: str, part: PendingReply) -> Snapshot | None:
         self.forget(key)
-        told = dict.fromkeys(part.about, part.event) if part.event else {}
+        told = {each.ref: part.event for each in part.about} if part.event else {}
         after = await self.settle(key, lambda each: threads.replied(each.message, part, each.now), told=told)
-        for each in [each for each in (after.alerts if after else ()) if each.ref in told]:
-            if part.event is EventKind.STUCK and not each.is_closed:
-                metrics.STUCK.inc()
-            elif part.event is not EventKind.STUCK:
+        closed = {each.ref for each in after.alerts if each.is_closed} if after else set()
+        for each in part.about if after and part.event else ():
+            if part.event is not EventKind.STUCK:
                 metrics.VERIFIED.labels(each.remediation.mode, part.event).inc()
+            elif each.ref not in closed:
+                metrics.STUCK.inc()
         return after
 
     async def make_sure(self, snapshot: Snapshot) -> Snapshot | None:

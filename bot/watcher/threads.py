@@ -25,6 +25,7 @@ from bot.models import (
     Snapshot,
     State,
     TrackedMessage,
+    waiting,
 )
 from bot.watcher import calls
 from bot.watcher.config import WatchConfig
@@ -62,7 +63,7 @@ class PendingReply:
     owes_call: bool = False
     reminded: TrackedMessage | None = None
     event: EventKind | None = None
-    about: tuple[RemediationRef, ...] = ()
+    about: tuple[Alert, ...] = ()
     mark: str = ""
 
 
@@ -77,10 +78,10 @@ def thread_parts(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingRep
         yield PendingReply(told, frozenset({f"override {override.decision_id}"}), broadcast=True)
     yield from _failures(snapshot, config)
     if new := new_returns(snapshot):
-        back = list(new.values())
-        called = config.on_call_now(back, snapshot)
-        told, refs = thread.came_back(back, called), tuple(each.ref for each in back)
-        yield PendingReply(told, frozenset(new), broadcast=True, event=EventKind.CAME_BACK, about=refs)
+        back, asking = list(new.values()), {each.ref for each in waiting(snapshot.alerts)}
+        silent = [each for each in back if each.ref not in asking]  # what waits again calls on-call itself
+        told = thread.came_back(back, config.on_call_now(silent, snapshot) if silent else "")
+        yield PendingReply(told, frozenset(new), broadcast=True, event=EventKind.CAME_BACK, about=tuple(back))
     yield from _late_calls(snapshot, config)
     if snapshot.firsts and not any(each.is_running for each in snapshot.batches):
         yield from _first_approvals(snapshot, config)
@@ -173,11 +174,16 @@ def _failures(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingReply]
     yield PendingReply(said, told, broadcast=True)
 
 
+def _incidents(snapshot: Snapshot) -> Iterator[Alert]:
+    """Yield what a message shows, each after the earlier incidents under its ID."""
+    for alert in snapshot.alerts:
+        yield from (*alert.earlier, alert)
+
+
 def new_failures(snapshot: Snapshot) -> list[Alert]:
-    """Return what has failed lately and wasn't told, also where its ID is the next incident's by now."""
+    """Return what has failed lately and wasn't told."""
     new = []
-    incidents = [each for alert in snapshot.alerts for each in (*alert.earlier, alert)]
-    for each in [each for each in incidents if each.remediation.state == State.FAILED]:
+    for each in [each for each in _incidents(snapshot) if each.remediation.state == State.FAILED]:
         ended = each.remediation.end_time or each.remediation.update_time
         is_old = ended is not None and snapshot.now - ended.timestamp() > FAILURE_SECONDS
         if not is_old and alerts.episode_of(each) not in snapshot.message.announced:
@@ -187,7 +193,7 @@ def new_failures(snapshot: Snapshot) -> list[Alert]:
 
 def new_returns(snapshot: Snapshot) -> dict[str, Alert]:
     """Return the repairs whose fault is back, where that wasn't told, by as what it is remembered."""
-    keys = {f"came back {alerts.episode_of(each)}": each for each in snapshot.alerts if each.came_back}
+    keys = {f"came back {alerts.episode_of(each)}": each for each in _incidents(snapshot) if each.came_back}
     return {key: each for key, each in keys.items() if key not in snapshot.message.announced}
 
 
@@ -305,8 +311,7 @@ def check_reply(
             has_card = not snapshot.message.is_digest
             event, said = EventKind.STUCK, thread.stuck(repairs, called, snapshot.now, has_card=has_card)
             keys = {check.key(each) for each in some}
-    refs = tuple(each.ref for each in some)
-    return PendingReply(said, frozenset(keys), broadcast=check is not Check.LASTS, event=event, about=refs)
+    return PendingReply(said, frozenset(keys), broadcast=check is not Check.LASTS, event=event, about=tuple(some))
 
 
 def is_back(one: Remediation, cluster: Cluster) -> bool:

@@ -8,7 +8,7 @@ from tests.simulator.slack import Posted
 from tests.simulator.slack.workspace import SlackFault
 from tests.storms import began, digest, storm
 from tests.watch import HOLD, LOOKING, card, pass_time, poll, thread, until
-from tests.watcher.test_verification import AGAIN, CALL, DAY, firing, moment, repaired
+from tests.watcher.test_verification import AGAIN, CALL, DAY, counted, firing, moment, repaired
 from tests.world import APPROVE, CANCEL, IDS, World
 
 pytestmark = pytest.mark.bot(watching=True, BOT_ONCALL="S0ONCALL")
@@ -98,7 +98,13 @@ async def test_repair_counts_before_a_poll_has_seen_that_the_next_incident_opene
 
 
 async def test_fault_that_comes_back_under_the_same_id_is_among_what_did_not_help(bot: World) -> None:
-    await opened_again(bot)
+    before = counted("REBOOT_VM", "came_back")
+    alert = await opened_again(bot)
+    assert [each for each in thread(bot, alert) if "U0ALICE" in each or CALL in each][1:] == [
+        "<@U0ALICE>, Xid 79 came back on instance-1, 1 h after its reboot. 🔁",
+        f"instance-1 is waiting for a decision again: Xid 79, Xid. {CALL}",
+    ]
+    assert counted("REBOOT_VM", "came_back") - before == 1
     told = await asked(bot, "tonight")
     assert "Ended: 1 didn't help." in told
     assert "Xid 79 came back after 1 h" in told
