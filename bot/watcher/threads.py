@@ -174,16 +174,11 @@ def _failures(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingReply]
     yield PendingReply(said, told, broadcast=True)
 
 
-def _incidents(snapshot: Snapshot) -> Iterator[Alert]:
-    """Yield what a message shows, each after the earlier incidents under its ID."""
-    for alert in snapshot.alerts:
-        yield from (*alert.earlier, alert)
-
-
 def new_failures(snapshot: Snapshot) -> list[Alert]:
     """Return what has failed lately and wasn't told."""
     new = []
-    for each in [each for each in _incidents(snapshot) if each.remediation.state == State.FAILED]:
+    incidents = [each for alert in snapshot.alerts for each in (*alert.earlier, alert)]  # also earlier ones of an ID
+    for each in [each for each in incidents if each.remediation.state == State.FAILED]:
         ended = each.remediation.end_time or each.remediation.update_time
         is_old = ended is not None and snapshot.now - ended.timestamp() > FAILURE_SECONDS
         if not is_old and alerts.episode_of(each) not in snapshot.message.announced:
@@ -193,7 +188,8 @@ def new_failures(snapshot: Snapshot) -> list[Alert]:
 
 def new_returns(snapshot: Snapshot) -> dict[str, Alert]:
     """Return the repairs whose fault is back, where that wasn't told, by as what it is remembered."""
-    keys = {f"came back {alerts.episode_of(each)}": each for each in _incidents(snapshot) if each.came_back}
+    incidents = [each for alert in snapshot.alerts for each in (*alert.earlier, alert)]
+    keys = {f"came back {alerts.episode_of(each)}": each for each in incidents if each.came_back}
     return {key: each for key, each in keys.items() if key not in snapshot.message.announced}
 
 
