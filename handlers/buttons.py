@@ -89,6 +89,9 @@ class Buttons(Surface):
             if other_mode and not (offered := self.config.other_modes(_suggested(request.shown), about.history)):
                 raise two_needed()
             known = about if request.verb is Verb.APPROVE else None
+            if known and known.followed and request.shown:  # the dialog says who asked to wait
+                holds = tuple(known.hold.keys) if known.hold else ()
+                request = replace(request, shown=replace(request.shown, holds=holds))
             view = cards.reason_dialog(request, node, offered, self.config.wait_of(request.ref.cluster_id), known)
         await self.dialogs.open(request.trigger_id, view)
 
@@ -164,18 +167,19 @@ def read(body: Json) -> Request | None:
         raise UnknownControl(f"the button {action_id}")
     seconds: float | None = None
     value = action.get("value")
-    holds: list[str] = []
+    holds: list[str] | None = None
     if action.get("type") == "static_select":
         chosen, value = option_of(action), value_beside(body, action)
-        name, *holds = chosen.split(":")
+        name, *keys = chosen.split(":")
         if name == cards.RELEASE:
-            verb = Verb.RELEASE
+            verb, holds = Verb.RELEASE, keys
         elif chosen.isdecimal():
             seconds = float(chosen)
         elif chosen != cards.WITH_REASON:
             raise UnknownControl(f"the choice {chosen}")
     ref, shown = read_button_value(value)
-    shown = replace(shown, holds=tuple(holds))
+    if holds is not None:  # the menu that was used says it, and the button beside it may be newer
+        shown = replace(shown, holds=tuple(holds))
     return Request(verb, ref, actor_of(body), place_of(body), shown=shown, trigger_id=key_of(body), seconds=seconds)
 
 

@@ -55,7 +55,8 @@ def actions(remediation: Remediation, about: CardContext, config: CardConfig, *,
     order = ""
     if remediation.state in RULES[Verb.APPROVE].allowed and config.needs_two(remediation.mode, about.history):
         order = _SECOND if about.first and about.first.counts_for(remediation) else _FIRST
-    value = button_value(remediation, is_first=order == _FIRST)
+    holds = about.hold.keys if about.hold else () if about.followed else None
+    value = button_value(remediation, is_first=order == _FIRST, holds=holds)
     more = [_more_menu(remediation, about, config)]
     if about.is_unlisted:
         controls = []
@@ -259,7 +260,7 @@ def remember(request: Request) -> str:
         "verb": request.verb,
         "value": {
             **asdict(ref),
-            **{name: value for name, value in asdict(shown).items() if value},
+            **{name: value for name, value in asdict(shown).items() if value or value == ()},
             "at": place.clicked_at,
         },
         "channel": place.channel_id,

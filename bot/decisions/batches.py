@@ -115,7 +115,8 @@ class BatchService:
     def _shown(self, alert: Alert, *, is_half: bool) -> SeenState:
         shown = alert.remediation
         is_first = self.config.needs_two(shown.mode, alert.history) and not is_half
-        return SeenState(shown.mode, shown.state, shown.episode_key, is_first=is_first)
+        holds = tuple(alert.hold.keys) if alert.hold else ()
+        return SeenState(shown.mode, shown.state, shown.episode_key, is_first=is_first, holds=holds)
 
     async def confirm(self, batch_id: str, actor: Actor) -> Receipt:
         """Begin a batch.

@@ -95,7 +95,7 @@ class Upkeep:
             RefusedWithoutDatabase: it was not written.
             MayBeDone: it may have been.
         """
-        present, holds = await self._read(job), frozenset(job.request.saw.holds)
+        present, holds = await self._read(job), frozenset(job.request.saw.holds or ())
         change = self.store.database.run(approvals.release, present.ref, job.request.actor.user_id, holds)
         is_released = await _kept(change, "release this hold")
         decided = await who_decided(self.store.database, present)

@@ -1,5 +1,6 @@
 """Alerts: what the bot knows of the remediations that it tells of, and what a card says beyond them."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -45,7 +46,12 @@ class Hold:
     @property
     def keys(self) -> frozenset[str]:
         """What each person's is known by, in a button."""
-        return frozenset(short_hash([each.user_id, each.until], 8) for each in (self, *self.others))
+        return frozenset(map(_key_of, (self, *self.others)))
+
+    def unseen(self, shown: Collection[str], user_id: str) -> str:
+        """Return who else asked to wait, and wasn't among what somebody was shown; empty for nobody."""
+        others = (each for each in (self, *self.others) if each.user_id != user_id and _key_of(each) not in shown)
+        return next((each.user_id for each in others), "")
 
     def joined(self, other: "Hold") -> "Hold":
         """Return this hold with another person's: it extends it, and never shortens or hides it.
@@ -57,6 +63,10 @@ class Hold:
         kept = [each for each in (replace(self, others=()), *self.others) if each.user_id != other.user_id]
         first, *rest = sorted([*kept, replace(other, others=())], key=lambda each: -each.until)
         return replace(first, others=tuple(rest))
+
+
+def _key_of(hold: Hold) -> str:
+    return short_hash([hold.user_id, hold.until], 8)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 import json
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
@@ -121,7 +121,7 @@ class SeenState:
     Attributes:
         episode: `Remediation.episode_key`: another one after it has ended and come back under the same ID.
         at: when it was shown, as Unix time in seconds, where a dialog stood between the message and the decision.
-        holds: the keys of the hold that it showed, to one who releases it.
+        holds: the keys of the hold that it showed; None where that isn't known.
         is_first: it said that an approval is the first of two, so nothing runs yet.
     """
 
@@ -130,7 +130,7 @@ class SeenState:
     episode: str | None = None
     at: float | None = None
     is_first: bool = False
-    holds: tuple[str, ...] = ()
+    holds: tuple[str, ...] | None = None
 
     @property
     def began_at(self) -> int | None:
@@ -141,7 +141,7 @@ class SeenState:
 NOTHING_SEEN = SeenState(None, None)
 
 
-def button_value(remediation: Remediation, *, is_first: bool = False) -> str:
+def button_value(remediation: Remediation, *, is_first: bool = False, holds: Iterable[str] | None = None) -> str:
     """Write a button's value: the reference, and what the person is shown."""
     value = {
         **asdict(remediation.ref),
@@ -149,6 +149,7 @@ def button_value(remediation: Remediation, *, is_first: bool = False) -> str:
         "state": remediation.state,
         "episode": remediation.episode_key,
         **({"is_first": True} if is_first else {}),
+        **({"holds": sorted(holds)} if holds is not None else {}),
     }
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
@@ -182,9 +183,12 @@ def read_button_value(value: object) -> tuple[RemediationRef, SeenState]:
     mode, state, episode = shown = [fields.get(name) for name in ("mode", "state", "episode")]
     if not all(each is None or (isinstance(each, str) and _is_plain(each)) for each in shown):
         raise UnreadableButton("mode or state isn't plain text")
+    keys = fields.get("holds")
+    is_known = isinstance(keys, list) and {*map(type, keys)} <= {str} and _is_plain("".join(keys))
+    holds = tuple(keys or ()) if is_known else None
     try:
-        shown_state = SeenState(mode or None, state or None, episode or None, is_first=fields.get("is_first") is True)
-        return RemediationRef(*ids), shown_state
+        is_first = fields.get("is_first") is True
+        return RemediationRef(*ids), SeenState(mode or None, state or None, episode or None, None, is_first, holds)
     except InvalidId as error:
         raise UnreadableButton(str(error).removesuffix(".")) from None
 

@@ -334,6 +334,63 @@ async def test_slow_look_does_not_take_an_approval_off_the_card(bot: World, acti
     assert "put this on hold" not in str(thread(bot, alert))
 
 
+async def test_approval_whose_question_did_not_say_that_somebody_asked_to_wait_asks_again(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    seen_by_alice = dict(alert.controls[APPROVE])
+    await bot.slack.press(alert, HOLD, choice="1800", user="U0BOB")
+    await until(bot, lambda: "On hold until" in alert.text)
+    await bot.slack.press(alert, APPROVE, button=seen_by_alice)
+    await card(bot, words="<@U0ALICE>, your approval wasn't sent: <@U0BOB> asked to wait since you saw it. Review it")
+    assert bot.together.posts == []
+    await bot.slack.press(alert, HOLD, choice="3600")
+    await until(bot, lambda: "On hold until" in alert.text and "<@U0ALICE>" in alert.text)
+    await bot.slack.press(alert, APPROVE)
+    await card(bot, words="Approved by <@U0ALICE>")
+
+
+async def test_own_hold_keeps_nobody_from_approving(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    seen = dict(alert.controls[APPROVE])
+    await bot.slack.press(alert, HOLD)
+    await until(bot, lambda: "On hold until" in alert.text)
+    await bot.slack.press(alert, APPROVE, button=seen)
+    await card(bot, words="Approved by <@U0ALICE>")
+
+
+@pytest.mark.bot(BOT_REASON="always")
+async def test_dialog_approves_during_the_hold_that_it_shows_and_no_other(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    drawn_before = dict(alert.controls[APPROVE])
+    await bot.slack.press(alert, APPROVE)
+    (opened_before,) = await bot.slack.until(lambda: list(bot.slack.views))
+    await bot.slack.press(alert, HOLD, choice="1800", user="U0BOB")
+    await until(bot, lambda: "On hold until" in alert.text)
+    await bot.slack.submit(opened_before, reason="it is broken")
+    await card(bot, words="<@U0BOB> asked to wait since you saw it")
+    assert bot.together.posts == []
+    bot.slack.views.clear()
+    await bot.slack.press(alert, APPROVE, button=drawn_before)
+    (opened_since,) = await bot.slack.until(lambda: list(bot.slack.views))
+    assert "bob asked to wait until" in str(opened_since)
+    await bot.slack.submit(opened_since, reason="Bob agrees")
+    await card(bot, words="Approved by <@U0ALICE>")
+
+
+async def test_selection_skips_what_somebody_put_on_hold_after_it_was_shown(bot: World) -> None:
+    await began(bot)
+    storm(bot, 6)
+    message = await digest(bot)
+    view = await choose(bot, message)
+    await bot.slack.say(f"<@{BOT_USER}> hold gpu-node-0002", user="U0BOB")
+    await digest(bot, "on hold")
+    await bot.slack.submit(view)
+    await digest(bot, "5 of 6 approved · 1 skipped")
+    assert "@U0BOB asked to wait since you saw it." in message.everything
+
+
 @pytest.mark.parametrize(("choice", "noun"), [("1800", "hold"), ("release", "release")])
 async def test_hold_before_which_together_does_not_respond_is_not_called_unclear(
     bot: World, choice: str, noun: str
