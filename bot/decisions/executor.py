@@ -16,6 +16,7 @@ from bot.errors import (
     LeaseLost,
     NoAnswer,
     NotAllowed,
+    NotChecked,
     NotReached,
     Observing,
     OutcomeKind,
@@ -270,6 +271,8 @@ def _why(no: GuardrailRefusal | NotAllowed | Observing | TogetherError) -> str:
     """Return why a POST isn't repeated, without a word on what the first one did."""
     if isinstance(no, GuardrailRefusal):
         return no.why
+    if isinstance(no, NotChecked):
+        return "Slack couldn't say whether you can still decide."
     if isinstance(no, NotAllowed):
         return "you're no longer allowed to decide."
     if isinstance(no, Observing):

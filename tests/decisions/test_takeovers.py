@@ -16,6 +16,7 @@ from tests.deaths import age_by, died_while, free_the_lease, left_behind
 from tests.manual_clock import ON_THE_WAY, ManualClock
 from tests.proxy import COMMIT, Line, line_to
 from tests.rows import column, execute, execute_beside, outcomes, pause_beside
+from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault
 from tests.watch import HOLD, card, in_step, pass_time, quiet, thread, until, watching
 from tests.world import APPROVE, CANCEL, IDS, REF, REFRESH, World, world
@@ -139,6 +140,18 @@ async def test_repeat_asks_again_whether_the_person_may(postgresql: str) -> None
                 await bot.edited(alert)
         assert bot.together.posts == []
         assert "It wasn't sent again: you're no longer allowed to decide." in alert.text
+
+
+async def test_repeat_does_not_deny_the_right_of_who_slack_cannot_look_up(postgresql: str) -> None:
+    async with world(database=postgresql, drain_seconds=0.05) as bot:
+        bot.together.add()
+        alert = await left_behind(bot, APPROVE)
+        async with died_while(bot, at="sent"):
+            bot.slack.faults.append(SlackFault("users.info", "internal_error", times=-1))
+            async with bot.another():
+                await bot.edited(alert)
+        assert bot.together.posts == []
+        assert "It wasn't sent again: Slack couldn't say whether you can still decide." in alert.text
 
 
 async def test_repeat_waits_by_its_own_clock_whatever_the_databases_says(postgresql: str) -> None:
