@@ -89,11 +89,11 @@ class Replies:
         """Tell the person alone. Where "in progress" is on the clicked message, what was there before is put back."""
         if place.in_progress and place.original:
             await self._first(self._in_place(place, place.original))
+        # In a thread it is shown only while that is active (docs.slack.dev, chat.postEphemeral).
+        channel, thread_ts = place.channel_id, place.thread_ts if place.thread_ts != place.message_ts else None
         ways: list[Way] = [
             lambda: self._respond_privately(place, message),
-            lambda: self._call(
-                "chat.postEphemeral", message, channel=place.channel_id, user=place.user_id, thread_ts=place.thread_ts
-            ),
+            lambda: self._call("chat.postEphemeral", message, channel=channel, user=place.user_id, thread_ts=thread_ts),
         ]
         if place.is_direct:
             ways.clear()
