@@ -127,8 +127,11 @@ class Doctor:
         for check, ids in listed.items():
             if ids:
                 yield await self._people(check, ids)
-        if settings.bot_alert_channel and not listed["on-call"]:
-            yield warning("on-call", "alerts mention nobody", "Set BOT_ONCALL to a user or user group ID.")
+        called = {cluster_id for cluster_id, (_, oncall_id) in settings.bot_routes.items() if oncall_id}
+        is_each_called = settings.bot_clusters and called.issuperset(settings.bot_clusters)
+        if settings.bot_alert_channel and not settings.bot_oncall and not is_each_called:
+            where = f"alerts of clusters other than {', '.join(sorted(called))}" if called else "alerts"
+            yield warning("on-call", f"{where} mention nobody", "Set BOT_ONCALL to a user or user group ID.")
 
     async def _app_token(self, token: str) -> Finding:
         try:

@@ -147,6 +147,17 @@ async def test_groups_and_everybody(bot: World) -> None:
     assert findings["on-call"].status is Status.WARNING
 
 
+async def test_clusters_whose_alerts_mention_nobody_are_found(bot: World) -> None:
+    routes: Any = {"bot_routes": {"c-train": ("C0OPS", "U0BOB"), "c-infer": ("C0OPS", "")}}
+    finding = (await found(bot, **routes))["on-call"]
+    assert (finding.status, finding.detail) == (
+        Status.WARNING,
+        "alerts of clusters other than c-train mention nobody",
+    )
+    assert (await found(bot, **routes, bot_clusters=("c-train",)))["on-call"].status is Status.OK
+    assert (await found(bot, **routes, bot_oncall="U0ALICE"))["on-call"].status is Status.OK
+
+
 async def test_who_may_approve_alone_is_looked_up(bot: World) -> None:
     assert "break glass" not in await found(bot)
     assert (await found(bot, bot_break_glass=("*",)))["break glass"].status is Status.OK
