@@ -17,7 +17,11 @@ _CURSOR = select(cursors.c.seq).where(cursors.c.name == bindparam("b_name"))
 _AFTER = select(audit).where(audit.c.seq > bindparam("b_seq")).order_by(audit.c.seq).limit(bindparam("b_limit"))
 _MOVE = upsert(cursors, where=cursors.c.seq < bindparam("b_seq"))
 _SIGN = insert(signed_heads).values(at=now()).on_conflict_do_nothing()
-_SIGNED = select(signed_heads).order_by(signed_heads.c.seq, signed_heads.c.at)
+_SIGNED = (
+    select(signed_heads, audit.c.hash.label("there"))
+    .outerjoin(audit, audit.c.seq == signed_heads.c.seq)
+    .order_by(signed_heads.c.seq, signed_heads.c.at)
+)
 _SIGNED_AS = b"remediation-bot audit head 1\n"  # what is signed begins with what it is
 _KEY_ID = b"remediation-bot audit key 1\n"
 
@@ -82,10 +86,9 @@ def check_signatures(connection: Connection, keys: Sequence[str]) -> Signatures:
             problems.append(f"The signature of row {row.seq} isn't of this key: it was forged, or the key is another.")
             continue
         signed_at = max(row.at, signed_at or row.at)
-        there = connection.execute(select(audit.c.hash).where(audit.c.seq == row.seq)).scalar()
-        if there is None:
+        if row.there is None:
             problems.append(f"Row {row.seq} was signed and is missing: the trail was truncated.")
-        elif there != row.hash:
+        elif row.there != row.hash:
             problems.append(f"Row {row.seq} isn't what was signed: the trail was rewritten.")
     if unchecked and signed_at is None:
         problems.append("No head was signed with a key that was given: pass the right ones, or somebody replaced them.")

@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import text
 
 from bot.errors import StorageUnavailable
-from bot.models import Actor, Alert, EventKind, Target
-from bot.store import Database, approvals, messages, outbox, rows
+from bot.models import Actor, Alert, AuditNote, EventKind, Target
+from bot.store import Database, approvals, audit, check_signatures, messages, outbox, rows, trail
 from bot.store.connection import Connection
 from bot.store.postgresql import Messages, PostgreSQL
 from tests.manual_clock import HANGS_AFTER
@@ -65,6 +65,23 @@ async def test_storm_asks_postgresql_as_often_however_many_nodes_a_webhook_is_to
     assert all(after <= before + 1 for before, after in zip(few, many, strict=True))  # a line that was idle is tried
     assert first.event is not None
     assert first.event.at == pytest.approx(time.time(), abs=HANGS_AFTER)
+
+
+async def test_signatures_are_checked_with_as_few_questions_however_many_there_are(postgresql: str) -> None:
+    async with line_to(postgresql) as line:
+        database = Database(line.url)
+        await database.open()
+        asked = []
+        for count in (2, 40):
+            for _ in range(count):
+                await database.run(audit.note, AuditNote("refused", ALICE, "C0OPS"))
+                await database.run(trail.sign, "k" * 32)
+            before = line.questions
+            checked = await database.read(check_signatures, ["k" * 32])
+            asked.append(line.questions - before)
+            assert (checked.problems, checked.signed_at is None) == ([], False)
+        await database.close()
+    assert asked[1] <= asked[0]
 
 
 async def test_line_that_was_idle_is_tried_before_a_commit_goes_over_it(postgresql: str) -> None:
