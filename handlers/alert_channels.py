@@ -41,7 +41,7 @@ _LASTING = {
 }
 _GONE = {"message_not_found", "thread_not_found"}
 # A channel in which the bot may not write. The present one is reported, and opened again; a former one is given up.
-_CLOSED = {
+CLOSED = {
     "channel_not_found",
     "is_archived",
     "is_inactive",
@@ -86,8 +86,8 @@ class SlackAlertChannels:
         try:
             channel = (await self._reading.conversations_info(channel=channel_id)).get("channel") or {}
         except SlackFailure as error:
-            if error.code in _CLOSED or error.is_passing or error.retry_after is not None:
-                raise PostFailed(str(error), is_closed=error.code in _CLOSED) from error
+            if error.code in CLOSED or error.is_passing or error.retry_after is not None:
+                raise PostFailed(str(error), is_closed=error.code in CLOSED) from error
             return  # a scope is missing
         if channel.get("is_archived") or (channel.get("is_private") and not channel.get("is_member")):
             raise PostFailed("is_archived" if channel.get("is_archived") else "not_in_channel", is_closed=True)
@@ -192,7 +192,7 @@ class SlackAlertChannels:
             if error.may_have_worked:
                 raise PostUncertain(str(error)) from error
             code, is_former = error.code, arguments["channel"] not in self._channels
-            is_closed = code in _CLOSED
+            is_closed = code in CLOSED
             is_lasting = code in _LASTING or (is_former and is_closed)
             raise PostFailed(str(error), is_lasting=is_lasting, is_gone=code in _GONE, is_closed=is_closed) from error
 

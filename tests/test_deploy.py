@@ -19,13 +19,14 @@ from bot import metrics
 from bot.app import DRAIN_SECONDS, END_SECONDS
 from bot.environment import EXAMPLES, SECRETS
 from bot.settings import read_settings
+from handlers.alert_channels import CLOSED
 from handlers.bolt import ACK_SECONDS
 from handlers.server import SHUTDOWN_SECONDS
 from tests.fetch import get
 from tests.simulator.process import ROOT, free_port, ready, stop_bot, variables
-from tests.simulator.slack import Slack
+from tests.simulator.slack import Slack, SlackFault
 from tests.simulator.together import Together
-from tests.watch import poll, watching
+from tests.watch import pass_time, poll, watching
 from tests.world import world
 
 DEPLOY = ROOT / "deploy"
@@ -49,6 +50,27 @@ def run(command: Sequence[str], folder: Path) -> None:
 def test_alert_rules_are_valid_and_fire_when_their_promise_is_broken() -> None:
     run(["promtool", "check", "rules", "--lint=all", "rules.yaml"], DEPLOY / "prometheus")
     run(["promtool", "test", "rules", "rules.test.yaml"], DEPLOY / "prometheus")
+
+
+async def test_channel_that_takes_no_alert_fires_a_rule() -> None:
+    rules = yaml.safe_load((DEPLOY / "prometheus" / "rules.yaml").read_text("utf-8"))["groups"][0]["rules"]
+    (rule,) = (each["expr"] for each in rules if each["alert"] == "RemediationBotPostsRefused")
+    statuses = re.search(r'status=~"(.*?)"', rule)
+    assert statuses
+    assert all(re.fullmatch(statuses[1], code) for code in CLOSED)
+    async with watching() as bot:
+        await poll(bot)
+        bot.slack.faults.append(SlackFault("chat.postMessage", "is_archived", times=-1))
+        bot.together.add()
+        await poll(bot)
+        before = refusals((await get(bot.app, "/metrics"))[1])
+        await pass_time(bot, 300, longest=15)
+        assert refusals((await get(bot.app, "/metrics"))[1]) - before > 5
+
+
+def refusals(served: str) -> float:
+    found = re.search(r'slack_calls_total{method="chat.postMessage",status="is_archived"} (\S+)', served)
+    return float(found[1]) if found else 0.0
 
 
 @pytest.mark.parametrize(
