@@ -132,14 +132,14 @@ async def until(bot: World, look: Callable[[], T | None], seconds: float = 120) 
         await bot.time.advance(max(leap, bot.time.next_wake - bot.time.seconds))
 
 
-async def card(bot: World, ids: Ids = IDS, words: str = "") -> Posted:
+async def card(bot: World, ids: Ids = IDS, words: str = "", seconds: float = 120) -> Posted:
     """The one alert of a remediation, as soon as it stands there and says so."""
 
     def look() -> Posted | None:
         found = bot.slack.cards(ids[2])
         return found[0] if found and words in found[0].text else None
 
-    return await until(bot, look)
+    return await until(bot, look, seconds)
 
 
 async def carried_out(bot: World) -> Posted:

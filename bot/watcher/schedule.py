@@ -123,7 +123,9 @@ def _step_to_the_channel(snapshot: Snapshot, config: WatchConfig) -> Step:
         return Step.WAIT if 0 <= now - message.posted_at < ARRIVED_SECONDS else Step.FIND  # clocks can go back
     if waiting(snapshot.alerts) or threads.untold_overrides(snapshot) or threads.untold_selections(snapshot):
         return Step.POST
-    if message.edited_at and (threads.new_failures(snapshot) or threads.new_returns(snapshot)):
+    checks = threads.outstanding_checks(snapshot, config)
+    may_be_stuck = any(each.check is Check.STUCK and each.at <= now for each in checks)
+    if message.edited_at and (may_be_stuck or threads.new_failures(snapshot) or threads.new_returns(snapshot)):
         return Step.POST
     is_untold = message.is_started and not message.edited_at
     if is_untold and any(config.tells(each) for each in snapshot.alerts):

@@ -52,6 +52,21 @@ async def test_repair_that_does_not_end_is_told_once_and_on_call_is_mentioned(bo
     assert "stuck" not in alert.text
 
 
+@pytest.mark.parametrize("seconds", [60, 2000])  # before and after the bot has noticed it
+async def test_repair_that_does_not_end_calls_although_its_card_was_deleted(bot: World, seconds: int) -> None:
+    alert = await running(bot)
+    bot.slack.messages.remove(alert)
+    if seconds > 60:
+        bot.together.remediations[IDS]["instance_name"] = "gpu-node-7"  # so the card is edited
+    await pass_time(bot, seconds)
+    assert bot.slack.cards(IDS[2]) == []
+    again = await card(bot, words="May be stuck", seconds=3600)
+    (line,) = await until(bot, lambda: calls(bot, again))
+    assert line.endswith(CALL)
+    bot.together.remediations[IDS]["state"] = "SUCCEEDED"
+    await card(bot, words="Rebooted")
+
+
 async def test_support_gets_all_that_is_known_as_text(bot: World) -> None:
     enforce_slacks_limits(bot)
     alert = await running(bot)
