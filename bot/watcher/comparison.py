@@ -82,9 +82,8 @@ class Comparer:
 
     async def _compare(self, message: InChannel, found: Found | None, *, is_takeover: bool) -> None:
         shows = found.drawn.get(message.ts) if found else None
-        is_home = message.channel_id in self.config.channels and (
-            message.cluster_id is None or message.channel_id == self.config.route(message.cluster_id).channel_id
-        )
+        # What is in a message of several clusters says where it belongs.
+        is_home = message.cluster_id and message.channel_id == self.config.route(message.cluster_id).channel_id
         differs = shows != message.content_hash if found else is_takeover
         if not differs or (not message.is_open and (not shows or message.is_read_only)):
             if not is_home and message.is_open:

@@ -102,7 +102,8 @@ class WatchConfig:
         message = snapshot.message
         clusters = [message.cluster_id]
         if message.is_digest and not message.cluster_id:
-            clusters = [each.cluster_id for each in snapshot.alerts]
+            left = [each for each in snapshot.alerts if not each.is_closed]
+            clusters = [each.cluster_id for each in left or snapshot.alerts]
         channels = [self.route(each).channel_id for each in clusters]
         stays = not channels or message.channel_id in channels or (message.ts and channels[0] in self.closed)
         return message.channel_id if stays else channels[0]

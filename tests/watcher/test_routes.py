@@ -35,6 +35,22 @@ async def test_storms_backlogs_and_outages_go_to_the_routed_channel() -> None:
         assert [each.channel for each in told] == [OTHER_CHANNEL]
 
 
+async def test_message_of_several_clusters_moves_once_all_that_is_left_in_it_goes_elsewhere() -> None:
+    async with watching(BOT_CHANNELS=f"C0OPS,{OTHER_CHANNEL}") as bot:
+        over = storm(bot, 4)
+        storm(bot, 4, cluster="cluster-2")
+        await digest(bot, "8 nodes")
+        for each in over:
+            bot.together.resolve(each)
+        message = await digest(bot, "4 nodes")
+        await bot.settle()
+        routed = bot.settings.model_copy(update={"bot_routes": {"cluster-2": (OTHER_CHANNEL, "S0TRAIN")}})
+        async with bot.another(routed):
+            await until(bot, lambda: message.text == f"4 nodes: moved to <#{OTHER_CHANNEL}>. Decide there.")
+            moved = await until(bot, lambda: [each for each in bot.slack.digests() if each.channel == OTHER_CHANNEL])
+            assert "S0TRAIN" in moved[0].text
+
+
 async def test_unknown_cluster_of_a_setting_is_named_while_the_bot_stays_ready_until_it_is_listed() -> None:
     async with watching(BOT_OBSERVE="cluster-9") as bot:
         await quiet(bot)
