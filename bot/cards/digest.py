@@ -117,7 +117,7 @@ def _started(of: TrackedMessage, alerts: Sequence[Alert]) -> Message:
     name, nodes = cluster_of(of.cluster_id, alerts)
     left = [each for each in alerts if not each.is_closed]
     many = f"{blast_radius(left or alerts, nodes)} {f'of {clean(name, 60)} ' if name else ''}"
-    is_well = all(each.remediation.state == State.SUCCEEDED for each in alerts)
+    is_well = all(each.remediation.state == State.SUCCEEDED and not each.came_back for each in alerts)
     is_automatic = all(each.remediation.has_no_reviewer for each in alerts)
     how = f"started {'automatically' if is_automatic else 'in Together'}" if name else "since before monitoring started"
     ended = "repaired" if is_well else "no longer in repair"

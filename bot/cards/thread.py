@@ -107,7 +107,7 @@ def stuck(repairs: Sequence[Remediation], called: str, now: float, *, has_card: 
     named = _nodes(repairs)
     oldest = min(_seconds(each.under_way_since) for each in repairs)
     what = _repair(repairs[0]) if len(repairs) == 1 else f"{len(repairs)} repairs"
-    hint = labels.IF_STUCK if has_card else "Check them in Together."
+    hint = labels.IF_STUCK if has_card else f"Check {'it' if len(repairs) == 1 else 'them'} in Together."
     return calling(f"{named}: {what} may be stuck. Not finished after {lasted(now - oldest)}. {hint}", called)
 
 
@@ -118,11 +118,11 @@ def came_back(alerts: Sequence[Alert], called: str) -> Message:
         called: the user or group on call; empty for nobody.
     """
     nodes, remediation = _nodes([each.remediation for each in alerts]), alerts[0].remediation
-    back = alerts[0].came_back
-    assert back is not None  # noqa: S101 - that is what this tells
+    back, *others = [each.came_back for each in alerts if each.came_back]  # that is what this tells
     fault, repair = escape(back.fault, 80), escape(labels.mode(remediation.mode).noun, 80)
     if len(alerts) > 1:
-        said = f"{nodes} were repaired, and their faults came back, such as {fault}. 🔁"
+        is_back = "didn't stop or came back" if any(each.was_firing for each in (back, *others)) else "came back"
+        said = f"{nodes} were repaired, and their faults {is_back}, such as {fault}. 🔁"
     elif back.was_firing:
         said = f"{fault} didn't stop with the {repair} of {nodes}: it didn't help. 🔁"
     else:
@@ -220,10 +220,11 @@ def reminder(  # noqa: PLR0913 - what a reminder says
     return calling(f"{where(remediation, share)} {waits}. {decide}", called)
 
 
-def late_call(remediation: Remediation, count: int, called: str, *, again: bool) -> Message:
+def late_call(repairs: Sequence[Remediation], called: str, *, again: bool) -> Message:
     """Return the call for what waits and called nobody when it came; `again` says that it had ended before."""
-    node, broken = _node(remediation), escape(fault(remediation), 100)
-    others = f" and {count - 1} more" if count > 1 else ""
+    node, faults = _node(repairs[0]), {fault(each) for each in repairs}
+    broken = escape(faults.pop(), 100) if len(faults) == 1 else ""
+    others = f" and {len(repairs) - 1} more" if len(repairs) > 1 else ""
     waits = f"{'are' if others else 'is'} waiting for a decision{' again' if again else ''}"
     return calling(f"{node}{others} {waits}{f': {broken}' if broken else ''}.", called)
 

@@ -126,7 +126,7 @@ def _late_calls(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingRepl
     is_owed = bool(message.owes_call and silent and config.on_call_now(silent, snapshot))
     if some := (asking if is_owed else worse or new):
         again = bool(new) and all(each.waiting_since for each in some)
-        told = thread.late_call(some[0].remediation, len(some), called, again=again)
+        told = thread.late_call([each.remediation for each in some], called, again=again)
         owes_call = message.owes_call and len(some) < len(asking)
         mark = f"call {message.called_at}"
         yield PendingReply(told, broadcast=bool(new), is_call=True, owes_call=owes_call, mark=mark)

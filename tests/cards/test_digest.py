@@ -8,6 +8,7 @@ from bot import cards
 from bot.cards.review import Review
 from bot.models import (
     BatchItem,
+    CameBack,
     FirstApproval,
     History,
     Hold,
@@ -30,6 +31,16 @@ def test_digest_before_during_and_after_a_batch() -> None:
     running = digest(DIGEST, alerts(12), [batch(3, is_running=True)])
     done = digest(DIGEST, alerts(60), [batch(8)])
     compare("digest", "\n".join(drawn(each) for each in (before, running, done)))
+
+
+def test_digest_of_repairs_that_did_not_help_does_not_call_the_nodes_repaired() -> None:
+    succeeded = [replace(each, remediation=remediation(state=State.SUCCEEDED)) for each in alerts(1)]
+    begun = replace(DIGEST, is_started=True)
+    assert digest(begun, succeeded, []).text.startswith("Over: 1 node of c-7f2 repaired")
+    returned = [replace(each, came_back=CameBack("Xid 79", START)) for each in succeeded]
+    told = digest(begun, returned, []).text
+    assert told.startswith("Over: 1 node of c-7f2 no longer in repair")
+    assert "1 with the fault back" in told
 
 
 def test_decided_items_do_not_wait_before_the_next_reading() -> None:

@@ -8,6 +8,7 @@ import pytest
 from bot import cards
 from bot.cards import thread
 from bot.models import (
+    CameBack,
     DecidedBy,
     FirstApproval,
     Mode,
@@ -90,6 +91,19 @@ def test_failure_mentions_both_approvers_and_names_one_outside_slack() -> None:
     assert text.startswith("<@U0ALICE> <@U0BOB>, these repairs failed:")
     assert text.count("(approved by eve in Together)") == 1
     assert "U0ALICE" not in cards.digest.failures([here], {here.remediation.ref: replace(first, mode="other")}).text
+
+
+def test_sentence_about_several_nodes_says_only_what_is_true_of_each() -> None:
+    one, two = [replace(each, came_back=CameBack("Xid 79", START)) for each in alerts(2)]
+    two = replace(two, remediation=two.remediation.model_copy(update={"linked_alerts": []}))
+    both = [each.remediation for each in (one, two)]
+    told = thread.late_call(both, "", again=False).text
+    assert told == "gpu-node-0000 and 1 more are waiting for a decision."
+    assert "their faults came back, such as" in thread.came_back([one, two], "").text
+    still = replace(two, came_back=CameBack("Xid 79", START, was_firing=True))
+    assert "their faults didn't stop or came back, such as" in thread.came_back([one, still], "").text
+    assert thread.stuck(both, "", START, has_card=False).text.endswith("Check them in Together.")
+    assert thread.stuck(both[:1], "", START, has_card=False).text.endswith("Check it in Together.")
 
 
 def test_failure_of_an_automatic_repair_is_approved_by_nobody() -> None:
