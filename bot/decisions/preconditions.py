@@ -25,7 +25,7 @@ def precondition_failure(
     next_step = "Review it and decide again." if open_ else "There's nothing left to decide."
     if open_ and present.state in rule.allowed:
         next_step = f"Review it and {request.verb} again."
-    return f"{_your(request)} wasn't sent: {changed}. {next_step}"
+    return f"{your(request)} wasn't sent: {changed}. {next_step}"
 
 
 def changes(request: Request, shown: SeenState, present: Remediation) -> str:
@@ -101,13 +101,13 @@ def too_late_notice(
     is_undone = f"Not {rule.done}. It was already"
     if present.state == State.CANCELLED:
         if present.is_reviewed_with(job.token):
-            return f"{_your(request)} went through, but the remediation was cancelled afterward."
+            return f"{your(request)} went through, but the remediation was cancelled afterward."
         # Together names the reviewer, who need not be the person who cancelled.
         already = "Already" if present.state in rule.effect else is_undone
         return f"{already} cancelled{_through_slack(decided)}."
     if present.state == State.AUTO_RESOLVED:
         is_own = request.verb is Verb.APPROVE and present.is_reviewed_with(job.token)
-        done = f"{_your(request)} went through, and then the" if is_own else f"Not {rule.done}. The"
+        done = f"{your(request)} went through, and then the" if is_own else f"Not {rule.done}. The"
         return f"{done} alert cleared and the remediation resolved on its own."
     if present.state in RULES[Verb.APPROVE].effect and request.verb is not Verb.CANCEL:
         already = "Already" if request.verb is Verb.APPROVE else is_undone
@@ -126,7 +126,7 @@ def too_late_notice(
     return f"Too late to {request.verb}: it's already “{_state(present.state)}”."
 
 
-def _your(request: Request) -> str:
+def your(request: Request) -> str:
     """Return whose decision it is; in a batch's results, the person is named once for all of them."""
     noun = request.rule.noun
     return f"Your {noun}" if request.batch_id else f"<@{request.actor.user_id}>, your {noun}"

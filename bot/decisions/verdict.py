@@ -12,6 +12,7 @@ from bot.decisions.preconditions import (
     success_notice,
     too_late_notice,
     took_effect,
+    your,
 )
 from bot.decisions.storing import or_none, who_decided
 from bot.errors import OutcomeKind, OutcomeUnknown, TogetherError, WrongState
@@ -166,10 +167,11 @@ class Judge:
 
     def not_in_effect(self, present: Remediation, why: str, cause: TogetherError | None = None) -> Verdict:
         """Return that it isn't seen to have taken effect, and still might."""
+        request = self.job.request
+        look = "Check it in Together" if request.batch_id else "Press “Check again”"  # which no digest has
         notice = (
-            f"<@{self.job.request.actor.user_id}>, your {self.job.request.rule.noun} hadn't taken effect as of "
-            f"{clock_time(self.clock.now())}, but it still might. {why} "
-            "Press “Check again” before you decide anything else."
+            f"{your(request)} hadn't taken effect as of {clock_time(self.clock.now())}, but it still might. {why} "
+            f"{look} before you decide anything else."
         )
         return Verdict(OutcomeKind.NOT_IN_EFFECT, present, notice=notice, buttons=False, of=cause)
 
@@ -193,6 +195,5 @@ class Judge:
         return self.time_of(present) - (self.clock.monotonic() - self.sent_at)
 
     def _opened_again(self, present: Remediation) -> Verdict:
-        who, what = self.job.request.actor.user_id, self.job.request.rule.noun
-        notice = f"<@{who}>, your {what} may have gone through: the remediation has ended and opened again since."
+        notice = f"{your(self.job.request)} may have gone through: the remediation has ended and opened again since."
         return Verdict(OutcomeKind.OPENED_AGAIN, present, notice=notice)

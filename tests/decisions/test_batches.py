@@ -126,6 +126,18 @@ async def test_batch_stops_when_its_decisions_keep_failing(bot: World, code: int
     assert bot.together.posts == []
 
 
+async def test_result_in_doubt_points_to_no_button_that_a_digest_does_not_have(bot: World) -> None:
+    await began(bot)
+    storm(bot, 6)
+    message = await digest(bot)
+    view = await choose(bot, message, "gpu-node-0003")
+    bot.together.faults.append(Fault("rpc", verb="approve", code=14))
+    await bot.slack.submit(view)
+    await digest(bot, "Your approval hadn't taken effect as of")
+    assert "Check it in Together before you decide anything else." in message.everything
+    assert "Check again" not in message.everything
+
+
 async def test_odd_row_of_a_batch_is_set_aside_and_the_rest_is_decided() -> None:
     async with watching(drain_seconds=0.05) as bot:
         await began(bot)
