@@ -36,6 +36,8 @@ class Digests(Surface):
         await self.lookup.authorize_in_time(verb or Verb.APPROVE, press.actor, press.place.channel_id)
         waiting = await self.batches.waiting(press.value)
         only = listing.chosen(waiting.alerts, chosen_in(press.body)) if verb else waiting.alerts
+        if not waiting.alerts:
+            raise NothingSelected("Nothing here needs a decision any more.", "Nothing was sent.")
         if not only:
             raise NothingSelected
         known = Review(press.value, press.place.channel_id)

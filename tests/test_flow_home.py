@@ -296,6 +296,18 @@ async def test_storm_is_reviewed_from_home(bot: World) -> None:
     await until(bot, lambda: "8 of 8" in message.everything or "All 8" in message.everything)
 
 
+async def test_review_in_a_home_of_which_all_is_decided_is_not_sent_back_to_a_button_that_is_gone(bot: World) -> None:
+    ids = storm(bot, 8)
+    message = await digest(bot)
+    await opened(bot)
+    for each in ids:
+        bot.together.resolve(each)
+    await until(bot, lambda: review.REVIEW not in message.buttons)
+    await bot.slack.press_home(review.REVIEW)
+    (told,) = await bot.slack.until(lambda: bot.slack.direct("U0ALICE"))
+    assert told.text == "Nothing here needs a decision any more. Nothing was sent."
+
+
 def test_odd_metadata_is_all_clusters_from_the_beginning() -> None:
     for odd in ("", "[]", "{}", '{"cluster_id": 1}', '{"cluster_id": "c", "page": "x"}'):
         assert home.Filter.load(odd) == home.Filter()
