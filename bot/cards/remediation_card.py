@@ -200,6 +200,9 @@ def _people(remediation: Remediation, decided: DecidedBy | None, about: CardCont
             yield f"Review comment: “{comment}”"
     elif own := OWN_COMMENT.fullmatch(comment):
         yield f"{own['told']}."
+    elif remediation.is_reviewed and remediation.has_no_reviewer:
+        if remediation.state in RULES[Verb.APPROVE].effect:
+            yield "Approved automatically in Together."
     elif remediation.is_reviewed:
         did = "Approved" if remediation.state in RULES[Verb.APPROVE].effect else "Reviewed"
         who = f" by {escape(remediation.reviewed_by, 200)}" if remediation.reviewed_by else ""

@@ -80,7 +80,7 @@ def success_notice(request: Request, seen: SeenState, result: Remediation) -> st
         return f"{done}, but the repair had become “{_mode(result.mode)}”. You saw “{_mode(seen.mode)}”."
     # The command shows nothing first, and an approval may slip in between a button's read and its call.
     is_unseen = verb is Verb.CANCEL and seen.state in {None, State.PENDING_APPROVAL}
-    if is_unseen and result.is_reviewed and _was_approved(seen, result):
+    if is_unseen and result.is_reviewed and _was_approved(seen, result) and not result.has_no_reviewer:
         return "This had already been approved. Let the approver know it's cancelled."
     return ""
 
@@ -112,6 +112,7 @@ def too_late_notice(
     if present.state in RULES[Verb.APPROVE].effect and request.verb is not Verb.CANCEL:
         already = "Already" if request.verb is Verb.APPROVE else is_undone
         reviewer = f" by {escape(present.reviewed_by, 100)}" if present.reviewed_by else ""
+        reviewer = " automatically" if reviewer and present.has_no_reviewer else reviewer
         other_mode = ""
         shown = request.instead_of or seen.mode
         if shown and shown != present.mode:

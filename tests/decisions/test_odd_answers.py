@@ -1,9 +1,11 @@
 """What Together answers oddly, and what the bot says then."""
 
+from typing import Any
+
 import pytest
 
 from tests.simulator.together import Fault
-from tests.watch import quiet
+from tests.watch import card, poll, quiet, thread, watching
 from tests.world import APPROVE, CANCEL, IDS, REF, REFRESH, World, world
 
 ODD = "Fri, 31 Dec 99999999999 23:59:59 GMT"
@@ -181,3 +183,35 @@ async def test_password_that_is_a_word_of_together_blinds_nobody() -> None:
         bot.together.add(instance_name="gpu-7")
         await bot.slack.command("list")
         assert "gpu-7" in (await bot.reply_privately()).text
+
+
+AUTOMATIC: dict[str, Any] = {
+    "state": "PENDING",
+    "trigger": "REMEDIATION_TRIGGER_AUTOMATED",
+    "reviewed_by": "Auto-Approved",
+    "review_comment": "auto-approved: approved",
+    "review_time": "2026-11-24T02:59:00Z",
+}
+
+
+async def test_who_cancels_an_automatic_repair_is_not_sent_to_an_approver_who_is_none() -> None:
+    async with world() as bot:
+        bot.together.add(**AUTOMATIC)
+        await bot.slack.command(REF)
+        told = (await bot.answer()).text
+        assert "Cancelled by <@U0ALICE>" in told
+        assert "approver" not in told
+        assert "Auto-Approved" not in told
+
+
+async def test_click_after_together_has_approved_automatically_names_nobody() -> None:
+    async with watching() as bot:
+        bot.together.add()
+        alert = await card(bot)
+        bot.together.remediations[IDS] |= AUTOMATIC
+        await bot.slack.press(alert, APPROVE)
+        await card(bot, words="Already approved automatically.")
+        await poll(bot)
+        assert "Approved automatically in Together." in alert.text
+        assert "Reboot approved automatically" in thread(bot, alert)[0]
+        assert "Auto-Approved" not in f"{alert.everything} {thread(bot, alert)}"
