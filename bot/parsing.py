@@ -311,7 +311,7 @@ def _order(ref: RemediationRef, rest: str) -> Order:
     also = ALSO.match(reason)
     words = reason[also.start(1) if also else 0 :].split()
     if words[:1] == [ref.cluster_id] or (
-        len(words) == len(PARTS) and all(any(map(str.isdecimal, word)) for word in words)
+        len(words) >= len(PARTS) and all(any(map(str.isdecimal, word)) for word in words[: len(PARTS)])
     ):
         raise UnreadableCommand(f"Unrecognized text after the IDs: “{reason[:60]}”. Cancel one remediation at a time.")
     return Order(ref, reason)

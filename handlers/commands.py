@@ -52,7 +52,7 @@ class Commands(Surface):
             async with self.lookup.clock.timeout(READ_SECONDS):
                 node = order.or_node if order.or_node and await self.lookup.knows(order.or_node.text) else None
                 if reason := (node or order).reason:
-                    await self.lookup.ensure_one_node(reason)
+                    await self.lookup.ensure_one_node(reason, order.ref)
         except (StorageUnavailable, TimeoutError) as error:  # what is meant isn't sure
             raise RefusedWithoutDatabase from error
         if node:

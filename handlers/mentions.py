@@ -125,7 +125,7 @@ class Mentions(Surface):
             return True
         node = asked.of.or_node if isinstance(asked.of, Order) and asked.of.ref != ref else None
         reason = node.reason if node else asked.reason
-        await self.lookup.ensure_one_node(reason)
+        await self.lookup.ensure_one_node(reason, ref)
         request = Request(Verb.HOLD, ref, actor, place, reason=reason, trigger_id=key, seconds=asked.seconds)
         work = await self.decisions.receive(request)
         if isinstance(work, Unrecorded):
@@ -149,9 +149,10 @@ class Mentions(Surface):
         if of is None:
             return await self._of_thread(place)
         if isinstance(of, Order):
+            ref = of.ref
             if of.or_node and await self.lookup.knows(of.or_node.text):
                 of = of.or_node
-            await self.lookup.ensure_one_node(of.reason)
+            await self.lookup.ensure_one_node(of.reason, ref)
         if isinstance(of, Order):
             return of.ref
         more = ". Type the full node name, or its instance ID"

@@ -105,6 +105,11 @@ UNREADABLE = {
     "an option behind": ("c1 i1 r1 --dry-run", "Unrecognized text after the IDs: “--dry-run”."),
     "help behind": ("c1 i1 r1 —help", "Unrecognized text after the IDs: “—help”."),
     "a verb behind": ("c1 i1 r1 /approve", "Unrecognized text after the IDs: “/approve”."),
+    "three references in lines": (
+        "c1 i1 r1\nc2 i2 r2\nc3 i3 r3",
+        "Unrecognized text after the IDs: “c2 i2 r2 c3 i3",
+    ),
+    "a second reference and a reason": ("c1 i1 r1 c2 i2 r2 both broken", "Unrecognized text after the IDs: “c2 i2 r2"),
     "a second reference": ("c1/i1/r1 c1/i1/r2", "Unrecognized text after the IDs: “c1/i1/r2”."),
     "a second URL": (f"{URL} {URL}2", "Unrecognized text after the IDs: “https://api.together.xyz"),
     "a URL that approves": (f"{URL}/approve", 'That URL ends in "/approve", but /cancel-remediation only cancels.'),

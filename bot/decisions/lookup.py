@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 from collections.abc import Awaitable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -211,21 +212,22 @@ class Lookup:
                 known = await self._everything()
         return known
 
-    async def knows(self, name: str) -> bool:
-        """Return whether something open that the bot tracks has this name or ID."""
-        return any(each.remediation.is_called(name) for each in await self.database.read(messages.tracked))
+    async def knows(self, name: str, *, beside: RemediationRef | None = None) -> bool:
+        """Return whether something open that the bot tracks, and that isn't `beside` it, has this name or ID."""
+        tracked = await self.database.read(messages.tracked)
+        return any(each.remediation.is_called(name) and each.ref != beside for each in tracked)
 
-    async def ensure_one_node(self, reason: str) -> None:
-        """Make sure that a reason doesn't begin with another node: it would be left out without a word.
+    async def ensure_one_node(self, reason: str, of: RemediationRef) -> None:
+        """Make sure that a reason is and adds no other node: it would be left out without a word.
 
         Raises:
             UnreadableCommand: it does.
         """
-        also = ALSO.match(reason)
+        also = ALSO.match(reason) or re.fullmatch(r"(\S+)", reason)
         if also is None:
             return
         name = also[1].strip(",.;:")
-        if await self.knows(name.rpartition("/")[2]):  # of three IDs, the last one
+        if await self.knows(name.rpartition("/")[2], beside=of):  # of three IDs, the last one
             raise UnreadableCommand(f"“{name}” is another node. Name one node at a time.")
 
     def forget(self) -> None:
