@@ -40,6 +40,7 @@ MENU_SECONDS = 2.5  # Slack waits 3 s for the choices of a menu (docs.slack.dev,
 AUTHORIZE_SECONDS = 1.0  # a dialog must be opened within 3 s of the click (docs.slack.dev, trigger_id)
 MAX_TRIPLES = 5  # of a message are looked up: any path looks like three IDs
 SHOWN_PAST = 20  # decisions
+_NAMED, _JOINED = re.compile(r"(\S+)"), re.compile(r"(\S+/\S+/\S+)")  # alone; three IDs, which any path looks like
 YEAR_SECONDS = 366 * 86_400.0
 PAST_SECONDS = 86_400.0  # how long what went wrong is shown
 
@@ -223,7 +224,7 @@ class Lookup:
         Raises:
             UnreadableCommand: it does.
         """
-        also = ALSO.match(reason) or re.fullmatch(r"(\S+)", reason)
+        also = ALSO.match(reason) or _NAMED.fullmatch(reason) or _JOINED.search(reason)
         if also is None:
             return
         name = also[1].strip(",.;:")
