@@ -38,7 +38,8 @@ class Renewal:
             new = await blocking.call(self.reread)
         except SettingsError as error:
             if str(error) != self._problem:
-                logger.error("New secrets can't be used, the old ones stay: %s", error)  # noqa: TRY400 - no bug
+                why = str(error).removeprefix("The bot can't start: ")
+                logger.error("New secrets can't be used, the old ones stay: %s", why)  # noqa: TRY400 - no bug
             self._problem = str(error)
             return
         self._problem = ""

@@ -1,7 +1,7 @@
 """Who the bot is in Slack: asked at the start until Slack answers, then watched."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain, repeat
 from typing import Any
 
@@ -47,6 +47,7 @@ class Connection:
     clock: Clock
     report: Callable[[str], None]
     warn: Callable[[str], None]
+    _team_id: str = field(default="", init=False)  # of the first answer
 
     async def identify(self) -> Identity:
         """Ask who the bot token belongs to, until Slack answers.
@@ -65,7 +66,8 @@ class Connection:
         if not url.startswith("https://") or ">" in url or "|" in url:
             url = ""
         team, user_id = str(answer.get("team") or ""), str(answer.get("user_id") or "")
-        return Identity(str(answer["team_id"]), team, user_id, url)
+        self._team_id = str(answer["team_id"])
+        return Identity(self._team_id, team, user_id, url)
 
     async def check_app_token(self, app_token: str) -> None:
         """Make sure that Socket Mode can connect: the SDK would retry a refused token forever.
@@ -81,18 +83,18 @@ class Connection:
         while True:
             await self.clock.sleep(CHECK_EVERY, WaitReason.SLACK_CHECK)
             error = await self._trouble()
-            if error and error.is_passing:
+            if isinstance(error, SlackFailure) and error.is_passing:
                 await self.clock.sleep(LOOK_AGAIN_AFTER, WaitReason.RETRY)
                 error = await self._trouble()
             self.report(f"Slack isn't usable: {error}." if error else "")
 
-    async def _trouble(self) -> SlackFailure | None:
+    async def _trouble(self) -> SlackFailure | str | None:
         """Return why Slack isn't usable. A bot that is told to ask less often is one that Slack answers."""
         try:
-            await self._ask()
+            answer = await self._ask()
         except SlackFailure as error:
             return None if error.code == "ratelimited" else error
-        return None
+        return None if answer["team_id"] == self._team_id else "SLACK_BOT_TOKEN is another workspace's now"
 
     async def _ask(self) -> AsyncSlackResponse:
         answer = await self.client.auth_test()

@@ -174,6 +174,14 @@ async def test_scope_that_a_reinstall_gives_is_not_called_missing(scope: str, wi
         assert await get(app, "/readyz") == (200, "ready\n")
 
 
+async def test_renewed_token_of_another_workspace_makes_the_bot_unready() -> None:
+    async with world() as bot:
+        bot.slack.auth_extra["team_id"] = "T0OTHER"
+        await checks(bot, 1)
+        said = (await get(bot.app, "/readyz"))[1]
+    assert said == "Slack isn't usable: SLACK_BOT_TOKEN is another workspace's now.\n"
+
+
 async def checks(bot: World, count: int) -> None:
     """Let the bot look at Slack, and wait until it has asked so often and drawn its conclusion."""
     asked = [method for method, _ in bot.slack.calls].count("auth.test")

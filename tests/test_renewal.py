@@ -182,7 +182,7 @@ async def test_dotenv_file_that_becomes_unreadable_leaves_the_secrets_as_they_ar
         async with running(app, slack):
             (tmp_path / ".env").write_bytes("BOT_REASON=ü".encode("latin-1"))
             await looked(time)
-            assert f"New secrets can't be used, the old ones stay: The bot can't start: {tmp_path}/.env" in caplog.text
+            assert f"New secrets can't be used, the old ones stay: {tmp_path}/.env can't be read" in caplog.text
             assert (await get(app, "/readyz"))[0] == 200
 
 
