@@ -68,7 +68,7 @@ _FEW = (
     delete(inbox).where(inbox.c.done_at < now() - KEPT_SECONDS),
     delete(batches).where(or_(b.asked_at < _OLDEST, and_(b.asked_at < now() - _DAY, b.status == ASKED))),
 )
-_OLD_DECISIONS = _some(decisions, c.done_at < _OLDEST)
+_OLD_DECISIONS = _some(decisions, or_(c.done_at < _OLDEST, and_(c.status == SET_ASIDE, c.received_at < _OLDEST)))
 _OLD = (
     _OLD_DECISIONS,
     # Worded so that SQLite looks by age: almost all rows are closed.

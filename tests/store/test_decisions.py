@@ -230,6 +230,13 @@ async def test_decision_that_was_set_aside_keeps_no_response_url(store: Decision
     assert "hooks.slack.com" not in await column(store, "request")
 
 
+async def test_decision_that_was_set_aside_is_purged_like_one_that_ended(store: DecisionStore) -> None:
+    await store.set_aside(await received(store))
+    for seconds, purged in ((0.0, 0), (400 * 86_400 + 1.0, 1)):
+        await execute(store.database, update(decisions).values(received_at=decisions.c.received_at - seconds))
+        assert await purge(store.database, 400) == purged
+
+
 async def test_alerts_are_purged_only_once_they_are_closed(store: DecisionStore) -> None:
     cards = [
         (Alert(remediation(id=name), ""), TrackedMessage(name, is_digest=False, cluster_id="c", channel_id="C0OPS"))
