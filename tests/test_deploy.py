@@ -77,6 +77,7 @@ def refusals(served: str) -> float:
     ("changed", "firing"),
     [
         ({}, []),
+        ({"ready": 0}, ["RemediationBotNotReady"]),
         ({"watch_leader": 0}, ["RemediationBotNobodyWatches"]),
         ({"watch_leader": 0, "watch_interval_seconds": 0}, []),
         ({"watch_lag_seconds": 200}, ["RemediationBotWatchLag"]),
