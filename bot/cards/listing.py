@@ -266,4 +266,4 @@ def _parts(name: str) -> tuple[str, int, int, str]:
     if found is None:
         return "", 0, 0, name
     prefix, number = found.groups()
-    return prefix, len(number) if number.startswith("0") else 0, int(number), number
+    return prefix, len(number) if number.startswith("0") and number != "0" else 0, int(number), number

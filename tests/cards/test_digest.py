@@ -115,6 +115,11 @@ def test_no_two_nodes_have_the_same_name() -> None:
     assert list(cards.listing.names([one]).values()) == ["gpu-node-1"]
 
 
+def test_nodes_that_are_counted_from_zero_are_one_range() -> None:
+    assert cards.listing.ranges([f"gpu-{number}" for number in range(12)]) == ["gpu-0–11"]
+    assert cards.listing.ranges(["gpu-0", "gpu-00", "gpu-01"]) == ["gpu-0, 00–01"]
+
+
 def test_remediations_of_one_node_count_as_one_node_and_have_names_of_their_own() -> None:
     (one,) = alerts(1)
     share = RepairLoad(0, 4, 0.0, "c")
