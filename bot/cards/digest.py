@@ -208,7 +208,7 @@ def _line(alert: Alert, name: str) -> Line:
 
 def _others(alerts: Sequence[Alert], batches: Sequence[Batch]) -> str:
     """Return how many are in which other state."""
-    done = decided_in(batches)
+    done = decided_in(batches, alerts)
     open_ones = {each.ref for each in still_waiting(alerts, batches)}
     states = [_state(each, done) for each in alerts if each.ref not in open_ones]
     told = [f"{count} {escape(state.lower(), 60)}" for state, count in Counter(states).most_common()]

@@ -120,21 +120,25 @@ def waiting(alerts: Sequence[Alert]) -> list[Alert]:
     return [each for each in alerts if each.is_waiting]
 
 
-def decided_in(batches: Sequence[Batch]) -> dict[RemediationRef, State]:
-    """Return what batches have decided, with the state it leads to: that is known before it is read again."""
+def decided_in(batches: Sequence[Batch], alerts: Sequence[Alert]) -> dict[RemediationRef, State]:
+    """Return what batches have decided, with the state it leads to: that is known before it is read again.
+
+    What waits again since isn't decided.
+    """
     reached = {Verb.APPROVE: State.PENDING, Verb.CANCEL: State.CANCELLED}
+    since = {each.ref: each.waiting_since for each in alerts if each.waiting_since} if batches else {}
     return {
         item.ref: reached[batch.verb]
         for batch in batches
         if batch.verb in reached
         for item in batch.items
-        if item.outcome == RULES[batch.verb].done
+        if item.outcome == RULES[batch.verb].done and batch.asked_at >= since.get(item.ref, 0.0)
     }
 
 
 def still_waiting(alerts: Sequence[Alert], batches: Sequence[Batch]) -> list[Alert]:
     """Return those that wait for approval, but for what somebody has decided and nobody has read again since."""
-    decided = decided_in(batches)
+    decided = decided_in(batches, alerts)
     return [
         each
         for each in waiting(alerts)

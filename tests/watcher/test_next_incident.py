@@ -6,10 +6,11 @@ import pytest
 
 from tests.simulator.slack import Posted
 from tests.simulator.slack.workspace import SlackFault
-from tests.storms import began, digest, storm
+from tests.simulator.together import Fault
+from tests.storms import began, choose, digest, storm
 from tests.watch import HOLD, LOOKING, card, pass_time, poll, thread, until
 from tests.watcher.test_verification import AGAIN, CALL, DAY, counted, firing, moment, repaired
-from tests.world import APPROVE, CANCEL, IDS, World
+from tests.world import APPROVE, CANCEL, IDS, World, as_alert
 
 pytestmark = pytest.mark.bot(watching=True, BOT_ONCALL="S0ONCALL")
 AUTOMATIC: dict[str, Any] = {
@@ -124,6 +125,24 @@ async def test_card_of_the_next_incident_counts_what_another_remediation_has_rep
     bot.together.add(create_time=moment(bot), linked_alerts=firing("79"))
     await card(bot, words="Needs two approvers. 1 repair of this node in 24 h")
     assert "First repair here" not in alert.text
+
+
+async def test_what_waits_again_in_a_digest_is_not_what_a_selection_decided_of_the_incident_before(bot: World) -> None:
+    await began(bot)
+    ids = storm(bot, 6)
+    message = await digest(bot)
+    await bot.slack.submit(await choose(bot, message, verb="cancel"))
+    await digest(bot, "In all: 6 cancelled.")
+    await pass_time(bot, 3600)
+    bot.together.add(ids[0], create_time=moment(bot))
+    await digest(bot, "1 of 6 nodes of cluster-1 (H100) needs a decision")
+    other = bot.slack.post_as_tool(as_alert(bot.together.remediations[ids[0]]))
+    bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1))
+    bot.together.escalate(ids[0], "REMEDIATION_MODE_HOST_AWARE")
+    await bot.slack.press(other, APPROVE)
+    await bot.edited(other)
+    await pass_time(bot, 60)
+    assert "1 of 6 nodes of cluster-1 (H100) needs a decision" in message.text
 
 
 async def test_history_of_a_node_lists_each_repair_under_the_same_id(bot: World) -> None:
