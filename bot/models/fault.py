@@ -138,6 +138,7 @@ class FaultReport:
         critical: how many of those are critical.
         nodes: on how many nodes those are.
         told: of what people were called for, by its key: 0, or when it was gone, as Unix time in seconds.
+        on_cards: the keys of those that a card tells, or will if they don't clear: they are of repaired nodes.
         is_announced: people were called for alerts, and other tools not told yet that none is left.
         is_watched: the cluster is read.
     """
@@ -148,6 +149,7 @@ class FaultReport:
     critical: int = 0
     nodes: int = 0
     told: Mapping[str, float] = field(default_factory=dict)
+    on_cards: frozenset[str] = frozenset()
     message: FaultMessage | None = None
     brake: Brake | None = None
     is_announced: bool = False
@@ -170,6 +172,7 @@ class FaultReport:
             critical=sum(each.alert.is_critical for each in faults),
             nodes=len({each.alert.node for each in faults if each.alert.is_critical}),
             told=told,
+            on_cards=self.on_cards.intersection(keys),
             is_watched=True,
         )
 
@@ -185,6 +188,7 @@ class FaultReport:
             critical=self.critical - len(critical),
             nodes=self.nodes - len(nodes),
             told={key: at or (now if key in keys else 0.0) for key, at in self.told.items()},
+            on_cards=self.on_cards.difference(keys),
         )
 
     def having_told(self, keys: Collection[str]) -> "FaultReport":

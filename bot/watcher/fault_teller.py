@@ -75,9 +75,8 @@ class View:
         if self.is_elsewhere:
             return Step.MOVE
         if message is None:
-            # Else it would be about a fault of a repaired node, which has its time to clear, and is told on its card.
-            is_lost = report.is_announced and self.is_fresh and self.overdue
-            return Step.POST if self.news or report.brake_key or is_lost else None
+            is_silent = self.is_fresh and any(each.alert.key not in report.on_cards for each in self.overdue)
+            return Step.POST if self.news or report.brake_key or is_silent else None
         if not message.ts:
             return Step.POST if self.news else None
         if self._is_outdated:

@@ -276,7 +276,8 @@ class FaultWatch:
         came_back = await self._look_for_returns(cluster_id, firing)
 
         def noted(report: FaultReport) -> FaultReport:
-            return report.having_told(came_back).noting(name, faults, KEPT, now)
+            known = replace(report.having_told(came_back), on_cards=report.on_cards.union(came_back))
+            return known.noting(name, faults, KEPT, now)
 
         await self.reports.change(cluster_id, noted)
 

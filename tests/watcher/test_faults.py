@@ -274,6 +274,29 @@ async def test_alert_that_clears_soon_after_its_repair_is_no_fault_without_one(b
     assert told(bot) == []
 
 
+async def test_fault_that_clears_for_minutes_is_shown_again_and_calls_nobody(bot: World) -> None:
+    bot.together.fire("a-1", "cluster-1", "gpu-1")
+    over = await message(bot)
+    bot.together.alerts.clear()
+    await message(bot, "lists no critical fault")
+    bot.together.fire("a-1", "cluster-1", "gpu-1")
+    again = await until(bot, lambda: next((each for each in told(bot) if each is not over), None), 600)
+    assert TOLD in again.text
+    assert CALL not in again.text
+
+
+async def test_fault_that_came_back_is_shown_once_its_next_repair_was_cancelled(bot: World) -> None:
+    await began(bot)
+    bot.together.add(linked_alerts=[{"alert_name": "DmesgXidError", **XID}])
+    alert = await carried_out(bot)
+    await pass_time(bot, 1800)
+    bot.together.fire("a-1", "cluster-1", "instance-1", **XID)
+    await until(bot, lambda: "Fault came back after" in alert.text)
+    ids = bot.together.add(("cluster-1", "instance-1", "remediation-2"), linked_alerts=[bot.together.alerts["a-1"]])
+    await bot.slack.press(await card(bot, ids), CANCEL)
+    await message(bot)
+
+
 @pytest.mark.parametrize("minutes", ["0", "15"])
 async def test_fault_that_came_back_is_told_on_its_card_alone(minutes: str) -> None:
     async with watching(BOT_UNREPAIRED_MINUTES=minutes) as bot:
