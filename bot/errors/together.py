@@ -77,7 +77,7 @@ class WrongState(TogetherError):
 
     code = OutcomeKind.WRONG_STATE
     sentence = "Together says this isn't possible now."
-    next_step = "Press “Check again” to see its state."
+    next_step = "Check again in a minute to see its state."
     check_again = True
 
 

@@ -133,6 +133,7 @@ async def test_look_that_is_refused_is_not_too_late() -> None:
         told = (await bot.answer(2)).everything
         assert "Your approval wasn't sent. Together says this isn't possible now." in told
         assert "Together: “the cluster is paused”" in told
+        assert ("Press" in told, "Check again in a minute" in told) == (False, True), "it has no such button"
 
 
 async def test_cancellation_that_is_known_to_be_somebody_elses_is_not_called_apparently_ones_own() -> None:
