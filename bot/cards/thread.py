@@ -260,7 +260,9 @@ def unreadable(clusters: Sequence[str], since: float, now: float) -> Message:
         since: Unix time in seconds.
         now: likewise.
     """
-    what = f"Couldn't read {_named(clusters)} from Together for {lasted(now - since)}, since {clock_time(since)}"
+    first = "the first " if len(clusters) > 1 else ""
+    span = f"{_lasted(clusters, now - since)}, {first}since {clock_time(since)}"
+    what = f"Couldn't read {_named(clusters)} from Together for {span}"
     means = "Cards may be out of date and new alerts may be missing."
     text = f"{what}. {means} Still retrying; use the Together console in the meantime."
     pause = pause_buttons(clusters[0] if len(clusters) == 1 else None, None)
@@ -275,7 +277,8 @@ def was_unreadable(clusters: Sequence[str], since: float, until: float) -> Messa
         since: when it began, in Unix time in seconds.
         until: when it was over, likewise.
     """
-    span = f"from {when(since)} to {when(until)} ({lasted(until - since)})"
+    began, ended = ("between", "and") if len(clusters) > 1 else ("from", "to")
+    span = f"{began} {when(since)} {ended} {when(until)} ({_lasted(clusters, until - since)})"
     return line(f"Couldn't read {_named(clusters)} {span}.")
 
 
@@ -288,7 +291,7 @@ def readable(clusters: Sequence[str], since: float, now: float) -> Message:
         now: likewise.
     """
     what = capital(_named(clusters))
-    text = f"{what} can be read from Together again after {lasted(now - since)}. Cards are being updated."
+    text = f"{what} can be read from Together again after {_lasted(clusters, now - since)}. Cards are being updated."
     return Message(text, [blocks.paragraph(f"{text} ✅")])
 
 
@@ -311,6 +314,11 @@ def _node(one: Remediation) -> str:
 
 def _nodes(repairs: Sequence[Remediation]) -> str:
     return first_of([each.node for each in repairs], LISTED, 100)
+
+
+def _lasted(clusters: Sequence[str], seconds: float) -> str:
+    """Return how long an outage lasted: of several clusters, that of the first."""
+    return f"{'up to ' if len(clusters) > 1 else ''}{lasted(seconds)}"
 
 
 def _named(clusters: Sequence[str]) -> str:

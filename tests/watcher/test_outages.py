@@ -284,6 +284,19 @@ async def test_outage_of_what_the_settings_no_longer_need_ends(bot: World, fault
         assert "Couldn't read" not in (await bot.reply_privately()).text
 
 
+async def test_outages_that_began_apart_are_not_said_to_have_lasted_alike(bot: World) -> None:
+    bot.together.clusters["cluster-2"] = "two"
+    await began(bot)
+    bot.slack.faults.append(SlackFault("chat.postMessage", "internal_error", times=-1))
+    for cluster in ("cluster-2", "cluster-1"):
+        bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1, cluster=cluster))
+        await pass_time(bot, 3600)
+    bot.slack.faults.clear()
+    (told,) = await until(bot, lambda: [each for each in bot.slack.visible() if "Couldn't read" in each.text], 600)
+    assert "clusters cluster-1, cluster-2 from Together for up to 1 h" in told.text
+    assert "the first since" in told.text
+
+
 async def test_hanging_list_of_clusters_delays_no_cluster() -> None:
     async with watching(BOT_CLUSTERS="cluster-1") as bot:
         bot.together.faults.append(Fault("hang", verb="clusters", times=-1))
