@@ -159,7 +159,9 @@ def routes(value: str) -> dict[str, tuple[str, str]]:
 
 
 def waits(value: str) -> dict[str, int]:
-    """Read the minutes of clusters: `cluster=minutes`, or `*=minutes` for all others."""
+    """Read the minutes of clusters: `cluster=minutes`, `*=minutes` for all others, or the minutes of all."""
+    if _is_minutes(value):
+        return {"*": int(value)}
     found: dict[str, int] = {}
     for each in items(value):
         cluster_id, _, minutes = each.partition("=")
