@@ -111,8 +111,8 @@ def too_late_notice(
         return f"{done} alert cleared and the remediation resolved on its own."
     if present.state in RULES[Verb.APPROVE].effect and request.verb is not Verb.CANCEL:
         already = "Already" if request.verb is Verb.APPROVE else is_undone
-        reviewer = f" by {escape(present.reviewed_by, 100)}" if present.reviewed_by else ""
-        reviewer = " automatically" if reviewer and present.has_no_reviewer else reviewer
+        reviewer = f" by {escape(present.reviewer, 100)}" if present.reviewer else ""
+        reviewer = " automatically" if present.reviewed_by and present.has_no_reviewer else reviewer
         other_mode = ""
         shown = request.instead_of or seen.mode
         if shown and shown != present.mode:

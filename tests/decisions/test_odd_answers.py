@@ -205,6 +205,22 @@ async def test_who_cancels_an_automatic_repair_is_not_sent_to_an_approver_who_is
         assert "Auto-Approved" not in told
 
 
+async def test_click_on_what_was_requested_by_hand_does_not_name_the_reviewer_of_the_incident_before() -> None:
+    async with world() as bot:
+        bot.together.add()
+        alert = bot.alert()
+        bot.together.review(IDS, "approve")
+        await bot.time.advance(3600)
+        for _ in range(4):
+            bot.together.advance(IDS)
+        again = {"state": "PENDING", "trigger": "REMEDIATION_TRIGGER_MANUAL", "create_time": bot.together._time()}
+        bot.together.remediations[IDS] |= again
+        await bot.slack.press(alert, APPROVE)
+        await bot.edited(alert)
+        assert "Already approved." in alert.text
+        assert "web-user@example.com" not in alert.text
+
+
 async def test_click_after_together_has_approved_automatically_names_nobody() -> None:
     async with watching() as bot:
         bot.together.add()
