@@ -181,6 +181,13 @@ async def test_what_is_not_taken_is_told_again_in_order_and_holds_up_no_other(
         assert counted >= {"taken", REASONS.get(status, str(status))}
 
 
+async def test_events_that_were_taken_are_counted_from_zero(webhook: WebhookReceiver) -> None:
+    """Prometheus takes no increase from a series that begins with 1, so the rule about refused events would page."""
+    OUTWARD.clear()
+    async with watching(**told(webhook)) as bot:
+        assert f'{COUNTER}{{result="taken",target="webhook"}} 0.0' in (await get(bot.app, "/metrics"))[1]
+
+
 async def test_webhook_that_hangs_keeps_no_decision_waiting_and_is_given_up_after_a_day(
     webhook: WebhookReceiver, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -69,6 +69,8 @@ class Sender:
     def __post_init__(self) -> None:
         self._lease = Lease(self.database, "outbox", self.lease_seconds, self.clock)
         self._refused = {target: {} for target in Target}
+        for target in self.to.urls:  # or Prometheus wouldn't see the first one that is taken as an increase
+            metrics.OUTWARD.labels(target.value, "taken")
 
     def use(self, to: Destinations) -> None:
         """Tell these from now on, at once what wasn't taken before."""
