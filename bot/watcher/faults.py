@@ -255,6 +255,8 @@ class FaultWatch:
         seen.alerts = {key: seen.alerts.get(key, mono) for key in known} | dict.fromkeys(firing, mono)
         was_covered = seen.covered
         seen.covered = covered = {key for key, each in firing.items() if not each.names.isdisjoint(seen.under_repair)}
+        if covered != was_covered:
+            seen.looked_for = ()  # a repair may have just ended, and its alert has its time to clear
 
         def since(alert: LinkedAlert) -> float:
             if alert.key in known:

@@ -274,6 +274,16 @@ async def test_alert_that_clears_soon_after_its_repair_is_no_fault_without_one(b
     assert told(bot) == []
 
 
+async def test_alert_has_its_time_to_clear_also_where_faults_without_a_repair_are_told_sooner() -> None:
+    async with watching(BOT_UNREPAIRED_MINUTES="2") as bot:
+        await began(bot)
+        bot.together.fire("a-1", "cluster-1", "instance-1", **XID)
+        bot.together.add(linked_alerts=[bot.together.alerts["a-1"]])
+        await carried_out(bot)
+        await pass_time(bot, 600)
+        assert told(bot) == []
+
+
 async def test_fault_that_clears_for_minutes_is_shown_again_and_calls_nobody(bot: World) -> None:
     bot.together.fire("a-1", "cluster-1", "gpu-1")
     over = await message(bot)
