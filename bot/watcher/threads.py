@@ -163,10 +163,12 @@ def _failures(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingReply]
         return
     oncall = config.on_call(new, snapshot)
     told = frozenset(map(alerts.episode_of, new))
+    failed = {each.ref for each in snapshot.alerts if each.remediation.state == State.FAILED}
+    firsts = {ref: each for ref, each in snapshot.firsts.items() if ref in failed}  # others are of a next incident
     if message.is_digest:
-        yield PendingReply(cards.digest.failures(new, snapshot.firsts, oncall), told, broadcast=True)
+        yield PendingReply(cards.digest.failures(new, firsts, oncall), told, broadcast=True)
         return
-    remediation, decided, first = new[0].remediation, new[0].decided, snapshot.firsts.get(new[0].ref)
+    remediation, decided, first = new[0].remediation, new[0].decided, firsts.get(new[0].ref)
     first_user = decided.first_user if decided else ""
     if not first_user and first and first.mode == remediation.mode:
         first_user = first.user_id  # where it wasn't clear whether the second approval had taken effect

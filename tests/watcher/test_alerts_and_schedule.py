@@ -19,6 +19,7 @@ from bot.models import (
     Answer,
     CardNote,
     DecidedBy,
+    FirstApproval,
     Hold,
     Message,
     Mode,
@@ -253,3 +254,16 @@ def test_list_does_not_take_a_repair_back_to_an_earlier_state() -> None:
             assert not read_after(remediation(state=state), remediation(state=before))
     assert read_after(remediation(state="A_STATE_OF_TOMORROW"), remediation(state=State.PENDING))
     assert read_after(remediation(state=State.RUNNING), remediation(state="A_STATE_OF_TOMORROW"))
+
+
+@pytest.mark.parametrize("is_digest", [False, True])
+def test_failure_blames_nobody_who_has_approved_only_the_next_incident_under_its_id(*, is_digest: bool) -> None:
+    by_alice = DecidedBy(Verb.APPROVE, "U0ALICE", START - 3000)
+    failed = Alert(remediation(state=State.FAILED, create_time=OLD), "", "m", START - 4000, decided=by_alice)
+    alert = Alert(remediation(create_time=NEW), "", "m", START - 4000, waiting_since=START - 50, earlier=(failed,))
+    first = FirstApproval("U0BOB", alert.remediation.mode, START - 10, "job", alert.remediation.episode)
+    message = TrackedMessage("m", is_digest=is_digest, cluster_id="c-7f2", channel_id="C0OPS", opened_at=START)
+    snapshot = Snapshot(message, [alert], {alert.ref: first}, [], is_being_decided=False, now=START)
+    told = next(threads.thread_parts(snapshot, WATCH)).message.text
+    assert "<@U0ALICE>, " in told
+    assert "U0BOB" not in told
