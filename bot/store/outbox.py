@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pydantic import TypeAdapter
 from sqlalchemy import Text, bindparam, cast, delete, exists, func, insert, literal, or_, select, update
@@ -135,6 +135,9 @@ def told(connection: Connection, kind: EventKind, alert: Alert, message: Tracked
         key = f"reminder {message.remind_from} {message.reminders}"
         happened(connection, kind, alert, key=key, reminder=message.reminders)
     else:
+        if kind is EventKind.CAME_BACK:  # it may be told of an earlier repair under the same ID
+            repair = next((each for each in (alert, *reversed(alert.earlier)) if each.came_back), alert)
+            alert = replace(repair, share=alert.share)
         happened(connection, kind, alert, key=f"{kind} {alert.remediation.under_way_since}")
 
 

@@ -4,11 +4,12 @@ from typing import Any
 
 import pytest
 
+from tests.simulator.receivers import SECRET, WebhookReceiver
 from tests.simulator.slack import Posted
 from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault
 from tests.storms import began, choose, digest, storm
-from tests.watch import HOLD, LOOKING, card, pass_time, poll, thread, until
+from tests.watch import HOLD, LOOKING, card, pass_time, poll, thread, until, watching
 from tests.watcher.test_verification import AGAIN, CALL, DAY, counted, firing, moment, repaired
 from tests.world import APPROVE, CANCEL, IDS, World, as_alert
 
@@ -110,6 +111,20 @@ async def test_fault_that_comes_back_under_the_same_id_is_among_what_did_not_hel
     assert "Ended: 1 didn't help." in told
     assert "Xid 79 came back after 1 h" in told
     assert told.count("Waiting for approval: 1") == 1
+
+
+async def test_other_tools_are_told_which_repair_did_not_help_under_the_same_id() -> None:
+    async with WebhookReceiver() as webhook:
+        environ: Any = {"BOT_WEBHOOK_URL": f"{webhook.url}/events", "BOT_WEBHOOK_SECRET": SECRET}
+        async with watching(**environ) as bot:
+            await repaired(bot)
+            await pass_time(bot, 3600)
+            again: Any = {"mode": "REMEDIATION_MODE_VM_ONLY", "create_time": moment(bot)}
+            bot.together.add(**again, linked_alerts=firing("79", moment(bot)))
+            await pass_time(bot, 120)
+            (told,) = [each["data"] for each in webhook.events if each["type"].endswith("came_back")]
+            assert (told["mode"], told["decided_by"]) == ("REMEDIATION_MODE_REBOOT_VM", "U0ALICE")
+            assert told["cluster_name"] == "cluster-1 (H100)"
 
 
 @once_a_day
