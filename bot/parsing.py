@@ -310,9 +310,10 @@ def _order(ref: RemediationRef, rest: str) -> Order:
     # A second reference is no reason: its node would be repaired after all.
     also = ALSO.match(reason)
     words = reason[also.start(1) if also else 0 :].split()
-    if words[:1] == [ref.cluster_id] or (
-        len(words) >= len(PARTS) and all(any(map(str.isdecimal, word)) for word in words[: len(PARTS)])
-    ):
+    second = words[: len(PARTS)]
+    has_digits = len(second) == len(PARTS) and all(any(map(str.isdecimal, word)) for word in second)
+    is_date = len(words) > len(PARTS) and not any(map(str.isalpha, words[0]))  # and a time, and words
+    if words[:1] == [ref.cluster_id] or (has_digits and not is_date):
         raise UnreadableCommand(f"Unrecognized text after the IDs: “{reason[:60]}”. Cancel one remediation at a time.")
     return Order(ref, reason)
 

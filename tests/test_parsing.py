@@ -45,6 +45,7 @@ READABLE = {
     "the end of a path": ("c1/i1/r1/cancel", ""),
     "commas": ("c1, i1, r1", ""),
     "commas and a reason": ("c1, i1, r1, job ends at 4", "job ends at 4"),
+    "a reason that begins with a moment": ("c1 i1 r1 2026-11-29 03:14 Xid79 again", "2026-11-29 03:14 Xid79 again"),
     "line breaks": ("c1\ni1\r\nr1\nfalse alarm", "false alarm"),
     "tabs": ("\tc1\ti1\tr1", ""),
     "no-break spaces": ("c1\u00a0i1\u202fr1", ""),
