@@ -89,6 +89,22 @@ async def test_second_name_behind_three_ids_is_no_reason(rest: str) -> None:
         await card(bot, words="Cancelled by <@U0ALICE>")
 
 
+@pytest.mark.parametrize(
+    ("typed", "reason"),
+    [
+        (REF, "as in https://grafana.example.com/d/gpu/gpu-node-2"),
+        ("gpu-node-1", "NVLink errors in logs/gpu/gpu-node-1"),
+    ],
+)
+async def test_path_in_a_reason_that_ends_with_a_node_names_no_other_one(typed: str, reason: str) -> None:
+    async with watching() as bot:
+        for number in (1, 2):
+            ids = ("cluster-1", f"instance-{number}", f"remediation-{number}")
+            await card(bot, bot.together.add(ids, instance_name=f"gpu-node-{number}"))
+        told = (await bot.slack.command(f"{typed} {reason}")).body
+        assert "is another node" not in told
+
+
 async def test_name_that_two_clusters_have_is_not_guessed_at() -> None:
     async with watching() as bot:
         bot.together.clusters["cluster-2"] = "two"

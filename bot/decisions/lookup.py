@@ -214,9 +214,13 @@ class Lookup:
         return known
 
     async def knows(self, name: str, *, beside: RemediationRef | None = None) -> bool:
-        """Return whether something open that the bot tracks, and that isn't `beside` it, has this name or ID."""
-        tracked = await self.database.read(messages.tracked)
-        return any(each.remediation.is_called(name) and each.ref != beside for each in tracked)
+        """Return whether something open that the bot tracks, and that isn't `beside` it, has this name, ID, or IDs."""
+        tracked, (*joined, last) = await self.database.read(messages.tracked), name.split("/")
+        return any(
+            # What is joined and ends with a node's name is a path or a URL.
+            each.ref != beside and (each.ref.remediation_id == last if joined else each.remediation.is_called(name))
+            for each in tracked
+        )
 
     async def ensure_one_node(self, reason: str, of: RemediationRef) -> None:
         """Make sure that a reason is and adds no other node: it would be left out without a word.
@@ -228,7 +232,7 @@ class Lookup:
         if also is None:
             return
         name = also[1].strip(",.;:")
-        if await self.knows(name.rpartition("/")[2], beside=of):  # of three IDs, the last one
+        if await self.knows(name, beside=of):
             raise UnreadableCommand(f"“{name}” is another node. Name one node at a time.")
 
     def forget(self) -> None:
