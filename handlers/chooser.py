@@ -254,7 +254,7 @@ class Chooser(Surface):
         selected = option_of(fields.get(field, {}).get(chooser.REMEDIATION) or {})
         if choice.ids is None or selected != choice.remediation:
             raise BadField(field, "Choose a remediation and check its card first.")
-        place = ReplyTarget(choice.channel_id, actor.user_id, thread_ts=choice.thread_ts)
+        place = ReplyTarget(choice.channel_id, actor.user_id, thread_ts=choice.thread_ts, is_dialog=True)
         shown = SeenState(choice.mode, choice.state, choice.episode or None)
         ref, reason = RemediationRef(*choice.ids), reason_of(view, chooser.WHY)
         return Request(Verb.CANCEL, ref, actor, place, shown=shown, reason=reason, trigger_id=f"view {view.get('id')}")

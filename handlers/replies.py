@@ -90,7 +90,8 @@ class Replies:
         if place.in_progress and place.original:
             await self._first(self._in_place(place, place.original))
         # In a thread it is shown only while that is active (docs.slack.dev, chat.postEphemeral).
-        channel, thread_ts = place.channel_id, place.thread_ts if place.thread_ts != place.message_ts else None
+        may_be_none = place.thread_ts == place.message_ts or (place.is_dialog and not place.message_ts)
+        channel, thread_ts = place.channel_id, None if may_be_none else place.thread_ts
         ways: list[Way] = [
             lambda: self._respond_privately(place, message),
             lambda: self._call("chat.postEphemeral", message, channel=channel, user=place.user_id, thread_ts=thread_ts),

@@ -35,6 +35,16 @@ async def test_message_of_anybody_opens_the_dialog_filled_in(bot: World, text: s
     assert bot.together.state(IDS) == "CANCELLED"
 
 
+async def test_refusal_of_the_dialog_is_not_hidden_in_a_thread_that_nobody_began(bot: World) -> None:
+    bot.together.clusters["cluster-1"] = "one"
+    bot.together.add()
+    view = await used(bot, await bot.slack.say(URL, user="U0BOB"))
+    await bot.slack.submit(view, user="U0CAROL")
+    told = await bot.reply_privately("U0CAROL")
+    assert "Only operators can cancel remediations." in told.text
+    assert told.thread_ts is None
+
+
 async def test_own_card_and_another_tools_alert_are_recognized() -> None:
     async with watching() as bot:
         bot.together.add(instance_name="gpu-node-7")

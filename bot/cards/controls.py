@@ -296,7 +296,8 @@ def recall(metadata: str, actor: Actor) -> Request:
     verb, original, is_foreign = Verb(known["verb"]), known.get("original"), bool(known["foreign"])
     if not RULES[verb].decides and verb is not Verb.HOLD:
         raise ValueError(f"{verb} has no dialog")
-    place = ReplyTarget(known["channel"], actor.user_id, thread_ts=known["thread"], is_home=bool(known.get("home")))
+    channel, thread, is_home = known["channel"], known["thread"], bool(known.get("home"))
+    place = ReplyTarget(channel, actor.user_id, thread_ts=thread, is_home=is_home, is_dialog=True)
     request = Request(verb, ref, actor, place, shown=shown, overrides=bool(known.get("alone")))
     if not known["ts"] or (is_foreign and original is None):  # its words would be lost: the answer goes to its thread
         return request

@@ -252,6 +252,7 @@ class ReplyTarget:
         original: what the clicked message showed, to restore it.
         is_foreign: another tool wrote the clicked message: its own words stay.
         is_home: it was asked in the app's home, where no message is: what is for the person alone is a direct message.
+        is_dialog: it was asked in a dialog, and the message that it was opened from may have no thread yet.
         in_progress: whether "in progress" is shown in its stead now.
         may_overwrite: "in progress" may still arrive, over the answer.
     """
@@ -268,6 +269,7 @@ class ReplyTarget:
     may_overwrite: bool = False
     is_foreign: bool = False
     is_home: bool = False
+    is_dialog: bool = False
 
     @property
     def clicked_at(self) -> float | None:
