@@ -9,6 +9,7 @@ from bot.cards import faults, moved_cluster
 from bot.clock import Clock
 from bot.errors import PostFailed, PostUncertain
 from bot.models import ARRIVED_SECONDS, AlertChannels, Fault, FaultMessage, FaultReport, Message, new_id
+from bot.readings import CLEARS_SECONDS
 from bot.store import read_clock
 from bot.store.outbox import Data
 from bot.tasks import finish
@@ -149,6 +150,10 @@ class FaultTeller:
         # Once it is there, it shows the younger ones too.
         left = report.worst if self.config.unrepaired_seconds else overdue
         is_over = not (left or report.brake) or not report.is_watched
+        clearing = {
+            each.alert.key for each in left if each.alert.key in report.on_cards and now - each.since < CLEARS_SECONDS
+        }
+        overdue = [each for each in overdue if each.alert.key not in clearing]
         is_fresh = self.reports.is_fresh(cluster_id, self.clock.monotonic())
         _, read_at = self.reports.read_at.get(cluster_id, (0.0, message.as_of if message else 0.0))
         as_of = 0.0 if is_fresh else read_at
@@ -156,7 +161,8 @@ class FaultTeller:
             draw = partial(faults.none_left, report, now, as_of)
         else:
             oncall = "" if message and message.is_silent else route.oncall
-            shown = left if message and message.ts else overdue
+            lasting = [each for each in left if each.alert.key not in clearing] or left
+            shown = lasting if message and message.ts else overdue
             draw = partial(faults.unrepaired, cluster_id, report, shown, oncall, as_of)
         channel_id = message.channel_id if message else route.channel_id
         is_elsewhere = channel_id != route.channel_id and route.channel_id not in self.config.closed

@@ -284,6 +284,18 @@ async def test_alert_has_its_time_to_clear_also_where_faults_without_a_repair_ar
         assert told(bot) == []
 
 
+async def test_message_about_another_fault_asks_for_no_repair_while_an_alert_has_its_time_to_clear(bot: World) -> None:
+    bot.together.fire("a-2", "cluster-1", "gpu-2", **XID)
+    about = await message(bot)
+    bot.together.fire("a-1", "cluster-1", "instance-1", **XID)
+    bot.together.add(linked_alerts=[bot.together.alerts["a-1"]])
+    await carried_out(bot)
+    await pass_time(bot, 240)
+    assert "gpu-2" in about.text
+    assert "instance-1" not in about.text
+    await until(bot, lambda: "instance-1" in about.text, 900)
+
+
 async def test_fault_that_clears_for_minutes_is_shown_again_and_calls_nobody(bot: World) -> None:
     bot.together.fire("a-1", "cluster-1", "gpu-1")
     over = await message(bot)
