@@ -525,6 +525,8 @@ async def opens_again(act: Act) -> None:
         for name in ("end_time", "reviewed_by", "review_time", "review_comment", "start_time", "update_time"):
             if act.chance.random() < 0.7:
                 kept.pop(name, None)
+        if kept["state"] == "SUCCEEDED":
+            act.world.returned.add(ids[2])
         kept.update(state="PENDING_APPROVAL", create_time=act.world.together._time())
         act.world.episodes[ids] += 1
         act.world.history.note(act.world.loop.time(), f"{ids[2]} is proposed again", ids[2])
