@@ -75,9 +75,9 @@ def reminded(snapshot: Snapshot, waiting: Sequence[Alert], config: WatchConfig) 
         message = replace(message, escalated_at=snapshot.now)
     while (moment := remind_at(replace(snapshot, message=message), config)) is not None and moment <= snapshot.now:
         message = replace(message, reminders=message.reminders + 1)
+    called, all_of_them = ({*config.on_call(some, snapshot).split()} for some in (waiting, unheld(snapshot)))
     asked = _asked(message, waiting, snapshot, config)
-    is_part = len(waiting) < len(unheld(snapshot))
-    return replace(asked, owes_call=asked.owes_call or (is_part and message.owes_call))
+    return replace(asked, owes_call=asked.owes_call or (message.owes_call and called != all_of_them))
 
 
 def counted(message: TrackedMessage, reminded: TrackedMessage) -> TrackedMessage:

@@ -34,6 +34,7 @@ from bot.models import (
 )
 from bot.models.remediation import FINAL
 from bot.watcher import calls, schedule, threads
+from bot.watcher.config import Route
 from bot.watcher.schedule import Step
 from tests.manual_clock import START
 from tests.samples import WATCH, remediation
@@ -267,3 +268,11 @@ def test_failure_blames_nobody_who_has_approved_only_the_next_incident_under_its
     told = next(threads.thread_parts(snapshot, WATCH)).message.text
     assert "<@U0ALICE>, " in told
     assert "U0BOB" not in told
+
+
+def test_reminder_owes_no_call_for_what_was_just_decided_where_it_has_called_the_same_people() -> None:
+    config = replace(WATCH, default=Route("C0OPS", "S0ONCALL"))
+    waiting = [Alert(remediation(id=f"r-{number}"), "", "m", START - 4000) for number in range(2)]
+    message = TrackedMessage("m", is_digest=True, cluster_id="c-7f2", channel_id="C0OPS", owes_call=True)
+    snapshot = Snapshot(message, waiting, {}, [], is_being_decided=False, now=START)
+    assert not calls.reminded(snapshot, waiting[:1], config).owes_call
