@@ -78,9 +78,10 @@ class Executor(Judge):
             present = await self._read_before()
             if precondition_failure(job, request.shown, present):
                 return await self.decide_again(request.shown, present)
-            holds, hold = request.shown.holds, self.about.hold if request.verb is Verb.APPROVE else None
-            if hold and holds is not None and (who := hold.unseen(holds, request.actor.user_id)):
-                return await self.decide_again(request.shown, present, f"<@{who}> asked to wait since you saw it")
+            hold, shown = self.about.hold, request.shown.holds
+            unseen = hold.unseen(shown, request.actor.user_id) if hold and shown is not None else ""
+            if unseen and request.verb is Verb.APPROVE:
+                return await self.decide_again(request.shown, present, f"<@{unseen}> asked to wait since you saw it")
             if request.verb is Verb.APPROVE and (first := await self._first_of_two(present)):
                 return first
             is_chosen = request.verb is Verb.APPROVE and request.instead_of is not None

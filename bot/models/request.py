@@ -183,9 +183,9 @@ def read_button_value(value: object) -> tuple[RemediationRef, SeenState]:
     mode, state, episode = shown = [fields.get(name) for name in ("mode", "state", "episode")]
     if not all(each is None or (isinstance(each, str) and _is_plain(each)) for each in shown):
         raise UnreadableButton("mode or state isn't plain text")
-    keys = fields.get("holds")
-    is_known = isinstance(keys, list) and {*map(type, keys)} <= {str} and _is_plain("".join(keys))
-    holds = tuple(keys or ()) if is_known else None
+    holds: tuple[str, ...] | None = None
+    if isinstance(keys := fields.get("holds"), list) and all(isinstance(each, str) for each in keys):
+        holds = tuple(keys) if _is_plain("".join(keys)) else None
     try:
         is_first = fields.get("is_first") is True
         return RemediationRef(*ids), SeenState(mode or None, state or None, episode or None, None, is_first, holds)
