@@ -39,7 +39,7 @@ def transition(before: Remediation, after: Remediation, decided: DecidedBy | Non
 
 def _approved(after: Remediation, decided: DecidedBy | None, now: float) -> str:
     reviewer = f"in Together by {escape(after.reviewer, 100)}" if after.reviewer else "in Together"
-    reviewer = "automatically" if after.reviewed_by and after.has_no_reviewer else reviewer
+    reviewer = "automatically" if after.reviewer and after.has_no_reviewer else reviewer
     by = f"by {decided.people}" if decided and decided.verb is Verb.APPROVE else reviewer
     at = _approved_at(after, decided) or now
     waited = f", {lasted(at - _seconds(after.create_time))} after it opened" if after.create_time else ""

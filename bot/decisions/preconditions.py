@@ -112,7 +112,7 @@ def too_late_notice(
     if present.state in RULES[Verb.APPROVE].effect and request.verb is not Verb.CANCEL:
         already = "Already" if request.verb is Verb.APPROVE else is_undone
         reviewer = f" by {escape(present.reviewer, 100)}" if present.reviewer else ""
-        reviewer = " automatically" if present.reviewed_by and present.has_no_reviewer else reviewer
+        reviewer = " automatically" if reviewer and present.has_no_reviewer else reviewer
         other_mode = ""
         shown = request.instead_of or seen.mode
         if shown and shown != present.mode:

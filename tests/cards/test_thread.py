@@ -108,10 +108,11 @@ def test_sentence_about_several_nodes_says_only_what_is_true_of_each() -> None:
 
 def test_approval_in_together_is_not_said_to_be_of_who_reviewed_the_incident_before() -> None:
     review = {"reviewed_by": "eve", "review_time": "2026-11-20T03:00:00Z", "create_time": "2026-11-24T03:00:00Z"}
-    waiting = remediation(**review, trigger="REMEDIATION_TRIGGER_MANUAL")
-    running = waiting.model_copy(update={"state": "RUNNING"})
-    told = thread.transition(waiting, running, None, START)[0]
-    assert told.startswith("gpu-node-07: Reboot approved in Together, ")
+    for trigger in ("REMEDIATION_TRIGGER_MANUAL", "REMEDIATION_TRIGGER_AUTOMATED"):
+        waiting = remediation(**review, trigger=trigger)
+        running = waiting.model_copy(update={"state": "RUNNING"})
+        told = thread.transition(waiting, running, None, START)[0]
+        assert told.startswith("gpu-node-07: Reboot approved in Together, ")
 
 
 def test_failure_of_an_automatic_repair_is_approved_by_nobody() -> None:
