@@ -102,8 +102,10 @@ class Chooser(Surface):
         looked = await self.lookup.cancellable()
         count = len(looked.found)
         found = sorted(looked.found, key=lambda each: each.state != State.PENDING_APPROVAL)
-        many = f"{count} remediation{' is' if count == 1 else 's are'} waiting for approval or start, approvals first"
-        title = many if count else _nothing(looked)
+        waits = (
+            "s are waiting for approval or start, approvals first" if count > 1 else " is waiting for approval or start"
+        )
+        title = f"{count} remediation{waits}" if count else _nothing(looked)
         broken, returned = await self.lookup.faults(), await self.lookup.returned()
         return chooser.waiting_list(found, looked.unreadable, title, broken=broken, returned=returned)
 
