@@ -23,6 +23,13 @@ async def two_names(bot: World, **meant: Any) -> None:
     bot.together.add(MEANT, instance_name="gpu-node-7", **meant)
 
 
+async def two_nodes(bot: World) -> None:
+    """gpu-node-1 and gpu-node-2 have their cards."""
+    for number in (1, 2):
+        ids = ("cluster-1", f"instance-{number}", f"remediation-{number}")
+        await card(bot, bot.together.add(ids, instance_name=f"gpu-node-{number}"))
+
+
 async def test_full_name_of_a_node_that_has_just_opened_cancels_no_node_with_a_longer_name() -> None:
     async with watching() as bot:
         await two_names(bot)
@@ -65,9 +72,7 @@ async def test_hold_with_a_full_name_is_not_asked_for_the_full_name() -> None:
 @pytest.mark.parametrize("first", ["gpu-node-1", REF])
 async def test_second_node_that_is_typed_is_not_left_out_without_a_word(first: str) -> None:
     async with watching() as bot:
-        for number in (1, 2):
-            ids = ("cluster-1", f"instance-{number}", f"remediation-{number}")
-            await card(bot, bot.together.add(ids, instance_name=f"gpu-node-{number}"))
+        await two_nodes(bot)
         told = (await bot.slack.command(f"{first} and gpu-node-2.")).body
         assert "“gpu-node-2” is another node. Name one node at a time. Nothing was sent." in json.loads(told)["text"]
         await quiet(bot)
@@ -77,9 +82,7 @@ async def test_second_node_that_is_typed_is_not_left_out_without_a_word(first: s
 @pytest.mark.parametrize("rest", ["gpu-node-2", "remediation-2", "then cluster-1/instance-2/remediation-2"])
 async def test_second_name_behind_three_ids_is_no_reason(rest: str) -> None:
     async with watching() as bot:
-        for number in (1, 2):
-            ids = ("cluster-1", f"instance-{number}", f"remediation-{number}")
-            await card(bot, bot.together.add(ids, instance_name=f"gpu-node-{number}"))
+        await two_nodes(bot)
         told = (await bot.slack.command(f"{REF} {rest}")).body
         named = rest.removeprefix("then ")
         assert f"“{named}” is another node. Name one node at a time. Nothing was sent." in json.loads(told)["text"]
@@ -98,9 +101,7 @@ async def test_second_name_behind_three_ids_is_no_reason(rest: str) -> None:
 )
 async def test_path_in_a_reason_that_ends_with_a_node_names_no_other_one(typed: str, reason: str) -> None:
     async with watching() as bot:
-        for number in (1, 2):
-            ids = ("cluster-1", f"instance-{number}", f"remediation-{number}")
-            await card(bot, bot.together.add(ids, instance_name=f"gpu-node-{number}"))
+        await two_nodes(bot)
         told = (await bot.slack.command(f"{typed} {reason}")).body
         assert "is another node" not in told
 

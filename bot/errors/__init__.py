@@ -20,7 +20,7 @@
     │   ├── NoReference               a message or thread that isn't about one remediation
     │   ├── NotConfirmed              a selection that is somebody else's, or was confirmed already
     │   ├── NothingSelected           a button for a selection, and nothing selected that still waits
-    │   ├── NothingToStop             a selection of which nothing is left to begin
+    │   ├── NothingToStop             a selection that has nothing left to stop
     │   ├── NothingToResume           approvals that are not paused
     │   ├── Overloaded                the bot is stopping or full
     │   ├── DialogNotShown            Slack couldn't show a dialog

@@ -8,12 +8,13 @@ from bot.models import Actor
 from bot.store import Database
 from bot.store.tables import batches, decisions, first_approvals
 from tests.manual_clock import ON_THE_WAY
-from tests.proxy import COMMIT, line_to
+from tests.proxy import COMMIT, Line, line_to
 from tests.rows import execute, execute_beside, outcomes_by_user, pause_beside
+from tests.simulator.slack import Posted
 from tests.simulator.together import Fault
 from tests.storms import began, choose, digest, storm
 from tests.watch import card, pass_time, quiet, until, watching
-from tests.world import APPROVE, IDS, REF, REJECT, running, settings_for, world
+from tests.world import APPROVE, IDS, REF, REJECT, World, running, settings_for, world
 
 
 async def test_typed_command_whose_commit_is_in_doubt_is_not_run_later(postgresql: str) -> None:
@@ -84,15 +85,22 @@ async def test_tracked_node_that_waits_again_is_not_in_repair() -> None:
         assert bot.together.state(IDS) == "PENDING"
 
 
+async def submit_in_doubt(bot: World, line: Line) -> Posted:
+    """Confirm a selection of six whose commit is in doubt and isn't taken back yet. Returns its digest."""
+    await began(bot)
+    storm(bot, 6)
+    message = await digest(bot)
+    view = await choose(bot, message)
+    await quiet(bot)
+    bot.time.passing = ON_THE_WAY - {WaitReason.RETRY}
+    line.cut_after = COMMIT
+    assert "may still be sent" in (await bot.slack.submit(view)).body
+    return message
+
+
 async def test_selection_that_another_process_has_carried_out_is_reported(postgresql: str) -> None:
     async with line_to(postgresql) as line, watching(database=line.url) as bot:
-        await began(bot)
-        storm(bot, 6)
-        view = await choose(bot, await digest(bot))
-        await quiet(bot)
-        bot.time.passing = ON_THE_WAY - {WaitReason.RETRY}
-        line.cut_after = COMMIT
-        assert "may still be sent" in (await bot.slack.submit(view)).body
+        await submit_in_doubt(bot, line)
         database = Database(postgresql)
         await execute(database, update(decisions).values(lease_until=0.0))
         theirs = settings_for(bot.slack, bot.together, DATABASE_URL=postgresql)
@@ -110,14 +118,7 @@ async def test_selection_that_another_process_had_begun_is_not_said_to_be_stoppe
     postgresql: str,
 ) -> None:
     async with line_to(postgresql) as line, watching(database=line.url) as bot:
-        await began(bot)
-        storm(bot, 6)
-        message = await digest(bot)
-        view = await choose(bot, message)
-        await quiet(bot)
-        bot.time.passing = ON_THE_WAY - {WaitReason.RETRY}
-        line.cut_after = COMMIT
-        assert "may still be sent" in (await bot.slack.submit(view)).body
+        message = await submit_in_doubt(bot, line)
         database = Database(postgresql)
         await execute(database, update(decisions).values(lease_until=0.0))
         await database.close()

@@ -240,22 +240,33 @@ async def test_other_tools_are_told_when_people_are() -> None:
             ]
 
 
-async def test_fault_that_fires_again_after_its_repair_came_back(bot: World) -> None:
-    await began(bot)
+async def came_back(bot: World, seconds: float, key: str) -> Posted:
+    """Let a repair end, and its fault fire again so long after it. Returns its card."""
     bot.together.add(linked_alerts=[{"alert_name": "DmesgXidError", **XID}])
     alert = await carried_out(bot)
-    await pass_time(bot, 300)
-    bot.together.fire("a-9", "cluster-1", "instance-1", **XID)
+    await pass_time(bot, seconds)
+    bot.together.fire(key, "cluster-1", "instance-1", **XID)
     await until(bot, lambda: "Fault came back after" in alert.text)
+    return alert
+
+
+async def repaired_while_it_fires(bot: World) -> Posted:
+    """Let a repair end while the alert that led to it still fires. Returns its card."""
+    bot.together.fire("a-1", "cluster-1", "instance-1", **XID)
+    bot.together.add(linked_alerts=[bot.together.alerts["a-1"]])
+    return await carried_out(bot)
+
+
+async def test_fault_that_fires_again_after_its_repair_came_back(bot: World) -> None:
+    await began(bot)
+    alert = await came_back(bot, 300, "a-9")
     assert "Xid 79 is back: check the node and any new remediation." in alert.text
     await until(bot, lambda: [each for each in thread(bot, alert) if f"{CALL}, Xid 79 came back on" in each])
 
 
 async def test_fault_that_still_fires_a_quarter_of_an_hour_after_its_repair_did_not_stop_with_it(bot: World) -> None:
     await began(bot)
-    bot.together.fire("a-1", "cluster-1", "instance-1", **XID)
-    bot.together.add(linked_alerts=[bot.together.alerts["a-1"]])
-    alert = await carried_out(bot)
+    alert = await repaired_while_it_fires(bot)
     await pass_time(bot, 840)
     assert "didn't help" not in alert.text, "an alert takes its time to clear"
     await until(bot, lambda: "Reboot didn't help" in alert.text, 900)
@@ -263,9 +274,7 @@ async def test_fault_that_still_fires_a_quarter_of_an_hour_after_its_repair_did_
 
 async def test_alert_that_clears_soon_after_its_repair_is_no_fault_without_one(bot: World) -> None:
     await began(bot)
-    bot.together.fire("a-1", "cluster-1", "instance-1", **XID)
-    bot.together.add(linked_alerts=[bot.together.alerts["a-1"]])
-    await carried_out(bot)
+    await repaired_while_it_fires(bot)
     bot.together.fire("a-2", "cluster-1", "gpu-2", **WARNING)  # what fires has changed, so returns are looked for
     await pass_time(bot, 240)
     assert told(bot) == []
@@ -277,9 +286,7 @@ async def test_alert_that_clears_soon_after_its_repair_is_no_fault_without_one(b
 async def test_alert_has_its_time_to_clear_also_where_faults_without_a_repair_are_told_sooner() -> None:
     async with watching(BOT_UNREPAIRED_MINUTES="2") as bot:
         await began(bot)
-        bot.together.fire("a-1", "cluster-1", "instance-1", **XID)
-        bot.together.add(linked_alerts=[bot.together.alerts["a-1"]])
-        await carried_out(bot)
+        await repaired_while_it_fires(bot)
         await pass_time(bot, 600)
         assert told(bot) == []
 
@@ -287,9 +294,7 @@ async def test_alert_has_its_time_to_clear_also_where_faults_without_a_repair_ar
 async def test_message_about_another_fault_asks_for_no_repair_while_an_alert_has_its_time_to_clear(bot: World) -> None:
     bot.together.fire("a-2", "cluster-1", "gpu-2", **XID)
     about = await message(bot)
-    bot.together.fire("a-1", "cluster-1", "instance-1", **XID)
-    bot.together.add(linked_alerts=[bot.together.alerts["a-1"]])
-    await carried_out(bot)
+    await repaired_while_it_fires(bot)
     await pass_time(bot, 240)
     assert "gpu-2" in about.text
     assert "instance-1" not in about.text
@@ -309,11 +314,7 @@ async def test_fault_that_clears_for_minutes_is_shown_again_and_calls_nobody(bot
 
 async def test_fault_that_came_back_is_shown_once_its_next_repair_was_cancelled(bot: World) -> None:
     await began(bot)
-    bot.together.add(linked_alerts=[{"alert_name": "DmesgXidError", **XID}])
-    alert = await carried_out(bot)
-    await pass_time(bot, 1800)
-    bot.together.fire("a-1", "cluster-1", "instance-1", **XID)
-    await until(bot, lambda: "Fault came back after" in alert.text)
+    await came_back(bot, 1800, "a-1")
     ids = bot.together.add(("cluster-1", "instance-1", "remediation-2"), linked_alerts=[bot.together.alerts["a-1"]])
     await bot.slack.press(await card(bot, ids), CANCEL)
     await message(bot)
@@ -323,11 +324,7 @@ async def test_fault_that_came_back_is_shown_once_its_next_repair_was_cancelled(
 async def test_fault_that_came_back_is_told_on_its_card_alone(minutes: str) -> None:
     async with watching(BOT_UNREPAIRED_MINUTES=minutes) as bot:
         await began(bot)
-        bot.together.add(linked_alerts=[{"alert_name": "DmesgXidError", **XID}])
-        alert = await carried_out(bot)
-        await pass_time(bot, 1800)
-        bot.together.fire("a-1", "cluster-1", "instance-1", **XID)
-        await until(bot, lambda: "Fault came back after" in alert.text)
+        await came_back(bot, 1800, "a-1")
         await pass_time(bot, 1800)
         assert told(bot) == []
 
