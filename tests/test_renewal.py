@@ -12,6 +12,7 @@ from sqlalchemy import insert
 from bot.app import App
 from bot.clock import WaitReason
 from bot.environment import SECRETS, SettingsError, read_variables, secret_files
+from bot.models import Target
 from bot.settings import Settings, read_settings
 from bot.store.tables import outbox
 from tests.fetch import get
@@ -163,7 +164,8 @@ async def test_renewed_key_sends_at_once_what_was_refused_with_the_old_one(tmp_p
             await looked(time, WaitReason.LEASE)
             async with asyncio.timeout(HANGS_AFTER):
                 while pagerduty.incidents != {REF: "triggered"}:
-                    await looked(time, WaitReason.OUTBOX)
+                    await time.end_pauses(WaitReason.OUTBOX, len(Target))
+                    await time.until_sleeping(WaitReason.OUTBOX, len(Target))  # none is in the middle of sending
             assert time.now() < START + 60
 
 
