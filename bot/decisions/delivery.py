@@ -42,11 +42,11 @@ class Answers:
     clock: Clock
     config: cards.CardConfig
 
-    async def of(self, job: Job, verdict: Verdict, claimed: CardContext | None) -> Answer:
+    async def of(self, job: Job, verdict: Verdict) -> Answer:
         """Draw a verdict with all that the bot knows about the remediation, as of the claim where nothing is newer."""
         request, place, present = job.request, job.request.place, verdict.present
-        about = verdict.about or claimed or await or_none(self.store.database.read(approvals.card_context, present.ref))
-        about = about or CardContext()
+        about = verdict.about or job.context
+        about = about or await or_none(self.store.database.read(approvals.card_context, present.ref)) or CardContext()
         if verdict.is_late:
             said = f"{verdict.notice[0].lower()}{verdict.notice[1:]}"
             return Answer(ReplyKind.CARD, self._line(present, said, about, place), summary=verdict.notice)
@@ -66,9 +66,9 @@ class Answers:
         said = summary or done or f"{cards.labels.state(present.state)[0]}."
         return replace(answer, card_ts=about.ts, line=self._line(present, said, about, place))
 
-    def of_failure(self, job: Job, error: BotError, about: CardContext | None = None) -> tuple[Answer, Outcome]:
+    def of_failure(self, job: Job, error: BotError) -> tuple[Answer, Outcome]:
         """Draw an error, and a line for the card: it must not look untouched, also where something else was clicked."""
-        request, rule, about = job.request, job.request.rule, about or CardContext()
+        request, rule, about = job.request, job.request.rule, job.context or CardContext()
         if isinstance(error, NotAttempted):
             return Answer(ReplyKind.WHISPER, cards.private(error), summary=error.sentence), Outcome(error.code)
         logger.warning("%s", error)

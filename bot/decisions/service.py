@@ -22,6 +22,8 @@ from bot.errors import (
     Expired,
     InternalError,
     LeaseLost,
+    NotAllowed,
+    NotChecked,
     NotRecorded,
     Observing,
     OutcomeKind,
@@ -35,7 +37,6 @@ from bot.models import (
     Answer,
     AuditNote,
     CardContext,
-    Claim,
     Job,
     Messenger,
     Outcome,
@@ -100,6 +101,7 @@ class DecisionService:
         self,
         together: TogetherClient,
         policy: Policy,
+        known_policy: Policy,
         guardrails: Guardrails,
         messenger: Messenger,
         store: DecisionStore,
@@ -109,6 +111,7 @@ class DecisionService:
         self._upkeep = Upkeep(together, store, clock)
         self._execute = partial(Executor, together, store, clock, guardrails=guardrails)
         self._policy = policy
+        self._known_policy = known_policy
         self._config = config
         self._messenger = messenger
         self._store = store
@@ -123,7 +126,8 @@ class DecisionService:
         request = replace(request, asked_at=self._clock.now())
         with about_decision(job_id, request):
             try:
-                job = await in_time(self._clock, RECEIVE_SECONDS, self._store.receive(request, job_id))
+                receive = self._store.receive(request, job_id, sends=await self._may_send(request))
+                job = await in_time(self._clock, RECEIVE_SECONDS, receive)
             except StorageUnavailable as error:
                 logger.error("Couldn't record the request: %s", error)  # noqa: TRY400 - an outage
                 if error.in_doubt:
@@ -137,6 +141,20 @@ class DecisionService:
                 logger.info("Redelivery ignored")
                 return None
             return self.begin(job)
+
+    async def _may_send(self, request: Request) -> bool:
+        """Return whether a decision may be claimed and sent as it's received: nothing is read or asked in between.
+
+        A typed command shows nothing first. The policy asks nobody here: it goes by what Slack has just said.
+        """
+        is_typed = request.rule.decides and request.shown is None
+        if not is_typed or self._config.observes(request.ref.cluster_id):
+            return False
+        try:
+            await self._known_policy.authorize(request.verb, request.actor, request.place.channel_id)
+        except (NotAllowed, NotChecked):  # it's asked again, and then said
+            return False
+        return True
 
     def begin(self, job: Job) -> Work:
         """Take a job that this process has just recorded. Returns the work that is to be done after the ack."""
@@ -261,30 +279,26 @@ class DecisionService:
             LeaseLost: another process does it.
             StorageUnavailable: it must be left for later.
         """
-        about: CardContext | None = None
         try:
-            about = await self._authorize_and_claim(job)
-            verdict = await self._with_progress(job, about or CardContext())
-            return await self._answers.of(job, verdict, about), verdict.outcome
+            await self._authorize_and_claim(job)
+            verdict = await self._with_progress(job)
+            return await self._answers.of(job, verdict), verdict.outcome
         except BotError as error:
-            return self._answers.of_failure(job, error, about)
+            return self._answers.of_failure(job, error)
         except (LeaseLost, StorageUnavailable, asyncio.CancelledError):
             raise
         except Exception:  # the one last net: a bug must not leave the person without an answer
             logger.exception("Failed")
-            return self._answers.of_failure(job, self._bug(job), about)
+            return self._answers.of_failure(job, self._bug(job))
 
     @staticmethod
     def _bug(job: Job) -> InternalError:
         return InternalError(job.request.rule.noun, sent=job.sent_at is not None)
 
-    async def _authorize_and_claim(self, job: Job) -> CardContext | None:
+    async def _authorize_and_claim(self, job: Job) -> None:
         """Ask whether the actor may, now, and claim the remediation: one decision on it at a time.
 
         What a dead process had allowed and claimed is authorized again, unless its POST may have left.
-
-        Returns:
-            What the remediation's card says beyond it, where that is known.
 
         Raises:
             NotAllowed: the actor may not.
@@ -295,7 +309,8 @@ class DecisionService:
         """
         request, rule = job.request, job.request.rule
         if job.sent_at is not None:
-            return await self._claimed_before(request)
+            await self._read_context(job)
+            return
         try:
             if await self._store.age(job) > LIFETIME:
                 raise Expired(rule.noun)
@@ -303,29 +318,26 @@ class DecisionService:
             if rule.decides and self._config.observes(request.ref.cluster_id):
                 raise Observing
             if job.is_active:
-                return await self._claimed_before(request)
-            if not rule.decides:
-                claim: Claim | CardContext | None = await self._store.database.read(claimed_by, request)
-            else:
-                # A typed command shows nothing first, so nothing is read between the claim and the POST.
-                claim = await self._store.claim(job, sends=request.shown is None)
+                await self._read_context(job)
+                return
+            store = self._store
+            claim = await (store.claim(job) if rule.decides else store.database.read(claimed_by, request))
         except StorageUnavailable as error:
             raise RefusedWithoutDatabase from error
-        if isinstance(claim, Claim):
+        if claim:
             who = "You" if claim.user_id == request.actor.user_id else f"<@{claim.user_id}>"
             raise AlreadyInFlight(who, RULES[claim.verb].doing, clock_time(claim.since))
         if rule.decides:
             logger.debug("Claimed")
-        return claim
 
-    async def _claimed_before(self, request: Request) -> CardContext | None:
-        """Return what a card says beyond its remediation, which a process that died has claimed."""
-        return await or_none(self._store.database.read(approvals.card_context, request.ref))
+    async def _read_context(self, job: Job) -> None:
+        """Read what a card says beyond its remediation, where a process that died has claimed it."""
+        job.context = job.context or await or_none(self._store.database.read(approvals.card_context, job.request.ref))
 
-    async def _with_progress(self, job: Job, about: CardContext) -> Verdict:
+    async def _with_progress(self, job: Job) -> Verdict:
         """Act, and show who is doing what when that takes longer than a second."""
         request = job.request
-        work = asyncio.create_task(self._act(job, about), name=f"{request.verb} {request.ref}")
+        work = asyncio.create_task(self._act(job), name=f"{request.verb} {request.ref}")
         alarm = asyncio.ensure_future(self._clock.sleep(PROGRESS_AFTER, WaitReason.PROGRESS))
         try:
             await asyncio.wait({work, alarm}, return_when=asyncio.FIRST_COMPLETED)
@@ -339,7 +351,7 @@ class DecisionService:
                 work.cancel()
                 await asyncio.wait({work})
 
-    def _act(self, job: Job, about: CardContext) -> Coroutine[None, None, Verdict]:
+    def _act(self, job: Job) -> Coroutine[None, None, Verdict]:
         match job.request.verb:
             case Verb.REFRESH:
                 return self._upkeep.look(job)
@@ -348,7 +360,7 @@ class DecisionService:
             case Verb.RELEASE:
                 return self._upkeep.release(job)
             case Verb.APPROVE | Verb.REJECT | Verb.CANCEL:
-                return self._execute(job, about).decide()
+                return self._execute(job, job.context or CardContext()).decide()
             case _:
                 assert_never(job.request.verb)
 

@@ -22,23 +22,7 @@ from bot.models.event import WHILE_OPEN, Event, EventKind, Target
 from bot.models.fault import QUIET_SECONDS, Brake, Fault, FaultMessage, FaultReport
 from bot.models.guardrails import Braked, Pause, Pauser, RepairLimit, RepairLoad
 from bot.models.ids import RemediationRef, check_id, new_id, read_reference, short_hash
-from bot.models.job import (
-    DOUBT_SECONDS,
-    FIRST_APPROVAL_SECONDS,
-    LIFETIME,
-    Answer,
-    AuditNote,
-    CardNote,
-    Claim,
-    DecidedBy,
-    FirstApproval,
-    Job,
-    Outcome,
-    PastDecision,
-    ReplyKind,
-    is_reported_in_digest,
-    token_of,
-)
+from bot.models.job import Job
 from bot.models.message import (
     ARRIVED_SECONDS,
     EVERYTHING,
@@ -56,6 +40,22 @@ from bot.models.message import (
     stop_reason,
     waiting,
 )
+from bot.models.outcome import (
+    DOUBT_SECONDS,
+    FIRST_APPROVAL_SECONDS,
+    LIFETIME,
+    Answer,
+    AuditNote,
+    CardNote,
+    Claim,
+    DecidedBy,
+    FirstApproval,
+    Outcome,
+    PastDecision,
+    ReplyKind,
+    is_reported_in_digest,
+    token_of,
+)
 from bot.models.overview import PER_PAGE, Overview
 from bot.models.ports import (
     HISTORY_BEFORE,
@@ -64,6 +64,7 @@ from bot.models.ports import (
     Directory,
     Found,
     Impacts,
+    Membership,
     Messenger,
     Person,
 )

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from bot.models.guardrails import Pause, RepairLoad
 from bot.models.ids import RemediationRef, short_hash
-from bot.models.job import CardNote, DecidedBy, FirstApproval
+from bot.models.outcome import CardNote, DecidedBy, FirstApproval
 from bot.models.remediation import FINAL, RAN, Remediation, State
 from bot.models.request import Verb
 

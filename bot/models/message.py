@@ -8,7 +8,7 @@ from bot.errors import OutcomeKind
 from bot.models.alert import Alert, Looking
 from bot.models.guardrails import Pause, RepairLoad
 from bot.models.ids import RemediationRef, short_hash
-from bot.models.job import FirstApproval
+from bot.models.outcome import FirstApproval
 from bot.models.remediation import Remediation, State
 from bot.models.request import RULES, Actor, ReplyTarget, SeenState, Verb
 

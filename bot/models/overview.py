@@ -8,7 +8,7 @@ from bot.models.alert import Alert, CardContext
 from bot.models.fault import FaultReport
 from bot.models.guardrails import Pause
 from bot.models.ids import RemediationRef
-from bot.models.job import PastDecision
+from bot.models.outcome import PastDecision
 from bot.models.remediation import Remediation
 
 PER_PAGE = 15  # of what waits

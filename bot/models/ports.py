@@ -128,7 +128,7 @@ class Impacts(Protocol):
         """Return it soon; None where it isn't known. Raises nothing."""
 
 
-class Directory(Protocol):
+class Membership(Protocol):
     """Who somebody is, and who belongs to a group."""
 
     async def members(self, group_id: str) -> frozenset[str]:
@@ -138,15 +138,19 @@ class Directory(Protocol):
             DirectoryUnavailable: Slack cannot answer, and no recent answer is known.
         """
 
-    async def name_of(self, some_id: str) -> str:
-        """What Slack calls a user or a user group; the ID itself where Slack doesn't know it.
+    async def person(self, user_id: str) -> Person:
+        """Who somebody is.
 
         Raises:
             DirectoryUnavailable: Slack cannot answer, and no recent answer is known.
         """
 
-    async def person(self, user_id: str) -> Person:
-        """Who somebody is.
+
+class Directory(Membership, Protocol):
+    """That, and names."""
+
+    async def name_of(self, some_id: str) -> str:
+        """What Slack calls a user or a user group; the ID itself where Slack doesn't know it.
 
         Raises:
             DirectoryUnavailable: Slack cannot answer, and no recent answer is known.

@@ -196,6 +196,7 @@ EVERY = (
     ),
     Ablation("dedup key", [(DecisionStore, "_insert", _own_key)]),
     Ablation("authority", [(Policy, "authorize", _awaited(None))]),
+    Ablation("authority at receipt", [(DecisionService, "_may_send", _awaited(True))]),
     Ablation(
         "authority at takeover",
         [(DecisionService, "_work", _note_whose), (Policy, "authorize", _unless_taken_over)],

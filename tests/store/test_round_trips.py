@@ -22,11 +22,11 @@ from tests.watch import quiet
 from tests.world import REF, world
 
 ALICE = Actor("U0ALICE", "alice", "T0HOME")
-MESSAGES_OF_A_COMMAND = 8
+MESSAGES_OF_A_COMMAND = 7
 ONE = text("SELECT 1")
 
 
-async def test_typed_cancel_asks_postgresql_eight_times(postgresql: str) -> None:
+async def test_typed_cancel_asks_postgresql_seven_times(postgresql: str) -> None:
     async with line_to(postgresql) as line, world(database=line.url) as bot:
         counts = []
         for number in range(1, 9):  # a connection that is used for the first time is tried first

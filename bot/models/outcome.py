@@ -1,0 +1,209 @@
+"""What decisions come to: outcomes, answers, the first of two approvals, and what the audit trail says of them."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from bot.errors import OutcomeKind
+from bot.models.ids import RemediationRef
+from bot.models.remediation import PRECISION, Remediation
+from bot.models.request import Actor, Message, Request, Verb
+
+FIRST_APPROVAL_SECONDS = 8 * 3600  # so long, about a shift, the first of two approvals counts
+LIFETIME = 600.0  # seconds after which a decision is no longer sent: the person has long looked elsewhere
+ERROR_SECONDS = 3600.0  # how long a card says that something failed
+DOUBT_SECONDS = 60.0  # what was sent so long ago has arrived, or never will: what is read from then on is the result
+
+
+@dataclass(frozen=True, slots=True)
+class FirstApproval:
+    """The first of two people who must approve.
+
+    Attributes:
+        at: Unix time in seconds.
+        job_id: of that very click.
+        episode: the remediation's own times then. It counts for that mode and episode only.
+    """
+
+    user_id: str
+    mode: str
+    at: float
+    job_id: str = ""
+    episode: str = ""
+
+    def counts_for(self, remediation: Remediation) -> bool:
+        """Return whether it was given for this very repair."""
+        now, then = _times(remediation.episode), _times(self.episode)
+        is_same = len(now) == len(then) and all(abs(a - b) <= PRECISION for a, b in zip(now, then, strict=True))
+        return is_same and self.mode == remediation.mode
+
+    def is_of(self, episode_key: str | None) -> bool:
+        """Return whether it was given for the incident of a button, where both say when that began."""
+        began_at = int(max(_times(self.episode)))
+        if not (began_at and episode_key and episode_key.isdecimal() and int(episode_key)):
+            return True
+        return abs(began_at - int(episode_key)) <= PRECISION
+
+
+def _times(episode: str) -> list[float]:
+    return [datetime.fromisoformat(each).timestamp() if each[:1].isdigit() else 0.0 for each in episode.split("|")]
+
+
+def token_of(decision_id: str) -> str:
+    """Return the short ID of a decision."""
+    return decision_id[:8]
+
+
+class ReplyKind(StrEnum):
+    """How an answer is told."""
+
+    CARD = "card"
+    ERROR = "error"
+    WHISPER = "whisper"
+
+
+@dataclass(frozen=True, slots=True)
+class DecidedBy:
+    """Who decided through Slack.
+
+    Attributes:
+        at: Unix time in seconds.
+        reason: as it was typed; may be empty.
+        is_sure: Together's answer or record says so; otherwise only the times agree.
+        first_user: who gave the first of two approvals; empty where one was enough.
+    """
+
+    verb: Verb
+    user_id: str
+    at: float
+    reason: str = ""
+    is_sure: bool = True
+    first_user: str = ""
+
+    @property
+    def people(self) -> str:
+        """Who decided, as mentions; each once, where it took two."""
+        return " and ".join(f"<@{each}>" for each in dict.fromkeys((self.first_user, self.user_id)) if each)
+
+
+@dataclass(frozen=True, slots=True)
+class CardNote:
+    """What a card that answers somebody says beyond the remediation. Every later drawing must say it too.
+
+    Attributes:
+        notice: trusted mrkdwn; may be empty.
+        buttons: whether the card has the buttons that the state allows; without them it is in doubt.
+        decided: who brought it into its state through Slack, where that is known.
+        state: the remediation's, for which this holds.
+        mode: likewise.
+        at: Unix time in seconds.
+        is_error: it says what failed, while the remediation is what it was.
+    """
+
+    notice: str
+    buttons: bool
+    decided: DecidedBy | None
+    state: str
+    mode: str
+    at: float
+    is_error: bool = False
+
+    @property
+    def until(self) -> float | None:
+        """When it matters no longer, in Unix time; None where only a change or a reading ends it."""
+        return self.at + ERROR_SECONDS if self.is_error and self.buttons else None
+
+    @property
+    def settles_at(self) -> float | None:
+        """From when on a reading ends the doubt, in Unix time; None where there is none."""
+        return None if self.buttons else self.at + DOUBT_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What to tell, and how.
+
+    Attributes:
+        remark: what a card says beyond the remediation.
+        summary: the result in a sentence, as mrkdwn, for a list of many; may be empty.
+        card_ts: the card in the same channel that `message` is drawn on; empty where it is the answer itself.
+        line: then the answer, which points at that card.
+    """
+
+    manner: ReplyKind
+    message: Message
+    remark: CardNote | None = None
+    summary: str = ""
+    card_ts: str = ""
+    line: Message | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Who is deciding on a remediation right now; `since` as Unix time in seconds."""
+
+    user_id: str
+    verb: Verb
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a decision ended, for the audit trail.
+
+    Attributes:
+        state: the remediation's state as far as it is known.
+        http_status: of Together's refusal, where there was one.
+        request_id: Together's ID of the request, where it gave one.
+        first: the first of two approvals, which counts from the moment in which this outcome is recorded.
+    """
+
+    kind: OutcomeKind
+    state: str | None = None
+    http_status: int | None = None
+    request_id: str | None = None
+    first: FirstApproval | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PastDecision:
+    """A decision that has ended, as the audit trail has it.
+
+    Attributes:
+        at: Unix time in seconds.
+        outcome: an `OutcomeKind`, or another version's.
+    """
+
+    ref: RemediationRef
+    verb: Verb
+    user_id: str
+    at: float
+    outcome: str
+    reason: str = ""
+
+
+def is_reported_in_digest(request: Request, outcome: Outcome) -> bool:
+    """Return whether the digest tells an outcome, so it gets no message of its own. Who can't decide learns why."""
+    return request.batch_id is not None and outcome.kind not in {OutcomeKind.NOT_ALLOWED, OutcomeKind.NOT_CHECKED}
+
+
+@dataclass(frozen=True, slots=True)
+class AuditNote:
+    """A row of the audit trail that is about no decision.
+
+    Attributes:
+        event: such as "refused" or "confirmed".
+        kind: why it was refused.
+        selection: the batch that it is about, where there is one.
+        cluster_id: the cluster that it is about, where it is about one.
+        reason: that was given.
+    """
+
+    event: str
+    actor: Actor
+    channel_id: str | None
+    verb: Verb | None = None
+    kind: OutcomeKind | None = None
+    selection: str = ""
+    cluster_id: str = ""
+    reason: str = ""
