@@ -309,7 +309,7 @@ class DecisionService:
         """
         request, rule = job.request, job.request.rule
         if job.sent_at is not None:
-            await self._read_context(job)
+            await self._ensure_context(job)
             return
         try:
             if await self._store.age(job) > LIFETIME:
@@ -318,7 +318,7 @@ class DecisionService:
             if rule.decides and self._config.observes(request.ref.cluster_id):
                 raise Observing
             if job.is_active:
-                await self._read_context(job)
+                await self._ensure_context(job)
                 return
             store = self._store
             claim = await (store.claim(job) if rule.decides else store.database.read(claimed_by, request))
@@ -330,9 +330,10 @@ class DecisionService:
         if rule.decides:
             logger.debug("Claimed")
 
-    async def _read_context(self, job: Job) -> None:
+    async def _ensure_context(self, job: Job) -> None:
         """Read what a card says beyond its remediation, where a process that died has claimed it."""
-        job.context = job.context or await or_none(self._store.database.read(approvals.card_context, job.request.ref))
+        if job.context is None:
+            await or_none(self._store.read_context(job))
 
     async def _with_progress(self, job: Job) -> Verdict:
         """Act, and show who is doing what when that takes longer than a second."""

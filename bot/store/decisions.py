@@ -193,6 +193,10 @@ class DecisionStore(Ownership):
         sent_at(written)
         return context
 
+    async def read_context(self, job: Job) -> None:
+        """Read what a card says beyond the remediation, as of now."""
+        job.context = await self.database.read(card_context, job.request.ref)
+
     async def record_send(self, job: Job, *, is_again: bool = False) -> Pause | None:
         """Record that a POST leaves now; the first one of a job, and each repeat, with a row in the audit trail.
 
