@@ -6,11 +6,12 @@ from functools import partial
 from typing import assert_never
 
 from bot import cards
-from bot.clock import Clock
+from bot.clock import Clock, WaitReason
 from bot.decisions.storing import Storing, or_none
 from bot.decisions.verdict import Verdict
 from bot.errors import BotError, NotAttempted, StorageUnavailable, TogetherError
 from bot.models import (
+    NOTHING_KNOWN,
     Answer,
     CardContext,
     CardNote,
@@ -45,8 +46,9 @@ class Answers:
     async def of(self, job: Job, verdict: Verdict) -> Answer:
         """Draw a verdict with all that the bot knows about the remediation, as of the claim where nothing is newer."""
         request, place, present = job.request, job.request.place, verdict.present
-        about = verdict.about or job.context
-        about = about or await or_none(self.store.database.read(approvals.card_context, present.ref)) or CardContext()
+        about = verdict.about or job.about
+        if about is NOTHING_KNOWN:
+            about = await or_none(self.store.database.read(approvals.card_context, present.ref)) or about
         if verdict.is_late:
             said = f"{verdict.notice[0].lower()}{verdict.notice[1:]}"
             return Answer(ReplyKind.CARD, self._line(present, said, about, place), summary=verdict.notice)
@@ -68,7 +70,7 @@ class Answers:
 
     def of_failure(self, job: Job, error: BotError) -> tuple[Answer, Outcome]:
         """Draw an error, and a line for the card: it must not look untouched, also where something else was clicked."""
-        request, rule, about = job.request, job.request.rule, job.context or CardContext()
+        request, rule, about = job.request, job.request.rule, job.about
         if isinstance(error, NotAttempted):
             return Answer(ReplyKind.WHISPER, cards.private(error), summary=error.sentence), Outcome(error.code)
         logger.warning("%s", error)
@@ -154,6 +156,17 @@ class Answers:
             # What stood there before was put back, perhaps over something newer, and perhaps not at once.
             await self._mark_stale(job, may_overwrite=True)
         return delivery.is_told
+
+    async def tell_failure(self, job: Job, error: BotError) -> bool:
+        """Say what isn't recorded: that nothing is certain, or that it can't be recorded at all."""
+        answer, _ = self.of_failure(job, error)
+        return await self.tell(job, answer)
+
+    async def tell_until_taken(self, job: Job, error: BotError) -> None:
+        """Say what no row says, as long as Slack doesn't take it: no other process would."""
+        give_up_at = self.clock.monotonic() + DELIVER_SECONDS
+        while not await self.tell_failure(job, error) and self.clock.monotonic() < give_up_at:
+            await self.clock.sleep(DELIVER_AFTER[-1], WaitReason.TELL_AGAIN)
 
     def _after_failure(self, job: Job, answer: Answer) -> Message | None:
         """Return what the clicked message shows after an error; None where something newer may be there.

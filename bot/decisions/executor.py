@@ -78,7 +78,7 @@ class Executor(Judge):
             present = await self._read_before()
             if precondition_failure(job, request.shown, present):
                 return await self.decide_again(request.shown, present)
-            hold, shown = self.about.hold, request.shown.holds
+            hold, shown = job.about.hold, request.shown.holds
             unseen = hold.unseen(shown, request.actor.user_id) if hold and shown is not None else ""
             if unseen and request.verb is Verb.APPROVE:
                 return await self.decide_again(request.shown, present, f"<@{unseen}> asked to wait since you saw it")
@@ -96,14 +96,14 @@ class Executor(Judge):
     async def _first_of_two(self, present: Remediation) -> Verdict | None:
         """Return that a second person is awaited, where this approval is the first of two."""
         try:
-            first = await self.guardrails.check(self.job, present, self.about)
+            first = await self.guardrails.check(self.job, present)
         except StorageUnavailable as error:
             raise RefusedWithoutDatabase from error
         if first is None:
             return None
         return Verdict(
             OutcomeKind.FIRST_OF_TWO, present, summary="1 of 2 approvals. Someone else must approve too.", first=first,
-            about=replace(self.about, first=first),
+            about=replace(self.job.about, first=first),
         )  # fmt: skip
 
     async def _resume(self, recorded_at: float) -> Verdict:
@@ -238,7 +238,7 @@ class Executor(Judge):
         is_repeat = attempt > 1 or (job.sent_at is not None and not is_recorded)
         is_approval = job.request.verb is Verb.APPROVE
         if is_repeat and is_approval:
-            await self.guardrails.check_again(job, seen.mode or "", self.about)
+            await self.guardrails.check_again(job, seen.mode or "")
         if not is_recorded:
             await self.guardrails.check_person(job)
         if job.sent_at is None and await self.store.age(job) > LIFETIME:

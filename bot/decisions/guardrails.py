@@ -21,7 +21,6 @@ from bot.models import (
     IN_REPAIR,
     RULES,
     Actor,
-    CardContext,
     FirstApproval,
     Job,
     Pause,
@@ -86,12 +85,11 @@ class Guardrails:
     break_glass: Policy | None = None
     _sizes: dict[str, tuple[float, int | None]] = field(default_factory=dict, init=False)
 
-    async def check(self, job: Job, present: Remediation, about: CardContext) -> FirstApproval | None:
+    async def check(self, job: Job, present: Remediation) -> FirstApproval | None:
         """Let an approval pass, or keep it as the first of two.
 
         Args:
             job: the approval; its claim keeps others from approving the same remediation.
-            about: what its card says: where that asks for two people, two are needed.
 
         Returns:
             The first approval, when this is the one and a second person's is awaited; None when it may be sent.
@@ -106,7 +104,7 @@ class Guardrails:
             await self._check_override(job)
             return None
         await self._check_limit(job)
-        return await self._check_people(job, present, about)
+        return await self._check_people(job, present)
 
     async def _check_override(self, job: Job) -> None:
         """Return when the person may approve alone, over the two-person rule and the limit.
@@ -136,7 +134,7 @@ class Guardrails:
             raise Observing
         await self.policy.authorize(request.verb, request.actor, request.place.channel_id)
 
-    async def check_again(self, job: Job, mode: str, about: CardContext) -> None:
+    async def check_again(self, job: Job, mode: str) -> None:
         """Let an approval be sent once more: what let the first one pass may have changed.
 
         Raises:
@@ -148,7 +146,7 @@ class Guardrails:
             return
         await self._check_limit(job)
         request, modes = job.request, set(self.config.two_people.modes)
-        if not {mode, request.instead_of} & modes and not await self._is_too_often(job, about):
+        if not {mode, request.instead_of} & modes and not await self._is_too_often(job):
             return
         if request.instead_of is not None:
             raise two_needed()
@@ -228,9 +226,9 @@ class Guardrails:
         self._sizes[cluster_id] = (self.clock.monotonic(), size)
         return size
 
-    async def _check_people(self, job: Job, present: Remediation, about: CardContext) -> FirstApproval | None:
+    async def _check_people(self, job: Job, present: Remediation) -> FirstApproval | None:
         request, modes = job.request, set(self.config.two_people.modes)
-        is_too_often = await self._is_too_often(job, about)
+        is_too_often = await self._is_too_often(job)
         if request.instead_of is not None:
             # One person is enough for the suggested mode, so also for another one that needs one person.
             if is_too_often or {request.saw.mode, request.instead_of, present.mode} & modes:
@@ -250,9 +248,9 @@ class Guardrails:
                 return None
         return FirstApproval(user_id, present.mode, now, job.id, present.episode)
 
-    async def _is_too_often(self, job: Job, about: CardContext) -> bool:
+    async def _is_too_often(self, job: Job) -> bool:
         """Return whether the node had too many repairs for one person to approve the next, now or by its card."""
-        rule, ref = self.config.two_people, job.request.ref
+        rule, ref, about = self.config.two_people, job.request.ref, job.about
         if not rule.repairs:
             return False
         if about.history and rule.is_too_often(about.history.lately):

@@ -10,7 +10,7 @@ from typing import assert_never
 
 from bot import cards, metrics
 from bot.clock import Clock, WaitReason
-from bot.decisions.delivery import DELIVER_AFTER, DELIVER_SECONDS, Answers
+from bot.decisions.delivery import Answers
 from bot.decisions.executor import Executor
 from bot.decisions.guardrails import Guardrails
 from bot.decisions.storing import Storing, in_time, or_none
@@ -33,6 +33,7 @@ from bot.errors import (
 from bot.logs import LOG_CONTEXT
 from bot.models import (
     LIFETIME,
+    NOTHING_KNOWN,
     RULES,
     Answer,
     AuditNote,
@@ -228,7 +229,7 @@ class DecisionService:
             except LeaseLost:
                 await self._let_go(job)
                 return None
-            await self._tell_until_taken(job, self._bug(job))
+            await self._answers.tell_until_taken(job, self._bug(job))
             return following
         finally:
             if self.working.get(job.id) is job:  # else this process has taken it over from itself
@@ -245,7 +246,7 @@ class DecisionService:
             await self.note(
                 AuditNote("lost", request.actor, request.place.channel_id, request.verb, lost.code, reason=reason)
             )
-            await self._tell_until_taken(job, lost)  # that nothing is certain
+            await self._answers.tell_until_taken(job, lost)  # that nothing is certain
             return
         logger.warning("Taken over by another process, or about to be")
         with suppress(LeaseLost, StorageUnavailable):
@@ -257,7 +258,7 @@ class DecisionService:
         try:
             following = await self._storing.briefly(record)
         except StorageUnavailable:
-            await self._tell_failure(job, _uncertain(job))
+            await self._answers.tell_failure(job, _uncertain(job))
             following = await self._storing.forever(record)
         logger.info("Recorded", extra={"outcome": outcome.kind.value})
         request = job.request
@@ -309,7 +310,7 @@ class DecisionService:
         """
         request, rule = job.request, job.request.rule
         if job.sent_at is not None:
-            await self._ensure_context(job)
+            await self._ensure_about(job)
             return
         try:
             if await self._store.age(job) > LIFETIME:
@@ -318,7 +319,7 @@ class DecisionService:
             if rule.decides and self._config.observes(request.ref.cluster_id):
                 raise Observing
             if job.is_active:
-                await self._ensure_context(job)
+                await self._ensure_about(job)
                 return
             store = self._store
             claim = await (store.claim(job) if rule.decides else store.database.read(claimed_by, request))
@@ -330,10 +331,10 @@ class DecisionService:
         if rule.decides:
             logger.debug("Claimed")
 
-    async def _ensure_context(self, job: Job) -> None:
+    async def _ensure_about(self, job: Job) -> None:
         """Read what a card says beyond its remediation, where a process that died has claimed it."""
-        if job.context is None:
-            await or_none(self._store.read_context(job))
+        if job.about is NOTHING_KNOWN:
+            await or_none(self._store.read_about(job))
 
     async def _with_progress(self, job: Job) -> Verdict:
         """Act, and show who is doing what when that takes longer than a second."""
@@ -361,7 +362,7 @@ class DecisionService:
             case Verb.RELEASE:
                 return self._upkeep.release(job)
             case Verb.APPROVE | Verb.REJECT | Verb.CANCEL:
-                return self._execute(job, job.context or CardContext()).decide()
+                return self._execute(job).decide()
             case _:
                 assert_never(job.request.verb)
 
@@ -378,17 +379,6 @@ class DecisionService:
         except (LeaseLost, StorageUnavailable) as error:
             logger.warning("Couldn't record where the answer goes: %s", type(error).__name__)
 
-    async def _tell_failure(self, job: Job, error: BotError) -> bool:
-        """Say what isn't recorded: that nothing is certain, or that it can't be recorded at all."""
-        answer, _ = self._answers.of_failure(job, error)
-        return await self._answers.tell(job, answer)
-
-    async def _tell_until_taken(self, job: Job, error: BotError) -> None:
-        """Say what no row says, as long as Slack doesn't take it: no other process would."""
-        give_up_at = self._clock.monotonic() + DELIVER_SECONDS
-        while not await self._tell_failure(job, error) and self._clock.monotonic() < give_up_at:
-            await self._clock.sleep(DELIVER_AFTER[-1], WaitReason.TELL_AGAIN)
-
     def _following(self, job: Job) -> list[Job]:
         """Return what a batch has given its turn while a decision of it was being recorded."""
         batch_id = job.request.batch_id
@@ -402,7 +392,7 @@ class DecisionService:
         except LeaseLost:
             return
         except StorageUnavailable:
-            await self._tell_failure(job, _uncertain(job))
+            await self._answers.tell_failure(job, _uncertain(job))
 
 
 def _uncertain(job: Job) -> NotRecorded:

@@ -64,7 +64,6 @@ class Judge:
     """Finds the verdict on one decision, and writes nothing.
 
     Attributes:
-        about: what the card says beyond the remediation, as of the claim; empty where that isn't known.
         sent_at: when the first POST may have left, on this process's monotonic clock.
     """
 
@@ -72,7 +71,6 @@ class Judge:
     store: DecisionStore
     clock: Clock
     job: Job
-    about: CardContext
     sent_at: float = field(default=0.0, init=False)
 
     async def decide_again(self, shown: SeenState, present: Remediation, what: str = "") -> Verdict:
@@ -94,7 +92,7 @@ class Judge:
             waited = max(0.0, self.clock.now() - result.create_time.timestamp())
             metrics.TIME_TO_DECISION.labels(request.verb.value).observe(waited)
         asks_two = request.verb is Verb.APPROVE and not request.overrides
-        first = self.about.first if asks_two else None
+        first = self.job.about.first if asks_two else None
         is_second = first is not None and first.mode == seen.mode and first.is_of(seen.episode)
         first_user = first.user_id if first and is_second and first.user_id != request.actor.user_id else ""
         at, by = self.clock.now(), request.actor.user_id

@@ -6,6 +6,8 @@ from bot.models.alert import CardContext
 from bot.models.outcome import Answer, token_of
 from bot.models.request import NOTHING_SEEN, Request, SeenState
 
+NOTHING_KNOWN = CardContext()
+
 
 @dataclass(slots=True)
 class Job:
@@ -21,7 +23,7 @@ class Job:
         seen: the remediation as the bot read it before the first POST; nothing of it for a typed command.
         sent_at: when its POST may have left, like `received_at`; None for never.
         send_is_recorded: `sent_at` was recorded as it was received, and this process sends it next.
-        context: what a card says beyond the remediation, as of the claim; None where that isn't known.
+        about: what a card says beyond the remediation, as of the claim.
         answer: its outcome is recorded, and this is yet to be delivered.
         answered_at: when the outcome was recorded, as Unix time in seconds on the database's clock.
         deliveries: how often Slack did not take the answer.
@@ -39,7 +41,7 @@ class Job:
     seen: SeenState = NOTHING_SEEN
     sent_at: float | None = None
     send_is_recorded: bool = False
-    context: CardContext | None = None
+    about: CardContext = NOTHING_KNOWN
     answer: Answer | None = None
     answered_at: float = 0.0
     deliveries: int = 0

@@ -123,7 +123,7 @@ class DecisionStore(Ownership):
     def _receive_and_send(self, connection: Connection, job: Job, values: Record, asked_at: float) -> Job | None:
         written = connection.execute(_RECEIVE_AND_SEND, {**values, "status": ACTIVE})
         end = audit.end_of_trail(connection)
-        context, at = card_context(connection, job.request.ref), written.scalar()
+        about, at = card_context(connection, job.request.ref), written.scalar()
         if at is None:
             return None
         audit.record(connection, job, "send", None, at, end)
@@ -131,7 +131,7 @@ class DecisionStore(Ownership):
             job,
             received_at=at,
             is_active=True,
-            context=context,
+            about=about,
             sent_at=at,
             send_is_recorded=True,
             sending_since=asked_at,
@@ -171,7 +171,7 @@ class DecisionStore(Ownership):
         for is_last in (False, False, True):  # its holder may finish before we ask who it is
             asked_at = self._clock.monotonic()
             try:
-                job.context = await self.database.run(self._claim, job)
+                job.about = await self.database.run(self._claim, job)
             except Conflict:
                 if claim := await self.database.read(claimed_by, job.request):
                     return claim
@@ -193,9 +193,9 @@ class DecisionStore(Ownership):
         sent_at(written)
         return context
 
-    async def read_context(self, job: Job) -> None:
+    async def read_about(self, job: Job) -> None:
         """Read what a card says beyond the remediation, as of now."""
-        job.context = await self.database.read(card_context, job.request.ref)
+        job.about = await self.database.read(card_context, job.request.ref)
 
     async def record_send(self, job: Job, *, is_again: bool = False) -> Pause | None:
         """Record that a POST leaves now; the first one of a job, and each repeat, with a row in the audit trail.

@@ -116,7 +116,7 @@ _work = DecisionService._work
 _authorize = Policy.authorize
 
 
-async def _one_is_two(self: Guardrails, job: Job, present: Any, _about: Any) -> FirstApproval | None:
+async def _one_is_two(self: Guardrails, job: Job, present: Any) -> FirstApproval | None:
     first, now = await self.database.read(approvals.first_and_now, job.request.ref)
     if present.mode not in self.config.two_people.modes or (first and first.counts_for(present)):
         return None

@@ -12,8 +12,8 @@ from sqlalchemy import insert, select, text, update
 
 from bot.errors import LeaseLost, OutcomeKind
 from bot.models import (
+    NOTHING_KNOWN,
     Alert,
-    CardContext,
     Claim,
     Job,
     Outcome,
@@ -87,7 +87,7 @@ async def test_command_is_received_claimed_and_sent_at_once(store: DecisionStore
     job = await sent(store)
     assert (job.is_active, job.send_is_recorded, job.sent_at) == (True, True, job.received_at)
     assert store.may_send(job)
-    assert job.context == CardContext()
+    assert job.about is not NOTHING_KNOWN
     assert await store.receive(request(), "job-2", sends=True) is None, "a redelivery"
     assert await events(store) == [("send", None)]
     second = await sent(store, request("t2", "U0BOB"), "job-3")
