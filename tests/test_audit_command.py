@@ -9,7 +9,7 @@ import os
 import sqlite3
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -115,7 +115,7 @@ async def test_the_command_line_finds_a_changed_row(
     status, told = await to_thread(run, "verify")
     assert (status, told.splitlines()[0].startswith("3 rows, 0 problems.")) == (0, True)
     assert (await to_thread(run, "--since", "7d", "--format", "json"))[0] == 0
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("UPDATE audit SET user_id = 'U0BOB' WHERE seq = 2")
     status, told = await to_thread(run, "verify")
     assert status == 1

@@ -55,7 +55,7 @@ class SQLiteFile(Driver):
         """
         if self.has_ended(None):
             raise FileMoved
-        raw = sqlite3.connect(self.path, self._busy_seconds, check_same_thread=False, isolation_level=None)
+        raw = sqlite3.connect(self.path, timeout=self._busy_seconds, check_same_thread=False, isolation_level=None)
         for pragma in ("journal_mode=WAL", "synchronous=FULL"):
             raw.execute(f"PRAGMA {pragma}")
         raw.create_function("bot_now", 0, self._clock.now)

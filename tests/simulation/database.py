@@ -5,7 +5,7 @@ import functools
 import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -124,6 +124,6 @@ def schema() -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "bot.db"
         asyncio.run(fill_sqlite(f"sqlite:///{path}"))
-        with sqlite3.connect(path) as connection:
+        with closing(sqlite3.connect(path)) as connection:
             connection.execute("PRAGMA journal_mode=DELETE")  # what is in memory has no WAL
         return path.read_bytes()

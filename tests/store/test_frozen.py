@@ -64,6 +64,7 @@ async def test_transaction_that_gets_no_thread_was_certainly_not_done(postgresql
     async with opened(postgresql, time) as database:
         free = threading.Event()
         stuck = [asyncio.ensure_future(database.run(_wait_for, free)) for _ in range(8)]
+        await asyncio.sleep(0)  # they have the threads
         with pytest.raises(StorageUnavailable) as refused:
             await asyncio.wait_for(database.run(_nothing), 10)
         assert not refused.value.in_doubt
@@ -109,6 +110,7 @@ async def test_heartbeat_waits_behind_no_other_transactions(postgresql: str, tim
     async with opened(postgresql, time) as database:
         free = threading.Event()
         stuck = [asyncio.ensure_future(database.run(_wait_for, free)) for _ in range(8)]
+        await asyncio.sleep(0)  # they have the threads
         await asyncio.wait_for(DecisionStore(database, LEASE, time.clock).heartbeat({}), SECONDS)
         await asyncio.wait_for(InboxStore(database, LEASE).heartbeat({"a request's"}), SECONDS)
         free.set()

@@ -5,6 +5,7 @@ import sqlite3
 import threading
 import time as real
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +30,9 @@ async def database(tmp_path: Path, time: ManualClock) -> AsyncIterator[Database]
     path = tmp_path / "bot.db"
     database = Database(f"sqlite:///{path}", time.clock)
     await database.open()
-    with sqlite3.connect(path) as other:
+    with closing(sqlite3.connect(path)) as other, other:
         other.execute("CREATE TABLE owner (id PRIMARY KEY)")
         other.execute("CREATE TABLE thing (id PRIMARY KEY, owner REFERENCES owner DEFERRABLE INITIALLY DEFERRED)")
-    other.close()
     await database.run(_add, "before")
     yield database
     await database.close()

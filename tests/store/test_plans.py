@@ -2,6 +2,7 @@
 
 import re
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 from bot.store.connection import Connection
@@ -53,7 +54,7 @@ async def use_everything(bot: World) -> None:
 def scans(path: Path, statements: set[str]) -> list[str]:
     """The statements for which SQLite reads a whole table or all of a cluster, but for the first row of a table."""
     found = []
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection:
         connection.create_function("bot_now", 0, lambda: 0.0)
         for statement in statements:
             if not statement.startswith(("SELECT", "INSERT", "UPDATE", "DELETE", "WITH")):
