@@ -80,7 +80,7 @@ class CardConfig:
 
     def other_modes(self, suggested: str, history: History | None = None) -> Sequence[str]:
         """Return the modes that one person may approve in place of the suggested one, Together's next step first."""
-        if self.needs_two(suggested, history):
+        if not suggested or self.needs_two(suggested, history):
             return []
         others = [mode for mode in OVERRIDES if mode != suggested and mode not in self.two_people.modes]
         return sorted(others, key=lambda mode: mode != NEXT_STEP.get(suggested))  # type: ignore[call-overload] # open set

@@ -39,8 +39,9 @@ def changes(request: Request, shown: SeenState, present: Remediation) -> str:
         found.append(f"the repair changed from “{_mode(suggested)}” to “{_mode(present.mode)}”")
     if not found and _is_of_another_episode(request, shown, present):
         found.append("the remediation ended and opened again since you saw it")
-    if shown.mode is None and request.verb is Verb.APPROVE:
-        found.append(f"the alert didn't say which repair would run. It's “{_mode(present.mode)}”")
+    if not shown.mode and request.verb is Verb.APPROVE:
+        unsaid = f"the alert didn't say which repair would run. It's “{_mode(present.mode)}”"
+        found.append(unsaid if present.mode else "Together doesn't say which repair would run")
     if not found and present.state not in rule.allowed:
         found.append(f"it's already “{_state(present.state)}” and can't be {rule.done}")
     return " and ".join(found)
@@ -149,7 +150,7 @@ def took_effect(job: Job, present: Remediation, sent_at: float) -> bool:
         is_older = 0 < present.changed_at < sent_at - CLOCKS_DIFFER_BY
         was_waiting = seen.state == State.PENDING_APPROVAL
         return present.state in rule.effect and not is_older and not (was_waiting and _ended_by_review(present))
-    if request.verb is Verb.APPROVE and (sent := mode_to_send(seen)) and present.mode != sent:
+    if request.verb is Verb.APPROVE and (sent := mode_to_send(seen)) and present.mode not in {sent, ""}:
         return False
     # What it leads to may have a name that this version doesn't know yet.
     is_effect = present.state in rule.effect or (request.verb is Verb.APPROVE and present.state not in set(State))

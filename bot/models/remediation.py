@@ -86,6 +86,7 @@ def _readable_items(value: object) -> list[object]:
 
 
 Lenient = Annotated[T | None, WrapValidator(_or_none)]
+OpenText = Annotated[str, WrapValidator(lambda value, handler: _or_none(value, handler) or "")]
 Many = Annotated[list[T], BeforeValidator(_readable_items)]
 
 
@@ -208,16 +209,16 @@ class LinkedAlert(ApiModel):
 class Remediation(ApiModel):
     """A remediation as Together answers it.
 
-    Only the fields that the API requires can fail a parse; an optional one that cannot be read counts as absent.
-    `mode`, `trigger` and `state` are texts, because the service adds values. `http_status`, `request_id`, and
+    Only its IDs and state can fail a parse; anything else that cannot be read counts as absent, as what waits must be
+    told of. `mode`, `trigger` and `state` are texts, because the service adds values. `http_status`, `request_id`, and
     `answered_at` (Unix time, by Together's clock) are those of the answer that it came in.
     """
 
     id: str
     cluster_id: str
     instance_id: str
-    mode: str
-    trigger: str
+    mode: OpenText = ""
+    trigger: OpenText = ""
     state: str
     instance_name: Lenient[str] = None
     reason: Lenient[str] = None

@@ -16,7 +16,7 @@ from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Ids
 from tests.sqlite import locked
 from tests.storms import REVIEW, SOME, XID, began, choose, digest, review, storm, ticked
-from tests.watch import quiet, until, watching
+from tests.watch import quiet, thread, until, watching
 from tests.world import World
 
 pytestmark = pytest.mark.bot(watching=True)
@@ -457,3 +457,14 @@ async def test_nodes_whose_long_names_are_cut_do_not_look_the_same(bot: World) -
     shown = [each["text"]["text"] for each in offered]
     assert len(set(shown)) == len(shown)
     assert shown[0].endswith("… (i-0)")
+
+
+async def test_selection_approves_no_repair_that_together_does_not_name(bot: World) -> None:
+    await began(bot)
+    unnamed, *_ = storm(bot, 6)
+    bot.together.remediations[unnamed]["mode"] = None
+    message = await digest(bot)
+    await bot.slack.submit(await choose(bot, message))
+    await until(bot, lambda: "Together doesn't say which repair would run" in " ".join(thread(bot, message)))
+    assert bot.together.state(unnamed) == "PENDING_APPROVAL"
+    assert len(bot.together.posts) == 5

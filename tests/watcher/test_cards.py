@@ -349,9 +349,21 @@ async def test_items_without_valid_ids_hide_no_other(bot: World) -> None:
 
 async def test_unreadable_item_hides_no_other(bot: World) -> None:
     bot.together.add(OTHER)
-    bot.together.add(("cluster-2", "instance-8", "remediation-8"), mode=None)
+    bot.together.add(("cluster-2", "instance-8", "remediation-8"))
+    bot.together.remediations["cluster-2", "instance-8", "remediation-8"]["id"] = True
     await card(bot, OTHER)
-    assert bot.slack.cards("remediation-8") == []
+    assert len(bot.slack.visible()) == 1
+
+
+@pytest.mark.parametrize("lack", [{"mode": None}, {"trigger": None}, {"mode": {"odd": 1}, "trigger": ["odd"]}])
+async def test_what_waits_is_told_of_with_what_can_be_read_of_it(bot: World, lack: dict[str, Any]) -> None:
+    bot.together.add(**lack)
+    alert = await card(bot)
+    assert (APPROVE in alert.buttons) == ("mode" not in lack)
+    assert ("Together doesn't say which repair this is" in alert.text) == ("mode" in lack)
+    await bot.slack.press(alert, CANCEL)
+    await card(bot, words="Cancelled")
+    assert bot.together.state(IDS) == "CANCELLED"
 
 
 async def test_answer_that_is_delivered_late_does_not_stay_over_a_newer_card(bot: World) -> None:
