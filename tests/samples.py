@@ -32,6 +32,7 @@ from bot.models import (
     Snapshot,
     State,
     TrackedMessage,
+    TwoPeople,
     Verb,
 )
 from bot.watcher import Route, WatchConfig
@@ -176,6 +177,7 @@ ABOUT = CardContext(
     impact=Impact("Slurm job 48213, llama-70b, 31 h in", "@team-llama", "https://jobs.example.com/48213", START),
 )
 CONFIG = CardConfig("https://api.together.ai/clusters")
+TWO_CONFIG = CardConfig(CONFIG.console_url, two_people=TwoPeople(frozenset({Mode.REBOOT_VM})))
 APPROVED = DecidedBy(Verb.APPROVE, "U0ALICE", START + 180)
 
 

@@ -78,6 +78,10 @@ class CardConfig:
         """Return whether two people must approve a repair of a node, by what was known when its alert came."""
         return mode in self.two_people.modes or self.two_people.is_too_often(history.lately if history else 0)
 
+    def may_need_two(self, mode: str) -> bool:
+        """Return whether two people may have to approve a repair, however often its node was repaired."""
+        return mode in self.two_people.modes or self.two_people.repairs > 0
+
     def other_modes(self, suggested: str, history: History | None = None) -> Sequence[str]:
         """Return the modes that one person may approve in place of the suggested one, Together's next step first."""
         if not suggested or self.needs_two(suggested, history):

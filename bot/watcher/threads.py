@@ -139,6 +139,8 @@ def _first_approvals(snapshot: Snapshot, config: WatchConfig) -> Iterator[Pendin
         first = snapshot.firsts.get(alert.ref)
         if first is None or not alert.is_waiting or not first.counts_for(alert.remediation):
             continue
+        if not config.cards.may_need_two(first.mode):
+            continue  # since a restart
         if (key := f"first {first.job_id}") not in message.announced:
             new.setdefault(first.user_id, {})[key] = alert
     for user_id, approved in new.items():

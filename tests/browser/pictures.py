@@ -45,6 +45,7 @@ from tests.samples import (
     ERRORS,
     PAST,
     REF,
+    TWO_CONFIG,
     alerts,
     automatic,
     batch,
@@ -98,7 +99,7 @@ def messages() -> Iterator[tuple[str, Message, bool]]:
     decided = DecidedBy(Verb.APPROVE, ALICE, START, "the job has checkpointed")
     approved = reviewed(State.PENDING, mode=Mode.VM_ONLY)
     yield "card-decided", cards.card(approved, decided=decided, notice=notice, config=CONFIG), False
-    yield "alert", cards.card(remediation(), about=ABOUT, config=CONFIG), False
+    yield "alert", cards.card(remediation(), about=ABOUT, config=TWO_CONFIG), False
     stuck = cards.card(
         begun(State.RUNNING),
         about=CardContext(now=START + 7200),
@@ -138,7 +139,7 @@ def messages() -> Iterator[tuple[str, Message, bool]]:
     yield "usage", cards.usage(), True
     yield "mentions", cards.mentions(), True
     asked = f"<@{ALICE}> asked to cancel this. Nothing has been sent yet: press a button to decide."
-    yield "asked-in-a-message", cards.card(remediation(), about=ABOUT, notice=asked, config=CONFIG), False
+    yield "asked-in-a-message", cards.card(remediation(), about=ABOUT, notice=asked, config=TWO_CONFIG), False
     yield "history", cards.history("gpu-node-07", PAST), True
     ended = BY_STATE[State.SUCCEEDED]
     yield "timeline", cards.timeline(ended, CardContext(came_back=CameBack("Xid 79", START + 4000)), PAST), True
@@ -148,7 +149,7 @@ def messages() -> Iterator[tuple[str, Message, bool]]:
     line = f"gpu-node-07: cancelled by <@{ALICE}>. <https://x.slack.com/|See the card>"
     yield "typed-cancel", cards.line(line), False
     failed = cards.failed(request(Verb.APPROVE), ERRORS["NotReached"], START)
-    yield "card-after-error", cards.card(remediation(), about=ABOUT, notice=failed, config=CONFIG), False
+    yield "card-after-error", cards.card(remediation(), about=ABOUT, notice=failed, config=TWO_CONFIG), False
     alert = Message("alert", [{"type": "section", "text": {"type": "mrkdwn", "text": "*gpu-node-07* has lost a GPU."}}])
     yield (
         "another-tools-alert",
@@ -242,7 +243,8 @@ def homes() -> dict[str, dict[str, Any]]:
         "home-opened": (one, cards.home.Filter(opened=key(one.waiting[0]))),
         "home-without-buttons": (overview(refused=refused, mine=[]), cards.home.Filter()),
     }
-    return {name: cards.home.home(*each, cards.CardConfig(), START + HOME_LATER) for name, each in shown.items()}
+    config = cards.CardConfig(two_people=TWO_CONFIG.two_people)
+    return {name: cards.home.home(*each, config, START + HOME_LATER) for name, each in shown.items()}
 
 
 def index() -> str:

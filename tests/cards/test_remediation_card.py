@@ -39,6 +39,7 @@ from tests.samples import (
     CONFIG,
     DIGEST,
     REF,
+    TWO_CONFIG,
     batch,
     decidable,
     digest,
@@ -120,7 +121,7 @@ def test_invalid_time_is_not_shown(moment: str) -> None:
 
 
 def test_card_of_an_alert_with_all_that_the_bot_knows() -> None:
-    compare("alert", drawn(cards.card(remediation(), about=ABOUT, config=CONFIG)))
+    compare("alert", drawn(cards.card(remediation(), about=ABOUT, config=TWO_CONFIG)))
 
 
 def test_card_of_a_withdrawn_remediation() -> None:

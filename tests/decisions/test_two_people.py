@@ -45,6 +45,21 @@ async def test_click_whose_question_said_that_nothing_runs_yet_runs_nothing_wher
         assert [each.verb for each in bot.together.posts] == ["approve"]
 
 
+async def test_card_asks_nobody_for_a_second_approval_where_one_is_enough_since_a_restart() -> None:
+    async with watching(BOT_TWO_PEOPLE_MODES="REBOOT_VM") as bot:
+        bot.together.add()
+        alert = await card(bot)
+        await bot.slack.press(alert, APPROVE)
+        await card(bot, words="1 of 2 approvals: <@U0ALICE>")
+        await bot.settle()
+        async with bot.another(bot.settings.model_copy(update={"bot_two_people_modes": ()})):
+            await card(bot, words="when two approvers were needed. One is enough now: approve again.")
+            assert "must approve too" not in alert.text
+            await bot.slack.press(alert, APPROVE)
+            await card(bot, words="Approved by <@U0ALICE>")
+        assert [each.verb for each in bot.together.posts] == ["approve"]
+
+
 async def test_selection_whose_dialog_said_that_a_second_person_is_needed_runs_nothing() -> None:
     async with watching(BOT_TWO_PEOPLE_MODES="VM_ONLY") as bot:
         await began(bot)
