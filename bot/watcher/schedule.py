@@ -123,13 +123,14 @@ def _step_to_the_channel(snapshot: Snapshot, config: WatchConfig) -> Step:
         return Step.WAIT if 0 <= now - message.posted_at < ARRIVED_SECONDS else Step.FIND  # clocks can go back
     if waiting(snapshot.alerts) or threads.untold_overrides(snapshot) or threads.untold_selections(snapshot):
         return Step.POST
-    checks = threads.outstanding_checks(snapshot, config)
-    may_be_stuck = any(each.check is Check.STUCK and each.at <= now for each in checks)
-    if message.edited_at and (may_be_stuck or threads.new_failures(snapshot) or threads.new_returns(snapshot)):
-        return Step.POST
+    due = [each for each in threads.outstanding_checks(snapshot, config) if each.at <= now]
+    has_found = any(each.found in message.announced for each in due)
+    is_bad = message.edited_at and (has_found or threads.new_failures(snapshot) or threads.new_returns(snapshot))
     is_untold = message.is_started and not message.edited_at
-    if is_untold and any(config.tells(each) for each in snapshot.alerts):
+    if is_bad or (is_untold and any(config.tells(each) for each in snapshot.alerts)):
         return Step.POST
+    if message.edited_at and due:
+        return Step.CHECK
     # What somebody has deleted may fail yet, and so may repairs that nobody is told of otherwise.
     may_fail = message.edited_at or (is_untold and not all(each.is_closed for each in snapshot.alerts))
     return Step.IDLE if may_fail else Step.DROP

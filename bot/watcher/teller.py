@@ -142,9 +142,12 @@ class Teller:
         self.asking.succeeded(place)
         if check is Check.LASTS and found:
             return None  # that is told first
-        if part := threads.check_reply(made, found, snapshot, self.config):
+        part = threads.check_reply(made, found, snapshot, self.config)
+        if part and snapshot.message.ts:
             return await self.tell(snapshot, part)
-        keys = {check.key(each.alert) for each in made}
+        # Bad news has what somebody has deleted posted again, and is looked for once more then.
+        is_bad = part is not None and part.broadcast
+        keys = {each.found if is_bad and each.alert.ref in found else check.key(each.alert) for each in made}
         return await self.settle(snapshot, lambda each: replace(each.message, announced=each.message.announced | keys))
 
     async def _found_by(self, made: Sequence[threads.Due]) -> set[RemediationRef] | None:

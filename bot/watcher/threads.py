@@ -249,6 +249,11 @@ class Due(NamedTuple):
     at: float
 
     @property
+    def found(self) -> str:
+        """As what it is remembered that something is to be told, where somebody has deleted the message."""
+        return f"found {self.check.key(self.alert)}"
+
+    @property
     def place(self) -> tuple[Check, str]:
         """What is the same for those that one answer of Together's settles."""
         return self.check, self.alert.cluster_id

@@ -205,6 +205,29 @@ async def test_node_that_is_not_back_is_told_once(bot: World, status: str) -> No
     )
 
 
+@pytest.mark.parametrize("status", ["NODE_PHASE_BOOTING", None])
+async def test_deleted_card_is_posted_again_where_its_node_is_not_back(bot: World, status: str | None) -> None:
+    bot.together.add(("cluster-1", "instance-2", "remediation-2"), "RUNNING")
+    await began(bot)
+    bot.together.add(linked_alerts=firing("79"))
+    alert = await card(bot)
+    await bot.slack.press(alert, APPROVE)
+    await card(bot, words="Approved")
+    bot.slack.messages.remove(alert)
+    bot.together.remediations[IDS] |= {"state": "SUCCEEDED", "end_time": moment(bot)}
+    if status:
+        bot.together.node_status["instance-1"] = status
+    await pass_time(bot, 840)
+    assert bot.slack.cards(IDS[2]) == []
+    if status:
+        again = await card(bot, words="wasn't running in the cluster", seconds=600)
+        (told,) = await until(bot, lambda: [each for each in thread(bot, again) if "isn't running" in each])
+        assert told.startswith(f"<@U0ALICE> {CALL}, ")
+        bot.slack.messages.remove(again)
+    await pass_time(bot, DAY + 3600)
+    assert bot.slack.cards(IDS[2]) == []
+
+
 async def test_node_is_not_missed_where_together_does_not_say_which_nodes_there_are(bot: World) -> None:
     bot.together.nodes["cluster-1"] = 8
     bot.together.node_status["instance-1"] = ""  # the others have no instance ID
