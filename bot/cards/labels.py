@@ -150,6 +150,8 @@ def drain(wait: int | None, node: str = "it") -> str:
 
 def draining(wait: int | None, since: datetime, *, is_automatic: bool) -> str:
     """Return what becomes of the jobs of a node whose repair was approved at a moment, or began automatically."""
+    if wait == 0:
+        return f"The node is drained at once: running jobs {_LOSE}."
     # A cluster that repairs automatically doesn't wait at all unless it's set.
     unset = f"the cluster's wait ({USUAL_WAIT} min or none unless set)" if is_automatic else _UNSET
     limit = f"or after {unset}" if wait is None else f"at the latest {when(since + timedelta(minutes=wait))}"
