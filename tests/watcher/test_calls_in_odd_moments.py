@@ -74,6 +74,25 @@ async def test_call_that_is_owed_after_quiet_hours_is_made_although_one_list_lac
     assert calling(), thread(bot, message)
 
 
+async def test_what_waits_again_is_called_for_though_its_cluster_was_not_read_for_the_reminder_just_after(
+    bot: World,
+) -> None:
+    storm(bot, 4)
+    again, *_ = storm(bot, 4, start=4, cluster="cluster-2")
+    message = await digest(bot)
+    bot.together.resolve(again)
+    await pass_time(bot, 3600 - 75)  # before the last reminder
+    bot.together.remediations[again] |= {"state": "PENDING_APPROVAL", "create_time": moment(bot)}
+    await digest(bot, "8 nodes ")
+    bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1, cluster="cluster-2"))
+    told = len(thread(bot, message))
+    await pass_time(bot, 300)
+    reminder, call = thread(bot, message)[told:]
+    assert "4 nodes in cluster-1 (H100) have waited" in reminder
+    assert "waiting for a decision" in call
+    assert CALL in call
+
+
 class Locked(SlackFault):
     """Nobody may reply in a thread."""
 
