@@ -296,6 +296,9 @@ SECOND_NODE = [
     "hold 1h gpu-node-1 and gpu-node-2",
     f"hold {REF} 1h and gpu-node-2",
     f"hold {REF} 1h and cluster-1/instance-2/remediation-2",
+    "hold gpu-node-1 1h gpu-node-2 2h",
+    "hold gpu-node-1 1h, gpu-node-2 for 30 min.",
+    f"hold {REF} 1h gpu-node-2 2h",
     "cancel gpu-node-1 and gpu-node-2",
     "approve gpu-node-1 and gpu-node-2",
 ]
