@@ -45,8 +45,10 @@ Told = Mapping[RemediationRef, EventKind] | None  # to other tools
 WITHDRAWN = "WITHDRAWN"  # in the column `state`, of what Together lists no longer
 a, d, m, first = alerts.c, decisions.c, messages.c, first_approvals.c
 ALERTS = select(a.body, a.message_id)
+_AHEAD_SECONDS = 60.0  # by which clocks may be corrected
 FIRST_APPROVAL = first.user_id, first.mode, first.at, first.job_id, first.episode
-FIRST_COUNTS = first.at > now() - FIRST_APPROVAL_SECONDS
+# One that lies ahead was given by a clock that has been set back since: nobody knows how old it is.
+FIRST_COUNTS = first.at.between(now() - FIRST_APPROVAL_SECONDS, now() + _AHEAD_SECONDS)
 _DECIDING = exists().where(
     same_remediation(d, a),
     # Until its first delivery: the edit that answers somebody must not be followed by one that was drawn before it.

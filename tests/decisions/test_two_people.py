@@ -96,6 +96,23 @@ async def test_first_approval_is_used_up_by_the_second_one() -> None:
         assert len(bot.together.posts) == 1, again.text
 
 
+async def test_first_approval_by_a_clock_that_was_ahead_does_not_count_for_longer() -> None:
+    async with world(BOT_TWO_PEOPLE_MODES="REBOOT_VM") as bot:
+        bot.together.add(create_time=None)
+        bot.time.set_back = -86_400.0
+        alert = bot.alert()
+        await bot.slack.press(alert, APPROVE)
+        await bot.edited(alert)
+        bot.time.set_back = 0.0
+        await bot.time.advance(9 * 3600)
+        await bot.slack.press(alert, APPROVE, user="U0BOB")
+        await bot.edited(alert, 2)
+        assert bot.together.posts == [], alert.text
+        await bot.slack.press(alert, APPROVE)
+        await bot.edited(alert, 3)
+        assert [each.verb for each in bot.together.posts] == ["approve"]
+
+
 async def test_who_wanted_to_cancel_since_is_no_first_approver() -> None:
     async with world(BOT_TWO_PEOPLE_MODES="REBOOT_VM") as bot:
         bot.together.add()
