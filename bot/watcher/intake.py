@@ -166,8 +166,12 @@ class Intake:
                 await self._take_new(listing)
         await self.release_backlog()
 
-    async def take_ended(self, clusters: Iterable[Cluster]) -> None:
-        """Tell of what began and ended between two lists: a cluster says what its nodes went through last."""
+    async def take_ended(self, listing: Listing, clusters: Iterable[Cluster]) -> None:
+        """Tell of what began and ended between two lists: a cluster says what its nodes went through last.
+
+        Args:
+            listing: the one of the clusters.
+        """
         lately = max(self._clock.now() - ENDED_SECONDS, self._began_at)
         for cluster in clusters:
             latest = [each.latest_remediation for each in cluster.gpu_worker_nodes or () if each]
@@ -175,6 +179,9 @@ class Intake:
             ended = {ref: each for each in ran if (ref := reference_of(each.model_dump(), cluster.cluster_id))}
             if ended and self._poller.is_watched(cluster.cluster_id):
                 await self._take_begun(cluster.cluster_id, [Observation(ref, each, "") for ref, each in ended.items()])
+                for known in await self._database.read(messages.closed, list(ended)):
+                    if readings.opened_later(known.remediation, ended[known.ref]):
+                        await self._observe_safely(Observation(known.ref, ended[known.ref], ""), listing)
 
     async def _take_started(self, listing: Listing) -> list[Observation]:
         """Tell of what is under way and was never seen before.

@@ -222,7 +222,7 @@ class Watcher:
             if listing.error:
                 continue
             self._index.confirm("", (), listing.asked_at)
-            await self._intake.take_ended(self._poller.clusters.values())
+            await self._intake.take_ended(listing, self._poller.clusters.values())
             for name, named in self._config.named.items():
                 unknown = ", ".join(sorted({*named} - self._poller.clusters.keys()))
                 self._report(name, unknown and f"{name} names clusters that Together doesn't list: {unknown}.")

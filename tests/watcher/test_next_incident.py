@@ -127,6 +127,21 @@ async def test_other_tools_are_told_which_repair_did_not_help_under_the_same_id(
             assert told["cluster_name"] == "cluster-1 (H100)"
 
 
+@pytest.mark.parametrize("state", ["FAILED", "SUCCEEDED"])
+async def test_next_incident_that_began_and_ended_between_two_polls_is_told_once(bot: World, state: str) -> None:
+    alert = await repaired(bot)
+    await pass_time(bot, 7200)
+    before, told = alert.text, len(thread(bot, alert))
+    times = {"create_time": moment(bot, -60), "start_time": moment(bot, -30), "end_time": moment(bot)}
+    bot.together.remediations[IDS] |= {**AUTOMATIC, **times, "state": state}
+    await until(bot, lambda: alert.text != before, seconds=700)
+    await pass_time(bot, 1300)
+    failures = [f"{CALL}, Reboot failed on instance-1 (started automatically). ❌"] if state == "FAILED" else []
+    back = f"<@U0ALICE> {CALL}, Xid 79 came back on instance-1, 1 h 59 min after its reboot. 🔁"
+    assert sorted(thread(bot, alert)[told:]) == sorted([*failures, back])
+    assert bot.slack.cards(IDS[2]) == [alert]
+
+
 @once_a_day
 async def test_card_of_the_next_incident_counts_what_another_remediation_has_repaired_since(bot: World) -> None:
     await began(bot)
