@@ -97,6 +97,13 @@ def failure(remediation: Remediation, decided: DecidedBy | None, first_user: str
     return _addressed(who, failed)
 
 
+def begun(repairs: Sequence[Remediation], called: str) -> Message:
+    """Call who is on call for repairs that delete data, or may, and that nobody was asked about."""
+    what = _repair(repairs[0]) if len(repairs) == 1 else f"{len(repairs)} repairs"
+    are = "is" if all(labels.mode(each.mode).is_destructive for each in repairs) else "may be"
+    return calling(f"{_nodes(repairs)}: {what} started automatically. Local data {are} deleted.", called)
+
+
 def stuck(repairs: Sequence[Remediation], called: str, now: float, *, has_card: bool) -> Message:
     """Return that repairs may be stuck.
 

@@ -4,6 +4,7 @@ import math
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
+from operator import attrgetter
 from typing import NamedTuple
 
 from bot import alerts, cards
@@ -28,7 +29,7 @@ from bot.models import (
     waiting,
 )
 from bot.watcher import calls
-from bot.watcher.config import WatchConfig
+from bot.watcher.config import WatchConfig, calling
 
 FAILURE_SECONDS = 86_400.0  # a repair that failed longer ago calls nobody
 GATHERED_SECONDS = 600.0  # what is due in a digest is told together, at the next full ten minutes
@@ -37,6 +38,7 @@ BACK_SECONDS = 900.0  # within which a repaired node is to run again
 LATE_BACK_SECONDS, TOO_LATE_SECONDS = 3600.0, 86_400.0
 # Of what replaces the VM, neither its new ID nor its name is known before; and what is removed is not to come back.
 _KEEP_THE_NODE = {Mode.REBOOT_VM, Mode.HOST_POWER_CYCLE}
+_SINCE = attrgetter("waiting_since")
 SOON_SECONDS, LATE_SECONDS = 60.0, 120.0  # a call is left to a reminder that is due so soon, or is so late
 
 
@@ -76,6 +78,8 @@ def thread_parts(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingRep
     for alert, override in untold_overrides(snapshot):  # on-call learns of it also in quiet hours
         told = thread.approving_alone(alert.remediation, override, config.on_call([alert], snapshot))
         yield PendingReply(told, frozenset({f"override {override.decision_id}"}), broadcast=True)
+    if max(map(_SINCE, snapshot.alerts)) > message.called_at:
+        yield from _begun(snapshot, config)
     yield from _failures(snapshot, config)
     if new := new_returns(snapshot):
         back, asking = list(new.values()), {each.ref for each in waiting(snapshot.alerts)}
@@ -130,6 +134,17 @@ def _late_calls(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingRepl
         owes_call = message.owes_call and len(some) < len(asking)
         mark = f"call {message.called_at}"
         yield PendingReply(told, broadcast=bool(new), is_call=True, owes_call=owes_call, mark=mark)
+
+
+def _begun(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingReply]:
+    """Yield the call for what has begun automatically as the next incident of a known ID: no post calls for it."""
+    message = snapshot.message
+    later = [each for each in snapshot.alerts if each.waiting_since > message.called_at and not each.decided]
+    new = {f"begun {alerts.episode_of(each)}": each for each in calling(later, message.cluster_id or "")}
+    some = [each for key, each in new.items() if key not in message.announced]
+    if config.automatic != "none" and some and (called := config.on_call_now(some, snapshot)):
+        told = thread.begun([each.remediation for each in some], called)
+        yield PendingReply(told, frozenset(new), broadcast=True)
 
 
 def _first_approvals(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingReply]:

@@ -233,11 +233,14 @@ async def test_next_automatic_repair_of_a_node_under_the_same_id_is_told_and_cal
     mode = "REMEDIATION_MODE_VM_ONLY"
     bot.together.add(**AUTOMATIC, mode=mode, create_time=moment(bot), update_time=moment(bot))
     await poll(bot)
+    begun = f"instance-1: Quick reprovision started automatically. Local data is deleted. {CALL}"
+    assert await until(bot, lambda: [each for each in thread(bot, alert) if CALL in each]) == [begun]
     becomes(bot, "RUNNING", "start_time")
-    await until(bot, lambda: any("Quick reprovision started" in each for each in thread(bot, alert)))
+    await until(bot, lambda: any("Quick reprovision started. " in each for each in thread(bot, alert)))
     becomes(bot, "FAILED", "end_time", error_message="no host left")
     await until(bot, lambda: any("no host left" in each and CALL in each for each in thread(bot, alert)))
     assert not any("repair changed" in each for each in thread(bot, alert))
+    assert len([each for each in thread(bot, alert) if each == begun]) == 1
 
 
 async def test_next_incident_that_was_approved_in_together_between_two_polls_calls_when_it_fails(bot: World) -> None:
