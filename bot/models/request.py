@@ -159,9 +159,10 @@ def reference_value(ref: RemediationRef) -> str:
     return json.dumps(asdict(ref), ensure_ascii=False, separators=(",", ":"))
 
 
-def _is_plain(value: str) -> bool:
-    """Whether a text is short and has no control, format or surrogate characters: no database takes all of these."""
-    return len(value) <= MAX_ID_LENGTH and not any(unicodedata.category(each)[0] == "C" for each in value)
+def _is_plain(value: object) -> bool:
+    """Whether it is a short text without control, format or surrogate characters: no database takes all of these."""
+    is_short = isinstance(value, str) and len(value) <= MAX_ID_LENGTH
+    return is_short and not any(unicodedata.category(each)[0] == "C" for each in str(value))
 
 
 def read_button_value(value: object) -> tuple[RemediationRef, SeenState]:
@@ -181,11 +182,11 @@ def read_button_value(value: object) -> tuple[RemediationRef, SeenState]:
     if len(ids) < len(names):
         raise UnreadableButton("cluster_id, instance_id or remediation_id is missing")
     mode, state, episode = shown = [fields.get(name) for name in ("mode", "state", "episode")]
-    if not all(each is None or (isinstance(each, str) and _is_plain(each)) for each in shown):
+    if not all(each is None or _is_plain(each) for each in shown):
         raise UnreadableButton("mode or state isn't plain text")
     holds: tuple[str, ...] | None = None
-    if isinstance(keys := fields.get("holds"), list) and all(isinstance(each, str) for each in keys):
-        holds = tuple(keys) if _is_plain("".join(keys)) else None
+    if isinstance(keys := fields.get("holds"), list) and all(map(_is_plain, keys)):
+        holds = tuple(keys)
     try:
         is_first = fields.get("is_first") is True
         return RemediationRef(*ids), SeenState(mode or None, state or None, episode or None, None, is_first, holds)

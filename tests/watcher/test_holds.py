@@ -9,7 +9,7 @@ from tests.simulator.slack.workspace import BOT_USER, SlackFault
 from tests.simulator.together import Fault
 from tests.storms import began, choose, digest, storm
 from tests.test_flow_menu import opened
-from tests.watch import HOLD, LOOKING, card, pass_time, poll, quiet, thread, until
+from tests.watch import HOLD, LOOKING, card, pass_time, poll, quiet, thread, until, watching
 from tests.world import APPROVE, CANCEL, IDS, OTHER, REFRESH, World
 
 pytestmark = pytest.mark.bot(watching=True)
@@ -475,3 +475,18 @@ async def test_hold_in_a_digest_is_extended_where_it_can_be(bot: World) -> None:
     await pass_time(bot, 200)
     (told,) = [line for line in thread(bot, message) if "your hold ends" in line]
     assert told.endswith("Extend it in this app's Home.")
+
+
+async def test_approval_is_held_against_what_was_shown_however_many_asked_to_wait() -> None:
+    people = [f"U0{number:05}" for number in range(27)]
+    async with watching(BOT_OPERATORS=",".join(["U0ALICE", *people])) as bot:
+        bot.together.add()
+        alert = await card(bot)
+        for user in people:
+            shown = dict(alert.controls[APPROVE])
+            bot.slack.add_user(user, user.lower())
+            await bot.slack.press(alert, HOLD, user=user)
+            await pass_time(bot, 5)
+        await bot.slack.press(alert, APPROVE, button=shown)
+        await card(bot, words="asked to wait since you saw it")
+        assert bot.together.posts == []
