@@ -40,7 +40,7 @@ MENU_SECONDS = 2.5  # Slack waits 3 s for the choices of a menu (docs.slack.dev,
 AUTHORIZE_SECONDS = 1.0  # a dialog must be opened within 3 s of the click (docs.slack.dev, trigger_id)
 MAX_TRIPLES = 5  # of a message are looked up: any path looks like three IDs
 SHOWN_PAST = 20  # decisions
-_JOINED = re.compile(r"(\S+/\S+/\S+)")  # three IDs, which any path looks like
+_NAMED, _JOINED = re.compile(r"(\S+)"), re.compile(r"(\S+/\S+/\S+)")  # alone; three IDs, which any path looks like
 _LENGTHS = re.compile(r"(?<!\S)(?:for\s+)?\d+\s*[hm][a-z]*(?=[\s,.;:]|$)", re.IGNORECASE)  # of a hold
 YEAR_SECONDS = 366 * 86_400.0
 PAST_SECONDS = 86_400.0  # how long what went wrong is shown
@@ -229,13 +229,13 @@ class Lookup:
         Raises:
             UnreadableCommand: it does.
         """
-        also = ALSO.match(reason) or _JOINED.search(reason)
-        names = [each.strip(",.;:") for each in ([also[1]] if also else _LENGTHS.sub(" ", reason).split())]
-        for each in names:
-            if not await self.knows(each, beside=of):
-                return
-        if names:
-            raise UnreadableCommand(f"“{names[0]}” is another node. Name one node at a time.")
+        alone = _LENGTHS.sub(" ", reason).strip(" ,.;:")
+        also = ALSO.match(reason) or _NAMED.fullmatch(alone) or _JOINED.search(reason)
+        if also is None:
+            return
+        name = also[1].strip(",.;:")
+        if await self.knows(name, beside=of):
+            raise UnreadableCommand(f"“{name}” is another node. Name one node at a time.")
 
     def forget(self) -> None:
         """Read again what was read a moment ago: somebody has decided since."""
