@@ -58,18 +58,16 @@ _RECEIVE = _INSERT.on_conflict_do_nothing(index_elements=["dedup_key"]).returnin
 _RECEIVE_AND_SEND = _RECEIVE.values(active_at=now(), sent_at=now())
 # Nobody has begun to carry it out, though it may have been claimed and sent as it was received.
 _IS_NEW = or_(c.status == RECEIVED, and_(c.status == ACTIVE, c.sent_at.is_not(None), c.fence == 1))
-# Or voided already, by an attempt whose commit was in doubt in its turn.
-_STILL_NEW = or_(and_(c.id == bindparam("b_job"), _IS_NEW), c.status == VOID)
-_SENT = select(c.sent_at).where(c.id == bindparam("b_job"), _IS_NEW)
 _VOID = (
     _INSERT.values(done_at=now())
     .on_conflict_do_update(
         index_elements=["dedup_key"],
         set_={"status": VOID, "request": None, "done_at": now(), "outcome": "not taken"},
-        where=_STILL_NEW,
+        where=and_(c.id == bindparam("b_job"), _IS_NEW),
     )
-    .returning(c.status)
+    .returning(c.sent_at)
 )
+_STATUS = select(c.status).where(c.dedup_key == bindparam("b_key"))
 _NO_OUTCOME = c.status.in_((RECEIVED, ACTIVE))  # a write that was given up may come after it
 _TURN_OR_NOW: ColumnElement[float] = func.coalesce(bindparam("b_turn", type_=Double()), now())
 _CLAIM = update_mine(_NO_OUTCOME, status=ACTIVE, active_at=_TURN_OR_NOW)
@@ -150,10 +148,10 @@ class DecisionStore(Ownership):
 
     @staticmethod
     def _void(connection: Connection, job: Job, values: Record) -> bool:
-        sent_at = connection.execute(_SENT, b_job=job.id).scalar()
-        if not connection.execute(_VOID, values, b_job=job.id):
-            return False
-        if sent_at is not None:  # the trail says that a POST leaves, and none did
+        voided = connection.execute(_VOID, values, b_job=job.id).first()
+        if voided is None:  # begun by another process, or voided by an attempt whose commit was in doubt in its turn
+            return bool(connection.execute(_STATUS, b_key=values["dedup_key"]).scalar() == VOID)
+        if voided.sent_at is not None:  # the trail says that a POST leaves, and none did
             end, clock = audit.end_of_trail(connection), connection.execute(NOW)
             not_sent = Outcome(OutcomeKind.REFUSED_WITHOUT_DATABASE)
             audit.record(connection, job, audit.OUTCOME, not_sent, float(clock.scalar()), end)

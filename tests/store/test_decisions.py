@@ -29,6 +29,7 @@ from bot.store.messages import add_cards
 from bot.store.tables import DONE, alerts, decisions, messages
 from bot.store.tables import audit as audit_table
 from tests.manual_clock import ManualClock
+from tests.proxy import line_to
 from tests.rows import execute
 from tests.samples import remediation
 from tests.store.examples import ANSWER, APPROVED, column, events, open_store, other, received, request, silence
@@ -216,6 +217,24 @@ async def test_command_in_doubt_that_another_process_has_taken_over_is_not_voide
     assert not await store.void(job.request, job.id)
     await replica.record_outcome(taken, APPROVED, ANSWER)
     assert await events(store) == [("send", None), ("outcome", "approved")]
+
+
+async def test_command_that_lands_while_it_is_voided_has_an_outcome(postgresql: str, time: ManualClock) -> None:
+    async with line_to(postgresql) as line, open_store(postgresql, time) as beside, open_store(line.url, time) as store:
+        line.freeze_after = [b"INSERT INTO decisions"]
+        receiving = asyncio.ensure_future(store.receive(request(), "job-1", sends=True))
+        await until_lock(beside, "locktype = 'advisory' AND granted")  # its row is there, and isn't committed yet
+        voiding = asyncio.ensure_future(beside.void(request(), "job-1"))
+        await until_lock(beside, "NOT granted")
+        line.thaw()
+        await receiving
+        assert await voiding, "nothing is run"
+        assert await events(store) == [("send", None), ("outcome", "refused_without_database")]
+
+
+async def until_lock(store: DecisionStore, lock: str) -> None:
+    while not await execute(store.database, select(text("1")).select_from(text("pg_locks")).where(text(lock))):
+        pass
 
 
 async def test_row_that_lands_after_it_was_voided_is_kept_out(store: DecisionStore) -> None:
