@@ -8,7 +8,7 @@ import logging
 import math
 from dataclasses import replace
 
-from sqlalchemy import ColumnElement, Double, and_, bindparam, func, or_, select
+from sqlalchemy import ColumnElement, Double, and_, bindparam, func, or_, select, text
 from sqlalchemy.dialects.postgresql import insert
 
 from bot.alerts import answered, overridden
@@ -56,6 +56,7 @@ c = decisions.c
 _INSERT = insert(decisions).values(received_at=now(), lease_until=LEASE_UNTIL, repeats=0, deliveries=0, fence=1)
 _RECEIVE = _INSERT.on_conflict_do_nothing(index_elements=["dedup_key"]).returning(c.received_at)
 _RECEIVE_AND_SEND = _RECEIVE.values(active_at=now(), sent_at=now())
+_SOON = text("SET LOCAL lock_timeout = 500")  # milliseconds: Slack waits for the ack
 # Nobody has begun to carry it out, though it may have been claimed and sent as it was received.
 _IS_NEW = or_(c.status == RECEIVED, and_(c.status == ACTIVE, c.sent_at.is_not(None), c.fence == 1))
 _VOID = (
@@ -103,7 +104,7 @@ class DecisionStore(Ownership):
         Args:
             job_id: chosen by the caller, who may have to make sure with `void` that it isn't run.
             sends: it may begin at once, so it's claimed too, and that its POST leaves is recorded; unless somebody else
-                is deciding.
+                is deciding, or holds what is locked for that.
         """
         values, asked_at = self._insert(request, job_id, RECEIVED, dump(REQUESTS, request)), self._clock.monotonic()
         job = Job(job_id, request, fence=1, received_at=0.0)
@@ -111,7 +112,7 @@ class DecisionStore(Ownership):
             try:
                 return self._hold(await self.database.run(self._receive_and_send, job, values, asked_at), asked_at)
             except Conflict:
-                logger.debug("Somebody else is deciding")
+                logger.debug("Somebody else is deciding, or holds a lock")
         received_at = (await self.database.run(Connection.execute, _RECEIVE, values)).scalar()
         if received_at is None:
             return None
@@ -119,9 +120,14 @@ class DecisionStore(Ownership):
         return self._hold(job, asked_at)
 
     def _receive_and_send(self, connection: Connection, job: Job, values: Record, asked_at: float) -> Job | None:
+        if connection.is_postgresql:
+            connection.execute(_SOON)
         written = connection.execute(_RECEIVE_AND_SEND, {**values, "status": ACTIVE})
         end = audit.end_of_trail(connection)
-        about, at = card_context(connection, job.request.ref), written.scalar()
+        try:
+            about, at = card_context(connection, job.request.ref), written.scalar()
+        except connection.driver.busy as error:
+            raise Conflict from error
         if at is None:
             return None
         audit.record(connection, job, "send", None, at, end)
