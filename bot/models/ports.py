@@ -147,7 +147,7 @@ class Membership(Protocol):
 
 
 class Directory(Membership, Protocol):
-    """That, and names."""
+    """Who somebody is, and what they are called."""
 
     async def name_of(self, some_id: str) -> str:
         """What Slack calls a user or a user group; the ID itself where Slack doesn't know it.
