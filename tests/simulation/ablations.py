@@ -101,6 +101,10 @@ def _own_key(self: DecisionStore, request: Any, job_id: str, status: str, writte
 _insert = DecisionStore._insert
 
 
+def _void_only(connection: Any, job: Job, values: Any) -> bool:
+    return bool(connection.execute(stored._VOID, values, b_job=job.id))
+
+
 async def _note_whose(self: DecisionService, job: Job) -> Any:
     _is_taken_over.set(job.taken_over)
     return await _work(self, job)
@@ -188,6 +192,11 @@ EVERY = (
         "void of a commit in doubt",
         [(DecisionStore, "void", _awaited(True))],
         needs=("transaction lost", "transaction undone"),
+    ),
+    Ablation(
+        "outcome of what is voided",
+        [(DecisionStore, "_void", staticmethod(_void_only))],
+        needs=("transaction lost",),
     ),
     Ablation(
         "doubt about a group",

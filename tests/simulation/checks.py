@@ -358,6 +358,10 @@ async def in_the_end(world: "World", database: Database) -> None:
     for decision, count in by_decision.items():
         if count > 1:
             history.wrong(f"decision {decision[:8]} has {count} outcomes in the audit trail")
+    for each in rows(world, select(audit).where(audit.c.event == "send")):
+        if not by_decision[each["decision_id"]]:
+            decision = each["decision_id"][:8]
+            history.wrong(f"decision {decision} leaves by the audit trail, and has no outcome", each["remediation_id"])
     requested = Counter((each.user, each.verb, each.ids[2]) for each in history.asked)
     taken = Counter(
         (row["user_id"], row["verb"], row["remediation_id"])
