@@ -1,13 +1,15 @@
 """An SQLite file that goes away under a running bot, or is damaged."""
 
 import asyncio
+import sqlite3
 from pathlib import Path
 
 import pytest
 
 from bot.app import App
-from bot.clock import WaitReason
+from bot.clock import Clock, WaitReason
 from bot.errors import StartError
+from bot.store.sqlite import SQLiteFile
 from tests.fetch import get
 from tests.manual_clock import ManualClock
 from tests.simulator.slack import Slack
@@ -57,3 +59,13 @@ async def test_readyz_notices_within_half_a_minute_that_nothing_can_be_written(b
         await bot.time.advance(30)
         await asyncio.sleep(0.5)
         assert (await get(bot.app, "/readyz"))[0] == 503
+
+
+def test_file_that_cannot_be_used_is_not_left_open(tmp_path: Path) -> None:
+    path = tmp_path / "bot.db"
+    path.write_bytes(b"half a copy of something " * 400)
+    with pytest.raises(sqlite3.DatabaseError) as refused:
+        SQLiteFile(f"sqlite:///{path}", Clock()).connect()
+    handles = [each.resolve() for each in Path("/proc/self/fd").iterdir()]
+    assert refused.value.sqlite_errorname == "SQLITE_NOTADB"
+    assert path not in handles

@@ -56,8 +56,12 @@ class SQLiteFile(Driver):
         if self.has_ended(None):
             raise FileMoved
         raw = sqlite3.connect(self.path, timeout=self._busy_seconds, check_same_thread=False, isolation_level=None)
-        for pragma in ("journal_mode=WAL", "synchronous=FULL"):
-            raw.execute(f"PRAGMA {pragma}")
+        try:
+            for pragma in ("journal_mode=WAL", "synchronous=FULL"):
+                raw.execute(f"PRAGMA {pragma}")
+        except sqlite3.Error:  # it is damaged, or locked
+            raw.close()
+            raise
         raw.create_function("bot_now", 0, self._clock.now)
         return raw
 
