@@ -102,7 +102,9 @@ def seen(  # noqa: PLR0913 - what was read, and when
         message = message.saying(thread.listed_again(remediation))
     if moved:
         before = before.model_copy(update={"mode": remediation.mode}) if has_begun else before
-        message = message.saying(*thread.transition(before, remediation, known, look.now))
+        # What was approved and won't run is named, as nobody would know which of a digest it is.
+        is_undone = remediation.state == State.CANCELLED and not BEGUN.isdisjoint({before.state, alert.as_told.state})
+        message = message.saying(*thread.transition(before, remediation, known, look.now), of_many=is_undone)
     if is_next:
         message = message.saying(thread.opened_again(remediation))
     if (waits_again or has_begun) and alert.as_told.state in BEGUN:
@@ -288,8 +290,7 @@ def _told_of_ended_hold(
     did = (
         f"{RULES[verb].done}{'' if is_sure else ', apparently,'} {f'by {decided.people}' if decided else 'in Together'}"
     )
-    line = f"{node}: {did} during your hold, {who}."
-    return replace(message, pending_lines=(*message.pending_lines, line))
+    return message.saying(f"{node}: {did} during your hold, {who}.", of_many=True)
 
 
 def overridden(alert: Alert, message: TrackedMessage, override: Override) -> Tracked:

@@ -214,9 +214,13 @@ class TrackedMessage:
         """Return it without those who said too long ago that they look into it."""
         return replace(self, looking=tuple(each for each in self.looking if each.until > now))
 
-    def saying(self, *lines: str) -> "TrackedMessage":
-        """Return it with lines that the thread of a card is yet to be told; a digest's would be too many."""
-        return self if self.is_digest else replace(self, pending_lines=self.pending_lines + lines)
+    def saying(self, *lines: str, of_many: bool = False) -> "TrackedMessage":
+        """Return it with lines that its thread is yet to be told.
+
+        Args:
+            of_many: a digest's too, where all of them would be too many.
+        """
+        return replace(self, pending_lines=self.pending_lines + lines) if of_many or not self.is_digest else self
 
     def looked_into(self, user_id: str, now: float) -> "TrackedMessage":
         """Return it with somebody who looks into it from now on."""

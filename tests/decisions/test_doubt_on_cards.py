@@ -19,6 +19,7 @@ from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault, Ids
 from tests.sqlite import locked
 from tests.store.examples import request
+from tests.storms import began, choose, digest, storm
 from tests.test_flow_reasons import opened
 from tests.watch import card, pass_time, poll, quiet, thread, until, watching
 from tests.watcher.test_who_is_called import calls
@@ -480,3 +481,40 @@ async def test_older_answer_that_slack_took_late_does_not_stay_over_a_newer_one(
         await pass_time(bot, 60)
         assert "Cancelled by <@U0BOB>" in alert.text, alert.text
         assert set(alert.buttons).isdisjoint({APPROVE, CANCEL})
+
+
+async def test_late_cancellation_of_what_a_selection_has_approved_since_is_named() -> None:
+    async with watching() as bot:
+        await began(bot)
+        first, *_ = storm(bot, 6)
+        message = await digest(bot)
+        bot.together.faults.append(Fault("cut", verb="cancel"))
+        await bot.slack.command("/".join(first))
+        await pass_time(bot, 15)
+        await bot.slack.submit(await choose(bot, message, user="U0BOB"), user="U0BOB")
+        await digest(bot, "6 of 6 approved")
+        await pass_time(bot, 30)
+        bot.together.review(first, "cancel")  # it arrives
+        told = await until(bot, lambda: [each for each in thread(bot, message) if "gpu-node-0000: Reboot" in each])
+        assert told[0].startswith("gpu-node-0000: Reboot cancelled, apparently by <@U0ALICE> after ")
+        await pass_time(bot, 300)
+        assert len([each for each in thread(bot, message) if "gpu-node-0000: " in each]) == 1
+
+
+@pytest.mark.parametrize("through_slack", [True, False])
+async def test_approved_repair_of_a_digest_that_is_cancelled_is_named(*, through_slack: bool) -> None:
+    async with watching() as bot:
+        await began(bot)
+        first, *_ = storm(bot, 6)
+        message = await digest(bot)
+        await bot.slack.submit(await choose(bot, message, user="U0BOB"), user="U0BOB")
+        await digest(bot, "6 of 6 approved")
+        await pass_time(bot, 30)
+        if through_slack:
+            await bot.slack.command("/".join(first))
+        else:
+            bot.together.review(first, "cancel")
+        by = "by <@U0ALICE>" if through_slack else "in Together"
+        await until(
+            bot, lambda: any(f"gpu-node-0000: Reboot cancelled {by} after" in each for each in thread(bot, message))
+        )
