@@ -1,6 +1,6 @@
 """What two readings say of one another: which is older, as a list may lag, and whether a repair's fault is back."""
 
-from bot.models import FINAL, OPEN, PRECISION, Alert, CameBack, LinkedAlert, Remediation, State
+from bot.models import FINAL, OPEN, PRECISION, Alert, CameBack, LinkedAlert, Remediation, State, unix
 
 # A remediation only moves forward in these, unless it begins once more.
 _ORDER = {str(state): place for place, state in enumerate(OPEN)} | dict.fromkeys(map(str, FINAL), len(OPEN))
@@ -28,8 +28,8 @@ def may_be_older(alert: Alert, read: Remediation) -> bool:
 def _compared(known: Remediation, read: Remediation) -> int:
     """Return 1 where a reading is newer than what is known by Together's own times, -1 where it is older, else 0."""
     for name in _TIMES:
-        before, after = getattr(known, name), getattr(read, name)
-        if before and after and abs(before.timestamp() - after.timestamp()) >= PRECISION:
+        before, after = unix(getattr(known, name)), unix(getattr(read, name))
+        if before and after and abs(before - after) >= PRECISION:
             return 1 if after > before else -1
     return 0
 
@@ -42,8 +42,8 @@ def is_next_incident(known: Remediation, read: Remediation) -> bool:
 
 def opened_later(known: Remediation, read: Remediation) -> bool:
     """Return whether a reading is of a later incident under the same ID, by when Together says that each opened."""
-    before, after = known.create_time, read.create_time
-    return bool(before and after and after.timestamp() - before.timestamp() > PRECISION)
+    before = unix(known.create_time)
+    return before > 0 and unix(read.create_time) - before > PRECISION
 
 
 def is_worse(alert: Alert, read: Remediation) -> bool:
@@ -64,12 +64,12 @@ def came_back(one: Remediation, new: Remediation, seconds: float, *, is_last_loo
     if same is None or new.create_time is None:
         return None
     fault, alert = same
-    at, began, ended = new.create_time.timestamp(), one.create_time, one.succeeded_at
+    at, ended = unix(new.create_time), one.succeeded_at
     is_new = ended <= at <= ended + seconds
-    is_still = is_last_look and began is not None and began.timestamp() < at < ended and new.state not in _CLEARED
+    is_still = is_last_look and 0 < unix(one.create_time) < at < ended and new.state not in _CLEARED
     if not (is_new or is_still):
         return None
-    fires = alert.started_at is not None and alert.resolved_at is None and alert.started_at.timestamp() < ended
+    fires = alert.resolved_at is None and 0 < unix(alert.started_at) < ended
     return CameBack(fault, at, was_firing=is_still or fires)
 
 
@@ -87,16 +87,15 @@ def fires_again(one: Remediation, fault: str, firing: LinkedAlert, seconds: floa
         seconds: how long after its end a repair answers for that.
         now: the present, as Unix time in seconds.
     """
-    started, ended = firing.started_at, one.succeeded_at
+    started, ended = unix(firing.started_at), one.succeeded_at
     if not (started and ended):
         return None
-    if ended <= started.timestamp() <= ended + seconds:
-        return CameBack(fault, started.timestamp(), is_suggested=False)
-    is_still = started.timestamp() < ended and CLEARS_SECONDS <= now - ended <= seconds
+    if ended <= started <= ended + seconds:
+        return CameBack(fault, started, is_suggested=False)
+    is_still = started < ended and CLEARS_SECONDS <= now - ended <= seconds
     return CameBack(fault, now, was_firing=True, is_suggested=False) if is_still else None
 
 
 def may_still_clear(one: Remediation, firing: LinkedAlert, now: float) -> bool:
     """Return whether it is too early to say that an alert, which a repair was to end, didn't stop with it."""
-    started, ended = firing.started_at, one.succeeded_at
-    return started is not None and started.timestamp() < ended and now - ended < CLEARS_SECONDS
+    return 0 < unix(firing.started_at) < one.succeeded_at and now - one.succeeded_at < CLEARS_SECONDS

@@ -25,6 +25,7 @@ from bot.models import (
     RemediationRef,
     State,
     Verb,
+    unix,
 )
 from bot.mrkdwn import clean, entities, escape, lasted, plain_when, when
 from bot.parsing import COMMAND
@@ -132,8 +133,9 @@ def _past(alert: Alert, *, with_cluster: bool) -> Line:
         escape(fault(one, is_brief=True), 80),
     ]
     told += [_result(alert), _who(alert)]
-    if one.start_time and alert.is_closed and one.ended_at > one.start_time.timestamp():
-        told.append(f"took {lasted(one.ended_at - one.start_time.timestamp())}")
+    began = unix(one.start_time)
+    if alert.is_closed and 0 < began < one.ended_at:
+        told.append(f"took {lasted(one.ended_at - began)}")
     return " · ".join(filter(None, told))
 
 
@@ -196,7 +198,7 @@ def _decided(alerts: Sequence[Alert], began: float) -> str:
         one, is_cancelled = each.remediation, each.remediation.state == State.CANCELLED
         reviewed = one.review_time if one.is_reviewed else None
         moment = reviewed or one.start_time or (one.end_time if is_cancelled else None)
-        at = each.decided.at if each.decided else moment.timestamp() if moment else 0.0
+        at = each.decided.at if each.decided else unix(moment)
         if at >= began and (user_id := _decider(each)):
             people[f"<@{user_id}>"] += 1
         elif at >= began and not each.is_waiting:
@@ -293,7 +295,7 @@ def timeline(remediation: Remediation, about: CardContext, past: Sequence[PastDe
     for alert in remediation.linked_alerts:
         what = alert_line(alert)
         moments += [(alert.started_at, f"Alert: {what}"), (alert.resolved_at, f"Alert cleared: {what}")]
-    happened = [(moment.timestamp(), what) for moment, what in moments if moment]
+    happened = [(unix(moment), what) for moment, what in moments if moment]
     for each in past:
         done, why = RULES[each.verb].done, f": {each.reason}" if each.reason else ""
         did = done.capitalize() if each.outcome == done else f"{each.verb.capitalize()}: {_said(each.outcome)}"

@@ -1,8 +1,6 @@
 """What an alert's thread is told: changes, failures, reminders; and when Together can't be reached."""
 
 from collections.abc import Sequence
-from dataclasses import replace
-from datetime import datetime
 
 from bot.cards import blocks, labels
 from bot.cards.blocks import line
@@ -10,7 +8,7 @@ from bot.cards.labels import fault
 from bot.cards.listing import LISTED, first_of
 from bot.cards.pause import pause_buttons
 from bot.cards.remediation_card import calling, mention, where
-from bot.models import RULES, Alert, DecidedBy, Hold, Message, Override, Remediation, RepairLoad, State, Verb
+from bot.models import RULES, Alert, DecidedBy, Hold, Message, Override, Remediation, RepairLoad, State, Verb, unix
 from bot.mrkdwn import capital, clock_time, escape, lasted, when
 
 
@@ -42,7 +40,7 @@ def _approved(after: Remediation, decided: DecidedBy | None, now: float) -> str:
     reviewer = "automatically" if after.reviewer and after.has_no_reviewer else reviewer
     by = f"by {decided.people}" if decided and decided.verb is Verb.APPROVE else reviewer
     at = _approved_at(after, decided) or now
-    waited = f", {lasted(at - _seconds(after.create_time))} after it opened" if after.create_time else ""
+    waited = f", {lasted(at - unix(after.create_time))} after it opened" if after.create_time else ""
     return f"{_repair(after)} approved {by}{waited}. {labels.state(State.PENDING)[1]}"
 
 
@@ -50,7 +48,7 @@ def _moved(after: Remediation, decided: DecidedBy | None, now: float) -> str:
     state, symbol = labels.state(after.state, reviewed=after.is_reviewed)
     approved_at = _approved_at(after, decided)
     since_approval = f" {lasted(_at(after, now) - approved_at)} after approval" if approved_at else ""
-    waited = f" after {lasted(_at(after, now) - _seconds(after.create_time))}" if after.create_time else ""
+    waited = f" after {lasted(_at(after, now) - unix(after.create_time))}" if after.create_time else ""
     repair, name = _repair(after), escape(state, 90)
     match after.state:
         case State.PENDING_APPROVAL:
@@ -73,16 +71,14 @@ def _moved(after: Remediation, decided: DecidedBy | None, now: float) -> str:
     return f"{said}. {symbol}"
 
 
-def failure(remediation: Remediation, decided: DecidedBy | None, first_user: str, called: str, now: float) -> Message:
+def failure(remediation: Remediation, decided: DecidedBy | None, called: str, now: float) -> Message:
     """Return that a repair has failed: it calls who approved it through Slack, else who is on call.
 
     Args:
-        first_user: who gave the first of two approvals; empty where one was enough.
         called: the user or group on call; empty for nobody.
         now: Unix time in seconds.
     """
-    approved = decided if decided and decided.verb is Verb.APPROVE else None
-    people = replace(approved, first_user=first_user).people if approved else ""
+    people = decided.people if decided and decided.verb is Verb.APPROVE else ""
     who = people or mention(called)
     approved_at = _approved_at(remediation, decided)
     reviewer = escape(remediation.reviewer, 100)
@@ -97,14 +93,14 @@ def failure(remediation: Remediation, decided: DecidedBy | None, first_user: str
     return _addressed(who, failed)
 
 
-def begun(repairs: Sequence[Remediation], called: str) -> Message:
+def begun(alerts: Sequence[Alert], called: str) -> Message:
     """Call who is on call for repairs that delete data, or may, and that nobody was asked about."""
-    what = _repair(repairs[0]) if len(repairs) == 1 else f"{len(repairs)} repairs"
-    are = "is" if all(labels.mode(each.mode).is_destructive for each in repairs) else "may be"
-    return calling(f"{_nodes(repairs)}: {what} started automatically. Local data {are} deleted.", called)
+    what = _repair(alerts[0].remediation) if len(alerts) == 1 else f"{len(alerts)} repairs"
+    are = "is" if all(labels.mode(each.remediation.mode).is_destructive for each in alerts) else "may be"
+    return calling(f"{_nodes(alerts)}: {what} started automatically. Local data {are} deleted.", called)
 
 
-def stuck(repairs: Sequence[Remediation], called: str, now: float, *, has_card: bool) -> Message:
+def stuck(alerts: Sequence[Alert], called: str, now: float, *, has_card: bool) -> Message:
     """Return that repairs may be stuck.
 
     Args:
@@ -112,11 +108,10 @@ def stuck(repairs: Sequence[Remediation], called: str, now: float, *, has_card: 
         now: Unix time in seconds.
         has_card: it is one, told in the thread of its card, which has a menu.
     """
-    named = _nodes(repairs)
-    oldest = min(_seconds(each.under_way_since) for each in repairs)
-    what = _repair(repairs[0]) if len(repairs) == 1 else f"{len(repairs)} repairs"
-    hint = labels.IF_STUCK if has_card else f"Check {'it' if len(repairs) == 1 else 'them'} in Together."
-    return calling(f"{named}: {what} may be stuck. Not finished after {lasted(now - oldest)}. {hint}", called)
+    oldest = min(unix(each.remediation.under_way_since) for each in alerts)
+    what = _repair(alerts[0].remediation) if len(alerts) == 1 else f"{len(alerts)} repairs"
+    hint = labels.IF_STUCK if has_card else f"Check {'it' if len(alerts) == 1 else 'them'} in Together."
+    return calling(f"{_nodes(alerts)}: {what} may be stuck. Not finished after {lasted(now - oldest)}. {hint}", called)
 
 
 def came_back(alerts: Sequence[Alert], called: str) -> Message:
@@ -125,7 +120,7 @@ def came_back(alerts: Sequence[Alert], called: str) -> Message:
     Args:
         called: the user or group on call; empty for nobody.
     """
-    nodes, remediation = _nodes([each.remediation for each in alerts]), alerts[0].remediation
+    nodes, remediation = _nodes(alerts), alerts[0].remediation
     back, *others = [each.came_back for each in alerts if each.came_back]  # that is what this tells
     fault, repair = escape(back.fault, 80), escape(labels.mode(remediation.mode).noun, 80)
     if len(alerts) > 1:
@@ -144,16 +139,15 @@ def not_back(alerts: Sequence[Alert], called: str, now: float) -> Message:
     Args:
         now: Unix time in seconds.
     """
-    after = [each.remediation for each in alerts]
-    passed = lasted(now - max(each.succeeded_at for each in after))
+    passed = lasted(now - max(each.remediation.succeeded_at for each in alerts))
     are, its, node = ("isn't", "its", "node") if len(alerts) == 1 else ("aren't", "their", "nodes")
     late = f"running in the cluster {passed} after {its} repair, as Together lists it"
-    return _to(alerts, called, f"{_nodes(after)} {are} {late}. Check the {node}.")
+    return _to(alerts, called, f"{_nodes(alerts)} {are} {late}. Check the {node}.")
 
 
-def lasted_repairs(repairs: Sequence[Remediation], seconds: float) -> Message:
+def lasted_repairs(alerts: Sequence[Alert], seconds: float) -> Message:
     """Return that repairs have lasted."""
-    return line(f"{_nodes(repairs)}: {labels.held(seconds)} ✅")
+    return line(f"{_nodes(alerts)}: {labels.held(seconds)} ✅")
 
 
 def _to(alerts: Sequence[Alert], called: str, said: str) -> Message:
@@ -169,19 +163,14 @@ def _addressed(who: str, said: str) -> Message:
 
 def _approved_at(remediation: Remediation, decided: DecidedBy | None) -> float | None:
     if remediation.review_time and remediation.is_reviewed:
-        return _seconds(remediation.review_time)
+        return unix(remediation.review_time)
     return decided.at if decided and decided.verb is Verb.APPROVE else None
 
 
 def _at(remediation: Remediation, now: float) -> float:
     """Return when it came into its state, as far as Together says."""
     began = {str(State.PENDING): remediation.review_time, str(State.RUNNING): remediation.start_time}
-    moment = began.get(remediation.state, remediation.ended)
-    return moment.timestamp() if moment else now
-
-
-def _seconds(moment: datetime | None) -> float:
-    return moment.timestamp() if moment else 0.0
+    return unix(began.get(remediation.state, remediation.ended)) or now
 
 
 def withdrawn(remediation: Remediation) -> str:
@@ -228,20 +217,20 @@ def reminder(  # noqa: PLR0913 - what a reminder says
     return calling(f"{where(remediation, share)} {waits}. {decide}", called)
 
 
-def late_call(repairs: Sequence[Remediation], called: str, *, again: bool) -> Message:
+def late_call(alerts: Sequence[Alert], called: str, *, again: bool) -> Message:
     """Return the call for what waits and called nobody when it came; `again` says that it had ended before."""
-    node, faults = _node(repairs[0]), {fault(each) for each in repairs}
+    node, faults = _node(alerts[0].remediation), {fault(each.remediation) for each in alerts}
     broken = escape(faults.pop(), 100) if len(faults) == 1 else ""
-    others = f" and {len(repairs) - 1} more" if len(repairs) > 1 else ""
+    others = f" and {len(alerts) - 1} more" if len(alerts) > 1 else ""
     waits = f"{'are' if others else 'is'} waiting for a decision{' again' if again else ''}"
     return calling(f"{node}{others} {waits}{f': {broken}' if broken else ''}.", called)
 
 
-def first_approval(remediations: Sequence[Remediation], user_id: str, called: str) -> Message:
+def first_approval(alerts: Sequence[Alert], user_id: str, called: str) -> Message:
     """Return that one of two people has approved repairs, and that another one must."""
-    modes = {_repair(each) for each in remediations}
+    modes = {_repair(each.remediation) for each in alerts}
     repair = f" for {modes.pop()}" if len(modes) == 1 else ""
-    said = f"{_nodes(remediations)}: 1 of 2 approvals{repair}, by <@{user_id}>. Someone else must approve too."
+    said = f"{_nodes(alerts)}: 1 of 2 approvals{repair}, by <@{user_id}>. Someone else must approve too."
     return calling(said, called)
 
 
@@ -319,8 +308,8 @@ def _node(one: Remediation) -> str:
     return escape(one.node, 100)
 
 
-def _nodes(repairs: Sequence[Remediation]) -> str:
-    return first_of([each.node for each in repairs], LISTED, 100)
+def _nodes(alerts: Sequence[Alert]) -> str:
+    return first_of([each.remediation.node for each in alerts], LISTED, 100)
 
 
 def _lasted(clusters: Sequence[str], seconds: float) -> str:

@@ -11,7 +11,7 @@ from functools import partial
 from bot import cards, metrics
 from bot.clock import Clock
 from bot.errors import InvalidId, LeaseLost, RateLimited, StorageUnavailable, TogetherError
-from bot.models import Brake, Fault, FaultReport, LinkedAlert
+from bot.models import Brake, Fault, FaultReport, LinkedAlert, unix
 from bot.store import LeasedDatabase, ended, faults, messages
 from bot.store.outbox import Data
 from bot.together import TogetherClient
@@ -261,9 +261,9 @@ class FaultWatch:
         def since(alert: LinkedAlert) -> float:
             if alert.key in known:
                 return min(now, known[alert.key].since)
-            if was_covered is None or alert.key in was_covered or alert.started_at is None:
+            if was_covered is None or alert.key in was_covered:
                 return now  # its repair may have just ended, or nobody knows
-            return min(now, alert.started_at.timestamp())
+            return min(now, unix(alert.started_at) or now)
 
         faults = [Fault(each.brief(), since(each)) for key, each in firing.items() if key not in covered]
         for key, each in known.items():

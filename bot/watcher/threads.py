@@ -130,7 +130,7 @@ def _late_calls(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingRepl
     is_owed = bool(message.owes_call and silent and config.on_call_now(silent, snapshot))
     if some := (asking if is_owed else worse or new):
         again = bool(new) and all(each.waiting_since for each in some)
-        told = thread.late_call([each.remediation for each in some], called, again=again)
+        told = thread.late_call(some, called, again=again)
         owes_call = message.owes_call and len(some) < len(asking)
         mark = f"call {message.called_at}"
         yield PendingReply(told, broadcast=bool(new), is_call=True, owes_call=owes_call, mark=mark)
@@ -143,7 +143,7 @@ def _begun(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingReply]:
     new = {f"begun {alerts.episode_of(each)}": each for each in calling(later, message.cluster_id or "")}
     some = [each for key, each in new.items() if key not in message.announced]
     if config.automatic != "none" and some and (called := config.on_call_now(some, snapshot)):
-        told = thread.begun([each.remediation for each in some], called)
+        told = thread.begun(some, called)
         yield PendingReply(told, frozenset(new), broadcast=True)
 
 
@@ -161,7 +161,7 @@ def _first_approvals(snapshot: Snapshot, config: WatchConfig) -> Iterator[Pendin
     for user_id, approved in new.items():
         some = list(approved.values())
         called = config.on_call_now(some, snapshot)
-        said = thread.first_approval([each.remediation for each in some], user_id, called)
+        said = thread.first_approval(some, user_id, called)
         is_silent = not called and bool(config.on_call(some, snapshot))
         yield PendingReply(said, frozenset(approved), owes_call=is_silent)
 
@@ -186,30 +186,33 @@ def _failures(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingReply]
         yield PendingReply(cards.digest.failures(new, firsts, oncall), told, broadcast=True)
         return
     remediation, decided, first = new[0].remediation, new[0].decided, firsts.get(new[0].ref)
-    first_user = decided.first_user if decided else ""
-    if not first_user and first and first.mode == remediation.mode:
-        first_user = first.user_id  # where it wasn't clear whether the second approval had taken effect
-    said = thread.failure(remediation, decided, first_user, oncall, snapshot.now)
+    if decided and not decided.first_user and first and first.mode == remediation.mode:
+        # It wasn't clear whether the second approval had taken effect.
+        decided = replace(decided, first_user=first.user_id)
+    said = thread.failure(remediation, decided, oncall, snapshot.now)
     yield PendingReply(said, told, broadcast=True)
 
 
 def new_failures(snapshot: Snapshot) -> list[Alert]:
     """Return what has failed lately and wasn't told."""
-    new = []
-    incidents = [each for alert in snapshot.alerts for each in (*alert.earlier, alert)]  # also earlier ones of an ID
-    for each in [each for each in incidents if each.remediation.state == State.FAILED]:
-        ended = each.remediation.end_time or each.remediation.update_time
-        is_old = ended is not None and snapshot.now - ended.timestamp() > FAILURE_SECONDS
-        if not is_old and alerts.episode_of(each) not in snapshot.message.announced:
-            new.append(each)
-    return new
+    return [
+        each
+        for each in _incidents(snapshot)
+        if each.remediation.state == State.FAILED
+        and snapshot.now - (each.remediation.changed_at or snapshot.now) <= FAILURE_SECONDS
+        and alerts.episode_of(each) not in snapshot.message.announced
+    ]
 
 
 def new_returns(snapshot: Snapshot) -> dict[str, Alert]:
     """Return the repairs whose fault is back, where that wasn't told, by as what it is remembered."""
-    incidents = [each for alert in snapshot.alerts for each in (*alert.earlier, alert)]
-    keys = {f"came back {alerts.episode_of(each)}": each for each in incidents if each.came_back}
+    keys = {f"came back {alerts.episode_of(each)}": each for each in _incidents(snapshot) if each.came_back}
     return {key: each for key, each in keys.items() if key not in snapshot.message.announced}
+
+
+def _incidents(snapshot: Snapshot) -> list[Alert]:
+    """Return what a message shows, and before each the earlier incidents under its ID."""
+    return [each for alert in snapshot.alerts for each in (*alert.earlier, alert)]
 
 
 def untold_selections(snapshot: Snapshot) -> list[Batch]:
@@ -319,17 +322,17 @@ def check_reply(
         some = [each for each in asked if missing_key(each) not in snapshot.message.announced]
     if not some:
         return None
-    repairs, called = [each.remediation for each in some], config.on_call(some, snapshot)
+    called = config.on_call(some, snapshot)
     keys = {check.key(each) for each in asked}
     match check:
         case Check.BACK:
             event, said = EventKind.NOT_BACK, thread.not_back(some, called, snapshot.now)
             keys |= {missing_key(each) for each in some}
         case Check.LASTS:
-            event, said = EventKind.LASTED, thread.lasted_repairs(repairs, config.cards.verify_seconds)
+            event, said = EventKind.LASTED, thread.lasted_repairs(some, config.cards.verify_seconds)
         case Check.STUCK:
             has_card = not snapshot.message.is_digest
-            event, said = EventKind.STUCK, thread.stuck(repairs, called, snapshot.now, has_card=has_card)
+            event, said = EventKind.STUCK, thread.stuck(some, called, snapshot.now, has_card=has_card)
             keys = {check.key(each) for each in some}
     return PendingReply(said, frozenset(keys), broadcast=check is not Check.LASTS, event=event, about=tuple(some))
 

@@ -21,13 +21,10 @@ class Lane(Enum):
 
 
 class Laned(Enum):
-    """A step whose value begins with the lane in which it is done."""
+    """A step, with the lane in which it is done."""
 
-    @property
-    def lane(self) -> Lane:
-        """The lane in which it is done."""
-        lane: Lane = self.value[0]
-        return lane
+    def __init__(self, lane: Lane, _name: str) -> None:
+        self.lane = lane
 
 
 Line = tuple[Lane, str]  # a lane of one channel: one that is closed or slow keeps no other waiting

@@ -29,7 +29,8 @@ def moved(after: Remediation, decided: DecidedBy | None = None, before: Remediat
 def failed(decided: DecidedBy | None = None, first: str = "", called: str = "S0ONCALL", **more: Any) -> str:
     """What is told of a failure; where nobody is on call, nobody has approved it either."""
     repair = remediation(state=State.FAILED, **more) if not called else reviewed(State.FAILED, **more)
-    return thread.failure(repair, decided, first, called, START + 1200).text
+    decided = decided and replace(decided, first_user=first)
+    return thread.failure(repair, decided, called, START + 1200).text
 
 
 def test_every_line_of_a_thread() -> None:
@@ -96,10 +97,10 @@ def test_failure_mentions_both_approvers_and_names_one_outside_slack() -> None:
 def test_sentence_about_several_nodes_says_only_what_is_true_of_each() -> None:
     one, two = [replace(each, came_back=CameBack("Xid 79", START)) for each in alerts(2)]
     two = replace(two, remediation=two.remediation.model_copy(update={"linked_alerts": []}))
-    both = [each.remediation for each in (one, two)]
+    both = [one, two]
     told = thread.late_call(both, "", again=False).text
     assert told == "gpu-node-0000 and 1 more are waiting for a decision."
-    assert "their faults came back, such as" in thread.came_back([one, two], "").text
+    assert "their faults came back, such as" in thread.came_back(both, "").text
     still = replace(two, came_back=CameBack("Xid 79", START, was_firing=True))
     assert "their faults didn't stop or came back, such as" in thread.came_back([one, still], "").text
     assert thread.stuck(both, "", START, has_card=False).text.endswith("Check them in Together.")
@@ -117,7 +118,7 @@ def test_approval_in_together_is_not_said_to_be_of_who_reviewed_the_incident_bef
 
 def test_failure_of_an_automatic_repair_is_approved_by_nobody() -> None:
     one = begun(State.FAILED)
-    assert "(started automatically)" in thread.failure(one, None, "", "S0ONCALL", START + 1200).text
+    assert "(started automatically)" in thread.failure(one, None, "S0ONCALL", START + 1200).text
     told = cards.digest.failures([replace(alerts(1)[0], remediation=one, decided=None)], {}).text
     assert "(started automatically)" in told
     assert "approved" not in told.lower()
