@@ -36,11 +36,11 @@ class Comparer:
     queue: WorkQueue
     config: WatchConfig
     clock: Clock
-    _doubted: dict[str, float] = field(default_factory=dict, init=False)
+    _doubted: dict[str, float] = field(init=False)
 
     def begin(self) -> None:
         """Forget the doubts of an earlier watch: everything is compared when one begins."""
-        self._doubted.clear()
+        self._doubted = {}
 
     def doubt(self, channel_id: str) -> None:
         """Look at a channel again in a minute: something may arrive there late."""

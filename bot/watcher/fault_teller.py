@@ -100,7 +100,7 @@ class FaultTeller:
     config: WatchConfig
     clock: Clock
     report: Callable[[str, str], None]
-    _arrives_by: dict[str, float] = field(default_factory=dict, init=False)
+    _arrives_by: dict[str, float] = field(init=False)
     _doubted: set[str] = field(default_factory=set, init=False)
     _called_at: dict[str, float] = field(default_factory=dict, init=False)
 

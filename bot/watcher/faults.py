@@ -125,8 +125,8 @@ class FaultWatch:
     poller: Poller
     config: WatchConfig
     clock: Clock
-    _wanted: asyncio.Queue[str] = field(default_factory=asyncio.Queue, init=False)
-    _seen: defaultdict[str, _Seen] = field(default_factory=lambda: defaultdict(_Seen), init=False)
+    _wanted: asyncio.Queue[str] = field(init=False)
+    _seen: defaultdict[str, _Seen] = field(init=False)
     _is_unavailable: bool = field(default=False, init=False)
     _failing: Backoff[str] = field(init=False)
 
@@ -135,8 +135,7 @@ class FaultWatch:
 
     def begin(self) -> None:
         """Forget what an earlier watch had in hand."""
-        self._wanted = asyncio.Queue()
-        self._seen.clear()
+        self._wanted, self._seen = asyncio.Queue(), defaultdict(_Seen)
 
     async def keep(self, clusters: Collection[str]) -> None:
         """Let nothing be wrong in clusters that are no longer watched."""

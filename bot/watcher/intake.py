@@ -118,14 +118,6 @@ class Intake:
         self._poller = poller
         self._config = config
         self._clock = clock
-        self._storms, self._started = Storms(), Storms()  # what is under way buries no decision
-        self._started_elsewhere: dict[str, set[RemediationRef]] = {}
-        self._aged: set[RemediationRef] = set()
-        self._loads: dict[str, RepairLoad] = {}
-        self._load_due: dict[str, float] = {}
-        self._adopted: Mapping[RemediationRef, tuple[str, str]] = {}
-        self._began_at = 0.0
-        self.backlog = Backlog(0.0, is_over=True)
 
     async def begin(self, adopted: Mapping[RemediationRef, tuple[str, str]] | None) -> None:
         """Begin with what the last process knew.
@@ -136,13 +128,14 @@ class Intake:
         """
         now = self._clock.monotonic()
         self._index.load((await self._database.read(messages.known)).items(), now)
-        self._started = Storms()
+        self._started = Storms()  # what is under way buries no decision
         self._storms = Storms(await self._database.read(messages.arrivals, STORM_SECONDS), now)
         for ref in await self._database.read(messages.lost):
             self._poller.watch_for_return(ref)
-        self._started_elsewhere.clear()
-        for each in (self._aged, self._loads, self._load_due):
-            each.clear()
+        self._started_elsewhere: dict[str, set[RemediationRef]] = {}
+        self._aged: set[RemediationRef] = set()
+        self._loads: dict[str, RepairLoad] = {}
+        self._load_due: dict[str, float] = {}
         self._adopted = adopted or {}
         self._began_at = 0.0 if adopted is None else self._clock.now()
         self.backlog = Backlog(now, is_over=adopted is None)
@@ -232,8 +225,7 @@ class Intake:
 
     async def release_backlog(self) -> None:
         """Tell of what was waiting when the bot began to watch."""
-        patience = min(BACKLOG_SECONDS, self._config.poll_seconds)
-        held = self.backlog.release(self._clock.monotonic(), patience)
+        held = self.backlog.release(self._clock.monotonic(), min(BACKLOG_SECONDS, self._config.poll_seconds))
         await self._announce_backlog(held, is_many=self.backlog.is_many)
 
     async def _observe_safely(self, observation: Observation, listing: Listing) -> None:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from bot import alerts, cards
-from bot.alerts import outdated
 from bot.clock import Clock
 from bot.errors import LeaseLost, PostFailed, PostUncertain, StorageUnavailable
 from bot.models import (
@@ -73,10 +72,10 @@ class Reconciler:
     clock: Clock
     report: Callable[[str, str], None]
     _steps: dict[Step, Callable[[Snapshot], Awaitable[Snapshot | None]]] = field(init=False)
-    _edited: dict[str, tuple[float, str]] = field(default_factory=dict, init=False)
+    _edited: dict[str, tuple[float, str]] = field(init=False)
     # Posts whose result wasn't clear, on this process's monotonic clock.
     _arrives_by: dict[str, float] = field(default_factory=dict, init=False)
-    _looks: dict[str, _Look] = field(default_factory=dict, init=False)
+    _looks: dict[str, _Look] = field(init=False)
 
     def __post_init__(self) -> None:
         self._steps = {
@@ -99,8 +98,7 @@ class Reconciler:
         Args:
             due: the messages that it left something to do on.
         """
-        self._edited.clear()
-        self._looks.clear()
+        self._edited, self._looks = {}, {}
         self.teller.begin(due)
 
     async def work(self) -> None:
@@ -298,7 +296,7 @@ class Reconciler:
             await self.channels.update(ts, shown, before.message.channel_id)
         except PostUncertain:
             self._edited.pop(key, None)
-            await self.teller.settle(key, lambda each: outdated(each.message, each.now, may_overwrite=True))
+            await self.teller.settle(key, lambda each: alerts.outdated(each.message, each.now, may_overwrite=True))
             raise
         except PostFailed as error:
             if error.is_gone:

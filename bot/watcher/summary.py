@@ -31,9 +31,9 @@ class SummaryTeller:
     queue: WorkQueue
     config: WatchConfig
     clock: Clock
-    _told: dict[str, float] = field(default_factory=dict, init=False)
+    _told: dict[str, float] = field(init=False)
     _unclear: set[str] = field(default_factory=set, init=False)
-    _wait_until: float = field(default=0.0, init=False)  # what this or an earlier process sent has arrived, or won't
+    _wait_until: float = field(init=False)  # what this or an earlier process sent has arrived, or won't
 
     async def begin(self) -> None:
         """Begin with what the last process knew."""

@@ -66,19 +66,17 @@ class Teller:
     together: TogetherClient
     config: WatchConfig
     clock: Clock
-    unclear: dict[str, Unclear] = field(default_factory=dict, init=False)
+    unclear: dict[str, Unclear] = field(init=False)
     asking: Backoff[tuple[Hashable, str]] = field(init=False)
-    left: set[str] = field(default_factory=set, init=False)
-    _told_blindly: set[str] = field(default_factory=set, init=False)
+    left: set[str] = field(init=False)
+    _told_blindly: set[str] = field(init=False)
 
     def __post_init__(self) -> None:
         self.asking = Backoff(self.clock.monotonic, LONGEST_WAIT[Lane.REPLY])
 
     def begin(self, due: Collection[str]) -> None:
         """Forget what an earlier watch had in hand; `due` are the messages that it left something to do on."""
-        self.unclear.clear()
-        self._told_blindly.clear()
-        self.left = set(due)
+        self.unclear, self._told_blindly, self.left = {}, set(), set(due)
 
     def forget(self, key: str) -> None:
         """Forget what a thread may have been told."""
@@ -266,10 +264,10 @@ class Teller:
             return None
         self.asking.succeeded(key)
         present = await self.database.read(rows.load, snapshot.message.id)
-        waiting = [each for each in calls.unheld(present) if each.ref in still] if present else []
-        is_due = present is not None and schedule.next_step(present, self.config) is Step.REMIND
-        is_same = present is not None and schedule.answers_on(present) == schedule.answers_on(snapshot)
-        if present is None or not (waiting and is_due and is_same):
+        if present is None or schedule.answers_on(present) != schedule.answers_on(snapshot):
+            return None
+        waiting = [each for each in calls.unheld(present) if each.ref in still]
+        if not waiting or schedule.next_step(present, self.config) is not Step.REMIND:
             return None
         reminded = calls.reminded(present, waiting, self.config)
         # Other tools learn of it also where Slack doesn't take it, and never after a decision.

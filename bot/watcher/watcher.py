@@ -12,21 +12,10 @@ from bot.models import ARRIVED_SECONDS, HISTORY_DAYS, AlertChannels, Directory, 
 from bot.store import DecisionStore, Lease, LeasedDatabase, audit, messages, pauses
 from bot.tasks import cancel
 from bot.together import TogetherClient
-from bot.watcher.comparison import Comparer
+from bot.watcher import comparison, enrichment, fault_teller, faults, outages, poller, reconciler, summary, teller
 from bot.watcher.config import WatchConfig
-from bot.watcher.enrichment import Enricher
-from bot.watcher.fault_teller import KEY as FAULTS
-from bot.watcher.fault_teller import FaultTeller
-from bot.watcher.faults import READERS, FaultWatch, Reports
 from bot.watcher.index import TrackedIndex
 from bot.watcher.intake import Intake
-from bot.watcher.outages import KEY as OUTAGES
-from bot.watcher.outages import OutageNotifier
-from bot.watcher.poller import Poller
-from bot.watcher.reconciler import Reconciler
-from bot.watcher.summary import KEY as SUMMARY
-from bot.watcher.summary import SummaryTeller
-from bot.watcher.teller import Teller
 from bot.watcher.workqueue import Lane, WorkQueue
 
 logger = logging.getLogger(__name__)
@@ -69,23 +58,26 @@ class Watcher:
         self._queue = WorkQueue(clock.monotonic)
         self._index = index = TrackedIndex()
         self._is_watching = False
-        self._poller = Poller(together, config.clusters, index, clock)
-        enricher = Enricher(together, clock, config.cards.two_people, impacts)
+        self._poller = poller.Poller(together, config.clusters, index, clock)
         self._intake = Intake(database, index, self._queue, self._poller, config, clock)
-        self._outages = OutageNotifier(database, channels, self._queue, config, clock)
-        self._reports = Reports(database)
-        self._faults = FaultWatch(together, self._reports, database, self._poller, config, clock)
-        self._fault_teller = FaultTeller(self._reports, channels, self._queue, config, clock, report)
-        self._summary = SummaryTeller(database, self._reports, channels, directory, self._queue, config, clock)
-        self._comparer = Comparer(database, channels, self._queue, config, clock)
-        self._reconciler = Reconciler(
+        self._outages = outages.OutageNotifier(database, channels, self._queue, config, clock)
+        self._reports = faults.Reports(database)
+        self._faults = faults.FaultWatch(together, self._reports, database, self._poller, config, clock)
+        self._fault_teller = fault_teller.FaultTeller(self._reports, channels, self._queue, config, clock, report)
+        self._summary = summary.SummaryTeller(database, self._reports, channels, directory, self._queue, config, clock)
+        self._comparer = comparison.Comparer(database, channels, self._queue, config, clock)
+        self._reconciler = reconciler.Reconciler(
             database=database,
             channels=channels,
             queue=self._queue,
             index=index,
-            enricher=enricher,
-            notices={OUTAGES: self._outages.tell, FAULTS: self._fault_teller.tell, SUMMARY: self._summary.tell},
-            teller=Teller(database, channels, together, config, clock),
+            enricher=enrichment.Enricher(together, clock, config.cards.two_people, impacts),
+            notices={
+                outages.KEY: self._outages.tell,
+                fault_teller.KEY: self._fault_teller.tell,
+                summary.KEY: self._summary.tell,
+            },
+            teller=teller.Teller(database, channels, together, config, clock),
             comparer=self._comparer,
             config=config,
             clock=clock,
@@ -136,7 +128,7 @@ class Watcher:
         try:
             is_first = await self._begin()
             loops = (self._poll(), self._take_in(), self._tick(), self._verify(is_first=is_first))
-            readers = (self._faults.read() for _ in range(READERS))
+            readers = (self._faults.read() for _ in range(faults.READERS))
             tasks |= {asyncio.create_task(each, name="watch") for each in (*loops, *readers, self._reconciler.work())}
             ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in ended:
@@ -218,14 +210,12 @@ class Watcher:
             if listing.cluster_id:
                 await self._intake.take(listing)
                 await self._faults.take(listing)
-                continue
-            if listing.error:
-                continue
-            self._index.confirm("", (), listing.asked_at)
-            await self._intake.take_ended(listing, self._poller.clusters.values())
-            for name, named in self._config.named.items():
-                unknown = ", ".join(sorted({*named} - self._poller.clusters.keys()))
-                self._report(name, unknown and f"{name} names clusters that Together doesn't list: {unknown}.")
+            elif not listing.error:
+                self._index.confirm("", (), listing.asked_at)
+                await self._intake.take_ended(listing, self._poller.clusters.values())
+                for name, named in self._config.named.items():
+                    unknown = ", ".join(sorted({*named} - self._poller.clusters.keys()))
+                    self._report(name, unknown and f"{name} names clusters that Together doesn't list: {unknown}.")
 
     async def _verify(self, *, is_first: bool) -> None:
         """Compare with Slack once what an earlier process sent has arrived, then every hour, and after a doubt."""
