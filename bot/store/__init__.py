@@ -9,7 +9,6 @@ from bot.store.decisions import DecisionStore
 from bot.store.health import count_set_aside, health
 from bot.store.inbox import InboxStore
 from bot.store.lease import Lease, LeasedDatabase
-from bot.store.messages import InChannel
 from bot.store.outages import Outage
 from bot.store.outbox import OutboxEntry
 from bot.store.retention import drop_old_response_urls, purge

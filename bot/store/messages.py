@@ -1,10 +1,7 @@
 """Messages that the bot keeps true, and the alerts that they show."""
 
-import json
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import astuple, replace
-from sys import intern
-from typing import NamedTuple
 
 from sqlalchemy import bindparam, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
@@ -34,6 +31,7 @@ from bot.store.rows import (
     change_alert,
     load,
     message_columns,
+    message_of,
     read_alerts,
     readable_message,
     write,
@@ -65,7 +63,7 @@ _DUE = (
     .order_by(func.random())  # in no order, so that those that can't be written keep no others waiting
     .limit(bindparam("b_limit"))
 )
-_IN_CHANNELS = select(m.id, m.ts, m.opened_at, m.is_open, m.cluster_id, m.body).where(m.ts.is_not(None))
+_IN_CHANNELS = select(m.body, m.is_open).where(m.ts.is_not(None))
 _OPEN = _IN_CHANNELS.where(m.is_open)
 _LATELY = _IN_CHANNELS.where(m.opened_at > now() - bindparam("b_seconds"))
 _GROWING = (
@@ -84,19 +82,6 @@ _DROP_MESSAGES = delete(messages).where(is_among("b_ids", m.id))
 _DROP_ALERTS = delete(alerts).where(_IN_MESSAGE).returning(*_IDS)
 _CLOSE = update(messages).where(m.id == bindparam("b_message")).values(is_open=False)
 Change = Callable[[Snapshot], TrackedMessage | None]
-
-
-class InChannel(NamedTuple):
-    """A message that is in a channel, as it was last written there."""
-
-    id: str
-    channel_id: str
-    ts: str
-    content_hash: str
-    opened_at: float
-    cluster_id: str | None
-    is_open: bool
-    is_read_only: bool
 
 
 def known(connection: Connection) -> dict[RemediationRef, str]:
@@ -160,17 +145,11 @@ def due(connection: Connection, at_most: int = _AT_ONCE) -> list[str]:
     return connection.execute(_DUE, b_limit=at_most).scalars()
 
 
-def in_channels(connection: Connection, seconds: float) -> list[InChannel]:
+def in_channels(connection: Connection, seconds: float) -> list[TrackedMessage]:
     """Return the messages that are kept true, and those that are done and were opened in the last `seconds`."""
     lately = connection.execute(_LATELY, b_seconds=seconds)
     found = [*connection.execute(_OPEN), *(row for row in lately if not row.is_open)]
-    return [
-        InChannel(
-            row.id, intern(body.get("channel_id", "")), row.ts, body.get("content_hash", ""), row.opened_at,
-            row.cluster_id, bool(row.is_open), body.get("is_read_only", False),
-        )
-        for row, body in ((row, json.loads(row.body)) for row in found)
-    ]  # fmt: skip
+    return [message for row in found if (message := message_of(row))]
 
 
 def showing(connection: Connection, about: RemediationRef | str) -> Snapshot | None:

@@ -15,7 +15,7 @@ from bot.models import (
     TrackedMessage,
     decision_of,
 )
-from bot.store import InChannel, LeasedDatabase, messages
+from bot.store import LeasedDatabase, messages
 from bot.tasks import finish
 from bot.watcher.config import WatchConfig
 from bot.watcher.workqueue import WorkQueue
@@ -78,15 +78,15 @@ class Comparer:
             for message in here:
                 await self._compare(message, found, is_takeover=is_takeover)
             if found:
-                await self._close_copies(channel_id, found, {each.ts for each in here})
+                await self._close_copies(channel_id, found, {each.ts for each in here if each.ts})
 
-    async def _compare(self, message: InChannel, found: Found | None, *, is_takeover: bool) -> None:
-        shows = found.drawn.get(message.ts) if found else None
+    async def _compare(self, message: TrackedMessage, found: Found | None, *, is_takeover: bool) -> None:
+        shows = found.drawn.get(message.ts or "") if found else None
         # What is in a message of several clusters says where it belongs.
         is_home = message.cluster_id and message.channel_id == self.config.route(message.cluster_id).channel_id
         differs = shows != message.content_hash if found else is_takeover
-        if not differs or (not message.is_open and (not shows or message.is_read_only)):
-            if not is_home and message.is_open:
+        if not differs or (message.done and (not shows or message.is_read_only)):
+            if not (is_home or message.done):
                 self.queue.put(message.id)
             return
 
