@@ -8,6 +8,7 @@ from bot.models.remediation import LinkedAlert
 BLIND_SECONDS = 420.0  # without a look at a cluster, after which quiet time begins once more
 QUIET_SECONDS = 1800.0  # after which approvals resume automatically
 FORGOTTEN_SECONDS = 3600.0  # so long after it was last there, an alert that people were called for may call again
+KEPT = 200  # faults of a cluster
 _BRAKE = "brake "  # begins a key of what people were called for
 
 
@@ -155,7 +156,7 @@ class FaultReport:
     is_announced: bool = False
     is_watched: bool = True
 
-    def noting(self, cluster: str, faults: Sequence[Fault], most: int, now: float) -> "FaultReport":
+    def noting(self, cluster: str, faults: Sequence[Fault], now: float) -> "FaultReport":
         """Return it with what fires now; of very many, what people weren't called for yet comes first."""
         keys = {each.alert.key for each in faults} | self.brake_key
         remembered = {key: at for key, at in self.told.items() if not at or now - at < FORGOTTEN_SECONDS}
@@ -167,7 +168,7 @@ class FaultReport:
         return replace(
             self,
             cluster=cluster,
-            faults=tuple(ordered[:most]),
+            faults=tuple(ordered[:KEPT]),
             count=len(faults),
             critical=sum(each.alert.is_critical for each in faults),
             nodes=len({each.alert.node for each in faults if each.alert.is_critical}),

@@ -101,7 +101,7 @@ class WatchConfig:
         """Return where a message belongs: the routes may have changed since it was posted, or first about to be."""
         message = snapshot.message
         clusters = [message.cluster_id]
-        if message.is_digest and not message.cluster_id:
+        if message.cluster_id is None:
             left = [each for each in snapshot.alerts if not each.is_closed]
             clusters = [each.cluster_id for each in left or snapshot.alerts]
         channels = [self.route(each).channel_id for each in clusters]

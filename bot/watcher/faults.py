@@ -22,7 +22,6 @@ from bot.watcher.workqueue import Backoff
 logger = logging.getLogger(__name__)
 
 READERS = 4
-KEPT = 200  # faults of a cluster
 MISSED = 2  # lists in a row without an alert: it has cleared
 UNSEEN_SECONDS = 600.0  # likewise, where there are more alerts than can be read; not one that people were called for
 UNAVAILABLE = {403, 404, 501}  # not every key may read the list
@@ -278,7 +277,7 @@ class FaultWatch:
 
         def noted(report: FaultReport) -> FaultReport:
             known = replace(report.having_told(came_back), on_cards=report.on_cards.union(came_back))
-            return known.noting(name, faults, KEPT, now)
+            return known.noting(name, faults, now)
 
         await self.reports.change(cluster_id, noted)
 

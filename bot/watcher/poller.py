@@ -203,25 +203,21 @@ class Poller:
         with ExitStack() as place:  # closing it again leaves nothing twice
             place.callback(lane.release)
             place.callback(asyncio.get_running_loop().call_later(SLOW_SECONDS, place.close).cancel)
-            if listing := await self._listing(cluster_id, sequence):
-                await self.listings.put(listing)
-
-    async def _listing(self, cluster_id: str, sequence: int) -> Listing | None:
-        listing = Listing(cluster_id, self._clock.monotonic(), sequence)
-        try:
-            await self._fill(listing)
-        except TogetherError as error:
-            self._honor_retry_after(cluster_id, error)
-            listing.error = error
-        except InvalidId as error:
-            logger.warning("Cluster %s can't be read: %s", cluster_id, error)
-            return None
-        except Exception:  # what is odd about one cluster must not blind the bot to all others
-            logger.exception("Cluster %s: polling failed", cluster_id)
-            return None
-        else:
-            self._failing.discard(cluster_id)
-        return listing
+            listing = Listing(cluster_id, self._clock.monotonic(), sequence)
+            try:
+                await self._fill(listing)
+            except TogetherError as error:
+                self._honor_retry_after(cluster_id, error)
+                listing.error = error
+            except InvalidId as error:
+                logger.warning("Cluster %s can't be read: %s", cluster_id, error)
+                return
+            except Exception:  # what is odd about one cluster must not blind the bot to all others
+                logger.exception("Cluster %s: polling failed", cluster_id)
+                return
+            else:
+                self._failing.discard(cluster_id)
+            await self.listings.put(listing)
 
     def _honor_retry_after(self, cluster_id: str, error: TogetherError) -> None:
         if not isinstance(error, RateLimited) or not error.retry_after:

@@ -127,8 +127,14 @@ class Teller:
 
     def due(self, snapshot: Snapshot) -> Sequence[threads.Due]:
         """Return the checks to make now that one answer of Together's settles; none where it's too soon to ask."""
-        places = threads.due_checks(snapshot, self.config)
-        return next((each for each in places if not self.asking.is_to_wait((each[0].place, snapshot.message.id))), ())
+        due = [
+            each
+            for each in threads.outstanding_checks(snapshot, self.config)
+            if each.at <= snapshot.now and not self.asking.is_to_wait((each.place, snapshot.message.id))
+        ]
+        # What can't be read keeps nothing waiting that can.
+        first = min(due, key=lambda each: [*Check].index(each.check), default=None)
+        return [each for each in due if first and each.place == first.place]
 
     async def check(self, snapshot: Snapshot) -> Snapshot | None:
         """Ask Together about what time alone says, and tell what it answers: never what has just changed."""

@@ -247,7 +247,7 @@ def warning(alert: Alert, hold: Hold) -> str:
 
 
 class Check(Enum):
-    """What is looked for, in this order: what can't be read keeps nothing waiting that can."""
+    """What is looked for, in this order."""
 
     STUCK = "stuck"
     LASTS = "lasts"
@@ -303,13 +303,6 @@ def _moments(alert: Alert, config: WatchConfig, now: float) -> dict[Check, float
     if alert.came_back or not alert.remediation.is_fault_known:
         del moments[Check.LASTS]
     return moments
-
-
-def due_checks(snapshot: Snapshot, config: WatchConfig) -> Sequence[Sequence[Due]]:
-    """Return the checks to make now, in their order: those together that one answer of Together's settles."""
-    now = [each for each in outstanding_checks(snapshot, config) if each.at <= snapshot.now]
-    places = dict.fromkeys(each.place for check in Check for each in now if each.check is check)
-    return [[each for each in now if each.place == place] for place in places]
 
 
 def check_reply(
