@@ -79,9 +79,8 @@ def seen(  # noqa: PLR0913 - what was read, and when
         None if this is older than what is known, or may be; it must then be read alone.
     """
     alert, message, before = look.alert, look.message, look.alert.remediation
-    if alert.decided_seq > sequence or readings.is_older(before, remediation):
-        return None
-    if not read_alone and readings.may_be_older(alert, remediation):
+    is_older = readings.is_older(before, remediation)
+    if alert.decided_seq > sequence or is_older or (not read_alone and readings.may_be_older(alert, remediation)):
         return None
     moved = remediation.state != before.state or remediation.mode != before.mode
     waits = remediation.state == State.PENDING_APPROVAL
@@ -98,15 +97,13 @@ def seen(  # noqa: PLR0913 - what was read, and when
     did = decided.verb if decided else next(effects, None)
     if look.alert.is_waiting and did:
         message = _told_of_ended_hold(look.alert, message, did, decided, look.now)
-    if alert.is_unlisted:
-        message = message.saying(thread.listed_again(remediation))
-    if moved:
-        before = before.model_copy(update={"mode": remediation.mode}) if has_begun else before
-        # What was approved and won't run is named, as nobody would know which of a digest it is.
-        is_undone = remediation.state == State.CANCELLED and not BEGUN.isdisjoint({before.state, alert.as_told.state})
-        message = message.saying(*thread.transition(before, remediation, known, look.now), of_many=is_undone)
-    if is_next:
-        message = message.saying(thread.opened_again(remediation))
+    before = before.model_copy(update={"mode": remediation.mode}) if has_begun else before
+    told = thread.transition(before, remediation, known, look.now, is_listed_again=alert.is_unlisted, is_next=is_next)
+    # What was approved and won't run is named, as nobody would know which of a digest it is.
+    is_undone = (
+        moved and remediation.state == State.CANCELLED and not BEGUN.isdisjoint({before.state, alert.as_told.state})
+    )
+    message = message.saying(*told, of_many=is_undone)
     if (waits_again or has_begun) and alert.as_told.state in BEGUN:
         alert = _having_run(alert, remediation, look.now, verified)
     if waits_again or has_begun:

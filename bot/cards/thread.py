@@ -12,13 +12,23 @@ from bot.models import RULES, Alert, DecidedBy, Hold, Message, Override, Remedia
 from bot.mrkdwn import capital, clock_time, escape, lasted, when
 
 
-def transition(before: Remediation, after: Remediation, decided: DecidedBy | None, now: float) -> list[str]:
+def transition(  # noqa: PLR0913 - what a reading may say
+    before: Remediation,
+    after: Remediation,
+    decided: DecidedBy | None,
+    now: float,
+    *,
+    is_listed_again: bool = False,
+    is_next: bool = False,
+) -> list[str]:
     """Return a change of state or mode in a line each, with how long it took; a failure is told apart.
 
     Args:
         now: Unix time in seconds.
+        is_listed_again: Together didn't list it before.
+        is_next: it has ended and waits again, though nobody has seen it end.
     """
-    told = []
+    told = ["Together lists this remediation again."] if is_listed_again else []
     if after.mode != before.mode:
         was, is_now = _repair(before), _repair(after)
         if decided and decided.verb is Verb.APPROVE and before.state == State.PENDING_APPROVAL:
@@ -32,6 +42,8 @@ def transition(before: Remediation, after: Remediation, decided: DecidedBy | Non
             told.append(_approved(after, decided, now))
         if after.state != State.FAILED and not (skipped and after.state == State.PENDING):
             told.append(_moved(after, decided, now))
+    if is_next:
+        told.append(f"{_repair(after)} ended, and is waiting for approval again. ⏳")
     return [f"{_node(after)}: {each}" for each in told]
 
 
@@ -178,17 +190,6 @@ def withdrawn(remediation: Remediation) -> str:
     return f"{_node(remediation)}: withdrawn. Together no longer lists this remediation. {labels.WITHDRAWN[1]}"
 
 
-def listed_again(remediation: Remediation) -> str:
-    """Return that Together lists a remediation again."""
-    return f"{_node(remediation)}: Together lists this remediation again."
-
-
-def opened_again(remediation: Remediation) -> str:
-    """Return that a remediation has ended and waits again, though nobody has seen it end."""
-    repair = _repair(remediation)
-    return f"{_node(remediation)}: {repair} ended, and is waiting for approval again. ⏳"
-
-
 def reminder(  # noqa: PLR0913 - what a reminder says
     remediation: Remediation,
     share: RepairLoad | None,
@@ -211,9 +212,8 @@ def reminder(  # noqa: PLR0913 - what a reminder says
         decide = "Decide in Together."
     elif is_paused:
         decide = "Approvals are paused: hold or cancel on the card."
-    asked = _repair(remediation)
     broken = f": {escape(fault(remediation), 100)}" if fault(remediation) else ""
-    waits = f"has been waiting {lasted(waited)} for a decision ({asked}){broken}"
+    waits = f"has been waiting {lasted(waited)} for a decision ({_repair(remediation)}){broken}"
     return calling(f"{where(remediation, share)} {waits}. {decide}", called)
 
 
@@ -230,22 +230,21 @@ def first_approval(alerts: Sequence[Alert], user_id: str, called: str) -> Messag
     """Return that one of two people has approved repairs, and that another one must."""
     modes = {_repair(each.remediation) for each in alerts}
     repair = f" for {modes.pop()}" if len(modes) == 1 else ""
-    said = f"{_nodes(alerts)}: 1 of 2 approvals{repair}, by <@{user_id}>. Someone else must approve too."
-    return calling(said, called)
+    by = f"by <@{user_id}>. Someone else must approve too."
+    return calling(f"{_nodes(alerts)}: 1 of 2 approvals{repair}, {by}", called)
 
 
 def approving_alone(remediation: Remediation, override: Override, called: str) -> Message:
     """Return who approves alone, and why, and call who is on call."""
-    node, who, why = _node(remediation), f"<@{override.user_id}>", escape(override.reason, 600)
-    said = f"{node}: {who} is approving alone, without asking {labels.RULES_PASSED}: “{why}”"
-    return calling(said, called)
+    alone = f"approving alone, without asking {labels.RULES_PASSED}: “{escape(override.reason, 600)}”"
+    return calling(f"{_node(remediation)}: <@{override.user_id}> is {alone}", called)
 
 
 def hold_ends(remediation: Remediation, hold: Hold, now: float, *, has_card: bool) -> Message:
     """Tell the person who put a repair on hold that the hold ends soon; `now` in Unix time in seconds."""
-    node, left = escape(remediation.node, 200), lasted(hold.until - now)
     where = "on the card" if has_card else "in this app's Home"
-    return line(f"{node}: <@{hold.user_id}>, your hold ends in {left}. Extend it {where}.")
+    ends = f"your hold ends in {lasted(hold.until - now)}. Extend it {where}."
+    return line(f"{escape(remediation.node, 200)}: <@{hold.user_id}>, {ends}")
 
 
 def unreadable(clusters: Sequence[str], since: float, now: float) -> Message:
