@@ -226,7 +226,7 @@ class TrackedMessage:
         """Return it with somebody who looks into it from now on."""
         others = tuple(each for each in self.at(now).looking if each.user_id != user_id)
         looking = (*others, Looking(user_id, now))
-        return replace(self, looking=looking, escalate_from=now, next_at=0.0, done=False)
+        return replace(self.due, looking=looking, escalate_from=now)
 
     def is_unsure(self, now: float) -> bool:
         """Return whether an edit whose result wasn't clear may still arrive. Clocks can go back."""

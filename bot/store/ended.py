@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Select, bindparam, func, or_
 
 from bot.alerts import returned
-from bot.models import Alert, LinkedAlert, Remediation, RemediationRef, State
+from bot.models import Alert, LinkedAlert, Remediation, State
 from bot.readings import came_back, fault_of, fires_again, may_still_clear
 from bot.store.connection import Connection, Rows, read_clock
 from bot.store.rows import ALERTS, change_alert, read_alerts, readable_alert
@@ -36,7 +36,6 @@ _REPAIRED = (
     ALERTS.join(messages, m.id == a.message_id)
     .where(m.is_open, a.cluster_id == bindparam("b_cluster"), a.state == State.SUCCEEDED)
 )  # fmt: skip
-_OPEN_ON = ALERTS.where(a.is_open, a.cluster_id == bindparam("b_cluster"), a.instance_id == bindparam("b_instance"))
 
 
 def lately(connection: Connection, seconds: float) -> tuple[list[Alert], float]:
@@ -116,12 +115,6 @@ def note_firing(connection: Connection, cluster_id: str, firing: Sequence[Linked
             if back or may_still_clear(one, each, present):
                 found.add(each.key)
     return found
-
-
-def note_earlier_returns(connection: Connection, ref: RemediationRef, verified: float) -> None:
-    """Let a repair say that what it was to mend came back, and was seen, before its own end was."""
-    same_node = read_alerts(connection, _OPEN_ON, b_cluster=ref.cluster_id, b_instance=ref.instance_id)
-    note_returns(connection, same_node, verified)
 
 
 def _repaired(connection: Connection, cluster_id: str) -> list[Remediation]:

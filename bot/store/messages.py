@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import astuple, replace
+from operator import attrgetter
 
 from sqlalchemy import bindparam, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
@@ -48,6 +49,7 @@ _WAITING_CARDS = (
     ALERTS.join(messages, m.id == a.message_id)
     .where(a.is_open, a.cluster_id == bindparam("b_cluster"), a.state == State.PENDING_APPROVAL, m.is_digest.is_(False))
 )  # fmt: skip
+_OPEN_ON = ALERTS.where(a.is_open, a.cluster_id == bindparam("b_cluster"), a.instance_id == bindparam("b_instance"))
 _AT = select(m.body).where(m.ts == bindparam("b_ts"))
 _IN_MESSAGE = a.message_id == bindparam("b_message")
 _OF_MESSAGE = select(*_IDS).where(_IN_MESSAGE)
@@ -81,6 +83,7 @@ _MOVE = update(alerts).where(is_among("b_ids", a.message_id)).values(message_id=
 _DROP_MESSAGES = delete(messages).where(is_among("b_ids", m.id))
 _DROP_ALERTS = delete(alerts).where(_IN_MESSAGE).returning(*_IDS)
 _CLOSE = update(messages).where(m.id == bindparam("b_message")).values(is_open=False)
+_PLACE_OF = attrgetter("cluster_id", "channel_id", "is_started")  # what two digests have in common that are one
 Change = Callable[[Snapshot], TrackedMessage | None]
 
 
@@ -184,7 +187,7 @@ def gather(
     present = read_clock(connection)
     new = list({each.ref: each for each in new}.values())  # one may be on two pages of a list
     growing = map(readable_message, connection.execute(_GROWING, b_seconds=seconds).scalars())
-    known = next((each for each in growing if each and _place(each) == _place(digest)), None)
+    known = next((each for each in growing if each and _PLACE_OF(each) == _PLACE_OF(digest)), None)
     into = known or replace(digest, opened_at=present, remind_from=present)
     rows = [alert_row(replace(each, seen_at=present, message_id=into.id)) for each in new]
     added = {RemediationRef(*row) for row in connection.execute(_ADD_ALERTS, rows)}
@@ -205,17 +208,12 @@ def gather(
     connection.execute(_DROP_MESSAGES, b_ids=listed(unposted))
     if not added and not unposted:
         return into.id
-    grown = replace(into, last_added_at=present, next_at=0.0, done=False)
+    grown = replace(into.due, last_added_at=present)
     if known:
         connection.execute(WRITE_MESSAGE, b_message=grown.id, **message_columns(grown))
     else:
         connection.execute(_ADD_MESSAGE, id=grown.id, **message_columns(grown))
     return grown.id
-
-
-def _place(digest: TrackedMessage) -> tuple[str | None, str, bool]:
-    """Return what two digests have in common that are one."""
-    return digest.cluster_id, digest.channel_id, digest.is_started
 
 
 async def change(
@@ -306,8 +304,9 @@ def observe(
 
     after = change_alert(connection, ref, changed, unless_being_decided=True)
     has_succeeded = before and after and after.remediation.succeeded_at and not before.remediation.succeeded_at
-    if verified and has_succeeded:
-        ended.note_earlier_returns(connection, ref, verified)
+    if verified and has_succeeded:  # what it was to mend may have come back, and been seen, before its own end was
+        same_node = read_alerts(connection, _OPEN_ON, b_cluster=ref.cluster_id, b_instance=ref.instance_id)
+        ended.note_returns(connection, same_node, verified)
     return before, after
 
 

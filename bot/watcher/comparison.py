@@ -95,7 +95,7 @@ class Comparer:
                 return None  # it was drawn again since
             # What it offers is taken to be as it was, where that can't be seen: real changes go first.
             drawn = decision_of(message.content_hash) if shows is None else shows
-            return replace(snapshot.message, content_hash=drawn, next_at=0.0, done=False)
+            return replace(snapshot.message.due, content_hash=drawn)
 
         await messages.change(self.database, message.id, unlike)
         self.queue.put(message.id)
