@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from bot.cards import blocks, labels
 from bot.cards.blocks import Element, Line, elements
 from bot.cards.config import CardConfig
-from bot.cards.labels import fault, most_common_fault
 from bot.cards.listing import (
     LISTED,
     Firsts,
@@ -147,7 +146,7 @@ def _title(of: TrackedMessage, alerts: Sequence[Alert], open_ones: Sequence[Aler
 
 def _cause(alerts: Sequence[Alert], groups: Sequence[Group]) -> str:
     """Return the fault that most of what waits has in common, where its groups don't say so; empty for none."""
-    found, count = most_common_fault(each.remediation for each in alerts)
+    found, count = labels.most_common_fault(each.remediation for each in alerts)
     is_said = count == len(alerts) and all(each.fault for each in groups)
     if is_said or 2 * count <= len(alerts):
         return ""
@@ -199,7 +198,7 @@ def _lines(ordered: Sequence[Alert], alerts: Sequence[Alert]) -> list[Line]:
 def _line(alert: Alert, name: str) -> Line:
     remediation = alert.remediation
     told = [escape(mode_name(alert), 60)]
-    told.append(escape(fault(remediation, is_brief=True), 100))
+    told.append(escape(labels.fault(remediation, is_brief=True), 100))
     if remediation.state == State.FAILED:
         error = remediation.error_message
         told.append(f"failed{f': “{escape(error, 150)}”' if error else ''}")

@@ -6,8 +6,6 @@ from dataclasses import replace
 
 from bot.cards import blocks, labels, listing
 from bot.cards.blocks import Line, elements
-from bot.cards.labels import common_fault, severity_and_fault
-from bot.cards.listing import plural
 from bot.cards.pause import resume_button
 from bot.cards.remediation_card import mention, on_call
 from bot.models import QUIET_SECONDS, Fault, FaultReport, Message
@@ -27,7 +25,7 @@ def unrepaired(cluster_id: str, report: FaultReport, overdue: Sequence[Fault], c
     where, count = escape(report.cluster, 100), len({each.alert.node for each in overdue})
     lines = _brake_lines(report)
     if overdue:
-        what = common_fault(each.alert for each in overdue) or "critical faults"
+        what = labels.common_fault(each.alert for each in overdue) or "critical faults"
         kept = [each.alert for each in report.faults if each.alert.is_critical]
         others = max(0, report.nodes - len({each.node for each in kept}))  # whose alerts aren't kept
         lines.append(elements(f"{_nodes(overdue, others)} ({where}): {what}, and no repair is open ⚠️", bold=True))
@@ -78,7 +76,7 @@ def _brake_lines(report: FaultReport) -> list[Line]:
     # Together's list of a cluster's nodes may lag behind.
     nodes = brake.nodes if brake.nodes and brake.nodes >= brake.peak else 0
     of = f" of {nodes}" if nodes else ""
-    where, broken = escape(report.cluster, 100), f"{brake.peak}{of} {plural('node', nodes or brake.peak)}"
+    where, broken = escape(report.cluster, 100), f"{brake.peak}{of} {listing.plural('node', nodes or brake.peak)}"
     if not brake.is_latched:
         who, why = f"<@{brake.resumed_by}>", escape(brake.resumed_because, 300)
         return [elements(f"{where}: storm brake released by {who}: “{why}”. {broken} were broken.", bold=True)]
@@ -106,7 +104,8 @@ def _first(faults: Sequence[Fault], count: int) -> list[Line]:
 
 
 def _line(each: Fault, cluster: str = "") -> Line:
-    told = [escape(cluster, 60), severity_and_fault(each.alert), f"since {when(each.alert.started_at or each.since)}"]
+    since = f"since {when(each.alert.started_at or each.since)}"
+    told = escape(cluster, 60), labels.severity_and_fault(each.alert), since
     return listing.entry(each.alert.node or "unknown node", *told)
 
 

@@ -7,7 +7,6 @@ from dataclasses import astuple
 from bot.cards import blocks, labels
 from bot.cards.blocks import Element, Line, elements
 from bot.cards.chooser import not_read
-from bot.cards.labels import alert_line, fault, plain_alerts
 from bot.cards.listing import LISTED, entry, lines_message, mode_name, plural, returned_lines, since, with_rest
 from bot.daily import DailyTime
 from bot.errors import OutcomeKind
@@ -130,7 +129,7 @@ def _past(alert: Alert, *, with_cluster: bool) -> Line:
         when(since(alert)),
         escape(one.cluster_id, 60) if with_cluster else "",
         escape(mode_name(alert), 60),
-        escape(fault(one, is_brief=True), 80),
+        escape(labels.fault(one, is_brief=True), 80),
     ]
     told += [_result(alert), _who(alert)]
     began = unix(one.start_time)
@@ -184,7 +183,7 @@ def _lines(found: Sequence[Alert]) -> list[Line]:
     lines: list[Line] = []
     for each in found[:LISTED]:
         one = each.remediation
-        told = [escape(part, 60) for part in (one.cluster_id, mode_name(each), fault(one, is_brief=True))]
+        told = [escape(part, 60) for part in (one.cluster_id, mode_name(each), labels.fault(one, is_brief=True))]
         error = f"“{escape(one.error_message, 150)}”" if one.error_message else ""
         told += [f"since {when(since(each))}"] if each.is_waiting else [error, _who(each)]
         lines.append(entry(one.node, *told))
@@ -263,7 +262,7 @@ def support(remediation: Remediation, past: Sequence[PastDecision]) -> Message:
         ("Error", remediation.error_message),
     )  # fmt: skip
     told += [f"{name}: {value}" for name, value in words if value]
-    told += [f"Alert {each}" for each in plain_alerts(remediation)]
+    told += [f"Alert {each}" for each in labels.plain_alerts(remediation)]
     told += [f"{plain_when(each.at)}: {each.verb} by {each.user_id} in Slack: {each.outcome}" for each in past]
     return _to_copy(told)
 
@@ -293,7 +292,7 @@ def timeline(remediation: Remediation, about: CardContext, past: Sequence[PastDe
     elif not any(each.outcome == RULES[each.verb].done and each.verb in _REVIEWS for each in past):
         moments.append((remediation.review_time, own[1]))
     for alert in remediation.linked_alerts:
-        what = alert_line(alert)
+        what = labels.alert_line(alert)
         moments += [(alert.started_at, f"Alert: {what}"), (alert.resolved_at, f"Alert cleared: {what}")]
     happened = [(unix(moment), what) for moment, what in moments if moment]
     for each in past:

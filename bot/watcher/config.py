@@ -9,6 +9,8 @@ from bot.daily import QuietHours
 from bot.errors import PostFailed
 from bot.models import FINAL, Alert, AlertChannels, Snapshot, State
 
+Report = Callable[[str, str], None]  # told what keeps alerts from being posted in a channel, or "" when nothing does
+
 
 def calling(started: Sequence[Alert], cluster_id: str | None) -> list[Alert]:
     """Return which repairs under way call who is on call: automatic ones that delete data, until they have ended.
@@ -108,12 +110,8 @@ class WatchConfig:
         stays = not channels or message.channel_id in channels or (message.ts and channels[0] in self.closed)
         return message.channel_id if stays else channels[0]
 
-    async def may_move(self, channel_id: str, channels: AlertChannels, report: Callable[[str, str], None]) -> bool:
-        """Return whether a message may move to a channel. One that takes nothing is left alone until it's asked again.
-
-        Args:
-            report: told what keeps the bot from posting there.
-        """
+    async def may_move(self, channel_id: str, channels: AlertChannels, report: Report) -> bool:
+        """Return whether a message may move to a channel. One that takes nothing is left until it's asked again."""
         try:
             await channels.check(channel_id)
         except PostFailed as error:

@@ -14,7 +14,7 @@ from bot.store import read_clock
 from bot.store.outbox import Data
 from bot.tasks import finish
 from bot.watcher.comparison import LATE_SECONDS
-from bot.watcher.config import WatchConfig
+from bot.watcher.config import Report, WatchConfig
 from bot.watcher.faults import Reports
 from bot.watcher.workqueue import Lane, Laned, WorkQueue
 
@@ -99,7 +99,7 @@ class FaultTeller:
     queue: WorkQueue
     config: WatchConfig
     clock: Clock
-    report: Callable[[str, str], None]
+    report: Report
     _arrives_by: dict[str, float] = field(init=False)
     _doubted: set[str] = field(default_factory=set, init=False)
     _called_at: dict[str, float] = field(default_factory=dict, init=False)

@@ -23,7 +23,7 @@ from bot.store import LeasedDatabase, messages, rows
 from bot.tasks import cancel, finish
 from bot.watcher import calls, schedule
 from bot.watcher.comparison import Comparer
-from bot.watcher.config import WatchConfig
+from bot.watcher.config import Report, WatchConfig
 from bot.watcher.enrichment import Enricher
 from bot.watcher.index import TrackedIndex
 from bot.watcher.schedule import Step
@@ -57,7 +57,6 @@ class Reconciler:
 
     Attributes:
         notices: what tells that which is no card or digest, by what its keys begin with.
-        report: told what keeps alerts from being posted in a channel, or "" when nothing does.
     """
 
     database: LeasedDatabase
@@ -70,27 +69,11 @@ class Reconciler:
     comparer: Comparer
     config: WatchConfig
     clock: Clock
-    report: Callable[[str, str], None]
-    _steps: dict[Step, Callable[[Snapshot], Awaitable[Snapshot | None]]] = field(init=False)
+    report: Report
     _edited: dict[str, tuple[float, str]] = field(init=False)
     # Posts whose result wasn't clear, on this process's monotonic clock.
     _arrives_by: dict[str, float] = field(default_factory=dict, init=False)
     _looks: dict[str, _Look] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._steps = {
-            Step.POST: self._post,
-            Step.EDIT: self._edit,
-            Step.REPLY: self.teller.tell,
-            Step.CHECK: self.teller.check,
-            Step.REMIND: self.teller.remind,
-            Step.FIND: self._find,
-            Step.MAKE_SURE: self.teller.make_sure,
-            Step.MOVE: self._move,
-            Step.DROP: self._drop,
-            Step.WAIT: self._wait,
-            Step.IDLE: self._idle,
-        }
 
     def begin(self, due: Collection[str]) -> None:
         """Forget what an earlier watch had in hand: the store knows better.
@@ -178,7 +161,20 @@ class Reconciler:
             return None
         if step.lane is not lane:
             return snapshot
-        after = await self._steps[step](snapshot)
+        steps = {
+            Step.POST: self._post,
+            Step.EDIT: self._edit,
+            Step.REPLY: self.teller.tell,
+            Step.CHECK: self.teller.check,
+            Step.REMIND: self.teller.remind,
+            Step.FIND: self._find,
+            Step.MAKE_SURE: self.teller.make_sure,
+            Step.MOVE: self._move,
+            Step.DROP: self._drop,
+            Step.WAIT: self._wait,
+            Step.IDLE: self._idle,
+        }
+        after = await steps[step](snapshot)
         if after and after.message.done:
             self._edited.pop(key, None)
             self._arrives_by.pop(key, None)

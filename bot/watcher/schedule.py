@@ -21,7 +21,6 @@ from bot.models import (
 )
 from bot.watcher import calls, threads
 from bot.watcher.config import WatchConfig
-from bot.watcher.threads import Check
 from bot.watcher.workqueue import Lane, Laned
 
 GROWS_SECONDS = 60.0  # so long after the last one, what is new in the cluster goes into its digest
@@ -63,7 +62,7 @@ def content(snapshot: Snapshot, config: WatchConfig) -> Message:
         now=snapshot.now,
         looking=message.looking,
         is_missing=is_missing,
-        has_lasted=is_mended and not is_missing and Check.LASTS.key(alert) in message.announced,
+        has_lasted=is_mended and not is_missing and threads.Check.LASTS.key(alert) in message.announced,
     )
     if alert.is_stale:
         as_of = None if remediation.state in FINAL else _answered_at(alert)

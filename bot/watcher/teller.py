@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from bot import alerts, cards, metrics, readings
-from bot.cards import thread
 from bot.clock import Clock
 from bot.errors import InvalidId, PostFailed, PostUncertain, TogetherError
 from bot.models import (
@@ -32,7 +31,6 @@ from bot.watcher import calls, schedule, threads
 from bot.watcher.config import WatchConfig
 from bot.watcher.faults import UNAVAILABLE
 from bot.watcher.poller import reference_of
-from bot.watcher.schedule import Step
 from bot.watcher.threads import Check, PendingReply
 from bot.watcher.workqueue import LONGEST_WAIT, Backoff, Lane
 
@@ -263,7 +261,7 @@ class Teller:
 
     async def remind(self, snapshot: Snapshot) -> Snapshot | None:
         """Ask Together a last time, then remind: never of what was just decided, nor once too often."""
-        asking, key = [each.ref for each in calls.unheld(snapshot)], (Step.REMIND, snapshot.message.id)
+        asking, key = [each.ref for each in calls.unheld(snapshot)], (schedule.Step.REMIND, snapshot.message.id)
         still = await self._are_still({State.PENDING_APPROVAL}, asking)
         if not still:
             self.asking.failed(key)  # the next list says what has become of it
@@ -273,7 +271,7 @@ class Teller:
         if present is None or schedule.answers_on(present) != schedule.answers_on(snapshot):
             return None
         waiting = [each for each in calls.unheld(present) if each.ref in still]
-        if not waiting or schedule.next_step(present, self.config) is not Step.REMIND:
+        if not waiting or schedule.next_step(present, self.config) is not schedule.Step.REMIND:
             return None
         reminded = calls.reminded(present, waiting, self.config)
         # Other tools learn of it also where Slack doesn't take it, and never after a decision.
@@ -294,7 +292,7 @@ class Teller:
             alert = snapshot.alerts[0]
             since = alert.waiting_since or cards.listing.since(alert)
             is_observed = self.config.cards.observes(alert.cluster_id)
-            said = thread.reminder(
+            said = cards.thread.reminder(
                 alert.remediation, alert.share, called, snapshot.now - since, is_observed=is_observed,
                 is_paused=snapshot.pause is not None,
             )  # fmt: skip

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import sys
-from collections.abc import Callable
 
 from bot import metrics
 from bot.clock import Clock, WaitReason
@@ -13,7 +12,7 @@ from bot.store import DecisionStore, Lease, LeasedDatabase, audit, messages, pau
 from bot.tasks import cancel
 from bot.together import TogetherClient
 from bot.watcher import comparison, enrichment, fault_teller, faults, outages, poller, reconciler, summary, teller
-from bot.watcher.config import WatchConfig
+from bot.watcher.config import Report, WatchConfig
 from bot.watcher.index import TrackedIndex
 from bot.watcher.intake import Intake
 from bot.watcher.workqueue import Lane, WorkQueue
@@ -33,7 +32,6 @@ class Watcher:
     takes them from there and makes each say what it should.
 
     Args:
-        report: told what keeps alerts from being posted in a channel, or "" when nothing does.
         impacts: says who is affected by a broken node; None where nothing does.
     """
 
@@ -46,7 +44,7 @@ class Watcher:
         directory: Directory,
         config: WatchConfig,
         clock: Clock,
-        report: Callable[[str, str], None],
+        report: Report,
         impacts: Impacts | None = None,
     ) -> None:
         self._channels = channels
