@@ -3,7 +3,7 @@
 import logging
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 from bot import alerts, readings
@@ -100,24 +100,16 @@ class Backlog:
         return ref in self._held
 
 
+@dataclass
 class Intake:
     """Takes listings, one after the other."""
 
-    def __init__(  # noqa: PLR0913, PLR0917 - what comes in from one side goes out to the others
-        self,
-        database: LeasedDatabase,
-        index: TrackedIndex,
-        queue: WorkQueue,
-        poller: Poller,
-        config: WatchConfig,
-        clock: Clock,
-    ) -> None:
-        self._database = database
-        self._index = index
-        self._queue = queue
-        self._poller = poller
-        self._config = config
-        self._clock = clock
+    database: LeasedDatabase
+    index: TrackedIndex
+    queue: WorkQueue
+    poller: Poller
+    config: WatchConfig
+    clock: Clock
 
     async def begin(self, adopted: Mapping[RemediationRef, tuple[str, str]] | None) -> None:
         """Begin with what the last process knew.
@@ -126,31 +118,31 @@ class Intake:
             adopted: channel and `ts` of the cards that were found in the channels though the store is empty; None
                 where the store is not.
         """
-        now = self._clock.monotonic()
-        self._index.load((await self._database.read(messages.known)).items(), now)
+        now = self.clock.monotonic()
+        self.index.load((await self.database.read(messages.known)).items(), now)
         self._started = Storms()  # what is under way buries no decision
-        self._storms = Storms(await self._database.read(messages.arrivals, STORM_SECONDS), now)
-        for ref in await self._database.read(messages.lost):
-            self._poller.watch_for_return(ref)
+        self._storms = Storms(await self.database.read(messages.arrivals, STORM_SECONDS), now)
+        for ref in await self.database.read(messages.lost):
+            self.poller.watch_for_return(ref)
         self._started_elsewhere: dict[str, set[RemediationRef]] = {}
         self._aged: set[RemediationRef] = set()
         self._loads: dict[str, RepairLoad] = {}
         self._load_due: dict[str, float] = {}
         self._adopted = adopted or {}
-        self._began_at = 0.0 if adopted is None else self._clock.now()
+        self._began_at = 0.0 if adopted is None else self.clock.now()
         self.backlog = Backlog(now, is_over=adopted is None)
 
     async def take(self, listing: Listing) -> None:
         """Write down what a list says, and let the messages follow."""
         cluster_id = listing.cluster_id
         if listing.alone:
-            self._index.confirm_one(listing.alone)
+            self.index.confirm_one(listing.alone)
             for each in listing.changed:
                 await self._observe_safely(each, listing)
             return
         if listing.error is None:
-            self._poller.loads[cluster_id] = len(listing.in_repair), len(listing.waiting)
-            self._index.confirm(cluster_id, listing.unconfirmed, listing.asked_at)
+            self.poller.loads[cluster_id] = len(listing.in_repair), len(listing.waiting)
+            self.index.confirm(cluster_id, listing.unconfirmed, listing.asked_at)
         for each in (*await self._take_started(listing), *listing.changed):
             await self._observe_safely(each, listing)
         if listing.error is None:
@@ -165,14 +157,14 @@ class Intake:
         Args:
             listing: the one of the clusters.
         """
-        lately = max(self._clock.now() - ENDED_SECONDS, self._began_at)
+        lately = max(self.clock.now() - ENDED_SECONDS, self._began_at)
         for cluster in clusters:
             latest = [each.latest_remediation for each in cluster.gpu_worker_nodes or () if each]
             ran = [each for each in latest if each and each.state in RAN and each.ended_at > lately]
             ended = {ref: each for each in ran if (ref := reference_of(each.model_dump(), cluster.cluster_id))}
-            if ended and self._poller.is_watched(cluster.cluster_id):
+            if ended and self.poller.is_watched(cluster.cluster_id):
                 await self._take_begun(cluster.cluster_id, [Observation(ref, each, "") for ref, each in ended.items()])
-                for known in await self._database.read(messages.closed, list(ended)):
+                for known in await self.database.read(messages.closed, list(ended)):
                     if readings.opened_later(known.remediation, ended[known.ref]):
                         await self._observe_safely(Observation(known.ref, ended[known.ref], ""), listing)
 
@@ -185,7 +177,7 @@ class Intake:
         """
         known, started = self._started_elsewhere.get(listing.cluster_id, set()), listing.started_elsewhere
         unknown = started.keys() - known
-        closed = await self._database.read(messages.closed, list(unknown)) if unknown else []
+        closed = await self.database.read(messages.closed, list(unknown)) if unknown else []
         reopened = [
             started[each.ref]
             for each in closed
@@ -200,10 +192,10 @@ class Intake:
 
     async def _take_begun(self, cluster_id: str, found: Sequence[Observation]) -> None:
         """Tell of what has begun and was never told of: by a digest where there are many, or monitoring starts."""
-        told, fresh = await self._database.read(messages.existing, [each.ref for each in found]), []
+        told, fresh = await self.database.read(messages.existing, [each.ref for each in found]), []
         for each in found:
             one = None if each.ref in told else each.remediation()
-            if one and not (one.is_automatic and self._config.automatic == "none"):
+            if one and not (one.is_automatic and self.config.automatic == "none"):
                 fresh.append(Alert(one, fingerprint_of(each.raw or one)))
         if self.backlog.awaits(cluster_id):
             await self._announce_backlog(fresh, is_many=True)
@@ -212,20 +204,20 @@ class Intake:
 
     async def _take_new(self, listing: Listing) -> None:
         """Tell of what waits and was never told of; what has come back continues in its message."""
-        unknown = [each for each in listing.new if self._index.seen(each.ref) is None and each.ref not in self.backlog]
-        existing = await self._database.read(messages.existing, [each.ref for each in unknown]) if unknown else set()
+        unknown = [each for each in listing.new if self.index.seen(each.ref) is None and each.ref not in self.backlog]
+        existing = await self.database.read(messages.existing, [each.ref for each in unknown]) if unknown else set()
         fresh = []
         for each in unknown:
             if each.ref in existing:
                 await self._observe_safely(each, listing)
             elif read := each.remediation():
                 fresh.append(Alert(read, each.fingerprint))
-        if not self.backlog.take(listing.cluster_id, fresh, self._clock.monotonic()):
+        if not self.backlog.take(listing.cluster_id, fresh, self.clock.monotonic()):
             await self._announce(listing.cluster_id, fresh)
 
     async def release_backlog(self) -> None:
         """Tell of what was waiting when the bot began to watch."""
-        held = self.backlog.release(self._clock.monotonic(), min(BACKLOG_SECONDS, self._config.poll_seconds))
+        held = self.backlog.release(self.clock.monotonic(), min(BACKLOG_SECONDS, self.config.poll_seconds))
         await self._announce_backlog(held, is_many=self.backlog.is_many)
 
     async def _observe_safely(self, observation: Observation, listing: Listing) -> None:
@@ -247,37 +239,37 @@ class Intake:
                 alerts.seen,
                 remediation=remediation,
                 fingerprint=observation.fingerprint,
-                share=self._poller.share(ref.cluster_id),
+                share=self.poller.share(ref.cluster_id),
                 sequence=listing.sequence,
                 read_alone=listing.alone is not None,
-                verified=self._config.cards.verify_seconds,
+                verified=self.config.cards.verify_seconds,
             )
-        before, after = await self._database.run(
-            messages.observe, ref, change, remediation, self._config.cards.verify_seconds
+        before, after = await self.database.run(
+            messages.observe, ref, change, remediation, self.config.cards.verify_seconds
         )
         self._aged.discard(ref)
         if before is None or after is None:
             # It has ended, nobody was answered otherwise since, and Together doesn't know it.
             is_over = remediation is None and before and before.is_closed and not before.is_stale
             # Its message was dropped since, so what waits is new.
-            is_new = before is None and not await self._database.read(messages.existing, [ref])
+            is_new = before is None and not await self.database.read(messages.existing, [ref])
             if is_over or is_new:
-                self._index.drop(ref)
+                self.index.drop(ref)
             else:  # somebody decides on it, was answered since, or it is listed as it was before: it is read again
-                self._index.doubt(ref)
+                self.index.doubt(ref)
             return
         if after.is_closed:
-            self._index.drop(ref)
+            self.index.drop(ref)
         else:
-            self._index.note(ref, observation.fingerprint)
+            self.index.note(ref, observation.fingerprint)
         if after.is_unlisted and not alerts.was_only_waiting(before):
-            self._poller.watch_for_return(ref)
-        self._queue.put(after.message_id)
+            self.poller.watch_for_return(ref)
+        self.queue.put(after.message_id)
 
     async def _follow_load(self, listing: Listing) -> None:
         """Let the cards that wait say how much of their cluster is in repair: some at a time, as edits are few."""
-        cluster_id, now = listing.cluster_id, self._clock.monotonic()
-        share = self._poller.share(cluster_id)
+        cluster_id, now = listing.cluster_id, self.clock.monotonic()
+        share = self.poller.share(cluster_id)
         if share is None:
             return
         if not share.is_like(self._loads.get(cluster_id)):
@@ -286,13 +278,13 @@ class Intake:
                 self._load_due.setdefault(cluster_id, 0.0)
         if now < self._load_due.get(cluster_id, math.inf):
             return
-        waiting = await self._database.read(messages.waiting_cards, cluster_id)
+        waiting = await self.database.read(messages.waiting_cards, cluster_id)
         behind = [each for each in waiting if alerts.is_behind(each, share)]
         behind.sort(key=lambda each: each.share.at if each.share else 0.0)
         for each in behind[:LOADS_AT_ONCE]:
-            _, after = await self._database.run(messages.observe, each.ref, partial(alerts.loaded, share=share))
+            _, after = await self.database.run(messages.observe, each.ref, partial(alerts.loaded, share=share))
             if after:
-                self._queue.put(after.message_id)
+                self.queue.put(after.message_id)
         if behind:
             self._load_due[cluster_id] = now + LOAD_SECONDS
         else:
@@ -300,18 +292,18 @@ class Intake:
 
     async def look_at_ages(self) -> None:
         """Let messages say as of when they are true, where Together has not confirmed that for too long."""
-        now = self._clock.monotonic()
-        for ref, at in self._index.confirmed_before(now - self._config.stale_seconds).items():
+        now = self.clock.monotonic()
+        for ref, at in self.index.confirmed_before(now - self.config.stale_seconds).items():
             if ref in self._aged:
                 continue
             self._aged.add(ref)
-            as_of = self._clock.now() - (now - at)
-            before, after = await self._database.run(messages.observe, ref, partial(alerts.unconfirmed, as_of=as_of))
+            as_of = self.clock.now() - (now - at)
+            before, after = await self.database.run(messages.observe, ref, partial(alerts.unconfirmed, as_of=as_of))
             if before is None:  # somebody decides on it right now
                 self._aged.discard(ref)
             elif after:
-                self._index.mark_stale(ref)
-                self._queue.put(after.message_id)
+                self.index.mark_stale(ref)
+                self.queue.put(after.message_id)
 
     # What is new.
 
@@ -321,8 +313,8 @@ class Intake:
             return
         new = self._with_shares(fresh)
         storms = self._storms if new[0].is_waiting else self._started
-        if storms.is_storm(cluster_id, [each.ref for each in new], self._clock.monotonic()):
-            await self._add_to_digest(cluster_id, self._config.route(cluster_id).channel_id, new)
+        if storms.is_storm(cluster_id, [each.ref for each in new], self.clock.monotonic()):
+            await self._add_to_digest(cluster_id, self.config.route(cluster_id).channel_id, new)
         else:
             await self._add_cards(new)
 
@@ -332,7 +324,7 @@ class Intake:
         digests: dict[str, list[Alert]] = {}
         for alert in self._with_shares(found):
             if is_many and alert.ref not in self._adopted:
-                digests.setdefault(self._config.route(alert.cluster_id).channel_id, []).append(alert)
+                digests.setdefault(self.config.route(alert.cluster_id).channel_id, []).append(alert)
             else:
                 cards.append(alert)
         await self._add_cards(cards)
@@ -342,30 +334,30 @@ class Intake:
     async def _add_cards(self, new: Sequence[Alert]) -> None:
         cards = []
         for alert in new:
-            channel_id, ts = self._adopted.get(alert.ref, (self._config.route(alert.cluster_id).channel_id, None))
+            channel_id, ts = self._adopted.get(alert.ref, (self.config.route(alert.cluster_id).channel_id, None))
             card = TrackedMessage(new_id(), False, alert.cluster_id, channel_id, ts=ts, is_started=not alert.is_waiting)
             cards.append((alert, card))
         if cards:
-            await self._database.run(messages.add_cards, cards, self._config.cards.verify_seconds)
+            await self.database.run(messages.add_cards, cards, self.config.cards.verify_seconds)
         for alert, card in cards:
-            self._index.note(alert.ref, alert.fingerprint)
+            self.index.note(alert.ref, alert.fingerprint)
             if card.ts:
-                self._queue.put(card.id)
+                self.queue.put(card.id)
             else:
-                self._queue.put(card.id, Lane.POST, card.channel_id)
+                self.queue.put(card.id, Lane.POST, card.channel_id)
 
     async def _add_to_digest(self, cluster_id: str | None, channel_id: str, new: Sequence[Alert]) -> None:
         """Put what is new into the digest that the cluster has had within the last minute, or into a new one."""
         digest = TrackedMessage(new_id(), True, cluster_id, channel_id, is_started=not new[0].is_waiting)
         # What calls people is posted, and is no edit of what was posted before.
         is_posted = calling(new, cluster_id)
-        digest_id = await self._database.run(
-            messages.gather, digest, new, 0.0 if is_posted else GROWS_SECONDS, self._config.cards.verify_seconds
+        digest_id = await self.database.run(
+            messages.gather, digest, new, 0.0 if is_posted else GROWS_SECONDS, self.config.cards.verify_seconds
         )
         for alert in new:
-            self._index.note(alert.ref, alert.fingerprint)
+            self.index.note(alert.ref, alert.fingerprint)
         logger.info("%d new alerts at once: posting one digest", len(new))
-        self._queue.put(digest_id)
+        self.queue.put(digest_id)
 
     def _with_shares(self, found: Sequence[Alert]) -> list[Alert]:
-        return [replace(each, share=self._poller.share(each.cluster_id)) for each in found]
+        return [replace(each, share=self.poller.share(each.cluster_id)) for each in found]

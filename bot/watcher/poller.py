@@ -96,22 +96,22 @@ class Listing:
     alone: RemediationRef | None = None
 
 
+@dataclass
 class Poller:
     """Reads Together's lists. What it finds is put into `listings`.
 
-    Args:
-        clusters: which to read; empty for all that the key sees.
-
     Attributes:
+        chosen: which to read; empty for all that the key sees.
         clusters: what is known of each cluster.
         loads: how many nodes of a cluster are in repair, and how many wait for approval, as far as it was taken in.
     """
 
-    def __init__(self, together: TogetherClient, clusters: tuple[str, ...], index: TrackedIndex, clock: Clock) -> None:
-        self._together = together
-        self._chosen = clusters
-        self._index = index
-        self._clock = clock
+    together: TogetherClient
+    chosen: tuple[str, ...]
+    index: TrackedIndex
+    clock: Clock
+
+    def __post_init__(self) -> None:
         # What couldn't be read the last time has a lane of its own, where it keeps nothing else waiting.
         self._lane, self._failing_lane = asyncio.Semaphore(CLUSTERS_AT_ONCE), asyncio.Semaphore(CLUSTERS_AT_ONCE)
         self._failing: set[str] = set()
@@ -121,7 +121,7 @@ class Poller:
         self._running: dict[str, asyncio.Task[None]] = {}
         self._reads: dict[str, asyncio.Task[None]] = {}
         self._vanished: dict[RemediationRef, float] = {}
-        self._looking: Backoff[RemediationRef] = Backoff(clock.monotonic, LOST_WAIT)
+        self._looking: Backoff[RemediationRef] = Backoff(self.clock.monotonic, LOST_WAIT)
         self._maybe_deleted: set[str] = set()
         self.listings: asyncio.Queue[Listing] = asyncio.Queue(LISTINGS_AT_ONCE)
         self.clusters: dict[str, Cluster] = {}
@@ -136,14 +136,14 @@ class Poller:
         self._running = {cluster_id: task for cluster_id, task in self._running.items() if not task.done()}
         if ALL_CLUSTERS not in self._running:
             self._start(ALL_CLUSTERS, sequence)
-        if self._known_at is None and not self._chosen:
+        if self._known_at is None and not self.chosen:
             await asyncio.wait({self._running[ALL_CLUSTERS]})  # until then it is not known what to read
-        now = self._clock.monotonic()
-        names = {**dict.fromkeys(self._chosen or self.clusters), **dict.fromkeys(self._index.clusters)}
+        now = self.clock.monotonic()
+        names = {**dict.fromkeys(self.chosen or self.clusters), **dict.fromkeys(self.index.clusters)}
         for cluster_id in names:
             if cluster_id not in self._running and now >= self._not_before.get(cluster_id, 0.0):
                 self._start(cluster_id, sequence)
-        return names if self._chosen or self._known_at is not None else None
+        return names if self.chosen or self._known_at is not None else None
 
     def _start(self, cluster_id: str, sequence: int) -> None:
         work = self._list_clusters(sequence) if cluster_id == ALL_CLUSTERS else self._read(cluster_id, sequence)
@@ -160,7 +160,7 @@ class Poller:
 
     def watch_for_return(self, ref: RemediationRef) -> None:
         """Ask for an hour, ever more seldom, for what has vanished in the middle of its work: it may end badly yet."""
-        self._vanished[ref] = self._clock.monotonic() + LOST_SECONDS
+        self._vanished[ref] = self.clock.monotonic() + LOST_SECONDS
         self._looking.failed(ref)
 
     async def _list_clusters(self, sequence: int) -> None:
@@ -168,17 +168,17 @@ class Poller:
 
         No single answer that lacks some is believed: it is asked again soon, and they are read until then.
         """
-        now = self._clock.monotonic()
+        now = self.clock.monotonic()
         is_fresh = self._known_at is not None and now - self._known_at < CLUSTERS_FRESH_SECONDS
         if is_fresh or now < self._not_before.get(ALL_CLUSTERS, 0.0):
             return
         listing = Listing(ALL_CLUSTERS, now, sequence)
         try:
-            found, _ = await self._together.list_clusters()
+            found, _ = await self.together.list_clusters()
         except TogetherError as error:
             self._not_before[ALL_CLUSTERS] = now + CLUSTERS_AGAIN_SECONDS
             self._honor_retry_after(ALL_CLUSTERS, error)
-            if self._chosen:
+            if self.chosen:
                 return
             listing.error = error
         else:
@@ -203,7 +203,7 @@ class Poller:
         with ExitStack() as place:  # closing it again leaves nothing twice
             place.callback(lane.release)
             place.callback(asyncio.get_running_loop().call_later(SLOW_SECONDS, place.close).cancel)
-            listing = Listing(cluster_id, self._clock.monotonic(), sequence)
+            listing = Listing(cluster_id, self.clock.monotonic(), sequence)
             try:
                 await self._fill(listing)
             except TogetherError as error:
@@ -228,13 +228,13 @@ class Poller:
                 "Cluster %s: Together asks to wait %.0f s; trying again in %.0f s",
                 cluster_id or "list", error.retry_after, seconds,
             )  # fmt: skip
-        self._not_before[cluster_id] = self._clock.monotonic() + seconds
+        self._not_before[cluster_id] = self.clock.monotonic() + seconds
 
     async def _fill(self, listing: Listing) -> None:
         cluster_id = listing.cluster_id
         listing.is_watched = self.is_watched(cluster_id)
         try:
-            items = await self._together.scan(cluster_id, states=OPEN)
+            items = await self.together.scan(cluster_id, states=OPEN)
         except NotFound as error:
             if cluster_id in self.clusters and cluster_id not in self._maybe_deleted:
                 self._maybe_deleted.add(cluster_id)
@@ -242,17 +242,17 @@ class Poller:
             if self._known_at is None or cluster_id in self.clusters:
                 raise  # nothing says that it is gone: neither this nor what its remediations would answer now
             items = []  # a cluster that is gone has taken its remediations with it
-            if cluster_id in self._chosen:
+            if cluster_id in self.chosen:
                 listing.error = error
         else:
             self._maybe_deleted.discard(cluster_id)
         listed = await self._sort(listing, items)
-        listing.unconfirmed = {ref for ref in self._index.of_cluster(cluster_id) if ref not in listed}
+        listing.unconfirmed = {ref for ref in self.index.of_cluster(cluster_id) if ref not in listed}
         listing.under_repair.update(ref.instance_id for ref in listing.unconfirmed)  # as far as is known
         if cluster_id in self._reads and not self._reads[cluster_id].done():
             return
         # A list that lags behind undoes nothing: what is listed as it had been before is held back until it is read.
-        doubtful = self._index.take_doubts(cluster_id)
+        doubtful = self.index.take_doubts(cluster_id)
         held = [each.ref for each in (*listing.new, *listing.changed) if each.ref in doubtful]
         listing.new = [each for each in listing.new if each.ref not in doubtful]
         listing.changed = [each for each in listing.changed if each.ref not in doubtful]
@@ -272,9 +272,9 @@ class Poller:
                     return
                 self._forget_vanished(ref)
             if found is None:
-                self._index.doubt(ref)
+                self.index.doubt(ref)
             else:
-                is_news = found.fingerprint != self._index.seen(ref) or found.raw is None
+                is_news = found.fingerprint != self.index.seen(ref) or found.raw is None
                 changed = [found] if is_news else []
                 await self.listings.put(Listing(of.cluster_id, of.asked_at, of.sequence, changed=changed, alone=ref))
 
@@ -292,11 +292,11 @@ class Poller:
         in_repair, waiting = self.loads[cluster_id]
         cluster = self.clusters.get(cluster_id)
         name, nodes = (cluster.cluster_name or "", cluster.nodes) if cluster else ("", None)
-        return RepairLoad(in_repair, nodes, self._clock.now(), name, waiting)
+        return RepairLoad(in_repair, nodes, self.clock.now(), name, waiting)
 
     def is_watched(self, cluster_id: str) -> bool:
         """Return whether what is new in a cluster is to be told, as far as it is known which clusters there are."""
-        return cluster_id in (self._chosen or self.clusters) or (not self._chosen and self._known_at is None)
+        return cluster_id in (self.chosen or self.clusters) or (not self.chosen and self._known_at is None)
 
     async def _sort(self, listing: Listing, items: Sequence[Any]) -> set[RemediationRef]:
         """Sort what can be read of a list, and return what it has; no ack waits while thousands are looked at."""
@@ -306,7 +306,7 @@ class Poller:
                 listed.add(ref)
                 listing.under_repair.update(_names_in(item))
                 (listing.in_repair if item["state"] in IN_REPAIR else listing.waiting).add(ref.instance_id)
-                seen, fingerprint = self._index.seen(ref), fingerprint_of(item)
+                seen, fingerprint = self.index.seen(ref), fingerprint_of(item)
                 if seen is None and item["state"] != State.PENDING_APPROVAL:
                     listing.started_elsewhere[ref] = Observation(ref, item, "")
                 elif fingerprint != seen:
@@ -319,7 +319,7 @@ class Poller:
     async def _look(self, ref: RemediationRef) -> Observation | None:
         """Read one remediation; None where it can't be read now."""
         try:
-            found = await self._together.get(ref)
+            found = await self.together.get(ref)
         except NotFound:
             return Observation(ref, None, "")
         except TogetherError as error:
@@ -333,7 +333,7 @@ class Poller:
 
     def _vanished_of(self, cluster_id: str) -> list[RemediationRef]:
         """Return what has vanished in the middle of its work and is to be looked for now."""
-        now = self._clock.monotonic()
+        now = self.clock.monotonic()
         for ref in [ref for ref, until in self._vanished.items() if until < now]:
             self._forget_vanished(ref)
         return [ref for ref in self._vanished if ref.cluster_id == cluster_id and not self._looking.is_to_wait(ref)]
