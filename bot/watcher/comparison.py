@@ -46,26 +46,24 @@ class Comparer:
         """Look at a channel again in a minute: something may arrive there late."""
         self._doubted[channel_id] = self.clock.monotonic() + LATE_SECONDS
 
-    async def compare_doubted(self) -> None:
-        """Look at the channels in which something may have arrived late by now."""
-        now = self.clock.monotonic()
-        if due := {channel_id for channel_id, at in self._doubted.items() if at <= now}:
-            await self.compare(due)
-
-    async def compare(self, channels: Collection[str] | None = None, *, is_takeover: bool = False) -> None:
+    async def compare(self, *, only_doubted: bool = False, is_takeover: bool = False) -> None:
         """Compare what was last written with what is there.
 
         The last edit of a process that watched before may arrive after ours, Slack may execute late what it didn't
         answer, and somebody may have deleted a message.
 
         Args:
-            channels: which to look at; None for all.
+            only_doubted: look at the channels alone in which something may have arrived late by now.
             is_takeover: another process watched before: where the bot may not read, all is drawn again.
         """
-        known = await self.database.read(messages.in_channels, CLOSED_SECONDS if channels is None else COMPARED_SECONDS)
+        now = self.clock.monotonic()
+        doubted = {channel_id for channel_id, at in self._doubted.items() if at <= now}
+        if only_doubted and not doubted:
+            return
+        known = await self.database.read(messages.in_channels, COMPARED_SECONDS if only_doubted else CLOSED_SECONDS)
         latest = self.clock.now() - COMPARED_SECONDS
         for channel_id in sorted({each.channel_id for each in known}):
-            if channels is not None and channel_id not in channels:
+            if only_doubted and channel_id not in doubted:
                 continue
             here = [each for each in known if each.channel_id == channel_id]
             since = min(each.opened_at for each in here) - HISTORY_BEFORE

@@ -49,6 +49,9 @@ class Backlog:
     """What was waiting already when the bot first began to watch: told at once rather than as a flood.
 
     It is over when every cluster was read once, or has had its time for it.
+
+    Attributes:
+        names: the clusters that are read; None while that isn't known.
     """
 
     def __init__(self, now: float, *, is_over: bool) -> None:
@@ -57,12 +60,8 @@ class Backlog:
         self._held: dict[RemediationRef, Alert] = {}
         self._held_since = math.inf
         self._read: set[str] = set()
-        self._names: frozenset[str] | None = None
+        self.names: Collection[str] | None = None
         self._told = 0
-
-    def expect(self, names: Collection[str]) -> None:
-        """Remember which clusters are read."""
-        self._names = frozenset(names)
 
     def take(self, cluster_id: str, fresh: Sequence[Alert], now: float) -> bool:
         """Keep what a cluster's first list has in it. Returns False where it is not part of the backlog."""
@@ -80,14 +79,11 @@ class Backlog:
 
     def release(self, now: float, patience: float) -> Sequence[Alert]:
         """Return what is to be told now."""
-        if self.is_over:
-            return []
-        is_whole = self._names is not None and self._names <= self._read
-        is_over = is_whole or now > self._until
-        if not is_over and now - self._held_since < patience:
+        is_whole = self.names is not None and self._read.issuperset(self.names)
+        self.is_over = self.is_over or is_whole or now > self._until
+        if not self.is_over and now - self._held_since < patience:
             return []
         held, self._held, self._held_since = list(self._held.values()), {}, math.inf
-        self.is_over = is_over
         self._told += len(held)
         return held
 

@@ -190,7 +190,7 @@ class Watcher:
             sequence, _ = await self._database.read(audit.last_row)
             names = await self._poller.start_round(sequence)
             if names is not None:
-                self._intake.backlog.expect(names)
+                self._intake.backlog.names = names
                 self._index.keep(names, self._clock.monotonic())
                 await self._outages.keep(names)
                 await self._faults.keep(names)
@@ -225,7 +225,7 @@ class Watcher:
                 self._config.closed.clear()
                 await self._database.run(pauses.wake, "")
             if self._clock.monotonic() < due_at:
-                await self._comparer.compare_doubted()
+                await self._comparer.compare(only_doubted=True)
                 continue
             await self._comparer.compare(is_takeover=is_takeover)
             due_at, is_takeover = self._clock.monotonic() + COMPARE_EVERY, False

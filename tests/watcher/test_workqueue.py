@@ -77,7 +77,7 @@ def waiting(count: int, cluster: str) -> list[Alert]:
 
 def test_backlog_is_held_until_every_cluster_was_read() -> None:
     backlog = Backlog(0, is_over=False)
-    backlog.expect(["a", "b"])
+    backlog.names = ["a", "b"]
     assert backlog.take("a", waiting(4, "a"), 0)
     assert backlog.release(1, 10) == []
     assert backlog.take("b", waiting(4, "b"), 2)
@@ -89,7 +89,7 @@ def test_backlog_is_held_until_every_cluster_was_read() -> None:
 
 def test_backlog_does_not_wait_for_a_slow_cluster() -> None:
     backlog = Backlog(0, is_over=False)
-    backlog.expect(["a", "b"])
+    backlog.names = ["a", "b"]
     backlog.take("a", waiting(2, "a"), 0)
     assert len(backlog.release(10, 10)) == 2
     assert not backlog.is_over
@@ -97,6 +97,6 @@ def test_backlog_does_not_wait_for_a_slow_cluster() -> None:
     assert len(backlog.release(300, 10)) == 2
     assert not backlog.is_many
     backlog = Backlog(0, is_over=False)
-    backlog.expect(["a", "b"])
+    backlog.names = ["a", "b"]
     backlog.release(BACKLOG_LASTS + 1, 10)
     assert backlog.is_over
