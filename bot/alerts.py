@@ -47,6 +47,7 @@ class Look:
     """An alert with what bears on it.
 
     Attributes:
+        alert: without what has run out.
         decided: who brought what was seen into its state through this bot, where that is known.
         now: the present, as Unix time in seconds.
     """
@@ -96,20 +97,20 @@ def seen(  # noqa: PLR0913 - what was read, and when
     effects = (each for each in _DECIDES if remediation.state in RULES[each].effect)
     did = decided.verb if decided else next(effects, None)
     if look.alert.is_waiting and did:
-        message = _told_of_ended_hold(look.alert, message, did, decided, look.now)
+        message = _told_of_ended_hold(look.alert, message, did, decided)
     before = before.model_copy(update={"mode": remediation.mode}) if has_begun else before
     told = thread.transition(before, remediation, known, look.now, is_listed_again=alert.is_unlisted, is_next=is_next)
     # What was approved and won't run is named, as nobody would know which of a digest it is.
-    is_undone = (
-        moved and remediation.state == State.CANCELLED and not BEGUN.isdisjoint({before.state, alert.as_told.state})
-    )
-    message = message.saying(*told, of_many=is_undone)
-    if (waits_again or has_begun) and alert.as_told.state in BEGUN:
-        alert = _having_run(alert, remediation, look.now, verified)
+    was_approved = not BEGUN.isdisjoint({before.state, alert.as_told.state})
+    message = message.saying(*told, of_many=moved and was_approved and remediation.state == State.CANCELLED)
     if waits_again or has_begun:
+        if alert.as_told.state in BEGUN:
+            alert = _having_run(alert, remediation, look.now, verified)
         asked_since = max(look.now, alert.hold.until if alert.hold else 0.0)
-        alert = replace(alert, waiting_since=look.now, asked_since=asked_since, came_back=None)
-        alert = replace(alert, history=None, impact=None)  # they are learned again
+        alert = replace(
+            alert, waiting_since=look.now, asked_since=asked_since, came_back=None,
+            history=None, impact=None,  # they are learned again
+        )  # fmt: skip
         looking = tuple(each for each in message.looking if is_next and each.since >= asked_from)
         message = message if message.is_digest else replace(message, looking=looking)
     if waits and readings.is_worse(alert, remediation) and look.now - alert.worsened_at >= CALM_SECONDS:
@@ -249,7 +250,7 @@ def answered(  # noqa: PLR0913, PLR0917 - all that bears on it
         alert = replace(alert, is_stale=True, missing_since=0.0, remark=replace(remark, notice="", at=at))
     alert = replace(alert, decided_seq=seq if decides else alert.decided_seq)
     if remark and remark.decided:
-        message = _told_of_ended_hold(alert, message, remark.decided.verb, remark.decided, at)
+        message = _told_of_ended_hold(alert, message, remark.decided.verb, remark.decided)
         alert = replace(alert, hold=None, decided=remark.decided)
     is_left_alone = alert.is_stale and not message.is_digest and message.ts is not None
     message = replace(message, next_at=at + LEFT_ALONE_SECONDS if is_left_alone else 0.0, done=False)
@@ -274,12 +275,10 @@ def answered(  # noqa: PLR0913, PLR0917 - all that bears on it
     return alert, replace(message, content_hash="") if place.in_progress else message
 
 
-def _told_of_ended_hold(
-    alert: Alert, message: TrackedMessage, verb: Verb, decided: DecidedBy | None, now: float
-) -> TrackedMessage:
+def _told_of_ended_hold(alert: Alert, message: TrackedMessage, verb: Verb, decided: DecidedBy | None) -> TrackedMessage:
     """Let those learn who asked to wait that somebody else didn't; None decided it through the bot."""
     deciders = {decided.user_id, decided.first_user} if decided else set()
-    waited = [each for each in alert.holds if each.until > now and each.user_id not in deciders]
+    waited = [each for each in alert.holds if each.user_id not in deciders]
     if not waited:
         return message
     node, who = escape(alert.remediation.node, 100), ", ".join(f"<@{each.user_id}>" for each in waited)
@@ -301,9 +300,9 @@ def outdated(message: TrackedMessage, now: float, *, may_overwrite: bool) -> Tra
     return replace(message.due, content_hash="", unsure_until=unsure_until)
 
 
-def held(alert: Alert, message: TrackedMessage, hold: Hold, now: float) -> Tracked:
+def held(alert: Alert, message: TrackedMessage, hold: Hold) -> Tracked:
     """Put an alert on hold. Who asks again at once is not told of again."""
-    before = alert.hold.at(now) if alert.hold else None
+    before = alert.hold
     joined = before.joined(hold) if before else hold
     is_again = (
         before is not None
@@ -326,7 +325,7 @@ def released(
     Args:
         shown: the keys of what was shown; empty where that isn't known.
     """
-    hold = alert.hold.at(now) if alert.hold else None
+    hold = alert.hold
     if hold is None or (shown and not hold.keys <= shown):
         return None
     theirs = [f"<@{each.user_id}>" for each in (hold, *hold.others) if each.user_id != user_id]

@@ -83,7 +83,7 @@ def hold(connection: Connection, ref: RemediationRef, actor: Actor, seconds: flo
 
     def change(look: Look) -> Tracked:
         asked = Hold(actor.user_id, look.now + seconds, reason=reason, name=actor.name, since=look.now)
-        return held(look.alert, look.message, asked, look.now)
+        return held(look.alert, look.message, asked)
 
     changed = change_alert(connection, ref, change)
     return changed.hold if changed else None

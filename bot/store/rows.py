@@ -128,8 +128,8 @@ def change_alert(
     if row is None or before is None or (unless_being_decided and row.deciding):
         return None
     message = message_of(connection.execute(_TO_CHANGE, b_message=before.message_id).first())
-    first_one = to_first_approval(row)
-    after = change(Look(before, message, None, read_clock(connection))) if message else None
+    first_one, present = to_first_approval(row), read_clock(connection)
+    after = change(Look(before.at(present), message, None, present)) if message else None
     if after is None:
         return None
     alert, message = after

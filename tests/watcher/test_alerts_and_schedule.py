@@ -72,7 +72,7 @@ class Model:
         return Snapshot(self.message, [self.alert.at(self.now)], {}, [], is_being_decided=False, now=self.now)
 
     def poll(self, *, is_old: bool = False) -> None:
-        look = Look(self.alert, self.message, None, self.now)
+        look = Look(self.alert.at(self.now), self.message, None, self.now)
         sequence = -1 if is_old else self.sequence
         if self.truth is None:
             changed = alerts.gone(look, sequence)
@@ -83,7 +83,7 @@ class Model:
             self.alert, self.message = changed
 
     def hold(self, user: str) -> None:
-        self.alert, self.message = held(self.alert, self.message, Hold(user, self.now + 1800), self.now)
+        self.alert, self.message = held(self.alert.at(self.now), self.message, Hold(user, self.now + 1800))
 
     def answer(self, *, on_the_card: bool) -> None:
         """Somebody approves, and is answered on the card or elsewhere."""
