@@ -184,12 +184,13 @@ class FaultWatch:
         limit = self.config.storm_brake.limit(nodes) or (report.brake.limit if report.brake else None)
         broken = len(listing.in_repair | listing.waiting)
         if self.reports.is_fresh(cluster_id, self.clock.monotonic()):
-            critical = [each for each in report.faults if each.alert.is_critical]
             # The list may have a node already, and an alert that the last answer lacked may have cleared.
-            counted = [
-                each for each in critical if each.missed or not each.alert.names.isdisjoint(listing.under_repair)
-            ]
-            broken += report.nodes - len({each.alert.node for each in counted})
+            counted = {
+                each.alert.node
+                for each in report.faults
+                if each.alert.is_critical and (each.missed or not each.alert.names.isdisjoint(listing.under_repair))
+            }
+            broken += report.nodes - len(counted)
         if limit is None or (report.brake is None and broken < limit):
             return
         cause = ("", 0)

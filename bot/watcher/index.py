@@ -18,11 +18,11 @@ class TrackedIndex:
         self._missed: dict[RemediationRef, float] = {}
         self._doubted: set[RemediationRef] = set()
 
-    def load(self, known: Iterable[tuple[RemediationRef, str]], at: float) -> None:
+    def load(self, known: Mapping[RemediationRef, str], at: float) -> None:
         """Begin with what is in the store, as of a moment on this process's monotonic clock."""
         for each in (self._fingerprints, self._confirmed, self._missed, self._doubted):
             each.clear()
-        for ref, fingerprint in known:
+        for ref, fingerprint in known.items():
             self.note(ref, fingerprint)
         self._confirmed |= dict.fromkeys(("", *self._fingerprints), at)  # "" until it is known which clusters are read
 

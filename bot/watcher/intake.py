@@ -115,7 +115,7 @@ class Intake:
                 where the store is not.
         """
         now = self.clock.monotonic()
-        self.index.load((await self.database.read(messages.known)).items(), now)
+        self.index.load(await self.database.read(messages.known), now)
         self._started = Storms()  # what is under way buries no decision
         self._storms = Storms(await self.database.read(messages.arrivals, STORM_SECONDS), now)
         for ref in await self.database.read(messages.lost):

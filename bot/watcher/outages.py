@@ -106,7 +106,7 @@ class OutageNotifier:
         if known is None or known.is_shown_over:
             again = Outage(known.outage.since if known else self.clock.now(), told=False)
             self._known[cluster_id] = _Known(again, is_gone=bool(known and known.is_gone))
-            await self.database.run(outages.note, cluster_id, again)
+            await self._note(cluster_id, again)
         else:
             known.over_at = None
 
@@ -114,7 +114,7 @@ class OutageNotifier:
         """It was read."""
         known = self._known.get(cluster_id)
         if known and self._is_told(cluster_id, known):
-            known.over_at = self.clock.now() if known.over_at is None else known.over_at
+            known.over_at = known.over_at or self.clock.now()
         elif known:
             await self._forget(cluster_id)
 
