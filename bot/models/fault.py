@@ -25,6 +25,11 @@ class Fault:
     since: float
     missed: int = 0
 
+    @property
+    def key(self) -> str:
+        """The same for the same alert, whenever it is listed."""
+        return self.alert.key
+
 
 @dataclass(frozen=True, slots=True)
 class Brake:
@@ -158,12 +163,12 @@ class FaultReport:
 
     def noting(self, cluster: str, faults: Sequence[Fault], now: float) -> "FaultReport":
         """Return it with what fires now; of very many, what people weren't called for yet comes first."""
-        keys = {each.alert.key for each in faults} | self.brake_key
+        keys = {each.key for each in faults} | self.brake_key
         remembered = {key: at for key, at in self.told.items() if not at or now - at < FORGOTTEN_SECONDS}
         told = {key: 0.0 if key in keys else at or now for key, at in remembered.items()}
         ordered = sorted(
             faults,
-            key=lambda each: (not each.alert.is_critical, each.alert.key in told, each.since, each.alert.key),
+            key=lambda each: (not each.alert.is_critical, each.key in told, each.since, each.key),
         )
         return replace(
             self,
@@ -179,8 +184,8 @@ class FaultReport:
 
     def without(self, keys: Collection[str], now: float) -> "FaultReport":
         """Return it without these alerts: a repair of their nodes is open now."""
-        left = tuple(each for each in self.faults if each.alert.key not in keys)
-        critical = [each.alert.node for each in self.faults if each.alert.key in keys and each.alert.is_critical]
+        left = tuple(each for each in self.faults if each.key not in keys)
+        critical = [each.alert.node for each in self.faults if each.key in keys and each.alert.is_critical]
         nodes = {*critical}.difference(each.alert.node for each in left if each.alert.is_critical)
         return replace(
             self,
@@ -199,12 +204,12 @@ class FaultReport:
     @property
     def worst(self) -> list[Fault]:
         """The critical ones, the oldest first: of what the last list lacked, those that people were called for."""
-        there = [each for each in self.faults if not each.missed or each.alert.key in self.told]
+        there = [each for each in self.faults if not each.missed or each.key in self.told]
         return sorted((each for each in there if each.alert.is_critical), key=lambda each: each.since)
 
     def overdue(self, now: float, seconds: float) -> list[Fault]:
         """Return the critical ones that people were called for, or that have fired for so long; 0 for never."""
-        return [each for each in self.worst if each.alert.key in self.told or (seconds and each.since + seconds <= now)]
+        return [each for each in self.worst if each.key in self.told or (seconds and each.since + seconds <= now)]
 
     @property
     def is_empty(self) -> bool:

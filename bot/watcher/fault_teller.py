@@ -61,7 +61,7 @@ class View:
     @property
     def news(self) -> frozenset[str]:
         """The keys of what people weren't called for yet."""
-        fresh = {each.alert.key for each in self.overdue} if self.is_fresh else frozenset()
+        fresh = {each.key for each in self.overdue} if self.is_fresh else frozenset()
         return frozenset(self.report.brake_key | fresh).difference(self.report.told)
 
     def step(self) -> Step | None:  # noqa: PLR0911 - one line for each step, in their order
@@ -76,7 +76,7 @@ class View:
         if self.is_elsewhere:
             return Step.MOVE
         if message is None:
-            is_silent = self.is_fresh and any(each.alert.key not in report.on_cards for each in self.overdue)
+            is_silent = self.is_fresh and any(each.key not in report.on_cards for each in self.overdue)
             return Step.POST if self.news or report.brake_key or is_silent else None
         if not message.ts:
             return Step.POST if self.news else None
@@ -150,10 +150,8 @@ class FaultTeller:
         # Once it is there, it shows the younger ones too.
         left = report.worst if self.config.unrepaired_seconds else overdue
         is_over = not (left or report.brake) or not report.is_watched
-        clearing = {
-            each.alert.key for each in left if each.alert.key in report.on_cards and now - each.since < CLEARS_SECONDS
-        }
-        overdue = [each for each in overdue if each.alert.key not in clearing]
+        clearing = {each.key for each in left if each.key in report.on_cards and now - each.since < CLEARS_SECONDS}
+        overdue = [each for each in overdue if each.key not in clearing]
         is_fresh = self.reports.is_fresh(cluster_id, self.clock.monotonic())
         _, read_at = self.reports.read_at.get(cluster_id, (0.0, message.as_of if message else 0.0))
         as_of = 0.0 if is_fresh else read_at
@@ -161,7 +159,7 @@ class FaultTeller:
             draw = partial(faults.none_left, report, now, as_of)
         else:
             oncall = "" if message and message.is_silent else route.oncall
-            lasting = [each for each in left if each.alert.key not in clearing] or left
+            lasting = [each for each in left if each.key not in clearing] or left
             shown = lasting if message and message.ts else overdue
             draw = partial(faults.unrepaired, cluster_id, report, shown, oncall, as_of)
         channel_id = message.channel_id if message else route.channel_id
@@ -174,13 +172,13 @@ class FaultTeller:
         oncall = self.config.route(cluster_id).oncall
         if is_reply:
             braked = report.brake if report.brake_key & new else None
-            further = [each for each in view.overdue if each.alert.key in new]
+            further = [each for each in view.overdue if each.key in new]
             said = faults.more_unrepaired(
                 replace(report, brake=braked), further, self.config.unrepaired_seconds, oncall
             )
         else:
             # By what was read long ago nobody is called, so it isn't beside the mention either.
-            shown = [each for each in view.overdue if each.alert.key in {*new, *report.told}]
+            shown = [each for each in view.overdue if each.key in {*new, *report.told}]
             said = faults.unrepaired(cluster_id, report, shown, oncall if new else "", view.as_of)
         known = replace(report.message or FaultMessage(view.channel_id), as_of=view.as_of)
         sending = replace(known, mark=new_id(), sent_at=await self.reports.database.read(read_clock), calls=new)
@@ -217,7 +215,7 @@ class FaultTeller:
         """Note that a post is in the channel, or a reply in the thread."""
         report = self.reports[cluster_id]
         calls = report.message.calls if report.message else frozenset()
-        called = {each.alert.node for each in report.worst if each.alert.key in calls}
+        called = {each.alert.node for each in report.worst if each.key in calls}
 
         def arrived(known: FaultReport) -> FaultReport:
             assert known.message is not None  # noqa: S101 - it was sent

@@ -159,7 +159,7 @@ class FaultWatch:
         now, cluster_id = self.clock.monotonic(), listing.cluster_id
         seen = self._seen[cluster_id]
         known = self.reports[cluster_id].faults
-        covered = {each.alert.key for each in known if not each.alert.names.isdisjoint(listing.under_repair)}
+        covered = {each.key for each in known if not each.alert.names.isdisjoint(listing.under_repair)}
         if covered:  # forget what a repair was opened for, also where the alerts can't be read
             seen.covered = covered | (seen.covered or set())
             await self.reports.change(cluster_id, lambda report: report.without(covered, self.clock.now()))
@@ -209,7 +209,7 @@ class FaultWatch:
     def _is_undecided(self, cluster_id: str) -> bool:
         """Whether the next answer says that an alert has cleared, or that people are to be called for it."""
         report, soon = self.reports[cluster_id], self.clock.now() + READ_SECONDS
-        due = {each.alert.key for each in report.overdue(soon, self.config.unrepaired_seconds)}
+        due = {each.key for each in report.overdue(soon, self.config.unrepaired_seconds)}
         return any(each.missed for each in report.faults) or not due <= report.told.keys()
 
     async def read(self) -> None:
@@ -250,7 +250,7 @@ class FaultWatch:
         """Write down what has changed since the list that had the alerts read."""
         now, mono, seen = self.clock.now(), self.clock.monotonic(), self._seen[cluster_id]
         firing = {each.key: each for each in alerts if each.resolved_at is None}
-        known = {each.alert.key: each for each in self.reports[cluster_id].faults}
+        known = {each.key: each for each in self.reports[cluster_id].faults}
         seen.alerts = {key: seen.alerts.get(key, mono) for key in known} | dict.fromkeys(firing, mono)
         was_covered = seen.covered
         seen.covered = covered = {key for key, each in firing.items() if not each.names.isdisjoint(seen.under_repair)}

@@ -32,26 +32,20 @@ class _Kind(IntEnum):
     OVER = 3
 
 
-@dataclass(frozen=True, slots=True)
-class _Notice:
-    """Something to be told of clusters that share a channel."""
-
-    kind: _Kind
-    clusters: tuple[str, ...]
-    channel_id: str
-
-
 @dataclass(slots=True)
-class _Sent:
-    """What a channel is being told, or may have been told: then it is looked for before it is repeated.
+class _Notice:
+    """Something to be told of clusters that share a channel; looked for before it is repeated.
 
     Attributes:
+        mark: by what it is found, once it is being sent.
         since: when it was sent, by the database's clock, as Unix time in seconds.
         until: when it has arrived or never will, on this process's monotonic clock.
     """
 
-    notice: _Notice
-    mark: str
+    kind: _Kind
+    clusters: tuple[str, ...]
+    channel_id: str
+    mark: str = ""
     since: float = 0.0
     until: float = math.inf
 
@@ -84,7 +78,7 @@ class OutageNotifier:
     clock: Clock
     _known: dict[str, _Known] = field(default_factory=dict, init=False)
     _ended: dict[str, float] = field(default_factory=dict, init=False)
-    _sent: dict[str, _Sent] = field(default_factory=dict, init=False)
+    _sent: dict[str, _Notice] = field(default_factory=dict, init=False)
     _told_blindly: set[str] = field(default_factory=set, init=False)
 
     async def load(self) -> None:
@@ -97,8 +91,8 @@ class OutageNotifier:
         untold = {cluster_id: each for cluster_id, each in known.items() if each.mark and not each.told}
         for outage in sorted(untold.values(), key=lambda each: each.sent_at):
             clusters = tuple(sorted(each for each, other in untold.items() if other.mark == outage.mark))
-            notice = _Notice(_Kind.LASTS, clusters, outage.channel_id)
-            self._sent[outage.channel_id] = _Sent(notice, outage.mark, outage.sent_at, arrived)
+            sent = _Notice(_Kind.LASTS, clusters, outage.channel_id, outage.mark, outage.sent_at, arrived)
+            self._sent[sent.channel_id] = sent
 
     async def failed(self, cluster_id: str) -> None:
         """A cluster, or the list of clusters, could not be read."""
@@ -173,16 +167,16 @@ class OutageNotifier:
         return _Kind.OVER if is_steady else None
 
     async def _send(self, notice: _Notice) -> None:
-        message, channel_id, mark = self._message(notice), notice.channel_id, new_id()
-        self._sent[channel_id] = sent = _Sent(notice, mark)
+        message, channel_id = self._message(notice), notice.channel_id
+        self._sent[channel_id] = sent = replace(notice, mark=new_id())
         try:
             sent.since = await self.database.read(read_clock)  # nearer to Slack's clock than this process's may be
             logger.warning("%s", message.text)
             for each in notice.clusters if notice.kind is _Kind.LASTS else ():
                 # Before it leaves, so that the next process with the watch looks for it.
-                sending = replace(self._known[each].outage, channel_id=channel_id, mark=mark, sent_at=sent.since)
+                sending = replace(self._known[each].outage, channel_id=channel_id, mark=sent.mark, sent_at=sent.since)
                 await self._note(each, sending)
-            await self._told(notice, await self.channels.post(message, channel_id=channel_id, mark=mark))
+            await self._told(notice, await self.channels.post(message, channel_id=channel_id, mark=sent.mark))
         except PostUncertain:
             sent.until = self.clock.monotonic() + ARRIVED_SECONDS
             raise
@@ -218,18 +212,18 @@ class OutageNotifier:
                 await self._forget(each, is_watched=notice.kind is _Kind.OVER)
         self._told_blindly.discard(notice.channel_id)
 
-    async def _is_settled(self, sent: _Sent) -> bool:
+    async def _is_settled(self, sent: _Notice) -> bool:
         """Look for what a channel may have been told. Where the bot may not read it, it is repeated, but only once."""
         if self.clock.monotonic() < sent.until:
             return False
-        channel_id = sent.notice.channel_id
+        channel_id = sent.channel_id
         ts = await self.channels.look_for(sent.mark, channel_id, since=sent.since)
         if ts or (ts is None and channel_id in self._told_blindly):
-            await self._told(sent.notice, ts or "")
+            await self._told(sent, ts or "")
         elif ts is None:
             self._told_blindly.add(channel_id)
         del self._sent[channel_id]
-        for each in sent.notice.clusters:
+        for each in sent.clusters:
             known = self._known.get(each)
             if known and known.over_at is not None and not known.outage.told:
                 await self._forget(each)  # nobody has heard of it, and it is over
@@ -259,7 +253,7 @@ class OutageNotifier:
 
     def _is_told(self, cluster_id: str, known: _Known) -> bool:
         """Return whether people were told that it can't be read, or may have been; it may be forgotten by now."""
-        return known.outage.told or any(cluster_id in each.notice.clusters for each in self._sent.values())
+        return known.outage.told or any(cluster_id in each.clusters for each in self._sent.values())
 
     async def _note(self, cluster_id: str, outage: Outage) -> None:
         self._known[cluster_id].outage = outage
