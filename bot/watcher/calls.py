@@ -17,28 +17,27 @@ def unheld(snapshot: Snapshot) -> list[Alert]:
     return [each for each in still_waiting(snapshot.alerts, snapshot.batches) if each.hold is None]
 
 
-def remind_at(snapshot: Snapshot, config: WatchConfig) -> float | None:
+def remind_at(snapshot: Snapshot, config: WatchConfig) -> float:
     """Return when the next reminder is due: after the time, twice and four times the time without an act.
 
-    What was escalated is reminded of each hour. While somebody looks into it, no reminder is due.
+    What was escalated is reminded of each hour. While somebody looks into it, no reminder is due. Infinity is never.
     """
     message, asking = snapshot.message, unheld(snapshot)
     if not asking or any(each.is_running for each in snapshot.batches):
-        return None
-    escalation = escalate_at(snapshot, config)
-    moments = [] if escalation is None else [escalation]
+        return math.inf
+    moments = [escalate_at(snapshot, config)]
     is_escalated = message.escalated_at and all(each.remind_from <= message.escalated_at for each in asking)
     if config.remind_seconds and is_escalated:
         moments.append(max(message.escalated_at, message.reminded_at) + AGAIN_SECONDS)
     elif config.remind_seconds and (counting := _counting(snapshot)):
         moments.append(counting[0] + config.remind_seconds * 2.0 ** counting[1])
-    return max([min(moments), *(each.until for each in message.looking)]) if moments else None
+    return max([min(moments), *(each.until for each in message.looking)])
 
 
-def escalate_at(snapshot: Snapshot, config: WatchConfig) -> float | None:
+def escalate_at(snapshot: Snapshot, config: WatchConfig) -> float:
     """Return when a reminder calls others too: nobody has decided, or looked into it; not in the quiet of warnings."""
     if config.escalation is None:
-        return None
+        return math.inf
     message, (_, seconds) = snapshot.message, config.escalation
     no_sooner_than = max([snapshot.now, *(each.until for each in message.looking)])
     moments = []
@@ -50,7 +49,7 @@ def escalate_at(snapshot: Snapshot, config: WatchConfig) -> float | None:
         if config.quiet and each.remediation.is_warning and config.quiet.cover(calls_at):
             due = config.quiet.end_after(calls_at)
         moments.append(due)
-    return min(moments, default=None)
+    return min(moments, default=math.inf)
 
 
 def _counting(snapshot: Snapshot) -> tuple[float, int] | None:
@@ -68,12 +67,12 @@ def _counting(snapshot: Snapshot) -> tuple[float, int] | None:
 
 def reminded(snapshot: Snapshot, waiting: Sequence[Alert], config: WatchConfig) -> TrackedMessage:
     """Return the message with a reminder of some of it counted; those that are overdue come to one."""
-    message, escalation = snapshot.message, escalate_at(snapshot, config)
+    message = snapshot.message
     since, reminders = _counting(snapshot) or (message.remind_from, message.reminders)
     message = replace(message, remind_from=since, reminders=reminders + 1, reminded_at=snapshot.now)
-    if escalation is not None and escalation <= snapshot.now:
+    if escalate_at(snapshot, config) <= snapshot.now:
         message = replace(message, escalated_at=snapshot.now)
-    while (moment := remind_at(replace(snapshot, message=message), config)) is not None and moment <= snapshot.now:
+    while remind_at(replace(snapshot, message=message), config) <= snapshot.now:
         message = replace(message, reminders=message.reminders + 1)
     called, all_of_them = ({*config.on_call(some, snapshot).split()} for some in (waiting, unheld(snapshot)))
     asked, read = _asked(message, waiting, snapshot, config), {each.cluster_id for each in waiting}

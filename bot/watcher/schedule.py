@@ -107,7 +107,7 @@ def next_step(snapshot: Snapshot, config: WatchConfig) -> Step:  # noqa: PLR0911
         return Step.WAIT
     if next(threads.thread_parts(snapshot, config), None):
         return Step.REPLY
-    if (moment := calls.remind_at(snapshot, config)) is not None and moment <= now:
+    if (moment := calls.remind_at(snapshot, config)) <= now:
         # The card is drawn once more before a reminder points at it: somebody may have deleted it.
         return Step.REMIND if message.is_read_only or message.edited_at >= moment else Step.EDIT
     return Step.CHECK if any(each.at <= now for each in threads.outstanding_checks(snapshot, config)) else Step.IDLE
@@ -155,21 +155,20 @@ def settled(snapshot: Snapshot, config: WatchConfig) -> TrackedMessage:
     moments = [each.at for each in threads.outstanding_checks(snapshot, config) if each.at > now]
     is_open = any(each.is_running for each in snapshot.batches) or not all(each.is_closed for each in snapshot.alerts)
     if is_open:
-        moments += _moments(snapshot, config)
+        moments += [each for each in _moments(snapshot, config) if each < math.inf]
     elif message.is_digest and message.last_added_at + GROWS_SECONDS > now:
         moments.append(message.last_added_at + GROWS_SECONDS)
     return replace(message, next_at=min(moments, default=None), done=not (is_open or moments))
 
 
 def _moments(snapshot: Snapshot, config: WatchConfig) -> Iterator[float]:
-    if (moment := calls.remind_at(snapshot, config)) is not None:
-        yield moment
+    yield calls.remind_at(snapshot, config)
     yield from (each.until for each in snapshot.message.looking)
     yield from (each.until for each in snapshot.pause.people) if snapshot.pause else ()
     asking = calls.unheld(snapshot)
     if config.quiet and asking and config.quiet.cover(snapshot.now):
         yield config.quiet.end_after(snapshot.now)
-    yield from (at for each in asking if snapshot.now < (at := calls.calls_at(each, snapshot.message)) < math.inf)
+    yield from (at for each in asking if (at := calls.calls_at(each, snapshot.message)) > snapshot.now)
     for alert in snapshot.alerts:
         for hold in alert.holds:
             yield hold.until

@@ -117,8 +117,7 @@ def _late_calls(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingRepl
     """Yield the call for what nobody was called for when it came; where nothing else waits, for the channel too."""
     message, now, asking = snapshot.message, snapshot.now, calls.unheld(snapshot)
     called = config.on_call_now(asking, snapshot)
-    due = calls.remind_at(snapshot, config)
-    if called and due is not None and -LATE_SECONDS < due - now < SOON_SECONDS:
+    if called and -LATE_SECONDS < calls.remind_at(snapshot, config) - now < SOON_SECONDS:
         return  # the reminder calls
     if not called and config.on_call(asking, snapshot):
         return  # in quiet hours
