@@ -205,7 +205,7 @@ def _still_holds(alert: Alert, read: Remediation, now: float, *, read_alone: boo
     remark = alert.remark
     if remark is None or not holds(remark, read):
         return False
-    return remark.settles_at is None or not read_alone or now - READ_SECONDS < remark.settles_at
+    return not read_alone or now - READ_SECONDS < remark.settles_at
 
 
 def holds(remark: CardNote | None, remediation: Remediation) -> bool:

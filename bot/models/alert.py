@@ -317,7 +317,7 @@ class Alert:
 
     def at(self, now: float) -> "Alert":
         """Return it without what has run out at a moment: holds, and the line that an error left."""
-        is_over = self.remark and self.remark.until is not None and self.remark.until <= now
+        is_over = self.remark and self.remark.until <= now
         if not is_over and not self.hold:
             return self  # nearly every one of a digest's thousand
         hold = self.hold.at(now) if self.hold else None

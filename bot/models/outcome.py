@@ -1,5 +1,6 @@
 """What decisions come to: outcomes, answers, the first of two approvals, and what the audit trail says of them."""
 
+import math
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -109,14 +110,14 @@ class CardNote:
     is_error: bool = False
 
     @property
-    def until(self) -> float | None:
-        """When it matters no longer, in Unix time; None where only a change or a reading ends it."""
-        return self.at + ERROR_SECONDS if self.is_error and self.buttons else None
+    def until(self) -> float:
+        """When it matters no longer, in Unix time; infinity where only a change or a reading ends it."""
+        return self.at + ERROR_SECONDS if self.is_error and self.buttons else math.inf
 
     @property
-    def settles_at(self) -> float | None:
-        """From when on a reading ends the doubt, in Unix time; None where there is none."""
-        return None if self.buttons else self.at + DOUBT_SECONDS
+    def settles_at(self) -> float:
+        """From when on a reading ends the doubt, in Unix time; infinity where there is none."""
+        return math.inf if self.buttons else self.at + DOUBT_SECONDS
 
 
 @dataclass(frozen=True, slots=True)

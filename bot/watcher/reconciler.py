@@ -150,11 +150,10 @@ class Reconciler:
             await self.database.run(messages.close, key)
             return None
         for alert in snapshot.alerts:
-            if alert.is_stale:
+            may_settle = alert.remark and alert.remark.settles_at <= snapshot.now  # a reading would end the doubt
+            if alert.is_stale or may_settle:
                 self.index.mark_stale(alert.ref)
-            settles_at = alert.remark.settles_at if alert.remark else None
-            if settles_at is not None and settles_at <= snapshot.now:  # a reading would end the doubt
-                self.index.mark_stale(alert.ref)
+            if may_settle:
                 self.index.doubt(alert.ref)
         step = self._next_step(snapshot)
         if self._is_too_early(snapshot, step):

@@ -174,10 +174,8 @@ def _moments(snapshot: Snapshot, config: WatchConfig) -> Iterator[float]:
             yield hold.until
             if threads.warning(alert, hold) not in snapshot.message.announced:
                 yield threads.warns_at(hold)
-        until, settles_at = (alert.remark.until, alert.remark.settles_at) if alert.remark else (None, None)
-        if until is not None:
-            yield until
-        if settles_at is not None:
-            yield max(settles_at, snapshot.now + config.poll_seconds)
+        if alert.remark:
+            yield alert.remark.until
+            yield max(alert.remark.settles_at, snapshot.now + config.poll_seconds)
         if alert.is_waiting and (first := snapshot.firsts.get(alert.ref)):
             yield first.at + FIRST_APPROVAL_SECONDS
