@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import astuple, replace
 from operator import attrgetter
 
-from sqlalchemy import bindparam, delete, func, select, update
+from sqlalchemy import bindparam, delete, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from bot.alerts import Look, Tracked
@@ -66,9 +66,7 @@ _DUE = (
     .order_by(func.random())  # in no order, so that those that can't be written keep no others waiting
     .limit(bindparam("b_limit"))
 )
-_IN_CHANNELS = select(m.body, m.is_open).where(m.ts.is_not(None))
-_OPEN = _IN_CHANNELS.where(m.is_open)
-_LATELY = _IN_CHANNELS.where(m.opened_at > _SINCE)
+_IN_CHANNELS = select(m.body, m.is_open).where(m.ts.is_not(None), or_(m.is_open, m.opened_at > _SINCE))
 _GROWING = (
     select(m.body)
     .where(m.is_open, m.is_digest, m.last_added_at > _SINCE)
@@ -151,9 +149,8 @@ def due(connection: Connection, at_most: int = _AT_ONCE) -> list[str]:
 
 def in_channels(connection: Connection, seconds: float) -> list[TrackedMessage]:
     """Return the messages that are kept true, and those that are done and were opened in the last `seconds`."""
-    lately = connection.execute(_LATELY, b_seconds=seconds)
-    found = [*connection.execute(_OPEN), *(row for row in lately if not row.is_open)]
-    return [message for row in found if (message := message_of(row))]
+    rows = connection.execute(_IN_CHANNELS, b_seconds=seconds)
+    return [message for row in rows if (message := message_of(row))]
 
 
 def showing(connection: Connection, about: RemediationRef | str) -> Snapshot | None:
