@@ -1,7 +1,7 @@
 """What has happened: within a shift, to a node, and to a remediation; for one person alone."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple
 
 from bot.cards import blocks, labels
@@ -65,8 +65,11 @@ def shift(
     unrepaired = f"Faults without a repair: {count}." if count else ""
     rest = [_decided(alerts, began), _often(opened), unrepaired, not_read(unreadable)]
     lines: list[Line] = [f"In repair now: {len(running)}."] if running else []
-    waiting = [each for each in alerts if each.is_waiting and each.as_told.state == State.PENDING_APPROVAL]
-    lines += _waiting(sorted(waiting, key=since), is_sure=not unreadable)
+    if waiting := [each for each in alerts if each.is_waiting and each.as_told.state == State.PENDING_APPROVAL]:
+        lines.append(elements(f"Waiting for approval: {len(waiting)}, oldest first", bold=True))
+        lines += _lines(sorted(waiting, key=since))
+    else:
+        lines.append(f"Nothing is waiting for approval{', as far as Together could be read' if unreadable else ''}.")
     if failed := [each for each in ended if each.remediation.state == State.FAILED]:
         lines += [elements("Failed", bold=True), *_lines(failed)]
     if returned := [each for each in alerts if each.came_back and each.came_back.at >= began]:
@@ -168,14 +171,6 @@ def _results(ended: Sequence[Alert]) -> str:
     counts = Counter("didn't help" if each.came_back else _result(each) for each in ended)
     told = ", ".join(f"{count} {result}" for result, count in counts.most_common())
     return f"Ended: {told}." if told else "None ended."
-
-
-def _waiting(waiting: Sequence[Alert], *, is_sure: bool) -> Iterator[Line]:
-    if not waiting:
-        yield f"Nothing is waiting for approval{'' if is_sure else ', as far as Together could be read'}."
-        return
-    yield elements(f"Waiting for approval: {len(waiting)}, oldest first", bold=True)
-    yield from _lines(waiting)
 
 
 def _lines(found: Sequence[Alert]) -> list[Line]:

@@ -73,7 +73,7 @@ def resume_dialog(cluster_id: str, place: ReplyTarget, pause: Pause | None, sinc
     kept = sorted(pause.people, key=lambda each: each.user_id != user_id)[:BOXES]
     people = [each for each in pause.people if each in kept]
     boxes = [_box(each, cluster_id) for each in people]
-    own = [box for box, each in zip(boxes, people, strict=True) if each.user_id == user_id]
+    own = [_box(each, cluster_id) for each in people if each.user_id == user_id]
     brake = next((each for each in pause.brakes if each.cluster_id == cluster_id), None)
     if since and brake:
         box = blocks.option(f"The storm brake: {brake.broken} are broken", BRAKE)
