@@ -235,14 +235,14 @@ async def change(
     Returns:
         What it has become; None where it was left, or is not there.
     """
-    message_id = known if isinstance(known, str) else known.message.id
-    before = await store.read(load, known) if isinstance(known, str) else known
+    message_id, before = (known, None) if isinstance(known, str) else (known.message.id, known)
     for _ in range(_TRIES):
+        before = before or await store.read(load, message_id)
         if before is None or (after := change(before)) is None:
             return None
         if changed := await store.run(write, before, after, learned, told):
             return changed
-        before = await store.read(load, message_id)
+        before = None
     # So much changes in it that what was loaded is always out of date.
     return await store.run(_change, message_id, change, learned, told)
 

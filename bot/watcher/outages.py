@@ -56,13 +56,13 @@ class _Known:
 
     Attributes:
         outage: as it is in the database.
-        over_at: since when it can be read again; None while it can't.
+        over_at: since when it can be read again; 0 while it can't.
         is_gone: it is read no more: the list of clusters has lost it, or the settings have.
         is_shown_over: the message about it says that it is over.
     """
 
     outage: Outage
-    over_at: float | None = None
+    over_at: float = 0.0
     is_gone: bool = False
     is_shown_over: bool = False
 
@@ -102,7 +102,7 @@ class OutageNotifier:
             self._known[cluster_id] = _Known(again, is_gone=bool(known and known.is_gone))
             await self._note(cluster_id, again)
         else:
-            known.over_at = None
+            known.over_at = 0.0
 
     async def succeeded(self, cluster_id: str) -> None:
         """It was read."""
@@ -158,12 +158,12 @@ class OutageNotifier:
     def _kind_of(self, cluster_id: str) -> _Kind | None:
         known, now = self._known[cluster_id], self.clock.now()
         if not known.outage.told:
-            return _Kind.LASTS if known.over_at is None and now - known.outage.since >= TOLD_AFTER else None
+            return _Kind.LASTS if not known.over_at and now - known.outage.since >= TOLD_AFTER else None
         if known.is_gone:
             return _Kind.GONE
         # What comes and goes is told once.
         is_again = known.outage.since - self._ended.get(cluster_id, -FLAPS_WITHIN) < FLAPS_WITHIN
-        is_steady = known.over_at is not None and (not is_again or now - known.over_at >= STEADY_SECONDS)
+        is_steady = known.over_at and (not is_again or now - known.over_at >= STEADY_SECONDS)
         return _Kind.OVER if is_steady else None
 
     async def _send(self, notice: _Notice) -> None:
@@ -225,7 +225,7 @@ class OutageNotifier:
         del self._sent[channel_id]
         for each in sent.clusters:
             known = self._known.get(each)
-            if known and known.over_at is not None and not known.outage.told:
+            if known and known.over_at and not known.outage.told:
                 await self._forget(each)  # nobody has heard of it, and it is over
         return True
 
