@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Collection
 from dataclasses import replace
+from functools import partial
 
 from pydantic import TypeAdapter
 from sqlalchemy import bindparam, delete, select
 
-from bot.models import Actor, AuditNote, Brake, EventKind, FaultReport
+from bot.models import Actor, AuditNote, EventKind, FaultReport
 from bot.store import audit, pauses
 from bot.store.connection import Connection, dump, read_json
 from bot.store.outbox import Data, emit
@@ -48,12 +49,17 @@ def _one(connection: Connection, cluster_id: str) -> FaultReport | None:
 
 
 def change(
-    connection: Connection, cluster_id: str, change: Callable[[FaultReport], FaultReport], told: Data | None = None
+    connection: Connection,
+    cluster_id: str,
+    change: Callable[[FaultReport], FaultReport],
+    told: Data | None = None,
+    resumed: AuditNote | None = None,
 ) -> FaultReport:
     """Change the report of a cluster. Returns what it has become.
 
     Args:
         told: what other tools are told with it.
+        resumed: the audit trail's row where a person ends the storm brake.
 
     Raises:
         LeaseLost: another process watches now.
@@ -63,31 +69,21 @@ def change(
         _drop(connection, cluster_id)
     before = report or FaultReport()
     after = change(before)
-    _write(connection, cluster_id, before, after)
+    if after != before and after.is_empty:
+        connection.execute(_DROP, b_cluster=cluster_id)
+    elif after != before:
+        connection.execute(_WRITE, cluster_id=cluster_id, brake=after.braked, body=dump(_REPORTS, after))
     if told is not None:
         emit(connection, EventKind.UNREPAIRED, cluster_id, {"cluster_id": cluster_id, **told})
     was_latched, is_latched = before.braked is not None, after.braked is not None
     if was_latched is not is_latched and (brake := after.brake or before.brake):
         # The audit trail's lock comes with it: no approval leaves between its look at the pauses and this.
-        event = "braked" if is_latched else "released"
-        audit.note(connection, AuditNote(event, _BRAKE, None, cluster_id=cluster_id))
-        _tell_of_brake(connection, cluster_id, brake, is_over=not is_latched)
+        note = resumed or AuditNote("braked" if is_latched else "released", _BRAKE, None, cluster_id=cluster_id)
+        audit.note(connection, note)
+        pauses.wake(connection, cluster_id)
+        about: Data = {"cluster_id": cluster_id, "is_over": not is_latched, "by": note.actor.user_id or None}
+        emit(connection, EventKind.BRAKE, cluster_id, about | {"broken": brake.broken, "nodes": brake.nodes})
     return after
-
-
-def _write(connection: Connection, cluster_id: str, before: FaultReport, after: FaultReport) -> None:
-    if after == before:
-        return
-    if after.is_empty:
-        connection.execute(_DROP, b_cluster=cluster_id)
-        return
-    connection.execute(_WRITE, cluster_id=cluster_id, brake=after.braked, body=dump(_REPORTS, after))
-
-
-def _tell_of_brake(connection: Connection, cluster_id: str, brake: Brake, *, is_over: bool, by: str = "") -> None:
-    pauses.wake(connection, cluster_id)
-    told: Data = {"cluster_id": cluster_id, "is_over": is_over, "by": by or None}
-    emit(connection, EventKind.BRAKE, cluster_id, told | {"broken": brake.broken, "nodes": brake.nodes})
 
 
 def resume(  # noqa: PLR0913, PLR0917 - what ends, who ends it, and why
@@ -108,14 +104,13 @@ def resume(  # noqa: PLR0913, PLR0917 - what ends, who ends it, and why
     Returns:
         What of it held still, as words: USER/CLUSTER for each person's pause, and "brake".
     """
-    before = _one(connection, cluster_id) or FaultReport()
+    report = _one(connection, cluster_id)
     people = pauses.end(connection, cluster_id, actor, channel_id, chosen, reason)
     ended = [f"{each.user_id}/{each.cluster_id}" for each in people]
-    brake = before.brake
-    if brake is None or not brake.is_latched or brake.key != since:
+    brake = report and report.brake
+    if not brake or not brake.is_latched or brake.key != since:
         return " ".join(ended)
-    after = replace(brake, resumed_by=actor.user_id, resumed_because=reason, resumed_at=brake.broken, quiet_since=0.0)
-    _write(connection, cluster_id, before, replace(before, brake=after))
-    audit.note(connection, AuditNote("resumed", actor, channel_id, cluster_id=cluster_id, reason=reason))
-    _tell_of_brake(connection, cluster_id, after, is_over=True, by=actor.user_id)
+    over = replace(brake, resumed_by=actor.user_id, resumed_because=reason, resumed_at=brake.broken, quiet_since=0.0)
+    note = AuditNote("resumed", actor, channel_id, cluster_id=cluster_id, reason=reason)
+    change(connection, cluster_id, partial(replace, brake=over), resumed=note)
     return " ".join([*ended, "brake"])
