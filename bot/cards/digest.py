@@ -197,8 +197,7 @@ def _lines(ordered: Sequence[Alert], alerts: Sequence[Alert]) -> list[Line]:
 
 def _line(alert: Alert, name: str) -> Line:
     remediation = alert.remediation
-    told = [escape(mode_name(alert), 60)]
-    told.append(escape(labels.fault(remediation, is_brief=True), 100))
+    told = [escape(mode_name(alert), 60), escape(labels.fault(remediation, is_brief=True), 100)]
     if remediation.state == State.FAILED:
         error = remediation.error_message
         told.append(f"failed{f': “{escape(error, 150)}”' if error else ''}")

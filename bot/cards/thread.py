@@ -173,10 +173,10 @@ def _addressed(who: str, said: str) -> Message:
     return line(f"{who}, {said}" if who else said)
 
 
-def _approved_at(remediation: Remediation, decided: DecidedBy | None) -> float | None:
+def _approved_at(remediation: Remediation, decided: DecidedBy | None) -> float:
     if remediation.review_time and remediation.is_reviewed:
         return unix(remediation.review_time)
-    return decided.at if decided and decided.verb is Verb.APPROVE else None
+    return decided.at if decided and decided.verb is Verb.APPROVE else 0.0
 
 
 def _at(remediation: Remediation, now: float) -> float:

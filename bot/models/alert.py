@@ -325,10 +325,10 @@ class Alert:
 
     def about(self, first: FirstApproval | None) -> CardContext:
         """Return what its card says beyond the remediation."""
-        ended = [self.remediation] if self.remediation.state in RAN else []
+        over = (*self.earlier, self) if self.remediation.state in RAN else self.earlier
         return CardContext(
             self.history, self.share, self.hold, first, followed=True, is_unlisted=self.is_unlisted, as_of=self.as_of,
             node=self.remediation.node, doubt=self.remark if self.remark and not self.remark.buttons else None,
             came_back=self.came_back, impact=self.impact,
-            earlier=(*[each.remediation for each in self.earlier], *ended),
+            earlier=tuple(each.remediation for each in over),
         )  # fmt: skip

@@ -174,7 +174,7 @@ def look_into(connection: Connection, about: RemediationRef | str, actor: Actor,
     waiting = still_waiting(before.alerts, before.batches)
     if not waiting:
         return Looked.NOTHING_WAITS
-    write(connection, before, before.message.looked_into(actor.user_id, before.now), None, None)
+    write(connection, before, before.message.looked_into(actor.user_id, before.now))
     for cluster_id in sorted({each.cluster_id for each in waiting}):
         audit.note(connection, AuditNote("looking", actor, channel_id, cluster_id=cluster_id))
     for each in waiting:

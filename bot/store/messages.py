@@ -255,7 +255,7 @@ def remind(
     Args:
         reminded: the message with the reminder counted.
     """
-    if write(connection, before, before.message, None, None) is None:
+    if write(connection, before, before.message) is None:
         return False
     for each in before.alerts:
         if each.ref in refs:

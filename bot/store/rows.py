@@ -97,8 +97,8 @@ def write(
     connection: Connection,
     before: Snapshot,
     after: TrackedMessage,
-    learned: Learned | None,
-    told: Told,
+    learned: Learned | None = None,
+    told: Told = None,
 ) -> Snapshot | None:
     """Write what a message has become, and what was learned for a card; None where it isn't what it was."""
     columns = message_columns(after)

@@ -71,8 +71,8 @@ class SummaryTeller:
             alerts, _ = await self.database.read(ended.lately, handover.LONGEST_SHIFT)
             shown = [each for each in alerts if self._goes_to(each.cluster_id, channel_id)]
             faults = [self.reports[each] for each in self.reports.clusters if self._goes_to(each, channel_id)]
-            known = sorted(await self.database.read(outages.known))
-            unreadable = [each for each in known if self._goes_to(each, channel_id)]
+            known = await self.database.read(outages.known)
+            unreadable = [each for each in sorted(known) if self._goes_to(each, channel_id)]
             draw = partial(handover.shift, shown, faults, unreadable, at.shift_began(due_at))
             people = sorted(handover.people_in(draw()))
             told = draw(dict(await asyncio.gather(*map(self._named, people))))

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import logging
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -86,7 +86,7 @@ class Teller:
         known: Snapshot | str,
         change: messages.Change,
         *,
-        told: Mapping[RemediationRef, EventKind] | None = None,
+        told: rows.Told = None,
     ) -> Snapshot | None:
         """Change a message, and set when to check it next. Returns None where it was left.
 
