@@ -32,13 +32,12 @@ from bot.store.connection import Connection, now, read_clock
 from bot.store.rows import (
     FIRST_APPROVAL,
     FIRST_COUNTS,
-    PLACE,
     WITHDRAWN,
     change_alert,
     forget_first_approval,
-    load,
     readable_alert,
     readable_message,
+    showing,
     to_first_approval,
     write,
 )
@@ -165,8 +164,7 @@ def look_into(connection: Connection, about: RemediationRef | str, actor: Actor,
     Returns:
         What came of it, of `Looked`.
     """
-    message_id = about if isinstance(about, str) else connection.execute(PLACE, key_of(about)).scalar()
-    before = load(connection, message_id, to_change=True) if message_id else None
+    before = showing(connection, about, to_change=True)
     if before is None:
         return Looked.NOT_TRACKED
     if before.message.is_digest and not isinstance(about, str):

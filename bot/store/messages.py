@@ -24,7 +24,6 @@ from bot.store.connection import Connection, is_among, listed, now, read_clock
 from bot.store.lease import LeasedDatabase
 from bot.store.rows import (
     ALERTS,
-    PLACE,
     WITHDRAWN,
     WRITE_MESSAGE,
     Told,
@@ -37,7 +36,7 @@ from bot.store.rows import (
     readable_message,
     write,
 )
-from bot.store.tables import alerts, ids_in, key_of, messages
+from bot.store.tables import alerts, ids_in, messages
 
 _TRIES = 3  # to write a message as it was loaded
 _AT_ONCE = 500  # messages that are due in one look
@@ -151,14 +150,6 @@ def in_channels(connection: Connection, seconds: float) -> list[TrackedMessage]:
     """Return the messages that are kept true, and those that are done and were opened in the last `seconds`."""
     rows = connection.execute(_IN_CHANNELS, b_seconds=seconds)
     return [message for row in rows if (message := message_of(row))]
-
-
-def showing(connection: Connection, about: RemediationRef | str) -> Snapshot | None:
-    """Return the message that shows a remediation, or the digest with an ID; None where there is none."""
-    if isinstance(about, str):
-        return load(connection, about)
-    message_id = connection.execute(PLACE, key_of(about)).scalar()
-    return load(connection, message_id) if message_id else None
 
 
 def add_cards(connection: Connection, new: Sequence[Tracked], verified: float) -> None:

@@ -57,7 +57,7 @@ _DECIDING = exists().where(
 _WITH_FIRST = select(a.body, a.message_id, *FIRST_APPROVAL, _DECIDING.label("deciding")).select_from(
     alerts.outerjoin(first_approvals, and_(same_remediation(first, a), FIRST_COUNTS))
 )
-PLACE = select(a.message_id).where(one_remediation(a))
+_PLACE = select(a.message_id).where(one_remediation(a))
 _MESSAGE_ID = m.id == bindparam("b_message")
 _FIND = select(m.body, m.is_open, m.version).where(_MESSAGE_ID)
 _TO_CHANGE = _FIND.with_for_update()
@@ -91,6 +91,12 @@ def load(connection: Connection, message_id: str, *, to_change: bool = False) ->
     clusters = {each.cluster_id for each in shown} | ({message.cluster_id} if message.cluster_id else set())
     pause = pauses.active(connection, sorted(clusters))
     return Snapshot(message, shown, firsts, confirmed, is_being_decided, present, found.version, pause)
+
+
+def showing(connection: Connection, about: RemediationRef | str, *, to_change: bool = False) -> Snapshot | None:
+    """Return the message that shows a remediation, or the digest with an ID; None where there is none."""
+    message_id = about if isinstance(about, str) else connection.execute(_PLACE, key_of(about)).scalar()
+    return load(connection, message_id, to_change=to_change) if message_id else None
 
 
 def write(

@@ -15,7 +15,7 @@ from bot.models import (
     TrackedMessage,
     decision_of,
 )
-from bot.store import LeasedDatabase, messages
+from bot.store import LeasedDatabase, messages, rows
 from bot.tasks import finish
 from bot.watcher.config import WatchConfig
 from bot.watcher.workqueue import WorkQueue
@@ -107,7 +107,7 @@ class Comparer:
             if ts in found.live and ts not in known
         }
         for ts, about in copies.items():
-            kept = await self.database.read(messages.showing, about)
+            kept = await self.database.read(rows.showing, about)
             if kept is None or kept.message.ts in {None, ts}:
                 continue
             link = self.config.cards.permalink(kept.message.channel_id, kept.message.ts or "")
