@@ -149,10 +149,7 @@ def _begun(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingReply]:
 def _first_approvals(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingReply]:
     """Yield what one of two people has approved that waits still."""
     message, new = snapshot.message, dict[str, dict[str, Alert]]()
-    for alert in snapshot.alerts:
-        first = snapshot.firsts.get(alert.ref)
-        if first is None or not alert.is_waiting or not first.counts_for(alert.remediation):
-            continue
+    for alert, first in cards.listing.half_approved(waiting(snapshot.alerts), snapshot.firsts):
         if not config.cards.may_need_two(first.mode):
             continue  # since a restart
         if (key := f"first {first.job_id}") not in message.announced:
