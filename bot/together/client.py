@@ -169,7 +169,8 @@ class TogetherClient:
             async with self._clock.timeout(self._patience.get):
                 async for some in self._pages("/compute/passive_health_check_alerts", "alerts", params):
                     read = [answers.parse(LinkedAlert, each) for each in some if isinstance(each, dict)]
-                    found += [each for each in read if each.cluster_id in {None, cluster_id}]
+                    here = [each for each in read if each.cluster_id in {None, cluster_id}]
+                    found += [each for each in here if each.resolved_at is None]
                     if (pages := pages + 1) == FIRING_PAGES:
                         return found, False
         except (TogetherError, TimeoutError) as error:

@@ -249,7 +249,7 @@ class FaultWatch:
     async def _note(self, cluster_id: str, alerts: Sequence[LinkedAlert], *, is_whole: bool) -> None:
         """Write down what has changed since the list that had the alerts read."""
         now, mono, seen = self.clock.now(), self.clock.monotonic(), self._seen[cluster_id]
-        firing = {each.key: each for each in alerts if each.resolved_at is None}
+        firing = {each.key: each for each in alerts}
         known = {each.key: each for each in self.reports[cluster_id].faults}
         seen.alerts = {key: seen.alerts.get(key, mono) for key in known} | dict.fromkeys(firing, mono)
         was_covered = seen.covered

@@ -179,7 +179,7 @@ class Teller:
             if error.http_status in UNAVAILABLE:
                 return []
             raise
-        return [each for each in found if each.resolved_at is None] if is_whole else None
+        return found if is_whole else None
 
     async def _missing(self, cluster_id: str, repairs: Sequence[Remediation]) -> set[RemediationRef]:
         """Return whose nodes don't run in their cluster, but for those that a later repair has replaced or removed."""
