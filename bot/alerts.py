@@ -325,10 +325,9 @@ def released(
     Args:
         shown: the keys of what was shown; empty where that isn't known.
     """
-    hold = alert.hold
-    if hold is None or (shown and not hold.keys <= shown):
+    if alert.hold is None or (shown and not alert.hold.keys <= shown):
         return None
-    theirs = [f"<@{each.user_id}>" for each in (hold, *hold.others) if each.user_id != user_id]
+    theirs = [f"<@{each.user_id}>" for each in alert.holds if each.user_id != user_id]
     whose = f" of {', '.join(theirs)}" if theirs else ""
     message = message.saying(f"{escape(alert.remediation.node, 100)}: <@{user_id}> released the hold{whose}.")
     return replace(alert, hold=None, asked_since=now), message.due
