@@ -152,7 +152,7 @@ class FaultTeller:
         is_over = not (left or report.brake) or not report.is_watched
         clearing = {each.key for each in left if each.key in report.on_cards and now - each.since < CLEARS_SECONDS}
         overdue = [each for each in overdue if each.key not in clearing]
-        is_fresh = self.reports.is_fresh(cluster_id, self.clock.monotonic())
+        is_fresh = self.reports.is_fresh(cluster_id)
         _, read_at = self.reports.read_at.get(cluster_id, (0.0, message.as_of if message else 0.0))
         as_of = 0.0 if is_fresh else read_at
         if is_over:

@@ -44,6 +44,7 @@ class Reports:
     """
 
     database: LeasedDatabase
+    clock: Clock
     read_at: dict[str, tuple[float, float]] = field(default_factory=dict, init=False)
     _known: dict[str, FaultReport] = field(default_factory=dict, init=False)
     _writing: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
@@ -68,9 +69,9 @@ class Reports:
         """Those in which something is wrong, or a message says so."""
         return list(self._known)
 
-    def is_fresh(self, cluster_id: str, now: float) -> bool:
-        """Return whether the alerts of a cluster were read lately; `now` on this process's monotonic clock."""
-        return now - self.read_at.get(cluster_id, (-math.inf, 0.0))[0] <= FRESH_SECONDS
+    def is_fresh(self, cluster_id: str) -> bool:
+        """Return whether the alerts of a cluster were read lately."""
+        return self.clock.monotonic() - self.read_at.get(cluster_id, (-math.inf, 0.0))[0] <= FRESH_SECONDS
 
     async def change(self, cluster_id: str, change: Change, *, told: Data | None = None) -> None:
         """Change a report. `told` is what other tools are told with it.
@@ -183,7 +184,7 @@ class FaultWatch:
         nodes = cluster.nodes if cluster else None
         limit = self.config.storm_brake.limit(nodes) or (report.brake.limit if report.brake else None)
         broken = len(listing.in_repair | listing.waiting)
-        if self.reports.is_fresh(cluster_id, self.clock.monotonic()):
+        if self.reports.is_fresh(cluster_id):
             # The list may have a node already, and an alert that the last answer lacked may have cleared.
             counted = {
                 each.alert.node
