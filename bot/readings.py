@@ -80,15 +80,15 @@ def fault_of(one: Remediation, firing: LinkedAlert) -> str:
     return next((same for each in one.linked_alerts if (same := firing.same_fault(each))), "")
 
 
-def fires_again(one: Remediation, fault: str, firing: LinkedAlert, seconds: float, now: float) -> CameBack | None:
+def fires_again(one: Remediation, firing: LinkedAlert, seconds: float, now: float) -> CameBack | None:
     """Return that the fault of a repaired node is back, or still there, where its alert that fires now says so.
 
     Args:
         seconds: how long after its end a repair answers for that.
         now: the present, as Unix time in seconds.
     """
-    started, ended = unix(firing.started_at), one.succeeded_at
-    if not (started and ended):
+    fault, started, ended = fault_of(one, firing), unix(firing.started_at), one.succeeded_at
+    if not (fault and started and ended):
         return None
     if ended <= started <= ended + seconds:
         return CameBack(fault, started, is_suggested=False)

@@ -14,7 +14,6 @@ from bot.models import (
     CardNote,
     Hold,
     Job,
-    LinkedAlert,
     SeenState,
     Snapshot,
     State,
@@ -83,7 +82,9 @@ def test_rejection_without_a_time_of_its_end_is_no_cancellation() -> None:
 
 def test_alert_without_a_time_says_nothing_of_a_repair() -> None:
     one = remediation(state=State.SUCCEEDED, end_time="2026-11-24T03:00:00Z")
-    assert readings.fires_again(one, "Xid 79", LinkedAlert.model_validate({"alert_name": "x"}), 3600, START) is None
+    untimed = one.linked_alerts[0].model_copy(update={"target_vm": one.node, "started_at": None})
+    assert readings.fault_of(one, untimed)
+    assert readings.fires_again(one, untimed, 3600, START) is None
 
 
 def test_clock_that_was_set_back_withdraws_nothing_at_once_and_nothing_for_too_long() -> None:

@@ -107,10 +107,9 @@ def note_firing(connection: Connection, cluster_id: str, firing: Sequence[Linked
             by_node.setdefault(name, []).append(each)
     for one in _repaired(connection, cluster_id):
         for each in {id(each): each for name in (one.instance_id, one.node) for each in by_node.get(name, ())}.values():
-            fault = fault_of(one, each)
-            if not fault or present > one.succeeded_at + verified:
+            if not fault_of(one, each) or present > one.succeeded_at + verified:
                 continue
-            if back := fires_again(one, fault, each, verified, present):
+            if back := fires_again(one, each, verified, present):
                 change_alert(connection, one.ref, partial(returned, back=back))
             if back or may_still_clear(one, each, present):
                 found.add(each.key)

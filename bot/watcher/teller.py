@@ -199,11 +199,7 @@ class Teller:
             return None
         for one in repairs:
             backs = [readings.came_back(one, each, seconds, is_last_look=True) for each in listed]
-            backs += [
-                readings.fires_again(one, fault, each, seconds, one.succeeded_at + seconds)
-                for each in firing
-                if (fault := readings.fault_of(one, each))
-            ]
+            backs += [readings.fires_again(one, each, seconds, one.succeeded_at + seconds) for each in firing]
             if back := next(filter(None, backs), None):
                 await self.database.run(messages.observe, one.ref, partial(alerts.returned, back=back))
                 returned.add(one.ref)
