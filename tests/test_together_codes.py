@@ -4,7 +4,7 @@ import httpx
 import pytest
 
 from bot.errors import KeyRefused, RateLimited, ServerError, TogetherError, UnreadableAnswer
-from bot.together.answers import Reply, items, refusal
+from bot.together.answers import items, refusal
 from tests.manual_clock import START
 
 
@@ -16,7 +16,7 @@ from tests.manual_clock import START
     ],
 )  # fmt: skip
 def test_code_says_what_a_status_of_400_leaves_open(code: int, kind: type[TogetherError]) -> None:
-    assert type(refusal(Reply(400, httpx.Headers(), b""), {"code": code}, START)) is kind
+    assert type(refusal(httpx.Response(400), {"code": code}, START)) is kind
 
 
 @pytest.mark.parametrize("page", [{"ok": True}, {"message": "down"}, {"error": {}, "next_page_token": ""}])

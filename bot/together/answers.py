@@ -4,7 +4,6 @@ import json
 import re
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
@@ -32,21 +31,13 @@ _HALF_ESCAPED = rb"\ud"
 _HALF = re.compile("[\ud800-\udfff]")
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """A whole answer of any kind."""
-
-    status: int
-    headers: httpx.Headers
-    body: bytes
-
-    def json(self) -> Any:  # noqa: ANN401 - anything the server sent
-        """The body as JSON; None where it is none."""
-        try:
-            answer = json.loads(self.body)
-            return _whole(answer) if _HALF_ESCAPED in self.body.lower() else answer
-        except (ValueError, RecursionError):
-            return None
+def read_json(body: bytes) -> Any:  # noqa: ANN401 - anything the server sent
+    """Return an answer's body as JSON; None where it is none."""
+    try:
+        answer = json.loads(body)
+        return _whole(answer) if _HALF_ESCAPED in body.lower() else answer
+    except (ValueError, RecursionError):
+        return None
 
 
 def moment(date: str) -> float | None:
@@ -125,7 +116,7 @@ _RATE_STATUS, _RATE_CODE = 429, 8
 _UNCLEAR_STATUSES, _UNCLEAR_CODES = {408, 499}, {1, 2, 4, 13, 14, 15}
 
 
-def refusal(reply: Reply, answer: object, now: float) -> TogetherError:
+def refusal(reply: httpx.Response, answer: object, now: float) -> TogetherError:
     """Name an answer that is not a success. The status decides between unclear and refused, the code says why."""
     fields = answer if isinstance(answer, dict) else {}
     code, words, details = (fields.get(name) for name in ("code", "message", "details"))
@@ -134,11 +125,11 @@ def refusal(reply: Reply, answer: object, now: float) -> TogetherError:
     return error
 
 
-def _named(reply: Reply, code: int, words: str, now: float) -> TogetherError:
-    status = reply.status
-    if httpx.codes.is_redirect(status):
+def _named(reply: httpx.Response, code: int, words: str, now: float) -> TogetherError:
+    status = reply.status_code
+    if reply.is_redirect:
         return UnreadableAnswer("a redirect")
-    if not httpx.codes.is_client_error(status) or status in _UNCLEAR_STATUSES or code in _UNCLEAR_CODES:
+    if not reply.is_client_error or status in _UNCLEAR_STATUSES or code in _UNCLEAR_CODES:
         return ServerError(status, quote=words)
     if status == _KEY_STATUS or code in _KEY_CODES or (status == httpx.codes.FORBIDDEN and words):
         return KeyRefused(status, quote=words)

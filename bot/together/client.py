@@ -282,27 +282,26 @@ class TogetherClient:
             metrics.TOGETHER_CALLS.labels(call, "not reached" if is_unsent else "no answer").inc()
             logger.warning("together %s %s: %s", method, path, type(error).__name__)
             raise NotReached if is_unsent else NoAnswer from error
-        metrics.TOGETHER_CALLS.labels(call, str(reply.status)).inc()
-        request_id = reply.headers.get("x-request-id")
-        is_routine = method == "GET" and httpx.codes.is_success(reply.status)
-        level = logging.DEBUG if is_routine else logging.INFO
-        logger.log(level, "together %s %s: HTTP %d, request %s", method, path, reply.status, request_id)
-        answer = reply.json()
-        if httpx.codes.is_success(reply.status):
+        status, request_id = reply.status_code, reply.headers.get("x-request-id")
+        metrics.TOGETHER_CALLS.labels(call, str(status)).inc()
+        level = logging.DEBUG if method == "GET" and reply.is_success else logging.INFO
+        logger.log(level, "together %s %s: HTTP %d, request %s", method, path, status, request_id)
+        answer = answers.read_json(reply.content)
+        if reply.is_success:
             if not isinstance(answer, dict):
                 raise UnreadableAnswer("not a JSON object")
             # What the headers say travels with the answer, for the audit trail.
             answered_at = answers.moment(reply.headers.get("date", ""))  # by the server's own clock
-            return {**answer, "http_status": reply.status, "request_id": request_id, "answered_at": answered_at}
+            return {**answer, "http_status": status, "request_id": request_id, "answered_at": answered_at}
         refused = answers.refusal(reply, answer, self._clock.now())
-        refused.request_id, refused.http_status = request_id, reply.status
+        refused.request_id, refused.http_status = request_id, status
         if refused.details:
             logger.warning("together %s %s: details %s", method, path, json.dumps(refused.details)[:2000])
         raise refused
 
     async def _exchange(
         self, method: str, path: str, params: Mapping[str, str] | None, body: Mapping[str, str] | None
-    ) -> answers.Reply:
+    ) -> httpx.Response:
         patience = self._patience
         limit = patience.max_body if params is None else patience.max_page
         async with self._http.stream(
@@ -326,7 +325,7 @@ class TogetherClient:
             content = bytes(chunks)
             for key in self._keys:
                 content = content.replace(key, b"[secret]")
-            return answers.Reply(response.status_code, response.headers, content)
+            return httpx.Response(response.status_code, headers=response.headers, content=content)
 
 
 def _call_of(method: str, path: str) -> str:
