@@ -14,7 +14,7 @@ from bot.clock import Clock, WaitReason
 from bot.errors import StorageUnavailable
 from bot.models import OPEN, Target
 from bot.outward import Sender
-from bot.renewal import Renewal
+from bot.renewal import use_renewed
 from bot.settings import Settings, revealed
 from bot.store import Database, DecisionStore, health
 from bot.tasks import Tasks
@@ -45,6 +45,12 @@ _UNLESS_ENDED = {
     "recovery": "The audit head wasn't logged a last time",
     "audit trail": "The end of the audit trail wasn't copied or signed; the next process does it",
 }
+# What the bot can't work without, and what is wrong with it at first.
+_NEEDED = {
+    "slack": "Slack hasn't been reached yet.",
+    "store": "The database isn't open yet.",
+    "start": "The bot is starting.",
+}
 DRAIN_SECONDS = 20.0
 END_SECONDS = 4.0  # for each part; with two after the drain, all of it stays below what a host grants
 RETRY_STORE_EVERY = 3.0
@@ -62,7 +68,7 @@ class App:
         port: where HTTP is served, once `listening` is set.
         ready: set as soon as Slack's commands and clicks are taken.
         tasks: the work that was acked and is not done yet.
-        database: once it is being opened.
+        database: once it is open.
     """
 
     def __init__(  # noqa: PLR0913 - what tests replace
@@ -83,18 +89,12 @@ class App:
         self._reread = reread
         self._drain_seconds = drain_seconds
         self.tasks = Tasks(MAX_AT_ONCE, clock=self._clock)
-        self._reported = {
-            "slack": "Slack hasn't been reached yet.",
-            "store": "The database isn't open yet.",
-            "start": "The bot is starting.",
-        }
+        self._lacks = dict(_NEEDED)
         self.database: Database | None = None
-        self._is_open = False
         self._make_database = make_database
         self._bolt: Bolt | None = None
         self._socket: Sockets | None = None
         self._watcher: Watcher | None = None
-        self._warned: dict[str, str] = {}
         self._parts: dict[str, tuple[_Part, asyncio.Task[None]]] = {}
         self._stopping = False
 
@@ -138,7 +138,7 @@ class App:
         )
         http = [await stack.enter_async_context(http_client(settings)) for _ in range(2)]
         reading = slack_client(settings, session, reads_only=True)
-        connection = Connection(reading, self._clock, partial(self._report, "slack"), partial(self._warn, "scopes"))
+        connection = Connection(reading, self._clock, partial(self._note, "slack"), partial(self._note, "scopes"))
         identity = await connection.identify()
         writing = slack_client(settings, session, reads_only=False)
         together, lists = (together_client(settings, each, self._clock, self._patience) for each in http)
@@ -152,8 +152,8 @@ class App:
             store,
             self.tasks,
             self._clock,
-            report=partial(self._report, "store"),
-            warn=self._warn,
+            report=partial(self._note, "store"),
+            warn=self._note,
         )
         self._bolt = bot.bolt
         self._begin("recovery", bot.recovery)
@@ -169,7 +169,7 @@ class App:
         self._watcher = bot.watcher
         if bot.watcher:
             self._begin("watcher", bot.watcher)
-        self._reported["start"] = ""
+        self._note("start", "")
         self.ready.set()
         if settings.unknown_modes:
             unknown = ", ".join(settings.unknown_modes)
@@ -181,7 +181,7 @@ class App:
         """Watch Slack, and renewed secrets. If this or another part ends unexpectedly, the process is restarted."""
         checks = [connection.keep_checking()]
         if self._reread:
-            checks.append(Renewal(self._settings, self._reread, self._clock, use).run())
+            checks.append(use_renewed(self._settings, self._reread, self._clock, use))
         checking = [asyncio.create_task(each) for each in checks]
         try:
             parts = [*checking, *(task for _, task in self._parts.values())]
@@ -225,7 +225,7 @@ class App:
             http,
             clock=self._clock,
             lease_seconds=self._settings.bot_lease_seconds,
-            warn=self._warn,
+            warn=self._note,
         )
         self._begin("sender", sender)
         return sender
@@ -240,14 +240,14 @@ class App:
                 key,
                 clock=self._clock,
                 lease_seconds=self._settings.bot_lease_seconds,
-                warn=partial(self._warn, "audit trail"),
+                warn=partial(self._note, "audit trail"),
             )
             self._begin("audit trail", keeper)
 
     async def _open_store(self, stack: AsyncExitStack) -> DecisionStore:
         """Open the database, as often as it takes."""
-        settings, report = self._settings, partial(self._report, "store")
-        self.database = database = self._make_database(settings.database_url, self._clock)
+        settings, report = self._settings, partial(self._note, "store")
+        database = self._make_database(settings.database_url, self._clock)
         database.tell([*destinations(settings).urls])
         stack.push_async_callback(database.close)
         while True:
@@ -258,7 +258,7 @@ class App:
                 await self._clock.sleep(RETRY_STORE_EVERY, WaitReason.RETRY)
             else:
                 report("")
-                self._is_open = True
+                self.database = database
                 return DecisionStore(database, settings.bot_lease_seconds, self._clock)
 
     def _use(self, connections: Connections, sender: Sender | None, new: Settings) -> None:
@@ -284,7 +284,7 @@ class App:
         metrics.WATCH_INTERVAL.set(self._settings.bot_poll_seconds if is_watching else 0)
         if self._watcher:
             self._watcher.measure()
-        if self.database is None or not self._is_open:
+        if self.database is None:
             return
         try:
             found = await self.database.read(health)
@@ -304,29 +304,24 @@ class App:
 
     def _problems(self) -> list[str]:
         """What keeps the bot from working right now, for `/readyz`."""
-        found = [problem for problem in self._reported.values() if problem]
+        found = [problem for about, problem in self._lacks.items() if problem and about in _NEEDED]
         if self._socket and not self._socket.connected:
             found.append("The Socket Mode connection is down.")
         if self._stopping:
             found.append("The bot is stopping.")
         return found
 
-    def _warn(self, about: str, problem: str) -> None:
-        """Log what the bot works without, or "" when it has it back: clicks and commands work, so it stays ready.
+    def _warnings(self) -> list[str]:
+        """What the bot works without right now, for `/readyz`: clicks and commands work, so it stays ready."""
+        return [problem for about, problem in self._lacks.items() if problem and about not in _NEEDED]
+
+    def _note(self, about: str, problem: str) -> None:
+        """Log what the bot lacks, or "" when it has it back.
 
         Args:
-            about: such as the ID of a channel in which alerts can't be posted.
+            about: what is needed, or such as the ID of a channel in which alerts can't be posted.
         """
-        if problem and problem != self._warned.get(about):
-            logger.error("%s", problem)
-        self._warned[about] = problem
-
-    def _warnings(self) -> list[str]:
-        """What the bot works without right now, for `/readyz`."""
-        return [problem for problem in self._warned.values() if problem]
-
-    def _report(self, part: str, problem: str) -> None:
-        """Note what keeps a part from working, or "" when nothing does."""
-        if problem and problem != self._reported[part]:
-            logger.warning("%s", problem)
-        self._reported[part] = problem
+        if problem and problem != self._lacks.get(about):
+            # What it needs is waited for at each start; what it works without may stay unseen.
+            logger.log(logging.WARNING if about in _NEEDED else logging.ERROR, "%s", problem)
+        self._lacks[about] = problem

@@ -186,7 +186,7 @@ async def test_databases_that_are_not_there_or_cannot_be_written(bot: World, pos
 
 
 async def test_bot_that_runs_but_is_not_ready_and_none_that_runs(bot: World) -> None:
-    bot.app._reported["start"] = "Can't reach the database."
+    bot.app._lacks["start"] = "Can't reach the database."
     assert (await found(bot))["running bot"].detail == "Can't reach the database."
     port = free_port()
     assert (await found(bot, port=port))["running bot"].detail == f"none on port {port}"
