@@ -3,10 +3,11 @@
 It changes nothing, opens no Slack connection, and can run beside the bot. Only `--post` posts, and deletes it again.
 """
 
-from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -44,9 +45,11 @@ async def examine(
         session = await stack.enter_async_context(aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)))
         http = await stack.enter_async_context(http_client(settings))
         slack, clock = slack_client(settings, session, reads_only=True), clock or Clock()
-        doctor = Doctor(settings, slack, http, clock, together_client(settings, http, clock, WAIT), posts=posts)
-        found = [_settings(unknown), *[finding async for finding in doctor.examine()]]
-        return [*found, *[finding async for finding in look_around(settings, session)]]
+        together, directory = together_client(settings, http, clock, WAIT), SlackDirectory(slack, clock)
+        doctor = Doctor(settings, slack, http, clock, together, directory, posts=posts)
+        checks = doctor.workspace, doctor.slack_checks, doctor.listed, doctor.clusters, doctor.database, doctor.skew
+        around = partial(look_around, settings, session)
+        return [_settings(unknown), *[finding for check in (*checks, around) async for finding in check()]]
 
 
 @dataclass(slots=True)
@@ -62,23 +65,13 @@ class Doctor:
     http: httpx.AsyncClient
     clock: Clock
     together: TogetherClient
+    directory: SlackDirectory
     posts: bool
-    _directory: SlackDirectory = field(init=False)
     _team_id: str = field(default="", init=False)
     _clocks: dict[str, float] = field(default_factory=dict, init=False)  # by how many seconds each is ahead of ours
 
-    def __post_init__(self) -> None:
-        self._directory = SlackDirectory(self.slack, self.clock)
-
-    async def examine(self) -> AsyncIterator[Finding]:
-        """Yield what each check finds."""
-        for check in (self._workspace, self._slack_checks, self._listed, self._clusters, self._database):
-            async for finding in check():
-                yield finding
-        for finding in self._skew():
-            yield finding
-
-    async def _workspace(self) -> AsyncIterator[Finding]:
+    async def workspace(self) -> AsyncIterator[Finding]:
+        """Check the bot token, whose workspace the other checks of Slack need."""
         try:
             answer = await self.slack.auth_test()
         except SlackFailure as error:
@@ -93,7 +86,8 @@ class Doctor:
         if (granted := scopes_of(answer.headers)) is not None:
             yield _scopes(granted)
 
-    async def _slack_checks(self) -> AsyncIterator[Finding]:
+    async def slack_checks(self) -> AsyncIterator[Finding]:
+        """Check the other secret, and the channels."""
         settings = self.settings
         if not self._team_id:
             return
@@ -112,7 +106,7 @@ class Doctor:
             where = "any cluster" if "*" in settings.bot_observe else ", ".join(settings.bot_observe)
             yield warning("observing", f"the bot decides nothing in {where}", "Unset BOT_OBSERVE to let it decide.")
 
-    async def _listed(self) -> AsyncIterator[Finding]:
+    async def listed(self) -> AsyncIterator[Finding]:
         """Look up everybody whom the settings list."""
         settings = self.settings
         if not self._team_id:
@@ -180,8 +174,8 @@ class Doctor:
         bad: list[str] = []
         for each in ids:
             try:
-                members = await self._directory.members(each) if each[0] == "S" else {each}
-                people = [await self._directory.person(member) for member in sorted(members)]
+                members = await self.directory.members(each) if each[0] == "S" else {each}
+                people = [await self.directory.person(member) for member in sorted(members)]
             except DirectoryUnavailable:
                 bad.append(f"{each} can't be looked up")
                 continue
@@ -197,7 +191,8 @@ class Doctor:
         is_nobody = len(bad) == len(ids)
         return (problem if is_nobody and check == "operators" else warning)(check, "; ".join(bad), fix)
 
-    async def _clusters(self) -> AsyncIterator[Finding]:
+    async def clusters(self) -> AsyncIterator[Finding]:
+        """Check what the API key may read."""
         settings, check = self.settings, "Together API key"
         try:
             clusters, _ = await self.together.list_clusters()
@@ -241,7 +236,8 @@ class Doctor:
             return warning(check, f"can't be listed: {error}", fix)
         return ok(check, f"can be listed; {len(found)}{'' if is_whole else ' or more'} in {cluster_id}")
 
-    async def _database(self) -> AsyncIterator[Finding]:
+    async def database(self) -> AsyncIterator[Finding]:
+        """Check that the database can be read and written, without making one."""
         check = "database"
         database = Database(self.settings.database_url, self.clock)
         kind = "SQLite" if database.is_sqlite else "PostgreSQL"
@@ -265,7 +261,8 @@ class Doctor:
         with suppress(TypeError, ValueError):
             self._clocks[whose] = parsedate_to_datetime(date or "").timestamp() - self.clock.now()
 
-    def _skew(self) -> Iterator[Finding]:
+    async def skew(self) -> AsyncIterator[Finding]:
+        """Compare the clocks that were met on the way."""
         for whose, seconds in self._clocks.items():
             check = f"clock against {whose}"
             if abs(seconds) <= SKEW_SECONDS:
