@@ -217,7 +217,7 @@ class Chooser(Surface):
             choice = Choice.load(known_of(view_of(body)))
             allow = self.lookup.authorize(actor_of(body), choice.channel_id, Verb.CANCEL)
             open_ones = (await self.lookup.in_time_for_a_menu(allow)).found
-        except (ValueError, TypeError, NotAllowed, StorageUnavailable) as error:
+        except (ValueError, NotAllowed, StorageUnavailable) as error:
             logger.warning("Couldn't read the choices of a dialog: %s", type(error).__name__)
             await ack(option_groups=[])
             return
@@ -235,7 +235,7 @@ class Chooser(Surface):
     async def _picked(self, view: Json, value: str, actor: Actor) -> Json:
         try:
             choice = Choice.load(known_of(view))
-        except (ValueError, TypeError) as error:
+        except ValueError as error:
             raise UnknownControl("this dialog") from error
         await self.lookup.authorize(actor, choice.channel_id, Verb.CANCEL)
         looked = await self.lookup.cancellable()

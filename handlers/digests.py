@@ -54,7 +54,7 @@ class Digests(Surface):
             waiting = await self.batches.waiting(known.digest_id)
             group = str(body.get("block_id")).removeprefix(f"{review.SOME}:")
             found = review.options(waiting.alerts, group, str(body.get("value") or ""))
-        except (ValueError, TypeError, NotAttempted) as error:
+        except (ValueError, NotAttempted) as error:
             logger.warning("Couldn't read the choices of a digest: %s", type(error).__name__)
         await ack(options=found)
 

@@ -1,9 +1,14 @@
 """Block Kit, in the few shapes that the bot uses, as plain dicts."""
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
 from html import unescape
-from typing import TypeVar
+from typing import Self, TypeVar
+
+from pydantic import TypeAdapter
 
 from bot.models import RULES, Blocks, Json, Message, Verb
 from bot.mrkdwn import clean, entities
@@ -34,6 +39,26 @@ _MARKUP = {
     "date": "<!date^{timestamp}^{format}|{fallback}>",
     "link": "<{url}|{text}>",
 }
+_adapter = cache(TypeAdapter)
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """What a dialog or home knows when it comes back."""
+
+    def dump(self) -> str:
+        """Write it as a view's metadata."""
+        return json.dumps(asdict(self), ensure_ascii=False, separators=(",", ":"))
+
+    @classmethod
+    def load(cls, metadata: str) -> Self:
+        """Read it.
+
+        Raises:
+            ValueError: it isn't one.
+        """
+        known: Self = _adapter(cls).validate_json(metadata)  # type: ignore[arg-type] # a class can be hashed
+        return known
 
 
 def plain(text: str) -> Json:

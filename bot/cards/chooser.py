@@ -1,8 +1,9 @@
 """The dialog in which somebody chooses what to cancel, and the private list of what is waiting."""
 
-import json
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+
+from pydantic import ConfigDict
 
 from bot.cards import blocks, faults, labels
 from bot.cards.blocks import elements
@@ -21,7 +22,7 @@ LISTED = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(blocks.Remembered):
     """What a dialog knows: where it was opened, and what was chosen.
 
     Attributes:
@@ -37,6 +38,8 @@ class Choice:
         reason: what was typed before the dialog was open.
     """
 
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
     channel_id: str | None
     thread_ts: str | None = None
     only: tuple[str, ...] = ()
@@ -47,23 +50,6 @@ class Choice:
     ids: tuple[str, str, str] | None = None
     round: int = 0
     reason: str = ""
-
-    def dump(self) -> str:
-        """Write it as a view's metadata."""
-        return json.dumps(asdict(self), ensure_ascii=False, separators=(",", ":"))
-
-    @classmethod
-    def load(cls, metadata: str) -> "Choice":
-        """Read it.
-
-        Raises:
-            ValueError: it is none.
-        """
-        known = json.loads(metadata)
-        if not isinstance(known, dict) or not known.keys() <= set(cls.__slots__):
-            raise ValueError("not a choice")
-        ids = known.get("ids")
-        return cls(**{**known, "ids": tuple(ids) if ids else None, "only": tuple(known.get("only", ()))})
 
 
 def loading() -> Json:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 from bot.cards import blocks, faults, labels
 from bot.cards.blocks import Element, Line, elements
@@ -29,7 +29,7 @@ _LOADS = 3  # clusters that have a line
 
 
 @dataclass(frozen=True, slots=True)
-class Filter:
+class Filter(blocks.Remembered):
     """What somebody looks at.
 
     Attributes:
@@ -48,18 +48,12 @@ class Filter:
         """Return it with one node's controls shown, or hidden where they were."""
         return replace(self, opened="" if self.opened == key else key)
 
-    def dump(self) -> str:
-        """Write it as a view's metadata."""
-        return json.dumps(asdict(self), ensure_ascii=False)
-
     @classmethod
     def load(cls, metadata: str) -> "Filter":
         """Read it; what isn't one is all clusters from the beginning."""
         try:
-            known = json.loads(metadata)
-            cluster_id, page = str(known["cluster_id"]), max(0, int(known["page"]))
-            return cls(cluster_id, page, str(known.get("only", "")), str(known.get("opened", "")))
-        except (ValueError, KeyError, TypeError):
+            return super(Filter, cls).load(metadata)
+        except ValueError:
             return cls()
 
 

@@ -1,8 +1,7 @@
 """Many decisions at once: the dialogs in which somebody reviews a digest, how a selection is going, and its results."""
 
-import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import islice
 
 from bot.cards import blocks, labels
@@ -71,24 +70,11 @@ _WHY = {
 
 
 @dataclass(frozen=True, slots=True)
-class Review:
+class Review(blocks.Remembered):
     """What a dialog knows: the digest that it is about, and the channel in which its result is told."""
 
     digest_id: str
     channel_id: str | None
-
-    def dump(self) -> str:
-        """Write it as a view's metadata."""
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def load(cls, metadata: str) -> "Review":
-        """Read it.
-
-        Raises:
-            ValueError, TypeError: it isn't one.
-        """
-        return cls(**json.loads(metadata))
 
 
 def review_button(digest_id: str, count: int, where: str = "") -> Element:
