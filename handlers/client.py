@@ -79,8 +79,9 @@ class MeasuredClient(AsyncWebClient):
             if refusal.code in _REFUSED_ANYWHERE and (plainer := _plainer(arguments)):
                 logger.warning("%s: Slack refused blocks (%s); drawing plainer ones from now on", api_method, refusal)
                 self._is_plain = True  # also where it wasn't because of them: nothing is lost by it
-            elif refusal.code in _REFUSED_BLOCKS and (plainer := _without_blocks(arguments)):
+            elif refusal.code in _REFUSED_BLOCKS and refusal.had_blocks:
                 logger.exception("Slack rejected our blocks: %s", arguments["json"]["blocks"])
+                plainer = {**arguments, "json": text_alone(arguments["json"])}
             else:
                 raise
         return await self.api_call(api_method, **plainer)
@@ -90,7 +91,10 @@ class MeasuredClient(AsyncWebClient):
         status = "ok"
         try:
             with metrics.SLACK_SECONDS.labels(api_method).time():
-                return _checked(await super().api_call(api_method, **arguments))
+                answer = await super().api_call(api_method, **arguments)
+            if isinstance(answer.data, dict):
+                return answer
+            raise TypeError("not a JSON object")  # noqa: TRY301 - as the SDK says that of others
         except (SlackApiError, aiohttp.ClientError, TimeoutError, *_NON_SLACK) as error:
             failure = SlackFailure(error)
             failure.had_blocks = "blocks" in (arguments.get("json") or {})
@@ -115,20 +119,6 @@ def _plainer(arguments: Json) -> Json | None:
     return {**arguments, "json": {**body, "view": changed} if "view" in body else changed}
 
 
-def _without_blocks(arguments: Json) -> Json | None:
-    """Return the arguments of a call with the text of its message alone; None where it has nothing else."""
-    body = arguments.get("json") or {}
-    if "blocks" not in body:
-        return None
-    return {**arguments, "json": text_alone(body)}
-
-
 def text_alone(body: Json) -> Json:
     """Return the body of a call without what Slack may refuse to draw."""
     return {name: value for name, value in body.items() if name not in {"blocks", "attachments"}}
-
-
-def _checked(answer: AsyncSlackResponse) -> AsyncSlackResponse:
-    if not isinstance(answer.data, dict):
-        raise TypeError("not a JSON object")
-    return answer
