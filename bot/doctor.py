@@ -252,7 +252,7 @@ class Doctor:
         except StorageUnavailable as error:
             yield problem(check, f"{kind} can't be reached or written ({error})", "Check DATABASE_URL and its disk.")
         else:
-            owner = ", and a bot is running on it" if database.is_sqlite and database.is_in_use() else ""
+            owner = ", and a bot is running on it" if database.is_in_use() else ""
             yield ok(check, f"{kind} can be read and written{owner}")
         finally:
             await database.close()

@@ -84,13 +84,21 @@ class Driver(Protocol):
 
 
 class Rows(list[Any]):
-    """What a statement returned, each row as a named tuple.
+    """What a statement returned, each row as a named tuple."""
 
-    Attributes:
-        rowcount: how many rows it has written.
-    """
+    _count = 0
 
-    rowcount = 0
+    def take(self, cursor: Any) -> None:  # noqa: ANN401 - the driver's own
+        """Take what the database has returned."""
+        if cursor.description:
+            names = tuple(column[0] for column in cursor.description)
+            self.extend(map(_row_of(names), cursor.fetchall()))
+        self._count += cursor.rowcount
+
+    @property
+    def rowcount(self) -> int:
+        """How many rows it has written."""
+        return self._count
 
     def first(self) -> Any:  # noqa: ANN401 - a row
         """Return the first row; None for none."""
@@ -146,9 +154,7 @@ class Connection:
         rows, cursor = Rows(), self.raw.cursor()
         for each in sets:
             cursor.execute(sql, each)
-            rows.rowcount += cursor.rowcount
-            if cursor.description:
-                rows.extend(map(row_of(tuple(column[0] for column in cursor.description)), cursor.fetchall()))
+            rows.take(cursor)
         cursor.close()
         return rows
 
@@ -216,7 +222,7 @@ def _compiled(statement: Executable, dialect: Dialect, names: tuple[str, ...]) -
 
 
 @lru_cache(_KEPT_ROWS)
-def row_of(names: tuple[str, ...]) -> Callable[[Iterable[Any]], Any]:
+def _row_of(names: tuple[str, ...]) -> Callable[[Iterable[Any]], Any]:
     """Return what makes a named tuple of a row with these columns."""
     row = namedtuple("Row", names, rename=True)  # type: ignore[misc] # noqa: PYI024 - its fields are a statement's columns
     return row._make

@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
-from bot.store.connection import Connection, Driver, Rows, Values, row_of
+from bot.store.connection import Connection, Driver, Rows, Values
 
 _KNOWN = {
     "connect_timeout": 5, "tcp_user_timeout": 5000, "application_name": "remediation-bot", "client_encoding": "utf8",
@@ -24,14 +24,11 @@ class Awaited(Rows):
     def __init__(self, send: Callable[[], None]) -> None:
         super().__init__()
         self._look = send
-        self._count = 0
 
     def take(self, cursor: "psycopg.ClientCursor[Any]") -> None:
         """Take what the database has returned."""
         self._look = lambda: None  # what was sent isn't sent again
-        if cursor.description:
-            self.extend(map(row_of(tuple(column[0] for column in cursor.description)), cursor.fetchall()))
-        self._count += cursor.rowcount
+        super().take(cursor)
 
     def __len__(self) -> int:
         self._look()
@@ -46,10 +43,10 @@ class Awaited(Rows):
         return super().__getitem__(place)
 
     @property
-    def rowcount(self) -> int:  # type: ignore[override] # read only
+    def rowcount(self) -> int:
         """How many rows it has written."""
         self._look()
-        return self._count
+        return super().rowcount
 
 
 class Messages(Connection):
