@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from collections import Counter
 from collections.abc import Collection, Coroutine
 from enum import Enum
 from typing import Any, TypeVar
@@ -37,7 +36,6 @@ class Tasks:
     def __init__(self, limit: int = 200, *, clock: Clock | None = None) -> None:
         self.limit = limit
         self._running: dict[asyncio.Task[object], str] = {}
-        self._of_person: Counter[str] = Counter()
         self._closed = False
         self._clock = clock or Clock()
         self._refused: dict[str, float] = {}
@@ -57,7 +55,7 @@ class Tasks:
         limit = self.limit if decides else self.limit - FOR_DECISIONS
         if self._closed or len(self._running) >= max(limit, min(self.limit, 1)):
             return Capacity.FULL
-        if person and self._of_person[person] >= PER_PERSON:
+        if person and [*self._running.values()].count(person) >= PER_PERSON:
             return Capacity.PERSON_LIMIT
         return Capacity.FREE
 
@@ -77,7 +75,6 @@ class Tasks:
         """Start work that outlives its caller. An exception that it lets out is logged."""
         task = asyncio.create_task(work, name=name)
         self._running[task] = person
-        self._of_person[person] += 1
         task.add_done_callback(self._ended)
 
     def close(self) -> None:
@@ -95,10 +92,7 @@ class Tasks:
             await asyncio.wait(self._running, timeout=grace)
 
     def _ended(self, task: asyncio.Task[object]) -> None:
-        person = self._running.pop(task)
-        self._of_person[person] -= 1
-        if not self._of_person[person]:
-            del self._of_person[person]
+        del self._running[task]
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("Task %s failed", task.get_name(), exc_info=error)
 
