@@ -230,9 +230,8 @@ def daily_time(value: str) -> DailyTime:
 
 
 def _time(value: str) -> time:
-    hour, _, minute = value.partition(":")
     try:
-        return time(int(hour), int(minute))
+        return time.fromisoformat(value)
     except ValueError:
         raise ValueError("contains a time that doesn't exist") from None
 

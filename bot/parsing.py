@@ -216,7 +216,8 @@ def _first_word(bare: str) -> tuple[str, str]:
 def _status(rest: str) -> Find:
     if not rest:
         raise UnreadableCommand(f"Type {COMMAND} status and a node name or an ID.")
-    return _find(rest, only_shows=True) or Find(str(_from_reference(rest).ref), only_shows=True)
+    meant = _read(rest)
+    return Find(meant.text if isinstance(meant, Find) else str(meant.ref), only_shows=True)
 
 
 def _from_reference(plain: str) -> Order:
@@ -234,10 +235,10 @@ def _from_reference(plain: str) -> Order:
     return _from_options(plain) if has_few_words_before else _from_words(plain)
 
 
-def _find(text: str, *, only_shows: bool = False) -> Find | None:
+def _find(text: str) -> Find | None:
     """Return what is to be looked up; None where it is no single word that could be a name or an ID."""
     try:
-        return Find(check_id("remediation", text.strip(QUOTES + " ,/")), only_shows=only_shows)
+        return Find(check_id("remediation", text.strip(QUOTES + " ,/")))
     except InvalidId:
         return None
 

@@ -105,15 +105,16 @@ class Connection:
         return answer
 
     async def _insist(self, call: Callable[[], Awaitable[Any]], variable: str) -> Any:  # noqa: ANN401 - Slack's answer
-        for seconds in chain(RETRY_AFTER, repeat(RETRY_AFTER[-1])):
+        waits = chain(RETRY_AFTER, repeat(RETRY_AFTER[-1]))
+        while True:
             try:
                 return await call()
             except SlackFailure as error:
                 if not error.is_passing:  # any other refusal of a token is final (docs.slack.dev, auth.test)
                     raise StartError(f"Slack rejects {variable}: {error.code}. {REMEDY[variable]}") from error
+                seconds = next(waits)
                 self.report(f"Can't reach Slack ({error}); retrying in {seconds:g} s.")
                 await self.clock.sleep(seconds, WaitReason.RETRY)
-        raise AssertionError("the pauses never end")
 
 
 def scopes_of(headers: Mapping[str, str]) -> frozenset[str] | None:

@@ -19,6 +19,7 @@ from bot.models import (
     RepairLoad,
     key,
     short_hash,
+    unix,
     waiting,
 )
 from bot.mrkdwn import clean, escape, lasted
@@ -86,8 +87,7 @@ def cluster_of(of_cluster: str | None, alerts: Sequence[Alert]) -> tuple[str, in
 
 def since(alert: Alert) -> float:
     """Return since when it waits, to sort by; in Unix time in seconds."""
-    created = alert.remediation.create_time
-    return created.timestamp() if created else alert.seen_at
+    return unix(alert.remediation.create_time) or alert.seen_at
 
 
 def mode_name(alert: Alert) -> str:

@@ -324,7 +324,7 @@ class Remediation(ApiModel):
     def under_way_since(self) -> datetime | None:
         """When the repair started; until then when it was approved, or requested. None where Together doesn't say."""
         moments = [each for each in (self.create_time, self.review_time, self.start_time) if each]
-        return max(moments, key=datetime.timestamp, default=None)
+        return max(moments, default=None)
 
     @property
     def ended(self) -> datetime | None:
