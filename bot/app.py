@@ -34,7 +34,7 @@ from bot.wiring import (
 from handlers.bolt import Bolt
 from handlers.connection import Connection
 from handlers.server import Server
-from handlers.socket import Socket, Sockets
+from handlers.socket import Sockets
 
 logger = logging.getLogger(__name__)
 
@@ -160,7 +160,7 @@ class App:
         if settings.slack_app_token:
             app_token = settings.slack_app_token.get_secret_value()
             await connection.check_app_token(app_token)
-            self._socket = Sockets(lambda: Socket(bot.bolt, app_token, reading, self._clock))
+            self._socket = Sockets(bot.bolt, app_token, reading, self._clock)
             await self._socket.start()
         else:
             server.serve(bot.bolt)

@@ -213,16 +213,16 @@ class Chooser(Surface):
 
     async def options(self, ack: AsyncAck, body: Json) -> None:
         """The menu of the dialog asks for its choices."""
+        groups: list[Json] = []
         try:
             choice = Choice.load(known_of(view_of(body)))
             allow = self.lookup.authorize(actor_of(body), choice.channel_id, Verb.CANCEL)
             open_ones = (await self.lookup.in_time_for_a_menu(allow)).found
+            found = [each for each in open_ones if each.state in CANCELLABLE]
+            groups = chooser.option_groups(found, str(body.get("value") or ""), choice.only)
         except (ValueError, NotAllowed, StorageUnavailable) as error:
             logger.warning("Couldn't read the choices of a dialog: %s", type(error).__name__)
-            await ack(option_groups=[])
-            return
-        found = [each for each in open_ones if each.state in CANCELLABLE]
-        await ack(option_groups=chooser.option_groups(found, str(body.get("value") or ""), choice.only))
+        await ack(option_groups=groups)
 
     async def pick(self, ack: AsyncAck, body: Json) -> Taken:
         """Show the remediation that was chosen in the dialog."""

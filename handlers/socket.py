@@ -3,7 +3,6 @@
 import asyncio
 import json
 import logging
-from collections.abc import Callable
 from contextlib import suppress
 
 import aiohttp
@@ -26,20 +25,22 @@ PING_SECONDS = 5.0
 
 
 class Sockets:
-    """Two connections: when Slack refreshes one, the SDK closes it before the new one is up."""
+    """Two connections: when Slack refreshes one, the SDK closes it before the new one is up.
 
-    def __init__(self, make: "Callable[[], Socket]") -> None:
-        self.each = [make() for _ in range(AT_ONCE)]
+    Args:
+        app_token: `xapp-…`.
+        client: for `apps.connections.open`; the WebSockets take its proxy too.
+    """
+
+    def __init__(self, bolt: AsyncApp, app_token: str, client: AsyncWebClient, clock: Clock) -> None:
+        self._up = asyncio.Event()
+        self.each = [Socket(bolt, app_token, client, clock, self._up) for _ in range(AT_ONCE)]
 
     async def start(self) -> None:
         """Connect, as often as it takes. Returns as soon as one connection is up."""
-        starting = [asyncio.create_task(each.start(), name="socket start") for each in self.each]
-        try:
-            await asyncio.wait(starting, return_when=asyncio.FIRST_COMPLETED)
-        except asyncio.CancelledError:
-            for task in starting:
-                task.cancel()
-            raise
+        for each in self.each:
+            each.start()
+        await self._up.wait()
 
     async def stop(self) -> None:
         """Disconnect: Slack sends what comes from now on to another connection, or tells the person."""
@@ -57,20 +58,9 @@ class Sockets:
 
 
 class Socket:
-    """One Socket Mode connection that stays up.
+    """One Socket Mode connection that stays up; `up` is set once it is."""
 
-    Args:
-        app_token: `xapp-…`.
-        client: for `apps.connections.open`; the WebSocket takes its proxy too.
-    """
-
-    def __init__(
-        self,
-        bolt: AsyncApp,
-        app_token: str,
-        client: AsyncWebClient,
-        clock: Clock,
-    ) -> None:
+    def __init__(self, bolt: AsyncApp, app_token: str, client: AsyncWebClient, clock: Clock, up: asyncio.Event) -> None:
         self._handler = AsyncSocketModeHandler(
             bolt,
             app_token,
@@ -83,13 +73,12 @@ class Socket:
         self._handler.client.on_message_listeners.append(_note_connections)
         self._clock = clock
         self._watching: asyncio.Task[None] | None = None
-        self._up = asyncio.Event()
+        self._up = up
         self.connected = False
 
-    async def start(self) -> None:
+    def start(self) -> None:
         """Connect, as often as it takes, and keep watch from then on."""
         self._watching = asyncio.create_task(self._watch(), name="socket watchdog")
-        await self._up.wait()
 
     async def stop(self) -> None:
         """Disconnect: Slack sends what comes from now on to another connection, or tells the person."""
