@@ -4,6 +4,7 @@ import base64
 import difflib
 import ipaddress
 import re
+import string
 from collections.abc import Collection
 from datetime import time
 from typing import Annotated, TypeVar
@@ -13,10 +14,10 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 from bot.daily import DailyTime, QuietHours
-from bot.links import PLACEHOLDERS, placeholders
 from bot.models import Mode, check_id
 
 _MODE = "REMEDIATION_MODE_"
+_PLACEHOLDERS = ("cluster_id", "instance_id", "remediation_id", "mode", "xid", "node")
 _SWITCHES = {"*", "all", "any", "true", "yes", "on", "1", "false", "no", "off", "none", "0"}
 _LONGEST_WAIT = 24 * 60  # minutes (docs.together.ai, "Node repair", wait policy)
 
@@ -190,11 +191,27 @@ def storm_brake(value: str) -> tuple[int, bool]:
     return int(found[1] or found[2]), bool(found[1])
 
 
+def placeholders(template: str) -> list[str]:
+    """Return the names in braces of a template.
+
+    Raises:
+        ValueError: its braces don't match, or hold more than a name.
+    """
+    found = []
+    for _, name, spec, conversion in string.Formatter().parse(template):
+        if name is None:
+            continue
+        if spec or conversion:
+            raise ValueError("has more than a name in braces")
+        found.append(name)
+    return found
+
+
 def template(value: str) -> str:
     """A link with placeholders. A placeholder in the host could send a click anywhere."""
-    unknown = [name for name in placeholders(value) if name not in PLACEHOLDERS]
+    unknown = [name for name in placeholders(value) if name not in _PLACEHOLDERS]
     if unknown:
-        known = ", ".join(f"{{{each}}}" for each in PLACEHOLDERS)
+        known = ", ".join(f"{{{each}}}" for each in _PLACEHOLDERS)
         raise ValueError(f"contains {{{unknown[0][:40]}}}, which isn't one of {known}")
     parts = urlsplit(value)
     if parts.scheme != "https" or not parts.hostname or "{" in parts.netloc or not re.fullmatch(r"[!-~]+", value):

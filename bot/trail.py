@@ -12,7 +12,7 @@ from pathlib import Path
 from bot import blocking
 from bot.clock import Clock, WaitReason
 from bot.errors import LeaseLost, StorageUnavailable
-from bot.store import Database, Lease, trail
+from bot.store import Database, Lease, audit
 from bot.store.connection import Record
 
 logger = logging.getLogger(__name__)
@@ -124,7 +124,7 @@ class AuditExporter:
             OSError: they can't be written.
             StorageUnavailable: they can't be read.
         """
-        while rows := await self._database.read(trail.news, _COPY, _PAGE):
+        while rows := await self._database.read(audit.news, _COPY, _PAGE):
             self._lease.ensure_held()
             lines = _lines(rows)
             if self._is_cut and self._path == STANDARD_OUTPUT:
@@ -133,11 +133,11 @@ class AuditExporter:
             await blocking.call(_write, self._path, lines)
             self._is_cut = False
             self._lease.ensure_held()
-            await self._database.run(trail.copied, _COPY, rows[-1]["seq"])
+            await self._database.run(audit.copied, _COPY, rows[-1]["seq"])
 
     async def sign(self) -> bool:
         """Sign the head, and log it: kept elsewhere, a line proves what was there. Returns whether there is one."""
-        signed = await self._database.run(trail.sign, self._key)
+        signed = await self._database.run(audit.sign, self._key)
         if signed:
             logger.info("Signed audit row %d: %s", *signed)
         return signed is not None

@@ -24,9 +24,9 @@ from bot.clock import WaitReason
 from bot.errors import LeaseLost, StartError, StorageUnavailable
 from bot.models import Actor, AuditNote
 from bot.store import Database, audit, check_signatures
+from bot.store.audit import key_id
 from bot.store.tables import audit as audit_rows
 from bot.store.tables import cursors, decisions, signed_heads
-from bot.store.trail import key_id
 from bot.trail import SIGN_EVERY, AuditExporter
 from tests.deaths import died_while, left_behind
 from tests.fetch import get

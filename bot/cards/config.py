@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from bot.cards import labels
 from bot.daily import DailyTime
-from bot.links import placeholders
+from bot.formats import placeholders
 from bot.models import (
     IN_REPAIR,
     NEXT_STEP,

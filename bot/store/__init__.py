@@ -3,6 +3,7 @@
 A transaction is a function of a module here, which `Database.run` and `Database.read` run in a thread.
 """
 
+from bot.store.audit import check_signatures
 from bot.store.connection import read_clock
 from bot.store.database import Database
 from bot.store.decisions import DecisionStore
@@ -12,4 +13,3 @@ from bot.store.lease import Lease, LeasedDatabase
 from bot.store.outages import Outage
 from bot.store.outbox import OutboxEntry
 from bot.store.retention import drop_old_response_urls, purge
-from bot.store.trail import check_signatures
