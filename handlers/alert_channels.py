@@ -13,8 +13,9 @@ from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from bot.cards import review
 from bot.clock import Clock, WaitReason
-from bot.errors import InvalidId, PostFailed, PostUncertain
-from bot.models import HISTORY_BEFORE, MARK, Found, Json, Message, RemediationRef, Verb
+from bot.errors import PostFailed, PostUncertain
+from bot.models import HISTORY_BEFORE, MARK, Found, Json, Message, RemediationRef, Verb, read_reference
+from bot.parsing import PARTS
 from handlers.client import SlackFailure
 
 logger = logging.getLogger(__name__)
@@ -86,7 +87,7 @@ class SlackAlertChannels:
         try:
             channel = (await self._reading.conversations_info(channel=channel_id)).get("channel") or {}
         except SlackFailure as error:
-            if error.code in CLOSED or error.is_passing or error.retry_after is not None:
+            if error.code in CLOSED or error.is_passing:
                 raise PostFailed(str(error), is_closed=error.code in CLOSED) from error
             return  # a scope is missing
         if channel.get("is_archived") or (channel.get("is_private") and not channel.get("is_member")):
@@ -158,7 +159,7 @@ class SlackAlertChannels:
             except SlackFailure as error:
                 if error.code == "channel_not_found":
                     raise PostFailed(error.code, is_lasting=True) from error
-                if error.is_passing or error.retry_after is not None:
+                if error.is_passing:
                     raise PostFailed(str(error)) from error
                 return None  # any other refusal: it would be the same the next time
             except (AttributeError, TypeError) as error:  # not the shape that Slack documents
@@ -208,10 +209,7 @@ def _read_metadata(message: Json, found: Found) -> None:
     if kind == DIGEST:
         about = str(payload.get("digest_id"))
     elif kind == CARD and _is_own(message):
-        try:
-            about = RemediationRef(*(str(payload.get(f"{part}_id")) for part in ("cluster", "instance", "remediation")))
-        except InvalidId:
-            return
+        about = read_reference("/".join(str(payload.get(f"{part}_id")) for part in PARTS))
     elif kind == OTHER:
         found.marks[str(payload.get("mark"))] = ts
     if about:

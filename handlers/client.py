@@ -48,7 +48,7 @@ class SlackFailure(SlackApiError):
         self.code = code if isinstance(code, str) else ""
         is_limited = getattr(response, "status_code", 0) == 429 or self.code in _RATE_LIMITED  # noqa: PLR2004 - HTTP's
         self.retry_after = _retry_after(response) if is_limited else None
-        self.is_passing = self.code in {*_TROUBLE, *_RATE_LIMITED}
+        self.is_passing = is_limited or self.code in _TROUBLE
         is_answered = isinstance(cause, SlackApiError) and self.code not in _TROUBLE
         self.may_have_worked = not is_answered and not isinstance(cause, aiohttp.ClientConnectorError)
         super().__init__("", response)  # type: ignore[no-untyped-call] # the SDK's own
