@@ -157,6 +157,12 @@ def build_bot(  # noqa: PLR0913 - what it is made of
     if settings.bot_alert_channel is None:
         return Bot(bolt, recovery, None)
     config = watch_config(settings, settings.bot_alert_channel, cards)
+    impacts: ImpactReader | None = None
+    if connections.impacts:
+        address, token = settings.bot_impact_url, revealed(settings.bot_impact_token)
+        impacts = ImpactReader(
+            connections.impacts, lambda each: link(address, each.ref, each), token, clock, directory.name_of
+        )
     watcher = Watcher(
         together=connections.lists,
         store=store,
@@ -165,7 +171,7 @@ def build_bot(  # noqa: PLR0913 - what it is made of
         config=config,
         clock=clock,
         report=warn,
-        impacts=impact_reader(settings, connections.impacts, directory, clock) if connections.impacts else None,
+        impacts=impacts,
     )
     return Bot(bolt, recovery, watcher)
 
@@ -209,12 +215,6 @@ def _listen(app: Bolt, shared: _Shared, batches: BatchService, pauses: PauseServ
     app.shortcut(_ANY)(fallbacks.shortcut)
     app.options(_ANY)(fallbacks.options)
     app.event(_ANY)(fallbacks.nothing)
-
-
-def impact_reader(settings: Settings, http: httpx.AsyncClient, directory: SlackDirectory, clock: Clock) -> ImpactReader:
-    """Return what asks who is affected by a broken node."""
-    token, address = revealed(settings.bot_impact_token), settings.bot_impact_url
-    return ImpactReader(http, lambda each: link(address, each.ref, each), token, clock, directory.name_of)
 
 
 def card_config(settings: Settings, identity: Identity) -> CardConfig:
