@@ -99,7 +99,8 @@ class Home:
         if action_id == home.CLUSTER:
             looks_at = home.chosen(option_of(action))
         elif action_id == home.OPEN:
-            looks_at = looks_at.toggled(str(action.get("value")))
+            opened = str(action.get("value"))
+            looks_at = replace(looks_at, opened="" if looks_at.opened == opened else opened)
         looks_at = replace(looks_at, page=max(0, looks_at.page + _TURNS.get(action_id, 0)))
         self._draw_soon(actor, body, looks_at)
         return None

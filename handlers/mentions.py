@@ -149,12 +149,11 @@ class Mentions(Surface):
         if of is None:
             return await self._of_thread(place)
         if isinstance(of, Order):
-            ref = of.ref
-            if of.or_node and await self.lookup.knows(of.or_node.text):
-                of = of.or_node
-            await self.lookup.ensure_one_node(of.reason, ref)
-        if isinstance(of, Order):
-            return of.ref
+            node = of.or_node if of.or_node and await self.lookup.knows(of.or_node.text) else None
+            await self.lookup.ensure_one_node((node or of).reason, of.ref)
+            if node is None:
+                return of.ref
+            of = node
         more = ". Type the full node name, or its instance ID"
         found = await self.chooser.one(of.text, more=more, in_full=in_full)
         if isinstance(found, RemediationRef):

@@ -188,9 +188,9 @@ def statement(sentence: str, rest: str) -> Json:
     return rich_text([[*elements(sentence, bold=True), *elements(f" {rest}" if rest else "")]])
 
 
-def context(*texts: str) -> Json:
+def context(text: str) -> Json:
     """Return small print."""
-    return {"type": "context", "elements": [mrkdwn(text) for text in texts]}
+    return {"type": "context", "elements": [mrkdwn(text)]}
 
 
 def literal(text: str) -> Json:

@@ -44,10 +44,6 @@ class Filter(blocks.Remembered):
     only: str = ""
     opened: str = ""
 
-    def toggled(self, key: str) -> "Filter":
-        """Return it with one node's controls shown, or hidden where they were."""
-        return replace(self, opened="" if self.opened == key else key)
-
     @classmethod
     def load(cls, metadata: str) -> "Filter":
         """Read it; what isn't one is all clusters from the beginning."""
