@@ -15,7 +15,6 @@ from bot.errors import StartError
 logger = logging.getLogger(__name__)
 
 SLACK_PATH = "/slack/events"
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 MAX_BODY = 1024 * 1024
 MAX_CONNECTIONS = 100  # fewer than the descriptors that even a small host grants, so that work never lacks one
 REQUEST_SECONDS = 10.0
@@ -64,7 +63,9 @@ class _Connection(web.RequestHandler):
         super().data_received(data)
         if self in self._others:
             self._others[self] = self._others.pop(self)
-        if data and not self._messages and not self._request_in_progress:
+        if self._messages or self._request_in_progress:
+            self._done("head")
+        elif data:
             self._limit("head")
 
     def _make_room(self) -> bool:
@@ -82,10 +83,6 @@ class _Connection(web.RequestHandler):
     def resume_writing(self) -> None:
         super().resume_writing()
         self._done("answer")
-
-    def head_has_come(self) -> None:
-        """Begin to handle a request."""
-        self._done("head")
 
     def cut(self) -> None:
         """Close the connection, even with an answer on its way that nobody reads."""
@@ -112,13 +109,6 @@ class _Connection(web.RequestHandler):
             self._limit("rest of the answer")
 
 
-@web.middleware
-async def _note_head(request: web.Request, handler: Handler) -> web.StreamResponse:
-    if isinstance(request.protocol, _Connection):
-        request.protocol.head_has_come()
-    return await handler(request)
-
-
 class Server:
     """Serves `/healthz`, `/readyz`, `/metrics` and, in HTTP mode, `/slack/events`.
 
@@ -140,7 +130,7 @@ class Server:
         self._warnings = warnings
         self._measure = measure
         self._bolt: AsyncApp | None = None
-        web_app = web.Application(client_max_size=MAX_BODY, middlewares=[_note_head])
+        web_app = web.Application(client_max_size=MAX_BODY)
         web_app.add_routes(
             [
                 web.get("/healthz", self._healthz),
