@@ -35,6 +35,10 @@ ALL_INSTANCES = "-"
 MAX_PAGES = 500
 FIRING_PAGES = 20  # more than that is a storm of calls for a list that is read with each poll
 ATTEMPTS = 3
+READ_SECONDS = 10.0
+SCAN_SECONDS = 60.0  # a list with all its pages
+POST_WAIT_SECONDS = 10.0  # between two attempts of a POST; what would take longer is told instead
+MAX_BODY = 1024 * 1024  # bytes of an answer about one thing
 SHORTEST_SECRET = 6  # shorter ones would black out ordinary words
 # Stock httpx raises these before a byte of the request is written (tried with httpx 0.28).
 _UNSENT = httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError
@@ -48,20 +52,13 @@ class Timeouts:
     Attributes:
         attempt: one request in all; a server that drips a byte at a time passes every timeout per read.
         get: a GET with all its attempts.
-        scan: a list with all its pages.
-        max_body: of an answer about one thing.
         max_page: of a page of a list.
-        post_wait: the longest wait between two attempts of a POST; what would take longer is told instead.
     """
 
     connect: float = 3
-    read: float = 10
     attempt: float = 15
     get: float = 10
-    scan: float = 60
-    post_wait: float = 10
-    max_body: int = 1024 * 1024
-    max_page: int = 16 * 1024 * 1024
+    max_page: int = 16 * MAX_BODY
 
 
 class TogetherClient:
@@ -124,7 +121,7 @@ class TogetherClient:
     def wait_before_repeat(self, error: NotReached | RateLimited, attempt: int) -> float | None:
         """Return how many seconds to wait before a POST that was not taken is sent again; None to give up."""
         wait = self._wait(error, attempt)
-        return None if attempt == ATTEMPTS or wait > self._patience.post_wait else wait
+        return None if attempt == ATTEMPTS or wait > POST_WAIT_SECONDS else wait
 
     async def get(self, ref: RemediationRef) -> Remediation:
         """Read a remediation."""
@@ -188,7 +185,7 @@ class TogetherClient:
         """
         which = f"{path} {params.get('cluster_id', '')}"  # the same for all pages
         seen: set[str] = set()
-        give_up_at = self._clock.monotonic() + self._patience.scan
+        give_up_at = self._clock.monotonic() + SCAN_SECONDS
         while True:
             page = await self._page(which, path, params)
             yield answers.items(page, name)
@@ -303,7 +300,7 @@ class TogetherClient:
         self, method: str, path: str, params: Mapping[str, str] | None, body: Mapping[str, str] | None
     ) -> httpx.Response:
         patience = self._patience
-        limit = patience.max_body if params is None else patience.max_page
+        limit = MAX_BODY if params is None else patience.max_page
         async with self._http.stream(
             method,
             self._base_url + path,
@@ -311,7 +308,7 @@ class TogetherClient:
             json=body,
             headers=self._headers,
             follow_redirects=False,
-            timeout=httpx.Timeout(patience.read, connect=patience.connect, pool=patience.connect),
+            timeout=httpx.Timeout(READ_SECONDS, connect=patience.connect, pool=patience.connect),
         ) as response:
             if response.headers.get("content-encoding", "identity") != "identity":
                 raise UnreadableAnswer("compressed")
