@@ -62,20 +62,18 @@ class AuditExporter:
 
     async def run(self) -> None:
         """Keep it forever, whenever no other process does."""
-        at_start = True
         while True:
             try:
-                await self._round(WAIT_SECONDS, at_start=at_start)
-                at_start = False
+                await self._round(WAIT_SECONDS)
             except StorageUnavailable as error:
                 logger.warning("The audit trail can't be copied or signed right now: %s", error)
             except Exception:  # decisions must keep working, and so must the attempts
                 logger.exception("Couldn't copy or sign the audit trail; retrying")
             await self._clock.sleep(LOOK_EVERY, WaitReason.AUDIT)
 
-    async def _round(self, seconds: float, *, at_start: bool) -> None:
+    async def _round(self, seconds: float) -> None:
         if self._clock.monotonic() >= self._renew_at:
-            if not await self._lease.acquire(at_start=at_start):
+            if not await self._lease.acquire():
                 self._warn("")  # the process that copies knows
                 return
             self._renew_at = self._clock.monotonic() + self._renew
@@ -88,7 +86,7 @@ class AuditExporter:
         """Sign and copy what was written last, and let the next process do it at once."""
         self._sign_at = 0.0
         try:
-            await self._round(END_SECONDS, at_start=False)
+            await self._round(END_SECONDS)
         finally:
             if self._copying:
                 self._copying.cancel()

@@ -81,11 +81,10 @@ class Sender:
         await asyncio.gather(self._keep_lease(), *(self._tell(target) for target in Target))
 
     async def _keep_lease(self) -> None:
-        at_start, drop_at = True, 0.0
+        drop_at = 0.0
         while True:
             try:
-                self._is_ours = await self._lease.acquire(at_start=at_start)
-                at_start = False
+                self._is_ours = await self._lease.acquire()
                 if not self._is_ours:
                     for target in Target:  # the process that sends knows
                         self._refused[target].clear()

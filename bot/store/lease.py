@@ -51,6 +51,7 @@ class Lease:
         self._clock = clock
         self._keys = {"b_name": name, "b_owner": new_id(), "b_lease": seconds}
         self._sure_until = self._no_later_than = 0.0
+        self._is_new = True
 
     def ensure_held(self) -> None:
         """Make sure that nobody else can have it now, by this process's own clocks; a second is kept in reserve.
@@ -63,13 +64,12 @@ class Lease:
         if self._clock.monotonic() >= self._sure_until - 1 or self._clock.now() >= self._no_later_than - 1:
             raise LeaseLost
 
-    async def acquire(self, *, at_start: bool = False) -> bool:
-        """Take it where it is free or ours, and return whether it is ours now.
-
-        Args:
-            at_start: with SQLite, its last owner is gone: the file belongs to one process.
-        """
-        return await self._keep(_ACQUIRE, b_all=at_start and self.database.is_sqlite)
+    async def acquire(self) -> bool:
+        """Take it where it is free or ours, and return whether it is ours now."""
+        # At the start, its last owner is gone with SQLite: the file belongs to one process.
+        is_ours = await self._keep(_ACQUIRE, b_all=self._is_new and self.database.is_sqlite)
+        self._is_new = False
+        return is_ours
 
     async def renew(self) -> bool:
         """Keep it, and return whether it is ours still: nobody else has had it since we took it."""

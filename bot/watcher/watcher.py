@@ -84,11 +84,9 @@ class Watcher:
 
     async def run(self) -> None:
         """Watch forever, whenever no other process does."""
-        at_start = True
         while True:
             try:
-                if await self._lease.acquire(at_start=at_start):
-                    at_start = False
+                if await self._lease.acquire():
                     self._is_watching = True
                     await self._watch()
             except StorageUnavailable as error:
