@@ -40,7 +40,6 @@ async def _running_bot(settings: Settings, session: aiohttp.ClientSession) -> As
     try:
         async with session.get(f"{base}/readyz", allow_redirects=False) as answer:
             said = (await answer.text()).strip().replace("\n", " ")
-            is_ready = answer.status == 200  # noqa: PLR2004 - ready
         metrics = await _metrics(session, base)
     except (aiohttp.ClientError, TimeoutError, ValueError):
         metrics = {}
@@ -49,7 +48,7 @@ async def _running_bot(settings: Settings, session: aiohttp.ClientSession) -> As
         return
     if settings.slack_app_token:
         yield _sockets(metrics)
-    yield ok(check, said) if is_ready and said == "ready" else warning(check, said, "See Troubleshooting.")
+    yield ok(check, said) if said == "ready" else warning(check, said, "See Troubleshooting.")
 
 
 async def _metrics(session: aiohttp.ClientSession, base: str) -> Mapping[str, str]:
