@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from functools import partial
@@ -71,12 +71,12 @@ class SlackAlertChannels:
         self._channels = channels
         self._bot_user_id = bot_user_id
         self._clock = clock
-        self._posts: dict[str, _Pace] = {}
+        self._posts = defaultdict[str, _Pace](partial(_Pace, clock, 1, SECONDS_PER_POST))
         self._updates = _Pace(clock, UPDATES_PER_MINUTE, 60.0)
 
     async def turn_to_post(self, channel_id: str) -> None:
         """Wait until a message may be posted in a channel."""
-        await self._pace_of(channel_id).turn()
+        await self._posts[channel_id].turn()
 
     async def turn_to_update(self) -> None:
         """Wait until a message may be changed."""
@@ -116,7 +116,7 @@ class SlackAlertChannels:
             arguments["metadata"] = {"event_type": DIGEST, "event_payload": {"digest_id": about}}
         elif mark:
             arguments["metadata"] = _other(mark)
-        answer = await self._call("chat.postMessage", self._pace_of(channel_id), message, arguments)
+        answer = await self._call("chat.postMessage", self._posts[channel_id], message, arguments)
         return str(answer.get("ts"))
 
     async def update(self, ts: str, message: Message, channel_id: str, *, is_card: bool = True) -> None:
@@ -149,13 +149,17 @@ class SlackAlertChannels:
 
     async def _look(self, read: Callable[..., Awaitable[AsyncSlackResponse]], since: float) -> Found | None:
         found = Found()
-        cursor = ""
+        cursor = None
         for _ in range(MAX_PAGES):
             try:
-                page = await read(
+                answer = await read(
                     oldest=f"{since:.6f}", limit=HISTORY_PAGE, include_all_metadata=True, cursor=cursor or None
                 )
-                cursor = self._read_page(page.data, found)
+                page: Any = answer.data
+                for message in page.get("messages") or []:
+                    if message.get("user") == self._bot_user_id:
+                        _read_metadata(message, found)
+                cursor = page.get("has_more") and (page.get("response_metadata") or {}).get("next_cursor")
             except SlackFailure as error:
                 if error.code == "channel_not_found":
                     raise PostFailed(error.code, is_lasting=True) from error
@@ -168,16 +172,6 @@ class SlackAlertChannels:
                 break
             await self._clock.sleep(SECONDS_PER_PAGE, WaitReason.SLACK_LIMIT)
         return found
-
-    def _read_page(self, page: Any, found: Found) -> str:  # noqa: ANN401 - Slack's answer
-        """Note the bot's own messages of a page. Returns the cursor of the next one, "" at the end."""
-        for message in page.get("messages") or []:
-            if message.get("user") == self._bot_user_id:
-                _read_metadata(message, found)
-        return ((page.get("response_metadata") or {}).get("next_cursor") or "") if page.get("has_more") else ""
-
-    def _pace_of(self, channel_id: str) -> "_Pace":
-        return self._posts.setdefault(channel_id, _Pace(self._clock, 1, SECONDS_PER_POST))
 
     async def _call(self, method: str, pace: "_Pace", message: Message, arguments: Json) -> AsyncSlackResponse:
         body = {"text": message.text, "blocks": message.marked_blocks, **arguments}
