@@ -74,7 +74,7 @@ def chooser(choice: Choice, shown: Remediation | None, note: str = "", config: C
         "block_id": f"{REMEDIATION}:{choice.round}",  # an input keeps what was chosen while its ID stays the same
         "dispatch_action": True,
         "label": blocks.plain("Remediation"),
-        "element": blocks.search(REMEDIATION, "Type a node, fault, or cluster", _option(shown) if shown else None),
+        "element": blocks.search(REMEDIATION, "Type a node, fault, or cluster", option(shown) if shown else None),
     }
     typed = {
         "type": "plain_text_input",
@@ -99,7 +99,7 @@ def option_groups(found: Sequence[Remediation], query: str, only: Collection[str
     matching = [each for each in found if matches(query, searched(each))][: blocks.MAX_OPTIONS]
     clusters: dict[str, Blocks] = {}
     for each in matching:
-        clusters.setdefault(each.cluster_id, []).append(_option(each))
+        clusters.setdefault(each.cluster_id, []).append(option(each))
     return [
         {"label": blocks.plain(clean(cluster_id, blocks.MAX_OPTION_TEXT) or "-"), "options": options}
         for cluster_id, options in sorted(clusters.items())
@@ -117,8 +117,9 @@ def matches(query: str, text: str) -> bool:
     return all(word in text.casefold() for word in query.casefold().split())
 
 
-def _option(each: Remediation) -> Json:
-    return blocks.option(in_a_line(each, each.cluster_id), key(each))
+def option(each: Remediation, prefix: str = "") -> Json:
+    """Return a remediation as a choice of a menu."""
+    return blocks.option(in_a_line(each, each.cluster_id), f"{prefix}{key(each)}")
 
 
 def in_a_line(each: Remediation, *more: str) -> str:

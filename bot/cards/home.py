@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from bot.cards import blocks, faults, labels
 from bot.cards.blocks import Element, Line, elements
-from bot.cards.chooser import in_a_line, matches, not_read, searched
+from bot.cards.chooser import in_a_line, matches, not_read, option, searched
 from bot.cards.config import CardConfig
 from bot.cards.controls import actions
 from bot.cards.handover import decision
@@ -77,11 +77,11 @@ def home(shown: Overview, looks_at: Filter, config: CardConfig, now: float) -> J
     if may_decide:
         controls += pause_buttons(cluster_id or None, shown.pause)
     drawn = [
-        _heading("Remediations" + (f" in {cluster_id}" if cluster_id else "")),
+        blocks.header("Remediations" + (f" in {cluster_id}" if cluster_id else "")),
         blocks.paragraph(_counts(shown), bold=True),
         blocks.actions(controls),
         *map(blocks.paragraph, _notes(shown)),
-        _heading(_count(shown)),
+        blocks.header(_count(shown)),
         *(_reviews(shown) if may_decide else ()),
         *(block for each in shown.waiting for block in _waiting(each, shown, looks_at.opened, config, now)),
         *(() if any(key(each) == looks_at.only for each in shown.waiting) else _pages(shown)),
@@ -102,7 +102,7 @@ def options(found: Sequence[Remediation], query: str) -> list[Json]:
     fitting = [each for each in clusters if matches(query, each) and len(each) <= blocks.MAX_OPTION_TEXT]
     drawn = [blocks.option(each, ALL_CLUSTERS if each == ALL else each) for each in fitting]
     waiting = [each for each in found if each.state == State.PENDING_APPROVAL and matches(query, searched(each))]
-    return [*drawn, *map(_node_option, waiting)][: blocks.MAX_OPTIONS]
+    return [*drawn, *(option(each, _NODE) for each in waiting)][: blocks.MAX_OPTIONS]
 
 
 def chosen(value: str) -> Filter:
@@ -112,16 +112,8 @@ def chosen(value: str) -> Filter:
     return Filter(value.removeprefix(ALL_CLUSTERS))
 
 
-def _node_option(each: Remediation) -> Json:
-    return blocks.option(in_a_line(each, each.cluster_id), f"{_NODE}{key(each)}")
-
-
 def _view(drawn: Blocks, looks_at: Filter) -> Json:
     return {"type": "home", "private_metadata": looks_at.dump(), "blocks": drawn}
-
-
-def _heading(text: str) -> Json:
-    return {"type": "header", "text": blocks.plain(clean(text, 145))}
 
 
 def _update() -> Json:
@@ -132,7 +124,7 @@ def _menu(looks_at: Filter, shown: Overview) -> Json:
     cluster_id = looks_at.cluster_id
     first = blocks.option(cluster_id or ALL, cluster_id[: blocks.MAX_OPTION_TEXT] or ALL_CLUSTERS)
     alone = next((each for each in shown.waiting if key(each) == looks_at.only), None)
-    return blocks.search(CLUSTER, "Cluster or node", _node_option(alone) if alone else first)
+    return blocks.search(CLUSTER, "Cluster or node", option(alone, _NODE) if alone else first)
 
 
 def _notes(shown: Overview) -> Iterator[str]:
@@ -234,7 +226,7 @@ def _pages(shown: Overview) -> Blocks:
 
 
 def _part(heading: str, lines: Sequence[Line]) -> Blocks:
-    return [_heading(heading), *blocks.rich_texts(lines)] if lines else []
+    return [blocks.header(heading), *blocks.rich_texts(lines)] if lines else []
 
 
 def _last_change(each: Remediation) -> str:

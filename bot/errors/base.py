@@ -85,15 +85,13 @@ RETRY = "Try again in a minute. If this keeps happening, use the Together consol
 class InvalidId(ValueError):
     """A text that is no ID.
 
-    Attributes:
+    Args:
         part: which of cluster, instance or remediation it was meant to be.
         problem: what is wrong with it, as the end of a sentence.
     """
 
     def __init__(self, part: str, problem: str) -> None:
         super().__init__(f"The {part} ID {problem}.")
-        self.part = part
-        self.problem = problem
 
 
 class DirectoryUnavailable(Exception):
