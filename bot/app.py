@@ -287,16 +287,13 @@ class App:
         if self.database is None:
             return
         try:
-            found = await self.database.read(health)
+            gauges, alerts = await self.database.read(health, is_watching=is_watching)
         except StorageUnavailable:
             metrics.DATABASE_UP.set(0)
             return
         metrics.DATABASE_UP.set(1)
-        metrics.UNDELIVERED.set(found.undelivered)
-        metrics.UNDELIVERED_AGE.set(found.undelivered_age)
-        metrics.SET_ASIDE.set(found.set_aside)
-        alerts = found.alerts if is_watching else {}  # nobody follows those of an earlier start
-        metrics.OLDEST_WAITING.set(found.waiting_age if is_watching else 0)
+        for gauge, value in gauges.items():
+            gauge.set(value)
         metrics.OPEN_ALERTS.clear()
         # Also where there is none: a series that comes and goes is one that a rule can't rely on.
         for state in {*OPEN, *alerts}:

@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from itertools import count
 
+from prometheus_client import Gauge
 from sqlalchemy import bindparam, func, select, union_all
 
+from bot import metrics
 from bot.models import State
 from bot.store.connection import Connection, read_clock
 from bot.store.tables import ANSWERED, SET_ASIDE, alerts, decisions, ids_in, inbox
@@ -29,37 +30,22 @@ _WAITING = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Health:
-    """Counts, and ages in seconds; 0 for none.
+def health(connection: Connection, *, is_watching: bool) -> tuple[Mapping[Gauge, float], Mapping[str, int]]:
+    """Return what gauges show, with 0 for none, and how many alerts are open, by state.
 
-    Attributes:
-        undelivered: answers that Slack hasn't taken yet.
-        undelivered_age: of the oldest of them.
-        set_aside: decisions that can't be read.
-        alerts: how many are open, by state.
-        waiting_age: of the alert that has waited longest for approval and isn't on hold.
+    Args:
+        is_watching: without it, nobody follows the alerts of an earlier start.
     """
-
-    undelivered: int
-    undelivered_age: float
-    set_aside: int
-    alerts: Mapping[str, int]
-    waiting_age: float
-
-
-def health(connection: Connection) -> Health:
-    """Read it."""
     present = read_clock(connection)
     undelivered, oldest = connection.execute(_UNDELIVERED).one()
-    waiting = _waiting_since(connection, present)
-    return Health(
-        undelivered,
-        present - oldest if oldest else 0.0,
-        count_set_aside(connection),
-        {row.state: row.number for row in connection.execute(_ALERTS)},
-        present - waiting if waiting else 0.0,
-    )
+    waiting = _waiting_since(connection, present) if is_watching else None
+    gauges = {
+        metrics.UNDELIVERED: undelivered,
+        metrics.UNDELIVERED_AGE: present - oldest if oldest else 0.0,
+        metrics.SET_ASIDE: count_set_aside(connection),
+        metrics.OLDEST_WAITING: present - waiting if waiting else 0.0,
+    }
+    return gauges, {row.state: row.number for row in connection.execute(_ALERTS)} if is_watching else {}
 
 
 def count_set_aside(connection: Connection) -> int:
