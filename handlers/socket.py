@@ -13,6 +13,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot import metrics
 from bot.clock import Clock, WaitReason
+from bot.tasks import cancel
 from handlers.client import SlackFailure
 
 logger = logging.getLogger(__name__)
@@ -33,93 +34,72 @@ class Sockets:
     """
 
     def __init__(self, bolt: AsyncApp, app_token: str, client: AsyncWebClient, clock: Clock) -> None:
+        self._clock = clock
         self._up = asyncio.Event()
-        self.each = [Socket(bolt, app_token, client, clock, self._up) for _ in range(AT_ONCE)]
+        self._connected: set[AsyncSocketModeHandler] = set()
+        self._watching: list[asyncio.Task[None]] = []
+        log = logging.getLogger("slack_sdk.socket_mode")
+        self.handlers = [
+            AsyncSocketModeHandler(bolt, app_token, logger=log, web_client=client, ping_interval=PING_SECONDS)
+            for _ in range(AT_ONCE)
+        ]
+        for each in self.handlers:
+            # The SDK takes a proxy from the environment and ignores NO_PROXY (slack_sdk 3.48).
+            each.client.proxy = client.proxy
+            each.client.on_message_listeners.append(_note_connections)
 
     async def start(self) -> None:
-        """Connect, as often as it takes. Returns as soon as one connection is up."""
-        for each in self.each:
-            each.start()
+        """Connect, as often as it takes, and keep watch. Returns as soon as one connection is up."""
+        self._watching = [asyncio.create_task(self._watch(each), name="socket watchdog") for each in self.handlers]
         await self._up.wait()
 
     async def stop(self) -> None:
         """Disconnect: Slack sends what comes from now on to another connection, or tells the person."""
-        await asyncio.gather(*(each.stop() for each in self.each))
+        self._connected.clear()
+        await cancel(self._watching)
+        await asyncio.gather(*(each.client.close() for each in self.handlers))
 
     @property
     def connected(self) -> int:
         """How many are up."""
-        return sum(each.connected for each in self.each)
+        return len(self._connected)
 
     def use_token(self, app_token: str) -> None:
         """Connect with another token from now on."""
-        for each in self.each:
-            each.use_token(app_token)
+        for each in self.handlers:
+            each.app_token = each.client.app_token = app_token
 
-
-class Socket:
-    """One Socket Mode connection that stays up; `up` is set once it is."""
-
-    def __init__(self, bolt: AsyncApp, app_token: str, client: AsyncWebClient, clock: Clock, up: asyncio.Event) -> None:
-        self._handler = AsyncSocketModeHandler(
-            bolt,
-            app_token,
-            logger=logging.getLogger("slack_sdk.socket_mode"),
-            web_client=client,
-            ping_interval=PING_SECONDS,
-        )
-        # The SDK takes a proxy from the environment and ignores NO_PROXY (slack_sdk 3.48).
-        self._handler.client.proxy = client.proxy
-        self._handler.client.on_message_listeners.append(_note_connections)
-        self._clock = clock
-        self._watching: asyncio.Task[None] | None = None
-        self._up = up
-        self.connected = False
-
-    def start(self) -> None:
-        """Connect, as often as it takes, and keep watch from then on."""
-        self._watching = asyncio.create_task(self._watch(), name="socket watchdog")
-
-    async def stop(self) -> None:
-        """Disconnect: Slack sends what comes from now on to another connection, or tells the person."""
-        self.connected = False
-        if self._watching:
-            self._watching.cancel()
-            await asyncio.wait({self._watching})
-        await self._handler.client.close()
-
-    def use_token(self, app_token: str) -> None:
-        """Connect with another token from now on."""
-        self._handler.app_token = self._handler.client.app_token = app_token
-
-    async def _watch(self) -> None:
+    async def _watch(self, handler: AsyncSocketModeHandler) -> None:
         """Mend what the SDK does not: after a failed reconnect it tries the same dead ticket forever.
 
         Forgetting the ticket makes its next try ask Slack for a new one (seen with slack_sdk 3.48).
         """
-        connecting = asyncio.create_task(self._connect(), name="socket connect")
+        connecting = asyncio.create_task(self._connect(handler), name="socket connect")
         try:
             up_at = self._clock.monotonic()
             while True:
-                self.connected = await self._handler.client.is_connected()
-                now = self._clock.monotonic()
-                if self.connected:
+                is_up, now = await self._is_up(handler), self._clock.monotonic()
+                if is_up:
                     up_at = now
                 elif now - up_at > DEAD_TICKET_AFTER:
                     logger.warning("Socket Mode has been down for %d s: asking Slack for a new connection", now - up_at)
-                    self._handler.client.wss_uri = None
+                    handler.client.wss_uri = None
                 await self._clock.sleep(LOOK_EVERY, WaitReason.SOCKET_CHECK)
         finally:
-            connecting.cancel()
-            await asyncio.wait({connecting})
+            await cancel([connecting])
 
-    async def _connect(self) -> None:
+    async def _connect(self, handler: AsyncSocketModeHandler) -> None:
         try:
-            await self._handler.client.connect()
-            self.connected = await self._handler.client.is_connected()
+            await handler.client.connect()
+            await self._is_up(handler)
             self._up.set()
         except (SlackFailure, aiohttp.ClientError, TimeoutError) as error:
             logger.warning("Socket Mode can't connect: %s", str(error) or type(error).__name__)
+
+    async def _is_up(self, handler: AsyncSocketModeHandler) -> bool:
+        is_up = await handler.client.is_connected()
+        (self._connected.add if is_up else self._connected.discard)(handler)
+        return is_up
 
 
 async def _note_connections(message: WSMessage) -> None:

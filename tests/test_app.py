@@ -388,8 +388,8 @@ async def test_connection_that_is_dead_but_looks_alive_is_replaced() -> None:
         await connections(bot, AT_ONCE)
         assert bot.app._socket
         bot.slack.sockets.answers_pings = False
-        for each in bot.app._socket.each:
-            each._handler.client.ping_interval = 0.02  # the SDK's own clock can't be replaced
+        for each in bot.app._socket.handlers:
+            each.client.ping_interval = 0.02  # the SDK's own clock can't be replaced
         await bot.slack.until(lambda: bot.slack.sockets.connected >= 2 * AT_ONCE)
         bot.slack.sockets.answers_pings = True
         bot.together.add()
@@ -401,8 +401,8 @@ async def test_watchdog_drops_a_dead_ticket() -> None:
     async with world(socket=True) as bot:
         await connections(bot, AT_ONCE)
         assert bot.app._socket
-        for each in bot.app._socket.each:
-            each._handler.client.ping_interval = 0.1  # how often the SDK itself tries to reconnect
+        for each in bot.app._socket.handlers:
+            each.client.ping_interval = 0.1  # how often the SDK itself tries to reconnect
         bot.slack.sockets.refuse_new_tickets = True
         await bot.slack.sockets.close_all()
         await bot.slack.until(lambda: not bot.slack.sockets.open)
