@@ -3,11 +3,11 @@
 import logging
 from collections.abc import Callable, Mapping
 
-from bot import blocking
 from bot.clock import Clock, WaitReason
 from bot.environment import SECRETS, SettingsError
 from bot.logs import add_secrets
 from bot.settings import Settings
+from bot.tasks import in_thread
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ async def use_renewed(
     while True:
         await clock.sleep(LOOK_EVERY, WaitReason.SECRETS)
         try:
-            new = await blocking.call(reread)
+            new = await in_thread(reread)
         except SettingsError as error:
             if str(error) != problem:
                 why = str(error).removeprefix("The bot can't start: ")

@@ -9,10 +9,10 @@ from pathlib import Path
 import aiohttp
 import httpx
 
-from bot import blocking
 from bot.findings import Finding, ok, problem, warning
 from bot.models import Target
 from bot.settings import Settings
+from bot.tasks import in_thread
 from bot.trail import STANDARD_OUTPUT
 from bot.wiring import destinations, plain_client
 
@@ -98,7 +98,7 @@ async def _audit_copy(path: str) -> Finding:
         return ok(check, "to standard output")
     try:
         async with asyncio.timeout(SECONDS):
-            why = await blocking.call(_unwritable, Path(path))
+            why = await in_thread(_unwritable, Path(path))
     except TimeoutError:
         why = "the file doesn't answer"
     if why:

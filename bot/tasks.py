@@ -2,12 +2,15 @@
 
 import asyncio
 import logging
-from collections.abc import Collection, Coroutine
+import threading
+from collections.abc import Callable, Collection, Coroutine
+from concurrent.futures import Future
 from enum import Enum
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from bot.clock import Clock
 
+P = ParamSpec("P")
 T = TypeVar("T")
 FOR_DECISIONS = 60  # of the room
 PER_PERSON = 20
@@ -115,3 +118,21 @@ async def finish(saying: Coroutine[Any, Any, T]) -> T:
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.warning("The final write failed: %s", type(error).__name__)
         raise
+
+
+async def in_thread(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run what may hang forever, such as on a file, in a thread of its own, which ends with the process.
+
+    `asyncio.to_thread` would keep the process alive until the function returns.
+    """
+    future: Future[T] = Future()
+    future.set_running_or_notify_cancel()  # the function can't be stopped: what it returns when nobody waits is dropped
+
+    def work() -> None:
+        try:
+            future.set_result(function(*args, **kwargs))
+        except BaseException as error:  # noqa: BLE001 - raised again where it is awaited
+            future.set_exception(error)
+
+    threading.Thread(target=work, name="in thread", daemon=True).start()
+    return await asyncio.wrap_future(future)

@@ -9,11 +9,11 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bot import blocking
 from bot.clock import Clock, WaitReason
 from bot.errors import LeaseLost, StorageUnavailable
 from bot.store import Database, Lease, audit
 from bot.store.connection import Record
+from bot.tasks import in_thread
 
 logger = logging.getLogger(__name__)
 
@@ -128,7 +128,7 @@ class AuditExporter:
             if self._is_cut and self._path == STANDARD_OUTPUT:
                 lines = b"\n" + lines  # half a line may be there, which can't be taken back
             self._is_cut = True
-            await blocking.call(_write, self._path, lines)
+            await in_thread(_write, self._path, lines)
             self._is_cut = False
             self._lease.ensure_held()
             await self._database.run(audit.copied, _COPY, rows[-1]["seq"])
