@@ -285,10 +285,9 @@ def database(value: str) -> str:
         raise ValueError("must start with sqlite:///, postgres://, or postgresql://")
     if not value.startswith("sqlite:"):
         import psycopg  # noqa: PLC0415 - a bot on SQLite doesn't load the driver
-        from psycopg.conninfo import conninfo_to_dict  # noqa: PLC0415 - likewise
 
         try:
-            conninfo_to_dict(value)
+            password_of(value)
         except psycopg.Error:  # it quotes what it could not read, and with it the password
             raise ValueError("can't be read; percent-encode special characters in its user name and password") from None
     return value

@@ -151,7 +151,7 @@ class Chooser(Surface):
                 return chooser.nothing(f"{_nothing(looked)}. {note}".strip())
             if isinstance(asked, Suggested):
                 note = f"This message names no remediation. Choose one. {note}".strip()
-            return chooser.chooser(choice, None, note)
+            return chooser.chooser(choice, note)
         return await self._matching(choice, asked.text)
 
     async def _matching(self, choice: Choice, text: str) -> Json:
@@ -164,9 +164,7 @@ class Chooser(Surface):
             return await self._chosen(choice, first, note)
         if first.state not in CANCELLABLE:
             return chooser.nothing(f"{count} remediations match. It's too late to cancel them. {note}".strip())
-        return chooser.chooser(
-            _among(choice, looked.found), None, f"{count} remediations match. Choose one. {note}".strip()
-        )
+        return chooser.chooser(_among(choice, looked.found), f"{count} remediations match. Choose one. {note}".strip())
 
     async def _suggested(self, choice: Choice, refs: Sequence[RemediationRef]) -> Json:
         """Return the dialog for what a message names, each read from Together: a message may say anything."""
@@ -175,7 +173,7 @@ class Chooser(Surface):
             named, note = [each for each in looked.found if each.ref in refs], chooser.not_read(looked.unreadable)
             if len(named) != 1 or note:
                 said = f"This message names {len(refs)} remediations; still waiting: {len(named)}. Choose one. {note}"
-                return chooser.chooser(_among(choice, named), None, said.strip())
+                return chooser.chooser(_among(choice, named), said.strip())
             refs = [named[0].ref]
         return await self._chosen(choice, await self.lookup.get(refs[0]))
 
@@ -183,19 +181,11 @@ class Chooser(Surface):
         """Return the dialog with a remediation in it, read again: what is shown must be what is there."""
         shown = await self.lookup.get(picked.ref)
         if self.config.observes(shown.cluster_id):
-            return chooser.chooser(_anew(choice), None, cards.labels.OBSERVED)
+            return chooser.chooser(choice, cards.labels.OBSERVED)
         if shown.state not in CANCELLABLE:
             state = cards.labels.state(shown.state)[0]
-            return chooser.chooser(_anew(choice), None, f"Too late to cancel: it's already “{state}”.")
-        filled = replace(
-            _anew(choice),
-            remediation=key(shown),
-            mode=shown.mode,
-            state=shown.state,
-            episode=shown.episode_key,
-            ids=(shown.cluster_id, shown.instance_id, shown.id),
-        )
-        return chooser.chooser(filled, shown, note, self.config)
+            return chooser.chooser(choice, f"Too late to cancel: it's already “{state}”.")
+        return chooser.chooser(choice, note, shown, self.config)
 
     async def _fill(self, view_id: str, make: Callable[[], Awaitable[Json]], of: Interaction, seen: str = "") -> None:
         """Put into an open dialog what was looked up, or why it couldn't be, unless something newer was asked for."""
@@ -243,7 +233,7 @@ class Chooser(Surface):
             if key(each) == value:
                 return await self._chosen(choice, each)
         why = chooser.not_read(looked.unreadable) or "That can no longer be cancelled."
-        return chooser.chooser(_anew(choice), None, f"{why} Choose again.")
+        return chooser.chooser(choice, f"{why} Choose again.")
 
     async def submit(self, ack: AsyncAck, body: Json) -> None:
         """Take the cancellation of what was chosen."""
@@ -260,11 +250,6 @@ class Chooser(Surface):
         shown = SeenState(choice.mode, choice.state, choice.episode or None)
         ref, reason = RemediationRef(*choice.ids), reason_of(view, chooser.WHY)
         return Request(Verb.CANCEL, ref, actor, place, shown=shown, reason=reason, trigger_id=f"view {view.get('id')}")
-
-
-def _anew(choice: Choice) -> Choice:
-    """Return that nothing is chosen yet, in a menu that begins afresh."""
-    return Choice(choice.channel_id, choice.thread_ts, choice.only, round=choice.round + 1, reason=choice.reason)
 
 
 def _among(choice: Choice, some: Sequence[Remediation]) -> Choice:

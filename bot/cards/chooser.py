@@ -1,7 +1,7 @@
 """The dialog in which somebody chooses what to cancel, and the private list of what is waiting."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pydantic import ConfigDict
 
@@ -62,13 +62,23 @@ def nothing(text: str) -> Json:
     return {**loading(), "blocks": [blocks.paragraph(text)]}
 
 
-def chooser(choice: Choice, shown: Remediation | None, note: str = "", config: CardConfig | None = None) -> Json:
-    """Return the dialog.
+def chooser(choice: Choice, note: str = "", shown: Remediation | None = None, config: CardConfig | None = None) -> Json:
+    """Return the dialog, whose menu begins afresh.
 
     Args:
-        shown: the remediation that is chosen, as it was just read; its card is shown.
         note: what the person must know, as trusted markup.
+        shown: the remediation that is chosen, as it was just read; its card is shown.
     """
+    choice = Choice(choice.channel_id, choice.thread_ts, choice.only, round=choice.round + 1, reason=choice.reason)
+    if shown:
+        choice = replace(
+            choice,
+            remediation=key(shown),
+            mode=shown.mode,
+            state=shown.state,
+            episode=shown.episode_key,
+            ids=(shown.cluster_id, shown.instance_id, shown.id),
+        )
     remediation = {
         "type": "input",
         "block_id": f"{REMEDIATION}:{choice.round}",  # an input keeps what was chosen while its ID stays the same
