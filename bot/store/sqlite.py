@@ -4,7 +4,6 @@ import fcntl
 import os
 import sqlite3
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +44,7 @@ class SQLiteFile(Driver):
         self.path = Path(make_url(url).database or "").resolve()
         self._clock = clock
         self._busy_seconds = busy_seconds
-        self._owned: Sequence[int] = ()
+        self._owned: list[int] = []
 
     def connect(self) -> sqlite3.Connection:
         """Open the file, with every commit on the disk before it returns.
@@ -98,33 +97,29 @@ class SQLiteFile(Driver):
         if self._owned:
             return
         names = [Path(f"{self.path}.lock"), self.path]
-        handles: list[int] = []
         try:
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
             for each in (self.path, Path(f"{self.path}-wal"), Path(f"{self.path}-shm")):
                 if each.exists():
                     each.chmod(0o600)  # made by an earlier release
             for name in names:
-                handles.append(os.open(name, os.O_RDWR | os.O_CREAT, 0o600))
+                self._owned.append(os.open(name, os.O_RDWR | os.O_CREAT, 0o600))
                 # The file itself too: it may have several names. Elsewhere this would get into the way of SQLite's own.
                 if name != self.path or sys.platform == "linux":
-                    fcntl.flock(handles[-1], fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    fcntl.flock(self._owned[-1], fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            for handle in handles:
-                os.close(handle)
+            self.disown()
             if not isinstance(error, BlockingIOError):
                 raise StartError(f"DATABASE_URL: {self.path} can't be written: {error.strerror}.") from None
             raise StartError(
                 f"Another process of the bot uses {self.path}. An SQLite file belongs to one process: stop the other "
                 "one, or set DATABASE_URL to a PostgreSQL database to run several."
             ) from None
-        self._owned = handles
 
     def disown(self) -> None:
         """Give the file back."""
-        for handle in self._owned:
-            os.close(handle)
-        self._owned = ()
+        while self._owned:
+            os.close(self._owned.pop())
 
     def must_exist(self) -> None:
         """Check that the file exists.
