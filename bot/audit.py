@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from sqlalchemy import func, select
 
 from bot.mrkdwn import clean
-from bot.store import Database, audit, check_signatures, count_set_aside
+from bot.store import Database, audit, count_set_aside
 from bot.store.connection import Connection, Record
 from bot.store.tables import audit as columns
 
@@ -69,7 +69,7 @@ async def print_verdict(url: str, expected: str | None, keys: Sequence[str] = ()
     """
     async with _opened(url) as database:
         verdict = await audit.verify(database, expected)
-        signed = await database.read(check_signatures, keys) if keys else None
+        signed = await database.read(audit.check_signatures, keys) if keys else None
         repeats, set_aside = await database.read(_counts)
     problems = [*verdict.problems, *(signed.problems if signed else ())]
     for problem in problems:

@@ -80,7 +80,7 @@ class Settings(BaseModel):
     log_format: Annotated[Literal["text", "json"], formats.Lower] | None = None
 
     @property
-    def secrets(self) -> tuple[str, ...]:
+    def secrets(self) -> Sequence[str]:
         """What must never be logged."""
         kept = [getattr(self, name.lower()) for name in SECRETS]
         secrets = [each.get_secret_value() for each in kept if isinstance(each, SecretStr)]
@@ -88,7 +88,7 @@ class Settings(BaseModel):
             # As libpq reads it, and as a URL has it.
             password = formats.password_of(self.database_url)
             secrets += [each for each in (password, quote(password, safe="")) if each]
-        return tuple(dict.fromkeys(secrets))
+        return secrets
 
     @property
     def named_clusters(self) -> Mapping[str, Collection[str]]:

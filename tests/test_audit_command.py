@@ -23,7 +23,7 @@ from bot.audit import print_trail, print_verdict, read_since
 from bot.clock import WaitReason
 from bot.errors import LeaseLost, StartError, StorageUnavailable
 from bot.models import Actor, AuditNote
-from bot.store import Database, audit, check_signatures
+from bot.store import Database, audit
 from bot.store.audit import key_id
 from bot.store.tables import audit as audit_rows
 from bot.store.tables import cursors, decisions, signed_heads
@@ -246,7 +246,7 @@ async def test_file_that_hangs_delays_neither_signatures_nor_the_end(tmp_path: P
         await stop_bot(bot)
         assert bot.returncode == 0
         database = Database(url)
-        assert (await database.read(check_signatures, [KEY])).signed_at is not None
+        assert (await database.read(audit.check_signatures, [KEY])).signed_at is not None
         await database.close()
     assert not (tmp_path / "log").read_text().count("Traceback")
 

@@ -3,7 +3,6 @@
 A transaction is a function of a module here, which `Database.run` and `Database.read` run in a thread.
 """
 
-from bot.store.audit import check_signatures
 from bot.store.connection import read_clock
 from bot.store.database import Database
 from bot.store.decisions import DecisionStore

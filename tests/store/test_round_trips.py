@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from bot.errors import StorageUnavailable
 from bot.models import Actor, Alert, AuditNote, EventKind, Target
-from bot.store import Database, approvals, audit, check_signatures, messages, outbox, rows
+from bot.store import Database, approvals, audit, messages, outbox, rows
 from bot.store.connection import Connection
 from bot.store.postgresql import Messages, PostgreSQL
 from handlers.directory import FRESH_SECONDS
@@ -81,7 +81,7 @@ async def test_signatures_are_checked_with_as_few_questions_however_many_there_a
                 await database.run(audit.note, AuditNote("refused", ALICE, "C0OPS"))
                 await database.run(audit.sign, "k" * 32)
             before = line.questions
-            checked = await database.read(check_signatures, ["k" * 32])
+            checked = await database.read(audit.check_signatures, ["k" * 32])
             asked.append(line.questions - before)
             assert (checked.problems, checked.signed_at is None) == ([], False)
         await database.close()
