@@ -96,18 +96,15 @@ def strangers(values: Variables) -> dict[str, str]:
 
     A misspelled guard rail would be off without anybody noticing.
     """
-    known = {name.removeprefix(_PREFIX): name for name in EXAMPLES if name.startswith(_PREFIX)}
-    known |= {f"{name.removeprefix(_PREFIX)}_FILE": f"{name}_FILE" for name in SECRETS if name.startswith(_PREFIX)}
+    names = (*EXAMPLES, *(f"{name}_FILE" for name in SECRETS))
+    known = {name.removeprefix(_PREFIX): name for name in names if name.startswith(_PREFIX)}
     found: dict[str, str] = {}
     for name, value in values.items():
         as_meant = name.upper().replace("-", "_")
         rest = as_meant.removeprefix(_PREFIX)
         if as_meant == rest or (name == as_meant and rest in known) or not (value or "").strip():
             continue
-        if rest in known:
-            found[name] = as_meant
-            continue
-        begun = [each for each in known if rest and each.startswith(f"{rest}_")]
+        begun = [rest] if rest in known else [each for each in known if rest and each.startswith(f"{rest}_")]
         alike = begun or difflib.get_close_matches(rest, known, n=1, cutoff=0.75)
         found[name] = known[alike[0]] if alike else ""
     return found

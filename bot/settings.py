@@ -203,13 +203,7 @@ def _problem(name: str, kind: str, message: str, limits: Mapping[str, Any]) -> s
     if kind == "literal_error":
         return f"must be {limits['expected'].replace(chr(39), '')}"
     if kind.startswith(("int_", "greater_", "less_")):
-        return f"must be a whole number{_bounds(name)}"
-    text = message.removeprefix("Value error, ").removesuffix(".")
-    return text.removeprefix("The cluster ID ") if text.startswith("The cluster ID ") else text
-
-
-def _bounds(name: str) -> str:
-    """Return the range of a whole number, in words."""
-    known = Settings.model_fields[name].metadata
-    low, high = (next((getattr(each, end) for each in known if hasattr(each, end)), None) for end in ("ge", "le"))
-    return f" of at least {low}" if high is None else f" from {low} to {high}"
+        known = Settings.model_fields[name].metadata
+        low, high = (next((getattr(each, end) for each in known if hasattr(each, end)), None) for end in ("ge", "le"))
+        return f"must be a whole number {f'of at least {low}' if high is None else f'from {low} to {high}'}"
+    return message.removeprefix("Value error, ").removeprefix("The cluster ID ").removesuffix(".")
