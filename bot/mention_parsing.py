@@ -72,19 +72,18 @@ def parse_mention(text: str) -> Mentioned:
     match verb:
         case "status":
             asked = parse(bare) if rest else AskForStatus()
-            return asked if isinstance(asked, Find | AskForStatus) else Help()
+            if isinstance(asked, Find | AskForStatus):
+                return asked
         case "list" | "tonight" | "history":
             with suppress(UnreadableCommand):
-                asked = parse(bare)
-                return asked if isinstance(asked, Report) else Help()
-            return Help()
+                if isinstance(asked := parse(bare), Report):
+                    return asked
         case "approve" | "cancel":
             return Ask(verb, _of(rest))
         case "hold":
             first, _, with_people = _bare(said).partition(" ")
             return _hold(with_people if first.lower() == verb else rest)
-        case _:
-            return Help()
+    return Help()
 
 
 def _bare(text: str) -> str:
