@@ -4,7 +4,6 @@ import math
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
-from operator import attrgetter
 from typing import NamedTuple
 
 from bot import alerts, cards
@@ -38,7 +37,6 @@ BACK_SECONDS = 900.0  # within which a repaired node is to run again
 LATE_BACK_SECONDS, TOO_LATE_SECONDS = 3600.0, 86_400.0
 # Of what replaces the VM, neither its new ID nor its name is known before; and what is removed is not to come back.
 _KEEP_THE_NODE = {Mode.REBOOT_VM, Mode.HOST_POWER_CYCLE}
-_SINCE = attrgetter("waiting_since")
 SOON_SECONDS, LATE_SECONDS = 60.0, 120.0  # a call is left to a reminder that is due so soon, or is so late
 
 
@@ -78,8 +76,7 @@ def thread_parts(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingRep
     for alert, override in untold_overrides(snapshot):  # on-call learns of it also in quiet hours
         told = thread.approving_alone(alert.remediation, override, config.on_call([alert], snapshot))
         yield PendingReply(told, frozenset({f"override {override.decision_id}"}), broadcast=True)
-    if max(map(_SINCE, snapshot.alerts)) > message.called_at:
-        yield from _begun(snapshot, config)
+    yield from _begun(snapshot, config)
     yield from _failures(snapshot, config)
     if new := new_returns(snapshot):
         back, asking = list(new.values()), {each.ref for each in waiting(snapshot.alerts)}
