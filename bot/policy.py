@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from bot.errors import DirectoryUnavailable, NotAllowed, NotChecked
-from bot.models import RULES, Actor, Membership, Person, Verb
+from bot.models import RULES, Actor, Directory, Person, Verb
 
 EVERYBODY = "*"
 _WORDS = {Verb.HOLD: "put repairs on hold", Verb.RELEASE: "release holds"}
@@ -23,7 +23,7 @@ class Policy:
     operators: Sequence[str]
     channels: Collection[str]
     team_id: str
-    directory: Membership
+    directory: Directory
 
     async def authorize(self, verb: Verb, actor: Actor, channel_id: str | None) -> None:
         """Return when the actor may do this, from this channel, now.

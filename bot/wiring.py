@@ -136,11 +136,10 @@ def build_bot(  # noqa: PLR0913 - what it is made of
     )
     directory = SlackDirectory(reading, clock)
     policy = Policy(settings.bot_operators, settings.bot_channels, identity.team_id, directory)
-    known_policy = replace(policy, directory=directory.known)
     together, alone = connections.together, settings.bot_break_glass
     break_glass = replace(policy, operators=alone) if alone else None
     guardrails = Guardrails(cards, together, database, policy, clock, break_glass)
-    decisions = DecisionService(together, policy, known_policy, guardrails, replies, store, clock, cards)
+    decisions = DecisionService(together, policy, guardrails, replies, store, clock, cards)
     is_watching = settings.bot_alert_channel is not None
     lookup = Lookup(together, policy, database, settings.bot_clusters, clock, is_watching=is_watching)
     batches = BatchService(decisions, policy, store, clock, cards)

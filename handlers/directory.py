@@ -2,9 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from contextvars import Context
-from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from slack_sdk.web.async_client import AsyncWebClient
@@ -31,16 +30,12 @@ class SlackDirectory:
 
     Args:
         client: a client that may repeat a call after a dropped connection, since it only reads here.
-
-    Attributes:
-        known: the same, but it never asks.
     """
 
     def __init__(self, client: AsyncWebClient, clock: Clock) -> None:
         self._client = client
-        members, people = _Remembered(self._ask_members, clock), _Remembered(self._ask_person, clock)
-        self.members, self.person = members.get, people.get
-        self.known = Known(members.known, people.known)
+        self.members = _Remembered(self._ask_members, clock).get
+        self.person = _Remembered(self._ask_person, clock).get
         self._handle = _Remembered(self._ask_handle, clock).get
 
     async def name_of(self, some_id: str) -> str:
@@ -77,14 +72,6 @@ class SlackDirectory:
         return Person(user.get("team_id"), is_full_member=not any(user.get(flag) for flag in excluded), name=name)
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
-    """What Slack has said within five minutes; about anybody else, `DirectoryUnavailable` is raised."""
-
-    members: Callable[[str], Coroutine[None, None, frozenset[str]]]
-    person: Callable[[str], Coroutine[None, None, Person]]
-
-
 class _Remembered(Generic[T]):
     """Answers by key. Each is asked for once at a time, and a slow Slack holds nobody up who has an answer already."""
 
@@ -94,12 +81,6 @@ class _Remembered(Generic[T]):
         self._answers: dict[str, tuple[float, T]] = {}
         self._failed: dict[str, float] = {}
         self._asking: dict[str, asyncio.Task[T]] = {}
-
-    async def known(self, key: str) -> T:
-        known = self._answers.get(key)
-        if known is None or self._clock.monotonic() - known[0] >= FRESH_SECONDS:
-            raise DirectoryUnavailable
-        return known[1]
 
     async def get(self, key: str) -> T:
         known, now = self._answers.get(key), self._clock.monotonic()

@@ -21,7 +21,7 @@ from tests.rows import execute, execute_beside
 from tests.store.examples import open_store, request
 from tests.test_audit_command import as_user
 from tests.watch import in_step, quiet
-from tests.world import APPROVE, IDS, REF, world
+from tests.world import APPROVE, IDS, world
 
 
 async def test_decision_whose_row_a_failover_lost_is_still_answered_and_in_the_trail(postgresql: str) -> None:
@@ -42,18 +42,6 @@ async def test_decision_whose_row_a_failover_lost_is_still_answered_and_in_the_t
         rows = await execute_beside(bot, select(trail.c.event, trail.c.outcome))
         assert "The bot's database has lost this. Your approval may have gone through." in told[0]
         assert [row["event"] for row in rows] == ["lost"]
-
-
-async def test_typed_command_is_acknowledged_while_a_frozen_process_holds_the_trail(postgresql: str) -> None:
-    async with world(database=postgresql) as bot, await psycopg.AsyncConnection.connect(postgresql) as frozen:
-        for number in (1, 2):  # Slack has just said who asks
-            bot.together.add()
-            if number == 2:
-                await frozen.execute("SELECT pg_advisory_xact_lock(7265646502)")
-            assert (await bot.slack.command(REF)).body == ""
-            await frozen.commit()
-            await bot.answer(number)
-        assert bot.together.state(IDS) == "CANCELLED"
 
 
 async def test_acked_pause_whose_row_a_failover_lost_is_made_or_its_person_is_told(postgresql: str) -> None:

@@ -22,8 +22,6 @@ from bot.errors import (
     Expired,
     InternalError,
     LeaseLost,
-    NotAllowed,
-    NotChecked,
     NotRecorded,
     Observing,
     OutcomeKind,
@@ -102,7 +100,6 @@ class DecisionService:
         self,
         together: TogetherClient,
         policy: Policy,
-        known_policy: Policy,
         guardrails: Guardrails,
         messenger: Messenger,
         store: DecisionStore,
@@ -112,7 +109,6 @@ class DecisionService:
         self._upkeep = Upkeep(together, store, clock)
         self._execute = partial(Executor, together, store, clock, guardrails=guardrails)
         self._policy = policy
-        self._known_policy = known_policy
         self._config = config
         self._messenger = messenger
         self._store = store
@@ -127,8 +123,7 @@ class DecisionService:
         request = replace(request, asked_at=self._clock.now())
         with about_decision(job_id, request):
             try:
-                receive = self._store.receive(request, job_id, sends=await self._may_send(request))
-                job = await in_time(self._clock, RECEIVE_SECONDS, receive)
+                job = await in_time(self._clock, RECEIVE_SECONDS, self._store.receive(request, job_id))
             except StorageUnavailable as error:
                 logger.error("Couldn't record the request: %s", error)  # noqa: TRY400 - an outage
                 if error.in_doubt:
@@ -142,20 +137,6 @@ class DecisionService:
                 logger.info("Redelivery ignored")
                 return None
             return self.begin(job)
-
-    async def _may_send(self, request: Request) -> bool:
-        """Return whether a decision may be claimed and sent as it's received: nothing is read or asked in between.
-
-        A typed command shows nothing first. The policy asks nobody here: it goes by what Slack has just said.
-        """
-        is_typed = request.rule.decides and request.shown is None
-        if not is_typed or self._config.observes(request.ref.cluster_id):
-            return False
-        try:
-            await self._known_policy.authorize(request.verb, request.actor, request.place.channel_id)
-        except (NotAllowed, NotChecked):  # it's asked again, and then said
-            return False
-        return True
 
     def begin(self, job: Job) -> Work:
         """Take a job that this process has just recorded. Returns the work that is to be done after the ack."""
@@ -321,8 +302,11 @@ class DecisionService:
             if job.is_active:
                 await self._ensure_about(job)
                 return
-            store = self._store
-            claim = await (store.claim(job) if rule.decides else store.database.read(claimed_by, request))
+            if rule.decides:
+                # A typed command shows nothing first, so nothing is read between the claim and the POST.
+                claim = await self._store.claim(job, sends=request.shown is None)
+            else:
+                claim = await self._store.database.read(claimed_by, request)
         except StorageUnavailable as error:
             raise RefusedWithoutDatabase from error
         if claim:

@@ -64,7 +64,6 @@ from bot.models.ports import (
     Directory,
     Found,
     Impacts,
-    Membership,
     Messenger,
     Person,
 )

@@ -22,7 +22,7 @@ class Job:
         is_active: its decision was allowed and claimed.
         seen: the remediation as the bot read it before the first POST; nothing of it for a typed command.
         sent_at: when its POST may have left, like `received_at`; None for never.
-        send_is_recorded: `sent_at` was recorded as it was received, and this process sends it next.
+        send_is_recorded: `sent_at` was recorded with the claim, and this process sends it next.
         about: what a card says beyond the remediation, as of the claim.
         answer: its outcome is recorded, and this is yet to be delivered.
         answered_at: when the outcome was recorded, as Unix time in seconds on the database's clock.

@@ -128,7 +128,7 @@ class Impacts(Protocol):
         """Return it soon; None where it isn't known. Raises nothing."""
 
 
-class Membership(Protocol):
+class Directory(Protocol):
     """Who somebody is, and who belongs to a group."""
 
     async def members(self, group_id: str) -> frozenset[str]:
@@ -138,19 +138,15 @@ class Membership(Protocol):
             DirectoryUnavailable: Slack cannot answer, and no recent answer is known.
         """
 
-    async def person(self, user_id: str) -> Person:
-        """Who somebody is.
+    async def name_of(self, some_id: str) -> str:
+        """What Slack calls a user or a user group; the ID itself where Slack doesn't know it.
 
         Raises:
             DirectoryUnavailable: Slack cannot answer, and no recent answer is known.
         """
 
-
-class Directory(Membership, Protocol):
-    """Who somebody is, and what they are called."""
-
-    async def name_of(self, some_id: str) -> str:
-        """What Slack calls a user or a user group; the ID itself where Slack doesn't know it.
+    async def person(self, user_id: str) -> Person:
+        """Who somebody is.
 
         Raises:
             DirectoryUnavailable: Slack cannot answer, and no recent answer is known.

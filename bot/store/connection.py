@@ -41,7 +41,6 @@ class Driver(Protocol):
         connection: runs statements.
         undone: the errors that say that a transaction did nothing.
         misled: those that say that the connection leads to a server that isn't, or is no longer, the right one.
-        busy: those that say that somebody else held a lock for too long.
         refusal_is_certain: whether what the database answers to a commit with an error wasn't done.
         threads: how many transactions at a time.
         begin_write, begin_read: what begins a transaction whose statements may take `{limit}` milliseconds.
@@ -52,7 +51,6 @@ class Driver(Protocol):
     connection: "type[Connection]"
     undone: tuple[type[Exception], ...] = ()
     misled: tuple[type[Exception], ...] = ()
-    busy: tuple[type[Exception], ...] = ()
     refusal_is_certain: bool
     threads: int
     begin_write: str

@@ -4,15 +4,14 @@ Every write to a decision carries the fence that it was taken with: a process th
 decision another one has taken over, writes nothing any more.
 """
 
-import logging
 import math
 from dataclasses import replace
 
-from sqlalchemy import ColumnElement, Double, and_, bindparam, func, or_, select, text
+from sqlalchemy import ColumnElement, Double, and_, bindparam, func, or_, select
 from sqlalchemy.dialects.postgresql import insert
 
 from bot.alerts import answered, overridden
-from bot.errors import LeaseLost, OutcomeKind
+from bot.errors import LeaseLost
 from bot.models import (
     Answer,
     CardContext,
@@ -48,30 +47,26 @@ from bot.store.tables import (
     one_remediation,
 )
 
-logger = logging.getLogger(__name__)
-
 _CLOCK_STEP = 5.0  # seconds by which a clock may seem to go back without having been set
 _TURN = 1e-5  # seconds between two that begin one after the other; a double of today's seconds tells 2e-7 apart
 c = decisions.c
 _INSERT = insert(decisions).values(received_at=now(), lease_until=LEASE_UNTIL, repeats=0, deliveries=0, fence=1)
 _RECEIVE = _INSERT.on_conflict_do_nothing(index_elements=["dedup_key"]).returning(c.received_at)
-_RECEIVE_AND_SEND = _RECEIVE.values(active_at=now(), sent_at=now())
-_SOON = text("SET LOCAL lock_timeout = 500")  # milliseconds: Slack waits for the ack
-# Nobody has begun to carry it out, though it may have been claimed and sent as it was received.
-_IS_NEW = or_(c.status == RECEIVED, and_(c.status == ACTIVE, c.sent_at.is_not(None), c.fence == 1))
+# Or voided already, by an attempt whose commit was in doubt in its turn.
+_STILL_RECEIVED = or_(and_(c.id == bindparam("b_job"), c.status == RECEIVED), c.status == VOID)
 _VOID = (
     _INSERT.values(done_at=now())
     .on_conflict_do_update(
         index_elements=["dedup_key"],
         set_={"status": VOID, "request": None, "done_at": now(), "outcome": "not taken"},
-        where=and_(c.id == bindparam("b_job"), _IS_NEW),
+        where=_STILL_RECEIVED,
     )
-    .returning(c.sent_at)
+    .returning(c.status)
 )
-_STATUS = select(c.status).where(c.dedup_key == bindparam("b_key"))
 _NO_OUTCOME = c.status.in_((RECEIVED, ACTIVE))  # a write that was given up may come after it
 _TURN_OR_NOW: ColumnElement[float] = func.coalesce(bindparam("b_turn", type_=Double()), now())
 _CLAIM = update_mine(_NO_OUTCOME, status=ACTIVE, active_at=_TURN_OR_NOW)
+_CLAIM_AND_SEND = _CLAIM.values(sent_at=now())
 _LAST_TURN = select(func.max(c.active_at), now()).where(c.cluster_id == bindparam("b_cluster"), c.status == ACTIVE)
 _HOLDER = select(c.user_id, c.verb, c.active_at).where(one_remediation(c), c.status == ACTIVE)
 _SEND_AGAIN = update_mine(_NO_OUTCOME, sent_at=now())
@@ -98,48 +93,17 @@ _POSTPONE = _MOVE.values(deliveries=c.deliveries + 1, lease_until=now() + bindpa
 class DecisionStore(Ownership):
     """The transactions. Each may raise StorageUnavailable; a write to a job that another process took, LeaseLost."""
 
-    async def receive(self, request: Request, job_id: str, *, sends: bool = False) -> Job | None:
+    async def receive(self, request: Request, job_id: str) -> Job | None:
         """Write down what was asked. Returns None when the same click or command is there already.
 
         Args:
             job_id: chosen by the caller, who may have to make sure with `void` that it isn't run.
-            sends: it may begin at once, so it's claimed too, and that its POST leaves is recorded; unless somebody else
-                is deciding, or holds what is locked for that.
         """
         values, asked_at = self._insert(request, job_id, RECEIVED, dump(REQUESTS, request)), self._clock.monotonic()
-        job = Job(job_id, request, fence=1, received_at=0.0)
-        if sends:
-            try:
-                return self._hold(await self.database.run(self._receive_and_send, job, values, asked_at), asked_at)
-            except Conflict:
-                logger.debug("Somebody else is deciding, or holds a lock")
         received_at = (await self.database.run(Connection.execute, _RECEIVE, values)).scalar()
         if received_at is None:
             return None
-        job.received_at = received_at
-        return self._hold(job, asked_at)
-
-    def _receive_and_send(self, connection: Connection, job: Job, values: Record, asked_at: float) -> Job | None:
-        if connection.is_postgresql:
-            connection.execute(_SOON)
-        written = connection.execute(_RECEIVE_AND_SEND, {**values, "status": ACTIVE})
-        end = audit.end_of_trail(connection)
-        try:
-            about, at = card_context(connection, job.request.ref), written.scalar()
-        except connection.driver.busy as error:
-            raise Conflict from error
-        if at is None:
-            return None
-        audit.record(connection, job, "send", None, at, end)
-        return replace(
-            job,
-            received_at=at,
-            is_active=True,
-            about=about,
-            sent_at=at,
-            send_is_recorded=True,
-            sending_since=asked_at,
-        )
+        return self._hold(Job(job_id, request, fence=1, received_at=received_at), asked_at)
 
     async def void(self, request: Request, job_id: str) -> bool:
         """Make sure that a row whose commit is in doubt isn't run later, whether it has landed or is yet to land.
@@ -150,18 +114,7 @@ class DecisionStore(Ownership):
             Whether nothing will be run. False: another process has begun to carry it out.
         """
         values = self._insert(request, job_id, VOID, None) | {"id": f"{job_id}-void", "outcome": "not taken"}
-        return await self.database.run(self._void, Job(job_id, request, fence=1, received_at=0.0), values)
-
-    @staticmethod
-    def _void(connection: Connection, job: Job, values: Record) -> bool:
-        voided = connection.execute(_VOID, values, b_job=job.id).first()
-        if voided is None:  # begun by another process, or voided by an attempt whose commit was in doubt in its turn
-            return bool(connection.execute(_STATUS, b_key=values["dedup_key"]).scalar() == VOID)
-        if voided.sent_at is not None:  # the trail says that a POST leaves, and none did
-            end, clock = audit.end_of_trail(connection), connection.execute(NOW)
-            not_sent = Outcome(OutcomeKind.REFUSED_WITHOUT_DATABASE)
-            audit.record(connection, job, audit.OUTCOME, not_sent, float(clock.scalar()), end)
-        return True
+        return bool(await self.database.run(Connection.execute, _VOID, values, b_job=job_id))
 
     def _insert(self, request: Request, job_id: str, status: str, written: str | None) -> Record:
         return {
@@ -170,12 +123,16 @@ class DecisionStore(Ownership):
             **self._holder,
         }  # fmt: skip
 
-    async def claim(self, job: Job) -> Claim | None:
-        """Claim the remediation for this decision. Returns the claim of somebody else who has it."""
+    async def claim(self, job: Job, *, sends: bool = False) -> Claim | None:
+        """Claim the remediation for this decision. Returns the claim of somebody else who has it.
+
+        Args:
+            sends: record too that its POST leaves now.
+        """
         for is_last in (False, False, True):  # its holder may finish before we ask who it is
             asked_at = self._clock.monotonic()
             try:
-                job.about = await self.database.run(self._claim, job)
+                left_at, job.about = await self.database.run(self._claim, job, sends=sends)
             except Conflict:
                 if claim := await self.database.read(claimed_by, job.request):
                     return claim
@@ -184,18 +141,23 @@ class DecisionStore(Ownership):
             else:
                 job.is_active = True
                 self._hold(job, asked_at)
+                if sends:
+                    job.sent_at, job.send_is_recorded, job.sending_since = left_at, True, asked_at
                 return None
         raise AssertionError("the last attempt returns or raises")
 
-    def _claim(self, connection: Connection, job: Job) -> CardContext:
+    def _claim(self, connection: Connection, job: Job, *, sends: bool) -> tuple[float, CardContext]:
         turn, cluster_id = None, job.request.ref.cluster_id
         if job.request.verb is Verb.APPROVE:  # later than the last one that began in the cluster: clocks can go back
             lock_cluster(connection, cluster_id)
             last, present = connection.execute(_LAST_TURN, b_cluster=cluster_id).one()
             turn = max(float(present), float(last or 0.0) + _TURN)
-        written, context = self._use(connection, _CLAIM, job, b_turn=turn), card_context(connection, job.request.ref)
-        sent_at(written)
-        return context
+        written = self._use(connection, _CLAIM_AND_SEND if sends else _CLAIM, job, b_turn=turn)
+        end = audit.end_of_trail(connection) if sends else None
+        about, left_at = card_context(connection, job.request.ref), sent_at(written)
+        if end is not None:
+            audit.record(connection, job, "send", None, left_at, end)
+        return left_at, about
 
     async def read_about(self, job: Job) -> None:
         """Read what a card says beyond the remediation, as of now."""

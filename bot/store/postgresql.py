@@ -102,7 +102,6 @@ class PostgreSQL(Driver):
     connection = Messages
     undone = (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
     misled = (psycopg.errors.ReadOnlySqlTransaction,)
-    busy = (psycopg.errors.LockNotAvailable,)
     refusal_is_certain = True
     threads = 8
     # The server ends it if the process freezes inside it. In one message, because a PgBouncer may give the next one to

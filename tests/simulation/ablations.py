@@ -101,10 +101,6 @@ def _own_key(self: DecisionStore, request: Any, job_id: str, status: str, writte
 _insert = DecisionStore._insert
 
 
-def _void_only(connection: Any, job: Job, values: Any) -> bool:
-    return bool(connection.execute(stored._VOID, values, b_job=job.id))
-
-
 async def _note_whose(self: DecisionService, job: Job) -> Any:
     _is_taken_over.set(job.taken_over)
     return await _work(self, job)
@@ -194,18 +190,12 @@ EVERY = (
         needs=("transaction lost", "transaction undone"),
     ),
     Ablation(
-        "outcome of what is voided",
-        [(DecisionStore, "_void", staticmethod(_void_only))],
-        needs=("transaction lost",),
-    ),
-    Ablation(
         "doubt about a group",
         [(Member, "end", _whatever_became_of_the_commit)],
         needs=("transaction undone",),
     ),
     Ablation("dedup key", [(DecisionStore, "_insert", _own_key)]),
     Ablation("authority", [(Policy, "authorize", _awaited(None))]),
-    Ablation("authority at receipt", [(DecisionService, "_may_send", _awaited(True))]),
     Ablation(
         "authority at takeover",
         [(DecisionService, "_work", _note_whose), (Policy, "authorize", _unless_taken_over)],

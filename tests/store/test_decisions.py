@@ -11,25 +11,13 @@ from hypothesis import strategies as st
 from sqlalchemy import insert, select, text, update
 
 from bot.errors import LeaseLost, OutcomeKind
-from bot.models import (
-    NOTHING_KNOWN,
-    Alert,
-    Claim,
-    Job,
-    Outcome,
-    RemediationRef,
-    ReplyTarget,
-    Request,
-    SeenState,
-    TrackedMessage,
-)
+from bot.models import Alert, Claim, Job, Outcome, RemediationRef, ReplyTarget, SeenState, TrackedMessage
 from bot.store import DecisionStore, audit, drop_old_response_urls, purge
 from bot.store.connection import Connection
 from bot.store.messages import add_cards
 from bot.store.tables import DONE, alerts, decisions, messages
 from bot.store.tables import audit as audit_table
 from tests.manual_clock import ManualClock
-from tests.proxy import line_to
 from tests.rows import execute
 from tests.samples import remediation
 from tests.store.examples import ANSWER, APPROVED, column, events, open_store, other, received, request, silence
@@ -76,27 +64,6 @@ async def test_one_decision_per_remediation_is_in_flight(store: DecisionStore) -
     await store.record_outcome(first, APPROVED, ANSWER)
     await store.finish(first)
     assert not isinstance(await store.claim(second), Claim)
-
-
-async def sent(store: DecisionStore, asked: Request | None = None, job_id: str = "job-1") -> Job:
-    job = await store.receive(asked or request(), job_id, sends=True)
-    assert job is not None
-    return job
-
-
-async def test_command_is_received_claimed_and_sent_at_once(store: DecisionStore) -> None:
-    job = await sent(store)
-    assert (job.is_active, job.send_is_recorded, job.sent_at) == (True, True, job.received_at)
-    assert store.may_send(job)
-    assert job.about is not NOTHING_KNOWN
-    assert await store.receive(request(), "job-2", sends=True) is None, "a redelivery"
-    assert await events(store) == [("send", None)]
-    second = await sent(store, request("t2", "U0BOB"), "job-3")
-    assert (second.is_active, second.sent_at) == (False, None), "somebody else is deciding"
-    assert (await claim_of_another(store, second)).user_id == "U0ALICE"
-    await store.record_outcome(job, APPROVED, ANSWER)
-    await store.claim(second)
-    assert second.is_active
 
 
 async def claim_of_another(store: DecisionStore, job: Job) -> Claim:
@@ -197,44 +164,6 @@ async def test_row_in_doubt_is_not_run_later(store: DecisionStore) -> None:
     await silence(store)
     assert await other(store).take_over(10) == []
     assert await column(store, "request") is None
-
-
-async def test_command_in_doubt_that_was_sent_as_it_was_received_is_not_run_later(store: DecisionStore) -> None:
-    job = await sent(store)
-    assert await store.void(job.request, job.id)
-    assert await store.void(job.request, job.id), "the first answer may have been lost"
-    await silence(store)
-    assert await other(store).take_over(10) == []
-    assert await events(store) == [("send", None), ("outcome", "refused_without_database")]
-    assert (await sent(store, request("t2"), "job-2")).is_active, "nobody is deciding"
-
-
-async def test_command_in_doubt_that_another_process_has_taken_over_is_not_voided(store: DecisionStore) -> None:
-    job = await sent(store)
-    await silence(store)
-    replica = other(store)
-    (taken,) = await replica.take_over(10)
-    assert not await store.void(job.request, job.id)
-    await replica.record_outcome(taken, APPROVED, ANSWER)
-    assert await events(store) == [("send", None), ("outcome", "approved")]
-
-
-async def test_command_that_lands_while_it_is_voided_has_an_outcome(postgresql: str, time: ManualClock) -> None:
-    async with line_to(postgresql) as line, open_store(postgresql, time) as beside, open_store(line.url, time) as store:
-        line.freeze_after = [b"INSERT INTO decisions"]
-        receiving = asyncio.ensure_future(store.receive(request(), "job-1", sends=True))
-        await until_lock(beside, "locktype = 'advisory' AND granted")  # its row is there, and isn't committed yet
-        voiding = asyncio.ensure_future(beside.void(request(), "job-1"))
-        await until_lock(beside, "NOT granted")
-        line.thaw()
-        await receiving
-        assert await voiding, "nothing is run"
-        assert await events(store) == [("send", None), ("outcome", "refused_without_database")]
-
-
-async def until_lock(store: DecisionStore, lock: str) -> None:
-    while not await execute(store.database, select(text("1")).select_from(text("pg_locks")).where(text(lock))):
-        pass
 
 
 async def test_row_that_lands_after_it_was_voided_is_kept_out(store: DecisionStore) -> None:

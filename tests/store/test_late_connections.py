@@ -34,7 +34,7 @@ async def test_claim_that_was_given_up_while_it_connected_is_not_made_after_the_
         line.opens.clear()  # from here on, who connects waits: a failover, or a full accept queue
         reading = await busy(store)
         with pytest.raises(StorageUnavailable):  # no answer within 1.8 s, so the person is told "nothing was sent"
-            await store.record_send(job)
+            await store.claim(job, sends=True)
         await reading
         await store.record_outcome(job, APPROVED, ANSWER)
         line.opens.set()

@@ -14,7 +14,6 @@ from bot.models import Actor, Alert, AuditNote, EventKind, Target
 from bot.store import Database, approvals, audit, messages, outbox, rows
 from bot.store.connection import Connection
 from bot.store.postgresql import Messages, PostgreSQL
-from handlers.directory import FRESH_SECONDS
 from tests.manual_clock import HANGS_AFTER
 from tests.proxy import line_to
 from tests.samples import DIGEST, remediation
@@ -23,23 +22,20 @@ from tests.watch import quiet
 from tests.world import REF, world
 
 ALICE = Actor("U0ALICE", "alice", "T0HOME")
-MESSAGES_OF_A_COMMAND, MESSAGES_WHERE_SLACK_IS_ASKED = 7, 10
+MESSAGES_OF_A_COMMAND = 8
 ONE = text("SELECT 1")
 
 
-async def test_typed_cancel_asks_postgresql_seven_times(postgresql: str) -> None:
-    """Or ten times, where Slack is asked who types."""
+async def test_typed_cancel_asks_postgresql_eight_times(postgresql: str) -> None:
     async with line_to(postgresql) as line, world(database=line.url) as bot:
         counts = []
         for number in range(1, 9):  # a connection that is used for the first time is tried first
-            if number % 2:
-                bot.time.seconds += FRESH_SECONDS
             before, _ = line.questions, bot.together.add()
             await bot.slack.command(REF)
             await bot.answer(number)
             await quiet(bot)
             counts.append(line.questions - before)
-        assert (min(counts[::2]), min(counts[1::2])) == (MESSAGES_WHERE_SLACK_IS_ASKED, MESSAGES_OF_A_COMMAND)
+        assert min(counts) == MESSAGES_OF_A_COMMAND
 
 
 async def test_storm_asks_postgresql_as_often_however_many_nodes_a_webhook_is_told_of(postgresql: str) -> None:
