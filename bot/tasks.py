@@ -113,11 +113,15 @@ async def finish(saying: Coroutine[Any, Any, T]) -> T:
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
-        # The caller ends now, with any result.
+        # The caller ends now, with any result; where it's cancelled again, before that.
+        task.add_done_callback(_log_failure)
         await asyncio.wait({task})
-        if not task.cancelled() and (error := task.exception()) is not None:
-            logger.warning("The final write failed: %s", type(error).__name__)
         raise
+
+
+def _log_failure(task: asyncio.Future[Any]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        logger.warning("The final write failed: %s", type(error).__name__)
 
 
 async def in_thread(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
