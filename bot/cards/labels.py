@@ -193,7 +193,7 @@ def mode(value: str) -> ModeLabels:
     name = clean(value.removeprefix("REMEDIATION_MODE_"), 60) or "unknown repair"
     spoken = name.replace("{", "(").replace("}", ")")
     unknown = "The bot doesn't recognize this repair type. Check Together's docs before approving."
-    unknown = unknown if value else "Together doesn't say which repair this is, so approve it there."
+    unknown = unknown if value else "Together doesn't say which repair this is."
     return ModeLabels(
         name=name,
         noun=name,

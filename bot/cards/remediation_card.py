@@ -221,7 +221,8 @@ def _effect(remediation: Remediation, about: CardContext, config: CardConfig) ->
     told = escape(mode.effect, 600)
     match remediation.state:
         case State.PENDING_APPROVAL:
-            told = escape(f"{mode.effect} {labels.drain(wait)}", 600)
+            where = "" if remediation.mode else " Approve it there."
+            told = escape(f"{mode.effect}{where} {labels.drain(wait)}", 600)
         case State.CANCELLED:
             told = f"This repair won't run. {labels.COOLDOWN}"
         case State.AUTO_RESOLVED:

@@ -35,13 +35,14 @@ def changes(request: Request, shown: SeenState, present: Remediation) -> str:
     if present.state != shown_state:
         found.append(f"the state changed from “{_state(shown_state)}” to “{_state(present.state)}”")
     suggested = request.instead_of or shown.mode
-    if suggested is not None and present.mode != suggested:
+    if suggested and present.mode not in {suggested, ""}:
         found.append(f"the repair changed from “{_mode(suggested)}” to “{_mode(present.mode)}”")
     if not found and _is_of_another_episode(request, shown, present):
         found.append("the remediation ended and opened again since you saw it")
-    if not shown.mode and request.verb is Verb.APPROVE:
-        unsaid = f"the alert didn't say which repair would run. It's “{_mode(present.mode)}”"
-        found.append(unsaid if present.mode else "Together doesn't say which repair would run")
+    if request.verb is Verb.APPROVE and not present.mode:
+        found.append("Together doesn't say which repair would run")
+    elif request.verb is Verb.APPROVE and not shown.mode:
+        found.append(f"the alert didn't say which repair would run. It's “{_mode(present.mode)}”")
     if not found and present.state not in rule.allowed:
         found.append(f"it's already “{_state(present.state)}” and can't be {rule.done}")
     return " and ".join(found)
@@ -72,11 +73,11 @@ def success_notice(request: Request, seen: SeenState, result: Remediation) -> st
     verb, rule = request.verb, request.rule
     if result.state not in rule.effect:
         return f"Together accepted the {rule.noun}, but the state is “{_state(result.state)}”."
-    if verb is Verb.APPROVE and seen.mode and seen.mode != result.mode:
+    if verb is Verb.APPROVE and seen.mode and result.mode not in {seen.mode, ""}:
         return f"Approved, but the repair is now “{_mode(result.mode)}”. You approved “{_mode(seen.mode)}”."
     if request.instead_of is not None and seen.mode:
         return f"Approved “{_mode(seen.mode)}” instead of the suggested “{_mode(request.instead_of)}”."
-    if seen.mode and seen.mode != result.mode:
+    if seen.mode and result.mode not in {seen.mode, ""}:
         done = rule.done.capitalize()
         return f"{done}, but the repair had become “{_mode(result.mode)}”. You saw “{_mode(seen.mode)}”."
     # The command shows nothing first, and an approval may slip in between a button's read and its call.
@@ -116,7 +117,7 @@ def too_late_notice(
         reviewer = " automatically" if reviewer and present.has_no_reviewer else reviewer
         other_mode = ""
         shown = request.instead_of or seen.mode
-        if shown and shown != present.mode:
+        if shown and present.mode not in {shown, ""}:
             other_mode = f" The repair is “{_mode(present.mode)}”; you saw “{_mode(shown)}”."
         return f"{already} approved{_through_slack(decided) or reviewer}.{other_mode}"
     if present.state in rule.allowed:

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from tests.simulator.together import Fault
-from tests.watch import card, poll, quiet, thread, watching
+from tests.storms import began, choose, digest, storm
+from tests.watch import card, poll, quiet, thread, until, watching
 from tests.world import APPROVE, CANCEL, IDS, REF, REFRESH, World, world
 
 ODD = "Fri, 31 Dec 99999999999 23:59:59 GMT"
@@ -232,3 +233,45 @@ async def test_click_after_together_has_approved_automatically_names_nobody() ->
         assert "Approved automatically in Together." in alert.text
         assert "Reboot approved automatically" in thread(bot, alert)[0]
         assert "Auto-Approved" not in f"{alert.everything} {thread(bot, alert)}"
+
+
+@pytest.mark.parametrize("action", [APPROVE, CANCEL])
+async def test_answer_without_a_mode_is_no_other_repair(action: str) -> None:
+    async with world() as bot:
+        shown = bot.together.add(mode="REMEDIATION_MODE_HOST_POWER_CYCLE")
+        alert = bot.alert()
+        bot.together.before_decision = lambda _call: bot.together.remediations[shown].update(mode=None)
+        await bot.slack.press(alert, action)
+        await bot.edited(alert)
+        assert bot.together.posts
+        assert "but the repair" not in alert.text
+        assert "Approve it there" not in alert.text
+
+
+async def test_repair_that_is_no_longer_named_is_no_other_one() -> None:
+    async with world() as bot:
+        bot.together.add()
+        alert = bot.alert()
+        bot.together.remediations[IDS]["mode"] = None
+        await bot.slack.press(alert, APPROVE)
+        await bot.edited(alert)
+        assert "your approval wasn't sent: Together doesn't say which repair would run." in alert.text
+        assert "Together doesn't say which repair this is. Approve it there." in alert.text
+        alert = bot.alert()
+        await bot.slack.press(alert, CANCEL)
+        await bot.edited(alert)
+        assert bot.together.state(IDS) == "CANCELLED"
+
+
+async def test_repair_that_is_named_after_it_was_chosen_is_said_to_be_so_once() -> None:
+    async with watching() as bot:
+        await began(bot)
+        unnamed, *_ = storm(bot, 6)
+        bot.together.remediations[unnamed]["mode"] = None
+        message = await digest(bot)
+        confirmation = await choose(bot, message)
+        bot.together.escalate(unnamed, "REMEDIATION_MODE_REBOOT_VM")
+        await bot.slack.submit(confirmation)
+        await until(bot, lambda: "wasn't sent" in " ".join(thread(bot, message)))
+        said = " ".join(thread(bot, message))
+        assert "Your approval wasn't sent: the alert didn't say which repair would run. It's “Reboot”." in said
