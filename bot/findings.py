@@ -15,7 +15,9 @@ class Status(StrEnum):
     PROBLEM = "problem"
 
 
-_SIGNS = {Status.OK: "✓+", Status.WARNING: "!!", Status.PROBLEM: "✗x"}  # the second where a terminal has no others
+_SIGNS = {Status.OK: "✓", Status.WARNING: "!", Status.PROBLEM: "✗"}
+_PLAIN_SIGNS = {Status.OK: "+", Status.WARNING: "!", Status.PROBLEM: "x"}  # where a terminal has no others
+_EXIT = {Status.OK: 0, Status.WARNING: 1, Status.PROBLEM: 2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +53,22 @@ def problem(check: str, detail: str, fix: str) -> Finding:
 
 def report(findings: Sequence[Finding], *, as_json: bool) -> int:
     """Print what was found. Returns the exit status: 0, 1 for warnings, 2 where something will not work."""
-    is_plain = b"?" in "✓✗→".encode(sys.stdout.encoding or "ascii", "replace")
+    is_plain = not _shows("✓✗→")
     if as_json:
         print(json.dumps([asdict(each) for each in findings], ensure_ascii=is_plain, indent=2))
     else:
         width = max(len(each.check) for each in findings)
-        arrow = "->" if is_plain else "→"
+        signs, arrow = (_PLAIN_SIGNS, "->") if is_plain else (_SIGNS, "→")
         for each in findings:
-            print(f"{_SIGNS[each.status][is_plain]} {each.check:{width}}  {each.detail}")
+            print(f"{signs[each.status]} {each.check:{width}}  {each.detail}")
             if each.fix:
                 print(f"  {'':{width}}  {arrow} {each.fix}")
-    return max(list(Status).index(each.status) for each in findings)
+    return max(_EXIT[each.status] for each in findings)
+
+
+def _shows(text: str) -> bool:
+    try:
+        text.encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        return False
+    return True
