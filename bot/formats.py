@@ -247,8 +247,9 @@ def daily_time(value: str) -> DailyTime:
 
 
 def _time(value: str) -> time:
+    hour, _, minute = value.partition(":")
     try:
-        return time.fromisoformat(value)
+        return time(int(hour), int(minute))
     except ValueError:
         raise ValueError("contains a time that doesn't exist") from None
 

@@ -366,14 +366,14 @@ def test_link_template_has_a_fixed_host_and_whole_placeholders(url: str) -> None
 
 
 @pytest.mark.parametrize(
-    "hours", ["22-7 UTC", "25:00-07:00 UTC", "07:00-07:00 UTC", "22:00-07:00", "22:00-07:00 ../etc"]
+    "hours", ["22-7 UTC", "25:00-07:00 UTC", "22:00-24:00 UTC", "07:00-07:00 UTC", "22:00-07:00", "22:00-07:00 ../etc"]
 )
 def test_quiet_hours_are_two_times_and_a_zone(hours: str) -> None:
     with pytest.raises(SettingsError, match="BOT_QUIET_HOURS"):
         read_settings({**GOOD, "BOT_QUIET_HOURS": hours})
 
 
-@pytest.mark.parametrize("at", ["8 UTC", "25:00 UTC", "08:00", "08:00 ../etc"])
+@pytest.mark.parametrize("at", ["8 UTC", "25:00 UTC", "24:00 UTC", "08:00", "08:00 ../etc"])
 def test_summary_is_a_time_and_a_zone(at: str) -> None:
     with pytest.raises(SettingsError, match="BOT_SUMMARY"):
         read_settings({**GOOD, "BOT_SUMMARY": at})
