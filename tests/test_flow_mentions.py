@@ -298,6 +298,7 @@ SECOND_NODE = [
     f"hold {REF} 1h and cluster-1/instance-2/remediation-2",
     "hold gpu-node-1 1h gpu-node-2 2h",
     "hold gpu-node-1 1h, gpu-node-2 for 30 min.",
+    "hold gpu-node-1 1h, gpu-node-2 2h, and gpu-node-3 for 30 min.",
     f"hold {REF} 1h gpu-node-2 2h",
     "cancel gpu-node-1 and gpu-node-2",
     "approve gpu-node-1 and gpu-node-2",

@@ -40,7 +40,7 @@ MENU_SECONDS = 2.5  # Slack waits 3 s for the choices of a menu (docs.slack.dev,
 AUTHORIZE_SECONDS = 1.0  # a dialog must be opened within 3 s of the click (docs.slack.dev, trigger_id)
 MAX_TRIPLES = 5  # of a message are looked up: any path looks like three IDs
 SHOWN_PAST = 20  # decisions
-_NAMED, _JOINED = re.compile(r"(\S+)"), re.compile(r"(\S+/\S+/\S+)")  # alone; three IDs, which any path looks like
+_JOINED = re.compile(r"(\S+/\S+/\S+)")  # three IDs, which any path looks like
 _LENGTHS = re.compile(r"(?<!\S)(?:for\s+)?\d+\s*[hm][a-z]*(?=[\s,.;:]|$)", re.IGNORECASE)  # of a hold
 YEAR_SECONDS = 366 * 86_400.0
 PAST_SECONDS = 86_400.0  # how long what went wrong is shown
@@ -229,11 +229,12 @@ class Lookup:
         Raises:
             UnreadableCommand: it does.
         """
-        alone = _LENGTHS.sub(" ", reason).strip(" ,.;:")
-        also = ALSO.match(reason) or _NAMED.fullmatch(alone) or _JOINED.search(reason)
-        if also is None:
+        also = ALSO.match(reason) or _JOINED.search(reason)
+        rest, lengths = _LENGTHS.subn(" ", reason)
+        names = [also[1]] if also else [each for each in rest.split() if each.strip(",.;:").lower() not in {"", "and"}]
+        if not 1 <= len(names) <= max(lengths, 1):  # words, unless each has a length of its own
             return
-        name = also[1].strip(",.;:")
+        name = names[0].strip(",.;:")
         if await self.knows(name, beside=of):
             raise UnreadableCommand(f"“{name}” is another node. Name one node at a time.")
 
