@@ -98,7 +98,10 @@ class Sockets:
 
     async def _is_up(self, handler: AsyncSocketModeHandler) -> bool:
         is_up = await handler.client.is_connected()
-        (self._connected.add if is_up else self._connected.discard)(handler)
+        if is_up:
+            self._connected.add(handler)
+        else:
+            self._connected.discard(handler)
         return is_up
 
 
