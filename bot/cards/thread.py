@@ -31,10 +31,14 @@ def transition(  # noqa: PLR0913 - what a reading may say
     told = ["Together lists this remediation again."] if is_listed_again else []
     if after.mode != before.mode:
         was, is_now = _repair(before), _repair(after)
-        if decided and decided.verb is Verb.APPROVE and before.state == State.PENDING_APPROVAL:
+        look = " Review it before approving." if after.state == State.PENDING_APPROVAL else ""
+        if not after.mode:
+            told.append(f"Together no longer says which repair this is. It was “{was}”.")
+        elif not before.mode:
+            told.append(f"Together now says which repair this is: “{is_now}”.{look}")
+        elif decided and decided.verb is Verb.APPROVE and before.state == State.PENDING_APPROVAL:
             told.append(f"{decided.people} approved “{is_now}”. Before, it was “{was}”.")
         else:
-            look = " Review it before approving." if after.state == State.PENDING_APPROVAL else ""
             told.append(f"repair changed from “{was}” to “{is_now}”.{look}")
     if after.state != before.state:
         skipped = before.state == State.PENDING_APPROVAL and after.state in RULES[Verb.APPROVE].effect

@@ -366,6 +366,20 @@ async def test_what_waits_is_told_of_with_what_can_be_read_of_it(bot: World, lac
     assert bot.together.state(IDS) == "CANCELLED"
 
 
+async def test_thread_calls_a_repair_that_together_does_not_name_no_other_one(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    bot.together.remediations[IDS]["mode"] = None
+    await card(bot, words="Together doesn't say which repair this is. Approve it there.")
+    bot.together.escalate(IDS, "REMEDIATION_MODE_VM_ONLY")
+    await card(bot, words="quick reprovision")
+    await quiet(bot)
+    assert [each.partition(": ")[2] for each in thread(bot, alert)] == [
+        "Together no longer says which repair this is. It was “Reboot”.",
+        "Together now says which repair this is: “Quick reprovision”. Review it before approving.",
+    ]
+
+
 async def test_answer_that_is_delivered_late_does_not_stay_over_a_newer_card(bot: World) -> None:
     bot.together.add()
     alert = await card(bot)
