@@ -169,7 +169,7 @@ def changed(connection: Connection, before: Alert, after: Alert) -> None:
     if after.is_unlisted and not before.is_unlisted:
         if before.remediation.state not in FINAL:
             happened(connection, EventKind.RESOLVED, after, state="WITHDRAWN")
-    elif after.remediation.state != before.remediation.state and (
+    elif (after.remediation.state, after.waiting_since) != (before.remediation.state, before.waiting_since) and (
         kind := _KINDS.get(after.remediation.state)  # type: ignore[call-overload] # the set of states is open
     ):
         happened(connection, kind, after)

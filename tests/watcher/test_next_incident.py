@@ -142,6 +142,24 @@ async def test_next_incident_that_began_and_ended_between_two_polls_is_told_once
     assert bot.slack.cards(IDS[2]) == [alert]
 
 
+@pytest.mark.parametrize("state", ["FAILED", "SUCCEEDED"])
+async def test_other_tools_are_told_of_the_next_incident_that_ended_like_the_one_before(state: str) -> None:
+    async with WebhookReceiver() as webhook:
+        environ: Any = {"BOT_WEBHOOK_URL": f"{webhook.url}/events", "BOT_WEBHOOK_SECRET": SECRET}
+        async with watching(**environ) as bot:
+            await began(bot)
+            bot.together.add(linked_alerts=firing("79"))
+            await bot.slack.press(await card(bot), APPROVE)
+            await card(bot, words="Approved")
+            bot.together.remediations[IDS] |= {"state": state, "end_time": moment(bot)}
+            await pass_time(bot, 7200)
+            times = {"create_time": moment(bot, -60), "start_time": moment(bot, -30), "end_time": moment(bot)}
+            bot.together.remediations[IDS] |= {**AUTOMATIC, **times, "state": state}
+            await pass_time(bot, 2000)
+            told = [each["data"] for each in webhook.events if each["type"].endswith(f".{state.lower()}")]
+            assert [each.get("decided_by") for each in told] == ["U0ALICE", None]
+
+
 @once_a_day
 async def test_card_of_the_next_incident_counts_what_another_remediation_has_repaired_since(bot: World) -> None:
     await began(bot)
