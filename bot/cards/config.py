@@ -12,6 +12,7 @@ from bot.models import (
     IN_REPAIR,
     NEXT_STEP,
     OVERRIDES,
+    FirstApproval,
     History,
     Remediation,
     RemediationRef,
@@ -81,6 +82,10 @@ class CardConfig:
     def may_need_two(self, mode: str) -> bool:
         """Return whether two people may have to approve a repair, however often its node was repaired."""
         return mode in self.two_people.modes or self.two_people.repairs > 0
+
+    def is_half_approved(self, remediation: Remediation, first: FirstApproval) -> bool:
+        """Return whether one of two people has approved a repair; not where a restart has ended that rule since."""
+        return first.counts_for(remediation) and self.may_need_two(first.mode)
 
     def other_modes(self, suggested: str, history: History | None = None) -> Sequence[str]:
         """Return the modes that one person may approve in place of the suggested one, Together's next step first."""

@@ -169,7 +169,7 @@ def _row(each: Remediation, shown: Overview, config: CardConfig, now: float, *, 
         "not confirmed" if each.ref in shown.unconfirmed else "",
         "observing" if config.observes(each.cluster_id) else "",
         "on hold" if about.hold else "",
-        "1 of 2 approvals" if about.first and about.first.counts_for(each) else "",
+        "1 of 2 approvals" if about.first and config.is_half_approved(each, about.first) else "",
     )
     lines = clean(in_a_line(each), 300), " · ".join(filter(None, told))
     label = "Close" if is_open else "Show" if shown.refused else "Decide"

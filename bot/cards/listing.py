@@ -8,6 +8,7 @@ from itertools import groupby
 
 from bot.cards import blocks, labels
 from bot.cards.blocks import MAX_OPTION_TEXT, Line, Parts, elements, units
+from bot.cards.config import CardConfig
 from bot.cards.labels import fault
 from bot.models import (
     EVERYTHING,
@@ -226,10 +227,10 @@ def chosen(alerts: Sequence[Alert], values: Collection[str]) -> list[Alert]:
     ]  # fmt: skip
 
 
-def half_approved(alerts: Sequence[Alert], firsts: Firsts) -> list[tuple[Alert, FirstApproval]]:
+def half_approved(alerts: Sequence[Alert], firsts: Firsts, config: CardConfig) -> list[tuple[Alert, FirstApproval]]:
     """Return those that one of two people has approved."""
     found = ((each, firsts.get(each.ref)) for each in alerts)
-    return [(each, first) for each, first in found if first and first.counts_for(each.remediation)]
+    return [(each, first) for each, first in found if first and config.is_half_approved(each.remediation, first)]
 
 
 def named(names: Sequence[str]) -> Parts:

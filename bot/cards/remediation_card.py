@@ -71,7 +71,7 @@ def card(  # noqa: PLR0913 - what a card shows
     rest = [*_people(remediation, decided, about), _effect(remediation, about, config), on_call(about.mentioned)]
     drawn = [
         blocks.title(
-            _title(remediation, about, is_sure=buttons),
+            _title(remediation, about, config, is_sure=buttons),
             link(config.console_url, remediation.ref, remediation),
             clean(labels.cluster(remediation, about.share), 60),
         ),
@@ -87,7 +87,7 @@ def card(  # noqa: PLR0913 - what a card shows
         *_details(remediation, further, last),
     ]
     told = [
-        *(_push(remediation, about), *warnings, *agreed, *affected, *shown, *further, risk, last, *rest),
+        *(_push(remediation, about, config), *warnings, *agreed, *affected, *shown, *further, risk, last, *rest),
         f"Cluster {escape(remediation.cluster_id, 250)}, instance {escape(remediation.instance_id, 250)}.",
         f"Remediation {escape(remediation.id, 250)}.",
     ]
@@ -100,7 +100,7 @@ def brief(remediation: Remediation, about: CardContext, config: CardConfig) -> M
     told = [*_people(remediation, None, about), ended, *chain(*broken(remediation))]
     if remediation.state == State.SUCCEEDED:
         told += _aftermath(remediation, about, config)
-    is_as = escape(_title(remediation, about, is_named=False), 150)
+    is_as = escape(_title(remediation, about, config, is_named=False), 150)
     title, rest = f"{where(remediation, about.share)}: {is_as}", " ".join(told)
     return Message(blocks.story([title, rest]), [blocks.statement(title, rest)])
 
@@ -115,7 +115,7 @@ def summary(remediation: Remediation, about: CardContext, config: CardConfig, *,
     lines = [*_warnings(remediation, "", about, config), *_agreed(remediation, about, config)]
     lines += _affected(remediation, about)
     lines += [*broken(remediation)[0], _risk(remediation, about)]
-    return [escape(_title(remediation, about, is_sure=is_sure), 150), *filter(None, lines)]
+    return [escape(_title(remediation, about, config, is_sure=is_sure), 150), *filter(None, lines)]
 
 
 def where(remediation: Remediation, share: RepairLoad | None) -> str:
@@ -127,7 +127,9 @@ def _waits(remediation: Remediation, about: CardContext) -> bool:
     return remediation.state == State.PENDING_APPROVAL and not about.is_unlisted
 
 
-def _title(remediation: Remediation, about: CardContext, *, is_sure: bool = True, is_named: bool = True) -> str:
+def _title(
+    remediation: Remediation, about: CardContext, config: CardConfig, *, is_sure: bool = True, is_named: bool = True
+) -> str:
     """Return the header: what is asked, or what has become of it.
 
     Args:
@@ -145,9 +147,8 @@ def _title(remediation: Remediation, about: CardContext, *, is_sure: bool = True
         case State.PENDING_APPROVAL if about.is_observed:
             title = f"Observing: {do}"
         case State.PENDING_APPROVAL:
-            asked = (
-                "1 more approval needed" if about.first and about.first.counts_for(remediation) else "Approval needed"
-            )
+            is_half = about.first and config.is_half_approved(remediation, about.first)
+            asked = "1 more approval needed" if is_half else "Approval needed"
             title = f"On hold: {do}" if about.hold else f"{asked}: {do}"
         case State.PENDING if about.is_automatic:
             title = f"Started automatically: {do}"
@@ -372,11 +373,11 @@ def _details(remediation: Remediation, further: Sequence[str], last: str) -> Blo
     return [*small, blocks.folded(capital(title), inside)]
 
 
-def _push(remediation: Remediation, about: CardContext) -> str:
+def _push(remediation: Remediation, about: CardContext, config: CardConfig) -> str:
     """Return what a push notification shows: node and fault first, then what is asked or what has become of it."""
     node, fails = where(remediation, about.share), escape(fault(remediation), 100)
     if not _waits(remediation, about):
-        return f"{node}: {escape(_title(remediation, about, is_named=False), 150)}"
+        return f"{node}: {escape(_title(remediation, about, config, is_named=False), 150)}"
     noun = escape(labels.mode(remediation.mode).noun, 80)
     asked = f"Together asks to approve: {noun}." if about.is_observed else f"Approve {noun}?"
     history = f" {_history(remediation, about.history)}." if about.history and about.history.repairs else ""

@@ -166,14 +166,14 @@ def _group(
         search["initial_options"] = [_option(each, called) for each in mine[: blocks.MAX_OPTIONS]]
     tick = blocks.boxes(ALL, [every], [every] if is_all else [])
     return [
-        blocks.field(f"{ALL}:{name}", title, tick, _marks(group, firsts, effect)),
+        blocks.field(f"{ALL}:{name}", title, tick, _marks(group, firsts, effect, config)),
         blocks.field(f"{SOME}:{name}", f"Or only some of those {len(group.alerts)}", search),
     ]
 
 
 def _box(alert: Alert, firsts: Firsts, called: Names, config: CardConfig) -> Element:
     """Return a node's box, with what changes the decision on it beneath."""
-    half = half_approved([alert], firsts)
+    half = half_approved([alert], firsts, config)
     told = [f"1 of 2 approvals: <@{first.user_id}>" for _, first in half]
     if not half and config.needs_two(alert.remediation.mode, alert.history):
         told.append("Needs two approvers")
@@ -186,9 +186,10 @@ def _option(alert: Alert, called: Names) -> Element:
     return blocks.option(called[alert.ref], value_of(alert))
 
 
-def _marks(group: Group, firsts: Firsts, effect: str) -> str:
+def _marks(group: Group, firsts: Firsts, effect: str, config: CardConfig) -> str:
     """Return what a group does, raw, and how many of it are half approved or on hold."""
-    half, held = len(half_approved(group.alerts, firsts)), sum(each.hold is not None for each in group.alerts)
+    half = len(half_approved(group.alerts, firsts, config))
+    held = sum(each.hold is not None for each in group.alerts)
     told = [f"{half} with 1 of 2 approvals" if half else "", f"{held} on hold" if held else ""]
     return " ".join([effect, *(f"{each}." for each in told if each)])
 
@@ -270,7 +271,7 @@ def _nodes(batch: Batch, group: Group, called: Names, firsts: Firsts, config: Ca
     told = [escape(labels.mode(group.mode).effect, 250) if is_approval else "won't run."]
     if is_approval:
         held = sum(each.hold is not None for each in group.alerts)
-        half = {each.ref: first.user_id for each, first in half_approved(group.alerts, firsts)}
+        half = {each.ref: first.user_id for each, first in half_approved(group.alerts, firsts, config)}
         needing = [each for each in group.alerts if config.needs_two(group.mode, each.history)]
         two = sum(half.get(each.ref, batch.actor.user_id) == batch.actor.user_id for each in needing)
         told += [f"{held} {'is' if held == 1 else 'are'} on hold."] if held else []

@@ -90,9 +90,8 @@ class BatchService:
         if not wanted:
             raise NothingSelected
         names = cards.listing.names(waiting.alerts)
-        half = {
-            each.ref for each, first in half_approved(wanted, waiting.firsts) if first.user_id != asked.actor.user_id
-        }
+        firsts = half_approved(wanted, waiting.firsts, self.config)
+        half = {each.ref for each, first in firsts if first.user_id != asked.actor.user_id}
         items = [
             BatchItem(number, each.ref, names[each.ref], self._shown(each, is_half=each.ref in half))
             for number, each in enumerate(wanted)

@@ -146,9 +146,7 @@ def _begun(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingReply]:
 def _first_approvals(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingReply]:
     """Yield what one of two people has approved that waits still."""
     message, new = snapshot.message, dict[str, dict[str, Alert]]()
-    for alert, first in cards.listing.half_approved(waiting(snapshot.alerts), snapshot.firsts):
-        if not config.cards.may_need_two(first.mode):
-            continue  # since a restart
+    for alert, first in cards.listing.half_approved(waiting(snapshot.alerts), snapshot.firsts, config.cards):
         if (key := f"first {first.job_id}") not in message.announced:
             new.setdefault(first.user_id, {})[key] = alert
     for user_id, approved in new.items():

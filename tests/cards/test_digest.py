@@ -21,7 +21,7 @@ from bot.models import (
 from bot.mrkdwn import when
 from tests.card_text import compare, drawn
 from tests.manual_clock import START
-from tests.samples import DIGEST, alerts, batch, decidable, digest, remediation
+from tests.samples import DIGEST, TWO_CONFIG, alerts, batch, decidable, digest, remediation
 from tests.simulator.render import render, render_view
 from tests.simulator.slack.limits import check_message, check_options, check_view
 
@@ -193,7 +193,7 @@ def test_box_of_a_node_says_as_much_as_fits() -> None:
     first = FirstApproval("U" * 30, one.remediation.mode, START, episode=one.remediation.episode)
     held = replace(one, hold=Hold("W" * 30, START + 60))
     view = cards.review.dialog(
-        Review(DIGEST.id, "C0OPS"), decidable([held], {one.remediation.ref: first}, None, 1), cards.CardConfig()
+        Review(DIGEST.id, "C0OPS"), decidable([held], {one.remediation.ref: first}, None, 1), TWO_CONFIG
     )
     check_view(view)
     assert f"1 of 2 approvals: <@{'U' * 30}>" in str(view)

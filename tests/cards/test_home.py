@@ -11,10 +11,13 @@ from bot.cards import home
 from bot.models import PER_PAGE, PastDecision, Remediation, Verb, key
 from tests.card_text import MARKUP, NASTY, WORST, texts
 from tests.manual_clock import START
-from tests.samples import ABOUT, ALERTS, REF, overview, remediation
+from tests.samples import ABOUT, ALERTS, REF, TWO_CONFIG, overview, remediation
 from tests.simulator.slack.limits import check_home
 
-LINKS = cards.CardConfig("https://x.example/{cluster_id}/{instance_id}/{remediation_id}", "https://x.example/{xid}")
+LINKS = cards.CardConfig(
+    "https://x.example/{cluster_id}/{instance_id}/{remediation_id}", "https://x.example/{xid}",
+    two_people=TWO_CONFIG.two_people,
+)  # fmt: skip
 
 
 def drawn(looks_at: home.Filter = home.Filter(), **shown: Any) -> dict[str, Any]:  # noqa: B008 - it is frozen

@@ -10,7 +10,8 @@ from tests.deaths import died_while
 from tests.manual_clock import START
 from tests.samples import remediation
 from tests.simulator.together import Fault
-from tests.storms import began, choose, digest, storm
+from tests.storms import began, choose, digest, review, storm
+from tests.test_flow_home import opened as home_of
 from tests.test_flow_menu import opened
 from tests.watch import card, pass_time, poll, until, watching
 from tests.world import APPROVE, CANCEL, IDS, running, settings_for, world
@@ -55,9 +56,25 @@ async def test_card_asks_nobody_for_a_second_approval_where_one_is_enough_since_
         async with bot.another(bot.settings.model_copy(update={"bot_two_people_modes": ()})):
             await card(bot, words="when two approvers were needed. One is enough now: approve again.")
             assert "must approve too" not in alert.text
+            assert "1 more approval needed" not in str(alert.blocks)
             await bot.slack.press(alert, APPROVE)
             await card(bot, words="Approved by <@U0ALICE>")
         assert [each.verb for each in bot.together.posts] == ["approve"]
+
+
+async def test_digest_review_and_home_count_no_first_approval_where_one_is_enough_since_a_restart() -> None:
+    async with watching(BOT_TWO_PEOPLE_MODES="VM_ONLY") as bot:
+        await began(bot)
+        storm(bot, 8)
+        message = await digest(bot)
+        await bot.slack.submit(await choose(bot, message, "gpu-node-0003", "gpu-node-0007"))
+        await digest(bot, "1 of 2 approvals (@U0ALICE)")
+        assert "1 of 2 approvals" in str(await home_of(bot, "U0BOB"))
+        await bot.settle()
+        async with bot.another(bot.settings.model_copy(update={"bot_two_people_modes": ()})):
+            await until(bot, lambda: "1 of 2 approvals" not in message.text, seconds=7200)
+            assert "1 of 2 approvals" not in str(await review(bot, message))
+            assert "1 of 2 approvals" not in str(await home_of(bot, "U0BOB"))
 
 
 async def test_selection_whose_dialog_said_that_a_second_person_is_needed_runs_nothing() -> None:
