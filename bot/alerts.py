@@ -83,13 +83,15 @@ def seen(  # noqa: PLR0913 - what was read, and when
     is_older = readings.is_older(before, remediation)
     if alert.decided_seq > sequence or is_older or (not read_alone and readings.may_be_older(alert, remediation)):
         return None
-    moved = remediation.state != before.state or remediation.mode != before.mode
     waits = remediation.state == State.PENDING_APPROVAL
     # The next incident, which began before it was seen to wait.
     has_begun = alert.is_closed and not waits and readings.opened_later(before, remediation)
     known = look.decided if has_begun else _who(look)
     is_next = readings.is_next_incident(before, remediation)
     waits_again = waits and (is_next or not alert.is_waiting)
+    if not (remediation.mode or waits_again or has_begun):
+        remediation = remediation.model_copy(update={"mode": before.mode})  # what an answer leaves out didn't change
+    moved = remediation.state != before.state or remediation.mode != before.mode
     asked_from = remediation.began_at - PRECISION if is_next else 0.0  # what was asked for before is over
     holds = [each for each in alert.holds if each.since >= asked_from]
     alert = replace(alert, hold=replace(holds[0], others=tuple(holds[1:])) if waits and holds else None)

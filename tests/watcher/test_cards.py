@@ -366,18 +366,39 @@ async def test_what_waits_is_told_of_with_what_can_be_read_of_it(bot: World, lac
     assert bot.together.state(IDS) == "CANCELLED"
 
 
-async def test_thread_calls_a_repair_that_together_does_not_name_no_other_one(bot: World) -> None:
-    bot.together.add()
-    alert = await card(bot)
-    bot.together.remediations[IDS]["mode"] = None
-    await card(bot, words="Together doesn't say which repair this is. Approve it there.")
+async def test_thread_says_when_together_names_a_repair_that_it_did_not_name(bot: World) -> None:
+    bot.together.add(mode=None)
+    alert = await card(bot, words="Together doesn't say which repair this is. Approve it there.")
     bot.together.escalate(IDS, "REMEDIATION_MODE_VM_ONLY")
     await card(bot, words="quick reprovision")
     await quiet(bot)
     assert [each.partition(": ")[2] for each in thread(bot, alert)] == [
-        "Together no longer says which repair this is. It was “Reboot”.",
-        "Together now says which repair this is: “Quick reprovision”. Review it before approving.",
+        "Together now says which repair this is: “Quick reprovision”. Review it before approving."
     ]
+
+
+async def test_thread_says_when_together_does_not_name_the_next_repair_of_an_id(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    await pass_time(bot, 600)
+    bot.together.add(mode=None)  # the first one ended between two polls
+    await card(bot, words="Together doesn't say which repair this is. Approve it there.")
+    await quiet(bot)
+    assert "instance-1: Together no longer says which repair this is. It was “Reboot”." in thread(bot, alert)
+
+
+@pytest.mark.bot(watching=True, BOT_TWO_PEOPLE_MODES="REBOOT_VM")
+async def test_list_that_leaves_out_the_mode_of_a_known_repair_changes_nothing(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    await bot.slack.press(alert, APPROVE)
+    await card(bot, words="1 of 2 approvals: <@U0ALICE>")
+    mode, bot.together.remediations[IDS]["mode"] = bot.together.remediations[IDS]["mode"], None
+    await pass_time(bot, 60)
+    bot.together.remediations[IDS]["mode"] = mode
+    await pass_time(bot, 60)
+    assert "1 of 2 approvals: <@U0ALICE>" in alert.text
+    assert not any("repair changed" in each for each in thread(bot, alert))
 
 
 async def test_answer_that_is_delivered_late_does_not_stay_over_a_newer_card(bot: World) -> None:
