@@ -234,21 +234,22 @@ def first_approval(alerts: Sequence[Alert], user_id: str, called: str) -> Messag
     """Return that one of two people has approved repairs, and that another one must."""
     modes = {_repair(each.remediation) for each in alerts}
     repair = f" for {modes.pop()}" if len(modes) == 1 else ""
-    by = f"by <@{user_id}>. Someone else must approve too."
-    return calling(f"{_nodes(alerts)}: 1 of 2 approvals{repair}, {by}", called)
+    said = f"{_nodes(alerts)}: 1 of 2 approvals{repair}, by <@{user_id}>. Someone else must approve too."
+    return calling(said, called)
 
 
 def approving_alone(remediation: Remediation, override: Override, called: str) -> Message:
     """Return who approves alone, and why, and call who is on call."""
-    alone = f"approving alone, without asking {labels.RULES_PASSED}: “{escape(override.reason, 600)}”"
-    return calling(f"{_node(remediation)}: <@{override.user_id}> is {alone}", called)
+    node, who, why = _node(remediation), f"<@{override.user_id}>", escape(override.reason, 600)
+    said = f"{node}: {who} is approving alone, without asking {labels.RULES_PASSED}: “{why}”"
+    return calling(said, called)
 
 
 def hold_ends(remediation: Remediation, hold: Hold, now: float, *, has_card: bool) -> Message:
     """Tell the person who put a repair on hold that the hold ends soon; `now` in Unix time in seconds."""
+    node, left = escape(remediation.node, 200), lasted(hold.until - now)
     where = "on the card" if has_card else "in this app's Home"
-    ends = f"your hold ends in {lasted(hold.until - now)}. Extend it {where}."
-    return line(f"{escape(remediation.node, 200)}: <@{hold.user_id}>, {ends}")
+    return line(f"{node}: <@{hold.user_id}>, your hold ends in {left}. Extend it {where}.")
 
 
 def unreadable(clusters: Sequence[str], since: float, now: float) -> Message:

@@ -130,9 +130,10 @@ class Teller:
             for each in threads.outstanding_checks(snapshot, self.config)
             if each.at <= snapshot.now and not self.asking.is_to_wait((each.place, snapshot.message.id))
         ]
-        # What can't be read keeps nothing waiting that can.
-        first = min(due, key=lambda each: [*Check].index(each.check), default=None)
-        return [each for each in due if first and each.place == first.place]
+        for check in Check:  # what can't be read keeps nothing waiting that can
+            if places := [each.place for each in due if each.check is check]:
+                return [each for each in due if each.place == places[0]]
+        return []
 
     async def check(self, snapshot: Snapshot) -> Snapshot | None:
         """Ask Together about what time alone says, and tell what it answers: never what has just changed."""
