@@ -69,7 +69,7 @@ def actions(remediation: Remediation, about: CardContext, config: CardConfig, *,
             if (about.followed if verb is Verb.HOLD else rule.on_card)
             and remediation.state in rule.allowed
             and not (about.is_observed and rule.decides)
-            and (remediation.mode or verb is not Verb.APPROVE)  # nobody approves they don't know what
+            and (remediation.mode or verb is not Verb.APPROVE)  # nobody approves what Together doesn't name
         ]
         if about.followed and remediation.state == State.PENDING_APPROVAL:
             if not about.is_one_of_many:

@@ -192,8 +192,9 @@ def mode(value: str) -> ModeLabels:
         return known
     name = clean(value.removeprefix("REMEDIATION_MODE_"), 60) or "unknown repair"
     spoken = name.replace("{", "(").replace("}", ")")
-    unknown = "The bot doesn't recognize this repair type. Check Together's docs before approving."
-    unknown = unknown if value else "Together doesn't say which repair this is."
+    unknown = "Together doesn't say which repair this is."
+    if value:
+        unknown = "The bot doesn't recognize this repair type. Check Together's docs before approving."
     return ModeLabels(
         name=name,
         noun=name,

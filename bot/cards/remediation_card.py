@@ -298,16 +298,16 @@ def _agreed(remediation: Remediation, about: CardContext, config: CardConfig) ->
     if about.looking:
         yield looking_line(about.looking)
     if about.first and about.first.counts_for(remediation):
-        yield _half_approved(about.first, f" Someone else must approve too.{_too_often(about, config)}", config)
+        yield _half_approved(about.first, about, config)
     elif config.needs_two(remediation.mode, about.history):
         yield f"Needs two approvers.{_too_often(about, config)}"
 
 
-def _half_approved(first: FirstApproval, following: str, config: CardConfig) -> str:
+def _half_approved(first: FirstApproval, about: CardContext, config: CardConfig) -> str:
     """Return who is the first of two to approve, and what must follow."""
     who, at = f"<@{first.user_id}>", when(first.at)
     if config.may_need_two(first.mode):
-        return f"1 of 2 approvals: {who}, {at}.{following}"
+        return f"1 of 2 approvals: {who}, {at}. Someone else must approve too.{_too_often(about, config)}"
     # The settings were others before a restart.
     return f"{who} approved {at}, when two approvers were needed. One is enough now: approve again."
 

@@ -96,7 +96,7 @@ class CardNote:
         buttons: whether the card has the buttons that the state allows; without them it is in doubt.
         decided: who brought it into its state through Slack, where that is known.
         state: the remediation's, for which this holds.
-        mode: likewise.
+        mode: the remediation's, for which this holds.
         at: Unix time in seconds.
         is_error: it says what failed, while the remediation is what it was.
     """
@@ -116,7 +116,7 @@ class CardNote:
 
     @property
     def settles_at(self) -> float:
-        """From when on a reading ends the doubt, in Unix time; infinity where there is none."""
+        """From when on a reading ends the doubt, in Unix time; infinity where nothing is in doubt."""
         return math.inf if self.buttons else self.at + DOUBT_SECONDS
 
 
@@ -153,7 +153,7 @@ class Outcome:
     """How a decision ended, for the audit trail.
 
     Attributes:
-        state: the remediation's state as far as it is known.
+        state: the remediation's, where it is known.
         http_status: of Together's refusal, where there was one.
         request_id: Together's ID of the request, where it gave one.
         first: the first of two approvals, which counts from the moment in which this outcome is recorded.

@@ -161,8 +161,9 @@ def reference_value(ref: RemediationRef) -> str:
 
 def _is_plain(value: object) -> bool:
     """Whether it is a short text without control, format or surrogate characters: no database takes all of these."""
-    is_short = isinstance(value, str) and len(value) <= MAX_ID_LENGTH
-    return is_short and not any(unicodedata.category(each)[0] == "C" for each in str(value))
+    if not isinstance(value, str) or len(value) > MAX_ID_LENGTH:
+        return False
+    return not any(unicodedata.category(each)[0] == "C" for each in value)
 
 
 def read_button_value(value: object) -> tuple[RemediationRef, SeenState]:

@@ -94,7 +94,7 @@ def load(connection: Connection, message_id: str, *, to_change: bool = False) ->
 
 
 def showing(connection: Connection, about: RemediationRef | str, *, to_change: bool = False) -> Snapshot | None:
-    """Return the message that shows a remediation, or the digest with an ID; None where there is none."""
+    """Return the message that shows a remediation, or the digest with an ID; None where the bot has no such message."""
     message_id = about if isinstance(about, str) else connection.execute(_PLACE, key_of(about)).scalar()
     return load(connection, message_id, to_change=to_change) if message_id else None
 

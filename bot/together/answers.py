@@ -32,7 +32,7 @@ _HALF = re.compile("[\ud800-\udfff]")
 
 
 def read_json(body: bytes) -> Any:  # noqa: ANN401 - anything the server sent
-    """Return an answer's body as JSON; None where it is none."""
+    """Return an answer's body as JSON; None where it isn't JSON."""
     try:
         answer = json.loads(body)
         return _whole(answer) if _HALF_ESCAPED in body.lower() else answer

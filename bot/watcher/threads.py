@@ -259,7 +259,7 @@ class Due(NamedTuple):
 
     @property
     def found(self) -> str:
-        """As what it is remembered that something is to be told, where somebody has deleted the message."""
+        """What is noted where it found something, and somebody has deleted the message whose thread would say so."""
         return f"found {self.check.key(self.alert)}"
 
     @property
