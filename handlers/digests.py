@@ -11,7 +11,7 @@ from bot.cards.review import Review
 from bot.decisions import BatchService, Held
 from bot.errors import NotAttempted, NothingSelected, UnknownControl
 from bot.models import Actor, Batch, Json, ReplyTarget, Verb
-from handlers.payloads import actor_of, chosen_in, dicts, fields_of, known_of, view_of
+from handlers.payloads import actor_of, chosen_in, dicts, fields_of, known_of, reason_of, view_of
 from handlers.surface import Interaction, Surface, Taken, say_in_dialog, submission_of
 
 logger = logging.getLogger(__name__)
@@ -101,10 +101,19 @@ class Digests(Surface):
 
     async def submit(self, ack: AsyncAck, body: Json) -> None:
         """Take the confirmation. What cannot be begun is said in the dialog."""
-        batch_id, actor = known_of(view_of(body)), actor_of(body)
+        view, actor = view_of(body), actor_of(body)
+        batch_id, reason = known_of(view), reason_of(view, review.WHY)
+        if not reason and _needs_reason(view):  # Slack takes spaces for one
+            await ack(response_action="errors", errors={review.WHY: "Type a reason first."})
+            return
         confirmed = replace(submission_of(body), key=None, name=f"batch {batch_id}", selection=batch_id)
-        confirm, clear = partial(self.batches.confirm, batch_id, actor), partial(ack, response_action="clear")
+        confirm, clear = partial(self.batches.confirm, batch_id, actor, reason), partial(ack, response_action="clear")
         await self.take(clear, confirmed, confirm, say=partial(say_in_dialog, ack))
+
+
+def _needs_reason(view: Json) -> bool:
+    """Return whether a confirmation was shown with a reason that is required."""
+    return any(each.get("block_id") == review.WHY and not each.get("optional") for each in dicts(view, "blocks"))
 
 
 def _chosen_twice(view: Json) -> str:

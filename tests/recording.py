@@ -123,7 +123,7 @@ async def record_database() -> dict[str, list[dict[str, Any]]]:
             digest_id = await store.database.run(messages.gather, DIGEST, alerts(6), 60, 0)
             asked = replace(batch(0, 2), digest_id=digest_id)
             await store.database.run(batches.ask, asked)
-            await store.confirm(asked.id, asked.actor.user_id)
+            await store.confirm(asked.id, asked.actor.user_id, "")
             return {
                 table.name: [_as_postgresql_has_it(table, row) for row in await execute(store.database, select(table))]
                 for table in metadata.sorted_tables

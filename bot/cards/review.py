@@ -54,7 +54,7 @@ CHOICES = {Verb.APPROVE: "Approve", Verb.CANCEL: "Cancel these instead"}
 SELECT, APPROVE, CANCEL = "digest:select", "digest:approve", "digest:cancel"
 VERBS: Mapping[str, Verb] = {APPROVE: Verb.APPROVE, CANCEL: Verb.CANCEL}
 STOP = "digest:stop"
-BATCH = "batch"
+BATCH, WHY = "batch", "batch:reason"
 SHOWN = 3  # kinds of results beneath a selection in the channel; the thread has all
 REPORT_LINES = 12  # which may be of 2,000 characters each
 _WHY = {
@@ -233,6 +233,7 @@ def confirmation(batch: Batch, chosen: Decidable, called: Names, config: CardCon
     """
     alerts, load = chosen.alerts, chosen.load
     count, is_approval = len(alerts), batch.verb is Verb.APPROVE
+    needs_reason = batch.verb in config.asks_reason
     waits = {config.wait_of(each.cluster_id) for each in alerts}
     name, nodes = _clusters_of(alerts)
     # "Cancel" alone could be taken for the way out of the dialog.
@@ -256,6 +257,7 @@ def confirmation(batch: Batch, chosen: Decidable, called: Names, config: CardCon
                 f"{RULES[batch.verb].done.capitalize()} one at a time. "
                 "Anything that changes before its turn is skipped and reported."
             ),
+            blocks.reason_field(WHY, "Shown in the channel and kept in the audit trail.", is_optional=not needs_reason),
         ],
         name=BATCH,
         private_metadata=batch.id,
@@ -292,7 +294,8 @@ def progress_lines(batch: Batch, waiting: Collection[RemediationRef] | None = No
         waiting: what waits still; what no longer does is not named any more. None names all.
     """
     rule, known = RULES[batch.verb], [each for each in batch.items if each.outcome is not None]
-    asked = f"<@{batch.actor.user_id}>, {when(batch.asked_at)}"
+    why = f" (“{escape(batch.reason, 200)}”)" if batch.reason else ""
+    asked = f"<@{batch.actor.user_id}>, {when(batch.asked_at)}{why}"
     head = f"{_counts(batch)} · {asked}"
     if batch.is_running:
         so_far = [f"{_well(batch)} {rule.done}", *_others(batch), f"{len(batch.items) - len(known)} to go"]

@@ -117,14 +117,14 @@ class BatchService:
         holds = tuple(alert.hold.keys) if alert.hold else ()
         return SeenState(shown.mode, shown.state, shown.episode_key, is_first=is_first, holds=holds)
 
-    async def confirm(self, batch_id: str, actor: Actor) -> Receipt:
+    async def confirm(self, batch_id: str, actor: Actor, reason: str) -> Receipt:
         """Begin a batch.
 
         Raises:
             NotConfirmed: it was begun already, is not known, or somebody else confirms than asked.
         """
         try:
-            job = await in_time(self.clock, RECEIVE_SECONDS, self.store.confirm(batch_id, actor.user_id))
+            job = await in_time(self.clock, RECEIVE_SECONDS, self.store.confirm(batch_id, actor.user_id, reason))
         except StorageUnavailable as error:
             unrecorded = NotRecorded("selection", sent=False) if error.in_doubt else RefusedWithoutDatabase()
             return Unrecorded(unrecorded, self._take_back(batch_id, actor))

@@ -59,6 +59,7 @@ class Batch:
     Attributes:
         actor: who asked; checked again with every single decision.
         asked_at: when it was selected, then when it was confirmed, as Unix time in seconds.
+        reason: as it was typed when it was confirmed; may be empty.
         is_running: something of it is under way, or waits for its turn.
         stopped: why the rest was left alone; None where nothing stopped it.
         stopped_by: who stopped it, where that was a person.
@@ -74,6 +75,7 @@ class Batch:
     is_running: bool = False
     stopped: StopReason | None = None
     stopped_by: str = ""
+    reason: str = ""
 
 
 _STOPS: Mapping[str, StopReason] = {

@@ -39,7 +39,7 @@ _ID, _OF_BATCH = b.id == bindparam("b_id"), c.batch_id == bindparam("b_id")
 _INSERT = insert(batches).values(status=ASKED).on_conflict_do_nothing().returning(b.id)
 _ASKED_FOR = select(b.body).where(_ID, b.status == ASKED).with_for_update()
 _CHANGE = update(batches).where(_ID)
-_CONFIRM = _CHANGE.values(status=_CONFIRMED, asked_at=now())
+_CONFIRM = _CHANGE.values(status=_CONFIRMED, asked_at=now(), body=bindparam("b_body"))
 _QUEUE = insert(decisions).values(
     status=QUEUED, received_at=now(), lease_until=0.0, repeats=0, deliveries=0, fence=1, batch_id=bindparam("b_id")
 )
@@ -110,7 +110,7 @@ def take_back(connection: Connection, batch_id: str) -> bool:
     return is_none
 
 
-def confirm(connection: Connection, batch_id: str, user_id: str, holder: Values) -> Job | None:
+def confirm(connection: Connection, batch_id: str, user_id: str, reason: str, holder: Values) -> Job | None:
     """Write the decisions of a batch that its person confirms, and give the first one its turn.
 
     Returns:
@@ -120,16 +120,20 @@ def confirm(connection: Connection, batch_id: str, user_id: str, holder: Values)
     batch = None if body is None else _read(batch_id, body)
     if batch is None or batch.actor.user_id != user_id:
         return None
-    connection.execute(_CONFIRM, b_id=batch_id)
+    batch = replace(batch, reason=reason)
+    connection.execute(_CONFIRM, b_id=batch_id, b_body=dump(_BATCHES, batch))
     connection.execute(_QUEUE, [_row(batch, item) | {"owner": holder["b_owner"]} for item in batch.items])
-    audit.note(connection, AuditNote("confirmed", batch.actor, batch.place.channel_id, batch.verb, selection=batch_id))
+    told = AuditNote("confirmed", batch.actor, batch.place.channel_id, batch.verb, selection=batch_id, reason=reason)
+    audit.note(connection, told)
     _wake(connection, batch_id)
     return advance(connection, batch_id, holder)
 
 
 def _row(batch: Batch, item: BatchItem) -> Record:
     place = ReplyTarget(batch.place.channel_id, batch.place.user_id)
-    request = Request(batch.verb, item.ref, batch.actor, place, shown=item.shown, batch_id=batch.id)
+    request = Request(
+        batch.verb, item.ref, batch.actor, place, shown=item.shown, reason=batch.reason, batch_id=batch.id
+    )
     return {
         "id": new_id(),
         "dedup_key": f"batch {batch.id} {item.number}",

@@ -246,10 +246,10 @@ class DecisionStore(Ownership):
             )
         return at, self._advance(connection, request.batch_id, job.received_at) if request.batch_id else None
 
-    async def confirm(self, batch_id: str, user_id: str) -> Job | None:
+    async def confirm(self, batch_id: str, user_id: str, reason: str) -> Job | None:
         """Write the decisions of a selection; like `batches.confirm`."""
         asked_at = self._clock.monotonic()
-        return self._hold(await self.database.run(batches.confirm, batch_id, user_id, self._holder), asked_at)
+        return self._hold(await self.database.run(batches.confirm, batch_id, user_id, reason, self._holder), asked_at)
 
     async def finish(self, job: Job, *, delivered: bool = True) -> None:
         """Close a job whose answer was delivered or given up, and drop what only the delivery needed.

@@ -12,6 +12,7 @@ from bot.store.tables import audit, decisions
 from tests.proxy import line_to
 from tests.rows import execute_beside
 from tests.simulator.render import render_view
+from tests.simulator.slack.limits import Refused
 from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Ids
 from tests.sqlite import locked
@@ -19,6 +20,7 @@ from tests.storms import REVIEW, SOME, XID, began, choose, digest, review, storm
 from tests.watch import quiet, thread, until, watching
 from tests.world import World
 
+WHY = "batch:reason"
 pytestmark = pytest.mark.bot(watching=True)
 
 
@@ -468,3 +470,33 @@ async def test_selection_approves_no_repair_that_together_does_not_name(bot: Wor
     await until(bot, lambda: "Together doesn't say which repair would run" in " ".join(thread(bot, message)))
     assert bot.together.state(unnamed) == "PENDING_APPROVAL"
     assert len(bot.together.posts) == 5
+
+
+@pytest.mark.bot(BOT_REASON="always")
+async def test_reason_is_asked_for_once_and_kept_with_each_decision(bot: World) -> None:
+    await began(bot)
+    ids = storm(bot, 6)
+    message = await digest(bot)
+    view = await choose(bot, message)
+    with pytest.raises(Refused):
+        await bot.slack.submit(view)
+    ack = await bot.slack.submit(view, **{WHY: "   "})
+    assert json.loads(ack.body) == {"response_action": "errors", "errors": {WHY: "Type a reason first."}}
+    assert bot.together.posts == []
+    await bot.slack.submit(view, **{WHY: "fabric *restored*"})
+    await digest(bot, "6 of 6 approved")
+    assert "(“fabric *restored*”)" in message.everything
+    assert all("fabric *restored*" in bot.together.remediations[each]["review_comment"] for each in ids)
+    asked = select(audit.c.event, audit.c.reason).where(audit.c.event.in_(["confirmed", "claimed"]))
+    rows = {tuple(row.values()) for row in await execute_beside(bot, asked)}
+    assert ("confirmed", "fabric *restored*") in rows
+
+
+@pytest.mark.bot(BOT_REASON="cancel")
+async def test_reason_that_no_setting_asks_for_can_be_left_out(bot: World) -> None:
+    await began(bot)
+    storm(bot, 6)
+    message = await digest(bot)
+    await bot.slack.submit(await choose(bot, message))
+    await digest(bot, "6 of 6 approved")
+    assert "“" not in message.everything

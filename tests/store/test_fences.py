@@ -83,7 +83,7 @@ async def test_process_that_starts_takes_requests_of_another_only_where_the_file
 async def test_selection_that_was_confirmed_is_kept_for_longer_than_one_that_never_was(store: DecisionStore) -> None:
     for batch_id in ("confirmed", "asked"):
         await store.database.run(batches.ask, selection(batch_id))
-    await store.confirm("confirmed", "U0ALICE")
+    await store.confirm("confirmed", "U0ALICE", "")
     await execute(store.database, update(batches_table).values(asked_at=batches_table.c.asked_at - 2 * DAY))
     await purge(store.database, 400)
     assert [row["id"] for row in await execute(store.database, select(batches_table.c.id))] == ["confirmed"]
@@ -93,7 +93,7 @@ async def test_process_that_lost_a_decision_of_a_selection_learns_that_when_it_r
     store: DecisionStore,
 ) -> None:
     await store.database.run(batches.ask, selection("b1"))
-    job = await store.confirm("b1", "U0ALICE")
+    job = await store.confirm("b1", "U0ALICE", "")
     assert job is not None
     await store.claim(job)
     await silence(store)
@@ -116,7 +116,7 @@ async def test_process_that_took_its_own_decision_over_writes_nothing_for_the_fi
 
 async def test_outcome_of_a_decision_that_was_stopped_before_it_began_is_not_recorded(store: DecisionStore) -> None:
     await store.database.run(batches.ask, selection("b1"))
-    job = await store.confirm("b1", "U0ALICE")
+    job = await store.confirm("b1", "U0ALICE", "")
     assert job is not None
     assert await store.database.run(batches.stop, "b1", ALICE, "C0OPS")
     with pytest.raises(LeaseLost):
@@ -127,7 +127,7 @@ async def test_stop_of_one_selection_wakes_its_own_digest(store: DecisionStore) 
     for number in (1, 2):
         await execute(store.database, insert(messages).values(id=f"d{number}", **DIGEST))
         await store.database.run(batches.ask, replace(selection(f"b{number}"), digest_id=f"d{number}"))
-        await store.confirm(f"b{number}", "U0ALICE")
+        await store.confirm(f"b{number}", "U0ALICE", "")
     await execute(store.database, update(messages).values(is_open=False))
     await store.database.run(batches.stop, "b2", ALICE, "C0OPS")
     awake = select(messages.c.id).where(messages.c.is_open)
@@ -153,7 +153,7 @@ async def test_decision_on_another_remediation_keeps_nobody_waiting(store: Decis
 async def test_outcome_that_is_recorded_twice_gives_the_next_decision_its_turn_once(store: DecisionStore) -> None:
     """The commit of the first attempt was in doubt, so the same process tries again."""
     await store.database.run(batches.ask, selection("b1"))
-    job = await store.confirm("b1", "U0ALICE")
+    job = await store.confirm("b1", "U0ALICE", "")
     assert job is not None
     await store.claim(job)
     following = await store.record_outcome(job, Outcome(OutcomeKind.APPROVED, "PENDING"), ANSWER)
@@ -182,7 +182,7 @@ async def test_process_whose_lease_ran_out_asks_before_it_tells_an_answer(
 async def test_selection_whose_last_decision_is_set_aside_wakes_its_digest(store: DecisionStore) -> None:
     await execute(store.database, insert(messages).values(id="d1", **DIGEST))
     await store.database.run(batches.ask, replace(selection("b1"), digest_id="d1"))
-    job = await store.confirm("b1", "U0ALICE")
+    job = await store.confirm("b1", "U0ALICE", "")
     assert job is not None
     last = await store.set_aside(job)
     assert last is not None
@@ -213,7 +213,7 @@ async def test_event_waits_for_the_one_before_it_of_the_same_remediation(databas
 
 async def test_selection_whose_decision_took_too_long_goes_no_further(store: DecisionStore) -> None:
     await store.database.run(batches.ask, selection("b1"))
-    job = await store.confirm("b1", "U0ALICE")
+    job = await store.confirm("b1", "U0ALICE", "")
     assert job is not None
     await store.claim(job)
     job.received_at -= LIFETIME + 1

@@ -24,7 +24,7 @@ from tests.proxy import COMMIT, line_to
 from tests.rows import execute
 from tests.store.examples import LEASE
 
-SECONDS = 0.4  # what a statement may take in these tests
+SECONDS = 0.8  # what a statement may take in these tests
 NOTE = AuditNote("refused", Actor("U0BOB", "bob", "T0HOME"), "C0OPS")
 
 

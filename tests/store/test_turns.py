@@ -37,7 +37,7 @@ async def sends(store: DecisionStore, *jobs: Job | None) -> int:
 async def first_of_an_unheard_answer(store: DecisionStore, asked: Batch) -> Job:
     """Answer a selection's first decision, with a commit that nobody hears of for longer than a lease."""
     await store.database.run(batches.ask, asked)
-    first = await store.confirm(asked.id, "U0ALICE")
+    first = await store.confirm(asked.id, "U0ALICE", "")
     assert first is not None
     await store.claim(first)
     assert await store.record_outcome(first, APPROVED, ANSWER) is not None
@@ -83,7 +83,7 @@ async def test_process_that_lost_a_decision_sets_it_aside_for_nobody(store: Deci
 
 async def test_stale_process_begins_no_second_decision_of_a_selection(store: DecisionStore) -> None:
     await store.database.run(batches.ask, selection("b1"))
-    job = await store.confirm("b1", "U0ALICE")
+    job = await store.confirm("b1", "U0ALICE", "")
     assert job is not None
     await silence(store)
     beside = other(store)
