@@ -122,6 +122,7 @@ def in_progress(request: Request, since: float) -> Message:
     if request.place.original is not None:
         shown = with_line(request.place, doing, keeps_controls=False)
         return shown if request.place.is_foreign else replace(shown, blocks=_under_way(shown.blocks, request.verb))
+    doing = f"{doing}. The result follows."  # it does also where Slack never said that this was posted
     return Message(
         f"{doing} {escape(str(request.ref), 1500)}",
         [blocks.paragraph(doing, bold=True), blocks.context(ids(request.ref))],
