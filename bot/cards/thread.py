@@ -47,7 +47,8 @@ def transition(  # noqa: PLR0913 - what a reading may say
         if after.state != State.FAILED and not (skipped and after.state == State.PENDING):
             told.append(_moved(after, decided, now))
     if is_next:
-        told.append(f"{_repair(after)} ended, and is waiting for approval again. ⏳")
+        what = "" if after.mode == before.mode else "a repair "
+        told.append(f"{_repair(before)} ended, and {what}is waiting for approval again. ⏳")
     return [f"{_node(after)}: {each}" for each in told]
 
 

@@ -138,3 +138,9 @@ def test_failure_of_an_automatic_repair_is_approved_by_nobody() -> None:
 )
 def test_durations(seconds: float, words: str) -> None:
     assert lasted(seconds) == words
+
+
+@pytest.mark.parametrize(("mode", "what"), [(Mode.REBOOT_VM, ""), ("", "a repair "), (Mode.VM_ONLY, "a repair ")])
+def test_what_has_ended_unseen_is_called_what_it_was(mode: str, what: str) -> None:
+    lines = thread.transition(remediation(), remediation(mode=mode), None, START, is_next=True)
+    assert lines[-1].endswith(f": Reboot ended, and {what}is waiting for approval again. ⏳")
