@@ -113,6 +113,9 @@ def replied(message: TrackedMessage, part: PendingReply, now: float) -> TrackedM
 def _late_calls(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingReply]:
     """Yield the call for what nobody was called for when it came; where nothing else waits, for the channel too."""
     message, now, asking = snapshot.message, snapshot.now, calls.unheld(snapshot)
+    looked_at = max((each.since for each in message.looking), default=0.0)
+    if all(max(each.came_at, each.worsened_at) <= looked_at for each in asking):
+        return  # somebody looks into all of it
     called = config.on_call_now(asking, snapshot)
     if called and -LATE_SECONDS < calls.remind_at(snapshot, config) - now < SOON_SECONDS:
         return  # the reminder calls

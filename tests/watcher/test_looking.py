@@ -159,6 +159,19 @@ async def test_warning_is_not_escalated_in_quiet_hours() -> None:
         assert sum(LEADS in each for each in reminders(bot, alert)) == 1
 
 
+async def test_call_that_quiet_hours_owe_waits_for_who_looks() -> None:
+    async with watching(BOT_ONCALL="S0ONCALL", BOT_QUIET_HOURS="22:00-03:30 UTC", BOT_REMIND_MINUTES="0") as bot:
+        bot.together.add(linked_alerts=[{"alert_name": "X", "severity": "PHC_SEVERITY_WARNING"}])
+        alert = await card(bot)
+        await pass_time(bot, 25 * 60)
+        await looked(bot, alert)
+        await until(bot, lambda: any("Nobody is reminded for 15 min" in each.text for each in bot.slack.messages))
+        await pass_time(bot, 14 * 60)
+        assert thread(bot, alert) == []
+        await pass_time(bot, 120)
+        assert thread(bot, alert) == ["instance-1 is waiting for a decision: X. <!subteam^S0ONCALL>"]
+
+
 async def test_change_of_leader_escalates_nothing_twice(database_url: str) -> None:
     async with watching(database=database_url, BOT_ESCALATE="S0LEADS/40") as bot:
         bot.together.add()
