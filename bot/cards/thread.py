@@ -217,6 +217,8 @@ def reminder(  # noqa: PLR0913 - what a reminder says
         decide = "Decide in Together."
     elif is_paused:
         decide = "Approvals are paused: hold or cancel on the card."
+    elif not remediation.mode:
+        decide = "Hold or cancel on the card, or approve in Together."
     broken = f": {escape(fault(remediation), 100)}" if fault(remediation) else ""
     waits = f"has been waiting {lasted(waited)} for a decision ({_repair(remediation)}){broken}"
     return calling(f"{where(remediation, share)} {waits}. {decide}", called)

@@ -7,7 +7,7 @@ from tests.simulator.slack.workspace import BOT_USER, SlackFault
 from tests.simulator.together import Fault
 from tests.storms import began, choose, digest, storm
 from tests.watch import card, pass_time, quiet, thread, until, watching
-from tests.world import CANCEL, IDS, World
+from tests.world import APPROVE, CANCEL, IDS, World
 
 pytestmark = pytest.mark.bot(watching=True)
 
@@ -42,6 +42,15 @@ async def test_reminder_asks_nobody_to_approve_while_approvals_are_paused() -> N
         (told,) = reminders(bot, alert)
         assert "Approvals are paused: hold or cancel on the card." in told
         assert "Approve, hold" not in told
+
+
+async def test_reminder_asks_nobody_to_approve_on_a_card_what_together_does_not_name(bot: World) -> None:
+    bot.together.add(mode=None)
+    alert = await card(bot)
+    await pass_time(bot, 16 * 60)
+    (told,) = reminders(bot, alert)
+    assert APPROVE not in alert.buttons
+    assert told.endswith("Hold or cancel on the card, or approve in Together.")
 
 
 async def test_no_reminders_where_they_are_turned_off() -> None:
