@@ -85,7 +85,8 @@ class CardConfig:
 
     def is_half_approved(self, remediation: Remediation, first: FirstApproval) -> bool:
         """Return whether one of two people has approved a repair; not where a restart has ended that rule since."""
-        return first.counts_for(remediation) and self.may_need_two(first.mode)
+        is_observed = self.observes(remediation.cluster_id)
+        return first.counts_for(remediation) and self.may_need_two(first.mode) and not is_observed
 
     def other_modes(self, suggested: str, history: History | None = None) -> Sequence[str]:
         """Return the modes that one person may approve in place of the suggested one, Together's next step first."""

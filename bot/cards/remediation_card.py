@@ -19,7 +19,6 @@ from bot.models import (
     Blocks,
     CardContext,
     DecidedBy,
-    FirstApproval,
     History,
     Hold,
     Looking,
@@ -297,19 +296,23 @@ def _agreed(remediation: Remediation, about: CardContext, config: CardConfig) ->
             yield f"{len(holds) - _HOLDS} more people asked to wait."
     if about.looking:
         yield looking_line(about.looking)
-    if about.first and about.first.counts_for(remediation):
-        yield _half_approved(about.first, about, config)
-    elif config.needs_two(remediation.mode, about.history):
-        yield f"Needs two approvers.{_too_often(about, config)}"
+    if about.is_observed:
+        return  # Together asks for one person
+    if about.first or config.needs_two(remediation.mode, about.history):
+        yield from _approvers(remediation, about, config)
 
 
-def _half_approved(first: FirstApproval, about: CardContext, config: CardConfig) -> str:
-    """Return who is the first of two to approve, and what must follow."""
-    who, at = f"<@{first.user_id}>", when(first.at)
-    if config.may_need_two(first.mode):
-        return f"1 of 2 approvals: {who}, {at}. Someone else must approve too.{_too_often(about, config)}"
-    # The settings were others before a restart.
-    return f"{who} approved {at}, when two approvers were needed. One is enough now: approve again."
+def _approvers(remediation: Remediation, about: CardContext, config: CardConfig) -> Iterator[str]:
+    """Yield who is the first of two to approve, and what must follow; nothing where one person is enough."""
+    first, too_often = about.first, _too_often(about, config)
+    if first is None or not first.counts_for(remediation):
+        if config.needs_two(remediation.mode, about.history):
+            yield f"Needs two approvers.{too_often}"
+    elif config.may_need_two(first.mode):
+        yield f"1 of 2 approvals: <@{first.user_id}>, {when(first.at)}. Someone else must approve too.{too_often}"
+    else:  # the settings were others before a restart
+        was = f"<@{first.user_id}> approved {when(first.at)}, when two approvers were needed."
+        yield f"{was} One is enough now: approve again."
 
 
 def _affected(remediation: Remediation, about: CardContext) -> Iterator[str]:

@@ -6,7 +6,7 @@ from bot import cards
 from bot.cards import home
 from tests.rows import outcomes_by_user
 from tests.simulator.together import Ids
-from tests.storms import REVIEW, began, digest, storm
+from tests.storms import REVIEW, began, choose, digest, storm
 from tests.test_flow_home import opened, shown
 from tests.watch import CHANNEL, HOLD, LOOKING, card, pass_time, submit_pause, thread, until, watching
 from tests.world import APPROVE, CANCEL, World, as_alert
@@ -25,6 +25,31 @@ async def test_card_says_so_and_has_no_buttons_that_decide(bot: World) -> None:
     assert {each["value"] for each in alert.controls["remediation:more"]["options"]} == {"ids", "history", "timeline"}
     await pass_time(bot, 1000)
     assert "Decide in Together." in thread(bot, alert)[-1]
+
+
+@pytest.mark.bot(BOT_TWO_PEOPLE_MODES="REBOOT_VM")
+async def test_card_there_asks_for_no_two_people(bot: World) -> None:
+    bot.together.add(instance_name="gpu-node-7")
+    assert "Needs two approvers" not in (await card(bot)).text
+
+
+async def test_first_of_two_approvals_counts_nowhere_once_its_cluster_is_observed() -> None:
+    async with watching(BOT_OBSERVE="", BOT_TWO_PEOPLE_MODES="VM_ONLY") as bot:
+        await began(bot)
+        nodes = storm(bot, 8)
+        message = await digest(bot)
+        await bot.slack.submit(await choose(bot, message, "gpu-node-0003"))
+        await digest(bot, "1 of 2 approvals (@U0ALICE)")
+        alone = bot.together.add(("cluster-2", "i-2", "r-2"), mode=bot.together.remediations[nodes[3]]["mode"])
+        alert = await card(bot, alone, seconds=700)
+        await bot.slack.press(alert, APPROVE)
+        await card(bot, alone, words="Someone else must approve too")
+        await bot.settle()
+        async with bot.another(bot.settings.model_copy(update={"bot_observe": ("*",)})):
+            await until(bot, lambda: "approvals" not in message.text, seconds=7200)
+            await until(bot, lambda: "only observes" in alert.text)
+            assert "Someone else must approve too" not in alert.text
+            assert "1 of 2 approvals" not in str(await opened(bot))
 
 
 async def test_hold_and_the_menu_work_there(bot: World) -> None:
