@@ -27,7 +27,7 @@ def pause_line(pause: Pause) -> str:
         for each in pause.people[:NAMED]
     ]
     told += [f"by {len(pause.people) - NAMED} more"] if len(pause.people) > NAMED else []
-    told += [f"{_where(each.cluster_id)} automatically: {each.broken} are broken" for each in pause.brakes[:NAMED]]
+    told += [f"{_where(each.cluster_id)} automatically: {each.broken} were broken" for each in pause.brakes[:NAMED]]
     told += [f"in {len(pause.brakes) - NAMED} more clusters automatically"] if len(pause.brakes) > NAMED else []
     return f"Approvals are paused {', and '.join(told)}. You can still cancel."
 
@@ -76,7 +76,7 @@ def resume_dialog(cluster_id: str, place: ReplyTarget, pause: Pause | None, sinc
     own = [_box(each, cluster_id) for each in people if each.user_id == user_id]
     brake = next((each for each in pause.brakes if each.cluster_id == cluster_id), None)
     if since and brake:
-        box = blocks.option(f"The storm brake: {brake.broken} are broken", BRAKE)
+        box = blocks.option(f"The storm brake: {brake.broken} were broken", BRAKE)
         boxes.append(box | {"description": blocks.plain(clean(cluster_id, blocks.MAX_OPTION_TEXT))})
         own = own or ([] if people else boxes)
     if not boxes:  # the brake was set by another version, and is read again in a moment

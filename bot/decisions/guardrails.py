@@ -50,7 +50,7 @@ def paused(pause: Pause) -> Paused:
     if pause.brakes or not until:
         also = f", and by {' and '.join(until)}" if until else ""
         return Paused(
-            f"approvals are paused automatically, because {pause.brakes[0].broken} are broken at once{also}.",
+            f"approvals are paused automatically, because {pause.brakes[0].broken} were broken at once{also}.",
             "You can still cancel. To approve now, press Resume approvals… on its message in the channel.",
         )
     first, *others = longest.values()

@@ -68,7 +68,7 @@ async def test_approvals_pause_where_so_much_is_broken_and_whoever_resumes_them_
     await began(bot)
     ids, message = await broken(bot)
     alert = await card(
-        bot, ids[0], "Approvals are paused in cluster-1 automatically: 4 or more of 64 nodes are broken."
+        bot, ids[0], "Approvals are paused in cluster-1 automatically: 4 or more of 64 nodes were broken."
     )
     head, cause, how, called = message.text.splitlines()
     assert head == "cluster-1 (H100): 4 of 64 nodes broken at once. Approvals are paused automatically ⛔"
@@ -80,7 +80,7 @@ async def test_approvals_pause_where_so_much_is_broken_and_whoever_resumes_them_
     await bot.slack.press(alert, CANCEL, user="U0BOB")
     await card(bot, ids[0], "Cancelled by <@U0BOB>")
     view = await resume(bot, message)
-    assert "The storm brake: 4 or more of 64 nodes are broken" in str(view)
+    assert "The storm brake: 4 or more of 64 nodes were broken" in str(view)
     assert "Approvals resumed in cluster-1." in (await bot.reply_privately("U0BOB")).text
     await until(bot, lambda: "storm brake released by <@U0BOB>: “it was a false alarm”" in message.text)
     assert message.buttons == {}
@@ -118,6 +118,16 @@ async def test_it_resumes_after_thirty_quiet_minutes_and_not_before(bot: World) 
     ] == [1]
     alert = await card(bot, ids[0])
     await until(bot, lambda: "paused" not in alert.text, 10)
+
+
+async def test_nodes_that_have_recovered_are_not_said_to_be_broken_while_approvals_are_paused(bot: World) -> None:
+    ids, _ = await broken(bot)
+    alert = await card(bot, ids[0], "paused")
+    clear(bot, ids[1:])
+    await pass_time(bot, 600, longest=60)
+    await bot.slack.press(alert, APPROVE)
+    for said in alert.text, (await bot.reply_privately()).text:
+        assert "nodes were broken" in said
 
 
 async def test_after_a_resume_it_latches_again_when_half_as_many_more_break_or_once_it_was_quiet(bot: World) -> None:

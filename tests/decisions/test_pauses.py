@@ -469,7 +469,7 @@ async def test_process_of_release_0_1_that_ends_the_longest_pause_ends_no_other(
 
 def test_refusal_names_the_brake_and_who_paused_beside_it() -> None:
     held = Pause((Pauser("U0BOB", START + 3600),), (Braked("cluster-1", "4 of 8 nodes"),))
-    why = "approvals are paused automatically, because 4 of 8 nodes are broken at once, and by <@U0BOB> until"
+    why = "approvals are paused automatically, because 4 of 8 nodes were broken at once, and by <@U0BOB> until"
     assert guardrails.paused(held).sentence.startswith(f"Not approved: {why}")
 
 
