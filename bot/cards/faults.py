@@ -73,10 +73,8 @@ def _brake_lines(report: FaultReport) -> list[Line]:
     brake = report.brake
     if brake is None:
         return []
-    # Together's list of a cluster's nodes may lag behind.
-    nodes = brake.nodes if brake.nodes and brake.nodes >= brake.peak else 0
-    of = f" of {nodes}" if nodes else ""
-    where, broken = escape(report.cluster, 100), f"{brake.peak}{of} {listing.plural('node', nodes or brake.peak)}"
+    of = f" of {brake.total}" if brake.total else ""
+    where, broken = escape(report.cluster, 100), f"{brake.peak}{of} {listing.plural('node', brake.peak)}"
     if not brake.is_latched:
         who, why = f"<@{brake.resumed_by}>", escape(brake.resumed_because, 300)
         return [elements(f"{where}: storm brake released by {who}: “{why}”. {broken} were broken.", bold=True)]

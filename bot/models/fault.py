@@ -65,6 +65,11 @@ class Brake:
         return f"{self.since:.0f}"
 
     @property
+    def total(self) -> int:
+        """How many nodes there are; 0 where that isn't known, or can't be true: Together's list of them may lag."""
+        return self.nodes if self.nodes and self.nodes >= self.peak else 0
+
+    @property
     def is_latched(self) -> bool:
         """Whether approvals are paused."""
         return not self.resumed_by
@@ -222,7 +227,7 @@ class FaultReport:
         brake = self.brake
         if brake is None or not brake.is_latched:
             return None
-        return f"{brake.limit} or more of {brake.nodes} nodes" if brake.nodes else f"{brake.limit} or more nodes"
+        return f"{brake.limit} or more of {brake.total} nodes" if brake.total else f"{brake.limit} or more nodes"
 
     @property
     def brake_key(self) -> frozenset[str]:

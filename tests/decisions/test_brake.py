@@ -120,6 +120,14 @@ async def test_it_resumes_after_thirty_quiet_minutes_and_not_before(bot: World) 
     await until(bot, lambda: "paused" not in alert.text, 10)
 
 
+async def test_brake_does_not_say_that_more_nodes_are_broken_than_there_are(bot: World) -> None:
+    bot.together.nodes["cluster-1"] = 3  # Together's list of them lags
+    await began(bot)
+    await pass_time(bot, 700)
+    ids, _ = await broken(bot)
+    assert "4 or more nodes were broken" in (await card(bot, ids[0], "paused")).text
+
+
 async def test_nodes_that_have_recovered_are_not_said_to_be_broken_while_approvals_are_paused(bot: World) -> None:
     ids, _ = await broken(bot)
     alert = await card(bot, ids[0], "paused")
