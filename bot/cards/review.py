@@ -291,7 +291,8 @@ def progress_lines(batch: Batch, waiting: Collection[RemediationRef] | None = No
     """Return how it goes or went, in a line, and what wasn't done and why.
 
     Args:
-        waiting: what waits still; what no longer does is not named any more. None names all.
+        waiting: what waits still; what no longer does is not named any more, nor what was approved as the first of
+            two, which the digest says for as long as that counts. None names all.
     """
     rule, known = RULES[batch.verb], [each for each in batch.items if each.outcome is not None]
     why = f" (“{escape(batch.reason, 200)}”)" if batch.reason else ""
@@ -303,7 +304,8 @@ def progress_lines(batch: Batch, waiting: Collection[RemediationRef] | None = No
     lines: list[Line] = [elements(head, bold=True)]
     if stopped := _stopped(batch):
         lines.append(elements(stopped, bold=True))
-    failed = [each for each in known if each.outcome != rule.done and (waiting is None or each.ref in waiting)]
+    well = {rule.done} if waiting is None else {rule.done, OutcomeKind.FIRST_OF_TWO}
+    failed = [each for each in known if each.outcome not in well and (waiting is None or each.ref in waiting)]
     results = _results(failed, batch.verb)
     lines += results[:SHOWN]
     if len(results) > SHOWN:
@@ -324,7 +326,7 @@ def _others(batch: Batch) -> list[str]:
     known = [each.outcome for each in batch.items if each.outcome is not None]
     halves = known.count(OutcomeKind.FIRST_OF_TWO)
     skipped = len(known) - _well(batch) - halves
-    told = [f"{halves} need{'s' if halves == 1 else ''} one more approval"] if halves else []
+    told = [f"{halves} {plural('first approval', halves)}"] if halves else []  # true later too
     return told + ([f"{skipped} skipped"] if skipped else [])
 
 

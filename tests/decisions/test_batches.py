@@ -15,7 +15,7 @@ from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault
 from tests.sqlite import locked
 from tests.storms import XID, began, choose, digest, review, storm
-from tests.watch import HOLD, card, pass_time, pause, until, watching
+from tests.watch import HOLD, card, pass_time, pause, thread, until, watching
 from tests.world import World
 
 pytestmark = pytest.mark.bot(watching=True)
@@ -229,8 +229,9 @@ async def test_batch_reports_that_a_second_person_is_needed() -> None:
         storm(bot, 6)
         message = await digest(bot)
         await bot.slack.submit(await choose(bot, message))
-        await digest(bot, "0 of 6 approved · 6 need one more approval")
-        assert "1 of 2 approvals. Someone else must approve too." in message.everything
+        await digest(bot, "0 of 6 approved · 6 first approvals")
+        assert "1 of 2 approvals (@U0ALICE)" in message.everything
+        await until(bot, lambda: "1 of 2 approvals. Someone else must approve too." in str(thread(bot, message)))
         await bot.slack.submit(await choose(bot, message, user="U0BOB"), user="U0BOB")
         await digest(bot, "6 of 6 approved")
 

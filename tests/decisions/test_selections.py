@@ -179,7 +179,7 @@ async def test_dialogs_say_who_else_must_approve_and_how_many_the_limit_lets_sta
         confirm = await choose(bot, message, "gpu-node-0003", "gpu-node-0007")
         assert "2 of 2 need a second person's approval." in str(confirm)
         await bot.slack.submit(confirm)
-        await digest(bot, "2 need one more approval")
+        await digest(bot, "0 of 2 approved · 2 first approvals")
         await digest(bot, "1 of 2 approvals (@U0ALICE)")
         assert "1 of 2 approvals: <@U0ALICE>" in str(await review(bot, message, "U0BOB"))
 

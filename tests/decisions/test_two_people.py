@@ -77,6 +77,21 @@ async def test_digest_review_and_home_count_no_first_approval_where_one_is_enoug
             assert "1 of 2 approvals" not in str(await home_of(bot, "U0BOB"))
 
 
+async def test_digest_asks_for_no_second_approval_where_the_first_one_no_longer_counts() -> None:
+    async with watching(BOT_TWO_PEOPLE_MODES="VM_ONLY") as bot:
+        await began(bot)
+        nodes = storm(bot, 8)
+        message = await digest(bot)
+        await bot.slack.submit(await choose(bot, message, "gpu-node-0003", "gpu-node-0007"))
+        await digest(bot, "1 of 2 approvals (@U0ALICE)")
+        bot.together.escalate(nodes[3], "REMEDIATION_MODE_HOST_AWARE")
+        bot.together.review(nodes[7], "approve")
+        await digest(bot, "1 approved, queued")
+        await until(bot, lambda: "Migrate to new host" in message.text)
+        assert "must approve too" not in message.everything
+        assert "need" not in message.everything.replace("need a decision", "")
+
+
 async def test_selection_whose_dialog_said_that_a_second_person_is_needed_runs_nothing() -> None:
     async with watching(BOT_TWO_PEOPLE_MODES="VM_ONLY") as bot:
         await began(bot)
