@@ -59,9 +59,9 @@ SHOWN = 3  # kinds of results beneath a selection in the channel; the thread has
 REPORT_LINES = 12  # which may be of 2,000 characters each
 _WHY = {
     StopReason.NOT_ALLOWED: "couldn't confirm that <@{person}> is allowed to decide.",
-    StopReason.REPAIR_LIMIT: "the cluster's repair limit lets no more start now.",
+    StopReason.REPAIR_LIMIT: "the cluster's repair limit let no more start.",
     StopReason.TROUBLE: f"{TROUBLES} decisions in a row failed. See why before you try the rest again.",
-    StopReason.PAUSED: "approvals are paused.",
+    StopReason.PAUSED: "approvals were paused.",
     StopReason.PERSON: "<@{stopped_by}> stopped it.",
     StopReason.TOO_OLD: "there was no progress for 10 min, so the rest expired.",
     StopReason.IN_DOUBT: "its start couldn't be recorded for certain.",

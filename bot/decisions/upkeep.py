@@ -103,8 +103,7 @@ class Upkeep:
             return Verdict(OutcomeKind.RELEASED, present, decided)
         about = await or_none(self.store.database.read(approvals.card_context, present.ref))
         if about and about.hold:
-            joined = f"{when(about.hold.until)} by {cards.asked_to_wait(about.hold)}"
-            kept = f"Nothing was released: this is on hold until {joined} now."
+            kept = f"<@{job.request.actor.user_id}>, nothing was released: the hold has changed since you saw it."
             return Verdict(OutcomeKind.CHANGED, present, decided, kept, about=about)
         none = "It isn't on hold." if job.taken_over else "There was no hold to release."  # another process may have
         return Verdict(OutcomeKind.CHANGED, present, decided, none)

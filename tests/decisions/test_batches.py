@@ -292,7 +292,7 @@ async def test_batch_stops_at_the_repair_limit() -> None:
         storm(bot, 8)
         message = await digest(bot)
         await bot.slack.submit(await choose(bot, message))
-        await digest(bot, "Stopped: the cluster's repair limit lets no more start now. 6 not")
+        await digest(bot, "Stopped: the cluster's repair limit let no more start. 6 not")
         assert len(bot.together.posts) == 1
 
 
@@ -302,7 +302,7 @@ async def test_batch_that_the_limit_never_lets_start_is_not_told_to_wait_for_a_r
         storm(bot, 8)
         message = await digest(bot)
         await bot.slack.submit(await choose(bot, message))
-        await digest(bot, "Stopped: the cluster's repair limit lets no more start now. 7 not")
+        await digest(bot, "Stopped: the cluster's repair limit let no more start. 7 not")
         assert "the repair limit (5% of 8 nodes) allows none." in message.everything
         assert "finishes" not in message.everything
 

@@ -63,10 +63,11 @@ async def test_resume_ends_a_pause_at_once_and_both_are_in_the_audit_trail(bot: 
     await pause(bot, message)
     await until(bot, lambda: RESUME_DIALOG in message.buttons)
     await bot.slack.submit(view)
-    await digest(bot, "Stopped: approvals are paused. 5 not attempted.")
+    await digest(bot, "Stopped: approvals were paused. 5 not attempted.")
     await resume(bot, message, user="U0BOB")
     assert "Approvals resumed in cluster-1." in (await bot.reply_privately("U0BOB")).text
     await until(bot, lambda: RESUME_DIALOG not in message.buttons)
+    assert "are paused" not in message.everything
     rows = select(tables.audit.c.event, tables.audit.c.user_id, tables.audit.c.cluster_id).where(
         tables.audit.c.event.in_(["paused", "resumed"])
     )
@@ -433,7 +434,7 @@ async def test_resume_in_a_home_that_is_older_than_the_brake_is_about_the_brake(
     storm(bot, 4, start=1)
     await until(bot, lambda: any("paused automatically" in each.text for each in bot.slack.visible()))
     view = await resume_dialog(bot, None)
-    assert "The storm brake: 4 or more of " in home.said(view)
+    assert "The storm brake: 4 or more nodes were broken" in home.said(view)
     await bot.slack.submit(view, **{RESUME_DIALOG: "a false alarm"})
     await until(bot, lambda: "Approvals resumed in cluster-1." in [x.text for x in bot.slack.direct("U0ALICE")])
 

@@ -417,7 +417,10 @@ async def test_release_ends_only_the_holds_that_were_shown(bot: World) -> None:
     await until(bot, lambda: "<@U0ALICE>" in alert.text)
     await bot.slack.press(alert, HOLD, choice="release", user="U0BOB", button=seen_by_bob)
     await pass_time(bot, 5)
-    assert "<@U0ALICE>" in alert.text
+    assert "<@U0BOB>, nothing was released: the hold has changed since you saw it." in alert.text
+    assert "On hold until" in alert.text
+    await pass_time(bot, 14_500)
+    assert "hold until" not in alert.text
 
 
 async def test_who_asked_to_wait_learns_that_somebody_released_their_hold(bot: World) -> None:
