@@ -45,9 +45,9 @@ def escalate_at(snapshot: Snapshot, config: WatchConfig) -> float:
         if each.remind_from <= message.escalated_at:
             continue
         due = max(message.escalate_from, each.remind_from) + seconds
-        calls_at = max(due, no_sooner_than)
-        if config.quiet and each.remediation.is_warning and config.quiet.cover(calls_at):
-            due = config.quiet.end_after(calls_at)
+        for at in (due, max(due, no_sooner_than)):
+            if config.quiet and each.remediation.is_warning and config.quiet.cover(at):
+                due = config.quiet.end_after(at)
         moments.append(due)
     return min(moments, default=math.inf)
 

@@ -9,7 +9,7 @@ from bot.daily import QuietHours
 from tests.simulator.slack import Posted
 from tests.simulator.slack.workspace import SlackFault
 from tests.storms import began, digest, storm
-from tests.watch import HOLD, card, pass_time, until, watching
+from tests.watch import HOLD, card, pass_time, thread, until, watching
 from tests.world import APPROVE, IDS
 
 ONCALL = "<!subteam^S0ONCALL>"
@@ -194,6 +194,16 @@ async def test_call_at_the_end_of_quiet_hours_and_a_reminder_are_one() -> None:
         alert = await card(bot)
         await pass_time(bot, 17 * 60)
         assert [calls(each) for each in bot.slack.replies(alert)] == [True]
+
+
+async def test_call_at_the_end_of_quiet_hours_and_an_escalation_are_one() -> None:
+    quiet = {"BOT_QUIET_HOURS": "00:00-05:00 UTC", "BOT_ESCALATE": "S0LEADS/40"}
+    async with watching(BOT_ONCALL="S0ONCALL", **quiet) as bot:
+        bot.together.add(linked_alerts=WARNING)
+        alert = await card(bot)
+        await pass_time(bot, 130 * 60, longest=15.0)
+        (called,) = [line for line in thread(bot, alert) if "S0ONCALL" in line]
+        assert called.endswith("<!subteam^S0ONCALL> <!subteam^S0LEADS>")
 
 
 BERLIN = ZoneInfo("Europe/Berlin")
