@@ -226,6 +226,8 @@ class Watcher:
                 await self._comparer.compare(only_doubted=True)
                 continue
             await self._comparer.compare(is_takeover=is_takeover)
+            if is_takeover:  # what it shows, and when it is due, is by the settings of the process before
+                await self._database.run(pauses.wake, "")
             due_at, is_takeover = self._clock.monotonic() + COMPARE_EVERY, False
 
     async def _tick(self) -> None:

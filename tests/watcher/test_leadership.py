@@ -17,7 +17,7 @@ from tests.rows import execute, execute_beside
 from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault
 from tests.storms import began
-from tests.watch import CHANNEL, card, pass_time, poll, quiet, until, watching
+from tests.watch import CHANNEL, card, pass_time, poll, quiet, thread, until, watching
 from tests.world import APPROVE, CANCEL, IDS, World, both_databases
 
 pytestmark = pytest.mark.bot(watching=True)
@@ -254,6 +254,30 @@ async def test_nothing_is_posted_again_after_a_restart(database_url: str) -> Non
         async with bot.another():
             await pass_time(bot, 90)
         assert [method for method, _ in bot.slack.calls[calls:] if method.startswith("chat.")] == []
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [({"bot_observe": ("*",)}, "only observes"), ({"bot_wait_minutes": {"*": 0}}, "is drained at once")],
+)
+async def test_card_says_what_holds_by_the_settings_of_a_restart(
+    bot: World, setting: dict[str, object], words: str
+) -> None:
+    bot.together.add()
+    await card(bot)
+    await pass_time(bot, 3 * 3600)  # no reminder is left that would have it looked at
+    await bot.settle()
+    async with bot.another(bot.settings.model_copy(update=setting)):
+        await card(bot, words=words)
+
+
+async def test_escalation_that_is_set_at_a_restart_is_for_what_waits_already(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    await pass_time(bot, 3 * 3600)
+    await bot.settle()
+    async with bot.another(bot.settings.model_copy(update={"bot_escalate": ("S0LEADS", 1800.0)})):
+        await until(bot, lambda: "S0LEADS" in str(thread(bot, alert)))
 
 
 @both_databases

@@ -46,7 +46,7 @@ async def test_first_of_two_approvals_counts_nowhere_once_its_cluster_is_observe
         await card(bot, alone, words="Someone else must approve too")
         await bot.settle()
         async with bot.another(bot.settings.model_copy(update={"bot_observe": ("*",)})):
-            await until(bot, lambda: "approvals" not in message.text, seconds=7200)
+            await until(bot, lambda: "1 of 2 approvals" not in message.text)
             await until(bot, lambda: "only observes" in alert.text)
             assert "Someone else must approve too" not in alert.text
             assert "1 of 2 approvals" not in str(await opened(bot))
