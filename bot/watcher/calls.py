@@ -108,8 +108,9 @@ def leaving(snapshot: Snapshot, config: WatchConfig) -> TrackedMessage:
     some = unheld(snapshot)
     if message.is_started and not some:
         some = calling(snapshot.alerts, message.cluster_id)
-    if not some:
-        return replace(message, mentioned="")  # nobody is to do anything now
+    is_reminder_due = message.edited_at and remind_at(snapshot, config) <= snapshot.now  # which calls at once
+    if not some or is_reminder_due:
+        return replace(message, mentioned="")  # nobody is to do anything now, or was called by the message before
     called = config.on_call_now(some, snapshot)
     return _asked(replace(message, mentioned=called), some, snapshot, config)
 

@@ -79,8 +79,10 @@ def thread_parts(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingRep
     yield from _begun(snapshot, config)
     yield from _failures(snapshot, config)
     if new := new_returns(snapshot):
-        back, asking = list(new.values()), {each.ref for each in waiting(snapshot.alerts)}
-        silent = [each for each in back if each.ref not in asking]  # what waits again calls on-call itself
+        # What waits again, or was told to have begun again, calls on-call itself.
+        called = {each.ref for each in snapshot.alerts if each.is_waiting or _begun_key(each) in message.announced}
+        back = list(new.values())
+        silent = [each for each in back if each.ref not in called]
         told = thread.came_back(back, config.on_call_now(silent, snapshot) if silent else "")
         yield PendingReply(told, frozenset(new), broadcast=True, event=EventKind.CAME_BACK, about=tuple(back))
     yield from _late_calls(snapshot, config)
@@ -139,11 +141,16 @@ def _begun(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingReply]:
     """Yield the call for what has begun automatically as the next incident of a known ID: no post calls for it."""
     message = snapshot.message
     later = [each for each in snapshot.alerts if each.waiting_since > message.called_at and not each.decided]
-    new = {f"begun {alerts.episode_of(each)}": each for each in calling(later, message.cluster_id or "")}
+    new = {_begun_key(each): each for each in calling(later, message.cluster_id or "")}
     some = [each for key, each in new.items() if key not in message.announced]
     if config.automatic != "none" and some and (called := config.on_call_now(some, snapshot)):
         told = thread.begun(some, called)
         yield PendingReply(told, frozenset(new), broadcast=True)
+
+
+def _begun_key(alert: Alert) -> str:
+    """Return as what it is remembered that on-call was called for what has begun as the next incident of an ID."""
+    return f"begun {alerts.episode_of(alert)}"
 
 
 def _first_approvals(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingReply]:

@@ -261,6 +261,16 @@ async def test_next_automatic_repair_of_a_node_under_the_same_id_is_told_and_cal
     assert len([each for each in thread(bot, alert) if each == begun]) == 1
 
 
+async def test_automatic_repair_of_a_fault_that_came_back_under_the_same_id_calls_once(bot: World) -> None:
+    alert = await repaired(bot)
+    await pass_time(bot, 3600)
+    again = {**AUTOMATIC, "mode": "REMEDIATION_MODE_VM_ONLY", "linked_alerts": firing("79", moment(bot))}
+    bot.together.add(**again, create_time=moment(bot), update_time=moment(bot))
+    (told,) = await until(bot, lambda: [each for each in thread(bot, alert) if "came back" in each])
+    assert told.startswith("<@U0ALICE>, ")
+    assert sum(CALL in each for each in thread(bot, alert)) == 1
+
+
 async def test_next_incident_that_was_approved_in_together_between_two_polls_calls_when_it_fails(bot: World) -> None:
     await began(bot)
     bot.together.add()

@@ -94,6 +94,7 @@ async def test_deleted_card_is_given_up(bot: World) -> None:
     assert updates(bot) == tries
 
 
+@pytest.mark.bot(BOT_ONCALL="S0ONCALL")
 async def test_deleted_card_is_posted_again_while_it_waits(bot: World) -> None:
     bot.together.add()
     alert = await card(bot)
@@ -103,6 +104,7 @@ async def test_deleted_card_is_posted_again_while_it_waits(bot: World) -> None:
     assert APPROVE in again[0].buttons
     reminder = await until(bot, lambda: bot.slack.replies(again[0]))
     assert "has been waiting 15 min" in reminder[0].text
+    assert [str(each.blocks).count("S0ONCALL") for each in (again[0], *reminder)] == [0, 1], "called once"
 
 
 async def test_deleted_card_is_posted_again_without_reminders() -> None:

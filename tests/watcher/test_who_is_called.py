@@ -197,8 +197,8 @@ async def test_call_at_the_end_of_quiet_hours_and_a_reminder_are_one() -> None:
 
 
 async def test_call_at_the_end_of_quiet_hours_and_an_escalation_are_one() -> None:
-    quiet = {"BOT_QUIET_HOURS": "00:00-05:00 UTC", "BOT_ESCALATE": "S0LEADS/40"}
-    async with watching(BOT_ONCALL="S0ONCALL", **quiet) as bot:
+    quiet = "00:00-05:00 UTC"
+    async with watching(BOT_ONCALL="S0ONCALL", BOT_QUIET_HOURS=quiet, BOT_ESCALATE="S0LEADS/40") as bot:
         bot.together.add(linked_alerts=WARNING)
         alert = await card(bot)
         await pass_time(bot, 130 * 60, longest=15.0)
