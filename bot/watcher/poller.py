@@ -123,6 +123,7 @@ class Poller:
         self._vanished: dict[RemediationRef, float] = {}
         self._looking: Backoff[RemediationRef] = Backoff(self.clock.monotonic, LOST_WAIT)
         self._maybe_deleted: set[str] = set()
+        self._unlisted: set[RemediationRef] = set()  # at work in a state that no list is asked for
         self.listings: asyncio.Queue[Listing] = asyncio.Queue(LISTINGS_AT_ONCE)
         self.clusters: dict[str, Cluster] = {}
         self.loads: dict[str, tuple[int, int]] = {}
@@ -249,6 +250,8 @@ class Poller:
         listed = await self._sort(listing, items)
         listing.unconfirmed = {ref for ref in self.index.of_cluster(cluster_id) if ref not in listed}
         listing.under_repair.update(ref.instance_id for ref in listing.unconfirmed)  # as far as is known
+        listing.in_repair.update(ref.instance_id for ref in listing.unconfirmed & self._unlisted)
+        listing.waiting -= listing.in_repair
         if cluster_id in self._reads and not self._reads[cluster_id].done():
             return
         # A list that lags behind undoes nothing: what is listed as it had been before is held back until it is read.
@@ -274,6 +277,9 @@ class Poller:
             if found is None:
                 self.index.doubt(ref)
             else:
+                one = found.remediation()
+                is_odd = one is not None and one.is_under_way and one.state not in IN_REPAIR
+                (self._unlisted.add if is_odd else self._unlisted.discard)(ref)
                 is_news = found.fingerprint != self.index.seen(ref) or found.raw is None
                 changed = [found] if is_news else []
                 await self.listings.put(Listing(of.cluster_id, of.asked_at, of.sequence, changed=changed, alone=ref))
@@ -313,7 +319,6 @@ class Poller:
                     (listing.new if seen is None else listing.changed).append(Observation(ref, item, fingerprint))
             if number % ITEMS_AT_ONCE == 0:
                 await asyncio.sleep(0)
-        listing.waiting -= listing.in_repair
         return listed
 
     async def _look(self, ref: RemediationRef) -> Observation | None:
