@@ -137,7 +137,7 @@ class Intake:
                 await self._observe_safely(each, listing)
             return
         if listing.error is None:
-            self.poller.loads[cluster_id] = len(listing.in_repair), len(listing.waiting)
+            self.poller.loads[cluster_id] = len(listing.in_repair), len(listing.waiting - listing.in_repair)
             self.index.confirm(cluster_id, listing.unconfirmed, listing.asked_at)
         for each in (*await self._take_started(listing), *listing.changed):
             await self._observe_safely(each, listing)

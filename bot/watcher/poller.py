@@ -75,7 +75,7 @@ class Listing:
         started_elsewhere: what others have begun, in the middle of its work.
         unconfirmed: what is tracked and isn't in it: each is read alone, and comes in a listing of its own.
         in_repair: the instances in repair.
-        waiting: the instances whose repair waits for approval, and doesn't run already.
+        waiting: the instances of which a repair waits for approval.
         under_repair: the nodes and alerts that open remediations are about, by their IDs and names.
         is_watched: whether what is new in it is to be told; otherwise it is read only for what was told before.
         alone: what was read alone, and so is later than any list; None for a list, which may lag behind.
@@ -251,7 +251,6 @@ class Poller:
         listing.unconfirmed = {ref for ref in self.index.of_cluster(cluster_id) if ref not in listed}
         listing.under_repair.update(ref.instance_id for ref in listing.unconfirmed)  # as far as is known
         listing.in_repair.update(ref.instance_id for ref in listing.unconfirmed & self._unlisted)
-        listing.waiting -= listing.in_repair
         if cluster_id in self._reads and not self._reads[cluster_id].done():
             return
         # A list that lags behind undoes nothing: what is listed as it had been before is held back until it is read.

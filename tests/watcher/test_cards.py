@@ -473,6 +473,13 @@ async def test_card_that_waits_follows_how_much_of_the_cluster_is_in_repair(bot:
     assert alert.edits == edits
 
 
+async def test_card_says_that_its_own_node_is_in_repair(bot: World) -> None:
+    bot.together.add()
+    await card(bot, words="0 of 1 node in repair")
+    bot.together.add((*IDS[:2], "another"), state="RUNNING")
+    await card(bot, words="1 of 1 node in repair")
+
+
 async def test_card_says_what_was_decided_elsewhere_though_together_cannot_be_listed(bot: World) -> None:
     bot.together.add()
     alert = await card(bot)
