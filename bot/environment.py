@@ -78,10 +78,11 @@ def read_variables(environ: Mapping[str, str], dotenv: Path) -> Variables:
     try:
         with dotenv.open(encoding="utf-8-sig") as file:
             lines = [*parse_stream(file)]  # without interpolation: a secret may contain ${…}
-        wrong = next((each.original.line for each in lines if each.error), None)
-        if wrong is None:
-            return {**{each.key: each.value for each in lines if each.key}, **environ}
-        why = f"line {wrong} isn't NAME=value. Correct it, or begin it with #"
+        wrong = next((each.original for each in lines if each.error or (each.key and each.value is None)), None)
+        if wrong is None:  # an empty value is none: it takes nothing back that another line sets
+            return {**{each.key: each.value for each in lines if each.key and each.value}, **environ}
+        line = wrong.line + wrong.string[: -len(wrong.string.lstrip())].count("\n")  # behind the blank ones before it
+        why = f"line {line} isn't NAME=value. Correct it, or begin it with #"
     except (FileNotFoundError, IsADirectoryError):
         return environ
     except UnicodeDecodeError as error:

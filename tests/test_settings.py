@@ -253,13 +253,24 @@ def test_dotenv_file_that_is_not_utf_8_is_named(tmp_path: Path, content: bytes) 
     assert str(caught.value).endswith("isn't UTF-8. Save the file as UTF-8.")
 
 
-@pytest.mark.parametrize("line", ["BOT_OBSERVE: *", "SET BOT_OBSERVE=*", 'BOT_OBSERVE="*', "BOT_OBSERVE='*'x"])
-def test_line_of_a_dotenv_file_that_is_no_setting_stops_the_start_and_is_not_printed(tmp_path: Path, line: str) -> None:
-    (tmp_path / ".env").write_text(f"# who decides\nBOT_OPERATORS=U1\n{line}\nPORT=4000\n")
+@pytest.mark.parametrize(
+    "line", ["BOT_OBSERVE: *", "SET BOT_OBSERVE=*", 'BOT_OBSERVE="*', "BOT_OBSERVE='*'x", "BOT_OBSERVE", "c-train"]
+)
+@pytest.mark.parametrize("before", ["# who decides\nBOT_OPERATORS=U1\n", "BOT_OBSERVE=c-infer,\n\n", "\n \n"])
+def test_line_of_a_dotenv_file_that_is_no_setting_stops_the_start_and_is_not_printed(
+    tmp_path: Path, before: str, line: str
+) -> None:
+    (tmp_path / ".env").write_text(f"{before}{line}\nPORT=4000\n")
     with pytest.raises(SettingsError) as caught:
         read_settings(read_variables(GOOD, tmp_path / ".env"))
     why = "line 3 isn't NAME=value. Correct it, or begin it with #."
     assert str(caught.value) == f"The bot can't start: {tmp_path}/.env can't be read: {why}"
+
+
+@pytest.mark.parametrize("lines", ["BOT_OBSERVE=*\nBOT_OBSERVE=\n", "BOT_OBSERVE=\nBOT_OBSERVE=*\n"])
+def test_empty_line_of_the_example_takes_back_no_guard_rail(tmp_path: Path, lines: str) -> None:
+    (tmp_path / ".env").write_text(lines)
+    assert read_settings(read_variables(GOOD, tmp_path / ".env")).bot_observe == ("*",)
 
 
 def test_dotenv_file_of_a_windows_editor_is_read_from_its_first_line(tmp_path: Path) -> None:
