@@ -173,7 +173,7 @@ class App:
         self.ready.set()
         if settings.unknown_modes:
             unknown = ", ".join(settings.unknown_modes)
-            logger.warning("BOT_TWO_PEOPLE_MODES contains modes this version doesn't recognize: %s", unknown)
+            self._note("modes", f"BOT_TWO_PEOPLE_MODES names modes that this version doesn't know: {unknown}.")
         logger.info("Ready for workspace %s", identity.team_name or identity.team_id)
         await self._watch(connection, partial(self._use, connections, sender))
 

@@ -137,9 +137,11 @@ def _is_minutes(text: str) -> bool:
 def mode(value: str) -> str:
     """A mode with or without its prefix. The set is open, but a known one in other words would switch the rail off."""
     known = [mode.removeprefix(_MODE) for mode in Mode]
-    name = _match(r"[A-Z][A-Z0-9_]*", value, f"contains “{value[:40]}”, which isn't a mode")[0].removeprefix(_MODE)
+    given = "" if value.lower() in _SWITCHES else value
+    name = _match(r"[A-Z][A-Z0-9_]*", given, f"contains “{value[:40]}”, which isn't a mode")[0].removeprefix(_MODE)
     if name not in known:
         alike = [mode for mode in known if sorted(mode.replace("_", "")) == sorted(name.replace("_", ""))]
+        alike += [mode for mode in known if mode.startswith(f"{name}_")]
         alike += difflib.get_close_matches(name, known, n=1, cutoff=0.75)
         if alike:
             raise ValueError(f"contains “{value[:40]}”; did you mean {alike[0]}?")

@@ -28,6 +28,8 @@ async def look_around(settings: Settings, session: aiohttp.ClientSession) -> Asy
         yield await _audit_copy(settings.bot_audit_file)
     for target, url in destinations(settings).urls.items():
         yield await _tool(target, url)
+    if unknown := ", ".join(settings.unknown_modes):
+        yield warning("two people", f"this version doesn't know {unknown}", "Check BOT_TWO_PEOPLE_MODES.")
     is_reminded = settings.bot_remind_minutes or settings.bot_escalate or settings.bot_pagerduty_when == "opened"
     if settings.bot_pagerduty_key and not (settings.bot_alert_channel and is_reminded):
         fix = "Set BOT_ALERT_CHANNEL, and BOT_REMIND_MINUTES or BOT_PAGERDUTY_WHEN=opened."

@@ -247,6 +247,14 @@ async def test_settings_under_which_nobody_is_paged_for_what_waits_are_found(
     assert ("PagerDuty incidents" in findings) == is_found
 
 
+@pytest.mark.bot(BOT_TWO_PEOPLE_MODES="MIGRATE,REBOOT_VM")
+async def test_mode_that_nobody_knows_is_told_beside_a_bot_that_is_ready(bot: World) -> None:
+    findings = await found(bot)
+    assert findings["two people"].detail == "this version doesn't know REMEDIATION_MODE_MIGRATE"
+    told = "BOT_TWO_PEOPLE_MODES names modes that this version doesn't know: REMEDIATION_MODE_MIGRATE."
+    assert findings["running bot"].detail == f"ready {told}"
+
+
 async def test_audit_file_that_cannot_be_written_is_found(bot: World, tmp_path: Path) -> None:
     finding = (await found(bot, bot_audit_file=str(tmp_path / "none" / "audit.jsonl")))["audit copy"]
     assert (finding.status, "there is no" in finding.detail) == (Status.PROBLEM, True)

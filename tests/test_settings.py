@@ -347,10 +347,16 @@ def test_loopback(url: str, local: bool) -> None:  # noqa: FBT001 - a table's co
 
 @pytest.mark.parametrize(("value", "meant"), [
     ("POWERCYCLE_HOST", "HOST_POWER_CYCLE"), ("POWER_CYCLE_HOST", "HOST_POWER_CYCLE"), ("REBOOTVM", "REBOOT_VM"),
-    ("REMEDIATION_MODE_VM_ONYL", "VM_ONLY"),
+    ("REMEDIATION_MODE_VM_ONYL", "VM_ONLY"), ("EVICT", "EVICT_WITHOUT_REPLACEMENT"), ("REBOOT", "REBOOT_VM"),
 ])  # fmt: skip
 def test_mode_in_other_words_stops_the_start_with_a_suggestion(value: str, meant: str) -> None:
     with pytest.raises(SettingsError, match=f"did you mean {meant}"):
+        read_settings(GOOD | {"BOT_TWO_PEOPLE_MODES": value})
+
+
+@pytest.mark.parametrize("value", ["ALL", "REBOOT_VM,ANY", "TRUE"])
+def test_word_for_all_modes_is_none(value: str) -> None:
+    with pytest.raises(SettingsError, match=r"BOT_TWO_PEOPLE_MODES contains “[A-Z]*”, which isn't a mode"):
         read_settings(GOOD | {"BOT_TWO_PEOPLE_MODES": value})
 
 
