@@ -265,7 +265,7 @@ def _zone(name: str) -> ZoneInfo:
 
 def cluster(value: str) -> str:
     """Check a cluster's ID. A word that means all or none would name a cluster that isn't there."""
-    if value.lower() in _SWITCHES or ";" in value:  # a list of them takes commas
+    if value.lower() in _SWITCHES or re.search("[;*“”‘’]", value):  # a list takes commas, and no pattern
         raise ValueError(f"contains “{value}”, which isn't a cluster ID")
     return check_id("cluster", value)
 
