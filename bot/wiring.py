@@ -305,13 +305,15 @@ def slack_client(settings: Settings, session: aiohttp.ClientSession, *, reads_on
         retry_handlers=[AsyncConnectionErrorRetryHandler()] if reads_only else [],
         logger=logging.getLogger("slack_sdk.web"),
     )
-    if is_loopback(settings.slack_api_url):
-        client.proxy = None  # the SDK reads HTTPS_PROXY and ignores NO_PROXY (slack_sdk 3.48)
+    client.proxy = _proxy(settings.slack_api_url)  # the SDK's own way ignores NO_PROXY (slack_sdk 3.48)
     return client
 
 
 def http_client(settings: Settings) -> httpx.AsyncClient:
     """Make the connections to Together."""
-    url = settings.together_base_url
-    proxy = None if is_loopback(url) else proxy_for(url)
+    proxy = _proxy(settings.together_base_url)
     return httpx.AsyncClient(transport=AiohttpTransport(_trusted(), limit=MAX_AT_ONCE, proxy=proxy))
+
+
+def _proxy(url: str) -> str | None:
+    return None if is_loopback(url) else proxy_for(url)

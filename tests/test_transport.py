@@ -5,11 +5,15 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
+import aiohttp
 import httpx
 import pytest
 
+from bot.settings import read_settings
 from bot.transport import AiohttpTransport, proxy_for
+from bot.wiring import slack_client
 from tests.manual_clock import HANGS_AFTER
+from tests.test_settings import GOOD
 
 Handle = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError)
@@ -163,3 +167,14 @@ def test_proxy_is_what_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> 
     assert proxy_for("https://api.together.ai/v1") == "http://proxy:3128"
     monkeypatch.setenv("NO_PROXY", "api.together.ai")
     assert proxy_for("https://api.together.ai/v1") is None
+
+
+async def test_slack_takes_the_proxy_that_together_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = read_settings(GOOD)
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("https_proxy", raising=False)
+    monkeypatch.setenv("HTTPS_PROXY", "proxy:3128")
+    async with aiohttp.ClientSession() as session:
+        assert slack_client(settings, session, reads_only=True).proxy == "http://proxy:3128"
+        monkeypatch.setenv("NO_PROXY", "slack.com")
+        assert slack_client(settings, session, reads_only=True).proxy is None
