@@ -277,10 +277,12 @@ async def test_row_shows_its_controls_and_hides_them_again(bot: World) -> None:
 
 
 @pytest.mark.bot(BOT_OBSERVE="cluster-1")
-async def test_what_is_only_observed_is_not_offered_for_review(bot: World) -> None:
+async def test_what_is_only_observed_is_offered_neither_for_review_nor_to_be_decided(bot: World) -> None:
     storm(bot, 8)
     await digest(bot)
-    assert review.REVIEW not in said(await opened(bot))
+    home = said(await opened(bot))
+    assert review.REVIEW not in home
+    assert (home.count('"Show gpu-node-'), "Decide" in home) == (8, False)
 
 
 async def test_storm_is_reviewed_from_home(bot: World) -> None:

@@ -172,7 +172,7 @@ def _row(each: Remediation, shown: Overview, config: CardConfig, now: float, *, 
         "1 of 2 approvals" if about.first and config.is_half_approved(each, about.first) else "",
     )
     lines = clean(in_a_line(each), 300), " · ".join(filter(None, told))
-    label = "Close" if is_open else "Show" if shown.refused else "Decide"
+    label = "Close" if is_open else "Show" if shown.refused or config.observes(each.cluster_id) else "Decide"
     aloud = clean(f"{label} {each.node}", blocks.MAX_OPTION_TEXT)
     button = blocks.press(OPEN, label, value=key(each), accessibility_label=aloud)
     return {"type": "section", "text": blocks.plain("\n".join(lines)), "accessory": button}
