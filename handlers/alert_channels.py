@@ -40,7 +40,7 @@ _LASTING = {
     "thread_not_found",
     "msg_too_long",
 }
-_GONE = {"message_not_found", "thread_not_found"}
+_GONE = {"message_not_found", "thread_not_found", "cant_update_message"}  # the last: its buttons lead to another app
 # A channel in which the bot may not write. The present one is reported, and opened again; a former one is given up.
 CLOSED = {
     "channel_not_found",

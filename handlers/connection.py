@@ -47,7 +47,7 @@ class Connection:
     clock: Clock
     report: Callable[[str], None]
     warn: Callable[[str], None]
-    _team_id: str = field(default="", init=False)  # of the first answer
+    _ids: dict[str, str] = field(default_factory=dict, init=False)  # of the first answer
 
     async def identify(self) -> Identity:
         """Ask who the bot token belongs to, until Slack answers.
@@ -66,8 +66,8 @@ class Connection:
         if not url.startswith("https://") or ">" in url or "|" in url:
             url = ""
         team, user_id = str(answer.get("team") or ""), str(answer.get("user_id") or "")
-        self._team_id = str(answer["team_id"])
-        return Identity(self._team_id, team, user_id, url)
+        self._ids = {"workspace": str(answer["team_id"]), "app": user_id}
+        return Identity(self._ids["workspace"], team, user_id, url)
 
     async def check_app_token(self, app_token: str) -> None:
         """Make sure that Socket Mode can connect: the SDK would retry a refused token forever.
@@ -94,7 +94,9 @@ class Connection:
             answer = await self._ask()
         except SlackFailure as error:
             return None if error.code == "ratelimited" else error
-        return None if answer["team_id"] == self._team_id else "SLACK_BOT_TOKEN is another workspace's now"
+        present = {"workspace": answer["team_id"], "app": str(answer.get("user_id") or "")}
+        other = next((whose for whose, known in self._ids.items() if present[whose] != known), None)
+        return other and f"SLACK_BOT_TOKEN is another {other}'s now"
 
     async def _ask(self) -> AsyncSlackResponse:
         answer = await self.client.auth_test()

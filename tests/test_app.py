@@ -174,12 +174,13 @@ async def test_scope_that_a_reinstall_gives_is_not_called_missing(scope: str, wi
         assert await get(app, "/readyz") == (200, "ready\n")
 
 
-async def test_renewed_token_of_another_workspace_makes_the_bot_unready() -> None:
+@pytest.mark.parametrize(("field", "whose"), [("team_id", "workspace"), ("user_id", "app")])
+async def test_renewed_token_of_another_workspace_or_app_makes_the_bot_unready(field: str, whose: str) -> None:
     async with world() as bot:
-        bot.slack.auth_extra["team_id"] = "T0OTHER"
+        bot.slack.auth_extra[field] = "T0OTHER"
         await checks(bot, 1)
         said = (await get(bot.app, "/readyz"))[1]
-    assert said == "Slack isn't usable: SLACK_BOT_TOKEN is another workspace's now.\n"
+    assert said == f"Slack isn't usable: SLACK_BOT_TOKEN is another {whose}'s now.\n"
 
 
 async def checks(bot: World, count: int) -> None:

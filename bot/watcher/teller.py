@@ -109,8 +109,8 @@ class Teller:
         return after
 
     async def lose(self, snapshot: Snapshot, error: PostFailed) -> Snapshot | None:
-        """Note that somebody has deleted a message in Slack."""
-        logger.warning("%s: deleted in Slack: %s", schedule.subject_of(snapshot), error)
+        """Note that somebody has deleted a message in Slack, or that it's of the app that the bot had before."""
+        logger.warning("%s: deleted in Slack, or another app's: %s", schedule.subject_of(snapshot), error)
         self.forget(snapshot.message.id)
         return await messages.change(self.database, snapshot, alerts.deleted)
 

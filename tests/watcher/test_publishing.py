@@ -114,6 +114,23 @@ async def test_deleted_card_is_posted_again_without_reminders() -> None:
         await until(bot, lambda: bot.slack.cards(IDS[2]), 3700)
 
 
+@pytest.mark.parametrize("count", [1, 9])
+async def test_what_the_app_before_this_one_has_posted_is_posted_again_with_buttons_that_work(
+    bot: World, count: int
+) -> None:
+    await began(bot)
+    storm(bot, count)
+    await until(bot, bot.slack.visible)
+    await bot.settle()
+    (old,) = bot.slack.visible()
+    old.by = "U0BEFORE"  # the app was made again: Slack lets only the one that posted a message change it
+    async with bot.another():
+        await until(bot, lambda: len(bot.slack.visible()) > 1)
+        await pass_time(bot, 7200, longest=600)
+        shown = [each for each in bot.slack.visible() if each.thread_ts is None]
+        assert [list(each.buttons) for each in shown] == [list(old.buttons)] * 2
+
+
 async def test_deleted_digest_is_posted_again_after_a_restart(bot: World) -> None:
     await began(bot)
     storm(bot, 9)
