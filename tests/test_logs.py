@@ -1,5 +1,7 @@
 """Logs: for people and machines, and never with a secret."""
 
+import asyncio
+import itertools
 import json
 import logging
 import re
@@ -11,11 +13,14 @@ from sqlalchemy import select
 
 from bot.logs import configure_logs
 from bot.store.tables import metadata
+from bot.tasks import cancel
+from tests.manual_clock import HANGS_AFTER
 from tests.rows import execute_beside
 from tests.simulator.receivers import SECRET, WebhookReceiver
 from tests.simulator.slack import SlackFault
 from tests.simulator.slack.workspace import APP_TOKEN, BOT_TOKEN, SIGNING_SECRET
 from tests.simulator.together import API_KEY, KUBE_CONFIG, Fault
+from tests.test_transport import serving
 from tests.watch import card, pass_time, quiet, until, watching
 from tests.world import APPROVE, IDS, REF, REFRESH, world
 
@@ -153,6 +158,30 @@ def test_socket_ticket_is_redacted(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logs("INFO", "text", [])
     logging.getLogger("x").warning("connecting to wss://wss-primary.slack.com/link/?ticket=abc-123&app_id=def")
     assert "abc-123" not in capsys.readouterr().err
+
+
+async def test_password_of_a_proxy_that_refuses_is_redacted(capfd: pytest.CaptureFixture[str]) -> None:
+    configure_logs("INFO", "text", SECRETS)
+    connections, has_failed = itertools.count(), asyncio.Event()
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if next(connections):  # the one before is logged by now
+            has_failed.set()
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n")
+
+    async with world(socket=True) as bot, serving(refuse) as proxy:
+        assert bot.app._socket
+        client = bot.app._socket.handlers[0].client
+        client.proxy, client.ping_interval = f"http://bot:hush-hush@{proxy}", 0.1
+        client.wss_uri = "wss://wss-primary.slack.com/link/?ticket=abc-123"
+        connecting = asyncio.create_task(client.connect())
+        async with asyncio.timeout(HANGS_AFTER):
+            await has_failed.wait()
+        await cancel([connecting])
+    logged = capfd.readouterr().err
+    assert "hush-hush" not in logged
+    assert f"http://[secret]@{proxy}" in logged
 
 
 async def test_polls_and_reads_are_not_logged_at_info(capfd: pytest.CaptureFixture[str]) -> None:
