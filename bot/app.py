@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from typing import Protocol
 
@@ -11,16 +11,16 @@ import aiohttp
 
 from bot import metrics
 from bot.clock import Clock, WaitReason
-from bot.errors import StorageUnavailable
+from bot.errors import StorageUnavailable, TogetherError
 from bot.models import OPEN, Target
 from bot.outward import Sender
 from bot.renewal import use_renewed
 from bot.settings import Settings, revealed
 from bot.store import Database, DecisionStore, health
 from bot.tasks import Tasks
-from bot.together import Timeouts
+from bot.together import Timeouts, TogetherClient
 from bot.trail import AuditExporter
-from bot.watcher import Watcher
+from bot.watcher import Watcher, unlisted
 from bot.wiring import (
     MAX_AT_ONCE,
     Connections,
@@ -54,6 +54,7 @@ _NEEDED = {
 DRAIN_SECONDS = 20.0
 END_SECONDS = 4.0  # for each part; with two after the drain, all of it stays below what a host grants
 RETRY_STORE_EVERY = 3.0
+CHECK_NAMED_EVERY = 600.0
 
 
 class _Part(Protocol):
@@ -175,11 +176,13 @@ class App:
             unknown = ", ".join(settings.unknown_modes)
             self._note("modes", f"BOT_TWO_PEOPLE_MODES names modes that this version doesn't know: {unknown}.")
         logger.info("Ready for workspace %s", identity.team_name or identity.team_id)
-        await self._watch(connection, partial(self._use, connections, sender))
+        await self._watch(connection, lists, partial(self._use, connections, sender))
 
-    async def _watch(self, connection: Connection, use: Callable[[Settings], None]) -> None:
+    async def _watch(self, connection: Connection, lists: TogetherClient, use: Callable[[Settings], None]) -> None:
         """Watch Slack, and renewed secrets. If this or another part ends unexpectedly, the process is restarted."""
         checks = [connection.keep_checking()]
+        if not self._watcher and any(self._settings.named_clusters.values()):
+            checks.append(self._check_named(lists))
         if self._reread:
             checks.append(use_renewed(self._settings, self._reread, self._clock, use))
         checking = [asyncio.create_task(each) for each in checks]
@@ -191,6 +194,15 @@ class App:
         finally:
             for task in checking:
                 task.cancel()
+
+    async def _check_named(self, lists: TogetherClient) -> None:
+        """Tell of clusters that settings name and Together doesn't list, where no watch does."""
+        while True:
+            with suppress(TogetherError):
+                clusters, _ = await lists.list_clusters()
+                for name, unknown in unlisted(self._settings.named_clusters, {each.cluster_id for each in clusters}):
+                    self._note(name, unknown)
+            await self._clock.sleep(CHECK_NAMED_EVERY, WaitReason.POLL)
 
     def _begin(self, name: str, part: _Part) -> None:
         self._parts[name] = part, asyncio.create_task(part.run(), name=name)

@@ -1,7 +1,7 @@
 """What the watch is set to."""
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bot.cards import CardConfig, labels
@@ -22,6 +22,13 @@ def calling(started: Sequence[Alert], cluster_id: str | None) -> list[Alert]:
         return []
     running = [each for each in started if each.remediation.state not in FINAL]
     return [each for each in running if each.remediation.is_automatic and labels.deletes_data(each.remediation.mode)]
+
+
+def unlisted(named: Mapping[str, Collection[str]], listed: Collection[str]) -> Iterator[tuple[str, str]]:
+    """Yield each setting, with a sentence on the clusters that it names and Together doesn't list; empty for none."""
+    for name, clusters in named.items():
+        unknown = ", ".join(sorted({*clusters}.difference(listed)))
+        yield name, unknown and f"{name} names clusters that Together doesn't list: {unknown}."
 
 
 @dataclass(frozen=True, slots=True)

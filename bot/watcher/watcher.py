@@ -12,7 +12,7 @@ from bot.store import DecisionStore, Lease, LeasedDatabase, audit, messages, pau
 from bot.tasks import cancel
 from bot.together import TogetherClient
 from bot.watcher import comparison, enrichment, fault_teller, faults, outages, poller, reconciler, summary, teller
-from bot.watcher.config import Report, WatchConfig
+from bot.watcher.config import Report, WatchConfig, unlisted
 from bot.watcher.index import TrackedIndex
 from bot.watcher.intake import Intake
 from bot.watcher.workqueue import Lane, WorkQueue
@@ -209,9 +209,8 @@ class Watcher:
             elif not listing.error:
                 self._index.confirm("", (), listing.asked_at)
                 await self._intake.take_ended(listing, self._poller.clusters.values())
-                for name, named in self._config.named.items():
-                    unknown = ", ".join(sorted({*named} - self._poller.clusters.keys()))
-                    self._report(name, unknown and f"{name} names clusters that Together doesn't list: {unknown}.")
+                for name, unknown in unlisted(self._config.named, self._poller.clusters):
+                    self._report(name, unknown)
 
     async def _verify(self, *, is_first: bool) -> None:
         """Compare with Slack once what an earlier process sent has arrived, then every hour, and after a doubt."""

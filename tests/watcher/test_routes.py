@@ -1,9 +1,11 @@
 """Clusters with a channel and an on-call of their own."""
 
+import pytest
+
 from tests.fetch import get
 from tests.simulator.together import Fault
 from tests.storms import digest, storm
-from tests.watch import card, pass_time, poll, quiet, until, watching
+from tests.watch import CHANNEL, card, pass_time, poll, quiet, until, watching
 from tests.world import OTHER
 
 OTHER_CHANNEL = "C0OTHER"
@@ -51,8 +53,9 @@ async def test_message_of_several_clusters_moves_once_all_that_is_left_in_it_goe
             assert "S0TRAIN" in moved[0].text
 
 
-async def test_unknown_cluster_of_a_setting_is_named_while_the_bot_stays_ready_until_it_is_listed() -> None:
-    async with watching(BOT_OBSERVE="cluster-9") as bot:
+@pytest.mark.parametrize("channel", [CHANNEL, ""], ids=["it watches", "it doesn't watch"])
+async def test_unknown_cluster_of_a_setting_is_named_while_the_bot_stays_ready_until_it_is_listed(channel: str) -> None:
+    async with watching(BOT_OBSERVE="cluster-9", BOT_ALERT_CHANNEL=channel) as bot:
         await quiet(bot)
         told = "BOT_OBSERVE names clusters that Together doesn't list: cluster-9."
         assert await get(bot.app, "/readyz") == (200, f"ready\n{told}\n")
