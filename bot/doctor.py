@@ -246,9 +246,10 @@ class Doctor:
             await database.run(check_writable)
             self._clocks["database"] = await database.read(read_clock) - self.clock.now()
         except StartError as error:
-            is_new = "no bot tables yet" in str(error) or "there is no" in str(error)  # what the bot makes itself
+            said = str(error)
+            is_new = ("no bot tables yet" in said or "there is no" in said) and "can't be written" not in said
             fix = "Start the bot once to create it." if is_new else "See docs/troubleshooting.md."
-            yield (warning if is_new else problem)(check, str(error), fix)
+            yield (warning if is_new else problem)(check, said, fix)
         except StorageUnavailable as error:
             yield problem(check, f"{kind} can't be reached or written ({error})", "Check DATABASE_URL and its disk.")
         else:

@@ -178,6 +178,9 @@ async def test_databases_that_are_not_there_or_cannot_be_written(bot: World, pos
     for url in (postgresql, f"sqlite:///{tmp_path}/none.db"):
         finding = (await found(bot, database_url=url))["database"]
         assert (finding.status, finding.fix) == (Status.WARNING, "Start the bot once to create it.")
+    finding = (await found(bot, database_url=f"sqlite:///{tmp_path}/none/bot.db"))["database"]
+    assert finding.status is Status.PROBLEM
+    assert finding.detail.endswith(f"there is no {tmp_path}/none/bot.db, and {tmp_path}/none can't be written.")
     async with locked(Path(bot.settings.database_url.removeprefix("sqlite:///"))):
         finding = (await found(bot))["database"]
         assert "SQLite can't be reached or written" in finding.detail

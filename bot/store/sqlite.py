@@ -128,7 +128,9 @@ class SQLiteFile(Driver):
             StartError: it doesn't.
         """
         if not self.path.exists():
-            raise StartError(f"DATABASE_URL: there is no {self.path}.")
+            folder = self.path.parent
+            lacks = "" if os.access(folder, os.W_OK) else f", and {folder} can't be written"
+            raise StartError(f"DATABASE_URL: there is no {self.path}{lacks}.")
 
     def is_in_use(self) -> bool:
         """Return whether a process owns the file, where the system tells who holds which lock (Linux)."""
