@@ -33,6 +33,7 @@ from bot.wiring import (
 )
 from handlers.bolt import Bolt
 from handlers.connection import Connection
+from handlers.manifest import needed_scopes
 from handlers.server import Server
 from handlers.socket import Sockets
 
@@ -139,7 +140,8 @@ class App:
         )
         http = [await stack.enter_async_context(http_client(settings)) for _ in range(2)]
         reading = slack_client(settings, session, reads_only=True)
-        connection = Connection(reading, self._clock, partial(self._note, "slack"), partial(self._note, "scopes"))
+        needed, note = needed_scopes(settings.bot_operators), self._note
+        connection = Connection(reading, self._clock, needed, partial(note, "slack"), partial(note, "scopes"))
         identity = await connection.identify()
         writing = slack_client(settings, session, reads_only=False)
         together, lists = (together_client(settings, each, self._clock, self._patience) for each in http)

@@ -28,7 +28,7 @@ from bot.wiring import http_client, slack_client, together_client
 from handlers.client import SlackFailure
 from handlers.connection import REMEDY, scopes_of
 from handlers.directory import SlackDirectory
-from handlers.manifest import NEEDED_SCOPES, SCOPES, missing_scopes
+from handlers.manifest import SCOPES, missing_scopes, needed_scopes
 
 SKEW_SECONDS = 30.0  # Slack's signatures are good for 300 s (docs.slack.dev, verifying requests)
 INVITE = "Check the channel ID, and invite the bot: /invite @remediation-bot."
@@ -84,7 +84,7 @@ class Doctor:
         self._team_id = str(answer["team_id"])
         yield ok("Slack token", f"workspace {answer.get('team')} ({self._team_id})")
         if (granted := scopes_of(answer.headers)) is not None:
-            yield _scopes(granted)
+            yield _scopes(granted, needed_scopes(self.settings.bot_operators))
 
     async def slack_checks(self) -> AsyncIterator[Finding]:
         """Check the other secret, and the channels."""
@@ -313,9 +313,9 @@ def _channel(check: str, info: Mapping[str, Any]) -> Finding:
     return ok(check, f"the bot is in {name}")
 
 
-def _scopes(granted: Collection[str]) -> Finding:
+def _scopes(granted: Collection[str], needed: frozenset[str]) -> Finding:
     missing = missing_scopes(granted)
     if not missing:
         return ok("Slack scopes", f"all {len(SCOPES)}")
     fix = "Update the app's manifest (python -m bot manifest) and reinstall the app."
-    return (problem if NEEDED_SCOPES.difference(granted) else warning)("Slack scopes", f"missing {missing}", fix)
+    return (problem if needed.difference(granted) else warning)("Slack scopes", f"missing {missing}", fix)

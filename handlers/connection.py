@@ -11,7 +11,7 @@ from slack_sdk.web.async_slack_response import AsyncSlackResponse
 from bot.clock import Clock, WaitReason
 from bot.errors import StartError
 from handlers.client import SlackFailure
-from handlers.manifest import NEEDED_SCOPES, missing_scopes
+from handlers.manifest import missing_scopes
 
 RETRY_AFTER = (1.0, 2.0, 5.0, 10.0, 30.0)
 CHECK_EVERY = 15.0  # with the 10 s that each of two calls may take, a Slack that hangs is noticed within 40 s
@@ -39,12 +39,14 @@ class Connection:
     """The bot's standing with Slack.
 
     Attributes:
+        needed: the scopes without which nothing can be decided.
         report: told what keeps Slack from being usable, or "" when nothing does.
         warn: told which scopes the app lacks, or "" when it has them all; a reinstall gives them to the same token.
     """
 
     client: AsyncWebClient
     clock: Clock
+    needed: frozenset[str]
     report: Callable[[str], None]
     warn: Callable[[str], None]
     _ids: dict[str, str] = field(default_factory=dict, init=False)  # of the first answer
@@ -102,7 +104,7 @@ class Connection:
         answer = await self.client.auth_test()
         granted = scopes_of(answer.headers)
         missing = "" if granted is None else missing_scopes(granted)
-        rest = "Nothing can be decided." if NEEDED_SCOPES - (granted or set()) else "The rest works."
+        rest = "Nothing can be decided." if self.needed - (granted or frozenset()) else "The rest works."
         self.warn(missing and f"The Slack app lacks {missing}. {rest} {_REINSTALL}")
         return answer
 

@@ -21,7 +21,7 @@ SCOPES: Mapping[str, str] = {
     "usergroups:read": "operators by user group",
     "users:read": "tell guests, bots, and people of other workspaces apart",
 }
-NEEDED_SCOPES = {"chat:write", "commands", "users:read"}  # without these nothing can be decided
+_NEEDED_SCOPES = frozenset({"chat:write", "commands", "users:read"})
 # message.im: direct messages. app_home_opened needs no scope.
 EVENTS = ("app_home_opened", "app_mention", "message.im")
 
@@ -29,6 +29,12 @@ EVENTS = ("app_home_opened", "app_mention", "message.im")
 def missing_scopes(granted: Collection[str]) -> str:
     """Return what the bot was installed without, and for what; empty where nothing is missing."""
     return ", ".join(f"{name} ({use})" for name, use in SCOPES.items() if name not in granted)
+
+
+def needed_scopes(operators: Collection[str]) -> frozenset[str]:
+    """Return without which scopes nothing can be decided by these users and user groups."""
+    is_groups = all(each.startswith("S") for each in operators)
+    return _NEEDED_SCOPES | {"usergroups:read"} if is_groups else _NEEDED_SCOPES
 
 
 def manifest(url: str | None = None) -> Json:

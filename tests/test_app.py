@@ -34,14 +34,14 @@ async def post(app: App, path: str) -> int:
 
 @asynccontextmanager
 async def starting(
-    prepare: Callable[[Slack], Awaitable[object]], *, socket: bool = False, database: str = ""
+    prepare: Callable[[Slack], Awaitable[object]], *, socket: bool = False, database: str = "", **environ: str
 ) -> AsyncIterator[tuple[App, Slack, ManualClock, "asyncio.Task[None]"]]:
     """Start a bot whose Slack was made difficult first, on a file of its own: tests run beside each other."""
     time = ManualClock()
     with TemporaryDirectory() as folder:
         async with Slack(time.now) as slack, Together(time.now) as together:
             url = database or f"sqlite:///{folder}/bot.db"
-            app = App(settings_for(slack, together, socket=socket, DATABASE_URL=url), clock=time.clock)
+            app = App(settings_for(slack, together, socket=socket, DATABASE_URL=url, **environ), clock=time.clock)
             await prepare(slack)
             stop = asyncio.Event()
             running = asyncio.create_task(app.run(stop))
@@ -157,13 +157,19 @@ async def test_token_revoked_later_makes_the_bot_unready() -> None:
 
 
 @pytest.mark.parametrize(
-    ("scope", "without"), [("im:history", "The rest works."), ("users:read", "Nothing can be decided.")]
+    ("scope", "operators", "without"),
+    [
+        ("im:history", "U0ALICE", "The rest works."),
+        ("users:read", "U0ALICE", "Nothing can be decided."),
+        ("usergroups:read", "U0ALICE,S0GROUP01", "The rest works."),
+        ("usergroups:read", "S0GROUP01", "Nothing can be decided."),
+    ],
 )
-async def test_scope_that_a_reinstall_gives_is_not_called_missing(scope: str, without: str) -> None:
+async def test_scope_that_a_reinstall_gives_is_not_called_missing(scope: str, operators: str, without: str) -> None:
     async def lack(slack: Slack) -> None:
         slack.scopes.discard(scope)
 
-    async with starting(lack) as (app, slack, time, _running):
+    async with starting(lack, BOT_OPERATORS=operators) as (app, slack, time, _running):
         await app.ready.wait()
         said = (await get(app, "/readyz"))[1]
         assert said.startswith(f"ready\nThe Slack app lacks {scope} (")
