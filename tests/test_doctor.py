@@ -170,6 +170,9 @@ async def test_test_card_is_posted_and_deleted_only_when_asked(bot: World) -> No
     assert (await found(bot, posts=True))["test card in C0OPS"].status is Status.OK
     assert len(bot.slack.messages) == known
     assert [method for method, _ in bot.slack.calls].count("chat.delete") == 1
+    bot.slack.faults.append(SlackFault("chat.delete", "internal_error", times=1))
+    finding = (await found(bot, posts=True))["test card in C0OPS"]
+    assert (finding.status, finding.detail) == (Status.WARNING, "posted, but not deleted: internal_error")
     bot.slack.channels["C0OPS"].bot_may_post = False
     assert (await found(bot, posts=True))["test card in C0OPS"].detail == "not_in_channel"
 
