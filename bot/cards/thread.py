@@ -125,10 +125,10 @@ def stuck(alerts: Sequence[Alert], called: str, now: float, *, has_card: bool) -
         now: Unix time in seconds.
         has_card: it is one, told in the thread of its card, which has a menu.
     """
-    oldest = min(unix(each.remediation.under_way_since) for each in alerts)
+    latest = max(unix(each.remediation.under_way_since) for each in alerts)  # true of all
     what = _repair(alerts[0].remediation) if len(alerts) == 1 else f"{len(alerts)} repairs"
     hint = labels.IF_STUCK if has_card else f"Check {'it' if len(alerts) == 1 else 'them'} in Together."
-    return calling(f"{_nodes(alerts)}: {what} may be stuck. Not finished after {lasted(now - oldest)}. {hint}", called)
+    return calling(f"{_nodes(alerts)}: {what} may be stuck. Not finished after {lasted(now - latest)}. {hint}", called)
 
 
 def came_back(alerts: Sequence[Alert], called: str) -> Message:

@@ -105,6 +105,9 @@ def test_sentence_about_several_nodes_says_only_what_is_true_of_each() -> None:
     assert "their faults didn't stop or came back, such as" in thread.came_back([one, still], "").text
     assert thread.stuck(both, "", START, has_card=False).text.endswith("Check them in Together.")
     assert thread.stuck(both[:1], "", START, has_card=False).text.endswith("Check it in Together.")
+    opened = (f"2026-11-24T0{hour}:00:00Z" for hour in (0, 1))
+    since = [replace(one, remediation=remediation(create_time=each, review_time=None)) for each in opened]
+    assert "Not finished after 2 h." in thread.stuck(since, "", START, has_card=False).text
 
 
 def test_approval_in_together_is_not_said_to_be_of_who_reviewed_the_incident_before() -> None:
