@@ -158,9 +158,9 @@ def draining(wait: int | None, since: datetime, *, is_automatic: bool) -> str:
     return f"The node takes no new jobs. It drains when idle, {limit}."
 
 
-def stuck(since: datetime) -> str:
+def stuck(since: datetime, *, has_card: bool) -> str:
     """Return that a repair which has been under way since a moment may be stuck."""
-    return f"May be stuck: under way since {when(since)}. {IF_STUCK}"
+    return f"May be stuck: under way since {when(since)}. {IF_STUCK if has_card else 'Check the node in Together.'}"
 
 
 def load(share: RepairLoad, own: int = 1) -> str:

@@ -182,7 +182,7 @@ def _warnings(remediation: Remediation, notice: str, about: CardContext, config:
     elif about.is_missing:
         yield "The node wasn't running in the cluster after the repair. Check it."
     if not about.is_unlisted and config.stuck_at(remediation) <= about.now and remediation.under_way_since:
-        yield labels.stuck(remediation.under_way_since)
+        yield labels.stuck(remediation.under_way_since, has_card=not about.is_one_of_many)
 
 
 def _people(remediation: Remediation, decided: DecidedBy | None, about: CardContext) -> Iterator[str]:
@@ -382,6 +382,7 @@ def _push(remediation: Remediation, about: CardContext, config: CardConfig) -> s
     if not _waits(remediation, about):
         return f"{node}: {escape(_title(remediation, about, config, is_named=False), 150)}"
     noun = escape(labels.mode(remediation.mode).noun, 80)
-    asked = f"Together asks to approve: {noun}." if about.is_observed else f"Approve {noun}?"
+    is_elsewhere = about.is_observed or not remediation.mode
+    asked = f"Together asks to approve: {noun}." if is_elsewhere else f"Approve {noun}?"
     history = f" {_history(remediation, about.history)}." if about.history and about.history.repairs else ""
     return f"{node}: {f'{fails}. ' if fails else ''}{asked}{history}"

@@ -50,6 +50,7 @@ async def test_reminder_asks_nobody_to_approve_on_a_card_what_together_does_not_
     await pass_time(bot, 16 * 60)
     (told,) = reminders(bot, alert)
     assert APPROVE not in alert.buttons
+    assert "Together asks to approve: unknown repair." in alert.text
     assert told.endswith("Hold or cancel on the card, or approve in Together.")
 
 

@@ -102,6 +102,10 @@ async def test_stuck_repairs_of_a_digest_are_one_line(bot: World) -> None:
     await pass_time(bot, 4 * 3600)
     (line,) = calls(bot, message)
     assert "gpu-node-0006: 7 repairs may be stuck" in line
+    await bot.slack.command(f"status {'/'.join(next(iter(bot.together.remediations)))}")
+    shown = (await bot.reply_privately()).text
+    assert "May be stuck" in shown
+    assert "card's menu" not in shown, "none of them has a card"
 
 
 async def test_stuck_repairs_whose_time_comes_one_after_another_are_told_together(bot: World) -> None:
