@@ -121,7 +121,7 @@ def seen(  # noqa: PLR0913 - what was read, and when
         alert,
         remediation=remediation,
         fingerprint=fingerprint,
-        share=share if moved and waits else alert.share,
+        share=share if waits_again or (moved and waits) else alert.share,
         remark=None
         if is_next or has_begun or not _still_holds(alert, remediation, look.now, read_alone=read_alone)
         else alert.remark,

@@ -34,6 +34,18 @@ async def test_vanished_remediation_is_withdrawn_and_shown_again_when_it_returns
     await card(bot, words="Cancelled: reboot")
 
 
+async def test_card_that_returns_says_how_much_of_its_cluster_is_in_repair_now(bot: World) -> None:
+    bot.together.add()
+    await card(bot, words="0 of 1 node in repair")
+    kept = bot.together.remediations.pop(IDS)
+    await card(bot, words="No longer listed: reboot")
+    bot.together.add(("cluster-1", "i-2", "r-2"), state="RUNNING")
+    await poll(bot)
+    bot.together.remediations[IDS] = kept
+    await card(bot, words="Approve reboot?")
+    await card(bot, words="1 of 1 node in repair", seconds=300)
+
+
 async def test_ended_remediation_is_not_read_again_while_its_card_waits_for_slack(bot: World) -> None:
     bot.together.add()
     await card(bot)
