@@ -97,7 +97,7 @@ class Judge:
         first_user = first.user_id if first and is_second and first.user_id != request.actor.user_id else ""
         at, by = self.clock.now(), request.actor.user_id
         decided = DecidedBy(request.verb, by, at, request.reason, first_user=first_user, is_sure=is_sure)
-        return Verdict(OutcomeKind(request.rule.done), result, decided, notice, of=result)
+        return Verdict(OutcomeKind(request.rule.done), result, decided, notice, of=result if is_sure else None)
 
     async def show_present(self, refusal: WrongState, *, is_repeat: bool) -> Verdict:
         """Show a refused decision as what it usually is: somebody else was faster, or this very decision was.

@@ -38,7 +38,7 @@ _LAST = select(audit.c.seq, audit.c.hash).where(_IS_OURS).order_by(audit.c.seq.d
 _INSERT = insert(audit)
 _OUTCOMES = [*(rule.done for rule in RULES.values() if rule.decides), *DOUBTFUL]
 _WHO_DECIDED = (
-    select(audit.c.verb, audit.c.user_id, audit.c.at, audit.c.reason, audit.c.outcome, audit.c.decision_id)
+    select(*(audit.c[name] for name in ("verb", "user_id", "at", "reason", "outcome", "decision_id", "http_status")))
     .where(one_remediation(audit.c), audit.c.outcome.in_(_OUTCOMES), audit.c.verb.in_(list(Verb)), _IS_OURS)
     .order_by(audit.c.seq.desc())
 )
@@ -159,9 +159,10 @@ def who_decided(connection: Connection, present: Remediation) -> DecidedBy | Non
         is_own, is_cancel = present.is_reviewed_with(token_of(row.decision_id)), row.verb == Verb.CANCEL
         # Else somebody else has decided after that.
         is_as_left = unix(present.end_time if is_cancel else present.review_time) < row.at + DOUBT_SECONDS
-        is_sure = is_own or (row.outcome == rule.done and is_as_left)
+        is_done = row.outcome == rule.done and is_as_left
+        is_sure = is_own or (is_done and not (is_cancel and row.http_status is None))  # else it was only read back
         # It ended when a decision in doubt was on its way: cancel leaves no other trace.
-        if is_sure or (is_cancel and abs(present.changed_at - row.at) < DOUBT_SECONDS):
+        if is_sure or is_done or (is_cancel and abs(present.changed_at - row.at) < DOUBT_SECONDS):
             return DecidedBy(Verb(row.verb), row.user_id, row.at, row.reason or "", is_sure=is_sure)
     return None
 

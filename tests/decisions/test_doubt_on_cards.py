@@ -445,6 +445,18 @@ async def test_cancellation_that_may_be_somebodys_is_apparently_theirs_to_who_co
         await bot.slack.until(lambda: [each for each in bot.slack.visible() if told in each.text])
 
 
+async def test_cancellation_that_was_only_read_back_stays_apparently_theirs() -> None:
+    async with world() as bot:
+        bot.together.add()
+        alert, later = bot.alert(), bot.alert()
+        bot.together.faults.append(Fault("cut", verb="cancel", after=True))
+        await bot.slack.press(alert, CANCEL, user="U0BOB")
+        await bot.slack.until(lambda: "Cancelled, apparently by <@U0BOB>" in alert.text)
+        await bot.slack.press(later, CANCEL)
+        await bot.slack.until(lambda: "lready cancelled, apparently by <@U0BOB>" in later.text)
+        assert "Cancelled, apparently by <@U0BOB>" in later.text
+
+
 async def test_approval_of_a_later_incident_is_not_the_first_ones() -> None:
     async with watching(BOT_REMIND_MINUTES="0") as bot:
         bot.together.add()
