@@ -106,7 +106,7 @@ def too_late_notice(
             return f"{your(request)} went through, but the remediation was cancelled afterward."
         # Together names the reviewer, who need not be the person who cancelled.
         already = "Already" if present.state in rule.effect else is_undone
-        return f"{already} cancelled{_through_slack(decided)}."
+        return f"{already} {RULES[decided.verb].done if decided else 'cancelled'}{_through_slack(decided)}."
     if present.state == State.AUTO_RESOLVED:
         is_own = request.verb is Verb.APPROVE and present.is_reviewed_with(job.token)
         done = f"{your(request)} went through, and then the" if is_own else f"Not {rule.done}. The"

@@ -23,7 +23,7 @@ from tests.storms import began, choose, digest, storm
 from tests.test_flow_reasons import opened
 from tests.watch import card, pass_time, poll, quiet, thread, until, watching
 from tests.watcher.test_who_is_called import calls
-from tests.world import APPROVE, CANCEL, IDS, REF, REFRESH, World, as_alert, world
+from tests.world import APPROVE, CANCEL, IDS, REF, REFRESH, REJECT, World, as_alert, world
 
 LONG_IDS: Ids = ("節" * 200, "点" * 200, "修" * 200)
 
@@ -455,6 +455,16 @@ async def test_cancellation_that_was_only_read_back_stays_apparently_theirs() ->
         await bot.slack.press(later, CANCEL)
         await bot.slack.until(lambda: "lready cancelled, apparently by <@U0BOB>" in later.text)
         assert "Cancelled, apparently by <@U0BOB>" in later.text
+
+
+async def test_rejection_is_not_called_a_cancellation_to_who_comes_later() -> None:
+    async with world() as bot:
+        bot.together.add()
+        alert, later = bot.alert(), bot.alert()
+        await bot.slack.press(alert, REJECT, user="U0BOB")
+        await bot.slack.until(lambda: "Rejected by <@U0BOB>" in alert.text)
+        await bot.slack.press(later, CANCEL)
+        await bot.slack.until(lambda: "Already rejected by <@U0BOB>" in later.text)
 
 
 async def test_approval_of_a_later_incident_is_not_the_first_ones() -> None:
