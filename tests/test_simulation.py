@@ -1,14 +1,19 @@
 """The simulation: it repeats itself exactly, it notices what is broken, and it counts steps."""
 
+import asyncio
 import os
+import random
 import subprocess
 import sys
 
+from tests.simulation import checks, people, truth
 from tests.simulation.__main__ import FIXED, shrink
 from tests.simulation.ablations import EVERY
 from tests.simulation.faults import EVERY as EVERY_FAULT
+from tests.simulation.history import Sent
 from tests.simulation.run import play
-from tests.simulation.steps import Steps, measure
+from tests.simulation.steps import SEED, Steps, measure
+from tests.simulation.world import opened
 from tests.simulator.process import ROOT
 
 SOME = range(4, 8)  # of a world's acts: as many as can be halved twice
@@ -56,3 +61,41 @@ def test_every_ablation_names_what_is_there() -> None:
 def test_decision_takes_no_more_steps_than_it_did() -> None:
     for name, steps in measure().items():
         assert all(taken <= bound for taken, bound in zip(steps, BOUNDS[name], strict=True)), (name, steps)
+
+
+def test_judges_of_what_is_said_notice_what_is_untrue() -> None:
+    with opened(SEED, without=EVERY_FAULT) as world:
+        world.environ["BOT_AUTOMATIC_REPAIRS"] = "all"
+
+        async def live() -> None:
+            world.begin()
+            people.fall_ill(world, random.Random(SEED), "c-a")  # noqa: S311 - repeatable, not secret
+            await asyncio.sleep(120.0)
+            await world.slack.open_home(truth.AT_HOME)
+            await asyncio.sleep(10.0)
+            truth.in_the_end(world, checks.rows)
+            assert world.history.problems == []
+            while world.bots:  # nobody draws what comes now
+                world.kill(world.bots[0])
+            world.together.resolve(("c-a", "i-0", "r-0"))
+
+        world.loop.run_until_complete(live())
+        world.slack.add("C0OPS", {"text": "⏳ <@U0BOB> is cancelling this…"})
+        truth.in_the_end(world, checks.rows)
+        truth.names_deciders(world, "r-0", "Approved by <@U0ALICE> and <@U0BOB>.")
+        truth.denies(world, "1234abcd", "Your approval wasn't sent: the repair changed.", "r-0")
+        truth.after_a_no(world, Sent(0, 0, "", "1234abcd", "approve", ("c-a", "i-0", "r-0"), "", "", True))
+        world.lists_read["bot-1", "c-a"] = [200.0, 220.0]
+        world.loop.skip(500.0)
+        truth.calls(world, "bot-1", "r-0", "gpu-0 has waited 15 min. <!subteam^S0ONCALL>")
+    said = (
+        "its card says",
+        "Home says otherwise",
+        "it still says",
+        "isn't: Approved",
+        "takes effect after",
+        "are called",
+    )
+    found = [text for text, _ in world.history.problems]
+    assert [any(words in text for text in found) for words in said] == [True] * len(said), found
+    assert len(found) == len(said)

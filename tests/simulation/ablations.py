@@ -205,6 +205,7 @@ EVERY = (
         "pause at the POST", [(stored, "_pause_of", _answers(None)), (Guardrails, "_check_pause", _awaited(None))]
     ),
     Ablation("two people", [(Guardrails, "_check_people", _awaited(None))]),
+    Ablation("who may approve alone", [(Guardrails, "_check_override", _awaited(None))]),
     Ablation("another person", [(Guardrails, "_check_people", _one_is_two)]),
     Ablation("limit", [(Guardrails, "_check_limit", _awaited(None))]),
     Ablation("limit counts what begins", [(approvals, "about_to_be_in_repair", _answers(set()))]),

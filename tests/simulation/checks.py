@@ -14,19 +14,20 @@ from bot.store import Database
 from bot.store.audit import verify
 from bot.store.connection import Record
 from bot.store.sqlite import DIALECT
-from bot.store.tables import DOUBTFUL, alerts, audit, decisions, first_approvals, leases, messages, pauses
+from bot.store.tables import DOUBTFUL, alerts, audit, decisions, leases, messages, pauses
 from tests.manual_clock import START
+from tests.simulation import truth
 from tests.simulation.history import Sent
 from tests.simulation.loop import Process
+from tests.simulation.names import MOVED
 from tests.simulator.slack.workspace import APP_TOKEN, BOT_TOKEN, SIGNING_SECRET
 from tests.simulator.together import API_KEY, TERMINAL, Ids
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
-LAST_MOMENT = 6.0
+LAST_MOMENT, DAY = 6.0, 86_400.0
 ONE_MOMENT = 0.1  # within it, Together's times of a review and an end are taken for those of a rejection
-EPOCH = "1970-01-01T00:00:00+00:00"
 RIGHTS_KEPT = 400.0  # the directory keeps an answer for five minutes, and a decision takes a while
 RIGHTS_KEPT_BLINDLY = 3700.0  # and for an hour where Slack doesn't answer (docs/security.md)
 SECRETS = (API_KEY, BOT_TOKEN, APP_TOKEN, SIGNING_SECRET)
@@ -41,11 +42,9 @@ ASKS_FIRST = {"never": ("reject",), "cancel": ("cancel", "reject"), "always": ("
 DONE = {"approve": "Approved", "cancel": "Cancelled", "reject": "Rejected"}
 SAYS = {"chat.postMessage", "chat.update", "chat.postEphemeral", "response_url"}
 MENTION, STUCK = "<!subteam^S0ONCALL>", " may be stuck. "
-AFTERMATH = re.compile(r"came back on|isn't running in the cluster")
 UNREPAIRED, NODE = "no repair is open", re.compile(r"bad-\d+-")
 LATE_TRUTH = 300.0  # seconds that what a message said may take to reach the channel
 BRAKE = ("braked", "released", "resumed")
-IN_REPAIR = {"PENDING", "QUARANTINING", "QUARANTINED", "RUNNING"}
 
 
 def rows(world: "World", statement: Any) -> Sequence[Record]:
@@ -100,6 +99,8 @@ def sent(world: "World", it: Sent) -> None:
     mine = [each for each in history.sent if each.took_effect and each.decision == it.decision]
     if len(mine) > 1:
         history.wrong(f"decision {it.decision} took effect twice", about)
+    world.effects.add((it.verb, row["user_id"], about))
+    truth.after_a_no(world, it)
     by = [each for each in asked if each.user == row["user_id"]]
     if not by:
         history.wrong(f"{row['user_id']} didn't ask to {it.verb} {about}", about)
@@ -149,13 +150,19 @@ def _approval(world: "World", it: Sent, row: Record, shown: set[str]) -> None:
         history.wrong("approved while the storm brake had paused approvals", about)
     settings = world.settings[it.bot]
     two = [f"REMEDIATION_MODE_{each}" for each in settings["BOT_TWO_PEOPLE_MODES"].split(",") if each]
+    if json.loads(row["request"] or "{}").get("overrides"):
+        if row["user_id"] not in settings["BOT_BREAK_GLASS"]:
+            history.wrong(f"{row['user_id']} approved alone, and may not", about)
+        history.marks.add("approved alone")
+        return
     if it.mode in two:
-        firsts = rows(world, select(audit).where(audit.c.outcome == "first_of_two", audit.c.remediation_id == about))
+        of = select(audit).where(audit.c.outcome == "first_of_two", audit.c.remediation_id == about)
+        firsts = rows(world, of.where(audit.c.at > (row["sent_at"] or 0.0) - DAY))
         if not any(each["user_id"] != row["user_id"] and each["shown_mode"] == it.mode for each in firsts):
             history.wrong("one person alone approved what takes two", about)
     ours = {each.ids for each in history.sent if each.took_effect and each.verb == "approve" and each.ids[0] == cluster}
     together = world.together.remediations
-    in_repair = [ids for ids in ours if together[ids]["state"] in IN_REPAIR]
+    in_repair = [ids for ids in ours if together[ids]["state"] in truth.IN_REPAIR]
     limit = float(settings["BOT_MAX_IN_REPAIR"] or "inf")
     if len(in_repair) > limit:
         history.wrong(f"{len(in_repair)} in repair, {limit:.0f} allowed", about)
@@ -209,12 +216,16 @@ def said(  # noqa: PLR0917 - what a call is
                 _answered(world, decision, text, about)
     elif decision:
         world.slack.answers[decision] += 1
+    truth.names_deciders(world, about, text)
+    truth.denies(world, decision, text, about)
+    if method == "chat.postMessage" and MENTION in everything:
+        truth.calls(world, process, about, text)
     world.shown |= {(body.get("ts"), line) for line in text.splitlines() if " by <@" in line}
     if method == "chat.postMessage" and not body.get("thread_ts"):
         _announced(world, about, body, str(result.get("ts")))
     if method == "chat.postMessage" and STUCK in text:
         _stuck(world, about)
-    if method == "chat.postMessage" and (found := AFTERMATH.search(text)):
+    if method == "chat.postMessage" and (found := truth.AFTERMATH.search(text)):
         _aftermath(world, about, found[0])
     if method in {"chat.postMessage", "chat.update"} and UNREPAIRED in text:
         _unrepaired(world, process, text, calls=method == "chat.postMessage" and MENTION in everything)
@@ -253,10 +264,15 @@ def _about(world: "World", method: str, body: dict[str, Any], row: Record | None
 
 def _announced(world: "World", about: str, body: dict[str, Any], ts: str) -> None:
     payload = (body.get("metadata") or {}).get("event_payload") or {}
-    if "remediation_id" not in payload or world.faults.struck["history unreadable"]:
+    if "remediation_id" not in payload or _forgets_cards(world):
         return
-    if [each for each in world.slack.cards(about) if each.ts != ts]:
+    if [each for each in world.slack.cards(about) if each.ts != ts and MOVED not in each.text]:
         world.history.wrong(f"{about} is announced twice", about)
+
+
+def _forgets_cards(world: "World") -> bool:
+    """Return whether a bot may not find what it has posted, or has deleted what it knew of a card that is over."""
+    return bool(world.faults.struck.keys() & {"history unreadable", "slack channel closed", "process away for days"})
 
 
 def _stuck(world: "World", about: str) -> None:
@@ -314,12 +330,14 @@ def _faults_are_shown(world: "World") -> None:
 
 
 def _called(world: "World", about: str) -> None:
-    if not about:
+    if not about or "messages move" in world.history.marks:
         return
     world.mentions[about] += 1
     ids = next(each for each in world.together.remediations if each[2] == about)
     firsts = rows(world, select(audit).where(audit.c.outcome == "first_of_two", audit.c.remediation_id == about))
-    more = world.escalations[ids] + world.episodes[ids] + world.failures[ids] + world.deletions[about]
+    more = (
+        world.escalations[ids] + world.episodes[ids] + world.failures[ids] + world.deletions[about] + world.losses[ids]
+    )
     aftermaths = sum(count for key, count in world.aftermaths.items() if key.startswith(f"{about} "))
     allowed = 1 + more + world.stuck[about] + aftermaths + len(firsts)
     if world.mentions[about] > allowed and not world.faults.struck["history unreadable"]:
@@ -332,7 +350,9 @@ def _called(world: "World", about: str) -> None:
 def _looks_rejected(world: "World", row: Record) -> bool:
     """Return whether a cancel came so soon after an approval in the console that both look like a rejection there."""
     found = world.together.remediations[row["cluster_id"], row["instance_id"], row["remediation_id"]]
-    reviewed, ended = (datetime.fromisoformat(str(found.get(name) or EPOCH)) for name in ("review_time", "end_time"))
+    reviewed, ended = (
+        datetime.fromisoformat(str(found.get(name) or truth.EPOCH)) for name in ("review_time", "end_time")
+    )
     is_called_late = (row["verb"], row["outcome"]) == ("cancel", "too_late")
     return is_called_late and 0 <= (ended - reviewed).total_seconds() < ONE_MOMENT
 
@@ -385,6 +405,7 @@ async def in_the_end(world: "World", database: Database) -> None:
                 f"{asked.user} asked to {asked.verb} {asked.ids[2]}, was acked, and heard nothing", asked.ids[2]
             )
     _cards_are_true(world)
+    truth.in_the_end(world, rows)
     _faults_are_shown(world)
 
 
@@ -403,10 +424,11 @@ def _heard(world: "World", user: str, ids: Ids, at: float) -> bool:
 
 def _cards_are_true(world: "World") -> None:
     known = {each["ts"] for each in rows(world, select(messages.c.ts))}
+    has_strangers = _forgets_cards(world) or "messages move" in world.history.marks
     for ids, present in world.together.remediations.items():
         for card in world.slack.cards(ids[2]):
-            if card.ts not in known and world.faults.struck["history unreadable"]:
-                continue  # the bot may have posted it without ever learning that it did
+            if card.ts not in known and has_strangers:
+                continue  # it is none any more
             state, buttons = present["state"], set(card.controls)
             decides = {"remediation:approve", "remediation:cancel"} & buttons
             is_observed = any(world.settings[str(each.process)]["BOT_OBSERVE"] == ids[0] for each in world.bots)
@@ -420,9 +442,6 @@ def _cards_are_true(world: "World") -> None:
     owners = rows(world, select(leases).where(leases.c.name == "watch", leases.c.until > now))
     if not owners:
         world.history.wrong("nobody watches in the end")
-    stale = rows(world, select(first_approvals).where(first_approvals.c.at < now - 86_400))
-    if stale:
-        world.history.wrong("a first approval outlived its day")
 
 
 def _is_shown(world: "World", ids: Ids) -> bool:

@@ -112,9 +112,9 @@ class SharedDatabase(Database):
         world, bot = self.world, self.world.bot_of(self.process)
         world.transactions += 1
         may_suspend = bot and SUSPENDS in world.faults.on and not world.faults.are_over
-        before = world.posts_on_record() if may_suspend else 0
+        end = world.end_of_trail() if may_suspend else 0
         yield
-        if bot and may_suspend and world.posts_on_record() > before and world.faults.strikes(SUSPENDS):
+        if bot and may_suspend and world.a_post_leaves_since(end) and world.faults.strikes(SUSPENDS):
             world.suspend(bot)
 
 

@@ -9,7 +9,7 @@ from tests.simulation.streams import Streams
 # A call to Together or Slack, by where it goes wrong. "before" has no effect; "after" has; "late" has it seconds later.
 CALLS = (
     "refused", "cut before", "cut after", "late", "hang", "hang after", "429", "503 before", "503 after",
-    "garbage after", "slow",
+    "garbage after", "fatal after", "slow",
 )  # fmt: skip
 # Somebody decides in Together, or it escalates, in the second after a bot has read a remediation to decide on it.
 CHANGES = "together changes after a look"

@@ -76,10 +76,14 @@ class TogetherLine(httpx.AsyncBaseTransport):
                     return httpx.Response(503, text="<html>")
                 case "garbage after":
                     return httpx.Response(200, text="<html>")
+                case "fatal after":
+                    return httpx.Response(504, json={"code": 4, "message": "deadline exceeded"})
             raise httpx.ReadError("cut") from None
         assert answer
         if request.url.path.endswith("/passive_health_check_alerts") and not answer[1].get("next_page_token"):
             world.alerts_read[str(self._process), request.url.params["cluster_id"]].append(left)
+        if request.url.path.endswith("/-/remediations") and not answer[1].get("has_next"):
+            world.lists_read[str(self._process), request.url.path.split("/")[-4]].append(left)
         headers = {"x-request-id": f"req-{world.calls}", "Date": formatdate(world.clock.now(), usegmt=True)}
         return httpx.Response(answer[0], json=answer[1], headers=headers)
 
@@ -195,6 +199,8 @@ class SlackLine(MeasuredClient):
             match str(broken):
                 case "429":
                     answer = 429, {"ok": False, "error": "ratelimited"}, {"Retry-After": "1"}
+                case "fatal after":
+                    answer = 200, {"ok": False, "error": "fatal_error"}, {}
                 case "503 before" | "503 after" | "garbage after":
                     raise SlackApiError("not JSON", {"status_code": 503}) from None
                 case _:
@@ -221,7 +227,7 @@ class ResponseUrls:
                     "slack", lambda: world.slack.take_response(self._process, decision, url, body)
                 )
         except Broken as broken:
-            if str(broken) in {"429", "503 before", "503 after", "garbage after"}:
+            if str(broken) in {"429", "503 before", "503 after", "garbage after", "fatal after"}:
                 yield SimpleNamespace(status=503)
                 return
             raise aiohttp.ClientConnectionError(str(broken)) from None

@@ -75,6 +75,10 @@ class SeededLoop(asyncio.BaseEventLoop):
         context.run(PROCESS.set, None)
         return self.call_later(seconds, function, *args, context=context)
 
+    def skip(self, seconds: float) -> None:
+        """Let time pass in which nothing is done; what was to be done in it is done at once then."""
+        self._seconds += seconds
+
     def resume(self, process: Process) -> None:
         """Let a suspended process go on."""
         process.is_suspended = False

@@ -1,4 +1,7 @@
 """What the world's channels and groups are called, and the buttons that people press."""
 
-CHANNEL, ON_CALL, OPERATORS = "C0OPS", "S0ONCALL", "S0OPS"
+CHANNEL, OTHER_CHANNEL, ON_CALL, OPERATORS = "C0OPS", "C0OTHER", "S0ONCALL", "S0OPS"
+LEADS = "S0LEADS"
+CHANNELS = {CHANNEL, OTHER_CHANNEL}
+MOVED = "moved to <#"  # says a message whose alert is in another channel now
 APPROVE, CANCEL, REVIEW = "remediation:approve", "remediation:cancel", "digest:review"

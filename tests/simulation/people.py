@@ -6,8 +6,9 @@ import random
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from tests.simulation import rarities
 from tests.simulation.history import Asked
-from tests.simulation.names import APPROVE, CANCEL, CHANNEL, OPERATORS, REVIEW
+from tests.simulation.names import APPROVE, CANCEL, CHANNEL, CHANNELS, OPERATORS, REVIEW
 from tests.simulator.slack import Posted
 from tests.simulator.slack.limits import Refused
 from tests.simulator.slack.workspace import BOT_USER, PRESSED, im_of
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 PEOPLE = ("U0ALICE", "U0BOB", "U0CAROL", "U0DAVE")  # Dave may decide nothing
 MODES = ("REMEDIATION_MODE_REBOOT_VM", "REMEDIATION_MODE_REBOOT_VM", "REMEDIATION_MODE_VM_ONLY")
 HOLD = "remediation:hold"
+REASONS = ("job is checkpointing", "job is checkpointing", "*it's* <fine> & `done`\n> <@U0BOB> <!channel>")
 PAUSE, RESUME = "approvals:pause-for", "approvals:resume-reason"
 DECIDES = {"remediation:approve": "approve", "remediation:reject": "reject", "remediation:cancel": "cancel"}
 XID = [
@@ -28,6 +30,7 @@ XID = [
         "annotation": {"title": "GPU has fallen off the bus"},
     }
 ]
+WARNING = [{**XID[0], "severity": "PHC_SEVERITY_WARNING"}]
 
 
 class Act:
@@ -67,13 +70,16 @@ class Act:
         own = [each for each in self.world.slack.messages if each.only_for in {None, self.user} and each.controls]
         return self.chance.choice(own[-12:]) if own else None
 
-    async def press(self, message: Posted, name: str, *, seen: dict[str, Any], twice: bool = False) -> None:
+    async def press(
+        self, message: Posted, name: str, *, seen: dict[str, Any], choice: str = "", twice: bool = False
+    ) -> None:
         """Press a control as it was seen, and fill in the dialog that opens."""
         slack, world = self.world.slack, self.world
         before = len(slack.views)
         if seen["type"] == "overflow" and name not in message.controls:
             return
-        choice = self.chance.choice(seen["options"])["value"] if "options" in seen else ""
+        if "options" in seen and not choice:
+            choice = self.chance.choice(seen["options"])["value"]
         try:
             payload = slack.click(message, name, user=self.user, button=seen, choice=choice)
         except StopIteration:
@@ -94,7 +100,7 @@ class Act:
         """Note what a press asks for, where it is a decision."""
         verb = DECIDES.get(name, "")
         value = seen.get("value", "")
-        if name == "remediation:more" and choice in {"reject", "mode"}:
+        if name == "remediation:more" and choice in {"reject", "mode", "alone"}:
             verb = "reject" if choice == "reject" else "approve"
             values = [each.get("value", "") for each in message.controls.values()]
             value = next((each for each in values if each.startswith('{"cluster_id"')), "")
@@ -113,14 +119,14 @@ class Act:
     async def fill_in(self, view: dict[str, Any], asked: Asked | None) -> None:
         """Submit a dialog, perhaps late, perhaps not at all."""
         slack = self.world.slack
-        await self.pause(60.0)
+        await self.pause(self.chance.choice((60.0, 60.0, 900.0)))
         if self.chance.random() < 0.15 or view not in slack.views or "submit" not in view:
             return
         typed: dict[str, str] = {}
         for block in [each for each in view["blocks"] if each["type"] == "input"]:
             element = block["element"]
             if element["type"] == "plain_text_input":
-                typed[block["block_id"]] = "job is checkpointing"[: element.get("max_length", 3000)]
+                typed[block["block_id"]] = self.chance.choice(REASONS)[: element.get("max_length", 3000)]
             elif element["type"] == "static_select":
                 typed[block["block_id"]] = self.chance.choice(element["options"])["value"]
             else:
@@ -161,7 +167,7 @@ async def click(act: Act) -> None:
 async def decide(act: Act) -> None:
     """Approve or cancel, on a card as it was seen."""
     slack = act.world.slack
-    cards = [each for each in slack.messages if each.channel == CHANNEL and {APPROVE, CANCEL} & set(each.controls)]
+    cards = [each for each in slack.messages if each.channel in CHANNELS and {APPROVE, CANCEL} & set(each.controls)]
     if not cards:
         return
     message = act.chance.choice(cards)
@@ -187,7 +193,9 @@ async def decide(act: Act) -> None:
 async def while_drawn(act: Act) -> None:
     """Press something on a card in the moment in which the watch draws it again."""
     world = act.world
-    cards = [each for each in world.slack.messages if each.channel == CHANNEL and {APPROVE, HOLD} <= set(each.controls)]
+    cards = [
+        each for each in world.slack.messages if each.channel in CHANNELS and {APPROVE, HOLD} <= set(each.controls)
+    ]
     if not cards:
         return
     card = act.chance.choice(cards)
@@ -288,7 +296,7 @@ async def home(act: Act) -> None:
     value = seen.get("value", "")
     verb = DECIDES.get(seen["action_id"], "")
     if seen["action_id"] == "remediation:more":
-        verb = {"reject": "reject", "mode": "approve"}.get(choice, "")
+        verb = {"reject": "reject", "mode": "approve", "alone": "approve"}.get(choice, "")
         values = [e.get("value", "") for b in view["blocks"] if b["block_id"] == block_id for e in b["elements"]]
         value = next((each for each in values if each.startswith('{"cluster_id"')), "")
     asked = None
@@ -360,7 +368,7 @@ async def pause_meanwhile(act: Act, digest: Posted) -> None:
 async def delete_card(act: Act) -> None:
     """Somebody with the right to do so deletes one of the bot's messages."""
     slack = act.world.slack
-    cards = [each for each in slack.messages if each.channel == CHANNEL and each.by == BOT_USER and not each.thread_ts]
+    cards = [each for each in slack.messages if each.channel in CHANNELS and each.by == BOT_USER and not each.thread_ts]
     if cards:
         gone = act.chance.choice(cards)
         slack.messages.remove(gone)
@@ -389,7 +397,7 @@ def fall_ill(world: "World", chance: random.Random, cluster: str) -> Ids:
     number = len(together.remediations)
     ids = together.add(
         (cluster, f"i-{number}", f"r-{number}"), mode=chance.choice(MODES), instance_name=f"gpu-{number}",
-        linked_alerts=XID, state=chance.choice(("PENDING_APPROVAL",) * 9 + ("PENDING",)),
+        linked_alerts=chance.choice((XID, XID, WARNING)), state=chance.choice(("PENDING_APPROVAL",) * 9 + ("PENDING",)),
     )  # fmt: skip
     world.history.note(world.loop.time(), f"{ids[2]} is proposed: {together.remediations[ids]['mode']}", ids[2])
     return ids
@@ -422,6 +430,7 @@ def worsen(world: "World", chance: random.Random, ids: Ids) -> None:
     present = world.together.remediations[ids]["mode"]
     mode = chance.choice([each for each in sorted(set(MODES)) if each != present])
     world.together.escalate(ids, mode)
+    world.together.remediations[ids]["linked_alerts"] = XID
     world.escalations[ids] += 1
     world.escalated_at[ids] = world.loop.time()
     world.history.note(world.loop.time(), f"{ids[2]} escalates to {mode}", ids[2])
@@ -554,4 +563,11 @@ TABLE: Sequence[tuple[int, str, Callable[[Act], Awaitable[None]]]] = (
     (4, "selects", select),
     (1, "deletes a message", delete_card),
     (1, "loses the right", lose_right),
+    (2, "a repair starts by itself", rarities.starts_by_itself),
+    (2, "Together loses it", rarities.withdrawn),
+    (3, "decides on another tool's alert", rarities.other_tool),
+    (3, "mentions the bot in a thread", rarities.in_thread),
+    (2, "holds for an odd while", rarities.odd_hold),
+    (2, "approves alone", rarities.alone),
+    (2, "uses the shortcut", rarities.shortcut),
 )

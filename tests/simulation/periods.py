@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from tests.simulation import checks, people
+from tests.simulation.names import CHANNEL
 
 if TYPE_CHECKING:
     from tests.simulation.world import Running, World
@@ -84,7 +85,35 @@ async def _lag(world: "World", _running: "Running", chance: random.Random) -> No
     await asyncio.sleep(seconds)
 
 
+async def _cluster_unreadable(world: "World", _running: "Running", chance: random.Random) -> None:
+    cluster = chance.choice(("c-a", "c-b"))
+    world.together.unreadable[cluster] = chance.choice((5, 7, 13))
+    await asyncio.sleep(chance.choice((20.0, 120.0, 600.0)) * chance.uniform(0.5, 1.5))
+    world.together.unreadable.pop(cluster, None)
+
+
+async def _channel_closed(world: "World", _running: "Running", chance: random.Random) -> None:
+    channel = world.slack.channels[CHANNEL]
+    is_archived = chance.random() < 0.5
+    channel.is_archived, channel.bot_may_post = is_archived, is_archived
+    await asyncio.sleep(chance.choice((20.0, 120.0, 600.0)) * chance.uniform(0.5, 1.5))
+    channel.is_archived, channel.bot_may_post = False, True
+
+
+async def _long_away(world: "World", _running: "Running", chance: random.Random) -> None:
+    """End all bots, and start them again after a day or two, which pass at once."""
+    for each in list(world.bots):
+        world.kill(each)
+    await asyncio.sleep(chance.uniform(0.0, 5.0))
+    world.loop.skip(chance.uniform(20.0, 60.0) * 3600.0)
+    while len(world.bots) < world.size:
+        world.start()
+
+
 PERIODS = {
+    "together unreadable cluster": _cluster_unreadable,
+    "slack channel closed": _channel_closed,
+    "process away for days": _long_away,
     "database away": _database("away", 60.0),
     "database frozen": _database("frozen", 40.0),
     "line cut": _line("cut"),

@@ -8,7 +8,7 @@ from collections.abc import Collection, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.simulation import checks, people
+from tests.simulation import checks, people, truth
 from tests.simulation.history import History
 from tests.simulation.people import Act
 from tests.simulation.periods import PERIODS, Trouble
@@ -89,6 +89,8 @@ async def _live(world: World, chosen: Collection[int] | None) -> list[int]:
     while len(world.bots) < world.size:
         world.start()
     await asyncio.sleep(CALM_SECONDS)
+    await world.slack.open_home(truth.AT_HOME)
+    await asyncio.sleep(10.0)
     await checks.in_the_end(world, world.bots[0].database)
     world.history.marks |= checks.marks(world) | {name for name, count in world.faults.struck.items() if count}
     return played

@@ -51,6 +51,7 @@ def measure() -> dict[str, Steps]:
     with opened(SEED, without=EVERY) as world:
         world.environ |= {"BOT_REASON": "never", "BOT_MAX_IN_REPAIR": "", "BOT_TWO_PEOPLE_MODES": ""}
         world.environ |= {"BOT_LEASE_SECONDS": "60", "BOT_POLL_SECONDS": "15", "BOT_REMIND_MINUTES": "0"}
+        world.environ |= {"BOT_QUIET_HOURS": "", "BOT_MAX_IN_REPAIR_PERCENT": "", "BOT_MAX_REPAIRS_PER_NODE": ""}
         world.size = 1
         world.streams["network"] = Near()
         return world.loop.run_until_complete(_measure(world))

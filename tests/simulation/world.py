@@ -23,12 +23,13 @@ from bot.tasks import Tasks
 from bot.wiring import MAX_AT_ONCE, Bot, Connections, build_bot, together_client
 from handlers.connection import Identity
 from tests.manual_clock import START
+from tests.simulation import truth
 from tests.simulation.database import SharedDatabase, schema
 from tests.simulation.faults import SUSPENDS, Faults
 from tests.simulation.history import History
 from tests.simulation.lines import Broken, ResponseUrls, SlackLine, TogetherLine, Workspace
 from tests.simulation.loop import PROCESS, Process, SeededLoop
-from tests.simulation.names import CHANNEL, ON_CALL, OPERATORS
+from tests.simulation.names import CHANNEL, LEADS, ON_CALL, OPERATORS, OTHER_CHANNEL
 from tests.simulation.streams import Streams
 from tests.simulator.process import variables
 from tests.simulator.slack import Ack, Posted
@@ -49,6 +50,10 @@ CHANGEABLE = {
     "BOT_STUCK_MINUTES": ("0", "3"),
     "BOT_STORM_BRAKE": ("", "3", "60%"),
     "BOT_OBSERVE": ("", "", "c-a"),
+    "BOT_ROUTES": ("", f"c-a={OTHER_CHANNEL}", f"c-b={OTHER_CHANNEL}/{ON_CALL}"),
+    "BOT_BREAK_GLASS": ("", "U0CAROL"),
+    "BOT_MAX_REPAIRS_PER_NODE": ("", "1/24h"),
+    "BOT_AUTOMATIC_REPAIRS": ("all", "destructive", "none"),
 }
 T = TypeVar("T")
 
@@ -94,7 +99,7 @@ class World:
         slow: the cards whose next edit by the watch, and the remediations whose next reading for a person, is slow.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0915 - what a world is made of, and what is counted in it
         self, seed: int, loop: SeededLoop, switched_off: Collection[str] = (), switched_on: Collection[str] = ()
     ) -> None:
         self.seed, self.loop = seed, loop
@@ -107,7 +112,7 @@ class World:
         self.size = 1 if self.is_alone else shape.choice((2, 2, 3))
         self.environ = {
             "BOT_ALERT_CHANNEL": CHANNEL,
-            "BOT_OPERATORS": f"{OPERATORS},U0BOB",
+            "BOT_OPERATORS": f"{OPERATORS},U0BOB,{truth.AT_HOME}",
             "BOT_ONCALL": ON_CALL,
             "BOT_POLL_SECONDS": shape.choice(("20", "60")),
             "BOT_LEASE_SECONDS": shape.choice(("15", "30", "90")),
@@ -119,8 +124,17 @@ class World:
             "BOT_WAIT_MINUTES": "*=0",
             "BOT_OBSERVE": "",
             "BOT_STORM_BRAKE": self.streams["brake"].choice(("", "", "", "3", "60%")),
+            "BOT_ROUTES": "",
+            "BOT_MAX_IN_REPAIR_PERCENT": self.streams["percent"].choice(("", "", "", "25")),
+            "BOT_QUIET_HOURS": self.streams["quiet"].choice(("", "", "22:00-03:10 UTC")),
+            "BOT_BREAK_GLASS": self.streams["break glass"].choice(("", "", "U0CAROL")),
+            "BOT_MAX_REPAIRS_PER_NODE": self.streams["repairs per node"].choice(("", "", "1/24h")),
+            "BOT_RETENTION_DAYS": self.streams["retention"].choice(("", "1")),
+            "BOT_AUTOMATIC_REPAIRS": self.streams["automatic"].choice(("all", "all", "destructive", "none")),
             "BOT_UNREPAIRED_MINUTES": self.streams["unrepaired"].choice(("0", "2", "2")),
         }
+        if self.environ["BOT_REMIND_MINUTES"] != "0":
+            self.environ["BOT_ESCALATE"] = self.streams["escalate"].choice(("", f"{LEADS}/3"))
         self.settings: dict[str, dict[str, str]] = {}
         self.bots: list[Running] = []
         self.started = 0
@@ -133,6 +147,7 @@ class World:
         self.aftermaths: Counter[str] = Counter()
         self.escalations: Counter[Ids] = Counter()
         self.failures: Counter[Ids] = Counter()
+        self.losses: Counter[Ids] = Counter()
         self.deletions: Counter[str] = Counter()
         self.deleted: set[str | None] = set()
         self.shown: set[tuple[str | None, str]] = set()  # by whom a message has said that something was decided
@@ -147,6 +162,9 @@ class World:
         self.started_at: dict[str, float] = {}
         self.reviewed_at: dict[Ids, float] = {}
         self.escalated_at: dict[Ids, float] = {}
+        self.effects: set[tuple[str, str, str]] = set()  # verb, person, and remediation
+        self.denied: dict[str, str] = {}  # what says that a decision wasn't sent, by the decision
+        self.lists_read: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
         self.listed_at: dict[str, float] = {}
         self.slow: set[str] = set()
         self.transactions = self.calls = 0
@@ -155,7 +173,8 @@ class World:
         self.slack = Workspace(self)
         self.slack.limits = Limits()
         self.slack.add_user("U0DAVE", "dave")
-        self.slack.groups = {ON_CALL: ["U0ALICE"], OPERATORS: ["U0ALICE", "U0CAROL"]}
+        self.slack.add_user(truth.AT_HOME, "erin")
+        self.slack.groups = {ON_CALL: ["U0ALICE"], LEADS: ["U0CAROL"], OPERATORS: ["U0ALICE", "U0CAROL"]}
         self.raw = raw = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
         raw.deserialize(schema())
         raw.create_function("bot_now", 0, self.clock.now)
@@ -174,7 +193,10 @@ class World:
     # The bots.
 
     def bot_of(self, process: Process | None) -> Running | None:
-        return next((each for each in self.bots if each.process is process), None)
+        for each in self.bots:
+            if each.process is process:
+                return each
+        return None
 
     def start(self) -> Running:
         """Start a bot, put together as the process does it."""
@@ -217,6 +239,8 @@ class World:
         if self.started <= self.size or chance.random() < 0.7 or self.faults.are_over:
             return
         changed = {name: chance.choice(values) for name, values in CHANGEABLE.items() if chance.random() < 0.3}
+        if changed.get("BOT_ROUTES", self.environ["BOT_ROUTES"]) != self.environ["BOT_ROUTES"]:
+            self.history.marks.add("messages move")
         if changed.items() - self.environ.items():
             self.environ = {**self.environ, **changed}
             self.history.marks.add("settings changed at a restart")
@@ -236,9 +260,14 @@ class World:
         running.process.is_suspended = True
         self.loop.outside(seconds, self.loop.resume, running.process)
 
-    def posts_on_record(self) -> int:
-        """Return how often "a POST leaves" was recorded."""
-        return int(self.raw.execute("SELECT count(*) FROM audit WHERE event IN ('send', 'repeat')").fetchone()[0])
+    def end_of_trail(self) -> int:
+        """Return the number of the audit trail's last row."""
+        return int(self.raw.execute("SELECT coalesce(max(seq), 0) FROM audit").fetchone()[0])
+
+    def a_post_leaves_since(self, end: int) -> bool:
+        """Return whether "a POST leaves" was recorded after a row of the audit trail."""
+        rows = self.raw.execute("SELECT 1 FROM audit WHERE seq > ? AND event IN ('send', 'repeat')", [end])
+        return rows.fetchone() is not None
 
     async def stop(self, running: Running) -> None:
         """Stop a process as SIGTERM does."""

@@ -98,6 +98,8 @@ class Together(Listener):
         self.clusters: dict[str, str] = {}
         self.remediations: dict[Ids, dict[str, Any]] = {}
         self.lists_as: dict[Ids, str] = {}  # the states that lists still show, though they are over
+        self.lost: set[Ids] = set()  # that aren't found, though they are there
+        self.unreadable: dict[str, int] = {}  # clusters about which every call is refused, with the code
         self.lists_extra: list[Any] = []  # what else is in every list
         self.max_page = 50
         self.repeated = 0  # so many of a page's items are on the next one too, as when something new shifts the pages
@@ -204,6 +206,8 @@ class Together(Listener):
     def _authenticate(self, request: web.Request) -> None:
         if not self._has_key(request):
             raise RpcError(16, "invalid API key")
+        if code := self.unreadable.get(request.match_info.get("cluster", "")):
+            raise RpcError(code, "simulated")
 
     def _endpoint(
         self, verb: str, action: Callable[[web.Request, Any], Any]
@@ -368,6 +372,7 @@ class Together(Listener):
             remediation
             for ids, present in self.remediations.items()
             if present["cluster_id"] == cluster
+            and ids not in self.lost
             and instance in {"-", present["instance_id"]}
             and (remediation := {**present, "state": self.lists_as.get(ids, present["state"])})
             and all(remediation[name] in values for name, values in wanted.items())
@@ -432,7 +437,10 @@ class Together(Listener):
 
     def _ids(self, request: web.Request) -> Ids:
         info = request.match_info
-        return info["cluster"], info["instance"], info["remediation"]
+        ids = info["cluster"], info["instance"], info["remediation"]
+        if ids in self.lost:
+            raise RpcError(5, "remediation not found")
+        return ids
 
     def _find(self, request: web.Request) -> dict[str, Any]:
         return self._require(self._ids(request), None)

@@ -1,0 +1,99 @@
+"""What people and Together do seldom: acts like those of `people`, which draws them."""
+
+import asyncio
+import json
+from typing import TYPE_CHECKING
+
+from tests.simulation.names import APPROVE, CANCEL, CHANNEL, CHANNELS
+from tests.simulator.slack.workspace import BOT_USER, im_of
+
+if TYPE_CHECKING:
+    from tests.simulation.people import Act
+
+HOLDS = ("hold 1m", "hold 90m", "hold 24h", "hold 2h because the *job* of <team> & co. ends at 4", "hold 0m", "hold 2d")
+SHORTCUT, MORE, ALONE = "cancel_remediation", "remediation:more", '"value": "alone"'
+
+
+async def starts_by_itself(act: "Act") -> None:
+    """Together approves repairs itself, as a cluster's policy says; nobody is asked."""
+    world, cluster = act.world, act.chance.choice(("c-a", "c-b"))
+    for number in range(start := len(world.together.remediations), start + act.chance.choice((1, 1, 1, 7))):
+        ids = world.together.add(
+            (cluster, f"i-{number}", f"r-{number}"), "PENDING", instance_name=f"gpu-{number}",
+            mode=act.chance.choice(("REMEDIATION_MODE_REBOOT_VM", "REMEDIATION_MODE_VM_ONLY")),
+            requested_by="Together Health Checker", reviewed_by="Auto-Approved", review_time=world.together._time(),
+            review_comment="auto-approved: approved",
+        )  # fmt: skip
+        world.history.note(world.loop.time(), f"{ids[2]} starts by itself", ids[2])
+
+
+async def withdrawn(act: "Act") -> None:
+    """Together finds a remediation no more, for a while."""
+    if ids := act.ill("PENDING_APPROVAL"):
+        world, seconds = act.world, act.chance.choice((15.0, 90.0, 400.0))
+        world.together.lost.add(ids)
+        world.losses[ids] += 1
+        world.history.note(world.loop.time(), f"{ids[2]} can't be found", ids[2])
+        world.loop.outside(seconds, world.together.lost.discard, ids)
+        world.loop.outside(seconds, world.history.note, world.loop.time() + seconds, f"{ids[2]} is found again", ids[2])
+
+
+async def other_tool(act: "Act") -> None:
+    """Another tool posts an alert with this bot's token; people decide on it, perhaps at once, perhaps late."""
+    world, ids = act.world, act.ill("PENDING_APPROVAL")
+    if ids is None:
+        return
+    present = world.together.remediations[ids]
+    value = dict(zip(("cluster_id", "instance_id", "remediation_id"), ids, strict=True))
+    if act.chance.random() < 0.7:
+        value |= {"mode": present["mode"], "state": present["state"]}
+    buttons = [
+        {"type": "button", "action_id": name, "text": {"type": "plain_text", "text": name}, "value": json.dumps(value)}
+        for name in (APPROVE, CANCEL)
+    ]
+    words = {"type": "section", "text": {"type": "mrkdwn", "text": "GPU has fallen off the bus"}}
+    posted = world.slack.post_as_tool([words, {"type": "actions", "elements": buttons}], channel=CHANNEL)
+    seen = json.loads(json.dumps(posted.controls))
+    await asyncio.sleep(act.chance.choice((2.0, act.chance.uniform(0.0, 300.0))))
+    await act.press(posted, act.chance.choice((APPROVE, CANCEL)), seen=seen[APPROVE], twice=act.chance.random() < 0.2)
+
+
+async def alone(act: "Act") -> None:
+    """Approve over the two-person rule and the limit, where a card offers that."""
+    cards = [each for each in act.world.slack.messages if ALONE in json.dumps(each.controls.get(MORE))]
+    if cards:
+        card = act.chance.choice(cards)
+        await act.press(card, MORE, seen=card.controls[MORE], choice="alone")
+
+
+async def in_thread(act: "Act") -> None:
+    """Mention the bot in an alert's thread, where it needs no name."""
+    cards = [each for each in act.world.slack.messages if each.channel in CHANNELS and APPROVE in each.controls]
+    if cards:
+        words = act.chance.choice((*HOLDS, "release", "status", "approve", "cancel"))
+        text = f"<@{BOT_USER}> {words}"
+        card = act.chance.choice(cards)
+        await act.world.slack.say(text, user=act.user, channel=card.channel, thread=card)
+
+
+async def odd_hold(act: "Act") -> None:
+    """Hold by name, for an odd while, in a channel or directly."""
+    if ids := act.ill("PENDING_APPROVAL"):
+        words, _, why = act.chance.choice(HOLDS).partition(" because ")
+        text = f"{words} {act.world.together.remediations[ids]['instance_name']}{f' because {why}' if why else ''}"
+        if act.chance.random() < 0.3:
+            await act.world.slack.say(text, user=act.user, channel=im_of(act.user))
+        else:
+            await act.world.slack.say(f"<@{BOT_USER}> {text}", user=act.user, channel=CHANNEL)
+
+
+async def shortcut(act: "Act") -> None:
+    """Use the shortcut of a message, and cancel through the dialog."""
+    slack = act.world.slack
+    found = [each for each in slack.messages if each.channel in CHANNELS and each.only_for is None]
+    if found:
+        before = len(slack.views)
+        await slack.use_shortcut(act.chance.choice(found[-20:]), SHORTCUT, user=act.user)
+        await asyncio.sleep(act.chance.uniform(1.0, 4.0))
+        for view in [each for each in slack.views[before:] if slack.viewers[each["id"]][0] == act.user]:
+            await act.fill_in(view, None)

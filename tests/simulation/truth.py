@@ -1,0 +1,151 @@
+"""Whether what is said is so: by Together's states, and by what has left the bots."""
+
+import json
+import re
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select
+
+from bot.store.tables import alerts, first_approvals, messages, pauses
+from tests.manual_clock import START
+from tests.simulation.history import Sent
+from tests.simulator.render import block_text
+from tests.simulator.slack import Posted
+from tests.simulator.together import TERMINAL, Ids
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+SYMBOLS = {
+    "PENDING_APPROVAL": "⏳", "PENDING": "🕓", "QUARANTINING": "🚧", "QUARANTINED": "🚧", "RUNNING": "🔧",
+    "SUCCEEDED": "✅🔁", "FAILED": "❌", "CANCELLED": "🚫", "AUTO_RESOLVED": "💤",
+}  # fmt: skip
+REPAIRS = {"REMEDIATION_MODE_REBOOT_VM": "eboot", "REMEDIATION_MODE_VM_ONLY": "eprovision"}
+CREDIT = re.compile(r"\b([Aa]pprov|[Cc]ancell|[Rr]eject)ed by ((?:<@\w+>(?:,? and )?)+)")
+VERBS = {"approv": "approve", "cancell": "cancel", "reject": "reject"}
+FINAL_NO = re.compile(r"^Not (approved|cancelled|rejected)|\bwasn't sent[:.]|[Nn]othing was (sent|decided)")
+UNDER_WAY = re.compile(r"is (approving|cancelling|rejecting) this…|Still retrying")  # by an answer, by an outage
+LOAD = re.compile(r"(\d+)(?: of \d+)? nodes? in repair")
+ASKS_ABOUT = re.compile(r"^█ (\d+)\b.* needs? a decision")
+AFTERMATH = re.compile(r"came back on|isn't running in the cluster")
+EPOCH = "1970-01-01T00:00:00+00:00"
+IN_REPAIR = {"PENDING", "QUARANTINING", "QUARANTINED", "RUNNING"}
+AT_HOME = "U0ERIN"  # opens her home at last
+KNOWN_AFTER = 120.0  # seconds after which a bot that has read twice that something is over calls nobody for it
+
+
+# As it is said.
+
+
+def names_deciders(world: "World", about: str, text: str) -> None:
+    """Judge that who is said to have decided did so."""
+    for verb, people in CREDIT.findall(text) if about else ():
+        of = VERBS[verb.lower()]
+        if not any((of, user, about) in world.effects for user in re.findall(r"\w{3,}", people)):
+            world.history.wrong(f"{of} of {about} is said to be {people}'s, and isn't: {text}", about)
+
+
+def denies(world: "World", decision: str, text: str, about: str) -> None:
+    """Note that somebody was told that nothing was sent, and judge that nothing was."""
+    if decision and FINAL_NO.search(text.partition("\n")[0]):
+        world.denied[decision] = text
+        if any(each.decision == decision and each.took_effect for each in world.history.sent):
+            world.history.wrong(f"decision {decision} took effect, and then this was told: {text}", about)
+
+
+def after_a_no(world: "World", it: Sent) -> None:
+    """Judge that nothing is sent of which its person was told that it wasn't."""
+    if told := world.denied.get(it.decision):
+        world.history.wrong(f"decision {it.decision} takes effect after this was told: {told}", it.ids[2])
+
+
+def calls(world: "World", process: object, about: str, text: str) -> None:
+    """Judge that nobody is called for what is over, where the bot has read that twice."""
+    for ids, present in world.together.remediations.items():
+        if ids[2] != about or present["state"] not in TERMINAL or present["state"] == "FAILED":
+            continue
+        moments = [datetime.fromisoformat(present.get(name, EPOCH)) for name in ("end_time", "update_time")]
+        over_at = max(moments).timestamp() - START
+        known_at = [at for at in world.lists_read[str(process), ids[0]] if at > over_at][1:2]
+        if any(world.loop.time() - at > KNOWN_AFTER for at in known_at) and not AFTERMATH.search(text):
+            world.history.wrong(f"{about} is {present['state']}, and people are called: {text}", about)
+
+
+# In the end.
+
+
+def in_the_end(world: "World", rows: Any) -> None:
+    """Judge what cards, digests, and homes say."""
+    is_blind = any(each.startswith("slack") for each in +world.faults.struck)  # it may not know what it has posted
+    for message in world.slack.messages:
+        if message.only_for is None and not is_blind and UNDER_WAY.search(message.text):
+            world.history.wrong(f"it still says: {message.text}")
+    of = select(alerts.c.remediation_id, alerts.c.cluster_id, alerts.c.body, messages.c.ts).join(
+        messages, alerts.c.message_id == messages.c.id
+    )
+    fresh = select(first_approvals.c.remediation_id).where(first_approvals.c.at > world.clock.now() - 86_400.0)
+    half = {each["remediation_id"] for each in rows(world, fresh)}
+    now = select(pauses.c.cluster_id).where(pauses.c.until > world.clock.now())
+    paused = {each["cluster_id"] for each in rows(world, now)}
+    by_ts = {each.ts: each for each in world.slack.messages if each.only_for is None}
+    waiting: dict[str, set[str]] = {}
+    for row in rows(world, of):
+        ids = next(each for each in world.together.remediations if each[2] == row["remediation_id"])
+        card = by_ts.get(row["ts"])
+        if card is None:
+            continue
+        if card in world.slack.digests():
+            nodes = waiting.setdefault(card.ts, set())
+            nodes |= {ids[1]} if world.together.state(ids) == "PENDING_APPROVAL" else set()
+        else:
+            _card(world, card, ids)
+            if world.together.state(ids) == "PENDING_APPROVAL" and "Observing" not in card.title:
+                _what_bears_on_it(world, card, ids, {"", ids[0]} & paused)
+                hold = json.loads(row["body"])["hold"] or {"until": 0.0}
+                is_sure = abs(hold["until"] - world.clock.now()) > 120.0
+                if is_sure and (hold["until"] > world.clock.now()) != ("On hold" in card.title):
+                    world.history.wrong(f"{ids[2]} is held until {hold['until']}, and its card says: {card.title}")
+            if "1 more approval" in card.title and ids[2] not in half:
+                world.history.wrong(f"nobody has approved {ids[2]} today, and its card says: {card.title}", ids[2])
+    for ts, nodes in waiting.items():
+        _digest(world, by_ts[ts], nodes)
+    _home(world)
+
+
+def _card(world: "World", card: Posted, ids: Ids) -> None:
+    state, mode, title = world.together.state(ids), world.together.remediations[ids]["mode"], card.title
+    was_lost = world.losses[ids] and state in TERMINAL and "💨" in title  # what ends unseen is asked for no more
+    if not was_lost and not any(symbol in title for symbol in SYMBOLS[state]):
+        world.history.wrong(f"{ids[2]} is {state}, and its card says: {title}", ids[2])
+    if state == "PENDING_APPROVAL" and REPAIRS[mode] not in title:
+        world.history.wrong(f"{ids[2]} would be {mode}, and its card says: {title}", ids[2])
+
+
+def _what_bears_on_it(world: "World", card: Posted, ids: Ids, paused: set[str]) -> None:
+    """Judge what a card that waits says of its cluster."""
+    is_said = "Approvals are paused" in card.text
+    if is_said != bool(paused) and not (is_said and "automatically" in card.text):
+        world.history.wrong(f"approvals are paused in {paused}, and the card of {ids[2]} says: {card.text}", ids[2])
+    together = world.together.remediations
+    busy = {each[1] for each in together if each[0] == ids[0] and together[each]["state"] in IN_REPAIR}
+    if (load := LOAD.search(card.text)) and int(load[1]) != len(busy):
+        world.history.wrong(f"{len(busy)} nodes of {ids[0]} are in repair, and {ids[2]} says: {load[0]}", ids[2])
+
+
+def _digest(world: "World", digest: Posted, waiting: set[str]) -> None:
+    title = block_text(digest.blocks[0])
+    found = ASKS_ABOUT.search(title)
+    if (int(found[1]) if found else 0) != len(waiting):
+        world.history.wrong(f"{len(waiting)} nodes of a digest wait ({sorted(waiting)}), and it says: {title}")
+
+
+def _home(world: "World") -> None:
+    """Judge that a home that was opened at last counts what waits and what is in repair."""
+    states = [each["state"] for each in world.together.remediations.values()]
+    if any(each["BOT_AUTOMATIC_REPAIRS"] != "all" for each in world.settings.values()):
+        return  # some are told nowhere
+    so = f"{states.count('PENDING_APPROVAL')} waiting · {sum(each in IN_REPAIR for each in states)} in repair"
+    drawn = json.dumps(world.slack.homes[AT_HOME]["blocks"], ensure_ascii=False)
+    if f'"{so}' not in drawn:
+        world.history.wrong(f"{so}, and Home says otherwise: {drawn}")
