@@ -241,7 +241,7 @@ def _aftermath(remediation: Remediation, about: CardContext, config: CardConfig)
     until = remediation.succeeded_at + config.verify_seconds
     if about.has_lasted:
         yield labels.held(config.verify_seconds)
-    elif about.followed and not about.came_back and remediation.is_fault_known and about.now < until:
+    elif about.followed and not about.came_back and remediation.can_be_watched and about.now < until:
         yield f"Watched until {when(until)}, in case the fault comes back."
 
 

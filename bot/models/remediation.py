@@ -261,9 +261,9 @@ class Remediation(ApiModel):
         return next(((fault, mine) for mine, theirs in both if (fault := mine.same_fault(theirs))), None)
 
     @property
-    def is_fault_known(self) -> bool:
-        """Whether it could be told that another remediation is for the same fault."""
-        return any(each.alert_name for each in self.linked_alerts)
+    def can_be_watched(self) -> bool:
+        """Whether it could be told that its fault is back: that is known, and the node wasn't removed."""
+        return self.mode != Mode.EVICT_WITHOUT_REPLACEMENT and any(each.alert_name for each in self.linked_alerts)
 
     @property
     def is_warning(self) -> bool:

@@ -301,7 +301,7 @@ def _moments(alert: Alert, config: WatchConfig, now: float) -> dict[Check, float
     is_out_of_date = now > ended + BACK_SECONDS + LATE_BACK_SECONDS
     if alert.came_back or is_out_of_date or alert.remediation.mode not in _KEEP_THE_NODE:
         del moments[Check.BACK]
-    if alert.came_back or not alert.remediation.is_fault_known:
+    if alert.came_back or not alert.remediation.can_be_watched:
         del moments[Check.LASTS]
     return moments
 

@@ -17,6 +17,7 @@ from tests.world import APPROVE, IDS, World
 pytestmark = pytest.mark.bot(watching=True, BOT_ONCALL="S0ONCALL")
 CALL = "<!subteam^S0ONCALL>"
 DAY = 24 * 3600.0
+REMOVAL = "REMEDIATION_MODE_EVICT_WITHOUT_REPLACEMENT"
 AGAIN = ("cluster-1", "instance-1", "remediation-2")
 
 
@@ -40,7 +41,7 @@ async def repaired(bot: World, mode: str = "REMEDIATION_MODE_REBOOT_VM", alerts:
     bot.together.remediations[IDS] |= {"state": "RUNNING", "start_time": moment(bot)}
     await pass_time(bot, 60)
     bot.together.remediations[IDS] |= {"state": "SUCCEEDED", "end_time": moment(bot)}
-    await until(bot, lambda: "Watched until" in alert.text)
+    await until(bot, lambda: ("was removed" if mode == REMOVAL else "Watched until") in alert.text)
     return alert
 
 
@@ -245,7 +246,14 @@ async def test_fault_of_another_cluster_says_nothing_of_a_node_of_the_same_name(
     assert "came back" not in alert.text
 
 
-@pytest.mark.parametrize("mode", ["REMEDIATION_MODE_EVICT_WITHOUT_REPLACEMENT", "REMEDIATION_MODE_VM_ONLY"])
+async def test_nothing_is_said_to_have_held_on_a_node_that_is_gone(bot: World) -> None:
+    alert = await repaired(bot, REMOVAL)
+    await pass_time(bot, 25 * 3600)
+    assert "Watched until" not in alert.text
+    assert not [each for each in (alert.text, *thread(bot, alert)) if "Held for" in each]
+
+
+@pytest.mark.parametrize("mode", [REMOVAL, "REMEDIATION_MODE_VM_ONLY"])
 async def test_node_that_was_removed_or_replaced_is_not_missed(bot: World, mode: str) -> None:
     bot.together.nodes["cluster-1"] = 1
     alert = await repaired(bot, mode)
