@@ -115,8 +115,10 @@ def in_the_end(world: "World", rows: Any) -> None:
 
 def _card(world: "World", card: Posted, ids: Ids) -> None:
     state, mode, title = world.together.state(ids), world.together.remediations[ids]["mode"], card.title
-    was_lost = world.losses[ids] and state in TERMINAL and "💨" in title  # what ends unseen is asked for no more
-    if not was_lost and not any(symbol in title for symbol in SYMBOLS[state]):
+    right = SYMBOLS[state]
+    if state in TERMINAL:  # what ends unseen is asked for no more: as withdrawn, or as an incident between two lists
+        right += "💨" * world.losses[ids] + "✅🔁❌🚫💤" * world.episodes[ids]
+    if not any(symbol in title for symbol in right):
         world.history.wrong(f"{ids[2]} is {state}, and its card says: {title}", ids[2])
     if state == "PENDING_APPROVAL" and REPAIRS[mode] not in title:
         world.history.wrong(f"{ids[2]} would be {mode}, and its card says: {title}", ids[2])
