@@ -143,3 +143,18 @@ async def test_who_may_not_decide_is_refused_before_a_dialog_opens() -> None:
             await bot.slack.press(alert, action, user="U0CAROL")
             assert "Only operators can" in (await bot.reply_privately("U0CAROL", number)).text
         assert bot.slack.views == []
+
+
+async def test_dialog_says_which_of_two_approvals_it_asks_for() -> None:
+    async with watching(BOT_REASON="always", BOT_TWO_PEOPLE_MODES="REBOOT_VM") as bot:
+        bot.together.add()
+        alert = await card(bot)
+        view = await opened(bot, alert, APPROVE)
+        assert "First of 2 approvals: nothing runs yet." in str(view["blocks"])
+        await bot.slack.submit(view, reason=WHY)
+        await card(bot, words="1 of 2 approvals: <@U0ALICE>")
+        bot.slack.views.clear()
+        view = await opened(bot, alert, APPROVE, user="U0BOB")
+        assert "Second of 2 approvals: the repair starts." in str(view["blocks"])
+        bot.slack.views.clear()
+        assert "of 2 approvals" not in str((await opened(bot, alert, CANCEL))["blocks"])

@@ -207,8 +207,12 @@ def reason_dialog(
         offered: the modes to run instead of the suggested one, for a menu; empty where that isn't asked.
         about: what the card says beyond the remediation, where an approval is asked for.
     """
-    mode = (request.shown.mode if request.shown else None) or ""
-    asked = question(request.verb, mode, node, wait=wait)
+    shown, first = request.shown or SeenState(None, None), about.first if about else None
+    mode, order = shown.mode or "", ""
+    if not request.overrides:
+        is_second = first and first.mode == mode and first.is_of(shown.episode)
+        order = _FIRST if shown.is_first else _SECOND if is_second else ""
+    asked = question(request.verb, mode, node, order, wait=wait)
     title, submit = f"{request.verb.capitalize()} remediation", asked.yes
     what = [blocks.statement(entities(asked.title), entities(asked.text))]
     if offered:
