@@ -283,7 +283,7 @@ def _stuck(world: "World", about: str) -> None:
     world.stuck[about] += 1
     ids = next(each for each in world.together.remediations if each[2] == about)
     allowed = 1 + world.episodes[ids] + world.starts[ids]
-    if world.stuck[about] > allowed and not world.faults.struck["history unreadable"]:
+    if world.stuck[about] > allowed and not _forgets_cards(world):
         world.history.wrong(f"{about} is said to be stuck {world.stuck[about]} times", about)
 
 
@@ -297,7 +297,7 @@ def _aftermath(world: "World", about: str, words: str) -> None:
     is_so = about in world.returned if words == "came back on" else ids[1] in world.together.node_status
     if not is_so:
         world.history.wrong(f"{about}: “{words}” is told, which isn't so", about)
-    if world.aftermaths[f"{about} {words}"] > world.successes[ids] and not world.faults.struck["history unreadable"]:
+    if world.aftermaths[f"{about} {words}"] > world.successes[ids] and not _forgets_cards(world):
         world.history.wrong(f"{about}: “{words}” is told {world.aftermaths[f'{about} {words}']} times", about)
 
 
@@ -311,7 +311,7 @@ def _unrepaired(world: "World", process: object, text: str, *, calls: bool) -> N
         if any(world.loop.time() - at > LATE_TRUTH for at in known_at):
             world.history.wrong(f"{node} is said to be broken long after its alert cleared")
         world.called_for[node] += calls
-        if world.called_for[node] > 1 + len(world.deleted) and not world.faults.struck["history unreadable"]:
+        if world.called_for[node] > 1 + len(world.deleted) and not _forgets_cards(world):
             world.history.wrong(f"on-call is mentioned {world.called_for[node]} times for {node}")
 
 
@@ -324,7 +324,7 @@ def _faults_are_shown(world: "World") -> None:
     for node in firing if not world.deleted else ():
         if node not in told:
             world.history.wrong(f"{node} is broken, and nothing in the channel says so")
-    is_blind = world.faults.struck["history unreadable"]  # it may have posted one without ever learning that it did
+    is_blind = _forgets_cards(world)  # it may have posted one without ever learning that it did
     for node in set(NODE.findall(told)) - firing if not is_blind else ():
         world.history.wrong(f"{node} is not broken any more, and the channel says so")
 
@@ -340,7 +340,7 @@ def _called(world: "World", about: str) -> None:
     )
     aftermaths = sum(count for key, count in world.aftermaths.items() if key.startswith(f"{about} "))
     allowed = 1 + more + world.stuck[about] + aftermaths + len(firsts)
-    if world.mentions[about] > allowed and not world.faults.struck["history unreadable"]:
+    if world.mentions[about] > allowed and not _forgets_cards(world):
         world.history.wrong(f"on-call is mentioned {world.mentions[about]} times for {about}", about)
 
 
