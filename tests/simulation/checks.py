@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 
 from bot.store import Database
 from bot.store.audit import verify
@@ -334,12 +334,13 @@ def _called(world: "World", about: str) -> None:
         return
     world.mentions[about] += 1
     ids = next(each for each in world.together.remediations if each[2] == about)
-    firsts = rows(world, select(audit).where(audit.c.outcome == "first_of_two", audit.c.remediation_id == about))
+    calls = or_(audit.c.outcome == "first_of_two", audit.c.event == "override")  # who approves alone is told of too
+    approvals = rows(world, select(audit).where(calls, audit.c.remediation_id == about))
     more = (
         world.escalations[ids] + world.episodes[ids] + world.failures[ids] + world.deletions[about] + world.losses[ids]
     )
     aftermaths = sum(count for key, count in world.aftermaths.items() if key.startswith(f"{about} "))
-    allowed = 1 + more + world.stuck[about] + aftermaths + len(firsts)
+    allowed = 1 + more + world.stuck[about] + aftermaths + len(approvals)
     if world.mentions[about] > allowed and not _forgets_cards(world):
         world.history.wrong(f"on-call is mentioned {world.mentions[about]} times for {about}", about)
 
