@@ -84,7 +84,7 @@ class OutageNotifier:
     async def load(self) -> None:
         """Begin with what the last process knew, and look for what it sent without writing down that it had arrived."""
         known = await self.database.read(outages.known)
-        self._known = {cluster_id: _Known(outage) for cluster_id, outage in known.items()}
+        self._known = {cluster_id: _Known(self._continued(outage)) for cluster_id, outage in known.items()}
         self._told_blindly.clear()
         self._sent.clear()
         arrived = self.clock.monotonic() + ARRIVED_SECONDS
@@ -93,6 +93,11 @@ class OutageNotifier:
             clusters = tuple(sorted(each for each, other in untold.items() if other.mark == outage.mark))
             sent = _Notice(_Kind.LASTS, clusters, outage.channel_id, outage.mark, outage.sent_at, arrived)
             self._sent[sent.channel_id] = sent
+
+    def _continued(self, outage: Outage) -> Outage:
+        """Return what the last process knew. What that should have told long ago begins now: nobody was reading."""
+        now, is_untold = self.clock.now(), not (outage.told or outage.mark)
+        return replace(outage, since=now) if is_untold and now - outage.since > 2 * TOLD_AFTER else outage
 
     async def failed(self, cluster_id: str) -> None:
         """A cluster, or the list of clusters, could not be read."""

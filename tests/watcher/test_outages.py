@@ -342,6 +342,22 @@ async def test_card_says_as_of_no_longer_after_a_restart() -> None:
             await until(bot, lambda: "Last confirmed" not in alert.text, 300)
 
 
+async def test_time_without_a_bot_is_not_called_an_outage() -> None:
+    async with watching() as bot:
+        bot.together.add()
+        await card(bot)
+        bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1))
+        await poll(bot)
+        await bot.settle()
+        await bot.time.advance(2 * 86_400)
+        async with bot.another():
+            await pass_time(bot, 120)
+            assert not [each for each in bot.slack.visible() if "Couldn't read" in each.text]
+            await pass_time(bot, 300)
+            (told,) = [each for each in bot.slack.visible() if "Couldn't read" in each.text]
+            assert "from Together for 5 min, since" in told.text
+
+
 async def test_end_of_an_outage_is_told_though_the_clock_was_set_back_meanwhile(bot: World) -> None:
     def said(words: str) -> list[str]:
         return [each.text for each in bot.slack.visible() if words in each.text]
