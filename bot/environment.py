@@ -1,10 +1,11 @@
 """Where settings come from: variables, a `.env` file, and files with secrets."""
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from dotenv.parser import parse_stream
+from dotenv.parser import Binding, parse_stream
 
 _PREFIX = "BOT_"
 EXAMPLES: Mapping[str, str] = {
@@ -62,6 +63,7 @@ SECRETS = (
     "BOT_PAGERDUTY_KEY", "BOT_AUDIT_KEY", "BOT_IMPACT_TOKEN", "DATABASE_URL",
 )  # fmt: skip
 Variables = Mapping[str, str | None]
+_NAME = re.compile(r"[^\W\d]\w*|bot[\w-]*", re.IGNORECASE)  # BOT-OBSERVE too, for which BOT_OBSERVE is suggested
 _MAX_SECRET = 65_536  # bytes of a file
 
 
@@ -78,7 +80,7 @@ def read_variables(environ: Mapping[str, str], dotenv: Path) -> Variables:
     try:
         with dotenv.open(encoding="utf-8-sig") as file:
             lines = [*parse_stream(file)]  # without interpolation: a secret may contain ${…}
-        wrong = next((each.original for each in lines if each.error or (each.key and each.value is None)), None)
+        wrong = next((each.original for each in lines if not _is_whole(each)), None)
         if wrong is None:  # an empty value is none: it takes nothing back that another line sets
             return {**{each.key: each.value for each in lines if each.key and each.value}, **environ}
         line = wrong.line + wrong.string[: -len(wrong.string.lstrip())].count("\n")  # behind the blank ones before it
@@ -90,6 +92,11 @@ def read_variables(environ: Mapping[str, str], dotenv: Path) -> Variables:
     except OSError as error:
         why = f"{error.strerror or type(error).__name__}. Let the bot's user read the file"
     raise SettingsError(f"The bot can't start: {dotenv.absolute()} can't be read: {why}.")
+
+
+def _is_whole(line: Binding) -> bool:
+    """Return whether a line is a setting, a comment, or blank; not one at which a list continues, as of BOT_ROUTES."""
+    return not line.error and (line.key is None or (line.value is not None and _NAME.fullmatch(line.key) is not None))
 
 
 def strangers(values: Variables) -> dict[str, str]:

@@ -254,8 +254,12 @@ def test_dotenv_file_that_is_not_utf_8_is_named(tmp_path: Path, content: bytes) 
 
 
 @pytest.mark.parametrize(
-    "line", ["BOT_OBSERVE: *", "SET BOT_OBSERVE=*", 'BOT_OBSERVE="*', "BOT_OBSERVE='*'x", "BOT_OBSERVE", "c-train"]
-)
+    "line",
+    [
+        "BOT_OBSERVE: *", "SET BOT_OBSERVE=*", 'BOT_OBSERVE="*', "BOT_OBSERVE='*'x", "BOT_OBSERVE", "c-train",
+        "c-train=C2/S2", "*=30",
+    ],
+)  # fmt: skip
 @pytest.mark.parametrize("before", ["# who decides\nBOT_OPERATORS=U1\n", "BOT_OBSERVE=c-infer,\n\n", "\n \n"])
 def test_line_of_a_dotenv_file_that_is_no_setting_stops_the_start_and_is_not_printed(
     tmp_path: Path, before: str, line: str
