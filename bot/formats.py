@@ -137,8 +137,10 @@ def _is_minutes(text: str) -> bool:
 def mode(value: str) -> str:
     """A mode with or without its prefix. The set is open, but a known one in other words would switch the rail off."""
     known = [mode.removeprefix(_MODE) for mode in Mode]
-    given = "" if value.lower() in _SWITCHES else value
-    name = _match(r"[A-Z][A-Z0-9_]*", given, f"contains “{value[:40]}”, which isn't a mode")[0].removeprefix(_MODE)
+    wrong = f"contains “{value[:40]}”, which isn't a mode"
+    name = _match(r"[A-Z][A-Z0-9_]*", value, wrong)[0].removeprefix(_MODE)
+    if name.lower() in _SWITCHES:
+        raise ValueError(wrong)
     if name not in known:
         alike = [mode for mode in known if sorted(mode.replace("_", "")) == sorted(name.replace("_", ""))]
         alike += [mode for mode in known if mode.startswith(f"{name}_")]

@@ -358,9 +358,9 @@ def test_mode_in_other_words_stops_the_start_with_a_suggestion(value: str, meant
         read_settings(GOOD | {"BOT_TWO_PEOPLE_MODES": value})
 
 
-@pytest.mark.parametrize("value", ["ALL", "REBOOT_VM,ANY", "TRUE"])
+@pytest.mark.parametrize("value", ["ALL", "REBOOT_VM,ANY", "TRUE", "REMEDIATION_MODE_ALL"])
 def test_word_for_all_modes_is_none(value: str) -> None:
-    with pytest.raises(SettingsError, match=r"BOT_TWO_PEOPLE_MODES contains “[A-Z]*”, which isn't a mode"):
+    with pytest.raises(SettingsError, match=r"BOT_TWO_PEOPLE_MODES contains “[A-Z_]*”, which isn't a mode"):
         read_settings(GOOD | {"BOT_TWO_PEOPLE_MODES": value})
 
 
