@@ -140,8 +140,9 @@ class App:
         )
         http = [await stack.enter_async_context(http_client(settings)) for _ in range(2)]
         reading = slack_client(settings, session, reads_only=True)
-        needed, note = needed_scopes(settings.bot_operators), self._note
-        connection = Connection(reading, self._clock, needed, partial(note, "slack"), partial(note, "scopes"))
+        needed = needed_scopes(settings.bot_operators)
+        report, warn = partial(self._note, "slack"), partial(self._note, "scopes")
+        connection = Connection(reading, self._clock, needed, report, warn)
         identity = await connection.identify()
         writing = slack_client(settings, session, reads_only=False)
         together, lists = (together_client(settings, each, self._clock, self._patience) for each in http)
@@ -183,13 +184,13 @@ class App:
     async def _watch(self, connection: Connection, lists: TogetherClient, use: Callable[[Settings], None]) -> None:
         """Watch Slack, and renewed secrets. If this or another part ends unexpectedly, the process is restarted."""
         checks = [connection.keep_checking()]
-        if not self._watcher and any(self._settings.named_clusters.values()):
-            checks.append(self._check_named(lists))
         if self._reread:
             checks.append(use_renewed(self._settings, self._reread, self._clock, use))
         checking = [asyncio.create_task(each) for each in checks]
+        parts = [*checking, *(task for _, task in self._parts.values())]
+        if not self._watcher:
+            checking.append(asyncio.create_task(self._check_named(lists)))  # which may end
         try:
-            parts = [*checking, *(task for _, task in self._parts.values())]
             ended, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
             for task in ended:
                 task.result()
@@ -198,12 +199,14 @@ class App:
                 task.cancel()
 
     async def _check_named(self, lists: TogetherClient) -> None:
-        """Tell of clusters that settings name and Together doesn't list, where no watch does."""
-        while True:
+        """Tell of clusters that settings name and Together hasn't listed yet, where no watch does."""
+        named, listed = self._settings.named_clusters, set[str]()
+        while any(problem for _, problem in unlisted(named, listed)):
             with suppress(TogetherError):
                 clusters, _ = await lists.list_clusters()
-                for name, unknown in unlisted(self._settings.named_clusters, {each.cluster_id for each in clusters}):
-                    self._note(name, unknown)
+                listed.update(each.cluster_id for each in clusters)  # a list may lack some for a moment
+                for name, problem in unlisted(named, listed):
+                    self._note(name, problem)
             await self._clock.sleep(CHECK_NAMED_EVERY, WaitReason.POLL)
 
     def _begin(self, name: str, part: _Part) -> None:

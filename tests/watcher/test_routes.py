@@ -64,6 +64,15 @@ async def test_unknown_cluster_of_a_setting_is_named_while_the_bot_stays_ready_u
         assert await get(bot.app, "/readyz") == (200, "ready\n")
 
 
+async def test_cluster_that_was_listed_is_looked_for_no_more_by_a_bot_that_does_not_watch() -> None:
+    async with watching(BOT_OBSERVE="cluster-1", BOT_ALERT_CHANNEL="") as bot:
+        await quiet(bot)
+        bot.together.clusters.clear()  # a list that lags behind lacks some for a moment
+        await pass_time(bot, 700)
+        assert await get(bot.app, "/readyz") == (200, "ready\n")
+        assert [each.verb for each in bot.together.calls] == ["clusters"]
+
+
 async def test_channel_that_cannot_be_posted_to_is_named_while_the_bot_stays_ready() -> None:
     async with watching(BOT_ROUTES="cluster-2=C0GONE") as bot:
         bot.together.add(OTHER)
