@@ -49,7 +49,7 @@ class Connection:
     needed: frozenset[str]
     report: Callable[[str], None]
     warn: Callable[[str], None]
-    _ids: dict[str, str] = field(default_factory=dict, init=False)  # of the first answer
+    _known: Identity = field(default=Identity("", "", ""), init=False)  # by the first answer
 
     async def identify(self) -> Identity:
         """Ask who the bot token belongs to, until Slack answers.
@@ -68,8 +68,8 @@ class Connection:
         if not url.startswith("https://") or ">" in url or "|" in url:
             url = ""
         team, user_id = str(answer.get("team") or ""), str(answer.get("user_id") or "")
-        self._ids = {"workspace": str(answer["team_id"]), "app": user_id}
-        return Identity(self._ids["workspace"], team, user_id, url)
+        self._known = Identity(str(answer["team_id"]), team, user_id, url)
+        return self._known
 
     async def check_app_token(self, app_token: str) -> None:
         """Make sure that Socket Mode can connect: the SDK would retry a refused token forever.
@@ -96,9 +96,10 @@ class Connection:
             answer = await self._ask()
         except SlackFailure as error:
             return None if error.code == "ratelimited" else error
-        present = {"workspace": answer["team_id"], "app": str(answer.get("user_id") or "")}
-        other = next((whose for whose, known in self._ids.items() if present[whose] != known), None)
-        return other and f"SLACK_BOT_TOKEN is another {other}'s now"
+        if answer["team_id"] != self._known.team_id:
+            return "SLACK_BOT_TOKEN is another workspace's now"
+        is_same = str(answer.get("user_id") or "") == self._known.bot_user_id
+        return None if is_same else "SLACK_BOT_TOKEN is another app's now"
 
     async def _ask(self) -> AsyncSlackResponse:
         answer = await self.client.auth_test()
