@@ -173,8 +173,11 @@ async def test_slack_takes_the_proxy_that_together_takes(monkeypatch: pytest.Mon
     settings = read_settings(GOOD)
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("https_proxy", raising=False)
-    monkeypatch.setenv("HTTPS_PROXY", "proxy:3128")
+    monkeypatch.delenv("HTTPS_PROXY", raising=False)
+    monkeypatch.setenv("HTTP_PROXY", "http://proxy:3128")
     async with aiohttp.ClientSession() as session:
+        assert slack_client(settings, session, reads_only=True).proxy is None
+        monkeypatch.setenv("HTTPS_PROXY", "proxy:3128")
         assert slack_client(settings, session, reads_only=True).proxy == "http://proxy:3128"
         monkeypatch.setenv("NO_PROXY", "slack.com")
         assert slack_client(settings, session, reads_only=True).proxy is None
