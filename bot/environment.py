@@ -83,7 +83,8 @@ def read_variables(environ: Mapping[str, str], dotenv: Path) -> Variables:
         wrong = next((each.original for each in lines if not _is_whole(each)), None)
         if wrong is None:  # an empty value is none: it takes nothing back that another line sets
             return {**{each.key: each.value for each in lines if each.key and each.value}, **environ}
-        line = wrong.line + wrong.string[: -len(wrong.string.lstrip())].count("\n")  # behind the blank ones before it
+        blank = wrong.string.removesuffix(wrong.string.lstrip())  # dotenv counts from the blank lines before it
+        line = wrong.line + blank.count("\n")
         why = f"line {line} isn't NAME=value. Correct it, or begin it with #"
     except (FileNotFoundError, IsADirectoryError):
         return environ
