@@ -79,8 +79,9 @@ def thread_parts(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingRep
     yield from _begun(snapshot, config)
     yield from _failures(snapshot, config)
     if new := new_returns(snapshot):
-        # What waits again, or was told to have begun again, calls on-call itself.
-        called = {each.ref for each in snapshot.alerts if each.is_waiting or _begun_key(each) in message.announced}
+        # What waits again, or was told to have begun again, calls on-call itself; but its own fault may be back by now.
+        again = [each for each in snapshot.alerts if not each.came_back]
+        called = {each.ref for each in again if each.is_waiting or _begun_key(each) in message.announced}
         back = list(new.values())
         silent = [each for each in back if each.ref not in called]
         told = thread.came_back(back, config.on_call_now(silent, snapshot) if silent else "")

@@ -379,3 +379,21 @@ async def test_list_that_lags_behind_opens_nothing_again(bot: World) -> None:
     await poll(bot)
     assert "Watched until" in alert.text
     assert thread(bot, alert) == before
+
+
+async def test_fault_that_comes_back_after_an_automatic_repair_that_called_calls_too(bot: World) -> None:
+    await began(bot)
+    bot.together.add(**AUTOMATIC, update_time=moment(bot))
+    alert = await card(bot, words="Started automatically: reboot")
+    becomes(bot, "SUCCEEDED", "end_time", start_time=moment(bot))
+    await card(bot, words="Rebooted")
+    await pass_time(bot, 2 * DAY)
+    again = {**AUTOMATIC, "mode": "REMEDIATION_MODE_VM_ONLY", "linked_alerts": firing("79", moment(bot))}
+    bot.together.add(**again, create_time=moment(bot), update_time=moment(bot))
+    await until(bot, lambda: [each for each in thread(bot, alert) if CALL in each])
+    becomes(bot, "SUCCEEDED", "end_time", start_time=moment(bot))
+    await card(bot, words="Watched until")
+    await pass_time(bot, 1800)
+    bot.together.add(AGAIN, linked_alerts=firing("79", moment(bot)))
+    (told,) = await until(bot, lambda: [each for each in thread(bot, alert) if "came back" in each])
+    assert CALL in told
