@@ -120,7 +120,9 @@ def _late_calls(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingRepl
     if all(max(each.came_at, each.worsened_at) <= looked_at for each in asking):
         return  # somebody looks into all of it
     called = config.on_call_now(asking, snapshot)
-    if called and -LATE_SECONDS < calls.remind_at(snapshot, config) - now < SOON_SECONDS:
+    # A reminder that waited for somebody who looked is due long ago; then that line on the card has just gone.
+    remind_at = max(calls.remind_at(snapshot, config), message.edited_at)
+    if called and -LATE_SECONDS < remind_at - now < SOON_SECONDS:
         return  # the reminder calls
     if not called and config.on_call(asking, snapshot):
         return  # in quiet hours

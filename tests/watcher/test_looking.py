@@ -172,6 +172,18 @@ async def test_call_that_quiet_hours_owe_waits_for_who_looks() -> None:
         assert thread(bot, alert) == ["instance-1 is waiting for a decision: X. <!subteam^S0ONCALL>"]
 
 
+@pytest.mark.parametrize("escalate", ["", "S0LEADS/20"])
+async def test_call_that_quiet_hours_owe_and_a_reminder_are_one_once_nobody_looks_any_more(escalate: str) -> None:
+    quiet: Any = {"BOT_QUIET_HOURS": "22:00-03:30 UTC", **({"BOT_ESCALATE": escalate} if escalate else {})}
+    async with watching(BOT_ONCALL="S0ONCALL", **quiet) as bot:
+        bot.together.add(linked_alerts=[{"alert_name": "X", "severity": "PHC_SEVERITY_WARNING"}])
+        alert = await card(bot)
+        await pass_time(bot, 25 * 60)
+        await looked(bot, alert)
+        await pass_time(bot, 17 * 60)
+        assert ["S0ONCALL" in each for each in thread(bot, alert)] == [False, True]
+
+
 async def test_change_of_leader_escalates_nothing_twice(database_url: str) -> None:
     async with watching(database=database_url, BOT_ESCALATE="S0LEADS/40") as bot:
         bot.together.add()
