@@ -14,7 +14,7 @@ from bot.store import LeasedDatabase, Outage, outages, read_clock
 from bot.tasks import finish
 from bot.watcher.config import WatchConfig
 from bot.watcher.poller import ALL_CLUSTERS
-from bot.watcher.workqueue import Lane, WorkQueue
+from bot.watcher.workqueue import Lane, Rank, WorkQueue
 
 logger = logging.getLogger(__name__)
 
@@ -131,7 +131,7 @@ class OutageNotifier:
         unclear = {channel_id for channel_id, each in self._sent.items() if each.until <= now}
         due = {each.channel_id for each in self._notices()} - self._sent.keys()
         for channel_id in unclear | due:
-            self.queue.put(f"{KEY}{channel_id}", Lane.REPLY, channel_id, urgent=True)
+            self.queue.put(f"{KEY}{channel_id}", Lane.REPLY, channel_id, rank=Rank.CALLS)
 
     async def tell(self, channel_id: str, _lane: Lane) -> None:
         """Tell a channel the next thing, at its turn.

@@ -21,14 +21,14 @@ from bot.models import (
 )
 from bot.store import LeasedDatabase, messages, rows
 from bot.tasks import cancel, finish
-from bot.watcher import calls, schedule
+from bot.watcher import calls, schedule, threads
 from bot.watcher.comparison import Comparer
 from bot.watcher.config import Report, WatchConfig
 from bot.watcher.enrichment import Enricher
 from bot.watcher.index import TrackedIndex
 from bot.watcher.schedule import Step
 from bot.watcher.teller import Teller
-from bot.watcher.workqueue import Lane, Line, WorkQueue
+from bot.watcher.workqueue import Lane, Line, Rank, WorkQueue
 
 Notice = Callable[[str, Lane], Awaitable[None]]
 
@@ -183,13 +183,19 @@ class Reconciler:
         return None if following.lane is Lane.LOOK or self._is_too_early(after, following) else after
 
     def _give_on(self, key: str, snapshot: Snapshot) -> None:
-        """Hand a message to the lane that continues: what changes the decision before what merely looks different."""
+        """Hand a message to the lane that continues: its thread calls people once the message itself is right."""
         step, message = self._next_step(snapshot), snapshot.message
         channel_id = self.config.channel_of(snapshot) if step.lane is Lane.POST else message.channel_id
-        is_urgent = step is Step.EDIT and (
-            decision_of(message.content_hash) != decision_of(schedule.content(snapshot, self.config).fingerprint)
-        )
-        self.queue.done(key, step.lane, "" if step.lane is Lane.LOOK else channel_id, urgent=is_urgent)
+        rank = self._rank(snapshot) if step is Step.EDIT else Rank.OTHERS
+        self.queue.done(key, step.lane, "" if step.lane is Lane.LOOK else channel_id, rank=rank)
+
+    def _rank(self, snapshot: Snapshot) -> Rank:
+        """Return how urgent an edit is."""
+        calls_somebody = any(not each.lines for each in threads.thread_parts(snapshot, self.config))
+        if calls_somebody or calls.remind_at(snapshot, self.config) <= snapshot.now:
+            return Rank.CALLS
+        shows, is_now = snapshot.message.content_hash, schedule.content(snapshot, self.config).fingerprint
+        return Rank.OTHERS if decision_of(shows) == decision_of(is_now) else Rank.DECISION
 
     def _next_step(self, snapshot: Snapshot) -> Step:
         """Return what a message needs next; its thread isn't told more until it is known what it was told."""

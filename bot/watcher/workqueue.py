@@ -1,9 +1,11 @@
 """The messages that need work: each once, and left alone for a while after a failure."""
 
 import asyncio
-from collections.abc import Callable, Collection, Hashable
+from collections import ChainMap
+from collections.abc import Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import Enum, IntEnum
+from itertools import chain
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
@@ -25,6 +27,12 @@ class Laned(Enum):
 
     def __init__(self, lane: Lane, _name: str) -> None:
         self.lane = lane
+
+
+class Rank(IntEnum):
+    """What comes first in a line: what calls people, and then what changes the decision."""
+
+    CALLS, DECISION, OTHERS = range(3)
 
 
 Line = tuple[Lane, str]  # a lane of one channel: one that is closed or slow keeps no other waiting
@@ -63,34 +71,31 @@ class Backoff(Generic[K]):
 
 
 class _Waiting:
-    """The keys that wait in a line, in order: what is urgent comes first."""
+    """The keys that wait in a line, in order."""
 
     def __init__(self) -> None:
-        self.urgent: dict[str, None] = {}
-        self.others: dict[str, None] = {}
+        self.ranks: Sequence[dict[str, None]] = {}, {}, {}
         self.news = asyncio.Event()
 
     def __len__(self) -> int:
-        return len(self.urgent) + len(self.others)
+        return sum(map(len, self.ranks))
 
     def first(self, active: Collection[str]) -> str | None:
-        return next((key for keys in (self.urgent, self.others) for key in keys if key not in active), None)
+        return next((key for key in chain(*self.ranks) if key not in active), None)
 
-    def add(self, key: str, *, urgent: bool) -> None:
-        if urgent:
-            self.others.pop(key, None)
-            self.urgent[key] = None
-        elif key not in self.urgent:
-            self.others[key] = None
+    def add(self, key: str, rank: Rank) -> None:
+        if key not in ChainMap(*self.ranks[: rank + 1]):
+            self.drop(key)
+            self.ranks[rank][key] = None
         self.news.set()
 
     def drop(self, key: str) -> None:
-        self.urgent.pop(key, None)
-        self.others.pop(key, None)
+        for keys in self.ranks:
+            keys.pop(key, None)
 
 
 class WorkQueue:
-    """Keys that wait for the worker of their line: what is urgent first, then first come first served.
+    """Keys that wait for the worker of their line: by rank, then first come first served.
 
     A key waits in one line at most, and to be looked at beside that, since it may have become urgent. One worker at a
     time has it. When something is to happen later is the store's to know: a message that is due is put again by the
@@ -112,7 +117,7 @@ class WorkQueue:
         """The lines that there are."""
         return self._lines.keys()
 
-    def put(self, key: str, lane: Lane = Lane.LOOK, channel_id: str = "", *, urgent: bool = False) -> None:
+    def put(self, key: str, lane: Lane = Lane.LOOK, channel_id: str = "", *, rank: Rank = Rank.OTHERS) -> None:
         """Add a key, unless it waits there already, or it or the channel has just failed in this lane."""
         line, backoff = (lane, channel_id), self._backoff[lane]
         if backoff.is_to_wait(key) or backoff.is_to_wait(channel_id):
@@ -121,7 +126,7 @@ class WorkQueue:
             if (before := self._line_of.get(key)) not in {None, line}:
                 self._waiting(before).drop(key)
             self._line_of[key] = line
-        self._waiting(line).add(key, urgent=urgent)
+        self._waiting(line).add(key, rank)
 
     def waiting(self, lane: Lane) -> int:
         """Return how many keys wait in a lane."""
@@ -139,11 +144,11 @@ class WorkQueue:
         self._active.add(key)
         return key
 
-    def done(self, key: str, next_lane: Lane | None = None, channel_id: str = "", *, urgent: bool = False) -> None:
+    def done(self, key: str, next_lane: Lane | None = None, channel_id: str = "", *, rank: Rank = Rank.OTHERS) -> None:
         """Give a key back, for another lane where there is more to do at once."""
         self._active.discard(key)
         if next_lane:
-            self.put(key, next_lane, channel_id, urgent=urgent)
+            self.put(key, next_lane, channel_id, rank=rank)
         for line in {(Lane.LOOK, ""), self._line_of.get(key, (Lane.LOOK, ""))}:
             self._waiting(line).news.set()
 
@@ -155,7 +160,7 @@ class WorkQueue:
         """Leave a channel alone in this lane for a while, with all that waits there: it comes back when it is due."""
         self._backoff[lane].failed(channel_id)
         waiting = self._lines.pop((lane, channel_id))
-        for key in (*waiting.urgent, *waiting.others):
+        for key in chain(*waiting.ranks):
             del self._line_of[key]
 
     def succeeded(self, key: str, lane: Lane, channel_id: str = "") -> None:

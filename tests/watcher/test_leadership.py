@@ -17,7 +17,8 @@ from tests.rows import execute, execute_beside
 from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault
 from tests.storms import began
-from tests.watch import CHANNEL, card, pass_time, poll, quiet, thread, until, watching
+from tests.watch import CHANNEL, card, enforce_slacks_limits, pass_time, poll, quiet, thread, until, watching
+from tests.watcher.test_verification import moment
 from tests.world import APPROVE, CANCEL, IDS, World, both_databases
 
 pytestmark = pytest.mark.bot(watching=True)
@@ -278,6 +279,24 @@ async def test_escalation_that_is_set_at_a_restart_is_for_what_waits_already(bot
     await bot.settle()
     async with bot.another(bot.settings.model_copy(update={"bot_escalate": ("S0LEADS", 1800.0)})):
         await until(bot, lambda: "S0LEADS" in str(thread(bot, alert)))
+
+
+async def test_failure_is_told_before_other_cards_follow_the_settings_of_a_restart() -> None:
+    async with watching(BOT_ONCALL="S0ONCALL", BOT_REMIND_MINUTES="0") as bot:
+        bot.together.clusters |= {f"c-{number}": f"c-{number}" for number in range(25)}
+        await began(bot)
+        bot.together.add(state="RUNNING")
+        alert = await card(bot)
+        await pass_time(bot, 700)
+        for number in range(125):
+            bot.together.add((f"c-{number % 25}", f"instance-{number}", f"r-{number:03d}"))
+        await until(bot, lambda: len(bot.slack.visible()) == 126, 600)
+        enforce_slacks_limits(bot)
+        await bot.settle()
+        async with bot.another(bot.settings.model_copy(update={"bot_observe": ("*",)})):
+            await pass_time(bot, 30)
+            bot.together.remediations[IDS] |= {"state": "FAILED", "end_time": moment(bot)}
+            await until(bot, lambda: [each for each in thread(bot, alert) if "failed" in each], 75)
 
 
 @both_databases
