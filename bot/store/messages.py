@@ -43,6 +43,7 @@ _AT_ONCE = 500  # messages that are due in one look
 a, m = alerts.c, messages.c
 _IDS = ids_in(a)
 _KNOWN = select(*_IDS, a.fingerprint).where(a.is_open)
+_IN_UNKNOWN_STATES = select(*_IDS).where(a.is_open, a.state.not_in([*State, WITHDRAWN]))
 _TRACKED = ALERTS.where(a.is_open, a.state != WITHDRAWN)
 _WAITING_CARDS = (
     ALERTS.join(messages, m.id == a.message_id)
@@ -93,6 +94,11 @@ def known(connection: Connection) -> dict[RemediationRef, str]:
 def tracked(connection: Connection) -> list[Alert]:
     """Return what is open and listed."""
     return read_alerts(connection, _TRACKED)
+
+
+def in_unknown_states(connection: Connection) -> set[RemediationRef]:
+    """Return what is in a state that this version doesn't know, so that no list has it."""
+    return {RemediationRef(*row) for row in connection.execute(_IN_UNKNOWN_STATES)}
 
 
 def waiting_cards(connection: Connection, cluster_id: str) -> list[Alert]:

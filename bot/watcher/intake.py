@@ -116,6 +116,7 @@ class Intake:
         """
         now = self.clock.monotonic()
         self.index.load(await self.database.read(messages.known), now)
+        self.poller.unlisted = await self.database.read(messages.in_unknown_states)
         self._started = Storms()  # what is under way buries no decision
         self._storms = Storms(await self.database.read(messages.arrivals, STORM_SECONDS), now)
         for ref in await self.database.read(messages.lost):

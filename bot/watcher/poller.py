@@ -104,6 +104,7 @@ class Poller:
         chosen: which to read; empty for all that the key sees.
         clusters: what is known of each cluster.
         loads: how many nodes of a cluster are in repair, and how many wait for approval, as far as it was taken in.
+        unlisted: what is at work in a state that no list is asked for.
     """
 
     together: TogetherClient
@@ -123,7 +124,7 @@ class Poller:
         self._vanished: dict[RemediationRef, float] = {}
         self._looking: Backoff[RemediationRef] = Backoff(self.clock.monotonic, LOST_WAIT)
         self._maybe_deleted: set[str] = set()
-        self._unlisted: set[RemediationRef] = set()  # at work in a state that no list is asked for
+        self.unlisted: set[RemediationRef] = set()
         self.listings: asyncio.Queue[Listing] = asyncio.Queue(LISTINGS_AT_ONCE)
         self.clusters: dict[str, Cluster] = {}
         self.loads: dict[str, tuple[int, int]] = {}
@@ -250,7 +251,7 @@ class Poller:
         listed = await self._sort(listing, items)
         listing.unconfirmed = {ref for ref in self.index.of_cluster(cluster_id) if ref not in listed}
         listing.under_repair.update(ref.instance_id for ref in listing.unconfirmed)  # as far as is known
-        listing.in_repair.update(ref.instance_id for ref in listing.unconfirmed & self._unlisted)
+        listing.in_repair.update(ref.instance_id for ref in listing.unconfirmed & self.unlisted)
         if cluster_id in self._reads and not self._reads[cluster_id].done():
             return
         # A list that lags behind undoes nothing: what is listed as it had been before is held back until it is read.
@@ -278,7 +279,7 @@ class Poller:
             else:
                 one = found.remediation()
                 is_odd = one is not None and one.is_under_way and one.state not in IN_REPAIR
-                (self._unlisted.add if is_odd else self._unlisted.discard)(ref)
+                (self.unlisted.add if is_odd else self.unlisted.discard)(ref)
                 is_news = found.fingerprint != self.index.seen(ref) or found.raw is None
                 changed = [found] if is_news else []
                 await self.listings.put(Listing(of.cluster_id, of.asked_at, of.sequence, changed=changed, alone=ref))

@@ -28,8 +28,8 @@ async def test_who_approved_stays_on_a_card_in_a_state_of_tomorrow() -> None:
         assert "Approved by <@U0ALICE>" in alert.text
 
 
-async def test_card_counts_a_node_in_a_state_of_tomorrow_as_in_repair() -> None:
-    async with watching() as bot:
+async def test_card_counts_a_node_in_a_state_of_tomorrow_as_in_repair(database_url: str) -> None:
+    async with watching(database=database_url) as bot:
         bot.together.add(("cluster-1", "i-2", "r-2"), state="RUNNING")
         bot.together.add()
         alert = await card(bot)
@@ -37,6 +37,11 @@ async def test_card_counts_a_node_in_a_state_of_tomorrow_as_in_repair() -> None:
         bot.together.remediations["cluster-1", "i-2", "r-2"]["state"] = "VERIFYING"
         await pass_time(bot, 300)
         assert "1 of 2 nodes in repair" in alert.text
+        edits = alert.edits
+        await bot.settle()
+        async with bot.another():
+            await pass_time(bot, 300)
+        assert alert.edits == edits
 
 
 async def test_home_of_a_cluster_shows_no_fault_of_another() -> None:
