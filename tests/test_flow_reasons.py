@@ -145,6 +145,27 @@ async def test_who_may_not_decide_is_refused_before_a_dialog_opens() -> None:
         assert bot.slack.views == []
 
 
+async def test_progress_of_what_is_refused_privately_is_taken_back() -> None:
+    async with world(BOT_REASON="always", BOT_TWO_PEOPLE_MODES="REBOOT_VM") as bot:
+        bot.together.add()
+        blocks = as_alert(bot.together.remediations[IDS])
+        blocks[0]["text"]["text"] = "x" * 3000  # more than a dialog can remember, so the answer goes to the thread
+        alert = bot.slack.post_as_tool(blocks)
+        await bot.slack.submit(await opened(bot, alert, APPROVE), reason=WHY)
+        (first,) = await bot.slack.until(lambda: bot.slack.replies(alert))
+        assert "1 of 2 approvals" in first.text
+        bot.slack.views.clear()
+        view = await opened(bot, alert, APPROVE)
+        with bot.together.paused("get"):
+            asked = len(bot.together.calls)
+            await bot.slack.submit(view, reason=WHY)
+            await bot.together.until(lambda: len(bot.together.calls) > asked)
+            await bot.time.advance(1)
+            await bot.slack.until(lambda: len(bot.slack.replies(alert)) > 1)
+        assert "you already approved it" in (await bot.reply_privately()).text
+        assert bot.slack.replies(alert) == [first]
+
+
 async def test_dialog_says_which_of_two_approvals_it_asks_for() -> None:
     async with watching(BOT_REASON="always", BOT_TWO_PEOPLE_MODES="REBOOT_VM") as bot:
         bot.together.add()
