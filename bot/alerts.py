@@ -210,9 +210,9 @@ def _still_holds(alert: Alert, read: Remediation, now: float, *, read_alone: boo
     return not read_alone or now - READ_SECONDS < remark.settles_at
 
 
-def holds(remark: CardNote | None, remediation: Remediation) -> bool:
+def holds(remark: CardNote, remediation: Remediation) -> bool:
     """Return whether what a card was answered with is about what the remediation is now."""
-    return remark is not None and (remark.state, remark.mode) == (remediation.state, remediation.mode)
+    return (remark.state, remark.mode) == (remediation.state, remediation.mode)
 
 
 def episode_of(alert: Alert) -> str:

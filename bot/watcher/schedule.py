@@ -1,9 +1,10 @@
 """What a message should say, what it needs next, and when: pure functions. Times are Unix times."""
 
 import math
+import operator
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import lru_cache
 
 from bot import cards
 from bot.alerts import holds
@@ -23,6 +24,9 @@ from bot.watcher import calls, threads
 from bot.watcher.config import WatchConfig
 from bot.watcher.workqueue import Lane, Laned
 
+_SAID = operator.attrgetter("id", "is_started", "mentioned", "looking", "announced")  # of a message, beside its state
+# What the last messages were drawn from, and what they say: a digest of a thousand nodes takes long.
+_drawn = deque[tuple[tuple[object, ...], object, Message]](maxlen=2)
 GROWS_SECONDS = 60.0  # so long after the last one, what is new in the cluster goes into its digest
 
 
@@ -42,14 +46,25 @@ class Step(Laned):
     IDLE = Lane.LOOK, "idle"
 
 
-@lru_cache(2)
 def content(snapshot: Snapshot, config: WatchConfig) -> Message:
-    """Return what the message should say: a card as the last answer on it was drawn, as long as that holds."""
+    """Return what the message should say. What is noted once Slack has taken it changes nothing of that."""
+    parts = config, snapshot.alerts, snapshot.firsts, snapshot.batches, snapshot.pause
+    said = snapshot.now, _SAID(snapshot.message)
+    for of, what, drawn in _drawn:
+        if what == said and all(map(operator.is_, of, parts)):
+            return drawn
+    drawn = _draw(snapshot, config)
+    _drawn.append((parts, said, drawn))
+    return drawn
+
+
+def _draw(snapshot: Snapshot, config: WatchConfig) -> Message:
+    """Draw a message: a card as the last answer on it was, as long as that holds."""
     if snapshot.message.is_digest:
         return cards.digest.draw(snapshot, config.cards)
     alert, message = snapshot.alerts[0], snapshot.message
     remediation = alert.as_told
-    remark = alert.remark if holds(alert.remark, remediation) else None
+    remark = alert.remark if alert.remark and holds(alert.remark, remediation) else None
     notice, buttons = (remark.notice, remark.buttons) if remark else ("", True)
     decided = (remark.decided if remark else None) or alert.decided
     is_mended = remediation.state == State.SUCCEEDED

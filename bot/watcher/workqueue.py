@@ -85,7 +85,8 @@ class _Waiting:
 
     def add(self, key: str, rank: Rank) -> None:
         if key not in ChainMap(*self.ranks[: rank + 1]):
-            self.drop(key)
+            for later in self.ranks[rank + 1 :]:
+                later.pop(key, None)
             self.ranks[rank][key] = None
         self.news.set()
 
