@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -235,7 +235,12 @@ def fault(remediation: Remediation, limit: int = 80, *, is_brief: bool = False) 
     if alert is None:
         return clean(remediation.reason or "", limit)
     told = _what(alert, counts=False)
-    return clean(next(told) if is_brief else ", ".join(told), limit)
+    return _joined(told[:1] if is_brief else told, limit)
+
+
+@lru_cache(200)  # in a storm it's the same a thousand times
+def _joined(told: Sequence[str], limit: int) -> str:
+    return clean(", ".join(told), limit)
 
 
 def common_fault(alerts: Iterable[LinkedAlert]) -> str:
@@ -308,21 +313,25 @@ def alert_line(alert: LinkedAlert) -> str:
     return ", ".join(_what(alert))
 
 
-def _what(alert: LinkedAlert, *, counts: bool = True) -> Iterator[str]:
-    """Yield what an alert says is wrong, raw: Xid codes, its title, why the node was drained."""
+def _what(alert: LinkedAlert, *, counts: bool = True) -> Sequence[str]:
+    """Return what an alert says is wrong, raw: Xid codes, its title, why the node was drained."""
     about = alert.annotation
-    title = clean((about and about.title) or alert.alert_name or "Unnamed alert", 120)
-    events = about.xid.events if about and about.xid else []
-    for event in events[:MAX_XIDS]:
-        yield _xid(event.xid_code or "?", event.mnemonic or "", title, (counts and event.count) or 0)
-    if len(events) > MAX_XIDS:
-        yield f"{len(events) - MAX_XIDS} more Xids"
-    yield title
-    if about and about.slurm_node_unavailable and about.slurm_node_unavailable.reason:
-        yield clean(f"drained: {about.slurm_node_unavailable.reason}", 120)
+    xids = [
+        (each.xid_code or "?", each.mnemonic or "", (counts and each.count) or 0)
+        for each in (about.xid.events if about and about.xid else ())
+    ]
+    drained = about.slurm_node_unavailable if about else None
+    return _told((about and about.title) or alert.alert_name, tuple(xids), drained and drained.reason)
 
 
-@lru_cache(200)  # in a storm it's the same a thousand times
+@lru_cache(200)
+def _told(name: str | None, xids: Sequence[tuple[str, str, int]], drained: str | None) -> Sequence[str]:
+    title = clean(name or "Unnamed alert", 120)
+    told = [_xid(code, mnemonic, title, count) for code, mnemonic, count in xids[:MAX_XIDS]]
+    told += [f"{len(xids) - MAX_XIDS} more Xids"] if len(xids) > MAX_XIDS else []
+    return *told, title, *([clean(f"drained: {drained}", 120)] if drained else [])
+
+
 def _xid(code: str, mnemonic: str, title: str, count: int) -> str:
     told = f" {mnemonic}" if _tokens(mnemonic) - _tokens(title) else ""
     return clean(f"Xid {code}{told}{f' ×{count}' if count > 1 else ''}", 80)
