@@ -81,7 +81,7 @@ def read_variables(environ: Mapping[str, str], dotenv: Path) -> Variables:
         with dotenv.open(encoding="utf-8-sig") as file:
             lines = [*parse_stream(file)]  # without interpolation: a secret may contain ${…}
         wrong = next((each.original for each in lines if not _is_whole(each)), None)
-        if wrong is None:  # an empty value is none: it takes nothing back that another line sets
+        if wrong is None:  # an empty value counts as not set, so another line's value stays
             return {**{each.key: each.value for each in lines if each.key and each.value}, **environ}
         blank = wrong.string.removesuffix(wrong.string.lstrip())  # dotenv counts from the blank lines before it
         line = wrong.line + blank.count("\n")

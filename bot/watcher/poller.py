@@ -75,7 +75,7 @@ class Listing:
         started_elsewhere: what others have begun, in the middle of its work.
         unconfirmed: what is tracked and isn't in it: each is read alone, and comes in a listing of its own.
         in_repair: the instances in repair.
-        waiting: the instances of which a repair waits for approval.
+        waiting: the instances with a repair that waits for approval.
         under_repair: the nodes and alerts that open remediations are about, by their IDs and names.
         is_watched: whether what is new in it is to be told; otherwise it is read only for what was told before.
         alone: what was read alone, and so is later than any list; None for a list, which may lag behind.
@@ -104,7 +104,7 @@ class Poller:
         chosen: which to read; empty for all that the key sees.
         clusters: what is known of each cluster.
         loads: how many nodes of a cluster are in repair, and how many wait for approval, as far as it was taken in.
-        unlisted: what is at work in a state that no list is asked for.
+        unlisted: the repairs under way in a state that lists aren't asked for.
     """
 
     together: TogetherClient
@@ -278,8 +278,10 @@ class Poller:
                 self.index.doubt(ref)
             else:
                 one = found.remediation()
-                is_odd = one is not None and one.is_under_way and one.state not in IN_REPAIR
-                (self.unlisted.add if is_odd else self.unlisted.discard)(ref)
+                if one is not None and one.is_under_way and one.state not in IN_REPAIR:
+                    self.unlisted.add(ref)
+                else:
+                    self.unlisted.discard(ref)
                 is_news = found.fingerprint != self.index.seen(ref) or found.raw is None
                 changed = [found] if is_news else []
                 await self.listings.put(Listing(of.cluster_id, of.asked_at, of.sequence, changed=changed, alone=ref))

@@ -24,8 +24,9 @@ from bot.watcher import calls, threads
 from bot.watcher.config import WatchConfig
 from bot.watcher.workqueue import Lane, Laned
 
-_SAID = operator.attrgetter("id", "is_started", "mentioned", "looking", "announced")  # of a message, beside its state
-# What the last messages were drawn from, and what they say: a digest of a thousand nodes takes long.
+# What is drawn of a message that can change.
+_SHOWN_OF = operator.attrgetter("id", "is_started", "mentioned", "looking", "announced")
+# What the last messages were drawn from, and how they look: a digest of a thousand nodes takes long.
 _drawn = deque[tuple[tuple[object, ...], object, Message]](maxlen=2)
 GROWS_SECONDS = 60.0  # so long after the last one, what is new in the cluster goes into its digest
 
@@ -49,12 +50,12 @@ class Step(Laned):
 def content(snapshot: Snapshot, config: WatchConfig) -> Message:
     """Return what the message should say. What is noted once Slack has taken it changes nothing of that."""
     parts = config, snapshot.alerts, snapshot.firsts, snapshot.batches, snapshot.pause
-    said = snapshot.now, _SAID(snapshot.message)
-    for of, what, drawn in _drawn:
-        if what == said and all(map(operator.is_, of, parts)):
+    fields = snapshot.now, _SHOWN_OF(snapshot.message)
+    for known_parts, known_fields, drawn in _drawn:
+        if known_fields == fields and all(map(operator.is_, known_parts, parts)):
             return drawn
     drawn = _draw(snapshot, config)
-    _drawn.append((parts, said, drawn))
+    _drawn.append((parts, fields, drawn))
     return drawn
 
 

@@ -241,13 +241,19 @@ def becomes(bot: World, state: str, moment_of: str = "update_time", **fields: An
     bot.together.remediations[IDS] |= {"state": state, "update_time": moment(bot), moment_of: moment(bot), **fields}
 
 
-async def test_next_automatic_repair_of_a_node_under_the_same_id_is_told_and_calls(bot: World) -> None:
+async def repaired_days_ago(bot: World) -> Posted:
+    """Let Together repair a node automatically, and two days pass. Returns its card."""
     await began(bot)
     bot.together.add(**AUTOMATIC, update_time=moment(bot))
     alert = await card(bot, words="Started automatically: reboot")
     becomes(bot, "SUCCEEDED", "end_time", start_time=moment(bot))
     await card(bot, words="Rebooted")
     await pass_time(bot, 2 * DAY)
+    return alert
+
+
+async def test_next_automatic_repair_of_a_node_under_the_same_id_is_told_and_calls(bot: World) -> None:
+    alert = await repaired_days_ago(bot)
     mode = "REMEDIATION_MODE_VM_ONLY"
     bot.together.add(**AUTOMATIC, mode=mode, create_time=moment(bot), update_time=moment(bot))
     await poll(bot)
@@ -382,12 +388,7 @@ async def test_list_that_lags_behind_opens_nothing_again(bot: World) -> None:
 
 
 async def test_fault_that_comes_back_after_an_automatic_repair_that_called_calls_too(bot: World) -> None:
-    await began(bot)
-    bot.together.add(**AUTOMATIC, update_time=moment(bot))
-    alert = await card(bot, words="Started automatically: reboot")
-    becomes(bot, "SUCCEEDED", "end_time", start_time=moment(bot))
-    await card(bot, words="Rebooted")
-    await pass_time(bot, 2 * DAY)
+    alert = await repaired_days_ago(bot)
     again = {**AUTOMATIC, "mode": "REMEDIATION_MODE_VM_ONLY", "linked_alerts": firing("79", moment(bot))}
     bot.together.add(**again, create_time=moment(bot), update_time=moment(bot))
     await until(bot, lambda: [each for each in thread(bot, alert) if CALL in each])
