@@ -6,7 +6,7 @@ import random
 import subprocess
 import sys
 
-from tests.simulation import checks, people, truth
+from tests.simulation import checks, fleet, truth
 from tests.simulation.__main__ import FIXED, shrink
 from tests.simulation.ablations import EVERY
 from tests.simulation.faults import EVERY as EVERY_FAULT
@@ -69,7 +69,7 @@ def test_judges_of_what_is_said_notice_what_is_untrue() -> None:
 
         async def live() -> None:
             world.begin()
-            people.fall_ill(world, random.Random(SEED), "c-a")  # noqa: S311 - repeatable, not secret
+            fleet.fall_ill(world, random.Random(SEED), "c-a")  # noqa: S311 - repeatable, not secret
             await asyncio.sleep(120.0)
             await world.slack.open_home(truth.AT_HOME)
             await asyncio.sleep(10.0)

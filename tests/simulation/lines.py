@@ -16,7 +16,7 @@ from slack_sdk.errors import SlackApiError
 
 from bot.logs import LOG_CONTEXT
 from handlers.client import MeasuredClient
-from tests.simulation import checks, people
+from tests.simulation import checks, fleet
 from tests.simulation.faults import CHANGES
 from tests.simulation.history import Sent
 from tests.simulation.loop import Process
@@ -113,10 +113,10 @@ class TogetherLine(httpx.AsyncBaseTransport):
                 world.history.marks.add("a list in pages")
             seen = (found.get("cluster", ""), found.get("instance", ""), found.get("remediation", ""))
             if is_slow:
-                world.loop.outside(0.01, people.clear_up, world, seen)
+                world.loop.outside(0.01, fleet.clear_up, world, seen)
             elif verb == "get" and decision and world.faults.strikes(CHANGES):
                 chance = world.streams[CHANGES]
-                world.loop.outside(chance.choice((0.5, 2.0)) * chance.random(), people.change, world, seen)
+                world.loop.outside(chance.choice((0.5, 2.0)) * chance.random(), fleet.change, world, seen)
             return status, json.loads(json.dumps(answer))
         ids: Ids = (found["cluster"], found["instance"], found["remediation"])
         before = together.remediations.get(ids, {}).get("state", "")

@@ -5,7 +5,7 @@ import random
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
-from tests.simulation import checks, people
+from tests.simulation import ending, fleet
 from tests.simulation.names import CHANNEL
 
 if TYPE_CHECKING:
@@ -54,9 +54,9 @@ async def _suspended(world: "World", running: "Running", chance: random.Random) 
     if running not in world.bots or running.is_stopping:
         return
     running.process.is_suspended = True
-    before = checks.taken_over(world)
+    before = ending.taken_over(world)
     await asyncio.sleep(chance.choice((5.0, 45.0, 150.0)) * chance.uniform(0.5, 1.5))
-    if checks.taken_over(world) > before:
+    if ending.taken_over(world) > before:
         world.history.marks.add("a suspended bot wakes after its work was taken over")
     world.loop.resume(running.process)
 
@@ -81,7 +81,7 @@ async def _unreadable(world: "World", _running: "Running", chance: random.Random
 
 async def _lag(world: "World", _running: "Running", chance: random.Random) -> None:
     seconds = chance.uniform(5.0, 40.0)
-    people.lag(world, seconds)
+    fleet.lag(world, seconds)
     await asyncio.sleep(seconds)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Collection, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.simulation import checks, people, truth
+from tests.simulation import ending, fleet, truth
 from tests.simulation.history import History
 from tests.simulation.people import Act
 from tests.simulation.periods import PERIODS, Trouble
@@ -79,7 +79,7 @@ async def _live(world: World, chosen: Collection[int] | None) -> list[int]:
     acts = {number: Act(world, number, seconds) for number in range(count)}
     played = sorted(acts if chosen is None else set(chosen) & set(acts))
     await asyncio.sleep(5.0)
-    people.break_first_nodes(world)
+    fleet.break_first_nodes(world)
     tasks = [asyncio.create_task(acts[number].run(), name=f"act {number}") for number in played]
     troubles = [asyncio.create_task(work) for work in _troubles(world, seconds)]
     await asyncio.sleep(seconds)
@@ -91,8 +91,8 @@ async def _live(world: World, chosen: Collection[int] | None) -> list[int]:
     await asyncio.sleep(CALM_SECONDS)
     await world.slack.open_home(truth.AT_HOME)
     await asyncio.sleep(10.0)
-    await checks.in_the_end(world, world.bots[0].database)
-    world.history.marks |= checks.marks(world) | {name for name, count in world.faults.struck.items() if count}
+    await ending.in_the_end(world, world.bots[0].database)
+    world.history.marks |= ending.marks(world) | {name for name, count in world.faults.struck.items() if count}
     return played
 
 

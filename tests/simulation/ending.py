@@ -1,0 +1,171 @@
+"""What must be true in the end, and what has happened until then."""
+
+from collections import Counter
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+
+from bot.store import Database
+from bot.store.audit import verify
+from bot.store.connection import Record
+from bot.store.tables import alerts, audit, decisions, leases, messages
+from tests.manual_clock import START
+from tests.simulation import truth
+from tests.simulation.checks import DONE, MAYBE, NODE, UNREPAIRED, forgets_cards, rows
+from tests.simulator.together import TERMINAL, Ids
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+ONE_MOMENT = 0.1  # within it, Together's times of a review and an end are taken for those of a rejection
+ASKS_FIRST = {"never": ("reject",), "cancel": ("cancel", "reject"), "always": ("cancel", "reject", "approve")}
+
+
+def _looks_rejected(world: "World", row: Record) -> bool:
+    """Return whether a cancel came so soon after an approval in the console that both look like a rejection there."""
+    found = world.together.remediations[row["cluster_id"], row["instance_id"], row["remediation_id"]]
+    reviewed, ended = (
+        datetime.fromisoformat(str(found.get(name) or truth.EPOCH)) for name in ("review_time", "end_time")
+    )
+    is_called_late = (row["verb"], row["outcome"]) == ("cancel", "too_late")
+    return is_called_late and 0 <= (ended - reviewed).total_seconds() < ONE_MOMENT
+
+
+async def in_the_end(world: "World", database: Database) -> None:
+    """Judge the world after its faults are over and half an hour has passed."""
+    history = world.history
+    all_decisions = rows(world, select(decisions))
+    for row in all_decisions:
+        about, decision = row["remediation_id"], row["id"][:8]
+        if row["status"] not in {"done", "void"}:
+            history.wrong(f"decision {decision} is {row['status']} in the end", about)
+        effects = [each for each in history.sent if each.decision == decision and each.took_effect]
+        is_undecidable = effects and _looks_rejected(world, row)
+        if effects and row["outcome"] not in {None, *MAYBE} and not is_undecidable:
+            history.wrong(f"decision {decision} took effect, and its outcome is “{row['outcome']}”", about)
+        if row["outcome"] in {"approved", "rejected"} and not effects:
+            history.wrong(f"decision {decision} is called {row['outcome']}, and never took effect", about)
+        told = world.slack.answers[decision]
+        if not row["batch_id"] and row["status"] == "done" and not told:
+            history.wrong(f"decision {decision} was never answered", about)
+    by_decision = Counter(each["decision_id"] for each in rows(world, select(audit).where(audit.c.event == "outcome")))
+    for decision, count in by_decision.items():
+        if count > 1:
+            history.wrong(f"decision {decision[:8]} has {count} outcomes in the audit trail")
+    for each in rows(world, select(audit).where(audit.c.event == "send")):
+        if not by_decision[each["decision_id"]]:
+            decision = each["decision_id"][:8]
+            history.wrong(f"decision {decision} leaves by the audit trail, and has no outcome", each["remediation_id"])
+    requested = Counter((each.user, each.verb, each.ids[2]) for each in history.asked)
+    taken = Counter(
+        (row["user_id"], row["verb"], row["remediation_id"])
+        for row in all_decisions
+        if row["status"] != "void" and row["verb"] in DONE and not row["batch_id"]
+    )
+    for (user, verb, about), count in taken.items():
+        if count > (wanted := requested[user, verb, about]):
+            history.wrong(f"{user} asked {wanted} times to {verb} {about}, taken {count} times", about)
+    recorded = {each["decision_id"] for each in rows(world, select(audit))}
+    for row in all_decisions:
+        if row["outcome"] is not None and row["status"] != "void" and row["id"] not in recorded:
+            history.wrong(f"decision {row['id'][:8]} has no row in the audit trail", row["remediation_id"])
+    await verify(database)
+    asks_first = {verb for each in world.settings.values() for verb in ASKS_FIRST[each["BOT_REASON"]]}
+    for asked in history.asked:
+        # A dialog that doesn't open is seen by the person, who presses again.
+        is_decision = asked.mode and asked.verb not in asks_first
+        if asked.acked and is_decision and not _heard(world, asked.user, asked.ids, asked.at):
+            history.wrong(
+                f"{asked.user} asked to {asked.verb} {asked.ids[2]}, was acked, and heard nothing", asked.ids[2]
+            )
+    _cards_are_true(world)
+    truth.in_the_end(world, rows)
+    _faults_are_shown(world)
+
+
+def _faults_are_shown(world: "World") -> None:
+    """Judge that what fires in the end is told, and nothing else."""
+    told = " ".join(each.text for each in world.slack.messages if UNREPAIRED in each.text and not each.thread_ts)
+    firing = {each["target_vm"] for each in world.together.alerts.values()}
+    if world.environ["BOT_UNREPAIRED_MINUTES"] == "0":
+        firing.clear()
+    for node in firing if not world.deleted else ():
+        if node not in told:
+            world.history.wrong(f"{node} is broken, and nothing in the channel says so")
+    is_blind = forgets_cards(world)  # it may have posted one without ever learning that it did
+    for node in set(NODE.findall(told)) - firing if not is_blind else ():
+        world.history.wrong(f"{node} is not broken any more, and the channel says so")
+
+
+def _heard(world: "World", user: str, ids: Ids, at: float) -> bool:
+    """Return whether there is a decision of the person, or something was said to them or about it since."""
+    of = select(decisions.c.id).where(
+        decisions.c.user_id == user, decisions.c.remediation_id == ids[2], decisions.c.received_at >= START + at - 1
+    )  # fmt: skip
+    if rows(world, of):
+        return True
+    return any(
+        when >= at and user in text and ("chat." in text or "response_url" in text or "views." in text)
+        for when, _, text in world.history.lines
+    )
+
+
+def _cards_are_true(world: "World") -> None:
+    known = {each["ts"] for each in rows(world, select(messages.c.ts))}
+    has_strangers = forgets_cards(world) or "messages move" in world.history.marks
+    for ids, present in world.together.remediations.items():
+        for card in world.slack.cards(ids[2]):
+            if card.ts not in known and has_strangers:
+                continue  # it is none any more
+            state, buttons = present["state"], set(card.controls)
+            decides = {"remediation:approve", "remediation:cancel"} & buttons
+            is_observed = any(world.settings[str(each.process)]["BOT_OBSERVE"] == ids[0] for each in world.bots)
+            if state == "PENDING_APPROVAL" and "remediation:approve" not in buttons and not is_observed:
+                world.history.wrong(f"{ids[2]} waits, and its card can't be approved: {card.text}", ids[2])
+            if state in TERMINAL and decides:
+                world.history.wrong(f"{ids[2]} is {state}, and its card has buttons: {card.text}", ids[2])
+        if present["state"] == "PENDING_APPROVAL" and not _is_shown(world, ids):
+            world.history.wrong(f"{ids[2]} waits, and nothing in the channel says so", ids[2])
+    now = world.clock.now()
+    owners = rows(world, select(leases).where(leases.c.name == "watch", leases.c.until > now))
+    if not owners:
+        world.history.wrong("nobody watches in the end")
+
+
+def _is_shown(world: "World", ids: Ids) -> bool:
+    """Return whether the message that is to show a remediation is in the channel."""
+    of = select(messages.c.ts).join(alerts, alerts.c.message_id == messages.c.id).where(
+        alerts.c.remediation_id == ids[2], alerts.c.cluster_id == ids[0]
+    )  # fmt: skip
+    shown = {each["ts"] for each in rows(world, of)}
+    # What somebody has deleted is noticed within the hour.
+    return any(each.ts in shown for each in world.slack.messages) or bool(shown & world.deleted)
+
+
+# What happened.
+
+
+def taken_over(world: "World") -> int:
+    """Return how many decisions have changed hands."""
+    return len(rows(world, select(decisions.c.id).where(decisions.c.fence > 1)))
+
+
+def marks(world: "World") -> set[str]:
+    """Return what the database and Together show to have happened."""
+    found = {f"outcome {each['outcome']}" for each in rows(world, select(decisions.c.outcome).distinct())}
+    found |= {f"audit {each['event']}" for each in rows(world, select(audit.c.event).distinct())}
+    for row in rows(world, select(decisions)):
+        if row["fence"] > 1:
+            found.add("takeover with the POST in doubt" if row["sent_at"] else "takeover before the POST")
+        if row["batch_id"]:
+            found.add("a selection is carried out")
+            if row["outcome"] == "paused":
+                found.add("pause during a selection")
+        if row["batch_id"] and row["outcome"] == "approved":
+            found.add("a selection approves")
+    if any(world.episodes[each.ids] and each.took_effect for each in world.history.sent):
+        found.add("a decision on what came back")
+    if any(world.slack.digests()):
+        found.add("a digest")
+    return found
