@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
+from urllib.request import getproxies
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
@@ -132,7 +133,7 @@ def read_settings(variables: Variables) -> Settings:
         for each in error.errors(include_input=False, include_url=False):
             name = str(each["loc"][0])
             problems.setdefault(name.upper(), _problem(name, each["type"], each["msg"], each.get("ctx", {})))
-    problems = {**_contradictions(given), **problems}
+    problems = {**_contradictions(given), **_unusable_proxies(given), **problems}
     if problems:
         raise unusable(problems)
     return settings
@@ -161,6 +162,16 @@ def _contradictions(given: Mapping[str, str]) -> dict[str, str]:
     if os.environ.get("SLACK_CLIENT_ID") and os.environ.get("SLACK_CLIENT_SECRET"):  # which Bolt reads itself
         found["SLACK_CLIENT_ID"] = "and SLACK_CLIENT_SECRET would turn on OAuth installs; unset both"
     return found
+
+
+def _unusable_proxies(given: Mapping[str, str]) -> dict[str, str]:
+    """Return what is wrong with the environment's proxies, where any is used."""
+    if all(formats.is_loopback(given.get(name, "")) for name in ("slack_api_url", "together_base_url")):
+        return {}
+    proxies = getproxies()
+    schemes = {name: proxies.get(name, "").rpartition("://")[0] for name in ("https", "all")}
+    wrong = [name for name, scheme in schemes.items() if scheme not in {"", "http", "https"}]
+    return {f"{name.upper()}_PROXY": "must be an HTTP proxy, such as http://proxy:3128" for name in wrong}
 
 
 def read_database_url(values: Variables) -> str:

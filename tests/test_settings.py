@@ -337,6 +337,17 @@ def test_bolts_oauth_mode_is_not_turned_on_by_accident(monkeypatch: pytest.Monke
         read_settings(GOOD)
 
 
+@pytest.mark.parametrize("name", ["HTTPS_PROXY", "ALL_PROXY"])
+def test_socks_proxy_is_refused_unless_all_is_on_loopback(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "socks5://proxy:1080")
+    with pytest.raises(SettingsError, match=f"{name} must be an HTTP proxy"):
+        read_settings(GOOD)
+    read_settings({**GOOD, "SLACK_API_URL": "http://localhost:1/api", "TOGETHER_BASE_URL": "http://localhost:2"})
+    for usable in ("http://proxy:3128", "proxy:3128", ""):
+        monkeypatch.setenv(name, usable)
+        read_settings(GOOD)
+
+
 @pytest.mark.parametrize(("url", "local"), [
     ("http://localhost:1/x", True),
     ("http://127.8.8.8", True),

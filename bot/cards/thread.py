@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from bot.cards import blocks, labels
 from bot.cards.blocks import line
 from bot.cards.labels import fault
-from bot.cards.listing import LISTED, first_of
+from bot.cards.listing import LISTED, first_of, nodes_of
 from bot.cards.pause import pause_buttons
 from bot.cards.remediation_card import calling, mention, where
 from bot.models import RULES, Alert, DecidedBy, Hold, Message, Override, Remediation, RepairLoad, State, Verb, unix
@@ -140,7 +140,7 @@ def came_back(alerts: Sequence[Alert], called: str) -> Message:
     nodes, remediation = _nodes(alerts), alerts[0].remediation
     back, *others = [each.came_back for each in alerts if each.came_back]  # that is what this tells
     fault, repair = escape(back.fault, 80), escape(labels.mode(remediation.mode).noun, 80)
-    if len(alerts) > 1:
+    if nodes_of(alerts) > 1:
         is_back = "didn't stop or came back" if any(each.was_firing for each in (back, *others)) else "came back"
         said = f"{nodes} were repaired, and their faults {is_back}, such as {fault}. 🔁"
     elif back.was_firing:
@@ -157,7 +157,7 @@ def not_back(alerts: Sequence[Alert], called: str, now: float) -> Message:
         now: Unix time in seconds.
     """
     passed = lasted(now - max(each.remediation.succeeded_at for each in alerts))
-    are, its, node = ("isn't", "its", "node") if len(alerts) == 1 else ("aren't", "their", "nodes")
+    are, its, node = ("isn't", "its", "node") if nodes_of(alerts) == 1 else ("aren't", "their", "nodes")
     late = f"running in the cluster {passed} after {its} repair, as Together lists it"
     return _to(alerts, called, f"{_nodes(alerts)} {are} {late}. Check the {node}.")
 
@@ -316,7 +316,8 @@ def _node(one: Remediation) -> str:
 
 
 def _nodes(alerts: Sequence[Alert]) -> str:
-    return first_of([each.remediation.node for each in alerts], LISTED, 100)
+    called = {(each.cluster_id, each.remediation.instance_id): each.remediation.node for each in alerts}
+    return first_of(list(called.values()), LISTED, 100)
 
 
 def _lasted(clusters: Sequence[str], seconds: float) -> str:

@@ -110,6 +110,15 @@ def test_sentence_about_several_nodes_says_only_what_is_true_of_each() -> None:
     assert "Not finished after 2 h." in thread.stuck(since, "", START, has_card=False).text
 
 
+def test_node_with_several_repairs_is_named_once() -> None:
+    one = replace(alerts(1)[0], came_back=CameBack("Xid 79", START))
+    again = replace(one, remediation=one.remediation.model_copy(update={"id": "r-again"}))
+    both = [one, again]
+    assert thread.stuck(both, "", START, has_card=False).text.startswith("gpu-node-0000: 2 repairs may be stuck.")
+    assert "came back on gpu-node-0000," in thread.came_back(both, "").text
+    assert thread.not_back(both, "", START).text.startswith("gpu-node-0000 isn't running in the cluster")
+
+
 def test_approval_in_together_is_not_said_to_be_of_who_reviewed_the_incident_before() -> None:
     review = {"reviewed_by": "eve", "review_time": "2026-11-20T03:00:00Z", "create_time": "2026-11-24T03:00:00Z"}
     for trigger in ("REMEDIATION_TRIGGER_MANUAL", "REMEDIATION_TRIGGER_AUTOMATED"):
