@@ -59,7 +59,7 @@ a, c = alerts.c, decisions.c
 _FIRST = select(*FIRST_APPROVAL).where(one_remediation(first_approvals.c), FIRST_COUNTS)
 _INSERT_FIRST = insert(first_approvals)
 _BODY = (
-    select(a.body, a.message_id, messages.c.body.label("message"))
+    select(a.body, a.message_id, messages.c.body.label("message"), now().label("present"))
     .outerjoin(messages, messages.c.id == a.message_id)
     .where(one_remediation(a))
 )
@@ -140,7 +140,7 @@ def card_context(connection: Connection, ref: RemediationRef) -> CardContext:
     alert = readable_alert(row) if row else None
     if alert is None:
         return CardContext(first=first, pause=pause)
-    present = read_clock(connection)
+    present = float(row.present)
     about = replace(alert.at(present).about(first), pause=pause, now=present)
     message = readable_message(row.message) if row and row.message else None
     if message is None:

@@ -32,7 +32,7 @@ from bot.store.database import Conflict
 from bot.store.lease import LEASE_UNTIL
 from bot.store.ownership import KEEP, MINE, Ownership, sent_at, update_mine
 from bot.store.retention import RESPONSE_URL_SECONDS
-from bot.store.rows import change_alert
+from bot.store.rows import ALERT_TO_CHANGE, change_alert
 from bot.store.serialization import ANSWERS, REQUESTS
 from bot.store.tables import (
     ACTIVE,
@@ -224,7 +224,8 @@ class DecisionStore(Ownership):
             written = self._use(connection, _RECORD_AND_FINISH, job, b_outcome=kind, b_summary=answer.summary)
         else:
             written = self._use(connection, _RECORD_OUTCOME, job, b_answer=dump(ANSWERS, answer), b_outcome=kind)
-        end, at = audit.end_of_trail(connection), float(clock.scalar())
+        end, shown = audit.end_of_trail(connection), connection.execute(ALERT_TO_CHANGE, key_of(request.ref))
+        at = float(clock.scalar())
         if not written:
             status = DONE if is_told else ANSWERED
             at = self._use(connection, _RECORDED, job, b_status=status).scalar()
@@ -243,6 +244,7 @@ class DecisionStore(Ownership):
                 connection,
                 request.ref,
                 lambda look: answered(look.alert, look.message, request, answer, look.now, seq),
+                found=shown,
             )
         return at, self._advance(connection, request.batch_id, job.received_at) if request.batch_id else None
 

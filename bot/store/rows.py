@@ -22,7 +22,7 @@ from bot.models import (
     TrackedMessage,
 )
 from bot.store import batches, outbox, pauses
-from bot.store.connection import Connection, Record, dump, now, read_clock, read_json
+from bot.store.connection import NOW, Connection, Record, Rows, dump, now, read_json
 from bot.store.tables import (
     ACTIVE,
     ANSWERED,
@@ -62,7 +62,7 @@ _MESSAGE_ID = m.id == bindparam("b_message")
 _FIND = select(m.body, m.is_open, m.version).where(_MESSAGE_ID)
 _TO_CHANGE = _FIND.with_for_update()
 _SHOWN = _WITH_FIRST.where(a.message_id == bindparam("b_message")).order_by(a.seen_at, *ids_in(a))
-_ONE = _WITH_FIRST.where(one_remediation(a)).with_for_update(of=alerts)
+ALERT_TO_CHANGE = _WITH_FIRST.where(one_remediation(a)).with_for_update(of=alerts)
 WRITE_MESSAGE = update(messages).where(_MESSAGE_ID).values(version=m.version + 1)
 _WRITE_SAME = WRITE_MESSAGE.where(m.version == bindparam("b_version"))
 _WRITE_ALERT = update(alerts).where(one_remediation(a)).values(changed_at=now())
@@ -72,16 +72,17 @@ _FORGET_FIRST = delete(first_approvals).where(one_remediation(first), _THEIRS)
 
 def load(connection: Connection, message_id: str, *, to_change: bool = False) -> Snapshot | None:
     """Return a message with everything that it is drawn from and that has not run out, inside a transaction."""
-    found = connection.execute(_TO_CHANGE if to_change else _FIND, b_message=message_id).first()
+    rows = connection.execute(_TO_CHANGE if to_change else _FIND, b_message=message_id)
+    clock, alerts_shown = connection.execute(NOW), connection.execute(_SHOWN, b_message=message_id)
+    found, present = rows.first(), float(clock.scalar())
     message = message_of(found)
     if message is None:
         return None
-    present = read_clock(connection)
     message = message.at(present) if message.looking else message
     shown: list[Alert] = []
     firsts: dict[RemediationRef, FirstApproval] = {}
     is_being_decided = False
-    for row in connection.execute(_SHOWN, b_message=message_id):
+    for row in alerts_shown:
         if alert := readable_alert(row):
             shown.append(alert.at(present))
             is_being_decided |= bool(row.deciding) and not message.is_digest
@@ -126,15 +127,20 @@ def change_alert(
     ref: RemediationRef,
     change: Callable[[Look], Tracked | None],
     *,
+    found: Rows | None = None,
     unless_being_decided: bool = False,
 ) -> Alert | None:
-    """Change an alert and its message, inside a transaction. Returns what the alert has become."""
-    row = connection.execute(_ONE, key_of(ref)).first()
+    """Change an alert and its message, inside a transaction. Returns what the alert has become.
+
+    Args:
+        found: what `ALERT_TO_CHANGE` returned, where that was asked before, together with something else.
+    """
+    row = (connection.execute(ALERT_TO_CHANGE, key_of(ref)) if found is None else found).first()
     before = readable_alert(row) if row else None
     if row is None or before is None or (unless_being_decided and row.deciding):
         return None
-    message = message_of(connection.execute(_TO_CHANGE, b_message=before.message_id).first())
-    first_one, present = to_first_approval(row), read_clock(connection)
+    of_it, clock = connection.execute(_TO_CHANGE, b_message=before.message_id), connection.execute(NOW)
+    message, present, first_one = message_of(of_it.first()), float(clock.scalar()), to_first_approval(row)
     after = change(Look(before.at(present), message, None, present)) if message else None
     if after is None:
         return None

@@ -18,15 +18,16 @@ from tests.manual_clock import HANGS_AFTER
 from tests.proxy import line_to
 from tests.samples import DIGEST, remediation
 from tests.test_audit_command import as_user
-from tests.watch import quiet
+from tests.watch import card, quiet, watching
 from tests.world import REF, world
 
 ALICE = Actor("U0ALICE", "alice", "T0HOME")
-MESSAGES_OF_A_COMMAND = 8
+MESSAGES_OF_A_COMMAND = 7
+MESSAGES_OF_A_CLICK = 13
 ONE = text("SELECT 1")
 
 
-async def test_typed_cancel_asks_postgresql_eight_times(postgresql: str) -> None:
+async def test_typed_cancel_asks_postgresql_seven_times(postgresql: str) -> None:
     async with line_to(postgresql) as line, world(database=line.url) as bot:
         counts = []
         for number in range(1, 9):  # a connection that is used for the first time is tried first
@@ -36,6 +37,21 @@ async def test_typed_cancel_asks_postgresql_eight_times(postgresql: str) -> None
             await quiet(bot)
             counts.append(line.questions - before)
         assert min(counts) == MESSAGES_OF_A_COMMAND
+
+
+async def test_click_on_an_alert_asks_postgresql_thirteen_times(postgresql: str) -> None:
+    async with line_to(postgresql) as line, watching(database=line.url) as bot:
+        counts = []
+        for number in range(1, 5):
+            ids = bot.together.add(("cluster-1", f"i-{number}", f"r-{number}"))
+            alert = await card(bot, ids)
+            await quiet(bot)
+            before = line.questions
+            await bot.slack.press(alert, "remediation:approve")
+            await card(bot, ids, words="Approved by")
+            await quiet(bot)
+            counts.append(line.questions - before)
+        assert min(counts) == MESSAGES_OF_A_CLICK
 
 
 async def test_storm_asks_postgresql_as_often_however_many_nodes_a_webhook_is_told_of(postgresql: str) -> None:
@@ -114,7 +130,7 @@ async def test_cut_line_is_found_before_a_commit_goes_over_it(postgresql: str) -
 
 
 async def test_what_the_server_refuses_with_a_commit_was_certainly_not_done(postgresql: str) -> None:
-    database = Database(postgresql, seconds=0.2)
+    database = Database(postgresql, seconds=1.0)
     await database.open()
     await database.run(Connection.execute, text("CREATE TABLE written (id INTEGER)"))
 
