@@ -78,6 +78,17 @@ async def test_operator_who_is_not_listed_approves_nothing_alone(bot: World) -> 
     assert await outcomes_by_user(bot) == [("U0BOB", "not_allowed")]
 
 
+async def test_nobody_approves_alone_once_a_restart_has_taken_that_right_from_all(database_url: str) -> None:
+    async with watching(database=database_url, **ALONE) as bot:
+        bot.together.add()
+        view = await opened(bot, await card(bot), cards.ALONE)
+        await bot.settle()
+        async with bot.another(bot.settings.model_copy(update={"bot_break_glass": ()})):
+            await bot.slack.submit(view, reason="bob is away")
+            assert "Nobody can approve alone here." in (await bot.reply_privately()).text
+        assert bot.together.posts == []
+
+
 async def test_it_adds_no_right_to_decide(bot: World) -> None:
     bot.together.add()
     alert = await card(bot)

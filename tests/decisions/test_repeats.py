@@ -63,6 +63,19 @@ async def test_repeat_that_is_refused_since_it_has_opened_again_may_have_gone_th
         assert APPROVE in alert.buttons
 
 
+async def test_repeat_that_is_refused_while_nothing_can_be_read_may_have_gone_through() -> None:
+    async with world(drain_seconds=0.05) as bot:
+        bot.together.add()
+        await left_behind(bot, APPROVE)
+        async with died_while(bot, at="sent"):
+            away = Fault("html", verb="get", status=503, times=-1)
+            bot.together.on_call["approve"] = lambda: bot.together.faults.append(away)
+            bot.together.faults.append(Fault("rpc", verb="approve", code=9))
+            async with bot.another():
+                told = await bot.slack.until(lambda: [each for each in bot.slack.messages if each.thread_ts])
+        assert "The approval may have gone through." in told[0].text
+
+
 async def test_post_that_was_refused_for_its_rate_and_then_did_not_arrive_is_not_called_unsent() -> None:
     async with world() as bot:
         bot.together.add()
