@@ -102,6 +102,7 @@ async def test_decision_that_is_taken_over_while_its_outcome_is_recorded_is_coun
     [
         ("paused", "It wasn't sent again: <@U0BOB> paused approvals until"),
         ("escalated", "It wasn't sent again: the repair changed from “Reboot” to “Quick reprovision”."),
+        ("observed", "It wasn't sent again: the bot only observes this cluster now."),
         (16, "It wasn't sent again: Together rejected the bot's API key (HTTP 401)."),
         (7, "It wasn't sent again: The bot's Together API key can't do that (HTTP 403)."),
         (5, "It wasn't sent again: Together has no such remediation on that cluster and instance."),
@@ -115,13 +116,16 @@ async def test_takeover_says_no_final_no_about_a_post_that_may_be_on_its_way(
         bot.together.add()
         alert = await left_behind(bot, APPROVE)
         async with died_while(bot, at="sent"):
+            settings = bot.settings
             if change == "paused":
                 await pause_beside(bot, BOB)
+            elif change == "observed":
+                settings = settings.model_copy(update={"bot_observe": ("*",)})
             elif change == "escalated":
                 bot.together.escalate(IDS, "REMEDIATION_MODE_VM_ONLY")
             else:
                 bot.together.faults.append(Fault("rpc", verb="approve", code=int(change), times=-1))
-            async with bot.another():
+            async with bot.another(settings):
                 await bot.edited(alert)
         assert "your approval hadn't taken effect as of" in alert.text
         assert words in alert.text
