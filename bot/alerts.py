@@ -84,8 +84,9 @@ def seen(  # noqa: PLR0913 - what was read, and when
     if alert.decided_seq > sequence or is_older or (not read_alone and readings.may_be_older(alert, remediation)):
         return None
     waits = remediation.state == State.PENDING_APPROVAL
-    # The next incident, which began before it was seen to wait.
-    has_begun = alert.is_closed and not waits and readings.opened_later(before, remediation)
+    # The next incident, which began before it was seen to wait; or what had ended runs after all.
+    runs = before.state in FINAL and remediation.is_under_way
+    has_begun = alert.is_closed and not waits and (runs or readings.opened_later(before, remediation))
     known = look.decided if has_begun else _who(look)
     is_next = readings.is_next_incident(before, remediation)
     waits_again = waits and (is_next or not alert.is_waiting)

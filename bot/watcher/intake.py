@@ -169,18 +169,18 @@ class Intake:
         """Tell of what is under way and was never seen before.
 
         Returns:
-            What the bot knows as withdrawn and is under way again; and what it knows as over, if this is a later
-            incident, because a list may lag.
+            What the bot knows as withdrawn or over, and is under way again. Where the list may lag, that is read alone.
         """
         known, started = self._started_elsewhere.get(listing.cluster_id, set()), listing.started_elsewhere
         unknown = started.keys() - known
         closed = await self.database.read(messages.closed, list(unknown)) if unknown else []
-        reopened = [
-            started[each.ref]
-            for each in closed
-            if each.is_unlisted
-            or ((read := started[each.ref].remediation()) and readings.opened_later(each.remediation, read))
-        ]
+        reopened = []
+        for each in closed:
+            read = started[each.ref].remediation()
+            if each.is_unlisted or (read and not readings.may_be_older(each, read)):
+                reopened.append(started[each.ref])
+            else:
+                self.index.doubt(each.ref)
         if unknown and listing.is_watched:
             await self._take_begun(listing.cluster_id, [each for ref, each in started.items() if ref in unknown])
             known |= unknown

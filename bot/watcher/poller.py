@@ -257,6 +257,7 @@ class Poller:
         # A list that lags behind undoes nothing: what is listed as it had been before is held back until it is read.
         doubtful = self.index.take_doubts(cluster_id)
         held = [each.ref for each in (*listing.new, *listing.changed) if each.ref in doubtful]
+        held += [ref for ref in doubtful if listing.started_elsewhere.pop(ref, None)]
         listing.new = [each for each in listing.new if each.ref not in doubtful]
         listing.changed = [each for each in listing.changed if each.ref not in doubtful]
         if alone := [*listing.unconfirmed, *self._vanished_of(cluster_id), *held]:

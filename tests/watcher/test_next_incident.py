@@ -376,12 +376,11 @@ async def test_failure_that_slack_did_not_take_is_told_though_the_next_incident_
 
 async def test_list_that_lags_behind_opens_nothing_again(bot: World) -> None:
     alert = await repaired(bot)
-    ended = dict(bot.together.remediations[IDS])
     before = thread(bot, alert)
-    bot.together.remediations[IDS] |= {"state": "RUNNING", "end_time": None}
-    await poll(bot)
-    await poll(bot)
-    bot.together.remediations[IDS] = ended
+    bot.together.lists_as[IDS] = "RUNNING"
+    for _ in range(3):
+        await poll(bot)
+    del bot.together.lists_as[IDS]
     await poll(bot)
     assert "Watched until" in alert.text
     assert thread(bot, alert) == before

@@ -1,12 +1,15 @@
 """What stays on a card after the next reading."""
 
+import pytest
+
 from bot.cards import home
 from tests.simulator.together import Fault
 from tests.storms import began, digest, storm
 from tests.test_flow_home import opened, said, shown
-from tests.watch import card, pass_time, poll, until, watching
+from tests.watch import card, pass_time, poll, thread, until, watching
 from tests.watcher.test_faults import XID as FIRES
-from tests.world import APPROVE, IDS
+from tests.watcher.test_verification import moment
+from tests.world import APPROVE, CANCEL, IDS
 
 
 async def test_who_approved_stays_on_a_card_in_a_state_of_tomorrow() -> None:
@@ -97,3 +100,35 @@ async def test_digest_does_not_ask_for_what_was_cancelled_alone() -> None:
         await bot.slack.command(" ".join(ids[0]), user="U0ALICE")
         await bot.together.until(lambda: bot.together.state(ids[0]) == "CANCELLED")
         await until(bot, lambda: "6 nodes" in message.text, 60)
+
+
+@pytest.mark.parametrize("says_when", [True, False])
+async def test_repair_that_runs_although_it_was_cancelled_is_not_called_cancelled(*, says_when: bool) -> None:
+    async with watching(BOT_ONCALL="S0ONCALL") as bot:
+        bot.together.add()
+        alert = await card(bot)
+        await bot.slack.press(alert, CANCEL)
+        await card(bot, words="Cancelled")
+        await pass_time(bot, 60)
+        at = {"update_time": moment(bot)} if says_when else {}
+        bot.together.remediations[IDS] |= {"state": "RUNNING", "start_time": moment(bot), "end_time": None, **at}
+        await card(bot, words="Rebooting")
+        bot.together.fail(IDS, "boom")
+        await card(bot, words="Failed")
+        (called,) = [each for each in thread(bot, alert) if "failed" in each]
+        assert called.startswith("<!subteam^S0ONCALL>")
+
+
+async def test_repair_that_fails_once_more_is_told_again() -> None:
+    async with watching() as bot:
+        bot.together.add()
+        alert = await card(bot)
+        await bot.slack.press(alert, APPROVE)
+        await card(bot, words="Approved")
+        for count in (1, 2):
+            bot.together.remediations[IDS] |= {"state": "RUNNING", "start_time": moment(bot)}
+            await card(bot, words="Rebooting")
+            bot.together.fail(IDS, "boom")
+            await card(bot, words="Failed")
+            await pass_time(bot, 60)
+            assert len([each for each in thread(bot, alert) if each.startswith("<@U0ALICE>")]) == count
