@@ -151,8 +151,6 @@ def took_effect(job: Job, present: Remediation, sent_at: float) -> bool:
         is_older = 0 < present.changed_at < sent_at - CLOCKS_DIFFER_BY
         was_waiting = seen.state == State.PENDING_APPROVAL
         return present.state in rule.effect and not is_older and not (was_waiting and _ended_by_review(present))
-    if request.verb is Verb.APPROVE and (sent := mode_to_send(seen)) and present.mode not in {sent, ""}:
-        return False
     # What it leads to may have a name that this version doesn't know yet.
     is_effect = present.state in rule.effect or (request.verb is Verb.APPROVE and present.state not in set(State))
     return is_effect and present.is_reviewed_with(job.token)

@@ -6,7 +6,7 @@ import pytest
 
 from tests.simulator.together import Fault
 from tests.storms import began, choose, digest, storm
-from tests.watch import card, poll, quiet, thread, until, watching
+from tests.watch import card, pass_time, poll, quiet, thread, until, watching
 from tests.world import APPROVE, CANCEL, IDS, REF, REFRESH, World, world
 
 ODD = "Fri, 31 Dec 99999999999 23:59:59 GMT"
@@ -275,3 +275,20 @@ async def test_repair_that_is_named_after_it_was_chosen_is_said_to_be_so_once() 
         await until(bot, lambda: "wasn't sent" in " ".join(thread(bot, message)))
         said = " ".join(thread(bot, message))
         assert "Your approval wasn't sent: the alert didn't say which repair would run. It's “Reboot”." in said
+
+
+async def test_own_approval_that_is_read_back_with_another_mode_is_not_called_somebody_elses() -> None:
+    async with world() as bot:
+        bot.together.add()
+        alert = bot.alert()
+
+        def escalate() -> None:
+            if bot.together.state(IDS) == "PENDING":
+                bot.together.remediations[IDS]["mode"] = "REMEDIATION_MODE_VM_ONLY"
+
+        bot.together.on_call["get"] = escalate
+        bot.together.faults.append(Fault("cut", verb="approve", after=True))
+        await bot.slack.press(alert, APPROVE)
+        await pass_time(bot, 30)
+        assert "Approved, but the repair is now “Quick reprovision”. You approved “Reboot”." in alert.text
+        assert "Already approved" not in alert.text
