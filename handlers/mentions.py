@@ -20,7 +20,7 @@ from bot.errors import (
     UnreadableCommand,
 )
 from bot.mention_parsing import Ask, AskForStatus, AskToHold, Mentioned, parse_mention
-from bot.models import RULES, Actor, Entry, Json, RemediationRef, ReplyTarget, Request, Verb
+from bot.models import LIFETIME, RULES, Actor, Entry, Json, RemediationRef, ReplyTarget, Request, Verb
 from bot.mrkdwn import escape
 from bot.parsing import Find, Help, ListWaiting, Order, RepairsOf, Tonight
 from handlers.chooser import Chooser
@@ -30,7 +30,7 @@ from handlers.surface import Interaction, Surface, Taken
 
 logger = logging.getLogger(__name__)
 
-_MESSAGE = "message"
+_MESSAGE, _HOLDING = "message", "put a repair on hold"
 _BY_PEOPLE = {None, "file_share", "thread_broadcast"}  # subtypes of a message that somebody wrote
 
 
@@ -67,9 +67,9 @@ class Mentions(Surface):
             asked = parse_mention(text)
         except UnreadableCommand as error:
             return await self.once(said, partial(self.refuse, error))
-        if not isinstance(asked, AskToHold):
+        if not isinstance(asked, AskToHold) or _is_late(ts, self.lookup.clock.now()):
             return await self.once(said, partial(self._answer, asked, ts))
-        entry = Entry(said.name, _MESSAGE, "put a repair on hold", said.actor, said.place, value=text, ts=ts)
+        entry = Entry(said.name, _MESSAGE, _HOLDING, said.actor, said.place, value=text, ts=ts)
         receipt = await self.inbox.receive(entry)
         if isinstance(receipt, Unrecorded) and isinstance(receipt.error, RefusedWithoutDatabase):
             return receipt.work  # it says that nothing was done, and Slack must not repeat it
@@ -86,6 +86,8 @@ class Mentions(Surface):
                 await self.chooser.answer(Find(str(ref), only_shows=True), said)
             case Ask():
                 await self._show(asked, ts, said)
+            case AskToHold():
+                raise RequestExpired(_HOLDING)
 
     async def _show(self, asked: Ask, ts: str, said: Interaction) -> None:
         """Point at the card in the thread: nobody has seen what would be decided, and a copy would outlive it."""
@@ -187,6 +189,11 @@ class Mentions(Surface):
             logger.warning("Couldn't read what a thread is about: %s", error)
             raise NoReference(None) from error
         return find_references(messages[0]) if messages else []
+
+
+def _is_late(ts: str, now: float) -> bool:
+    """Return whether Slack told of a message long after it was written (docs.slack.dev, Events API: delayed events)."""
+    return ts.replace(".", "", 1).isdecimal() and now - float(ts) > LIFETIME
 
 
 def _is_to_the_bot(event: Json) -> bool:

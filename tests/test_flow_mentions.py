@@ -362,3 +362,13 @@ async def test_request_that_is_too_late_offers_no_button(bot: World) -> None:
     answer = await confirmation(bot, said)
     assert "It's too late: it's already “Running”." in answer.text
     assert answer.buttons == {}
+
+
+async def test_hold_of_which_slack_tells_hours_later_is_not_made(bot: World) -> None:
+    bot.together.add(instance_name="gpu-node-7")
+    alert = await card(bot)
+    await bot.slack.say(f"{BOT} hold gpu-node-7 30m", user="U0ALICE", ts=f"{bot.time.now() - 3600:.6f}")
+    told = await bot.reply_privately()
+    assert told.text.startswith("Your request to put a repair on hold wasn't carried out")
+    await quiet(bot)
+    assert "On hold" not in alert.text
