@@ -162,8 +162,9 @@ class Intake:
             if ended and self.poller.is_watched(cluster.cluster_id):
                 await self._take_begun(cluster.cluster_id, [Observation(ref, each, "") for ref, each in ended.items()])
                 for known in await self.database.read(messages.closed, list(ended)):
-                    if readings.opened_later(known.remediation, ended[known.ref]):
-                        await self._observe_safely(Observation(known.ref, ended[known.ref], ""), listing)
+                    read = ended[known.ref]
+                    if read.state != known.remediation.state or readings.opened_later(known.remediation, read):
+                        await self._observe_safely(Observation(known.ref, read, ""), listing)
 
     async def _take_started(self, listing: Listing) -> list[Observation]:
         """Tell of what is under way and was never seen before.

@@ -132,3 +132,15 @@ async def test_repair_that_fails_once_more_is_told_again() -> None:
             await card(bot, words="Failed")
             await pass_time(bot, 60)
             assert len([each for each in thread(bot, alert) if each.startswith("<@U0ALICE>")]) == count
+
+
+async def test_repair_that_ran_and_failed_between_two_polls_although_it_was_cancelled_is_told() -> None:
+    async with watching(BOT_ONCALL="S0ONCALL") as bot:
+        bot.together.add()
+        alert = await card(bot)
+        await bot.slack.press(alert, CANCEL)
+        await card(bot, words="Cancelled")
+        await pass_time(bot, 60)
+        bot.together.remediations[IDS] |= {"state": "FAILED", "end_time": moment(bot), "error_message": "boom"}
+        await card(bot, words="Failed", seconds=900)
+        assert [each for each in thread(bot, alert) if each.startswith("<!subteam^S0ONCALL>") and "boom" in each]
