@@ -106,6 +106,7 @@ def seen(  # noqa: PLR0913 - what was read, and when
     # What was approved and won't run is named, as nobody would know which of a digest it is.
     was_approved = not BEGUN.isdisjoint({before.state, alert.as_told.state})
     message = message.saying(*told, of_many=moved and was_approved and remediation.state == State.CANCELLED)
+    message = _told_of_undone_cancellation(look.alert, message, remediation)
     if waits_again or has_begun:
         if alert.as_told.state in BEGUN:
             alert = _having_run(alert, remediation, look.now, verified)
@@ -290,6 +291,15 @@ def _told_of_ended_hold(alert: Alert, message: TrackedMessage, verb: Verb, decid
         f"{RULES[verb].done}{'' if is_sure else ', apparently,'} {f'by {decided.people}' if decided else 'in Together'}"
     )
     return message.saying(f"{node}: {did} during your hold, {who}.", of_many=True)
+
+
+def _told_of_undone_cancellation(alert: Alert, message: TrackedMessage, read: Remediation) -> TrackedMessage:
+    """Let who cancelled a remediation learn that it was carried out all the same."""
+    before, who = alert.remediation, alert.decided
+    if who is None or before.state != State.CANCELLED or read.state not in BEGUN or readings.opened_later(before, read):
+        return message
+    did = f"although {who.people} {RULES[who.verb].done} it"
+    return message.saying(f"{escape(read.node, 100)}: Together went on with this {did}.", of_many=True)
 
 
 def overridden(alert: Alert, message: TrackedMessage, override: Override) -> Tracked:

@@ -113,6 +113,8 @@ async def test_repair_that_runs_although_it_was_cancelled_is_not_called_cancelle
         at = {"update_time": moment(bot)} if says_when else {}
         bot.together.remediations[IDS] |= {"state": "RUNNING", "start_time": moment(bot), "end_time": None, **at}
         await card(bot, words="Rebooting")
+        went_on = "instance-1: Together went on with this although <@U0ALICE> cancelled it."
+        await until(bot, lambda: went_on in thread(bot, alert))
         bot.together.fail(IDS, "boom")
         await card(bot, words="Failed")
         (called,) = [each for each in thread(bot, alert) if "failed" in each]
