@@ -136,7 +136,7 @@ def your(request: Request) -> str:
 
 
 def _through_slack(decided: DecidedBy | None) -> str:
-    return f"{'' if decided.is_sure else ', apparently'} by <@{decided.user_id}>, {ago(decided.at)}" if decided else ""
+    return f"{'' if decided.is_sure else ', apparently'} by {decided.people}, {ago(decided.at)}" if decided else ""
 
 
 def took_effect(job: Job, present: Remediation, sent_at: float) -> bool:

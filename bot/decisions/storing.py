@@ -9,7 +9,7 @@ from typing import TypeVar
 from bot.clock import Clock, WaitReason
 from bot.errors import StorageUnavailable
 from bot.models import DecidedBy, Remediation
-from bot.store import Database, audit
+from bot.store import Database, approvals
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ async def in_time(clock: Clock, seconds: float, work: Awaitable[T]) -> T:
 
 async def who_decided(database: Database, present: Remediation) -> DecidedBy | None:
     """Return who brought a remediation into its state through this bot, where that is known."""
-    return await or_none(database.read(audit.who_decided, present))
+    return await or_none(database.read(approvals.who_decided, present))
 
 
 async def or_none(read: Awaitable[T]) -> T | None:

@@ -14,12 +14,14 @@ from bot.models import (
     Actor,
     AuditNote,
     CardContext,
+    DecidedBy,
     EventKind,
     FirstApproval,
     Hold,
     Job,
     Looked,
     Outcome,
+    Remediation,
     RemediationRef,
     RepairLoad,
     Request,
@@ -151,6 +153,16 @@ def card_context(connection: Connection, ref: RemediationRef) -> CardContext:
     if message.is_digest:
         return replace(about, is_one_of_many=True)
     return replace(about, channel_id=message.channel_id, ts=message.ts or "")
+
+
+def who_decided(connection: Connection, present: Remediation) -> DecidedBy | None:
+    """Return who decided, as `audit.who_decided` does, and with them the first of two where its alert names them."""
+    decided, row = audit.who_decided(connection, present), connection.execute(_BODY, key_of(present.ref)).first()
+    alert = readable_alert(row) if row and decided else None
+    known = alert.decided if alert else None
+    if decided and known and (known.verb, known.user_id) == (decided.verb, decided.user_id):
+        return replace(decided, first_user=known.first_user)
+    return decided
 
 
 def first_and_now(connection: Connection, ref: RemediationRef) -> tuple[FirstApproval | None, float]:

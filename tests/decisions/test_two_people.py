@@ -62,6 +62,22 @@ async def test_card_asks_nobody_for_a_second_approval_where_one_is_enough_since_
         assert [each.verb for each in bot.together.posts] == ["approve"]
 
 
+async def test_both_who_approved_are_still_named_where_somebody_else_comes_too_late() -> None:
+    async with watching(BOT_TWO_PEOPLE_MODES="REBOOT_VM") as bot:
+        bot.together.add()
+        alert = await card(bot)
+        await bot.slack.press(alert, APPROVE)
+        await card(bot, words="1 of 2 approvals: <@U0ALICE>")
+        seen = dict(alert.controls[APPROVE])
+        await bot.slack.press(alert, APPROVE, user="U0BOB")
+        await card(bot, words="Approved by <@U0ALICE> and <@U0BOB>")
+        await bot.slack.press(alert, APPROVE, button=seen)
+        await card(bot, words="Already approved by <@U0ALICE> and <@U0BOB>")
+        await bot.slack.say("<@U0BOT> hold 1h", user="U0ALICE", thread=alert)
+        await card(bot, words="Too late to hold")
+        assert "Approved by <@U0ALICE> and <@U0BOB>" in alert.text
+
+
 async def test_digest_review_and_home_count_no_first_approval_where_one_is_enough_since_a_restart() -> None:
     async with watching(BOT_TWO_PEOPLE_MODES="VM_ONLY") as bot:
         await began(bot)
