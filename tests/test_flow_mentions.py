@@ -8,7 +8,7 @@ from tests.rows import execute_beside, outcomes_by_user
 from tests.simulator.slack import Posted
 from tests.simulator.slack.workspace import BOT_USER, SlackFault, im_of
 from tests.simulator.together import Fault
-from tests.watch import card, quiet, until, watching
+from tests.watch import card, quiet, thread, until, watching
 from tests.world import APPROVE, CANCEL, IDS, REF, World, both_transports, world
 
 pytestmark = pytest.mark.bot(watching=True)
@@ -372,3 +372,15 @@ async def test_hold_of_which_slack_tells_hours_later_is_not_made(bot: World) -> 
     assert told.text.startswith("Your request to put a repair on hold wasn't carried out")
     await quiet(bot)
     assert "On hold" not in alert.text
+
+
+async def test_hold_that_comes_too_late_is_answered_in_the_thread_where_it_was_asked_for(bot: World) -> None:
+    bot.together.add(instance_name="gpu-node-7")
+    alert = await card(bot)
+    await bot.slack.press(alert, APPROVE, user="U0BOB")
+    await card(bot, words="Approved by <@U0BOB>")
+    await bot.slack.say(f"{BOT} hold 1h", user="U0ALICE", thread=alert)
+    await until(bot, lambda: "Too late to hold" in alert.text)
+    told = [line for line in thread(bot, alert) if line.startswith("gpu-node-7: Too late to hold: it's already")]
+    assert len(told) == 1
+    assert "See the card" in told[0]

@@ -9,7 +9,7 @@ from bot import cards
 from bot.clock import Clock, WaitReason
 from bot.decisions.storing import Storing, or_none
 from bot.decisions.verdict import Verdict
-from bot.errors import BotError, NotAttempted, StorageUnavailable, TogetherError
+from bot.errors import BotError, NotAttempted, OutcomeKind, StorageUnavailable, TogetherError
 from bot.models import (
     NOTHING_KNOWN,
     Answer,
@@ -61,7 +61,8 @@ class Answers:
         answer = Answer(ReplyKind.CARD, card, note, summary=summary)
         if not is_linked:
             return answer
-        if not request.rule.decides and (place.is_home or place.thread_ts == about.ts):
+        is_in_thread = place.thread_ts == about.ts and verdict.kind is OutcomeKind.HELD
+        if not request.rule.decides and (place.is_home or is_in_thread):
             return replace(answer, card_ts=about.ts)  # the card says it, and its thread
         apparently = "" if verdict.decided and verdict.decided.is_sure else ", apparently"
         done = f"{request.rule.done}{apparently} by <@{request.actor.user_id}>." if verdict.decided else ""
