@@ -129,7 +129,7 @@ def _button(  # noqa: PLR0913, PLR0917 - all that bears on it
         held = hold_lines(about.hold) if about.hold and verb is Verb.APPROVE else ()
         known = order if verb is Verb.APPROVE else ""
         if remediation.is_reviewed and verb is Verb.CANCEL:
-            known = "This repair is already approved. "
+            known = f"This repair {'started automatically' if remediation.is_automatic else 'is already approved'}. "
         wait = config.wait_of(remediation.cluster_id)
         asked = question(verb, remediation.mode, remediation.node, known, wait=wait)
         fitting = (each for each in held if blocks.units(f"{each} {asked.text}") <= _MAX_DIALOG)

@@ -361,7 +361,8 @@ def mention(called: str) -> str:
 def _details(remediation: Remediation, further: Sequence[str], last: str) -> Blocks:
     """Return small print, and what decides nothing, folded away."""
     trigger = labels.TRIGGERS.get(remediation.trigger) or escape(remediation.trigger, 60)
-    is_approved = remediation.is_reviewed and remediation.state in RULES[Verb.APPROVE].effect
+    is_by_people = remediation.is_reviewed and not remediation.is_automatic
+    is_approved = is_by_people and remediation.state in RULES[Verb.APPROVE].effect
     moments = (  # what hasn't happened yet has its moment from an earlier incident
         ("ended", remediation.ended),
         ("started", remediation.start_time if remediation.state not in _NOT_STARTED else None),

@@ -55,6 +55,20 @@ async def test_card_of_an_automatic_repair_does_not_promise_the_wait_of_an_appro
     assert "or after the cluster's wait (30 min or none unless set)" in alert.text
 
 
+async def test_automatic_repair_is_nowhere_said_to_be_approved(bot: World) -> None:
+    await began(bot)
+    bot.together.add(**AUTO, review_time="2026-11-24T03:00:00Z")
+    alert = await card(bot, words="Started automatically: reboot")
+    assert "This repair started automatically." in alert.buttons[CANCEL]["confirm"]["text"]["text"]
+    bot.together.remediations[IDS] |= {"state": "RUNNING", "start_time": "2026-11-24T03:01:00Z"}
+    shown = alert.everything
+    await card(bot, words="Rebooting")
+    bot.together.remediations[IDS] |= {"state": "SUCCEEDED", "end_time": "2026-11-24T03:09:00Z"}
+    await card(bot, words="Rebooted")
+    assert "Reboot started. 🔧" in " ".join(thread(bot, alert))
+    assert "approv" not in f"{shown} {alert.everything} {thread(bot, alert)}".casefold()
+
+
 async def test_automatic_repair_that_deletes_data_or_fails_calls_on_call(bot: World) -> None:
     await began(bot)
     bot.together.add(**AUTO, mode=DELETES)
