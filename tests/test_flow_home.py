@@ -1,6 +1,7 @@
 """The app's home: what waits with its buttons, what runs, what failed, and the person's own decisions."""
 
 import json
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -79,6 +80,18 @@ async def test_home_shows_what_waits_runs_failed_and_was_decided_and_decides(bot
     assert bot.together.state(IDS) == "PENDING"
     lines = [each.text for each in bot.slack.visible() if each.thread_ts is None and each.ts > alert.ts]
     assert lines[-1].startswith("gpu-node-7: approved by <@U0ALICE>.")
+
+
+async def test_repair_that_is_queued_says_since_when_it_is_approved(bot: World) -> None:
+    bot.together.add(instance_name="gpu-node-7")
+    alert = await card(bot)
+    await pass_time(bot, 3600)
+    await bot.slack.press(alert, APPROVE)
+    await card(bot, words="Approved by <@U0ALICE>")
+    await poll(bot)
+    line = next(each for each in (await opened(bot))["blocks"] if "approved, queued" in str(each))
+    approved_at = int(datetime.fromisoformat(bot.together.remediations[IDS]["review_time"]).timestamp())
+    assert f"'timestamp': {approved_at}" in str(line)
 
 
 async def test_button_whose_remediation_has_changed_decides_nothing_and_says_so_in_the_channel(bot: World) -> None:

@@ -230,5 +230,5 @@ def _part(heading: str, lines: Sequence[Line]) -> Blocks:
 
 
 def _last_change(each: Remediation) -> str:
-    moment = each.ended or each.start_time or each.create_time
+    moment = each.ended or each.under_way_since
     return ago(moment) if moment else ""
