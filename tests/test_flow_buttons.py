@@ -184,6 +184,16 @@ async def test_error_of_a_click_goes_to_its_thread_and_leaves_the_card(bot: Worl
     assert "<@U0ALICE>'s approval: The bot's Together API key can't do that" in alert.text
 
 
+async def test_card_says_whose_approval_was_not_sent_since_everyone_reads_it(bot: World) -> None:
+    bot.together.add()
+    alert = bot.alert()
+    bot.together.faults.append(Fault("rpc", verb="get", code=5))
+    await bot.slack.press(alert, APPROVE)
+    assert "Your approval wasn't sent" in (await bot.answer(2)).text
+    assert ": <@U0ALICE>'s approval wasn't sent. Together has no such remediation" in alert.text
+    assert "Your" not in alert.text
+
+
 async def test_error_of_a_click_in_a_thread_stays_in_that_thread(bot: World) -> None:
     bot.together.add()
     alert = bot.alert()
