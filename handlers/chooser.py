@@ -117,11 +117,8 @@ class Chooser(Surface):
         present, about = await self.lookup.get(ref), await self.decisions.about(ref)
         return cards.unfollowed(present, about, self.config)
 
-    async def one(self, text: str, *, more: str = "", in_full: bool = False) -> RemediationRef | Message:
+    async def one(self, text: str, *, in_full: bool = False) -> RemediationRef | Message:
         """Return what has a name or an ID; a list where several may be meant, or `in_full`, where it isn't its own.
-
-        Args:
-            more: what to do about it.
 
         Raises:
             NoMatch: nothing has it.
@@ -131,7 +128,8 @@ class Chooser(Surface):
         count = len(looked.found)
         if count > 1 or (count and in_full and not looked.found[0].is_called(text)):
             match = "remediations match" if count > 1 else "remediation matches"
-            return chooser.waiting_list(looked.found, looked.unreadable, f"{count} open {match}{more}")
+            title = f"{count} open {match}. Type the full node name, or its IDs"
+            return chooser.waiting_list(looked.found, looked.unreadable, title)
         return _first_of(looked, text).ref
 
     async def _open(self, asked: Browse | Find | Suggested, of: Interaction) -> None:

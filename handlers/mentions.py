@@ -156,8 +156,7 @@ class Mentions(Surface):
             if node is None:
                 return of.ref
             of = node
-        more = ". Type the full node name, or its instance ID"
-        found = await self.chooser.one(of.text, more=more, in_full=in_full)
+        found = await self.chooser.one(of.text, in_full=in_full)
         if isinstance(found, RemediationRef):
             return found
         await self.replies.reply_privately(place, found)

@@ -125,10 +125,24 @@ async def test_outside_a_thread_a_name_is_needed_and_several_matches_are_listed(
     for number, verb in enumerate(("cancel", "hold"), 2):
         await bot.slack.say(f"{BOT} {verb} gpu-node", user="U0ALICE")
         told = (await bot.reply_privately(count=number)).text
-        assert told.startswith("2 open remediations match. Type the full node name, or its instance ID.")
+        assert told.startswith("2 open remediations match. Type the full node name, or its IDs.")
+        assert "IDs:" not in told, "their names tell them apart"
     await bot.slack.say(f"{BOT} cancel gpu-node-9", user="U0ALICE")
     assert "No open remediation matches “gpu-node-9”" in (await bot.reply_privately(count=4)).text
     assert bot.together.posts == []
+
+
+async def test_nodes_that_are_called_the_same_are_listed_with_the_ids_by_which_one_is_put_on_hold(bot: World) -> None:
+    for number in (1, 2):
+        ids = bot.together.add((f"cluster-{number}", f"i-{number}", f"r-{number}"), instance_name="gpu-node-7")
+        alert = await card(bot, ids, seconds=900)
+    for number, asked in enumerate(("status", "hold 1h"), 1):
+        await bot.slack.say(f"{BOT} {asked} gpu-node-7", user="U0ALICE")
+        told = (await bot.reply_privately(count=number)).text
+        assert told.startswith("2 open remediations match. Type the full node name, or its IDs.")
+        assert told.endswith("IDs: cluster-2/i-2/r-2")
+    await bot.slack.say(f"{BOT} hold 1h cluster-2/i-2/r-2", user="U0ALICE")
+    await until(bot, lambda: "On hold until" in alert.text)
 
 
 def told_by_bot(bot: World) -> list[Posted]:

@@ -1,5 +1,6 @@
 """The dialog in which somebody chooses what to cancel, and the private list of what is waiting."""
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
@@ -154,7 +155,13 @@ def waiting_list(
         broken: what fires without a repair.
         returned: the repairs of the last day that didn't help.
     """
-    lines = remediation_lines(found, LISTED, _opened)
+    alike = Counter(each.node for each in found)
+
+    def rest(each: Remediation) -> str:
+        ids = f"IDs: {escape(str(each.ref), 650)}" if alike[each.node] > 1 else ""
+        return " · ".join(filter(None, (_opened(each), ids)))
+
+    lines = remediation_lines(found, LISTED, rest)
     if note := not_read(unreadable):
         lines.append(note)
     if broken:
