@@ -145,6 +145,20 @@ async def test_nodes_that_are_called_the_same_are_listed_with_the_ids_by_which_o
     await until(bot, lambda: "On hold until" in alert.text)
 
 
+async def test_what_is_over_is_found_by_the_command_that_the_answer_names(bot: World) -> None:
+    bot.together.add(instance_name="gpu-node-7")
+    await bot.slack.press(await card(bot), APPROVE)
+    await card(bot, words="Approved")
+    for _ in range(4):
+        bot.together.advance(IDS)
+    await card(bot, words="Rebooted")
+    await bot.slack.say(f"{BOT} status gpu-node-7", user="U0ALICE")
+    told = (await bot.reply_privately()).text
+    assert told.endswith("If it's over, type /cancel-remediation history gpu-node-7.")
+    await bot.slack.command(told.removesuffix(".").rpartition("/cancel-remediation ")[2])
+    assert "succeeded" in (await bot.reply_privately(count=2)).text
+
+
 def told_by_bot(bot: World) -> list[Posted]:
     """What the bot has told Alice directly."""
     return [each for each in bot.slack.direct("U0ALICE") if each.by == BOT_USER]

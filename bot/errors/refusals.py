@@ -122,9 +122,10 @@ class NoMatch(NotAttempted):
     code = OutcomeKind.NO_MATCH
 
     def __init__(self, text: str, where: str) -> None:
+        name = escape(text, 200)
         super().__init__(
-            f"No open remediation matches “{escape(text, 200)}” in {where}. Nothing was sent.",
-            "Check the name, or type /cancel-remediation list.",
+            f"No open remediation matches “{name}” in {where}. Nothing was sent.",
+            f"Check the name, or type /cancel-remediation list. If it's over, type /cancel-remediation history {name}.",
         )
 
 
