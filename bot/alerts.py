@@ -16,7 +16,6 @@ from bot.models import (
     Alert,
     Answer,
     CameBack,
-    CardNote,
     DecidedBy,
     Hold,
     Override,
@@ -207,14 +206,9 @@ def unconfirmed(look: Look, as_of: float) -> Tracked | None:
 def _still_holds(alert: Alert, read: Remediation, now: float, *, read_alone: bool) -> bool:
     """Return whether what was answered holds after a reading: a doubt ends with what was read alone, late enough."""
     remark = alert.remark
-    if remark is None or not holds(remark, read):
+    if remark is None or not remark.holds(read):
         return False
     return not read_alone or now - READ_SECONDS < remark.settles_at
-
-
-def holds(remark: CardNote, remediation: Remediation) -> bool:
-    """Return whether what a card was answered with is about what the remediation is now."""
-    return (remark.state, remark.mode) == (remediation.state, remediation.mode)
 
 
 def episode_of(alert: Alert) -> str:

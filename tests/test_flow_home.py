@@ -94,6 +94,25 @@ async def test_repair_that_is_queued_says_since_when_it_is_approved(bot: World) 
     assert f"'timestamp': {approved_at}" in str(line)
 
 
+async def test_decision_in_doubt_is_in_doubt_in_home_and_in_a_status_too(bot: World) -> None:
+    bot.together.add(instance_name="gpu-node-7")
+    alert = await card(bot)
+    bot.together.faults.append(Fault("rpc", verb="approve", code=14))
+    await bot.slack.press(alert, APPROVE)
+    await card(bot, words="it still might")
+    assert "Not confirmed: reboot gpu-node-7" in str(alert.blocks)
+    view = await opened(bot, "U0BOB")
+    await bot.slack.command("status gpu-node-7", user="U0BOB")
+    status = await bot.reply_privately("U0BOB")
+    for shown_there in (said(view), status.everything):
+        assert "Not confirmed: reboot gpu-node-7" in shown_there
+        assert "Somebody has decided; the result isn't confirmed yet." in shown_there
+        assert APPROVE not in shown_there
+        assert "Approval needed" not in shown_there
+    await pass_time(bot, 120)
+    assert "Approval needed: reboot gpu-node-7" in said(await opened(bot, "U0BOB"))
+
+
 async def test_button_whose_remediation_has_changed_decides_nothing_and_says_so_in_the_channel(bot: World) -> None:
     bot.together.add()
     await card(bot)
@@ -209,7 +228,7 @@ async def test_what_cannot_be_read_again_after_a_decision_offers_nothing_to_deci
         await bot.together.until(lambda: bot.together.posts)
         bot.together.faults.append(Fault("cut", verb="get", times=50))
     view = await shown(bot, version=view["version"] + 1)
-    assert "Decided a moment ago; the result isn't confirmed yet." in said(view)
+    assert "Somebody has decided; the result isn't confirmed yet." in said(view)
     assert REFRESH in said(view)
     assert not any(name in said(view) for name in (APPROVE, CANCEL, cards.MORE))
 

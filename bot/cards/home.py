@@ -186,7 +186,7 @@ def _opened(each: Remediation, shown: Overview, config: CardConfig) -> Blocks:
     opened = f" · opened {ago(each.create_time)}" if each.create_time else ""
     where = f"{escape(labels.cluster(each, about.share), 100)}{opened}"
     if not is_sure:
-        lines.insert(0, "Decided a moment ago; the result isn't confirmed yet.")
+        lines.insert(0, labels.UNCONFIRMED)
     drawn = blocks.rich_texts([elements(title, bold=True), *lines, where])
     controls = [] if shown.refused else actions(each, about, config, buttons=is_sure)
     if len(json.dumps([*drawn, *controls])) > _ITEM:

@@ -12,6 +12,7 @@ from bot.mrkdwn import ago, clean, escape, lasted, plain_when, when
 
 RULES_PASSED = "the two-person rule or the repair limit"  # by who approves alone
 OBSERVED = "The bot only observes this cluster: decide in Together."
+UNCONFIRMED = "Somebody has decided; the result isn't confirmed yet."
 IF_STUCK = "Check the node in Together. “Copy for Together support” is in the card's menu."
 _LOSE = "lose work since their last checkpoint"
 USUAL_WAIT = 30  # minutes, where a cluster's wait was never set in Together (docs.together.ai, "Node repair")

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from bot.cards import blocks
+from bot.cards import blocks, labels
 from bot.cards.blocks import line
 from bot.cards.config import CardConfig
 from bot.cards.controls import LOOKING, MORE
@@ -197,7 +197,9 @@ def pointer(remediation: Remediation, said: str, about: CardContext, config: Car
 
 def unfollowed(remediation: Remediation, about: CardContext, config: CardConfig, notice: str = "") -> Message:
     """Return a card that nobody keeps current, without controls that would outlive it."""
-    drawn = card(remediation, notice=notice, about=about, config=config)
+    is_sure = not about.is_in_doubt(remediation)
+    said = notice if is_sure else labels.UNCONFIRMED
+    drawn = card(remediation, notice=said, buttons=is_sure, about=about, config=config)
     return Message(drawn.text, list(blocks.without_controls(drawn.blocks)))
 
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from bot import cards
-from bot.alerts import holds
 from bot.clock import Clock
 from bot.decisions.storing import or_none, who_decided
 from bot.decisions.verdict import Verdict
@@ -50,7 +49,7 @@ class Upkeep:
         about = await or_none(self.store.database.read(approvals.card_context, present.ref))
         doubt = about.doubt if about else None
         # It was said of a decision that may be on its way yet: that nothing has changed ends no such doubt.
-        if doubt and holds(doubt, present) and doubt.settles_at is not None and doubt.settles_at > self.clock.now():
+        if doubt and doubt.holds(present) and doubt.settles_at > self.clock.now():
             return Verdict(OutcomeKind.READ, present, notice=doubt.notice, buttons=False, about=about)
         return Verdict(OutcomeKind.READ, present, await who_decided(self.store.database, present), about=about)
 

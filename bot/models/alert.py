@@ -221,6 +221,10 @@ class CardContext:
     impact: Impact | None = None
     earlier: tuple[Remediation, ...] = ()
 
+    def is_in_doubt(self, remediation: Remediation) -> bool:
+        """Return whether a decision on what the remediation is now may still take effect."""
+        return self.doubt is not None and self.doubt.holds(remediation)
+
 
 @dataclass(frozen=True, slots=True)
 class Alert:
