@@ -19,7 +19,7 @@ from tests.simulator.slack.limits import check_option_groups, check_view
 from tests.simulator.slack.workspace import BOT_USER, SlackFault
 from tests.simulator.together import Fault, Ids
 from tests.storms import XID
-from tests.watch import card, quiet, watching
+from tests.watch import HOLD, card, quiet, watching
 from tests.world import IDS, OTHER, REF, World, both_transports, world
 
 NAMES: dict[str, Any] = {"instance_name": "gpu-node-7"}
@@ -97,6 +97,19 @@ async def test_one_word_finds_it_and_fills_the_dialog_in(text: str) -> None:
             "gpu-node-7: cancelled by <@U0ALICE>"
         ]
         assert alert.buttons == {}
+
+
+async def test_dialog_says_what_cancelling_does_and_who_is_on_it() -> None:
+    async with watching(BOT_ONCALL="S0ONCALL") as bot:
+        bot.together.add(**NAMES)
+        alert = await card(bot)
+        await bot.slack.press(alert, HOLD, user="U0BOB", choice="3600")
+        await card(bot, words="On hold until")
+        shown = shown_in(await opened(bot, "gpu-node-7"))
+        assert "On hold: reboot gpu-node-7" in shown
+        assert "U0BOB" in shown
+        assert "S0ONCALL" not in shown
+        assert "The node is left as it is. Together won't suggest another repair for about 30 minutes." in shown
 
 
 async def test_several_matches_are_offered() -> None:

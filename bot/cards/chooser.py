@@ -9,12 +9,12 @@ from pydantic import ConfigDict
 from bot.cards import blocks, faults, labels
 from bot.cards.blocks import elements
 from bot.cards.config import CardConfig
+from bot.cards.controls import question
 from bot.cards.labels import fault
 from bot.cards.listing import lines_message, remediation_lines, returned_lines
-from bot.cards.notices import without_header
-from bot.cards.remediation_card import card
-from bot.models import Alert, Blocks, FaultReport, Json, Message, Remediation, key
-from bot.mrkdwn import ago, clean, escape
+from bot.cards.notices import unfollowed, without_header
+from bot.models import Alert, Blocks, CardContext, FaultReport, Json, Message, Remediation, Verb, key
+from bot.mrkdwn import ago, clean, entities, escape
 from bot.parsing import MAX_REASON
 
 CHOOSER = "chooser"
@@ -63,12 +63,19 @@ def nothing(text: str) -> Json:
     return {**loading(), "blocks": [blocks.paragraph(text)]}
 
 
-def chooser(choice: Choice, note: str = "", shown: Remediation | None = None, config: CardConfig | None = None) -> Json:
+def chooser(
+    choice: Choice,
+    note: str = "",
+    shown: Remediation | None = None,
+    about: CardContext | None = None,
+    config: CardConfig | None = None,
+) -> Json:
     """Return the dialog, whose menu begins afresh.
 
     Args:
         note: what the person must know, as trusted markup.
-        shown: the remediation that is chosen, as it was just read; its card is shown.
+        shown: the remediation that is chosen, as it was just read; its card is shown, and what cancelling it does.
+        about: what that card says beyond it.
     """
     choice = Choice(choice.channel_id, choice.thread_ts, choice.only, round=choice.round + 1, reason=choice.reason)
     if shown:
@@ -94,7 +101,11 @@ def chooser(choice: Choice, note: str = "", shown: Remediation | None = None, co
         **({"initial_value": choice.reason} if choice.reason else {}),
     }
     reason = blocks.field(WHY, "Reason", typed, "Shown on the card and kept in the audit trail.")
-    preview = blocks.without_controls(without_header(card(shown, config=config))) if shown else []
+    preview: Blocks = []
+    if shown:
+        drawn = unfollowed(shown, about or CardContext(), config or CardConfig())
+        does = question(Verb.CANCEL, shown.mode, shown.node, wait=None)
+        preview = [*without_header(drawn), blocks.statement(entities(does.title), entities(does.text))]
     return {
         **loading(),
         "private_metadata": choice.dump(),
