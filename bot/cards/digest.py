@@ -71,6 +71,11 @@ def draw(shown: Snapshot, config: CardConfig) -> Message:
         warnings += [pause_line(pause) if pause and decidable else "", looking_line(of.looking) if of.looking else ""]
     called = on_call(of.mentioned) if open_ones else ""
     waits = {each.ref for each in open_ones}
+    read = {each.ref for each in open_ones if not (each.as_of or each.is_stale)}
+
+    def told_of(batch: Batch) -> set[RemediationRef]:
+        return waits - (read & {each.ref for each in batch.items if each.settled_at <= shown.now})
+
     states = _others(alerts, batches)
     groups = grouped(open_ones)
     failed = [each for each in alerts if each.remediation.state == State.FAILED and not each.is_unlisted]
@@ -83,7 +88,7 @@ def draw(shown: Snapshot, config: CardConfig) -> Message:
         *controls(of, len(open_ones), decidable, running[-1] if running else None, pause),
         *blocks.rich_texts(listed),
         *blocks.paragraphs(states),
-        *(block for each in ended[-3:] for block in blocks.rich_texts(progress_lines(each, waits))),
+        *(block for each in ended[-3:] for block in blocks.rich_texts(progress_lines(each, told_of(each)))),
         *blocks.paragraphs(called),
     ]
     told = [cause, *warnings, called, *map(blocks.markup, listed), states]

@@ -325,8 +325,10 @@ def _counts(batch: Batch) -> str:
 def _others(batch: Batch) -> list[str]:
     known = [each.outcome for each in batch.items if each.outcome is not None]
     halves = known.count(OutcomeKind.FIRST_OF_TWO)
-    skipped = len(known) - _well(batch) - halves
+    unclear = sum(each.is_doubtful for each in batch.items)
+    skipped = len(known) - _well(batch) - halves - unclear
     told = [f"{halves} {plural('first approval', halves)}"] if halves else []  # true later too
+    told += [f"{unclear} unclear"] if unclear else []
     return told + ([f"{skipped} skipped"] if skipped else [])
 
 

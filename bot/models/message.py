@@ -1,5 +1,6 @@
 """Messages that the bot keeps true, a card for one remediation or a digest for many, and the selections of a digest."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -8,13 +9,14 @@ from bot.errors import OutcomeKind
 from bot.models.alert import Alert, Looking
 from bot.models.guardrails import Pause, RepairLoad
 from bot.models.ids import RemediationRef, short_hash
-from bot.models.outcome import FirstApproval
+from bot.models.outcome import DOUBT_SECONDS, FirstApproval
 from bot.models.remediation import Remediation, State
 from bot.models.request import RULES, Actor, ReplyTarget, SeenState, Verb
 
 EVERYTHING = "all"
 MAX_CHOSEN = 1000  # at once: that many names of 100 characters are within a view's 250 KB (docs.slack.dev, views.open)
 TROUBLES = 3  # in a row, after which the fault is not the node's
+_DOUBTFUL = {kind.value for kind in OutcomeKind if kind.is_doubtful}
 ARRIVED_SECONDS = 15.0  # what was sent so long ago has arrived or never will: the client gives up after 10
 
 
@@ -41,6 +43,7 @@ class BatchItem:
         outcome: such as "approved"; None while it is not known, and where it was not attempted.
         summary: the result in a sentence, as mrkdwn; may be empty.
         is_left: it was not attempted, and won't be.
+        answered_at: when its result was recorded, as Unix time in seconds; 0 while there is none.
     """
 
     number: int
@@ -50,6 +53,17 @@ class BatchItem:
     outcome: str | None = None
     summary: str = ""
     is_left: bool = False
+    answered_at: float = 0.0
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether it may have taken effect all the same."""
+        return self.outcome in _DOUBTFUL
+
+    @property
+    def settled_at(self) -> float:
+        """From when on lists say what became of it, where that was in doubt; infinity where it wasn't."""
+        return self.answered_at + 2 * DOUBT_SECONDS if self.is_doubtful and self.answered_at else math.inf
 
 
 @dataclass(frozen=True, slots=True)

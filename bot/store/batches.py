@@ -87,7 +87,7 @@ _OF_DIGEST = (
     .where(b.digest_id == bindparam("b_digest"), b.status == _CONFIRMED)
     .order_by(b.asked_at)
 )
-_RESULTS = select(c.batch_number, c.status, c.outcome, c.summary).where(_OF_BATCH)
+_RESULTS = select(c.batch_number, c.status, c.outcome, c.summary, c.answered_at).where(_OF_BATCH)
 
 
 def ask(connection: Connection, batch: Batch) -> bool:
@@ -238,7 +238,7 @@ def _with_result(item: BatchItem, row: Any) -> BatchItem:  # noqa: ANN401 - a ro
     if row is None or row.status == VOID:
         return replace(item, is_left=True)
     outcome = OutcomeKind.INTERNAL_ERROR.value if row.status == SET_ASIDE else row.outcome
-    return replace(item, outcome=outcome, summary=row.summary or "")
+    return replace(item, outcome=outcome, summary=row.summary or "", answered_at=row.answered_at or 0.0)
 
 
 def _read(batch_id: str, body: str) -> Batch | None:

@@ -152,7 +152,7 @@ async def test_odd_row_of_a_batch_is_set_aside_and_the_rest_is_decided() -> None
         odd = update(decisions).where(decisions.c.batch_number == 0).values(request="{}")
         await execute_beside(bot, odd)
         async with bot.another():
-            await digest(bot, "5 of 6 approved · 1 skipped")
+            await digest(bot, "5 of 6 approved · 1 unclear")
         assert [call.ids for call in bot.together.posts] == ids[1:]
 
 

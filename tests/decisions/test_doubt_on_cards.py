@@ -540,3 +540,19 @@ async def test_approved_repair_of_a_digest_that_is_cancelled_is_named(*, through
         await until(
             bot, lambda: any(f"gpu-node-0000: Reboot cancelled {by} after" in each for each in thread(bot, message))
         )
+
+
+async def test_digest_says_that_a_decision_may_still_take_effect_only_as_long_as_it_may() -> None:
+    async with watching() as bot:
+        await began(bot)
+        storm(bot, 8)
+        message = await digest(bot)
+        bot.together.faults.append(Fault("rpc", verb="approve", code=14))
+        await bot.slack.submit(await choose(bot, message, "gpu-node-0001", "gpu-node-0002"))
+        await digest(bot, "but it still might")
+        assert "1 of 2 approved · 1 unclear · " in message.everything
+        assert "skipped" not in message.everything
+        await pass_time(bot, 180)
+        assert "gpu-node-0000–0001" in message.text, "it waits"
+        assert "still might" not in message.everything
+        assert "1 of 2 approved · 1 unclear · " in message.everything
