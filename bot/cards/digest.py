@@ -74,7 +74,7 @@ def draw(shown: Snapshot, config: CardConfig) -> Message:
     read = {each.ref for each in open_ones if not (each.as_of or each.is_stale)}
 
     def told_of(batch: Batch) -> set[RemediationRef]:
-        return waits - (read & {each.ref for each in batch.items if each.settled_at <= shown.now})
+        return waits - (read & {each.ref for each in batch.items if each.holds_until <= shown.now})
 
     states = _others(alerts, batches)
     groups = grouped(open_ones)

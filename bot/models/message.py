@@ -17,6 +17,7 @@ EVERYTHING = "all"
 MAX_CHOSEN = 1000  # at once: that many names of 100 characters are within a view's 250 KB (docs.slack.dev, views.open)
 TROUBLES = 3  # in a row, after which the fault is not the node's
 _DOUBTFUL = {kind.value for kind in OutcomeKind if kind.is_doubtful}
+_FOR_NOW = {*_DOUBTFUL, OutcomeKind.LIMIT_REACHED.value, OutcomeKind.PAUSED.value}
 ARRIVED_SECONDS = 15.0  # what was sent so long ago has arrived or never will: the client gives up after 10
 
 
@@ -61,9 +62,9 @@ class BatchItem:
         return self.outcome in _DOUBTFUL
 
     @property
-    def settled_at(self) -> float:
-        """From when on lists say what became of it, where that was in doubt; infinity where it wasn't."""
-        return self.answered_at + 2 * DOUBT_SECONDS if self.is_doubtful and self.answered_at else math.inf
+    def holds_until(self) -> float:
+        """Until when a digest says its result: a doubt, limit, or pause may be over then; infinity for others."""
+        return self.answered_at + 2 * DOUBT_SECONDS if self.outcome in _FOR_NOW and self.answered_at else math.inf
 
 
 @dataclass(frozen=True, slots=True)

@@ -180,7 +180,7 @@ def _moments(snapshot: Snapshot, config: WatchConfig) -> Iterator[float]:
     yield calls.remind_at(snapshot, config)
     yield from (each.until for each in snapshot.message.looking)
     yield from (each.until for each in snapshot.pause.people) if snapshot.pause else ()
-    results = (item.settled_at for batch in snapshot.batches for item in batch.items)
+    results = (item.holds_until for batch in snapshot.batches for item in batch.items)
     yield from (each for each in results if each > snapshot.now)
     asking = calls.unheld(snapshot)
     if config.quiet and asking and config.quiet.cover(snapshot.now):

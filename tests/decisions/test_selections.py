@@ -17,7 +17,7 @@ from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Ids
 from tests.sqlite import locked
 from tests.storms import REVIEW, SOME, XID, began, choose, digest, review, storm, ticked
-from tests.watch import quiet, thread, until, watching
+from tests.watch import pass_time, quiet, thread, until, watching
 from tests.world import World
 
 WHY = "batch:reason"
@@ -500,3 +500,20 @@ async def test_reason_that_no_setting_asks_for_can_be_left_out(bot: World) -> No
     await bot.slack.submit(await choose(bot, message))
     await digest(bot, "6 of 6 approved")
     assert "“" not in message.everything
+
+
+async def test_digest_does_not_say_that_the_limit_is_reached_once_it_may_not_be_any_more() -> None:
+    async with watching(BOT_MAX_IN_REPAIR="2") as bot:
+        await began(bot)
+        nodes = storm(bot, 8)
+        message = await digest(bot)
+        await bot.slack.submit(await choose(bot, message))
+        await digest(bot, "2 nodes are already in repair, and the limit is 2.")
+        for ids in nodes:
+            while bot.together.state(ids) not in {"PENDING_APPROVAL", "SUCCEEDED"}:
+                bot.together.advance(ids)
+        await digest(bot, "2 succeeded")
+        await pass_time(bot, 180)
+        assert "already in repair" not in message.everything
+        assert "Stopped: the cluster's repair limit let no more start. 5 not attempted." in message.everything
+        assert "already in repair" in " ".join(thread(bot, message))
