@@ -25,7 +25,7 @@ from bot.cards.listing import (
     plural,
     value_of,
 )
-from bot.cards.pause import pause_buttons
+from bot.cards.pause import pause_buttons, pause_line
 from bot.errors import BotError, OutcomeKind
 from bot.models import (
     RULES,
@@ -118,6 +118,7 @@ def dialog(
                 f"You'll see what happens to which node before anything is sent.{more}",
             ),
             *([blocks.context(f"Cluster: {room(waiting.load, config)}.")] if waiting.load else []),
+            *_meanwhile(waiting),
             blocks.field(VERB, "What to do", what, is_optional=False),
             *(block for each in some for block in each),
         ],
@@ -126,6 +127,12 @@ def dialog(
         submit="Next",
         close="Close",
     )
+
+
+def _meanwhile(waiting: Decidable) -> Blocks:
+    """Return what others are doing to the same nodes: what they have chosen, or that they have paused approvals."""
+    lines = [line for each in waiting.running for line in progress_lines(each)[:1]]
+    return blocks.rich_texts([*lines, *([pause_line(waiting.pause)] if waiting.pause else [])])
 
 
 def _clusters_of(alerts: Sequence[Alert]) -> tuple[str, int | None]:
@@ -248,6 +255,7 @@ def confirmation(batch: Batch, chosen: Decidable, called: Names, config: CardCon
                 labels.drain(waits.pop() if len(waits) == 1 else None, "each node") if is_approval else left,
             ),
             *([blocks.context(f"Cluster: {room(load, config, count)}.")] if load and is_approval else []),
+            *_meanwhile(chosen),
             *(
                 block
                 for each in grouped(alerts)

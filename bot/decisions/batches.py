@@ -62,7 +62,10 @@ class BatchService:
             raise RefusedWithoutDatabase from error
         decidable = [each for each in open_ones if not self.config.observes(each.cluster_id)]
         oldest = sorted(decidable, key=cards.listing.since)[:MAX_CHOSEN]
-        return Decidable(oldest, len(decidable), snapshot.firsts if snapshot else {}, load)
+        if snapshot is None:
+            return Decidable([], 0, {}, load)
+        running = [each for each in snapshot.batches if each.is_running]
+        return Decidable(oldest, len(decidable), snapshot.firsts, load, running, snapshot.pause)
 
     async def _load(self, alerts: Sequence[Alert]) -> RepairLoad | None:
         clusters = {each.cluster_id for each in alerts}

@@ -119,12 +119,16 @@ class Decidable:
         total: how many there are.
         firsts: the first of two approvals, where there is one.
         load: how much of its cluster is in repair; None where that isn't known, or it is of several.
+        running: the selections that are being carried out.
+        pause: approvals are paused, of its cluster or of all.
     """
 
     alerts: Sequence[Alert]
     total: int
     firsts: Mapping[RemediationRef, FirstApproval]
     load: RepairLoad | None
+    running: Sequence[Batch] = ()
+    pause: Pause | None = None
 
 
 def key(remediation: Remediation) -> str:

@@ -17,7 +17,7 @@ from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Ids
 from tests.sqlite import locked
 from tests.storms import REVIEW, SOME, XID, began, choose, digest, review, storm, ticked
-from tests.watch import pass_time, quiet, thread, until, watching
+from tests.watch import pass_time, pause, quiet, resume, thread, until, watching
 from tests.world import World
 
 WHY = "batch:reason"
@@ -517,3 +517,26 @@ async def test_digest_does_not_say_that_the_limit_is_reached_once_it_may_not_be_
         assert "already in repair" not in message.everything
         assert "Stopped: the cluster's repair limit let no more start. 5 not attempted." in message.everything
         assert "already in repair" in " ".join(thread(bot, message))
+
+
+async def test_review_says_that_a_colleagues_selection_runs_and_that_approvals_are_paused() -> None:
+    async with watching() as bot:
+        await began(bot)
+        storm(bot, 8)
+        message = await digest(bot)
+        alices = await choose(bot, message)
+        await pause(bot, message, user="U0BOB")
+        await digest(bot, "Approvals are paused")
+        assert "Approvals are paused in cluster-1" in render_view(await review(bot, message, "U0BOB"))
+        await resume(bot, message, user="U0BOB")
+        await quiet(bot)
+        bot.slack.views[:] = [alices]
+        with bot.together.paused("approve"):
+            await bot.slack.submit(alices)
+            await bot.together.until(lambda: bot.together.is_waiting("approve"))
+            bot.slack.views.clear()
+            await bot.slack.press(message, REVIEW, user="U0BOB")
+            (view,) = await bot.slack.until(lambda: list(bot.slack.views))
+            assert "Approving 8, started by @U0ALICE" in render_view(view)
+            await bot.slack.submit(view, user="U0BOB", **{"review:verb": "cancel"})
+            assert "Approving 8, started by @U0ALICE" in render_view(bot.slack.views[-1])
