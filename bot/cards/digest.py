@@ -91,7 +91,8 @@ def draw(shown: Snapshot, config: CardConfig) -> Message:
         *(block for each in ended[-3:] for block in blocks.rich_texts(progress_lines(each, told_of(each)))),
         *blocks.paragraphs(called),
     ]
-    told = [cause, *warnings, called, *map(blocks.markup, listed), states]
+    lines = [*map(blocks.markup, listed)]  # a push shows the beginning: what is broken comes before who is called
+    told = [cause, *warnings, *lines[:2], called, *lines[2:], states]
     return _message(title, "🌩️" if open_ones else "✅", told, drawn)
 
 

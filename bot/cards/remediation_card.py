@@ -86,7 +86,8 @@ def card(  # noqa: PLR0913 - what a card shows
         *_details(remediation, further, last),
     ]
     told = [
-        *(_push(remediation, about, config), *warnings, *agreed, *affected, *shown, *further, risk, last, *rest),
+        _push(remediation, about, config, is_sure=buttons),
+        *(*warnings, *agreed, *affected, *shown, *further, risk, last, *rest),
         f"Cluster {escape(remediation.cluster_id, 250)}, instance {escape(remediation.instance_id, 250)}.",
         f"Remediation {escape(remediation.id, 250)}.",
     ]
@@ -377,11 +378,11 @@ def _details(remediation: Remediation, further: Sequence[str], last: str) -> Blo
     return [*small, blocks.folded(capital(title), inside)]
 
 
-def _push(remediation: Remediation, about: CardContext, config: CardConfig) -> str:
+def _push(remediation: Remediation, about: CardContext, config: CardConfig, *, is_sure: bool) -> str:
     """Return what a push notification shows: node and fault first, then what is asked or what has become of it."""
     node, fails = where(remediation, about.share), escape(fault(remediation), 100)
-    if not _waits(remediation, about):
-        return f"{node}: {escape(_title(remediation, about, config, is_named=False), 150)}"
+    if not (_waits(remediation, about) and is_sure):
+        return f"{node}: {escape(_title(remediation, about, config, is_sure=is_sure, is_named=False), 150)}"
     noun = escape(labels.mode(remediation.mode).noun, 80)
     is_elsewhere = about.is_observed or not remediation.mode
     asked = f"Together asks to approve: {noun}." if is_elsewhere else f"Approve {noun}?"

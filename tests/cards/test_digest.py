@@ -43,6 +43,11 @@ def test_digest_of_repairs_that_did_not_help_does_not_call_the_nodes_repaired() 
     assert "1 with the fault back" in told
 
 
+def test_push_says_what_is_broken_before_who_is_called() -> None:
+    text = digest(replace(DIGEST, mentioned="S0ONCALL"), alerts(12), []).text
+    assert text.index("Xid 79") < text.index("On call: <!subteam^S0ONCALL>") < 400
+
+
 def test_decided_items_do_not_wait_before_the_next_reading() -> None:
     open_ones = waiting(alerts(12))
     items = [

@@ -471,3 +471,9 @@ def test_question_says_on_which_day_a_hold_ends() -> None:
     about = CardContext(followed=True, hold=Hold("U0BOB", START + 86_400, name="bob"))
     shown = json.dumps(cards.card(remediation(), about=about).blocks)
     assert "bob asked to wait until Nov 25, 03:00 UTC." in shown
+
+
+def test_text_of_a_card_in_doubt_asks_nobody_to_approve() -> None:
+    text = cards.card(remediation(), notice="it still might", buttons=False).text
+    assert text.startswith("gpu-node-07 (c-7f2): Not confirmed: reboot ❔\nit still might")
+    assert "Approve" not in text
