@@ -1,6 +1,5 @@
 """What only one process does at a time."""
 
-from dataclasses import dataclass
 from typing import ParamSpec, TypeVar
 
 from sqlalchemy import BindParameter, ColumnElement, Executable, and_, bindparam, or_, update
@@ -82,16 +81,6 @@ class Lease:
         self._no_later_than = present + self._seconds
         return is_ours
 
-    def check(self, connection: Connection) -> None:
-        """Make sure, inside a transaction, that nobody else has it or gets it before the end of the transaction.
-
-        Raises:
-            LeaseLost: somebody else has it.
-        """
-        if connection.execute(_CHECK, self._keys).first() is None:
-            self._sure_until = 0.0
-            raise LeaseLost
-
     async def release(self) -> None:
         """Let the next process have it at once.
 
@@ -102,15 +91,11 @@ class Lease:
         await self.database.run(Connection.execute, _RELEASE, self._keys)
 
 
-@dataclass(slots=True)
-class LeasedDatabase:
+class LeasedDatabase(Lease):
     """The database of a process that has a lease: its writes raise `LeaseLost` once the process has lost it.
 
     What is written elsewhere, such as in a channel, asks the lease itself.
     """
-
-    database: Database
-    lease: Lease
 
     async def read(self, function: Transaction[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a function in a transaction that only reads; like `Database.read`."""
@@ -118,9 +103,11 @@ class LeasedDatabase:
 
     async def run(self, function: Transaction[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a function in a transaction that may write; otherwise like `Database.run`."""
+        return await self.database.run(self._checked, function, *args, **kwargs)
 
-        def checked(connection: Connection) -> T:
-            self.lease.check(connection)
-            return function(connection, *args, **kwargs)
-
-        return await self.database.run(checked)
+    def _checked(self, connection: Connection, function: Transaction[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Make sure that nobody else has the lease or gets it before the end of the transaction."""
+        if connection.execute(_CHECK, self._keys).first() is None:
+            self._sure_until = 0.0
+            raise LeaseLost
+        return function(connection, *args, **kwargs)

@@ -114,7 +114,7 @@ class Comparer:
             shown = [each for each in kept.alerts if isinstance(about, str) or each.ref == about]
             pointer = cards.posted_twice(shown, link)
             await self.channels.turn_to_update()
-            self.database.lease.ensure_held()
+            self.database.ensure_held()
             try:
                 await finish(self.channels.update(ts, pointer, channel_id, is_card=False))
             except (PostFailed, PostUncertain) as error:

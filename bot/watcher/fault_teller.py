@@ -133,7 +133,7 @@ class FaultTeller:
         step = view.step()
         if step is None or step.lane is not lane:
             return
-        self.reports.database.lease.ensure_held()
+        self.reports.database.ensure_held()
         channel_id = self.config.route(cluster_id).channel_id
         if step is Step.FIND:
             await self._find(cluster_id)

@@ -148,7 +148,7 @@ class OutageNotifier:
             await self._take_buttons(notice)
             if notice not in self._notices():
                 return
-        self.database.lease.ensure_held()
+        self.database.ensure_held()
         await finish(self._send(notice))
 
     def _notices(self) -> list[_Notice]:
@@ -244,7 +244,7 @@ class OutageNotifier:
             if notice not in self._notices():
                 return
             shown = thread.was_unreadable(_named(about), *self._lasted(about))
-            self.database.lease.ensure_held()
+            self.database.ensure_held()
             for known in about.values():
                 known.is_shown_over = True
             try:

@@ -243,7 +243,7 @@ class Reconciler:
         began, is_card = self.clock.monotonic(), not snapshot.message.is_digest
         learned = await self.enricher.learn(snapshot.alerts[0]) if is_card else None
         await self.channels.turn_to_post(self.config.channel_of(snapshot))
-        self.database.lease.ensure_held()
+        self.database.ensure_held()
         is_fresh = self.clock.monotonic() - began < FRESH_SECONDS
         return await finish(self._say(snapshot if is_fresh else snapshot.message.id, learned))
 
@@ -261,7 +261,7 @@ class Reconciler:
         key = left.message.id
         message, shown = left.message, schedule.content(left, self.config)
         # Writing it down may have taken so long that another process posts it by now.
-        self.database.lease.ensure_held()
+        self.database.ensure_held()
         try:
             ts = await self.channels.post(shown, about=schedule.subject_of(left), channel_id=message.channel_id)
         except PostUncertain:
@@ -287,7 +287,7 @@ class Reconciler:
             if known is None or self._next_step(known) is not Step.EDIT:
                 return known
             snapshot = known
-        self.database.lease.ensure_held()
+        self.database.ensure_held()
         return await finish(self._update(snapshot))
 
     async def _update(self, before: Snapshot) -> Snapshot | None:
@@ -322,7 +322,7 @@ class Reconciler:
         if not await self.config.may_move(self.config.channel_of(snapshot), self.channels, self.report):
             return snapshot  # it keeps its buttons, and what else it needs is done where it is
         await self.channels.turn_to_update()
-        self.database.lease.ensure_held()
+        self.database.ensure_held()
         return await finish(self._leave(snapshot))
 
     async def _leave(self, before: Snapshot) -> Snapshot | None:

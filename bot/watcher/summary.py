@@ -76,7 +76,7 @@ class SummaryTeller:
             draw = partial(handover.shift, shown, faults, unreadable, at.shift_began(due_at))
             people = sorted(handover.people_in(draw()))
             told = draw(dict(await asyncio.gather(*map(self._named, people))))
-            self.database.lease.ensure_held()
+            self.database.ensure_held()
             try:
                 await self.channels.post(told, channel_id=channel_id, mark=mark)
             except PostUncertain:

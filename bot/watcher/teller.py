@@ -120,7 +120,7 @@ class Teller:
         # The watch before this one may have told it, and ended before it could write that down.
         if message.id in self.left and await self._find(message, part):
             return await self._count_as_told(message.id, part)
-        self.database.lease.ensure_held()
+        self.database.ensure_held()
         return await finish(self._reply(snapshot, part))
 
     def due(self, snapshot: Snapshot) -> Sequence[threads.Due]:

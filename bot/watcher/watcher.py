@@ -8,7 +8,7 @@ from bot import metrics
 from bot.clock import Clock, WaitReason
 from bot.errors import LeaseLost, PostFailed, StorageUnavailable
 from bot.models import ARRIVED_SECONDS, HISTORY_DAYS, AlertChannels, Directory, Impacts, RemediationRef
-from bot.store import DecisionStore, Lease, LeasedDatabase, audit, messages, pauses
+from bot.store import DecisionStore, LeasedDatabase, audit, messages, pauses
 from bot.tasks import cancel
 from bot.together import TogetherClient
 from bot.watcher import comparison, enrichment, fault_teller, faults, outages, poller, reconciler, summary, teller
@@ -51,8 +51,7 @@ class Watcher:
         self._report = report
         self._config = config
         self._clock = clock
-        self._lease = Lease(store.database, "watch", config.lease_seconds, clock)
-        self._database = database = LeasedDatabase(store.database, self._lease)
+        self._database = database = LeasedDatabase(store.database, "watch", config.lease_seconds, clock)
         self._queue = WorkQueue(clock.monotonic)
         self._index = index = TrackedIndex()
         self._is_watching = False
@@ -86,7 +85,7 @@ class Watcher:
         """Watch forever, whenever no other process does."""
         while True:
             try:
-                if await self._lease.acquire():
+                if await self._database.acquire():
                     self._is_watching = True
                     await self._watch()
             except StorageUnavailable as error:
@@ -109,7 +108,7 @@ class Watcher:
 
     async def end(self) -> None:
         """Let the next process watch at once."""
-        await self._lease.release()
+        await self._database.release()
 
     @property
     def _pause(self) -> float:
@@ -179,7 +178,7 @@ class Watcher:
     async def _keep_lease(self) -> None:
         while True:
             await self._clock.sleep(self._pause, WaitReason.LEASE)
-            if not await self._lease.renew():
+            if not await self._database.renew():
                 raise LeaseLost
 
     async def _poll(self) -> None:

@@ -18,7 +18,7 @@ from bot.decisions.verdict import Judge
 from bot.errors import StorageUnavailable
 from bot.models import FirstApproval, Found, Job
 from bot.policy import Policy
-from bot.store import DecisionStore, Lease, approvals
+from bot.store import DecisionStore, Lease, LeasedDatabase, approvals
 from bot.store import decisions as stored
 from bot.store.groups import Member
 from bot.store.ownership import Ownership
@@ -85,6 +85,10 @@ def _awaited(value: Any) -> Callable[..., Any]:
         return value
 
     return answer
+
+
+def _unchecked(_: Any, connection: Any, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    return function(connection, *args, **kwargs)
 
 
 def _without_fence(self: Ownership, connection: Any, statement: Any, job: Job, /, **values: object) -> float:
@@ -242,7 +246,7 @@ EVERY = (
         [
             (Lease, "ensure_held", _answers(None)),
             (Lease, "acquire", _awaited(True)),
-            (Lease, "check", _answers(None)),
+            (LeasedDatabase, "_checked", _unchecked),
         ],
         needs=("clock drifts",),
     ),

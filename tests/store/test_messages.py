@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import text
 
 from bot.models import Actor, Alert, History, Learned, Remediation, Snapshot, TrackedMessage
-from bot.store import Database, Lease, LeasedDatabase, approvals, ended, messages, rows
+from bot.store import Database, LeasedDatabase, approvals, ended, messages, rows
 from bot.store.connection import Connection
 from tests.manual_clock import ManualClock
 from tests.samples import DIGEST, remediation
@@ -146,9 +146,9 @@ async def test_change_that_a_hold_overtakes_is_made_on_what_is_there(database_ur
 
 
 async def watched(database: Database) -> LeasedDatabase:
-    lease = Lease(database, "watch", 60, ManualClock().clock)
-    await lease.acquire()
-    return LeasedDatabase(database, lease)
+    leased = LeasedDatabase(database, "watch", 60, ManualClock().clock)
+    await leased.acquire()
+    return leased
 
 
 class Busy(LeasedDatabase):
@@ -163,7 +163,8 @@ class Busy(LeasedDatabase):
 async def test_message_that_never_stands_still_is_changed_all_the_same(database_url: str) -> None:
     database = Database(database_url)
     await database.open()
-    busy, tries = Busy(database, (await watched(database)).lease), list[int]()
+    busy, tries = Busy(database, "watch", 60, ManualClock().clock), list[int]()
+    await busy.acquire()
     await database.run(messages.add_cards, [(Alert(remediation(), ""), card_of("m"))], 0)
 
     def change(loaded: Snapshot) -> TrackedMessage:

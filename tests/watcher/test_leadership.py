@@ -97,14 +97,14 @@ async def test_process_that_lost_the_watch_writes_nothing(bot: World) -> None:
 async def test_process_that_another_one_watched_for_begins_anew(bot: World) -> None:
     await began(bot)
     database = Database(bot.settings.database_url, bot.time.clock)
-    other = Lease(database, "watch", 600, bot.time.clock)
+    other = LeasedDatabase(database, "watch", 600, bot.time.clock)
     await execute(database, update(leases).values(until=0.0))
     assert await other.acquire()
     bot.together.add()
     waits = Alert(Remediation.model_validate(bot.together.remediations[IDS]), "as it was")
     # It isn't due before the first one has renewed its lease, so nothing else shows that somebody had it.
     message = TrackedMessage(new_id(), False, "cluster-1", "C0OPS", next_at=bot.time.now() + 200)
-    await LeasedDatabase(database, other).run(messages.add_cards, [(waits, message)], 0)
+    await other.run(messages.add_cards, [(waits, message)], 0)
     bot.together.resolve(IDS)
     await other.release()
     await database.close()
