@@ -260,8 +260,7 @@ class Guardrails:
         except TogetherError as cause:
             raise ReadFailed(RULES[Verb.APPROVE].noun, cause) from cause
         since = self.clock.now() - rule.seconds
-        earlier = sum(each.ended_at >= since for each in about.earlier)
-        return rule.is_too_often(len(repairs_since(listed, ref, since)) + earlier)
+        return rule.is_too_often(len(repairs_since(listed, about.earlier, ref, since)))
 
     async def _may_still(self, first: FirstApproval, job: Job) -> bool:
         """Whether the first of two people may approve at the moment in which the second one does.

@@ -16,6 +16,7 @@ from bot.models.alert import (
     Looked,
     Looking,
     Override,
+    repairs_since,
 )
 from bot.models.cluster import Cluster
 from bot.models.event import WHILE_OPEN, Event, EventKind, Target
@@ -83,7 +84,6 @@ from bot.models.remediation import (
     State,
     TwoPeople,
     is_weaker,
-    repairs_since,
     unix,
 )
 from bot.models.request import (

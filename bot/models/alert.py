@@ -1,6 +1,7 @@
 """Alerts: what the bot knows of the remediations that it tells of, and what a card says beyond them."""
 
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -16,6 +17,8 @@ MAX_HOLD_SECONDS = 24 * 3600.0
 HOLD_ENDS_SOON_SECONDS = 120.0  # before a hold ends, its person is told
 HISTORY_DAYS = 7
 LOOKING_SECONDS = 15 * 60.0
+_DAY = 86_400.0
+_NEVER_RAN = frozenset({State.PENDING_APPROVAL, State.CANCELLED, State.AUTO_RESOLVED})  # so far, or any more
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +116,22 @@ class History:
     same_mode: str = ""
     same_fault: str = ""
     lately: int = 0
+
+
+def repairs_since(
+    listed: Iterable[Remediation], earlier: Iterable[Remediation], of: RemediationRef, since: float
+) -> list[Remediation]:
+    """Return a node's other repairs that are under way or ended since a moment, the latest last.
+
+    What waits, was cancelled or resolved is none. Pages that shift while they are read list one twice.
+
+    Args:
+        earlier: those under the same ID that are over: Together lists the last incident only.
+    """
+    others = {each.id: each for each in listed if each.id != of.remediation_id and each.state not in _NEVER_RAN}
+    recent = [each for each in others.values() if each.state not in FINAL or each.ended_at >= since]
+    recent += [each for each in earlier if each.ended_at >= since]
+    return sorted(recent, key=lambda each: each.ended_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,6 +345,21 @@ class Alert:
             return self  # nearly every one of a digest's thousand
         hold = self.hold.at(now) if self.hold else None
         return replace(self, hold=hold, remark=None if is_over else self.remark)
+
+    def history_by(self, listed: Sequence[Remediation], now: float, seconds: float) -> History:
+        """Return what its node went through in the last days, and how many repairs within the last `seconds`."""
+        earlier = [each.remediation for each in self.earlier]
+        lately = len(repairs_since(listed, earlier, self.ref, now - seconds))
+        since = now - HISTORY_DAYS * _DAY
+        found = repairs_since(listed, earlier, self.ref, since)
+        recent = [each for each in found if each.state in FINAL or each in earlier]
+        if not recent:
+            return History(0, lately=lately)
+        of, last, today = self.remediation, recent[-1], [each for each in recent if each.ended_at >= now - _DAY]
+        faults = Counter(both[0] for each in today if each.mode == of.mode and (both := of.same_fault(each)))
+        fault, same = next(iter(faults.most_common(1)), ("", 0))
+        last_mode = last.mode if last.state in FINAL else None  # how it ended wasn't always seen
+        return History(len(recent), last_mode, last.state, last.ended_at, same, of.mode, fault, lately)
 
     def about(self, first: FirstApproval | None) -> CardContext:
         """Return what its card says beyond the remediation."""

@@ -1,7 +1,7 @@
 """Remediations as Together answers them."""
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -42,7 +42,6 @@ OWN_COMMENT = re.compile(
     r"\[[0-9a-f]{8}\] (?P<told>(?P<done>Approved|Rejected) in Slack by .*?\((?P<user>[UW][A-Z0-9]+)\)(?:: .*)?)",
     re.DOTALL,
 )
-_NEVER_RAN = frozenset({State.PENDING_APPROVAL, State.CANCELLED, State.AUTO_RESOLVED})  # so far, or any more
 _MILD = {"PHC_SEVERITY_WARNING", "PHC_SEVERITY_INFO"}
 FINAL = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED, State.AUTO_RESOLVED})
 
@@ -369,16 +368,6 @@ class Remediation(ApiModel):
         if self.state == State.PENDING_APPROVAL:
             times += [self.review_time, self.start_time]  # of an earlier incident
         return max((each.timestamp() for each in times if each), default=0.0)
-
-
-def repairs_since(listed: Iterable[Remediation], of: RemediationRef, since: float) -> list[Remediation]:
-    """Return a node's other repairs that are under way or ended since a moment, the latest last.
-
-    What waits, was cancelled or resolved is none. Pages that shift while they are read list one twice.
-    """
-    others = {each.id: each for each in listed if each.id != of.remediation_id and each.state not in _NEVER_RAN}
-    recent = (each for each in others.values() if each.state not in FINAL or each.ended_at >= since)
-    return sorted(recent, key=lambda each: each.ended_at)
 
 
 @dataclass(frozen=True, slots=True)

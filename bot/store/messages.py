@@ -2,24 +2,27 @@
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import astuple, replace
+from functools import partial
 from operator import attrgetter
 
 from sqlalchemy import bindparam, delete, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from bot.alerts import Look, Tracked
+from bot.alerts import Look, Tracked, returned
 from bot.models import (
     IN_REPAIR,
     Alert,
     EventKind,
     Learned,
+    LinkedAlert,
     Remediation,
     RemediationRef,
     Snapshot,
     State,
     TrackedMessage,
 )
-from bot.store import audit, ended, outbox
+from bot.readings import came_back, fault_of, fires_again, may_still_clear
+from bot.store import audit, outbox
 from bot.store.connection import Connection, is_among, listed, now, read_clock
 from bot.store.lease import LeasedDatabase
 from bot.store.rows import (
@@ -82,6 +85,10 @@ _MOVE = update(alerts).where(is_among("b_ids", a.message_id)).values(message_id=
 _DROP_MESSAGES = delete(messages).where(is_among("b_ids", m.id))
 _DROP_ALERTS = delete(alerts).where(_IN_MESSAGE).returning(*_IDS)
 _CLOSE = update(messages).where(m.id == bindparam("b_message")).values(is_open=False)
+_REPAIRED = (
+    ALERTS.join(messages, m.id == a.message_id)
+    .where(m.is_open, a.cluster_id == bindparam("b_cluster"), a.state == State.SUCCEEDED)
+)  # fmt: skip
 _PLACE_OF = attrgetter("cluster_id", "channel_id", "is_started")  # what two digests have in common that are one
 Change = Callable[[Snapshot], TrackedMessage | None]
 
@@ -160,7 +167,7 @@ def in_channels(connection: Connection, seconds: float) -> list[TrackedMessage]:
 
 def add_cards(connection: Connection, new: Sequence[Tracked], verified: float) -> None:
     """Write down that each of these is to get a card, unless the bot has told of it before."""
-    ended.note_returns(connection, [alert for alert, _ in new], verified)
+    note_returns(connection, [alert for alert, _ in new], verified)
     present = read_clock(connection)
     for alert, message in new:
         row = alert_row(replace(alert, seen_at=present, message_id=message.id))
@@ -178,7 +185,7 @@ def gather(
 
     The cards of the cluster that are not posted yet go into it too.
     """
-    ended.note_returns(connection, new, verified)
+    note_returns(connection, new, verified)
     present = read_clock(connection)
     new = list({each.ref: each for each in new}.values())  # one may be on two pages of a list
     growing = map(readable_message, connection.execute(_GROWING, b_seconds=seconds).scalars())
@@ -301,8 +308,51 @@ def observe(
     has_succeeded = before and after and after.remediation.succeeded_at and not before.remediation.succeeded_at
     if verified and has_succeeded:  # what it was to mend may have come back, and been seen, before its own end was
         same_node = read_alerts(connection, _OPEN_ON, b_cluster=ref.cluster_id, b_instance=ref.instance_id)
-        ended.note_returns(connection, same_node, verified)
+        note_returns(connection, same_node, verified)
     return before, after
+
+
+def note_returns(connection: Connection, new: Sequence[Alert], verified: float) -> None:
+    """Let repairs say that what they were to mend is back."""
+    nodes: dict[tuple[str, str], list[Remediation]] = {}
+    for each in new:
+        for name in {each.remediation.instance_id, each.remediation.node}:
+            nodes.setdefault((each.cluster_id, name), []).append(each.remediation)
+    for cluster_id in {each.cluster_id for each in new} if verified else ():
+        for one in _repaired(connection, cluster_id):
+            again = nodes.get((cluster_id, one.instance_id)) or nodes.get((cluster_id, one.node)) or ()
+            if back := next((found for each in again if (found := came_back(one, each, verified))), None):
+                change_alert(connection, one.ref, partial(returned, back=back))
+
+
+def note_firing(connection: Connection, cluster_id: str, firing: Sequence[LinkedAlert], verified: float) -> set[str]:
+    """Let repairs say that what they were to mend fires again, or still.
+
+    Returns:
+        The keys of those alerts that people are called for by that, now or once they had the time to clear.
+    """
+    if not verified:
+        return set()
+    present, found = read_clock(connection), set()
+    by_node: dict[str, list[LinkedAlert]] = {}
+    for each in firing:
+        for name in each.names:
+            by_node.setdefault(name, []).append(each)
+    for one in _repaired(connection, cluster_id):
+        for each in {id(each): each for name in (one.instance_id, one.node) for each in by_node.get(name, ())}.values():
+            if not fault_of(one, each) or present > one.succeeded_at + verified:
+                continue
+            if back := fires_again(one, each, verified, present):
+                change_alert(connection, one.ref, partial(returned, back=back))
+            if back or may_still_clear(one, each, present):
+                found.add(each.key)
+    return found
+
+
+def _repaired(connection: Connection, cluster_id: str) -> list[Remediation]:
+    """Return the repairs that may still answer for what they were to mend."""
+    repaired = read_alerts(connection, _REPAIRED, b_cluster=cluster_id)
+    return [each.remediation for each in repaired if not each.came_back]
 
 
 def close(connection: Connection, message_id: str) -> None:

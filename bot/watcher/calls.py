@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from bot.alerts import CALM_SECONDS
 from bot.models import Alert, Snapshot, TrackedMessage, still_waiting
-from bot.watcher.config import WatchConfig, calling
+from bot.watcher.config import WatchConfig
 
 MAX_REMINDERS = 3
 AGAIN_SECONDS = 3600.0  # between two reminders of what was escalated
@@ -75,7 +75,7 @@ def reminded(snapshot: Snapshot, waiting: Sequence[Alert], config: WatchConfig) 
     while remind_at(replace(snapshot, message=message), config) <= snapshot.now:
         message = replace(message, reminders=message.reminders + 1)
     called, all_of_them = ({*config.on_call(some, snapshot).split()} for some in (waiting, unheld(snapshot)))
-    asked, read = _asked(message, waiting, snapshot, config), {each.cluster_id for each in waiting}
+    asked, read = having_asked(message, waiting, snapshot, config), {each.cluster_id for each in waiting}
     # Where nothing of a cluster certainly waits still, it couldn't be read.
     left_out = [each for each in unheld(snapshot) if each.cluster_id not in read and calls_at(each, message) < math.inf]
     is_owed = asked.owes_call or left_out or (message.owes_call and called != all_of_them)
@@ -95,24 +95,11 @@ def counted(message: TrackedMessage, reminded: TrackedMessage) -> TrackedMessage
     )
 
 
-def _asked(message: TrackedMessage, alerts: Sequence[Alert], of: Snapshot, config: WatchConfig) -> TrackedMessage:
+def having_asked(message: TrackedMessage, alerts: Sequence[Alert], of: Snapshot, config: WatchConfig) -> TrackedMessage:
     """Return a message with a post or reminder about alerts noted: it has called, or owes a call after quiet hours."""
     if config.on_call(alerts, of) and not config.on_call_now(alerts, of):
         return replace(message, owes_call=True)
     return replace(message, called_at=of.now, owes_call=False)
-
-
-def leaving(snapshot: Snapshot, config: WatchConfig) -> TrackedMessage:
-    """Return a message that is about to be posted: the settings may have changed since it was the first time."""
-    message = replace(snapshot.message, channel_id=config.channel_of(snapshot), posted_at=snapshot.now)
-    some = unheld(snapshot)
-    if message.is_started and not some:
-        some = calling(snapshot.alerts, message.cluster_id)
-    is_reminder_due = message.edited_at and remind_at(snapshot, config) <= snapshot.now  # which calls at once
-    if not some or is_reminder_due:
-        return replace(message, mentioned="")  # nobody is to do anything now, or was called by the message before
-    called = config.on_call_now(some, snapshot)
-    return _asked(replace(message, mentioned=called), some, snapshot, config)
 
 
 def calls_at(alert: Alert, message: TrackedMessage) -> float:

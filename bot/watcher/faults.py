@@ -12,7 +12,7 @@ from bot import cards, metrics
 from bot.clock import Clock
 from bot.errors import InvalidId, LeaseLost, RateLimited, StorageUnavailable, TogetherError
 from bot.models import Brake, Fault, FaultReport, LinkedAlert, unix
-from bot.store import LeasedDatabase, ended, faults, messages
+from bot.store import LeasedDatabase, faults, messages
 from bot.store.outbox import Data
 from bot.together import TogetherClient
 from bot.watcher.config import WatchConfig
@@ -290,5 +290,5 @@ class FaultWatch:
             return ()
         seen.looked_at, seen.looked_for = now, keys
         return await self.database.run(
-            ended.note_firing, cluster_id, list(firing.values()), self.config.cards.verify_seconds
+            messages.note_firing, cluster_id, list(firing.values()), self.config.cards.verify_seconds
         )

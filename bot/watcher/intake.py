@@ -51,13 +51,14 @@ class Backlog:
     It is over when every cluster was read once, or has had its time for it.
 
     Attributes:
+        held: what is yet to be told.
         names: the clusters that are read; None while that isn't known.
     """
 
     def __init__(self, now: float, *, is_over: bool) -> None:
         self.is_over = is_over
         self._until = now + BACKLOG_LASTS
-        self._held: dict[RemediationRef, Alert] = {}
+        self.held: dict[RemediationRef, Alert] = {}
         self._held_since = math.inf
         self._read: set[str] = set()
         self.names: Collection[str] | None = None
@@ -68,8 +69,8 @@ class Backlog:
         if not self.awaits(cluster_id):
             return False
         self._read.add(cluster_id)
-        self._held |= {each.ref: each for each in fresh}
-        if self._held:
+        self.held |= {each.ref: each for each in fresh}
+        if self.held:
             self._held_since = min(self._held_since, now)
         return True
 
@@ -83,7 +84,7 @@ class Backlog:
         self.is_over = self.is_over or is_whole or now > self._until
         if not self.is_over and now - self._held_since < patience:
             return []
-        held, self._held, self._held_since = list(self._held.values()), {}, math.inf
+        held, self.held, self._held_since = list(self.held.values()), {}, math.inf
         self._told += len(held)
         return held
 
@@ -91,9 +92,6 @@ class Backlog:
     def is_many(self) -> bool:
         """Whether all that was told so far is too much for cards."""
         return self._told > STORM
-
-    def __contains__(self, ref: object) -> bool:
-        return ref in self._held
 
 
 @dataclass
@@ -202,7 +200,9 @@ class Intake:
 
     async def _take_new(self, listing: Listing) -> None:
         """Tell of what waits and was never told of; what has come back continues in its message."""
-        unknown = [each for each in listing.new if self.index.seen(each.ref) is None and each.ref not in self.backlog]
+        unknown = [
+            each for each in listing.new if self.index.seen(each.ref) is None and each.ref not in self.backlog.held
+        ]
         existing = await self.database.read(messages.existing, [each.ref for each in unknown]) if unknown else set()
         fresh = []
         for each in unknown:

@@ -4,16 +4,20 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import NamedTuple
 
 from bot import alerts, cards
 from bot.clock import Clock
-from bot.errors import LeaseLost, PostFailed, PostUncertain, StorageUnavailable
+from bot.errors import LeaseLost, PostFailed, PostUncertain, StorageUnavailable, TogetherError
 from bot.models import (
     ARRIVED_SECONDS,
     HISTORY_BEFORE,
+    Alert,
     AlertChannels,
     Found,
+    History,
+    Impacts,
     Learned,
     Snapshot,
     TrackedMessage,
@@ -24,7 +28,6 @@ from bot.tasks import cancel, finish
 from bot.watcher import calls, schedule, threads
 from bot.watcher.comparison import Comparer
 from bot.watcher.config import Report, WatchConfig
-from bot.watcher.enrichment import Enricher
 from bot.watcher.index import TrackedIndex
 from bot.watcher.schedule import Step
 from bot.watcher.teller import Teller
@@ -34,6 +37,7 @@ Notice = Callable[[str, Lane], Awaitable[None]]
 
 logger = logging.getLogger(__name__)
 
+HISTORY_SECONDS = 3.0  # for a nicety of the card, on which other cards wait
 FRESH_SECONDS = 1.0  # so old may be what says when a post left
 SECONDS_PER_EDIT = 3.0  # of one message: a person is reading it
 _NOT_WHILE_UNCLEAR = {Step.REPLY, Step.CHECK, Step.REMIND, Step.IDLE}
@@ -56,6 +60,7 @@ class Reconciler:
     """Writes cards and digests, and their threads.
 
     Attributes:
+        impacts: says who is affected by a broken node; None where nothing does.
         notices: what tells that which is no card or digest, by what its keys begin with.
     """
 
@@ -63,7 +68,7 @@ class Reconciler:
     channels: AlertChannels
     queue: WorkQueue
     index: TrackedIndex
-    enricher: Enricher
+    impacts: Impacts | None
     notices: Mapping[str, Notice]
     teller: Teller
     comparer: Comparer
@@ -241,20 +246,32 @@ class Reconciler:
 
     async def _post(self, snapshot: Snapshot) -> Snapshot | None:
         began, is_card = self.clock.monotonic(), not snapshot.message.is_digest
-        learned = await self.enricher.learn(snapshot.alerts[0]) if is_card else None
+        learned = await self._learn(snapshot.alerts[0]) if is_card else None
         await self.channels.turn_to_post(self.config.channel_of(snapshot))
         self.database.ensure_held()
         is_fresh = self.clock.monotonic() - began < FRESH_SECONDS
         return await finish(self._say(snapshot if is_fresh else snapshot.message.id, learned))
 
+    async def _learn(self, alert: Alert) -> Learned:
+        """Return what is said about a node when its alert is first posted, or waits again after a repair."""
+        one, two_people = alert.remediation, self.config.cards.two_people
+
+        async def history() -> History | None:
+            try:
+                async with self.clock.timeout(HISTORY_SECONDS):
+                    listed = await self.teller.together.list_remediations(one.cluster_id, one.instance_id)
+            except (TogetherError, TimeoutError) as error:
+                logger.warning("%s: can't read the node's history: %s", one.ref, type(error).__name__)
+                return None
+            return alert.history_by(listed, self.clock.now(), two_people.seconds)
+
+        if self.impacts is None:
+            return Learned(await history())
+        return Learned(*await asyncio.gather(history(), self.impacts.of(one)))
+
     async def _say(self, known: Snapshot | str, learned: Learned | None) -> Snapshot | None:
         """Write down that a message is about to be posted, then post it: after a crash it is looked for first."""
-
-        def leaving(snapshot: Snapshot) -> TrackedMessage | None:
-            if snapshot.message.ts or schedule.next_step(snapshot, self.config) is not Step.POST:
-                return None
-            return calls.leaving(snapshot, self.config)
-
+        leaving = partial(schedule.leaving, config=self.config)
         left = await messages.change(self.database, known, leaving, learned=learned)
         if left is None:
             return None
@@ -282,7 +299,7 @@ class Reconciler:
     async def _edit(self, snapshot: Snapshot) -> Snapshot | None:
         alert = snapshot.alerts[0]
         if alert.is_waiting and alert.waiting_since and alert.history is None and not snapshot.message.is_digest:
-            learned = await self.enricher.learn(alert)
+            learned = await self._learn(alert)
             known = await messages.change(self.database, snapshot, lambda each: each.message, learned=learned)
             if known is None or self._next_step(known) is not Step.EDIT:
                 return known

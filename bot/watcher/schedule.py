@@ -20,7 +20,7 @@ from bot.models import (
     waiting,
 )
 from bot.watcher import calls, threads
-from bot.watcher.config import WatchConfig
+from bot.watcher.config import WatchConfig, calling
 from bot.watcher.workqueue import Lane, Laned
 
 # What is drawn of a message that can change.
@@ -148,6 +148,21 @@ def _step_to_the_channel(snapshot: Snapshot, config: WatchConfig) -> Step:
     # What somebody has deleted may fail yet, and so may repairs that nobody is told of otherwise.
     may_fail = message.edited_at or (is_untold and not all(each.is_closed for each in snapshot.alerts))
     return Step.IDLE if may_fail else Step.DROP
+
+
+def leaving(snapshot: Snapshot, config: WatchConfig) -> TrackedMessage | None:
+    """Return a message that is about to be posted, by the settings of now; None where it isn't to be any more."""
+    if next_step(snapshot, config) is not Step.POST:
+        return None
+    message = replace(snapshot.message, channel_id=config.channel_of(snapshot), posted_at=snapshot.now)
+    some = calls.unheld(snapshot)
+    if message.is_started and not some:
+        some = calling(snapshot.alerts, message.cluster_id)
+    is_reminder_due = message.edited_at and calls.remind_at(snapshot, config) <= snapshot.now  # which calls at once
+    if not some or is_reminder_due:
+        return replace(message, mentioned="")  # nobody is to do anything now, or was called by the message before
+    called = config.on_call_now(some, snapshot)
+    return calls.having_asked(replace(message, mentioned=called), some, snapshot, config)
 
 
 def awaits_reading(snapshot: Snapshot) -> bool:

@@ -11,7 +11,7 @@ from bot.models import ARRIVED_SECONDS, HISTORY_DAYS, AlertChannels, Directory, 
 from bot.store import DecisionStore, LeasedDatabase, audit, messages, pauses
 from bot.tasks import cancel
 from bot.together import TogetherClient
-from bot.watcher import comparison, enrichment, fault_teller, faults, outages, poller, reconciler, summary, teller
+from bot.watcher import comparison, fault_teller, faults, outages, poller, reconciler, summary, teller
 from bot.watcher.config import Report, WatchConfig, unlisted
 from bot.watcher.index import TrackedIndex
 from bot.watcher.intake import Intake
@@ -68,7 +68,7 @@ class Watcher:
             channels=channels,
             queue=self._queue,
             index=index,
-            enricher=enrichment.Enricher(together, clock, config.cards.two_people, impacts),
+            impacts=impacts,
             notices={
                 outages.KEY: self._outages.tell,
                 fault_teller.KEY: self._fault_teller.tell,

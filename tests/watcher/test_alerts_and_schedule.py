@@ -104,7 +104,9 @@ class Model:
         step, message = schedule.next_step(snapshot, WATCH), snapshot.message
         match step:
             case Step.POST:
-                self.message = calls.leaving(snapshot, WATCH)
+                left = schedule.leaving(snapshot, WATCH)
+                assert left
+                self.message = left
                 self._post(schedule.content(snapshot, WATCH), fate)
             case Step.EDIT:
                 self._edit(schedule.content(snapshot, WATCH), fate)
