@@ -139,7 +139,7 @@ def card_context(connection: Connection, ref: RemediationRef) -> CardContext:
     firsts, bodies = connection.execute(_FIRST, key_of(ref)), connection.execute(_BODY, key_of(ref))
     pause = pauses.active(connection, [ref.cluster_id])
     first, row = to_first_approval(firsts.first()), bodies.first()
-    alert = readable_alert(row.body, row.message_id) if row else None
+    alert = readable_alert(row) if row else None
     if alert is None:
         return CardContext(first=first, pause=pause)
     present = float(row.present)

@@ -13,7 +13,7 @@ from bot.models import RAN, Alert, Cluster, RemediationRef, RepairLoad, TrackedM
 from bot.store import LeasedDatabase, messages
 from bot.watcher.config import WatchConfig, calling
 from bot.watcher.index import TrackedIndex
-from bot.watcher.poller import Listing, Observation, Poller, fingerprint_of, reference_of
+from bot.watcher.poller import Listing, Poller, Raw, alert_of, fingerprint_of, reference_of
 from bot.watcher.schedule import GROWS_SECONDS
 from bot.watcher.workqueue import Lane, WorkQueue
 
@@ -132,14 +132,12 @@ class Intake:
         cluster_id = listing.cluster_id
         if listing.alone:
             self.index.confirm_one(listing.alone)
-            for each in listing.changed:
-                await self._observe_safely(each, listing)
+            await self._observe(listing.changed, listing)
             return
         if listing.error is None:
             self.poller.loads[cluster_id] = len(listing.in_repair), len(listing.waiting - listing.in_repair)
             self.index.confirm(cluster_id, listing.unconfirmed, listing.asked_at)
-        for each in (*await self._take_started(listing), *listing.changed):
-            await self._observe_safely(each, listing)
+        await self._observe(await self._take_started(listing) | listing.changed, listing)
         if listing.error is None:
             await self._follow_load(listing)
             if listing.is_watched:
@@ -158,13 +156,17 @@ class Intake:
             ran = [each for each in latest if each and each.state in RAN and each.ended_at > lately]
             ended = {ref: each for each in ran if (ref := reference_of(each.model_dump(), cluster.cluster_id))}
             if ended and self.poller.is_watched(cluster.cluster_id):
-                await self._take_begun(cluster.cluster_id, [Observation(ref, each, "") for ref, each in ended.items()])
-                for known in await self.database.read(messages.closed, list(ended)):
-                    read = ended[known.ref]
-                    if read.state != known.remediation.state or readings.opened_later(known.remediation, read):
-                        await self._observe_safely(Observation(known.ref, read, ""), listing)
+                await self._take_begun(cluster.cluster_id, ended)
+                closed = await self.database.read(messages.closed, list(ended))
+                again = {
+                    each.ref: Alert(read, "")
+                    for each in closed
+                    if (read := ended[each.ref]).state != each.remediation.state
+                    or readings.opened_later(each.remediation, read)
+                }
+                await self._observe(again, listing)
 
-    async def _take_started(self, listing: Listing) -> list[Observation]:
+    async def _take_started(self, listing: Listing) -> dict[RemediationRef, Alert | None]:
         """Tell of what is under way and was never seen before.
 
         Returns:
@@ -173,26 +175,25 @@ class Intake:
         known, started = self._started_elsewhere.get(listing.cluster_id, set()), listing.started_elsewhere
         unknown = started.keys() - known
         closed = await self.database.read(messages.closed, list(unknown)) if unknown else []
-        reopened = []
+        reopened: dict[RemediationRef, Alert | None] = {}
         for each in closed:
-            read = started[each.ref].remediation()
-            if each.is_unlisted or (read and not readings.may_be_older(each, read)):
-                reopened.append(started[each.ref])
+            read = alert_of(each.ref, started[each.ref], fingerprint_of(started[each.ref]))
+            if read and (each.is_unlisted or not readings.may_be_older(each, read.remediation)):
+                reopened[each.ref] = read
             else:
                 self.index.doubt(each.ref)
         if unknown and listing.is_watched:
-            await self._take_begun(listing.cluster_id, [each for ref, each in started.items() if ref in unknown])
+            await self._take_begun(listing.cluster_id, {ref: each for ref, each in started.items() if ref in unknown})
             known |= unknown
         self._started_elsewhere[listing.cluster_id] = (known & started.keys()) - {each.ref for each in closed}
         return reopened
 
-    async def _take_begun(self, cluster_id: str, found: Sequence[Observation]) -> None:
+    async def _take_begun(self, cluster_id: str, found: Mapping[RemediationRef, Raw]) -> None:
         """Tell of what has begun and was never told of: by a digest where there are many, or monitoring starts."""
-        told, fresh = await self.database.read(messages.existing, [each.ref for each in found]), []
-        for each in found:
-            one = None if each.ref in told else each.remediation()
-            if one and not (one.is_automatic and self.config.automatic == "none"):
-                fresh.append(Alert(one, fingerprint_of(each.raw or one)))
+        told = await self.database.read(messages.existing, list(found))
+        read = [alert_of(ref, each, fingerprint_of(each)) for ref, each in found.items() if ref not in told]
+        is_silent = self.config.automatic == "none"
+        fresh = [each for each in read if each and not (each.remediation.is_automatic and is_silent)]
         if self.backlog.awaits(cluster_id):
             await self._announce_backlog(fresh, is_many=True)
         else:
@@ -200,16 +201,10 @@ class Intake:
 
     async def _take_new(self, listing: Listing) -> None:
         """Tell of what waits and was never told of; what has come back continues in its message."""
-        unknown = [
-            each for each in listing.new if self.index.seen(each.ref) is None and each.ref not in self.backlog.held
-        ]
-        existing = await self.database.read(messages.existing, [each.ref for each in unknown]) if unknown else set()
-        fresh = []
-        for each in unknown:
-            if each.ref in existing:
-                await self._observe_safely(each, listing)
-            elif read := each.remediation():
-                fresh.append(Alert(read, each.fingerprint))
+        unknown = [ref for ref in listing.new if self.index.seen(ref) is None and ref not in self.backlog.held]
+        existing = await self.database.read(messages.existing, unknown) if unknown else set()
+        await self._observe({ref: listing.new[ref] for ref in unknown if ref in existing}, listing)
+        fresh = [listing.new[ref] for ref in unknown if ref not in existing]
         if not self.backlog.take(listing.cluster_id, fresh, self.clock.monotonic()):
             await self._announce(listing.cluster_id, fresh)
 
@@ -218,25 +213,25 @@ class Intake:
         held = self.backlog.release(self.clock.monotonic(), min(BACKLOG_SECONDS, self.config.poll_seconds))
         await self._announce_backlog(held, is_many=self.backlog.is_many)
 
-    async def _observe_safely(self, observation: Observation, listing: Listing) -> None:
-        try:
-            await self._observe(observation, listing)
-        except (LeaseLost, StorageUnavailable):
-            raise
-        except Exception:  # what is odd about one remediation must not blind the bot to all others
-            logger.exception("%s: tracking failed", observation.ref)
+    async def _observe(self, found: Mapping[RemediationRef, Alert | None], listing: Listing) -> None:
+        """Write down what Together says of what is tracked; None for what it knows no longer."""
+        for ref, seen in found.items():
+            try:
+                await self._observe_one(ref, seen, listing)
+            except (LeaseLost, StorageUnavailable):
+                raise
+            except Exception:  # what is odd about one remediation must not blind the bot to all others
+                logger.exception("%s: tracking failed", ref)
 
-    async def _observe(self, observation: Observation, listing: Listing) -> None:
-        ref, remediation = observation.ref, observation.remediation()
-        if remediation is None and observation.raw is not None:
-            return
+    async def _observe_one(self, ref: RemediationRef, seen: Alert | None, listing: Listing) -> None:
+        remediation, fingerprint = (seen.remediation, seen.fingerprint) if seen else (None, "")
         if remediation is None:
             change = partial(alerts.gone, sequence=listing.sequence)
         else:
             change = partial(
                 alerts.seen,
                 remediation=remediation,
-                fingerprint=observation.fingerprint,
+                fingerprint=fingerprint,
                 share=self.poller.share(ref.cluster_id),
                 sequence=listing.sequence,
                 read_alone=listing.alone is not None,
@@ -259,7 +254,7 @@ class Intake:
         if after.is_closed:
             self.index.drop(ref)
         else:
-            self.index.note(ref, observation.fingerprint)
+            self.index.note(ref, fingerprint)
         if after.is_unlisted and not alerts.was_only_waiting(before):
             self.poller.watch_for_return(ref)
         self.queue.put(after.message_id)
@@ -272,7 +267,7 @@ class Intake:
             return
         if not share.is_like(self._loads.get(cluster_id)):
             self._loads[cluster_id] = share
-            if listing.waiting - {each.ref.instance_id for each in listing.new}:  # a new card says it already
+            if listing.waiting - {ref.instance_id for ref in listing.new}:  # a new card says it already
                 self._load_due.setdefault(cluster_id, 0.0)
         if now < self._load_due.get(cluster_id, math.inf):
             return

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from bot.clock import Clock
 from bot.errors import InvalidId, NotFound, RateLimited, TogetherError
-from bot.models import IN_REPAIR, OPEN, Cluster, Remediation, RemediationRef, RepairLoad, State
+from bot.models import IN_REPAIR, OPEN, Alert, Cluster, Remediation, RemediationRef, RepairLoad, State
 from bot.tasks import cancel
 from bot.together import TogetherClient
 from bot.watcher.index import TrackedIndex
@@ -37,30 +37,6 @@ _NAMES = "passive_health_check_alert_id", "instance_id", "target_vm"  # of an al
 Raw = Mapping[str, Any] | Remediation
 
 
-@dataclass(frozen=True, slots=True)
-class Observation:
-    """What Together said of a remediation.
-
-    Attributes:
-        raw: as it was listed or read; None where Together knows it no longer.
-        fingerprint: of `raw`.
-    """
-
-    ref: RemediationRef
-    raw: Raw | None
-    fingerprint: str
-
-    def remediation(self) -> Remediation | None:
-        """Read it; None where it is gone, or can't be read."""
-        if self.raw is None or isinstance(self.raw, Remediation):
-            return self.raw
-        try:
-            return Remediation.model_validate(self.raw)
-        except ValidationError:
-            logger.warning("%s in the list of its cluster can't be read", self.ref)
-            return None
-
-
 @dataclass(slots=True)
 class Listing:
     """What there is in a cluster now, or why that can't be read; or what became of one that no list has.
@@ -71,8 +47,8 @@ class Listing:
         sequence: the audit trail's last row before that.
         error: why nothing, or not all of it, could be read.
         new: what waits for approval and isn't tracked.
-        changed: what is tracked and isn't what was seen last.
-        started_elsewhere: what others have begun, in the middle of its work.
+        changed: what is tracked and isn't what was seen last; None for what Together knows no longer.
+        started_elsewhere: what others have begun, in the middle of its work, as it is listed.
         unconfirmed: what is tracked and isn't in it: each is read alone, and comes in a listing of its own.
         in_repair: the instances in repair.
         waiting: the instances with a repair that waits for approval.
@@ -85,9 +61,9 @@ class Listing:
     asked_at: float
     sequence: int
     error: TogetherError | None = None
-    new: list[Observation] = field(default_factory=list)
-    changed: list[Observation] = field(default_factory=list)
-    started_elsewhere: dict[RemediationRef, Observation] = field(default_factory=dict)
+    new: dict[RemediationRef, Alert] = field(default_factory=dict)
+    changed: dict[RemediationRef, Alert | None] = field(default_factory=dict)
+    started_elsewhere: dict[RemediationRef, Raw] = field(default_factory=dict)
     unconfirmed: set[RemediationRef] = field(default_factory=set)
     in_repair: set[str] = field(default_factory=set)
     waiting: set[str] = field(default_factory=set)
@@ -256,10 +232,11 @@ class Poller:
             return
         # A list that lags behind undoes nothing: what is listed as it had been before is held back until it is read.
         doubtful = self.index.take_doubts(cluster_id)
-        held = [each.ref for each in (*listing.new, *listing.changed) if each.ref in doubtful]
-        held += [ref for ref in doubtful if listing.started_elsewhere.pop(ref, None)]
-        listing.new = [each for each in listing.new if each.ref not in doubtful]
-        listing.changed = [each for each in listing.changed if each.ref not in doubtful]
+        held = [ref for ref in (*listing.new, *listing.changed, *listing.started_elsewhere) if ref in doubtful]
+        for ref in held:
+            listing.new.pop(ref, None)
+            listing.changed.pop(ref, None)
+            listing.started_elsewhere.pop(ref, None)
         if alone := [*listing.unconfirmed, *self._vanished_of(cluster_id), *held]:
             self._reads[cluster_id] = asyncio.create_task(self._read_alone(listing, alone), name=f"read {cluster_id}")
 
@@ -270,22 +247,22 @@ class Poller:
         async def read(ref: RemediationRef) -> None:
             async with places:
                 found = await self._look(ref)
+            one = found and found[ref]
             if ref in self._vanished:
-                if found is None or found.raw is None:
+                if one is None:
                     self._looking.failed(ref)
                     return
                 self._forget_vanished(ref)
             if found is None:
                 self.index.doubt(ref)
+                return
+            if one and one.remediation.is_under_way and one.remediation.state not in IN_REPAIR:
+                self.unlisted.add(ref)
             else:
-                one = found.remediation()
-                if one is not None and one.is_under_way and one.state not in IN_REPAIR:
-                    self.unlisted.add(ref)
-                else:
-                    self.unlisted.discard(ref)
-                is_news = found.fingerprint != self.index.seen(ref) or found.raw is None
-                changed = [found] if is_news else []
-                await self.listings.put(Listing(of.cluster_id, of.asked_at, of.sequence, changed=changed, alone=ref))
+                self.unlisted.discard(ref)
+            if one and one.fingerprint == self.index.seen(ref):
+                found = {}
+            await self.listings.put(Listing(of.cluster_id, of.asked_at, of.sequence, changed=found, alone=ref))
 
         await asyncio.gather(*map(read, refs))
 
@@ -317,19 +294,19 @@ class Poller:
                 (listing.in_repair if item["state"] in IN_REPAIR else listing.waiting).add(ref.instance_id)
                 seen, fingerprint = self.index.seen(ref), fingerprint_of(item)
                 if seen is None and item["state"] != State.PENDING_APPROVAL:
-                    listing.started_elsewhere[ref] = Observation(ref, item, "")
-                elif fingerprint != seen:
-                    (listing.new if seen is None else listing.changed).append(Observation(ref, item, fingerprint))
+                    listing.started_elsewhere[ref] = item
+                elif fingerprint != seen and (alert := alert_of(ref, item, fingerprint)):
+                    (listing.changed if seen is not None else listing.new)[ref] = alert
             if number % ITEMS_AT_ONCE == 0:
                 await asyncio.sleep(0)
         return listed
 
-    async def _look(self, ref: RemediationRef) -> Observation | None:
-        """Read one remediation; None where it can't be read now."""
+    async def _look(self, ref: RemediationRef) -> dict[RemediationRef, Alert | None] | None:
+        """Read one remediation, as `Listing.changed` has it; None where it can't be read now."""
         try:
             found = await self.together.get(ref)
         except NotFound:
-            return Observation(ref, None, "")
+            return {ref: None}
         except TogetherError as error:
             self._honor_retry_after(ref.cluster_id, error)
             logger.warning("%s can't be read: %s", ref, type(error).__name__)
@@ -337,7 +314,7 @@ class Poller:
         except Exception:  # what is odd about one must not blind the bot to all others
             logger.exception("%s: reading it failed", ref)
             return None
-        return Observation(ref, found, fingerprint_of(found))
+        return {ref: Alert(found, fingerprint_of(found))}
 
     def _vanished_of(self, cluster_id: str) -> list[RemediationRef]:
         """Return what has vanished in the middle of its work and is to be looked for now."""
@@ -361,6 +338,15 @@ def reference_of(item: object, cluster_id: str) -> RemediationRef | None:
         logger.warning("An item in the list of %s can't be read: %s", cluster_id, error)
         return None
     return ref if ref.cluster_id == cluster_id else None
+
+
+def alert_of(ref: RemediationRef, item: Raw, fingerprint: str = "") -> Alert | None:
+    """Read what was listed; None where it can't be. Without a fingerprint, the next list has it once more."""
+    try:
+        return Alert(Remediation.model_validate(item), fingerprint)
+    except ValidationError:
+        logger.warning("%s in the list of its cluster can't be read", ref)
+        return None
 
 
 def _names_in(item: Mapping[str, Any]) -> Iterator[str]:
