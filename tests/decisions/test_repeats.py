@@ -3,12 +3,13 @@
 from datetime import UTC, datetime
 
 from bot.clock import WaitReason
+from bot.models import Actor
 from tests.deaths import died_while, left_behind
 from tests.manual_clock import ON_THE_WAY
-from tests.rows import outcomes_by_user
+from tests.rows import outcomes_by_user, pause_beside
 from tests.simulator.together import Fault
 from tests.watch import card, watching
-from tests.world import APPROVE, IDS, World, world
+from tests.world import APPROVE, IDS, REF, World, world
 
 
 def open_again(bot: World) -> None:
@@ -74,6 +75,16 @@ async def test_repeat_that_is_refused_while_nothing_can_be_read_may_have_gone_th
             async with bot.another():
                 told = await bot.slack.until(lambda: [each for each in bot.slack.messages if each.thread_ts])
         assert "The approval may have gone through." in told[0].text
+
+
+async def test_repeat_of_a_cancellation_is_sent_while_approvals_are_paused() -> None:
+    async with world() as bot:
+        bot.together.add()
+        await pause_beside(bot, Actor("U0BOB", "bob", "T0HOME"))
+        bot.together.faults.append(Fault("rpc", verb="cancel", code=8, headers={"Retry-After": "5"}))
+        await bot.slack.command(REF)
+        assert "Cancelled by <@U0ALICE>" in (await bot.answer(1)).text
+        assert len(bot.together.posts) == 2
 
 
 async def test_post_that_was_refused_for_its_rate_and_then_did_not_arrive_is_not_called_unsent() -> None:
