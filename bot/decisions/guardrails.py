@@ -137,10 +137,11 @@ class Guardrails:
     async def check_again(self, job: Job, mode: str) -> None:
         """Let an approval be sent once more: what let the first one pass may have changed.
 
+        Whether approvals are paused is asked as it's recorded that it leaves.
+
         Raises:
-            As `check`.
+            As `check`, but for a pause.
         """
-        await self._check_pause(job)
         if job.request.overrides:
             await self._check_override(job)
             return
