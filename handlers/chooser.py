@@ -1,7 +1,7 @@
 """`/cancel-remediation` without IDs: what it looks up, lists, and offers in a dialog."""
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -20,6 +20,7 @@ from bot.errors import (
     UnknownControl,
 )
 from bot.models import (
+    OPEN,
     Actor,
     Json,
     Message,
@@ -117,14 +118,23 @@ class Chooser(Surface):
         present, about = await self.lookup.get(ref), await self.decisions.about(ref)
         return cards.unfollowed(present, about, self.config)
 
-    async def one(self, text: str, *, in_full: bool = False) -> RemediationRef | Message:
+    async def one(
+        self, text: str, *, in_full: bool = False, prefer: Collection[str] = OPEN
+    ) -> RemediationRef | Message:
         """Return what has a name or an ID; a list where several may be meant, or `in_full`, where it isn't its own.
+
+        Args:
+            prefer: where several are of one node, and some in one of these states, only those.
 
         Raises:
             NoMatch: nothing has it.
             StorageUnavailable: the database did not answer.
         """
         looked = await self.lookup.find(text)
+        if len({(each.cluster_id, each.instance_id) for each in looked.found}) == 1:
+            looked = replace(looked, found=[each for each in looked.found if each.state in prefer] or looked.found)
+            if more and len(looked.found) > 1:  # no name or instance ID tells them apart
+                more = ". Use the buttons on their cards"
         count = len(looked.found)
         if count > 1 or (count and in_full and not looked.found[0].is_called(text)):
             match = "remediations match" if count > 1 else "remediation matches"

@@ -93,7 +93,7 @@ class Mentions(Surface):
         """Point at the card in the thread: nobody has seen what would be decided, and a copy would outlive it."""
         verb, actor, place = Verb(asked.verb), said.actor, said.place
         await self.lookup.authorize(actor, place.channel_id, verb)
-        ref = await self._find(asked.of, place)
+        ref = await self._find(asked.of, place, verb)
         if ref is None:
             return
         present, about = await self.lookup.get(ref), await self.decisions.about(ref)
@@ -122,7 +122,7 @@ class Mentions(Surface):
             return True
         actor, place, key = held.entry.actor, held.entry.place, held.entry.key
         await self.lookup.authorize(actor, place.channel_id, Verb.HOLD)
-        ref = await self._find(asked.of, place, in_full=True)
+        ref = await self._find(asked.of, place, Verb.HOLD, in_full=True)
         if ref is None:
             return True
         node = asked.of.or_node if isinstance(asked.of, Order) and asked.of.ref != ref else None
@@ -140,7 +140,7 @@ class Mentions(Surface):
         return True
 
     async def _find(
-        self, of: Order | Find | None, place: ReplyTarget, *, in_full: bool = False
+        self, of: Order | Find | None, place: ReplyTarget, verb: Verb, *, in_full: bool = False
     ) -> RemediationRef | None:
         """Return which remediation is meant; None where several may be, and the person was told which.
 
@@ -156,7 +156,7 @@ class Mentions(Surface):
             if node is None:
                 return of.ref
             of = node
-        found = await self.chooser.one(of.text, in_full=in_full)
+        found = await self.chooser.one(of.text, in_full=in_full, prefer=RULES[verb].allowed)
         if isinstance(found, RemediationRef):
             return found
         await self.replies.reply_privately(place, found)

@@ -392,6 +392,18 @@ async def test_request_that_is_too_late_offers_no_button(bot: World) -> None:
     assert answer.buttons == {}
 
 
+async def test_name_of_a_node_with_two_repairs_means_the_one_that_can_be_decided(bot: World) -> None:
+    ids = [("cluster-1", "i-1", f"r-{number}") for number in (1, 2)]
+    first, second = [await card(bot, bot.together.add(each, instance_name="gpu-node-7")) for each in ids]
+    await bot.slack.say(f"{BOT} hold i-1", user="U0ALICE")
+    assert (await bot.reply_privately()).text.startswith("2 open remediations match. Use the buttons on their cards.")
+    bot.together.remediations[ids[0]]["state"] = "RUNNING"
+    await card(bot, ids[0], words="Rebooting")
+    await bot.slack.say(f"{BOT} hold gpu-node-7 1h", user="U0ALICE")
+    await until(bot, lambda: "On hold" in second.text)
+    assert "On hold" not in first.text
+
+
 async def test_hold_of_which_slack_tells_hours_later_is_not_made(bot: World) -> None:
     bot.together.add(instance_name="gpu-node-7")
     alert = await card(bot)
