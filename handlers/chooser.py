@@ -130,16 +130,15 @@ class Chooser(Surface):
             NoMatch: nothing has it.
             StorageUnavailable: the database did not answer.
         """
-        looked = await self.lookup.find(text)
+        looked, hint = await self.lookup.find(text), "Type the full node name, or its IDs"
         if len({(each.cluster_id, each.instance_id) for each in looked.found}) == 1:
             looked = replace(looked, found=[each for each in looked.found if each.state in prefer] or looked.found)
-            if more and len(looked.found) > 1:  # no name or instance ID tells them apart
-                more = ". Use the buttons on their cards"
+            if len(looked.found) > 1:  # no name or instance ID tells them apart
+                hint = "Use the buttons on their cards"
         count = len(looked.found)
         if count > 1 or (count and in_full and not looked.found[0].is_called(text)):
             match = "remediations match" if count > 1 else "remediation matches"
-            title = f"{count} open {match}. Type the full node name, or its IDs"
-            return chooser.waiting_list(looked.found, looked.unreadable, title)
+            return chooser.waiting_list(looked.found, looked.unreadable, f"{count} open {match}. {hint}")
         return _first_of(looked, text).ref
 
     async def _open(self, asked: Browse | Find | Suggested, of: Interaction) -> None:

@@ -213,3 +213,13 @@ async def test_matches_say_that_a_cluster_could_not_be_read() -> None:
         assert "Couldn't read cluster-2" in (await bot.reply_privately()).text
         await bot.slack.command("status gpu-node")
         assert "Couldn't read cluster-2" in (await bot.reply_privately(count=2)).text
+
+
+async def test_name_of_the_node_itself_is_no_other_node_where_it_has_two_repairs() -> None:
+    async with watching() as bot:
+        ids = [bot.together.add(("cluster-1", "i-1", f"r-{number}"), instance_name="gpu-7") for number in (1, 2)]
+        for each in ids:
+            await card(bot, each)
+        await bot.slack.command("cluster-1 i-1 r-1 gpu-7")
+        await card(bot, ids[0], words="Cancelled")
+        assert bot.together.state(ids[1]) == "PENDING_APPROVAL"

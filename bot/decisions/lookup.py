@@ -217,6 +217,8 @@ class Lookup:
     async def knows(self, name: str, *, beside: RemediationRef | None = None) -> bool:
         """Return whether something open that the bot tracks, and that isn't `beside` it, has this name, ID, or IDs."""
         tracked, (*joined, last) = await self.database.read(messages.tracked), name.split("/")
+        if any(each.ref == beside and each.remediation.is_called(name) for each in tracked):
+            return False  # its own node, which may have another repair too
         return any(
             # What is joined and ends with a node's name is a path or a URL.
             each.ref != beside and (each.ref.remediation_id == last if joined else each.remediation.is_called(name))
