@@ -110,7 +110,7 @@ class Mentions(Surface):
         shown = (
             cards.pointer(present, notice, about, self.config)
             if about.ts
-            else cards.unfollowed(present, about, self.config, notice)
+            else cards.unfollowed(present, about, self.config, f"{notice} This message isn't updated.")
         )
         in_thread = place if place.is_direct else replace(place, thread_ts=place.thread_ts or ts)
         await self.replies.answer(in_thread, shown)

@@ -114,6 +114,7 @@ async def test_thread_of_a_digest_asks_which(bot: World) -> None:
     await bot.slack.say(f"{BOT} cancel i-3", user="U0ALICE", thread=digest)
     answer = await bot.slack.until(lambda: [each for each in bot.slack.replies(digest) if "asked to" in each.text])
     assert answer[0].text.startswith("i-3 (cluster-1 (H100)): Approve reboot?")
+    assert "This message isn't updated." in answer[0].text
 
 
 async def test_outside_a_thread_a_name_is_needed_and_several_matches_are_listed(bot: World) -> None:
