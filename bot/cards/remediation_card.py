@@ -36,7 +36,7 @@ _BEFORE_IT_RUNS = IN_REPAIR - {State.RUNNING}
 _NOT_STARTED = {State.PENDING_APPROVAL, State.PENDING}
 _HOLDS = 5  # that are shown
 _TO_THE_NAME = re.compile(r":$|( of| on)$")  # what is left over where a title names no node
-FRESH_SECONDS = 600.0  # a load that is older says of when it is
+FRESH_SECONDS = 600.0  # a load that is older says of when it is, where it isn't confirmed
 NOTICE = "notice-"  # begins the ID of a block that holds for now, by which it is taken away again
 ON_CALL = "On call: "  # begins the line that mentions who is on call
 
@@ -252,7 +252,7 @@ def _risk(remediation: Remediation, about: CardContext) -> str:
         return ""
     told = [_history(remediation, about.history)] if about.history else []
     if about.share:
-        is_old = about.now - about.share.at > FRESH_SECONDS
+        is_old = about.as_of and about.now - about.share.at > FRESH_SECONDS  # else each list confirms it
         told.append(f"{labels.load(about.share)}{f' (as of {when(about.share.at)})' if is_old else ''}")
     return " · ".join(told)
 

@@ -186,9 +186,13 @@ def test_cluster_load_in_a_sentence(share: RepairLoad, words: str) -> None:
 
 
 def test_load_that_is_old_says_of_when_it_is() -> None:
-    old, fresh = (CardContext(share=RepairLoad(1, 32, START), now=START + seconds) for seconds in (601, 599))
+    old, fresh = (
+        CardContext(share=RepairLoad(1, 32, START), now=START + seconds, as_of=START + 60) for seconds in (601, 599)
+    )
     assert f"1 of 32 nodes in repair (as of <!date^{int(START)}^" in cards.card(remediation(), about=old).text
     assert "as of" not in cards.card(remediation(), about=fresh).text
+    confirmed = replace(old, as_of=None)  # each list says that it's still so
+    assert "as of" not in cards.card(remediation(), about=confirmed).text
 
 
 @pytest.mark.parametrize("mode", list(Mode))
