@@ -106,7 +106,6 @@ class Mentions(Surface):
             state = cards.labels.state(present.state, reviewed=present.is_reviewed)[0]
             told = f"It's too late: it's already “{escape(state, 90)}”."
         notice = f"<@{actor.user_id}> asked to {verb} this. {told}"
-        about = replace(about, mentioned="", is_unlisted=False)  # Together has just listed it
         shown = (
             cards.pointer(present, notice, about, self.config)
             if about.ts

@@ -112,6 +112,20 @@ async def test_dialog_says_what_cancelling_does_and_who_is_on_it() -> None:
         assert "The node is left as it is. Together won't suggest another repair for about 30 minutes." in shown
 
 
+async def test_what_together_has_just_listed_is_not_called_unlisted() -> None:
+    async with watching() as bot:
+        bot.together.add(**NAMES)
+        await card(bot)
+        kept = bot.together.remediations.pop(IDS)
+        await card(bot, words="No longer listed", seconds=900)
+        bot.together.remediations[IDS] = kept
+        await bot.slack.command("status gpu-node-7")
+        assert "No longer listed" not in (await bot.reply_privately()).everything
+        shown = shown_in(await opened(bot, "gpu-node-7"))
+        assert "Approval needed: reboot gpu-node-7" in shown
+        assert "No longer listed" not in shown
+
+
 async def test_several_matches_are_offered() -> None:
     async with watching() as bot:
         for number in (1, 2):
