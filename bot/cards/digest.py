@@ -261,7 +261,7 @@ def _failure(alert: Alert) -> Line:
 
 
 def reminder(alerts: Sequence[Alert], called: str, waited: float) -> Message:
-    """Return that nobody has decided on some of a digest, and in which cluster where that is one.
+    """Return that nobody has decided on some of a digest, in which cluster where that is one, and what is worst.
 
     Args:
         called: a user or group ID to mention; empty for nobody.
@@ -275,4 +275,7 @@ def reminder(alerts: Sequence[Alert], called: str, waited: float) -> Message:
         waits = f"{'has' if count == 1 else 'have'} waited {lasted(minutes * 60)} or more"
     else:
         waits = f"{'waits' if count == 1 else 'wait'}"
-    return calling(f"{some} {waits} for a decision.", called)
+    urgent = [each for each in alerts if not each.remediation.is_warning] or alerts
+    found, many = labels.most_common_fault(each.remediation for each in urgent)
+    broken = f" {escape(found, 80)}, on {many} of {len(alerts)}." if found else ""
+    return calling(f"{some} {waits} for a decision.{broken}", called)

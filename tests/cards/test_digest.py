@@ -209,4 +209,5 @@ def test_reminder_of_what_is_in_several_clusters_names_none_of_them() -> None:
     other = replace(second, remediation=second.remediation.model_copy(update={"cluster_id": "c-other"}))
     share = RepairLoad(1, 32, START, "llama-train", 2)
     shown = [replace(each, share=share) for each in (first, other)]
-    assert cards.digest.reminder(shown, "", 900).text == "2 nodes have waited 15 min or more for a decision."
+    told = "2 nodes have waited 15 min or more for a decision. Xid 79, on 2 of 2."
+    assert cards.digest.reminder(shown, "", 900).text == told

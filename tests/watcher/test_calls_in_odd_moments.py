@@ -197,7 +197,8 @@ async def test_reminder_in_a_backlog_calls_only_who_is_on_call_for_what_certainl
         message = await digest(bot)
         bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1, cluster="cluster-2"))
         (told,) = await until(bot, lambda: thread(bot, message), 1200)
-        assert told == "4 nodes in cluster-1 (H100) have waited 15 min or more for a decision. <!subteam^S0TRAIN>"
+        waited = "4 nodes in cluster-1 (H100) have waited 15 min or more for a decision."
+        assert told == f"{waited} Xid 79, on 4 of 4. <!subteam^S0TRAIN>"
 
 
 @pytest.mark.parametrize("minutes", ["0", "15"])

@@ -254,7 +254,7 @@ async def test_digest_reminder_says_how_many_wait(bot: World) -> None:
         bot.together.review(each, "approve")
     await pass_time(bot, 16 * 60)
     told = [each.text for each in bot.slack.replies(message)]
-    assert told == ["5 nodes in cluster-1 (H100) have waited 15 min or more for a decision."]
+    assert told == ["5 nodes in cluster-1 (H100) have waited 15 min or more for a decision. Xid 79, on 5 of 5."]
     for each in ids[2:]:
         bot.together.resolve(each)
     await pass_time(bot, 3600)

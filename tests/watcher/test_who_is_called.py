@@ -8,9 +8,9 @@ import pytest
 from bot.daily import QuietHours
 from tests.simulator.slack import Posted
 from tests.simulator.slack.workspace import SlackFault
-from tests.storms import began, digest, storm
+from tests.storms import XID, began, digest, storm
 from tests.watch import HOLD, card, pass_time, thread, until, watching
-from tests.world import APPROVE, IDS
+from tests.world import APPROVE, IDS, World
 
 ONCALL = "<!subteam^S0ONCALL>"
 WARNING = [{"severity": "PHC_SEVERITY_WARNING", "annotation": {"title": "Slurm node unavailable"}}]
@@ -224,3 +224,19 @@ def test_quiet_hours_end_on_time_in_the_nights_when_the_clocks_change(at: str, e
     moment = datetime.fromisoformat(at).timestamp()
     assert hours.cover(moment)
     assert hours.end_after(moment) == datetime.fromisoformat(over).timestamp()
+
+
+@pytest.mark.bot(watching=True, BOT_ONCALL="S0ONCALL", BOT_ESCALATE="S0LEADS/30", BOT_QUIET_HOURS="22:00-07:00 UTC")
+async def test_call_for_the_one_of_a_storm_that_turned_critical_says_what_is_broken(bot: World) -> None:
+    await began(bot)
+    for ids in (nodes := storm(bot, 8)):
+        bot.together.remediations[ids]["linked_alerts"] = [
+            {"severity": "PHC_SEVERITY_WARNING", "annotation": {"title": "GPU clock throttled"}}
+        ]
+    message = await digest(bot)
+    await pass_time(bot, 3700)
+    assert "8 nodes in cluster-1 (H100) have waited" in thread(bot, message)[-1]
+    assert "GPU clock throttled, on 8 of 8." in thread(bot, message)[-1]
+    bot.together.remediations[nodes[0]]["linked_alerts"] = XID
+    await until(bot, lambda: [each for each in thread(bot, message) if "<!subteam^S0ONCALL>" in each], 3600)
+    assert "for a decision. Xid 79, on 1 of 8. <!subteam^S0ONCALL>" in thread(bot, message)[-1]
