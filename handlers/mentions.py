@@ -99,6 +99,8 @@ class Mentions(Surface):
         present, about = await self.lookup.get(ref), await self.decisions.about(ref)
         if self.config.observes(ref.cluster_id):
             told = cards.labels.OBSERVED
+        elif about.is_in_doubt(present):
+            told = cards.labels.UNCONFIRMED
         elif present.state in RULES[verb].allowed:
             told = "Nothing has been sent yet: "
             told += "decide on its card." if about.ts else cards.how_to_decide(verb, present)

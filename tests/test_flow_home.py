@@ -109,6 +109,10 @@ async def test_decision_in_doubt_is_in_doubt_in_home_and_in_a_status_too(bot: Wo
         assert "Somebody has decided; the result isn't confirmed yet." in shown_there
         assert APPROVE not in shown_there
         assert "Approval needed" not in shown_there
+    asked = await bot.slack.say("<@U0BOT> approve gpu-node-7", user="U0BOB")
+    (answer,) = await bot.slack.until(lambda: bot.slack.replies(asked))
+    assert "Somebody has decided; the result isn't confirmed yet." in answer.text
+    assert "Nothing has been sent" not in answer.text
     await pass_time(bot, 120)
     assert "Approval needed: reboot gpu-node-7" in said(await opened(bot, "U0BOB"))
 
