@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from bot.clock import WaitReason
 from bot.models import Actor
-from tests.deaths import died_while, left_behind
+from tests.deaths import died_while, left_behind, own_comment
 from tests.manual_clock import ON_THE_WAY
 from tests.rows import outcomes_by_user, pause_beside
 from tests.simulator.together import Fault
@@ -75,6 +75,25 @@ async def test_repeat_that_is_refused_while_nothing_can_be_read_may_have_gone_th
             async with bot.another():
                 told = await bot.slack.until(lambda: [each for each in bot.slack.messages if each.thread_ts])
         assert "The approval may have gone through." in told[0].text
+
+
+async def test_approval_that_arrives_as_its_repeat_is_prepared_is_not_sent_again() -> None:
+    async with world(drain_seconds=0.05) as bot:
+        bot.together.add()
+        alert = await left_behind(bot, APPROVE)
+        comment = await own_comment(bot)
+
+        def arrive() -> None:
+            # Read when it is taken over, after its time to arrive, and before the repeat.
+            if len([call for call in bot.together.calls if call.verb == "get"]) == 3:
+                bot.together.review(IDS, "approve", comment)
+
+        bot.together.on_call["get"] = arrive
+        async with died_while(bot, at="sent"), bot.another():
+            await bot.edited(alert)
+        assert "Approved by <@U0ALICE>" in alert.text
+        assert "wasn't sent" not in alert.text
+        assert bot.together.posts == []
 
 
 async def test_repeat_of_a_cancellation_is_sent_while_approvals_are_paused() -> None:
