@@ -200,7 +200,7 @@ def alerts(count: int) -> list[Alert]:
 
 
 CHANGED = (
-    "Your approval wasn't sent: the repair changed from “Reboot” to “Quick reprovision”. Review it and approve again."
+    "The approval wasn't sent: the repair changed from “Reboot” to “Quick reprovision”. Review it and approve again."
 )
 WATCH = WatchConfig(
     Route("C0OPS"), {}, (), 15, 900, None, 15, None, CardConfig(), "all", 900, storm_brake=None, named={}

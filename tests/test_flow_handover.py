@@ -79,7 +79,7 @@ async def test_history_of_a_node_is_found_among_any_number_of_others(bot: World)
     database = bot.app.database
     assert database
     await database.run(lambda connection: connection.execute(insert(alerts), list(map(alert_row, others))))
-    assert "gpu_node%7: 1 remediation, latest first" in await asked(bot, "history gpu_node%7")
+    assert "gpu_node%7: 1 remediation" in await asked(bot, "history gpu_node%7")
     assert "has seen no remediation" in await asked(bot, "history gpuxnode%7")
 
 
@@ -115,7 +115,7 @@ async def test_mention_is_answered_too_and_other_words_are_no_request(bot: World
     await bot.slack.say(f"<@{BOT_USER}> tonight", user="U0ALICE")
     assert "1 new remediation." in (await bot.reply_privately()).text
     await bot.slack.say(f"<@{BOT_USER}> history gpu-node-7", user="U0ALICE")
-    assert "gpu-node-7: 1 remediation, latest first" in (await bot.reply_privately(count=2)).text
+    assert "gpu-node-7: 1 remediation" in (await bot.reply_privately(count=2)).text
     await bot.slack.say(f"<@{BOT_USER}> tonight the cluster broke", user="U0ALICE")
     assert "Mention the bot" in (await bot.reply_privately(count=3)).text
 

@@ -121,7 +121,8 @@ def repairs_of(name: str, alerts: Sequence[Alert]) -> Message:
         )
     alerts = sorted(_with_earlier(alerts), key=since, reverse=True)
     many = f"the last {LISTED} of {len(alerts)}" if len(alerts) > LISTED else f"{len(alerts)}"
-    head = f"{escape(alerts[0].remediation.node, 100)}: {many} {plural('remediation', len(alerts))}, latest first"
+    order = ", latest first" if len(alerts) > 1 else ""
+    head = f"{escape(alerts[0].remediation.node, 100)}: {many} {plural('remediation', len(alerts))}{order}"
     clusters = {each.cluster_id for each in alerts}
     return lines_message(head, [_past(each, with_cluster=len(clusters) > 1) for each in alerts[:LISTED]])
 

@@ -72,15 +72,16 @@ class Answers:
     def of_failure(self, job: Job, error: BotError) -> tuple[Answer, Outcome]:
         """Draw an error, and a line for the card: it must not look untouched, also where something else was clicked."""
         request, rule, about = job.request, job.request.rule, job.about
+        summary = error.sentence.replace(f"Your {rule.noun}", f"The {rule.noun}")  # in a digest, everyone reads it
         if isinstance(error, NotAttempted):
-            return Answer(ReplyKind.WHISPER, cards.private(error), summary=error.sentence), Outcome(error.code)
+            return Answer(ReplyKind.WHISPER, cards.private(error), summary=summary), Outcome(error.code)
         logger.warning("%s", error)
         outcome = Outcome(error.code)
         if isinstance(error, TogetherError):
             outcome = replace(outcome, http_status=error.http_status, request_id=error.request_id)
         console = cards.link(self.config.console_url, request.ref)
         told = cards.failure(error, request, about.node, console)
-        answer = Answer(ReplyKind.ERROR, told, summary=error.sentence)
+        answer = Answer(ReplyKind.ERROR, told, summary=summary)
         if not rule.decides or not job.is_active or request.batch_id:
             return answer, outcome
         now, shown = self.clock.now(), request.saw

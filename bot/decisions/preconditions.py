@@ -132,7 +132,7 @@ def too_late_notice(
 def your(request: Request) -> str:
     """Return whose decision it is; in a batch's results, the person is named once for all of them."""
     noun = request.rule.noun
-    return f"Your {noun}" if request.batch_id else f"<@{request.actor.user_id}>, your {noun}"
+    return f"The {noun}" if request.batch_id else f"<@{request.actor.user_id}>, your {noun}"
 
 
 def _through_slack(decided: DecidedBy | None) -> str:

@@ -34,7 +34,7 @@ async def test_batch_decides_one_at_a_time_and_reports_each_outcome(bot: World) 
     assert bot.together.state(ids[1]) == bot.together.state(ids[3]) == "PENDING_APPROVAL"
     report = await until(bot, lambda: bot.slack.replies(message))
     assert "Approved (5): `gpu-node-0000, 0002, 0004–0006`" in report[0].everything
-    changed = "`gpu-node-0001`: Your approval wasn't sent: the repair changed from “Reboot” to “Migrate to new host”"
+    changed = "`gpu-node-0001`: The approval wasn't sent: the repair changed from “Reboot” to “Migrate to new host”"
     assert changed in report[0].everything
     rows = await outcomes(bot)
     assert sorted(rows) == ["approved"] * 5 + ["changed"]
@@ -133,7 +133,7 @@ async def test_result_in_doubt_points_to_no_button_that_a_digest_does_not_have(b
     view = await choose(bot, message, "gpu-node-0003")
     bot.together.faults.append(Fault("rpc", verb="approve", code=14))
     await bot.slack.submit(view)
-    await digest(bot, "Your approval hadn't taken effect as of")
+    await digest(bot, "The approval hadn't taken effect as of")
     assert "Check it in Together before you decide anything else." in message.everything
     assert "Check again" not in message.everything
 
