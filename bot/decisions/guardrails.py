@@ -59,7 +59,7 @@ def paused(pause: Pause) -> Paused:
     if others:
         said += f"{f' ({why})' if why else ''}, and {' and '.join(until[1:])}."
     else:
-        said += f": {why}" if why else "."
+        said += f": {why}." if why else "."
     return Paused(
         said, "You can still cancel. To approve now, ask them, or press Resume approvals… in this app's Home."
     )
