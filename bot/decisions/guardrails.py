@@ -47,7 +47,7 @@ def paused(pause: Pause) -> Paused:
     for each in pause.people:
         longest.setdefault(each.user_id, each)
     until = [f"<@{each.user_id}> until {when(each.until)}" for each in longest.values()]
-    if pause.brakes or not until:
+    if pause.brakes:
         also = f", and by {' and '.join(until)}" if until else ""
         return Paused(
             f"approvals are paused automatically, because {pause.brakes[0].broken} were broken at once{also}.",
