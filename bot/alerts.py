@@ -183,7 +183,7 @@ def gone(look: Look, sequence: int) -> Tracked | None:
     One look may be at a replica that lags: only the second one says that it is withdrawn.
     """
     alert, message = look.alert, look.message
-    if alert.decided_seq > sequence or (alert.is_unlisted and not alert.is_stale):
+    if alert.decided_seq > sequence or (alert.is_closed and not alert.is_stale):
         return None
     if not alert.missing_since or alert.missing_since > look.now:
         return replace(alert, missing_since=look.now), message
@@ -289,7 +289,7 @@ def _told_of_ended_hold(alert: Alert, message: TrackedMessage, verb: Verb, decid
 
 def _told_of_undone_cancellation(alert: Alert, message: TrackedMessage, read: Remediation) -> TrackedMessage:
     """Let who cancelled a remediation learn that it was carried out all the same."""
-    before, who = alert.remediation, alert.decided
+    before, who = alert.as_told, alert.decided
     if who is None or before.state != State.CANCELLED or read.state not in BEGUN or readings.opened_later(before, read):
         return message
     did = f"although {who.people} {RULES[who.verb].done} it"

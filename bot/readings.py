@@ -18,11 +18,12 @@ def is_older(known: Remediation, read: Remediation) -> bool:
 def may_be_older(alert: Alert, read: Remediation) -> bool:
     """Return whether an item of a list may be from before what is known, as nothing shows that it is from after."""
     known = alert.remediation
+    is_behind = _ORDER.get(read.state, len(_ORDER)) < _ORDER.get(alert.as_told.state, 0)  # unknown states say nothing
     if _compared(known, read) > 0:
-        return False
+        return alert.is_stale and is_behind and not opened_later(known, read)  # the answer may be newer yet
     if alert.is_stale and read.state == known.state:
         return True  # somebody was answered something else, and the list hasn't moved
-    return _ORDER.get(read.state, len(_ORDER)) < _ORDER.get(alert.as_told.state, 0)  # unknown states say nothing
+    return is_behind
 
 
 def _compared(known: Remediation, read: Remediation) -> int:

@@ -386,6 +386,17 @@ async def test_list_that_lags_behind_opens_nothing_again(bot: World) -> None:
     assert thread(bot, alert) == before
 
 
+async def test_list_that_lags_behind_withdraws_no_repair_that_ended_and_is_not_found_any_more(bot: World) -> None:
+    alert = await repaired(bot)
+    before = thread(bot, alert)
+    bot.together.lists_as[IDS] = "RUNNING"
+    bot.together.faults.append(Fault("rpc", verb="get", code=5, times=-1))
+    for _ in range(4):
+        await poll(bot)
+    assert "Watched until" in alert.text
+    assert thread(bot, alert) == before
+
+
 async def test_fault_that_comes_back_after_an_automatic_repair_that_called_calls_too(bot: World) -> None:
     alert = await repaired_days_ago(bot)
     again = {**AUTOMATIC, "mode": "REMEDIATION_MODE_VM_ONLY", "linked_alerts": firing("79", moment(bot))}

@@ -121,6 +121,34 @@ async def test_repair_that_runs_although_it_was_cancelled_is_not_called_cancelle
         assert called.startswith("<!subteam^S0ONCALL>")
 
 
+@pytest.mark.parametrize("says_when", [True, False])
+async def test_who_cancelled_is_mentioned_where_the_repair_runs_before_the_next_reading(*, says_when: bool) -> None:
+    async with watching() as bot:
+        bot.together.add()
+        alert = await card(bot)
+        await bot.slack.press(alert, CANCEL)
+        await until(bot, lambda: "Cancelled" in alert.text)
+        at = {"update_time": moment(bot)} if says_when else {}
+        bot.together.remediations[IDS] |= {"state": "RUNNING", "start_time": moment(bot), "end_time": None, **at}
+        went_on = "instance-1: Together went on with this although <@U0ALICE> cancelled it."
+        await until(bot, lambda: went_on in thread(bot, alert))
+        assert "Rebooting" in alert.text
+
+
+async def test_list_of_before_a_cancellation_does_not_say_that_together_went_on() -> None:
+    async with watching() as bot:
+        bot.together.add(update_time=moment(bot))
+        alert = await card(bot)
+        await pass_time(bot, 5)
+        await bot.slack.press(alert, CANCEL)
+        await until(bot, lambda: "Cancelled" in alert.text)
+        bot.together.lists_as[IDS] = "PENDING"
+        await poll(bot)
+        await poll(bot)
+        assert "Cancelled" in alert.text
+        assert not [each for each in thread(bot, alert) if "went on" in each or "approved" in each]
+
+
 async def test_repair_that_fails_once_more_is_told_again() -> None:
     async with watching() as bot:
         bot.together.add()
