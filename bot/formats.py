@@ -9,6 +9,7 @@ from collections.abc import Collection
 from datetime import time
 from typing import Annotated, TypeVar
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
@@ -29,6 +30,15 @@ def is_loopback(url: str) -> bool:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def proxy_for(url: str) -> str | None:
+    """Return the proxy that `HTTPS_PROXY` or `ALL_PROXY` names for a URL, except on loopback and in `NO_PROXY`."""
+    parts, proxies = urlsplit(url), getproxies()
+    found = proxies.get(parts.scheme) or proxies.get("all")
+    if not found or not parts.hostname or is_loopback(url) or proxy_bypass(parts.hostname):
+        return None
+    return found if "://" in found else f"http://{found}"
 
 
 def url(value: str) -> str:

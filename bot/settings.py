@@ -4,7 +4,7 @@ import os
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 from urllib.request import getproxies
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
@@ -133,7 +133,7 @@ def read_settings(variables: Variables) -> Settings:
         for each in error.errors(include_input=False, include_url=False):
             name = str(each["loc"][0])
             problems.setdefault(name.upper(), _problem(name, each["type"], each["msg"], each.get("ctx", {})))
-    problems = {**_contradictions(given), **_unusable_proxies(given), **problems}
+    problems = {**_contradictions(given), **problems} or _unusable_proxies(settings)
     if problems:
         raise unusable(problems)
     return settings
@@ -164,14 +164,15 @@ def _contradictions(given: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
-def _unusable_proxies(given: Mapping[str, str]) -> dict[str, str]:
-    """Return what is wrong with the environment's proxies, where any is used."""
-    if all(formats.is_loopback(given.get(name, "")) for name in ("slack_api_url", "together_base_url")):
+def _unusable_proxies(settings: Settings) -> dict[str, str]:
+    """Return what is wrong with the environment's proxies, of those that are used."""
+    pagerduty = settings.bot_pagerduty_url if settings.bot_pagerduty_key else ""
+    tools = settings.bot_webhook_url or "", settings.bot_impact_url, pagerduty
+    proxies = filter(None, map(formats.proxy_for, (settings.slack_api_url, settings.together_base_url, *tools)))
+    if all(urlsplit(each).scheme in {"http", "https"} for each in proxies):
         return {}
-    proxies = getproxies()
-    schemes = {name: proxies.get(name, "").rpartition("://")[0] for name in ("https", "all")}
-    wrong = [name for name, scheme in schemes.items() if scheme not in {"", "http", "https"}]
-    return {f"{name.upper()}_PROXY": "must be an HTTP proxy, such as http://proxy:3128" for name in wrong}
+    name = "HTTPS_PROXY" if getproxies().get("https") else "ALL_PROXY"  # all but loopback is https
+    return {name: "must be an HTTP proxy, such as http://proxy:3128"}
 
 
 def read_database_url(values: Variables) -> str:

@@ -7,8 +7,6 @@ other error, the request may have arrived.
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import httpx
@@ -83,12 +81,3 @@ def _errors_of_httpx() -> Iterator[None]:
         raise httpx.ReadTimeout(str(error)) from error
     except (aiohttp.ClientError, OSError) as error:
         raise httpx.ReadError(str(error)) from error
-
-
-def proxy_for(url: str) -> str | None:
-    """Return the proxy that `HTTPS_PROXY` or `ALL_PROXY` names for a URL, unless `NO_PROXY` excepts it."""
-    parts, proxies = urlsplit(url), getproxies()
-    found = proxies.get(parts.scheme) or proxies.get("all")
-    if not found or proxy_bypass(parts.hostname or ""):
-        return None
-    return found if "://" in found else f"http://{found}"

@@ -37,7 +37,7 @@ from bot.decisions import (
     PauseService,
     Recovery,
 )
-from bot.formats import is_loopback
+from bot.formats import is_loopback, proxy_for
 from bot.models import RepairLimit, Target, TwoPeople, Verb
 from bot.outward import Destinations, ImpactReader
 from bot.policy import Policy
@@ -45,7 +45,7 @@ from bot.settings import Settings, revealed
 from bot.store import DecisionStore
 from bot.tasks import Tasks
 from bot.together import Timeouts, TogetherClient
-from bot.transport import AiohttpTransport, proxy_for
+from bot.transport import AiohttpTransport
 from bot.watcher import Route, StormBrake, WatchConfig, Watcher
 from handlers.alert_channels import SlackAlertChannels
 from handlers.bolt import Bolt
@@ -276,8 +276,9 @@ def destinations(settings: Settings) -> Destinations:
 
 
 def plain_client(url: str) -> httpx.AsyncClient:
-    """Make the connections to another tool, through the proxy that is set, except on loopback."""
-    return httpx.AsyncClient(timeout=None, trust_env=not is_loopback(url))  # noqa: S113 - all who use it have a limit
+    """Make the connections to another tool."""
+    transport = httpx.AsyncHTTPTransport(proxy=proxy_for(url))
+    return httpx.AsyncClient(timeout=None, transport=transport)  # noqa: S113 - all who use it have a limit
 
 
 def together_client(
@@ -305,15 +306,11 @@ def slack_client(settings: Settings, session: aiohttp.ClientSession, *, reads_on
         retry_handlers=[AsyncConnectionErrorRetryHandler()] if reads_only else [],
         logger=logging.getLogger("slack_sdk.web"),
     )
-    client.proxy = _proxy(settings.slack_api_url)  # the SDK's own way ignores NO_PROXY (slack_sdk 3.48)
+    client.proxy = proxy_for(settings.slack_api_url)  # the SDK's own way ignores NO_PROXY (slack_sdk 3.48)
     return client
 
 
 def http_client(settings: Settings) -> httpx.AsyncClient:
     """Make the connections to Together."""
-    proxy = _proxy(settings.together_base_url)
+    proxy = proxy_for(settings.together_base_url)
     return httpx.AsyncClient(transport=AiohttpTransport(_trusted(), limit=MAX_AT_ONCE, proxy=proxy))
-
-
-def _proxy(url: str) -> str | None:
-    return None if is_loopback(url) else proxy_for(url)

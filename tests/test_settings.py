@@ -10,7 +10,7 @@ from bot.environment import EXAMPLES, SECRETS, SettingsError, read_variables, un
 from bot.formats import is_loopback
 from bot.settings import Settings, read_settings
 from bot.watcher import Route
-from bot.wiring import watch_config
+from bot.wiring import plain_client, watch_config
 
 GOOD = {
     "SLACK_BOT_TOKEN": "xoxb-1",
@@ -346,6 +346,27 @@ def test_socks_proxy_is_refused_unless_all_is_on_loopback(monkeypatch: pytest.Mo
     for usable in ("http://proxy:3128", "proxy:3128", ""):
         monkeypatch.setenv(name, usable)
         read_settings(GOOD)
+
+
+@pytest.mark.parametrize("others", [
+    {"HTTPS_PROXY": "HTTP://proxy:3128"},
+    {"NO_PROXY": "*"},
+    {"NO_PROXY": "slack.com,api.together.xyz"},
+])  # fmt: skip
+def test_socks_proxy_that_nothing_goes_through_is_not_refused(
+    monkeypatch: pytest.MonkeyPatch, others: dict[str, str]
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", "socks5://proxy:1080")
+    for name, value in others.items():
+        monkeypatch.setenv(name, value)
+    plain_client(read_settings(GOOD).slack_api_url)
+
+
+def test_socks_proxy_that_only_another_tool_goes_through_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALL_PROXY", "socks5://proxy:1080")
+    monkeypatch.setenv("NO_PROXY", "slack.com,api.together.xyz")
+    with pytest.raises(SettingsError, match="ALL_PROXY must be an HTTP proxy"):
+        read_settings({**GOOD, "BOT_PAGERDUTY_KEY": "r" * 32})
 
 
 @pytest.mark.parametrize(("url", "local"), [

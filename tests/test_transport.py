@@ -9,8 +9,9 @@ import aiohttp
 import httpx
 import pytest
 
+from bot.formats import proxy_for
 from bot.settings import read_settings
-from bot.transport import AiohttpTransport, proxy_for
+from bot.transport import AiohttpTransport
 from bot.wiring import slack_client
 from tests.manual_clock import HANGS_AFTER
 from tests.test_settings import GOOD
