@@ -292,7 +292,7 @@ def _told_of_undone_cancellation(alert: Alert, message: TrackedMessage, read: Re
     before, who = alert.as_told, alert.decided
     if who is None or before.state != State.CANCELLED or read.state not in BEGUN or readings.opened_later(before, read):
         return message
-    did = f"although {who.people} {RULES[who.verb].done} it"
+    did = f"although {who.people} {'' if who.is_sure else 'apparently '}{RULES[who.verb].done} it"
     return message.saying(f"{escape(read.node, 100)}: Together went on with this {did}.", of_many=True)
 
 

@@ -135,6 +135,18 @@ async def test_who_cancelled_is_mentioned_where_the_repair_runs_before_the_next_
         assert "Rebooting" in alert.text
 
 
+async def test_who_is_only_known_to_have_cancelled_by_the_times_is_said_to_have_done_so_apparently() -> None:
+    async with watching() as bot:
+        bot.together.add()
+        alert = await card(bot)
+        bot.together.faults.append(Fault("cut", verb="cancel", after=True))
+        await bot.slack.press(alert, CANCEL)
+        await card(bot, words="apparently")
+        bot.together.remediations[IDS] |= {"state": "RUNNING", "start_time": moment(bot), "end_time": None}
+        went_on = "instance-1: Together went on with this although <@U0ALICE> apparently cancelled it."
+        await until(bot, lambda: went_on in thread(bot, alert))
+
+
 async def test_list_of_before_a_cancellation_does_not_say_that_together_went_on() -> None:
     async with watching() as bot:
         bot.together.add(update_time=moment(bot))
