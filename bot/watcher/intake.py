@@ -13,7 +13,7 @@ from bot.models import RAN, Alert, Cluster, RemediationRef, RepairLoad, TrackedM
 from bot.store import LeasedDatabase, messages
 from bot.watcher.config import WatchConfig, calling
 from bot.watcher.index import TrackedIndex
-from bot.watcher.poller import Listing, Poller, Raw, alert_of, fingerprint_of, reference_of
+from bot.watcher.poller import Listing, Poller, Raw, alert_of, reference_of
 from bot.watcher.schedule import GROWS_SECONDS
 from bot.watcher.workqueue import Lane, WorkQueue
 
@@ -177,7 +177,7 @@ class Intake:
         closed = await self.database.read(messages.closed, list(unknown)) if unknown else []
         reopened: dict[RemediationRef, Alert | None] = {}
         for each in closed:
-            read = alert_of(each.ref, started[each.ref], fingerprint_of(started[each.ref]))
+            read = alert_of(each.ref, started[each.ref])
             if read and (each.is_unlisted or not readings.may_be_older(each, read.remediation)):
                 reopened[each.ref] = read
             else:
@@ -191,7 +191,7 @@ class Intake:
     async def _take_begun(self, cluster_id: str, found: Mapping[RemediationRef, Raw]) -> None:
         """Tell of what has begun and was never told of: by a digest where there are many, or monitoring starts."""
         told = await self.database.read(messages.existing, list(found))
-        read = [alert_of(ref, each, fingerprint_of(each)) for ref, each in found.items() if ref not in told]
+        read = [alert_of(ref, each) for ref, each in found.items() if ref not in told]
         is_silent = self.config.automatic == "none"
         fresh = [each for each in read if each and not (each.remediation.is_automatic and is_silent)]
         if self.backlog.awaits(cluster_id):

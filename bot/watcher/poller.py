@@ -341,9 +341,9 @@ def reference_of(item: object, cluster_id: str) -> RemediationRef | None:
 
 
 def alert_of(ref: RemediationRef, item: Raw, fingerprint: str = "") -> Alert | None:
-    """Read what was listed; None where it can't be. Without a fingerprint, the next list has it once more."""
+    """Read what was listed; None where it can't be."""
     try:
-        return Alert(Remediation.model_validate(item), fingerprint)
+        return Alert(Remediation.model_validate(item), fingerprint or fingerprint_of(item))
     except ValidationError:
         logger.warning("%s in the list of its cluster can't be read", ref)
         return None
