@@ -63,7 +63,8 @@ def _approved(after: Remediation, decided: DecidedBy | None, now: float) -> str:
 
 def _moved(after: Remediation, decided: DecidedBy | None, now: float) -> str:
     state, symbol = labels.state(after.state, reviewed=after.is_reviewed)
-    approved_at = 0.0 if after.is_automatic else _approved_at(after, decided)
+    is_approved = (decided and decided.verb is Verb.APPROVE) or not after.is_automatic
+    approved_at = _approved_at(after, decided) if is_approved else 0.0
     since_approval = f" {lasted(_at(after, now) - approved_at)} after approval" if approved_at else ""
     waited = f" after {lasted(_at(after, now) - unix(after.create_time))}" if after.create_time else ""
     repair, name = _repair(after), escape(state, 90)

@@ -128,6 +128,11 @@ def test_approval_in_together_is_not_said_to_be_of_who_reviewed_the_incident_bef
         assert told.startswith("gpu-node-07: Reboot approved in Together, ")
 
 
+def test_repair_that_somebody_approved_says_how_long_ago_that_was_though_together_notes_no_review() -> None:
+    runs, queued = remediation(state=State.RUNNING), remediation(state=State.PENDING)
+    assert "started 17 min after approval." in moved(runs, APPROVED, queued)
+
+
 def test_failure_of_an_automatic_repair_is_approved_by_nobody() -> None:
     one = begun(State.FAILED)
     assert "(started automatically)" in thread.failure(one, None, "S0ONCALL", START + 1200).text
