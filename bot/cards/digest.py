@@ -91,8 +91,7 @@ def draw(shown: Snapshot, config: CardConfig) -> Message:
         *(block for each in ended[-3:] for block in blocks.rich_texts(progress_lines(each, told_of(each)))),
         *blocks.paragraphs(called),
     ]
-    lines = [*map(blocks.markup, listed)]  # a push shows the beginning: what is broken comes before who is called
-    told = [cause, *warnings, *lines[:2], called, *lines[2:], states]
+    told = [cause, *warnings, *_listed(listed, called), states]
     return _message(title, "🌩️" if open_ones else "✅", told, drawn)
 
 
@@ -100,6 +99,13 @@ def _as_of(alerts: Sequence[Alert]) -> str:
     """Return that something could not be confirmed for too long; empty where all was."""
     ages = [each.as_of for each in alerts if each.as_of]
     return labels.as_of(min(ages)) if ages else ""
+
+
+def _listed(lines: Sequence[Line], called: str) -> list[str]:
+    """Return lines as text, with who is called: a push shows the beginning, so what is broken comes first."""
+    first = 2 if lines[:1] == [_DELETES] else 1
+    told = [*map(blocks.markup, lines)]
+    return [*told[:first], called, *told[first:]]
 
 
 def _message(title: str, symbol: str, told: Sequence[str], drawn: Blocks) -> Message:
@@ -130,7 +136,7 @@ def _started(of: TrackedMessage, alerts: Sequence[Alert]) -> Message:
     called = on_call(of.mentioned) if left else ""
     lines = _lines(sorted(left or alerts, key=since), alerts)
     warning, states = _as_of(alerts), _others(alerts, [])
-    told = [warning, called, *map(blocks.markup, lines), states]
+    told = [warning, *_listed(lines, called), states]
     drawn = [*blocks.paragraphs(warning), *blocks.rich_texts(lines), *blocks.paragraphs(states, called)]
     return _message(title, "🔧" if left else "✅" if is_well else "❕", told, drawn)
 

@@ -12,6 +12,7 @@ from bot.models import (
     FirstApproval,
     History,
     Hold,
+    Mode,
     RepairLoad,
     SeenState,
     State,
@@ -21,7 +22,7 @@ from bot.models import (
 from bot.mrkdwn import when
 from tests.card_text import compare, drawn
 from tests.manual_clock import START
-from tests.samples import DIGEST, TWO_CONFIG, alerts, batch, decidable, digest, remediation
+from tests.samples import DIGEST, TWO_CONFIG, alerts, automatic, batch, decidable, digest, remediation
 from tests.simulator.render import render, render_view
 from tests.simulator.slack.limits import check_message, check_options, check_view
 
@@ -46,6 +47,19 @@ def test_digest_of_repairs_that_did_not_help_does_not_call_the_nodes_repaired() 
 def test_push_says_what_is_broken_before_who_is_called() -> None:
     text = digest(replace(DIGEST, mentioned="S0ONCALL"), alerts(12), []).text
     assert text.index("Xid 79") < text.index("On call: <!subteam^S0ONCALL>") < 400
+    begun = digest(replace(DIGEST, mentioned="S0ONCALL", is_started=True), automatic(12), []).text
+    assert begun.index("gpu-node-") < begun.index("On call: <!subteam^S0ONCALL>") < 400
+
+
+@pytest.mark.parametrize("few", [1, 6])
+def test_push_puts_no_one_on_call_among_what_deletes_data(few: int) -> None:
+    modes = [Mode.REBOOT_VM] * 6 + [Mode.VM_ONLY] * few
+    shown = [
+        replace(each, hold=None, remediation=each.remediation.model_copy(update={"mode": mode}))
+        for each, mode in zip(alerts(len(modes)), modes, strict=True)
+    ]
+    lines = digest(replace(DIGEST, mentioned="S0ONCALL"), shown, []).text.splitlines()
+    assert "On call" not in lines[lines.index("⚠️ Deletes local data:") + 1]
 
 
 def test_decided_items_do_not_wait_before_the_next_reading() -> None:
