@@ -134,7 +134,7 @@ class Chooser(Surface):
         if len({(each.cluster_id, each.instance_id) for each in looked.found}) == 1:
             looked = replace(looked, found=[each for each in looked.found if each.state in prefer] or looked.found)
             if len(looked.found) > 1:  # no name or instance ID tells them apart
-                hint = "Use the buttons on their cards"
+                hint = "Type the three IDs of one"
         count = len(looked.found)
         if count > 1 or (count and in_full and not looked.found[0].is_called(text)):
             match = "remediations match" if count > 1 else "remediation matches"

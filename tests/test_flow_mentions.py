@@ -8,6 +8,7 @@ from tests.rows import execute_beside, outcomes_by_user
 from tests.simulator.slack import Posted
 from tests.simulator.slack.workspace import BOT_USER, SlackFault, im_of
 from tests.simulator.together import Fault
+from tests.storms import began, digest, storm
 from tests.watch import card, quiet, thread, until, watching
 from tests.world import APPROVE, CANCEL, IDS, REF, World, both_transports, world
 
@@ -397,12 +398,27 @@ async def test_name_of_a_node_with_two_repairs_means_the_one_that_can_be_decided
     ids = [("cluster-1", "i-1", f"r-{number}") for number in (1, 2)]
     first, second = [await card(bot, bot.together.add(each, instance_name="gpu-node-7")) for each in ids]
     await bot.slack.say(f"{BOT} hold i-1", user="U0ALICE")
-    assert (await bot.reply_privately()).text.startswith("2 open remediations match. Use the buttons on their cards.")
+    told = (await bot.reply_privately()).text
+    assert told.startswith("2 open remediations match. Type the three IDs of one.")
+    assert "IDs: cluster-1/i-1/r-1" in told
     bot.together.remediations[ids[0]]["state"] = "RUNNING"
     await card(bot, ids[0], words="Rebooting")
     await bot.slack.say(f"{BOT} hold gpu-node-7 1h", user="U0ALICE")
     await until(bot, lambda: "On hold" in second.text)
     assert "On hold" not in first.text
+
+
+async def test_node_with_two_repairs_in_a_storm_is_asked_for_by_their_ids_since_neither_has_a_card(bot: World) -> None:
+    await began(bot)
+    ids = storm(bot, 8)[0]
+    second = bot.together.add((*ids[:2], "second"), instance_name="gpu-node-0000")
+    message = await digest(bot, "9 remediations")
+    for number, asked in enumerate(("status", "hold 1h"), 1):
+        await bot.slack.say(f"{BOT} {asked} gpu-node-0000", user="U0ALICE")
+        told = (await bot.reply_privately(count=number)).text
+        assert told.startswith("2 open remediations match. Type the three IDs of one.")
+    await bot.slack.say(f"{BOT} hold 1h {'/'.join(second)}", user="U0ALICE")
+    await until(bot, lambda: "on hold by <@U0ALICE>" in message.text)
 
 
 async def test_hold_of_which_slack_tells_hours_later_is_not_made(bot: World) -> None:
