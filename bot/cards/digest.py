@@ -282,6 +282,7 @@ def reminder(alerts: Sequence[Alert], called: str, waited: float) -> Message:
     else:
         waits = f"{'waits' if count == 1 else 'wait'}"
     urgent = [each for each in alerts if not each.remediation.is_warning] or alerts
-    found, many = labels.most_common_fault(each.remediation for each in urgent)
-    broken = f" {escape(found, 80)}, on {many} of {len(alerts)}." if found else ""
+    found, _ = labels.most_common_fault(each.remediation for each in urgent)
+    many = nodes_of([each for each in urgent if labels.fault(each.remediation, is_brief=True) == found])
+    broken = f" {escape(found, 80)}{f', on {many} of {count}' if count > 1 else ''}." if found else ""
     return calling(f"{some} {waits} for a decision.{broken}", called)

@@ -225,3 +225,13 @@ def test_reminder_of_what_is_in_several_clusters_names_none_of_them() -> None:
     shown = [replace(each, share=share) for each in (first, other)]
     told = "2 nodes have waited 15 min or more for a decision. Xid 79, on 2 of 2."
     assert cards.digest.reminder(shown, "", 900).text == told
+
+
+def test_reminder_counts_nodes_and_says_of_one_only_what_is_broken() -> None:
+    first, second = alerts(2)
+    again = replace(first, remediation=first.remediation.model_copy(update={"id": "r-again"}))
+    told = "2 nodes in c-7f2 have waited 15 min or more for a decision. Xid 79, on 2 of 2."
+    assert cards.digest.reminder([first, again, second], "", 900).text == told
+    told = "1 node in c-7f2 has waited 15 min or more for a decision. Xid 79."
+    for some in ([first], [first, again]):
+        assert cards.digest.reminder(some, "", 900).text == told
