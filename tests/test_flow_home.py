@@ -16,7 +16,7 @@ from tests.samples import remediation
 from tests.simulator.slack.limits import check_home
 from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault, Ids
-from tests.storms import XID, began, digest, storm
+from tests.storms import XID, began, choose, digest, storm
 from tests.watch import LOOKING, card, pass_time, poll, submit_pause, thread, until, watching
 from tests.world import APPROVE, CANCEL, IDS, REFRESH, World, both_transports, world
 
@@ -115,6 +115,37 @@ async def test_decision_in_doubt_is_in_doubt_in_home_and_in_a_status_too(bot: Wo
     assert "Nothing has been sent" not in answer.text
     await pass_time(bot, 120)
     assert "Approval needed: reboot gpu-node-7" in said(await opened(bot, "U0BOB"))
+
+
+async def test_node_of_a_storm_is_in_doubt_wherever_it_is_shown_as_its_digest_says(bot: World) -> None:
+    await began(bot)
+    storm(bot, 8)
+    message = await digest(bot)
+    view = await choose(bot, message, "gpu-node-0000")
+    bot.together.faults.append(Fault("rpc", verb="approve", code=14))
+    await bot.slack.submit(view)
+    await digest(bot, "it still might")
+    row = next(each for each in (await opened(bot, "U0BOB"))["blocks"] if "gpu-node-0000" in str(each))
+    assert "not confirmed" in row["text"]["text"]
+    await bot.slack.press_home(home.OPEN, about=row["accessory"]["value"], user="U0BOB")
+    await bot.slack.until(lambda: "Not confirmed: reboot gpu-node-0000" in said(bot.slack.homes["U0BOB"]))
+    assert APPROVE not in said(bot.slack.homes["U0BOB"])
+    await bot.slack.press_home(REFRESH, user="U0BOB")
+    doubt = "gpu-node-0000 (cluster-1 (H100)): Not confirmed: reboot"
+    await until(bot, lambda: [each for each in bot.slack.messages if each.text.startswith(doubt)])
+    await bot.slack.command("status gpu-node-0000", user="U0BOB")
+    status = await bot.reply_privately("U0BOB")
+    asked = await bot.slack.say("<@U0BOT> approve gpu-node-0000", user="U0BOB")
+    (answer,) = await bot.slack.until(lambda: bot.slack.replies(asked))
+    for told in (status.text, answer.text):
+        assert "Not confirmed: reboot" in told
+        assert "Somebody has decided; the result isn't confirmed yet." in told
+        assert "Approve reboot?" not in told
+    assert "<@U0BOB> asked to approve this." in answer.text
+    assert "This message isn't updated." in answer.text
+    await pass_time(bot, 70)
+    row = next(each for each in (await opened(bot, "U0BOB"))["blocks"] if "gpu-node-0000" in str(each))
+    assert "not confirmed" not in row["text"]["text"]
 
 
 async def test_button_whose_remediation_has_changed_decides_nothing_and_says_so_in_the_channel(bot: World) -> None:

@@ -199,7 +199,7 @@ def unfollowed(remediation: Remediation, about: CardContext, config: CardConfig,
     """Return a card that nobody keeps current, without controls that would outlive it."""
     about = replace(about, mentioned="", is_unlisted=False)  # Together has just listed it
     is_sure = not about.is_in_doubt(remediation)
-    said = notice if is_sure else labels.UNCONFIRMED
+    said = notice or ("" if is_sure else labels.UNCONFIRMED)
     drawn = card(remediation, notice=said, buttons=is_sure, about=about, config=config)
     return Message(drawn.text, list(blocks.without_controls(drawn.blocks)))
 

@@ -50,7 +50,8 @@ class Upkeep:
         doubt = about.doubt if about else None
         # It was said of a decision that may be on its way yet: that nothing has changed ends no such doubt.
         if doubt and doubt.holds(present) and doubt.settles_at > self.clock.now():
-            return Verdict(OutcomeKind.READ, present, notice=doubt.notice, buttons=False, about=about)
+            notice = doubt.notice or cards.labels.UNCONFIRMED
+            return Verdict(OutcomeKind.READ, present, notice=notice, buttons=False, about=about)
         return Verdict(OutcomeKind.READ, present, await who_decided(self.store.database, present), about=about)
 
     async def _read(self, job: Job) -> Remediation:

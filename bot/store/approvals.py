@@ -4,16 +4,18 @@ from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import asdict, replace
 
-from sqlalchemy import and_, bindparam, insert, or_, select
+from sqlalchemy import and_, bindparam, func, insert, or_, select
 
 from bot.alerts import Look, Tracked, held, outdated, released
 from bot.errors import OutcomeKind
 from bot.models import (
     DOUBT_SECONDS,
     FINAL,
+    RULES,
     Actor,
     AuditNote,
     CardContext,
+    CardNote,
     DecidedBy,
     EventKind,
     FirstApproval,
@@ -58,16 +60,24 @@ from bot.store.tables import (
 
 LISTED_SECONDS = 180.0  # cards that wait follow their cluster's load within this time
 a, c = alerts.c, decisions.c
+_DECIDES = [verb for verb, rule in RULES.items() if rule.decides]
 _FIRST = select(*FIRST_APPROVAL).where(one_remediation(first_approvals.c), FIRST_COUNTS)
 _INSERT_FIRST = insert(first_approvals)
-_BODY = (
-    select(a.body, a.message_id, messages.c.body.label("message"), now().label("present"))
-    .outerjoin(messages, messages.c.id == a.message_id)
-    .where(one_remediation(a))
-)
 _MINE = select(c.active_at).where(c.id == bindparam("b_id")).scalar_subquery()
 _BEFORE_ME = or_(c.active_at < _MINE, and_(c.active_at == _MINE, c.id < bindparam("b_id")))
 _IN_DOUBT = and_(c.outcome.in_(DOUBTFUL), c.answered_at > now() - DOUBT_SECONDS)
+_DOUBTFUL_AT = select(func.max(c.answered_at)).where(one_remediation(c), c.verb.in_(_DECIDES), _IN_DOUBT)
+_BODY = (
+    select(
+        a.body,
+        a.message_id,
+        messages.c.body.label("message"),
+        now().label("present"),
+        _DOUBTFUL_AT.scalar_subquery().label("doubtful_at"),
+    )
+    .outerjoin(messages, messages.c.id == a.message_id)
+    .where(one_remediation(a))
+)
 _APPROVALS = and_(c.verb == Verb.APPROVE, c.cluster_id == bindparam("b_cluster"))
 _OTHERS = select(c.instance_id).where(_APPROVALS, c.id != bindparam("b_id"))
 _ABOUT_TO_BE_IN_REPAIR = _OTHERS.where(c.status == ACTIVE, _BEFORE_ME).union_all(_OTHERS.where(_IN_DOUBT))
@@ -151,7 +161,9 @@ def card_context(connection: Connection, ref: RemediationRef) -> CardContext:
     looking = message.at(present).looking if message.looking else ()
     about = replace(about, mentioned=message.mentioned, looking=looking, is_automatic=is_automatic)
     if message.is_digest:
-        return replace(about, is_one_of_many=True)
+        known = alert.remediation
+        doubt = CardNote("", False, None, known.state, known.mode, row.doubtful_at) if row.doubtful_at else None
+        return replace(about, is_one_of_many=True, doubt=about.doubt or doubt)
     return replace(about, channel_id=message.channel_id, ts=message.ts or "")
 
 
