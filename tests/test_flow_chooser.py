@@ -126,6 +126,18 @@ async def test_what_together_has_just_listed_is_not_called_unlisted() -> None:
         assert "No longer listed" not in shown
 
 
+async def test_what_was_just_read_alone_is_shown_as_confirmed_though_no_list_has_it() -> None:
+    async with watching() as bot:
+        bot.together.add(**NAMES)
+        await card(bot)
+        bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1))
+        await card(bot, words="Can't read it from Together now.", seconds=900)
+        await bot.slack.command(f"status {REF}")
+        status = (await bot.reply_privately()).everything
+        assert "Approval needed: reboot gpu-node-7" in status
+        assert "Can't read it from Together now." not in status
+
+
 async def test_several_matches_are_offered() -> None:
     async with watching() as bot:
         for number in (1, 2):

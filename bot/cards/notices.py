@@ -197,7 +197,7 @@ def pointer(remediation: Remediation, said: str, about: CardContext, config: Car
 
 def unfollowed(remediation: Remediation, about: CardContext, config: CardConfig, notice: str = "") -> Message:
     """Return a card that nobody keeps current, without controls that would outlive it."""
-    about = replace(about, mentioned="", is_unlisted=False)  # Together has just listed it
+    about = replace(about, mentioned="", is_unlisted=False, as_of=None)  # Together has just told of it
     is_sure = not about.is_in_doubt(remediation)
     said = notice or ("" if is_sure else labels.UNCONFIRMED)
     drawn = card(remediation, notice=said, buttons=is_sure, about=about, config=config)
