@@ -12,7 +12,7 @@ import aiohttp
 from bot import metrics
 from bot.clock import Clock, WaitReason
 from bot.errors import StorageUnavailable, TogetherError
-from bot.models import OPEN, Target
+from bot.models import OPEN
 from bot.outward import Sender
 from bot.renewal import use_renewed
 from bot.settings import Settings, revealed
@@ -30,6 +30,7 @@ from bot.wiring import (
     plain_client,
     slack_client,
     together_client,
+    tool_clients,
 )
 from handlers.bolt import Bolt
 from handlers.connection import Connection
@@ -234,8 +235,9 @@ class App:
         told = destinations(self._settings)
         if not told.urls:
             return None
-        # Also for one whose key comes only with renewed secrets.
-        http = {each: await stack.enter_async_context(plain_client(told.urls.get(each, ""))) for each in Target}
+        http = tool_clients(self._settings)
+        for each in http.values():
+            await stack.enter_async_context(each)
         sender = Sender(
             store.database,
             told,

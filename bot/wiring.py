@@ -275,6 +275,12 @@ def destinations(settings: Settings) -> Destinations:
     )
 
 
+def tool_clients(settings: Settings) -> dict[Target, httpx.AsyncClient]:
+    """Make the connections to the tools that are told, also to one whose key comes only with renewed secrets."""
+    urls = {Target.WEBHOOK: settings.bot_webhook_url or "", Target.PAGERDUTY: settings.bot_pagerduty_url}
+    return {each: plain_client(url) for each, url in urls.items()}
+
+
 def plain_client(url: str) -> httpx.AsyncClient:
     """Make the connections to another tool."""
     transport = httpx.AsyncHTTPTransport(proxy=proxy_for(url))
