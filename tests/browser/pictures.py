@@ -138,8 +138,11 @@ def messages() -> Iterator[tuple[str, Message, bool]]:
     )
     yield "usage", cards.usage(), True
     yield "mentions", cards.mentions(), True
-    asked = f"<@{ALICE}> asked to cancel this. Nothing has been sent yet: press a button to decide."
-    yield "asked-in-a-message", cards.card(remediation(), about=ABOUT, notice=asked, config=TWO_CONFIG), False
+    asked = (
+        f"<@{ALICE}> asked to approve this. Nothing has been sent yet: to decide, open this app's Home. "
+        "This message isn't updated."
+    )
+    yield "asked-in-a-message", cards.unfollowed(remediation(), ABOUT, TWO_CONFIG, asked), False
     yield "history", cards.history("gpu-node-07", PAST), True
     ended = BY_STATE[State.SUCCEEDED]
     yield "timeline", cards.timeline(ended, CardContext(came_back=CameBack("Xid 79", START + 4000)), PAST), True
