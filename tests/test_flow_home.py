@@ -18,7 +18,7 @@ from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault, Ids
 from tests.storms import XID, began, choose, digest, storm
 from tests.watch import LOOKING, card, pass_time, poll, submit_pause, thread, until, watching
-from tests.world import APPROVE, CANCEL, IDS, REFRESH, World, both_transports, world
+from tests.world import APPROVE, CANCEL, IDS, REFRESH, World, both_databases, both_transports, world
 
 pytestmark = pytest.mark.bot(watching=True)
 
@@ -117,6 +117,7 @@ async def test_decision_in_doubt_is_in_doubt_in_home_and_in_a_status_too(bot: Wo
     assert "Approval needed: reboot gpu-node-7" in said(await opened(bot, "U0BOB"))
 
 
+@both_databases
 async def test_node_of_a_storm_is_in_doubt_wherever_it_is_shown_as_its_digest_says(bot: World) -> None:
     await began(bot)
     storm(bot, 8)
