@@ -130,9 +130,14 @@ def dialog(
 
 
 def _meanwhile(waiting: Decidable) -> Blocks:
-    """Return what others are doing to the same nodes: what they have chosen, or that they have paused approvals."""
+    """Return what others are doing to the same nodes: have chosen, or decided in doubt; or have paused approvals."""
     lines = [line for each in waiting.running for line in progress_lines(each)[:1]]
-    return blocks.rich_texts([*lines, *([pause_line(waiting.pause)] if waiting.pause else [])])
+    lines += [pause_line(waiting.pause)] if waiting.pause else []
+    called = names(waiting.alerts) if waiting.unclear else {}
+    unclear = [name for ref, name in called.items() if ref in waiting.unclear]
+    title = f"Not confirmed, may still take effect ({len(unclear)}): "
+    lines += [[*elements(title, bold=True), each] for each in named(unclear)[:1]]  # they are few
+    return blocks.rich_texts(lines)
 
 
 def _clusters_of(alerts: Sequence[Alert]) -> tuple[str, int | None]:

@@ -65,7 +65,13 @@ class BatchService:
         if snapshot is None:
             return Decidable([], 0, {}, load)
         running = [each for each in snapshot.batches if each.is_running]
-        return Decidable(oldest, len(decidable), snapshot.firsts, load, running, snapshot.pause)
+        unclear = {
+            item.ref
+            for each in snapshot.batches
+            for item in each.items
+            if item.is_doubtful and item.holds_until > snapshot.now
+        }
+        return Decidable(oldest, len(decidable), snapshot.firsts, load, running, snapshot.pause, unclear)
 
     async def _load(self, alerts: Sequence[Alert]) -> RepairLoad | None:
         clusters = {each.cluster_id for each in alerts}

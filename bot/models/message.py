@@ -1,7 +1,7 @@
 """Messages that the bot keeps true, a card for one remediation or a digest for many, and the selections of a digest."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -121,6 +121,7 @@ class Decidable:
         load: how much of its cluster is in repair; None where that isn't known, or it is of several.
         running: the selections that are being carried out.
         pause: approvals are paused, of its cluster or of all.
+        unclear: on which a decision of a selection may still take effect.
     """
 
     alerts: Sequence[Alert]
@@ -129,6 +130,7 @@ class Decidable:
     load: RepairLoad | None
     running: Sequence[Batch] = ()
     pause: Pause | None = None
+    unclear: Collection[RemediationRef] = ()
 
 
 def key(remediation: Remediation) -> str:

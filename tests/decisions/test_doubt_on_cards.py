@@ -19,7 +19,7 @@ from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault, Ids
 from tests.sqlite import locked
 from tests.store.examples import request
-from tests.storms import began, choose, digest, storm
+from tests.storms import began, choose, digest, review, storm
 from tests.test_flow_reasons import opened
 from tests.watch import card, pass_time, poll, quiet, thread, until, watching
 from tests.watcher.test_who_is_called import calls
@@ -556,3 +556,21 @@ async def test_digest_says_that_a_decision_may_still_take_effect_only_as_long_as
         assert "gpu-node-0000–0001" in message.text, "it waits"
         assert "still might" not in message.everything
         assert "1 of 2 approved · 1 unclear · " in message.everything
+
+
+async def test_dialogs_of_a_review_say_which_decision_may_still_take_effect() -> None:
+    async with watching() as bot:
+        await began(bot)
+        storm(bot, 8)
+        message = await digest(bot)
+        bot.together.faults.append(Fault("rpc", verb="approve", code=14))
+        await bot.slack.submit(await choose(bot, message, "gpu-node-0001"))
+        await digest(bot, "but it still might")
+        for view in (await review(bot, message, user="U0BOB"), await choose(bot, message, user="U0BOB")):
+            lines = [line for each in view["blocks"] if each["type"] == "rich_text" for line in each["elements"]]
+            (told,) = [each["elements"] for each in lines if "Not confirmed" in str(each)]
+            assert [each["text"] for each in told] == ["Not confirmed, may still take effect (1): ", "gpu-node-0001"]
+        others = await choose(bot, message, "gpu-node-0002", user="U0BOB")
+        assert "Not confirmed" not in str(others)
+        await pass_time(bot, 180)
+        assert "Not confirmed" not in str(await review(bot, message, user="U0BOB"))
