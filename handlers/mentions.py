@@ -87,7 +87,7 @@ class Mentions(Surface):
             case Ask():
                 await self._show(asked, ts, said)
             case AskToHold():
-                raise RequestExpired(_HOLDING)
+                raise RequestExpired(_HOLDING)  # one in time is in the inbox
 
     async def _show(self, asked: Ask, ts: str, said: Interaction) -> None:
         """Point at the card in the thread: nobody has seen what would be decided, and a copy would outlive it."""
