@@ -169,7 +169,8 @@ def card_context(connection: Connection, ref: RemediationRef) -> CardContext:
 
 def who_decided(connection: Connection, present: Remediation) -> DecidedBy | None:
     """Return who decided, as `audit.who_decided` does, and with them the first of two where its alert names them."""
-    decided, row = audit.who_decided(connection, present), connection.execute(_BODY, key_of(present.ref)).first()
+    bodies = connection.execute(_BODY, key_of(present.ref))
+    decided, row = audit.who_decided(connection, present), bodies.first()
     alert = readable_alert(row) if row and decided else None
     known = alert.decided if alert else None
     if decided and known and (known.verb, known.user_id) == (decided.verb, decided.user_id):

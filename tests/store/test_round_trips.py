@@ -83,6 +83,19 @@ async def test_storm_asks_postgresql_as_often_however_many_nodes_a_webhook_is_to
     assert first.event.at == pytest.approx(time.time(), abs=HANGS_AFTER)
 
 
+async def test_who_decided_is_asked_of_the_trail_and_the_alert_at_once(postgresql: str) -> None:
+    async with line_to(postgresql) as line:
+        database = Database(line.url)
+        await database.open()
+        asked = [line.questions]
+        for function in (audit.who_decided, audit.who_decided, approvals.who_decided):
+            await database.read(function, remediation())
+            asked.append(line.questions)
+        await database.close()
+    _, of_trail, of_both = (after - before for before, after in pairwise(asked))
+    assert of_both == of_trail
+
+
 async def test_signatures_are_checked_with_as_few_questions_however_many_there_are(postgresql: str) -> None:
     async with line_to(postgresql) as line:
         database = Database(line.url)
