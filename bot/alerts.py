@@ -178,7 +178,7 @@ def _who(look: Look) -> DecidedBy | None:
 
 
 def gone(look: Look, sequence: int) -> Tracked | None:
-    """Return an alert whose remediation Together doesn't find; None where that is out of date.
+    """Return an alert whose remediation Together doesn't find; None where that is out of date, or it had ended.
 
     One look may be at a replica that lags: only the second one says that it is withdrawn.
     """
@@ -289,8 +289,11 @@ def _told_of_ended_hold(alert: Alert, message: TrackedMessage, verb: Verb, decid
 
 def _told_of_undone_cancellation(alert: Alert, message: TrackedMessage, read: Remediation) -> TrackedMessage:
     """Let who cancelled a remediation learn that it was carried out all the same."""
-    before, who = alert.as_told, alert.decided
-    if who is None or before.state != State.CANCELLED or read.state not in BEGUN or readings.opened_later(before, read):
+    before, told, who = alert.remediation, alert.as_told.state, alert.decided
+    is_undone = read.state in BEGUN and not readings.opened_later(before, read)
+    # Somebody may have been answered before it was read that it was cancelled, or that it runs.
+    was_cancelled = told == State.CANCELLED or (told in BEGUN and before.state == State.CANCELLED)
+    if who is None or State.CANCELLED not in RULES[who.verb].effect or not (is_undone and was_cancelled):
         return message
     did = f"although {who.people} {'' if who.is_sure else 'apparently '}{RULES[who.verb].done} it"
     return message.saying(f"{escape(read.node, 100)}: Together went on with this {did}.", of_many=True)

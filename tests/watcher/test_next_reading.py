@@ -135,6 +135,21 @@ async def test_who_cancelled_is_mentioned_where_the_repair_runs_before_the_next_
         assert "Rebooting" in alert.text
 
 
+async def test_who_cancelled_is_mentioned_where_somebody_was_answered_first_that_it_runs() -> None:
+    async with watching() as bot:
+        bot.together.add()
+        alert = await card(bot)
+        seen = dict(alert.controls[CANCEL])
+        await bot.slack.press(alert, CANCEL)
+        await card(bot, words="Cancelled")
+        await pass_time(bot, 60)
+        bot.together.remediations[IDS] |= {"state": "RUNNING", "start_time": moment(bot), "end_time": None}
+        await bot.slack.press(alert, CANCEL, user="U0BOB", button=seen)
+        await until(bot, lambda: "Rebooting" in alert.text)
+        went_on = "instance-1: Together went on with this although <@U0ALICE> cancelled it."
+        await until(bot, lambda: went_on in thread(bot, alert))
+
+
 async def test_who_is_only_known_to_have_cancelled_by_the_times_is_said_to_have_done_so_apparently() -> None:
     async with watching() as bot:
         bot.together.add()
