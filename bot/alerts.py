@@ -107,8 +107,9 @@ def seen(  # noqa: PLR0913 - what was read, and when
     message = message.saying(*told, of_many=moved and was_approved and remediation.state == State.CANCELLED)
     message = _told_of_undone_cancellation(look.alert, message, remediation)
     if waits_again or has_begun:
-        if alert.as_told.state in BEGUN:
-            alert = _having_run(alert, remediation, look.now, verified)
+        ran = look.alert.remediation if runs else alert.as_told  # that it runs may have been answered before it is read
+        if ran.state in BEGUN:
+            alert = _having_run(alert, ran, remediation, look.now, verified)
         asked_since = max(look.now, alert.hold.until if alert.hold else 0.0)
         alert = replace(
             alert, waiting_since=look.now, asked_since=asked_since, came_back=None,
@@ -135,9 +136,8 @@ def seen(  # noqa: PLR0913 - what was read, and when
     return alert, message.due
 
 
-def _having_run(alert: Alert, read: Remediation, now: float, verified: float) -> Alert:
+def _having_run(alert: Alert, one: Remediation, read: Remediation, now: float, verified: float) -> Alert:
     """Return an alert whose next incident is seen after a repair under the same ID, with what came of that."""
-    one = alert.as_told
     if one.state not in FINAL:
         if not readings.opened_later(one, read) and one.state != State.RUNNING:
             return alert  # it wasn't seen to run

@@ -150,6 +150,25 @@ async def test_who_cancelled_is_mentioned_where_somebody_was_answered_first_that
         await until(bot, lambda: went_on in thread(bot, alert))
 
 
+async def test_repair_of_which_somebody_was_answered_first_that_it_runs_counts_once() -> None:
+    async with watching(BOT_MAX_REPAIRS_PER_NODE="2/24h") as bot:
+        bot.together.add()
+        alert = await card(bot)
+        seen = dict(alert.controls[CANCEL])
+        await bot.slack.press(alert, CANCEL)
+        await card(bot, words="Cancelled")
+        await pass_time(bot, 60)
+        bot.together.remediations[IDS] |= {"state": "RUNNING", "start_time": moment(bot), "end_time": None}
+        await bot.slack.press(alert, CANCEL, user="U0BOB", button=seen)
+        await until(bot, lambda: "Rebooting" in alert.text)
+        await poll(bot)
+        bot.together.remediations[IDS] |= {"state": "SUCCEEDED", "end_time": moment(bot)}
+        await card(bot, words="Rebooted")
+        bot.together.add(create_time=moment(bot))
+        await card(bot, words="2nd repair in 7 days")
+        assert "Needs two approvers" not in alert.text
+
+
 async def test_who_is_only_known_to_have_cancelled_by_the_times_is_said_to_have_done_so_apparently() -> None:
     async with watching() as bot:
         bot.together.add()
