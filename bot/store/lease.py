@@ -94,7 +94,7 @@ class Lease:
 class LeasedDatabase(Lease):
     """The database of a process that has a lease: its writes raise `LeaseLost` once the process has lost it.
 
-    What is written elsewhere, such as in a channel, asks the lease itself.
+    Before something is written elsewhere, such as in a channel, `ensure_held` is to be called.
     """
 
     async def read(self, function: Transaction[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
