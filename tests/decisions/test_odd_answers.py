@@ -274,7 +274,7 @@ async def test_repair_that_is_named_after_it_was_chosen_is_said_to_be_so_once() 
         await bot.slack.submit(confirmation)
         await until(bot, lambda: "wasn't sent" in " ".join(thread(bot, message)))
         said = " ".join(thread(bot, message))
-        assert "Your approval wasn't sent: the alert didn't say which repair would run. It's “Reboot”." in said
+        assert "The approval wasn't sent: the alert didn't say which repair would run. It's “Reboot”." in said
 
 
 async def test_own_approval_that_is_read_back_with_another_mode_is_not_called_somebody_elses() -> None:
