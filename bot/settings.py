@@ -166,9 +166,10 @@ def _contradictions(given: Mapping[str, str]) -> dict[str, str]:
 
 def _unusable_proxies(settings: Settings) -> dict[str, str]:
     """Return what is wrong with the environment's proxies, of those that are used."""
-    pagerduty = settings.bot_pagerduty_url if settings.bot_pagerduty_key else ""
-    tools = settings.bot_webhook_url or "", settings.bot_impact_url, pagerduty
-    proxies = filter(None, map(formats.proxy_for, (settings.slack_api_url, settings.together_base_url, *tools)))
+    used = [settings.slack_api_url, settings.together_base_url, settings.bot_impact_url]
+    if settings.bot_webhook_url or settings.bot_pagerduty_key:  # whose key may also come with renewed secrets
+        used += [settings.bot_webhook_url or "", settings.bot_pagerduty_url]
+    proxies = filter(None, map(formats.proxy_for, used))
     if all(urlsplit(each).scheme in {"http", "https"} for each in proxies):
         return {}
     name = "HTTPS_PROXY" if getproxies().get("https") else "ALL_PROXY"  # all but loopback is https

@@ -362,11 +362,17 @@ def test_socks_proxy_that_nothing_goes_through_is_not_refused(
     plain_client(read_settings(GOOD).slack_api_url)
 
 
-def test_socks_proxy_that_only_another_tool_goes_through_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("told", [
+    {"BOT_PAGERDUTY_KEY": "r" * 32},
+    {"BOT_WEBHOOK_URL": "https://hooks.example.com/x", "BOT_WEBHOOK_SECRET": f"whsec_{'A' * 32}"},
+])  # fmt: skip
+def test_socks_proxy_that_only_another_tool_goes_through_is_refused(
+    monkeypatch: pytest.MonkeyPatch, told: dict[str, str]
+) -> None:
     monkeypatch.setenv("ALL_PROXY", "socks5://proxy:1080")
-    monkeypatch.setenv("NO_PROXY", "slack.com,api.together.xyz")
+    monkeypatch.setenv("NO_PROXY", "slack.com,api.together.xyz,hooks.example.com")
     with pytest.raises(SettingsError, match="ALL_PROXY must be an HTTP proxy"):
-        read_settings({**GOOD, "BOT_PAGERDUTY_KEY": "r" * 32})
+        read_settings({**GOOD, **told})
 
 
 @pytest.mark.parametrize(("url", "local"), [
