@@ -78,7 +78,9 @@ def seen(  # noqa: PLR0913 - what was read, and when
     Returns:
         None if this is older than what is known, or may be; it must then be read alone.
     """
-    alert, message, before = look.alert, look.message, look.alert.remediation
+    alert = look.alert
+    message = look.message
+    before = look.alert.remediation
     is_older = readings.is_older(before, remediation)
     if alert.decided_seq > sequence or is_older or (not read_alone and readings.may_be_older(alert, remediation)):
         return None
@@ -279,7 +281,8 @@ def _told_of_ended_hold(alert: Alert, message: TrackedMessage, verb: Verb, decid
     waited = [each for each in alert.holds if each.user_id not in deciders]
     if not waited:
         return message
-    node, who = escape(alert.remediation.node, 100), ", ".join(f"<@{each.user_id}>" for each in waited)
+    node = escape(alert.remediation.node, 100)
+    who = ", ".join(f"<@{each.user_id}>" for each in waited)
     is_sure = decided is None or decided.is_sure
     did = (
         f"{RULES[verb].done}{'' if is_sure else ', apparently,'} {f'by {decided.people}' if decided else 'in Together'}"
@@ -289,7 +292,9 @@ def _told_of_ended_hold(alert: Alert, message: TrackedMessage, verb: Verb, decid
 
 def _told_of_undone_cancellation(alert: Alert, message: TrackedMessage, read: Remediation) -> TrackedMessage:
     """Let who cancelled a remediation learn that it was carried out all the same."""
-    before, told, who = alert.remediation, alert.as_told.state, alert.decided
+    before = alert.remediation
+    told = alert.as_told.state
+    who = alert.decided
     is_undone = read.state in BEGUN and not readings.opened_later(before, read)
     # Somebody may have been answered before it was read that it was cancelled, or that it runs.
     was_cancelled = told == State.CANCELLED or (told in BEGUN and before.state == State.CANCELLED)
@@ -353,5 +358,6 @@ def deleted(snapshot: Snapshot) -> TrackedMessage:
 
 def moved(snapshot: Snapshot) -> TrackedMessage:
     """Return a message whose alerts go to another channel now: it is posted there, where nobody was reminded yet."""
-    now, message = snapshot.now, replace(deleted(snapshot), is_read_only=False, reminders=0, looking=())
+    now = snapshot.now
+    message = replace(deleted(snapshot), is_read_only=False, reminders=0, looking=())
     return replace(message, remind_from=now, escalate_from=now, escalated_at=0.0)

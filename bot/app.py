@@ -108,7 +108,8 @@ class App:
             StartError: the port cannot be had, Slack refuses a token, or the database is not for this program.
         """
         async with AsyncExitStack() as stack:
-            settings, server = self._settings, Server(self._problems, self._warnings, self._measure)
+            settings = self._settings
+            server = Server(self._problems, self._warnings, self._measure)
             stack.push_async_callback(server.stop)
             self.port = await server.start(settings.host, settings.port, takes_slack=settings.slack_app_token is None)
             self.listening.set()

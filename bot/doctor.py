@@ -45,7 +45,8 @@ async def examine(
         session = await stack.enter_async_context(aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)))
         http = await stack.enter_async_context(http_client(settings))
         slack, clock = slack_client(settings, session, reads_only=True), clock or Clock()
-        together, directory = together_client(settings, http, clock, WAIT), SlackDirectory(slack, clock)
+        together = together_client(settings, http, clock, WAIT)
+        directory = SlackDirectory(slack, clock)
         doctor = Doctor(settings, slack, http, clock, together, directory, posts=posts)
         checks = doctor.workspace, doctor.slack_checks, doctor.listed, doctor.clusters, doctor.database, doctor.skew
         around = partial(look_around, settings, session)

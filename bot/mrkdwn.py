@@ -10,7 +10,10 @@ from datetime import UTC, datetime
 
 _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 _SPACES = re.compile(r"\s+")
-_MINUTE, _HOUR, _DAY, _HOURS_WITH_MINUTES = 60, 3600, 86_400, 10
+_MINUTE = 60
+_HOUR = 3600
+_DAY = 86_400
+_HOURS_WITH_MINUTES = 10
 
 
 def clean(value: str, limit: int) -> str:

@@ -88,7 +88,9 @@ def fires_again(one: Remediation, firing: LinkedAlert, seconds: float, now: floa
         seconds: how long after its end a repair answers for that.
         now: the present, as Unix time in seconds.
     """
-    fault, started, ended = fault_of(one, firing), unix(firing.started_at), one.succeeded_at
+    fault = fault_of(one, firing)
+    started = unix(firing.started_at)
+    ended = one.succeeded_at
     if not (fault and started and ended):
         return None
     if ended <= started <= ended + seconds:

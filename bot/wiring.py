@@ -129,7 +129,9 @@ def build_bot(  # noqa: PLR0913 - what it is made of
         report: told what keeps the database from being usable, or "" when nothing does.
         warn: told what else the bot works without: what it is about, and a sentence, or "" when it works again.
     """
-    identity, database, reading = connections.identity, store.database, connections.reading
+    identity = connections.identity
+    database = store.database
+    reading = connections.reading
     cards = card_config(settings, identity)
     replies = Replies(
         connections.writing, connections.session, clock, allow_loopback=is_loopback(settings.slack_api_url)

@@ -28,7 +28,9 @@ SECONDS_PER_PAGE = 1.3
 HISTORY_PAGE = 200
 MAX_PAGES = 50
 LONGEST_WAIT = 900.0  # even if Slack asks for more: people wait for alerts
-CARD, DIGEST, OTHER = "remediation_alert", "remediation_digest", "remediation_notice"
+CARD = "remediation_alert"
+DIGEST = "remediation_digest"
+OTHER = "remediation_notice"
 _DECIDES = {verb.action_id for verb in (Verb.APPROVE, Verb.CANCEL, Verb.REJECT)} | {review.REVIEW, *review.VERBS}
 _LASTING = {
     "message_not_found",
@@ -198,7 +200,9 @@ def _other(mark: str) -> Json:
 
 def _read_metadata(message: Json, found: Found) -> None:
     metadata = message.get("metadata") or {}
-    kind, payload, ts = metadata.get("event_type"), metadata.get("event_payload") or {}, str(message.get("ts"))
+    kind = metadata.get("event_type")
+    payload = metadata.get("event_payload") or {}
+    ts = str(message.get("ts"))
     about: RemediationRef | str | None = None
     if kind == DIGEST:
         about = str(payload.get("digest_id"))

@@ -127,7 +127,8 @@ class Buttons(Surface):
         chosen = option_of(action)
         if verb := _MENU_DECIDES.get(chosen):
             ref, shown = read_button_value(value_beside(press.body, action))
-            place, alone = self.home.result_target(press.place, ref.cluster_id), chosen == cards.ALONE
+            place = self.home.result_target(press.place, ref.cluster_id)
+            alone = chosen == cards.ALONE
             request = Request(verb, ref, press.actor, place, shown, trigger_id=press.trigger_id, overrides=alone)
             await self._ask(request, other_mode=chosen == cards.OTHER_MODE)
             return
@@ -215,7 +216,8 @@ def _reference(body: Json, action: Json) -> RemediationRef:
 def _why_needed(request: Request) -> str:
     if request.instead_of is None or request.shown is None or request.shown.mode is None:
         return "Type a reason first."
-    chosen, is_less = cards.labels.mode(request.shown.mode), is_weaker(request.shown.mode, request.instead_of)
+    chosen = cards.labels.mode(request.shown.mode)
+    is_less = is_weaker(request.shown.mode, request.instead_of)
     why = "weaker than what Together suggests. Say why it's enough" if is_less else "your choice. Say why"
     return f"“{chosen.name}” is {why}. {chosen.effect}"
 

@@ -68,7 +68,9 @@ class Chooser(Surface):
 
     async def suggest(self, ack: AsyncAck, body: Json) -> Taken:
         """Let somebody choose from what a message names: a suggestion, never a permission."""
-        message, actor, trigger_id = body.get("message") or {}, actor_of(body), body.get("trigger_id")
+        message = body.get("message") or {}
+        actor = actor_of(body)
+        trigger_id = body.get("trigger_id")
         thread_ts = message.get("thread_ts") or message.get("ts")
         channel_id = (body.get("channel") or {}).get("id")
         place = ReplyTarget(channel_id, actor.user_id, response_url=body.get("response_url"), thread_ts=thread_ts)
@@ -164,7 +166,9 @@ class Chooser(Surface):
     async def _matching(self, choice: Choice, text: str) -> Json:
         """Return the dialog for a name or an ID."""
         looked = await self.lookup.find(text, prefer=CANCELLABLE)
-        first, count, note = _first_of(looked, text), len(looked.found), chooser.not_read(looked.unreadable)
+        first = _first_of(looked, text)
+        count = len(looked.found)
+        note = chooser.not_read(looked.unreadable)
         if not first.is_called(text):
             note = f"Nothing open is called exactly “{escape(text, 90)}”. {note}".strip()
         if count == 1:
@@ -177,7 +181,8 @@ class Chooser(Surface):
         """Return the dialog for what a message names, each read from Together: a message may say anything."""
         if len(refs) > 1:
             looked = await self.lookup.cancellable()
-            named, note = [each for each in looked.found if each.ref in refs], chooser.not_read(looked.unreadable)
+            named = [each for each in looked.found if each.ref in refs]
+            note = chooser.not_read(looked.unreadable)
             if len(named) != 1 or note:
                 said = f"This message names {len(refs)} remediations; still waiting: {len(named)}. Choose one. {note}"
                 return chooser.chooser(_among(choice, named), said.strip())

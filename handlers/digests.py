@@ -107,7 +107,8 @@ class Digests(Surface):
             await ack(response_action="errors", errors={review.WHY: "Type a reason first."})
             return
         confirmed = replace(submission_of(body), key=None, name=f"batch {batch_id}", selection=batch_id)
-        confirm, clear = partial(self.batches.confirm, batch_id, actor, reason), partial(ack, response_action="clear")
+        confirm = partial(self.batches.confirm, batch_id, actor, reason)
+        clear = partial(ack, response_action="clear")
         await self.take(clear, confirmed, confirm, say=partial(say_in_dialog, ack))
 
 

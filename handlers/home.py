@@ -120,7 +120,9 @@ class Home:
     def _draw_soon(self, actor: Actor, body: Json, looks_at: home.Filter, *, is_first: bool = False) -> None:
         """Draw it once, however often it is asked for until then; that takes none of the person's seats."""
         viewer = self._viewer(actor.user_id, body)
-        viewer.looks_at, viewer.is_asked_for, viewer.is_first = looks_at, True, viewer.is_first or is_first
+        viewer.looks_at = looks_at
+        viewer.is_asked_for = True
+        viewer.is_first = viewer.is_first or is_first
         if not viewer.is_drawing:
             viewer.is_drawing = True
             self.tasks.spawn(self._draw(actor, viewer), f"home of {actor.user_id}")

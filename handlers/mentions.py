@@ -91,7 +91,9 @@ class Mentions(Surface):
 
     async def _show(self, asked: Ask, ts: str, said: Interaction) -> None:
         """Point at the card in the thread: nobody has seen what would be decided, and a copy would outlive it."""
-        verb, actor, place = Verb(asked.verb), said.actor, said.place
+        verb = Verb(asked.verb)
+        actor = said.actor
+        place = said.place
         await self.lookup.authorize(actor, place.channel_id, verb)
         ref = await self._find(asked.of, place, verb)
         if ref is None:
@@ -121,7 +123,9 @@ class Mentions(Surface):
         asked = parse_mention(held.entry.value)
         if not isinstance(asked, AskToHold):
             return True
-        actor, place, key = held.entry.actor, held.entry.place, held.entry.key
+        actor = held.entry.actor
+        place = held.entry.place
+        key = held.entry.key
         await self.lookup.authorize(actor, place.channel_id, Verb.HOLD)
         ref = await self._find(asked.of, place, Verb.HOLD, in_full=True)
         if ref is None:

@@ -107,7 +107,8 @@ class Pauses(Surface):
         scope, left, people = await self.service.resume(cluster_id, held, chosen, since)
         for user_id, paused in people:
             if user_id != entry.actor.user_id:
-                key, place = f"{entry.key} {user_id} {paused}", ReplyTarget(None, user_id, is_home=True)
+                key = f"{entry.key} {user_id} {paused}"
+                place = ReplyTarget(None, user_id, is_home=True)
                 await held.leave(replace(entry, key=key, place=place, action=_ENDED, value=paused))
         return await self.replies.reply_privately(entry.place, cards.resumed(scope, left))
 

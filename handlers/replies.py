@@ -67,7 +67,8 @@ class Replies:
 
     async def answer(self, place: ReplyTarget, message: Message) -> Delivery:
         """Show a card: in place of the clicked message, or to the channel."""
-        ways, may_overwrite = self._in_place(place, message) if place.is_button or place.message_ts else [], False
+        ways = self._in_place(place, message) if place.is_button or place.message_ts else []
+        may_overwrite = False
         if ways:
             shown, may_overwrite = await self._first(ways)
             if shown is not None:

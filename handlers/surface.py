@@ -182,7 +182,8 @@ class Surface:
         except (ValueError, KeyError, TypeError):  # of another version, or of another app's making
             record = UnknownControl("this dialog")
         else:
-            submitted, record = replace(submitted, place=asked.place), partial(self.decisions.receive, asked)
+            submitted = replace(submitted, place=asked.place)
+            record = partial(self.decisions.receive, asked)
         await self.take(ack, submitted, record, say=partial(say_in_dialog, ack))
 
     async def take_once(self, ack: Ack, of: Interaction, do: Do, *, decides: bool = True) -> Taken:

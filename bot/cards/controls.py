@@ -35,12 +35,19 @@ RUNBOOK = "link:runbook"
 LOOKING = "remediation:looking"  # somebody looks into it: nobody is reminded for a while
 _MAX_DIALOG = 300  # characters of its text (docs.slack.dev, confirmation dialog object)
 # The choices of that menu.
-REJECT, OTHER_MODE, COPY_IDS, HISTORY, TIMELINE, SUPPORT = "reject", "mode", "ids", "history", "timeline", "support"
+REJECT = "reject"
+OTHER_MODE = "mode"
+COPY_IDS = "ids"
+HISTORY = "history"
+TIMELINE = "timeline"
+SUPPORT = "support"
 ALONE = "alone"  # approve over the two-person rule and the repair limit
 PAUSE_CHOICE, RESUME_CHOICE = "pause", "resume"  # approvals of the cluster
 _MAX_CHOICES = 5  # of an overflow menu (docs.slack.dev, overflow menu element)
 WITH_REASON = "reason"
-REASON, MODE, HOLD_FOR = "reason", "mode", "seconds"
+REASON = "reason"
+MODE = "mode"
+HOLD_FOR = "seconds"
 _TOLD_ALONE = "The channel and on-call are told who did it and why, and the audit trail flags it."
 _METADATA = 3000  # of a view (docs.slack.dev, modal views)
 _FIRST = "First of 2 approvals: nothing runs yet. "
@@ -150,7 +157,8 @@ def _button(  # noqa: PLR0913, PLR0917 - all that bears on it
 
 def hold_lines(hold: Hold) -> tuple[str, str]:
     """Return who asked to wait until when, with the reason and without, for a dialog: it has no mentions."""
-    who, until = clean(hold.name, 30) or "Somebody", f"{datetime.fromtimestamp(hold.until, UTC):%b %-d, %H:%M}"
+    who = clean(hold.name, 30) or "Somebody"
+    until = f"{datetime.fromtimestamp(hold.until, UTC):%b %-d, %H:%M}"
     asked = f"{who} asked to wait until {until} UTC"
     return f"{asked}: “{clean(hold.reason, 80)}”." if hold.reason else f"{asked}.", f"{asked}."
 
@@ -176,7 +184,8 @@ def question(verb: Verb, mode: str, node: str, known: str = "", *, wait: int | N
     left = f"{known}The node is left as it is. {labels.COOLDOWN}"
     match verb:
         case Verb.APPROVE:
-            title, text = f"{capital(how.do.format(node))}?", f"{known}{how.effect} {labels.drain(wait)}"
+            title = f"{capital(how.do.format(node))}?"
+            text = f"{known}{how.effect} {labels.drain(wait)}"
             return Question(title, text, how.confirm, "Go back", how.is_destructive)
         case Verb.CANCEL:
             said = f"{left} Together's record won't name you."
@@ -216,7 +225,9 @@ def reason_dialog(
     title, submit = f"{request.verb.capitalize()} remediation", asked.yes
     what = [blocks.statement(entities(asked.title), entities(asked.text))]
     if offered:
-        title, submit, what = "Approve another repair", "Approve", _modes(node, mode, offered, wait)
+        title = "Approve another repair"
+        submit = "Approve"
+        what = _modes(node, mode, offered, wait)
     if request.overrides:
         title, submit = "Approve alone", "Approve alone"
         what.insert(0, blocks.alarm(f"Without asking {labels.RULES_PASSED}. {_TOLD_ALONE}"))
@@ -260,7 +271,9 @@ def _modes(node: str, suggested: str, offered: Sequence[str], wait: int | None) 
 
 def remember(request: Request) -> str:
     """Return what the view must know when it comes back: also another tool's words, where there is room for them."""
-    ref, shown, place = request.ref, request.shown or SeenState(None, None), request.place
+    ref = request.ref
+    shown = request.shown or SeenState(None, None)
+    place = request.place
     known: Json = {
         "verb": request.verb,
         "value": {
@@ -298,10 +311,14 @@ def recall(metadata: str, actor: Actor) -> Request:
     known = json.loads(metadata)
     ref, shown = read_button_value(json.dumps(known["value"]))
     shown = replace(shown, at=float(known["value"].get("at") or 0.0) or None)
-    verb, original, is_foreign = Verb(known["verb"]), known.get("original"), bool(known["foreign"])
+    verb = Verb(known["verb"])
+    original = known.get("original")
+    is_foreign = bool(known["foreign"])
     if not RULES[verb].decides and verb is not Verb.HOLD:
         raise ValueError(f"{verb} has no dialog")
-    channel, thread, is_home = known["channel"], known["thread"], bool(known.get("home"))
+    channel = known["channel"]
+    thread = known["thread"]
+    is_home = bool(known.get("home"))
     place = ReplyTarget(channel, actor.user_id, thread_ts=thread, is_home=is_home, is_dialog=True)
     request = Request(verb, ref, actor, place, shown=shown, overrides=bool(known.get("alone")))
     if not known["ts"] or (is_foreign and original is None):  # its words would be lost: the answer goes to its thread

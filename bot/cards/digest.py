@@ -55,7 +55,10 @@ _DELETES = elements("⚠️ Deletes local data:", bold=True)
 
 def draw(shown: Snapshot, config: CardConfig) -> Message:
     """Return the message of a digest."""
-    of, alerts, batches, pause = shown.message, shown.alerts, shown.batches, shown.pause
+    of = shown.message
+    alerts = shown.alerts
+    batches = shown.batches
+    pause = shown.pause
     if of.is_started and not waiting(alerts):
         return _started(of, alerts)
     open_ones = still_waiting(alerts, batches)

@@ -74,7 +74,8 @@ def _brake_lines(report: FaultReport) -> list[Line]:
     if brake is None:
         return []
     of = f" of {brake.total}" if brake.total else ""
-    where, broken = escape(report.cluster, 100), f"{brake.peak}{of} {listing.plural('node', brake.peak)}"
+    where = escape(report.cluster, 100)
+    broken = f"{brake.peak}{of} {listing.plural('node', brake.peak)}"
     if not brake.is_latched:
         who, why = f"<@{brake.resumed_by}>", escape(brake.resumed_because, 300)
         return [elements(f"{where}: storm brake released by {who}: “{why}”. {broken} were broken.", bold=True)]

@@ -18,7 +18,10 @@ from bot.errors import BotError
 from bot.models import Blocks, CardContext, Json, Overview, Remediation, State, key
 from bot.mrkdwn import ago, clean, clock_time, escape, lasted
 
-CLUSTER, UPDATE, PREVIOUS, NEXT = "home:cluster", "home:update", "home:previous", "home:next"
+CLUSTER = "home:cluster"
+UPDATE = "home:update"
+PREVIOUS = "home:previous"
+NEXT = "home:next"
 OPEN = "home:open"  # shows a node's controls, or hides them again
 TONIGHT = "shift:tonight"  # sums up the last shift
 LISTED = 15
@@ -66,7 +69,9 @@ def problem(error: BotError, looks_at: Filter) -> Json:
 def home(shown: Overview, looks_at: Filter, config: CardConfig, now: float) -> Json:
     """Return the view; `now` in Unix time in seconds."""
     cluster_id = looks_at.cluster_id
-    may_decide, failed, named = shown.refused is None, shown.failed or (), shown.names.get
+    may_decide = shown.refused is None
+    failed = shown.failed or ()
+    named = shown.names.get
 
     def since(each: Remediation) -> str:
         return f"{'may be stuck · ' if config.stuck_at(each) <= now else ''}{_last_change(each)}"
@@ -190,7 +195,8 @@ def _opened(each: Remediation, shown: Overview, config: CardConfig) -> Blocks:
     drawn = blocks.rich_texts([elements(title, bold=True), *lines, where])
     controls = [] if shown.refused else actions(each, about, config, buttons=is_sure)
     if len(json.dumps([*drawn, *controls])) > _ITEM:
-        drawn, controls = [blocks.statement(title, "Open its card to decide: its names are too long here.")], []
+        drawn = [blocks.statement(title, "Open its card to decide: its names are too long here.")]
+        controls = []
     return [*drawn, *controls, {"type": "divider"}]
 
 

@@ -275,7 +275,8 @@ def _last_repair(remediation: Remediation, about: CardContext) -> str:
     history = about.history
     if history is None or history.last_mode is None or not _waits(remediation, about):
         return ""
-    mode, state = labels.mode(history.last_mode).noun, labels.state(history.last_state or "")[0].lower()
+    mode = labels.mode(history.last_mode).noun
+    state = labels.state(history.last_state or "")[0].lower()
     at = f" {ago(history.last_at)}" if history.last_at else ""
     return f"Last repair: {escape(mode, 80)}, {escape(state, 80)}{at}"
 
@@ -320,7 +321,8 @@ def _affected(remediation: Remediation, about: CardContext) -> Iterator[str]:
     """Yield who is affected while it can be decided, as of when that was read: a job may have ended since."""
     if (impact := about.impact) is None or not _waits(remediation, about):
         return
-    summary, owner = escape(impact.summary, 300), f", owner {escape(impact.owner, 100)}" if impact.owner else ""
+    summary = escape(impact.summary, 300)
+    owner = f", owner {escape(impact.owner, 100)}" if impact.owner else ""
     told = f"<{entities(impact.url)}|{summary}>" if impact.url else summary  # no bar can be in the URL
     yield f"Affects: {told}{owner} (as of {when(impact.at)})"
 

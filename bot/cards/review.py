@@ -47,11 +47,16 @@ from bot.models import (
 from bot.mrkdwn import capital, clean, escape, when
 
 REVIEW = "digest:review"  # opens the dialog, and is its name
-VERB, NODES, ALL, SOME = "review:verb", "review:nodes", "review:all", "review:some"
+VERB = "review:verb"
+NODES = "review:nodes"
+ALL = "review:all"
+SOME = "review:some"
 BOXES = 10  # options of checkboxes (docs.slack.dev, checkboxes element)
 CHOICES = {Verb.APPROVE: "Approve", Verb.CANCEL: "Cancel these instead"}
 # The menu and the buttons of release 0.1's digests, which open the dialog with what was chosen there.
-SELECT, APPROVE, CANCEL = "digest:select", "digest:approve", "digest:cancel"
+SELECT = "digest:select"
+APPROVE = "digest:approve"
+CANCEL = "digest:cancel"
 VERBS: Mapping[str, Verb] = {APPROVE: Verb.APPROVE, CANCEL: Verb.CANCEL}
 STOP = "digest:stop"
 BATCH, WHY = "batch", "batch:reason"

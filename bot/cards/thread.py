@@ -244,7 +244,9 @@ def first_approval(alerts: Sequence[Alert], user_id: str, called: str) -> Messag
 
 def approving_alone(remediation: Remediation, override: Override, called: str) -> Message:
     """Return who approves alone, and why, and call who is on call."""
-    node, who, why = _node(remediation), f"<@{override.user_id}>", escape(override.reason, 600)
+    node = _node(remediation)
+    who = f"<@{override.user_id}>"
+    why = escape(override.reason, 600)
     said = f"{node}: {who} is approving alone, without asking {labels.RULES_PASSED}: “{why}”"
     return calling(said, called)
 

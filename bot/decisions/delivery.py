@@ -45,7 +45,9 @@ class Answers:
 
     async def of(self, job: Job, verdict: Verdict) -> Answer:
         """Draw a verdict with all that the bot knows about the remediation, as of the claim where nothing is newer."""
-        request, place, present = job.request, job.request.place, verdict.present
+        request = job.request
+        place = job.request.place
+        present = verdict.present
         about = verdict.about or job.about
         if about is NOTHING_KNOWN:
             about = await or_none(self.store.database.read(approvals.card_context, present.ref)) or about
@@ -71,7 +73,9 @@ class Answers:
 
     def of_failure(self, job: Job, error: BotError) -> tuple[Answer, Outcome]:
         """Draw an error, and a line for the card: it must not look untouched, also where something else was clicked."""
-        request, rule, about = job.request, job.request.rule, job.about
+        request = job.request
+        rule = job.request.rule
+        about = job.about
         summary = error.sentence.replace(f"Your {rule.noun}", f"The {rule.noun}")  # in a digest, everyone reads it
         if isinstance(error, NotAttempted):
             return Answer(ReplyKind.WHISPER, cards.private(error), summary=summary), Outcome(error.code)

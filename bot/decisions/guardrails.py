@@ -251,7 +251,9 @@ class Guardrails:
 
     async def _is_too_often(self, job: Job) -> bool:
         """Return whether the node had too many repairs for one person to approve the next, now or by its card."""
-        rule, ref, about = self.config.two_people, job.request.ref, job.about
+        rule = self.config.two_people
+        ref = job.request.ref
+        about = job.about
         if not rule.repairs:
             return False
         if about.history and rule.is_too_often(about.history.lately):

@@ -145,7 +145,9 @@ def took_effect(job: Job, present: Remediation, sent_at: float) -> bool:
     Args:
         sent_at: when the decision was sent, by Together's clock, in Unix time in seconds.
     """
-    request, rule, seen = job.request, job.request.rule, job.seen
+    request = job.request
+    rule = job.request.rule
+    seen = job.seen
     if request.verb is Verb.CANCEL:
         # Cancel leaves no comment, so only times and a review that was not there before can tell.
         is_older = 0 < present.changed_at < sent_at - CLOCKS_DIFFER_BY

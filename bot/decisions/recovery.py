@@ -15,7 +15,9 @@ from bot.tasks import Tasks
 logger = logging.getLogger(__name__)
 
 TAKEN_AT_ONCE = 20
-MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
+MINUTE = 60.0
+HOUR = 3600.0
+DAY = 86_400.0
 KEPT_TRUE_SECONDS = 5.0  # readiness is what the last heartbeat found
 
 

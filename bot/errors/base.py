@@ -24,7 +24,9 @@ class OutcomeKind(StrEnum):
         """Make a member of its code and what is known of it."""
         kind = str.__new__(cls, code)
         kind._value_ = code
-        kind.said, kind.is_doubtful, kind.is_trouble = said, _DOUBTFUL in flags, _TROUBLE in flags
+        kind.said = said
+        kind.is_doubtful = _DOUBTFUL in flags
+        kind.is_trouble = _TROUBLE in flags
         return kind
 
     APPROVED = "approved"

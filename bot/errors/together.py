@@ -149,7 +149,9 @@ class _Caused(TogetherError):
 
     def __init__(self, sentence: str, next_step: str, cause: TogetherError) -> None:
         super().__init__(sentence, next_step, quote=cause.quote)
-        self.request_id, self.http_status, self.details = cause.request_id, cause.http_status, cause.details
+        self.request_id = cause.request_id
+        self.http_status = cause.http_status
+        self.details = cause.details
 
 
 class ReadFailed(_Caused):

@@ -355,7 +355,9 @@ class Alert:
         recent = [each for each in found if each.state in FINAL or each in earlier]
         if not recent:
             return History(0, lately=lately)
-        of, last, today = self.remediation, recent[-1], [each for each in recent if each.ended_at >= now - _DAY]
+        of = self.remediation
+        last = recent[-1]
+        today = [each for each in recent if each.ended_at >= now - _DAY]
         faults = Counter(both[0] for each in today if each.mode == of.mode and (both := of.same_fault(each)))
         fault, same = next(iter(faults.most_common(1)), ("", 0))
         last_mode = last.mode if last.state in FINAL else None  # how it ended wasn't always seen

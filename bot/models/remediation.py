@@ -278,7 +278,9 @@ class Remediation(ApiModel):
     @property
     def is_reviewed(self) -> bool:
         """Whether somebody decided on this incident: a queued one may also have been made by hand."""
-        opened, reviewed, waits = self.create_time, self.review_time, self.state == State.PENDING_APPROVAL
+        opened = self.create_time
+        reviewed = self.review_time
+        waits = self.state == State.PENDING_APPROVAL
         is_earlier = waits or (opened and reviewed and opened - reviewed > timedelta(minutes=1))
         return not is_earlier and bool(self.reviewed_by or reviewed or self.review_comment)
 

@@ -77,7 +77,8 @@ def incident(event: Event, routing_key: str, *, at_once: bool = False) -> Json |
     told: Json = {"routing_key": routing_key, "event_action": action, "dedup_key": key}
     if action != "trigger":
         return told
-    node, cluster = event.data.get("node"), event.data.get("cluster_name") or event.data.get("cluster_id")
+    node = event.data.get("node")
+    cluster = event.data.get("cluster_name") or event.data.get("cluster_id")
     xid = f": Xid {event.data['xid']}" if event.data.get("xid") else ""
     mode = labels.mode(str(event.data.get("mode") or "")).name
     said = {EventKind.FAILED: f"repair failed ({mode})", EventKind.STUCK: f"repair may be stuck ({mode})"}

@@ -146,7 +146,8 @@ def load_now(connection: Connection, cluster_id: str, known: RepairLoad) -> Repa
 
 def card_context(connection: Connection, ref: RemediationRef) -> CardContext:
     """Return what a card of a remediation says beyond itself."""
-    firsts, bodies = connection.execute(_FIRST, key_of(ref)), connection.execute(_BODY, key_of(ref))
+    firsts = connection.execute(_FIRST, key_of(ref))
+    bodies = connection.execute(_BODY, key_of(ref))
     pause = pauses.active(connection, [ref.cluster_id])
     first, row = to_first_approval(firsts.first()), bodies.first()
     alert = readable_alert(row) if row else None

@@ -156,7 +156,8 @@ def who_decided(connection: Connection, present: Remediation) -> DecidedBy | Non
         is_of_another = row.at < unix(present.create_time) - DOUBT_SECONDS
         if present.state not in rule.effect or is_of_another:
             continue
-        is_own, is_cancel = present.is_reviewed_with(token_of(row.decision_id)), row.verb == Verb.CANCEL
+        is_own = present.is_reviewed_with(token_of(row.decision_id))
+        is_cancel = row.verb == Verb.CANCEL
         # Else somebody else has decided after that.
         is_as_left = unix(present.end_time if is_cancel else present.review_time) < row.at + DOUBT_SECONDS
         is_done = row.outcome == rule.done and is_as_left
@@ -238,7 +239,9 @@ async def verify(database: Database, expected: str | None = None) -> Verdict:
         expected: a head that was noted earlier; when no row has it any more, the trail was truncated or rewritten.
     """
     problems: list[str] = []
-    previous, seq, seen = GENESIS, 0, {GENESIS}
+    previous = GENESIS
+    seq = 0
+    seen = {GENESIS}
     async for row in rows(database):
         if row["seq"] < 1:
             problems.append(f"Row {row['seq']} isn't of the trail, which begins with row 1: somebody else added it.")

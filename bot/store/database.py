@@ -243,7 +243,9 @@ class Database:
         is tried alone. What the group has no time for waits for the next one.
         """
         has_begun = is_committing = False
-        connection, in_time, time = None, members, members[0].running.time
+        connection = None
+        in_time = members
+        time = members[0].running.time
         try:
             connection = self._pool.take(members[0].running)
             connection.begin(self._driver.begin_write, time())
@@ -326,7 +328,8 @@ class Database:
         """Undo what a transaction has begun. Returns whether the connection was lost; nobody gets it any more then."""
         with suppress(self._driver.api.Error):
             connection.roll_back()
-        is_cut, is_misled = self._driver.is_cut(connection.raw), isinstance(error, self._driver.misled)
+        is_cut = self._driver.is_cut(connection.raw)
+        is_misled = isinstance(error, self._driver.misled)
         if is_cut or is_misled:
             self._pool.drop(connection)
             self._pool.drop_idle()  # nor need the others be any better

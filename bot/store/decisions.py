@@ -99,7 +99,8 @@ class DecisionStore(Ownership):
         Args:
             job_id: chosen by the caller, who may have to make sure with `void` that it isn't run.
         """
-        values, asked_at = self._insert(request, job_id, RECEIVED, dump(REQUESTS, request)), self._clock.monotonic()
+        values = self._insert(request, job_id, RECEIVED, dump(REQUESTS, request))
+        asked_at = self._clock.monotonic()
         received_at = (await self.database.run(Connection.execute, _RECEIVE, values)).scalar()
         if received_at is None:
             return None
@@ -142,7 +143,9 @@ class DecisionStore(Ownership):
                 job.is_active = True
                 self._hold(job, asked_at)
                 if sends:
-                    job.sent_at, job.send_is_recorded, job.sending_since = left_at, True, asked_at
+                    job.sent_at = left_at
+                    job.send_is_recorded = True
+                    job.sending_since = asked_at
                 return None
         raise AssertionError("the last attempt returns or raises")
 
@@ -224,7 +227,8 @@ class DecisionStore(Ownership):
             written = self._use(connection, _RECORD_AND_FINISH, job, b_outcome=kind, b_summary=answer.summary)
         else:
             written = self._use(connection, _RECORD_OUTCOME, job, b_answer=dump(ANSWERS, answer), b_outcome=kind)
-        end, shown = audit.end_of_trail(connection), connection.execute(ALERT_TO_CHANGE, key_of(request.ref))
+        end = audit.end_of_trail(connection)
+        shown = connection.execute(ALERT_TO_CHANGE, key_of(request.ref))
         at = float(clock.scalar())
         if not written:
             status = DONE if is_told else ANSWERED

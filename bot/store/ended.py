@@ -28,7 +28,8 @@ _NAMING = (  # whether it is a node's name or ID is seen once it is read
     .limit(_MOST)
 )
 _ENDED = ALERTS.where(a.changed_at > bindparam("b_since"))
-_FAILED, _SUCCEEDED = _ENDED.where(a.state == State.FAILED), _ENDED.where(a.state == State.SUCCEEDED)
+_FAILED = _ENDED.where(a.state == State.FAILED)
+_SUCCEEDED = _ENDED.where(a.state == State.SUCCEEDED)
 
 
 def lately(connection: Connection, seconds: float) -> tuple[list[Alert], float]:

@@ -12,7 +12,9 @@ from bot.models import State
 from bot.store.connection import Connection, read_clock
 from bot.store.tables import ANSWERED, SET_ASIDE, alerts, decisions, ids_in, inbox
 
-c, a, i = decisions.c, alerts.c, inbox.c
+c = decisions.c
+a = alerts.c
+i = inbox.c
 _answers = union_all(
     select(c.answered_at.label("at")).where(c.status == ANSWERED),
     select(i.received_at).where(i.done_at.is_(None), i.result.is_not(None)),  # such as of a pause

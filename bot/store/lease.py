@@ -34,7 +34,9 @@ _ACQUIRE = (
     .returning(leases.c.owner)
 )
 _CHANGE = update(leases).where(_MINE).returning(leases.c.owner)
-_CHECK, _RENEW, _RELEASE = _CHANGE.values(owner=OWNER), _CHANGE.values(until=LEASE_UNTIL), _CHANGE.values(until=0.0)
+_CHECK = _CHANGE.values(owner=OWNER)
+_RENEW = _CHANGE.values(until=LEASE_UNTIL)
+_RELEASE = _CHANGE.values(until=0.0)
 
 
 class Lease:

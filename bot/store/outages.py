@@ -10,7 +10,8 @@ from bot.store.outbox import Data, emit
 from bot.store.tables import outages, upsert
 
 _KNOWN = select(outages)  # an `Outage` has the same columns, but for the cluster
-_WRITE, _DELETE = upsert(outages), delete(outages).where(outages.c.cluster_id == bindparam("b_cluster"))
+_WRITE = upsert(outages)
+_DELETE = delete(outages).where(outages.c.cluster_id == bindparam("b_cluster"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,9 @@ from bot.store.tables import SET_ASIDE, alerts, batches, decisions, first_approv
 _DAY = 86_400.0
 RESPONSE_URL_SECONDS = 1800.0  # docs.slack.dev, "Handling user interaction": 30 minutes
 _AT_ONCE = 500
-c, b, i = decisions.c, batches.c, inbox.c
+c = decisions.c
+b = batches.c
+i = inbox.c
 _URL = '"response_url": "'
 
 

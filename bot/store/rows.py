@@ -43,7 +43,10 @@ _ALERTS, _MESSAGES = TypeAdapter(Alert), TypeAdapter(TrackedMessage)
 _KEPT = 2048  # alerts that were read last: most of a digest is what it was when it was last drawn
 Told = Mapping[RemediationRef, EventKind] | None  # to other tools
 WITHDRAWN = "WITHDRAWN"  # in the column `state`, of what Together lists no longer
-a, d, m, first = alerts.c, decisions.c, messages.c, first_approvals.c
+a = alerts.c
+d = decisions.c
+m = messages.c
+first = first_approvals.c
 ALERTS = select(a.body, a.message_id)
 _AHEAD_SECONDS = 60.0  # by which clocks may be corrected
 FIRST_APPROVAL = first.user_id, first.mode, first.at, first.job_id, first.episode
@@ -139,8 +142,11 @@ def change_alert(
     before = readable_alert(row) if row else None
     if row is None or before is None or (unless_being_decided and row.deciding):
         return None
-    of_it, clock = connection.execute(_TO_CHANGE, b_message=before.message_id), connection.execute(NOW)
-    message, present, first_one = message_of(of_it.first()), float(clock.scalar()), to_first_approval(row)
+    of_it = connection.execute(_TO_CHANGE, b_message=before.message_id)
+    clock = connection.execute(NOW)
+    message = message_of(of_it.first())
+    present = float(clock.scalar())
+    first_one = to_first_approval(row)
     after = change(Look(before.at(present), message, None, present)) if message else None
     if after is None:
         return None

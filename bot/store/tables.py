@@ -51,8 +51,13 @@ def _optional(*names: str, kind: type[TypeEngine[Any]] = Text) -> list[Column[An
 # done, or given up (undelivered). Queued: it waits for its turn in a batch. Void: it was never begun. Set aside: no
 # version that ran here could read it.
 QUEUED = "queued"
-RECEIVED, ACTIVE, ANSWERED, DONE = "received", "active", "answered", "done"
-UNDELIVERED, VOID, SET_ASIDE = "undelivered", "void", "set aside"
+RECEIVED = "received"
+ACTIVE = "active"
+ANSWERED = "answered"
+DONE = "done"
+UNDELIVERED = "undelivered"
+VOID = "void"
+SET_ASIDE = "set aside"
 DOUBTFUL = tuple(kind.value for kind in OutcomeKind if kind.is_doubtful)
 
 decisions = Table(

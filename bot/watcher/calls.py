@@ -75,7 +75,8 @@ def reminded(snapshot: Snapshot, waiting: Sequence[Alert], config: WatchConfig) 
     while remind_at(replace(snapshot, message=message), config) <= snapshot.now:
         message = replace(message, reminders=message.reminders + 1)
     called, all_of_them = ({*config.on_call(some, snapshot).split()} for some in (waiting, unheld(snapshot)))
-    asked, read = having_asked(message, waiting, snapshot, config), {each.cluster_id for each in waiting}
+    asked = having_asked(message, waiting, snapshot, config)
+    read = {each.cluster_id for each in waiting}
     # Where nothing of a cluster certainly waits still, it couldn't be read.
     left_out = [each for each in unheld(snapshot) if each.cluster_id not in read and calls_at(each, message) < math.inf]
     is_owed = asked.owes_call or left_out or (message.owes_call and called != all_of_them)

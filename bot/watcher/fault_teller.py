@@ -145,7 +145,9 @@ class FaultTeller:
             await finish(self._send(cluster_id, view, is_reply=step is Step.REPLY))
 
     def _view(self, cluster_id: str) -> View:
-        report, now, route = self.reports[cluster_id], self.clock.now(), self.config.route(cluster_id)
+        report = self.reports[cluster_id]
+        now = self.clock.now()
+        route = self.config.route(cluster_id)
         message, overdue = report.message, report.overdue(now, self.config.unrepaired_seconds)
         # Once it is there, it shows the younger ones too.
         left = report.worst if self.config.unrepaired_seconds else overdue
@@ -219,7 +221,8 @@ class FaultTeller:
 
         def arrived(known: FaultReport) -> FaultReport:
             assert known.message is not None  # noqa: S101 - it was sent
-            there, is_announced = known.message.arrived(ts, fingerprint), known.is_announced or bool(called)
+            there = known.message.arrived(ts, fingerprint)
+            is_announced = known.is_announced or bool(called)
             return replace(known.having_told(known.message.calls), message=there, is_announced=is_announced)
 
         await self.reports.change(

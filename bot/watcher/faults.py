@@ -170,7 +170,9 @@ class FaultWatch:
         pause = SLOW_POLL_SECONDS if is_slow else 0.0 if is_urgent else READ_SECONDS
         is_to_wait = self._failing.is_to_wait(cluster_id) or self._failing.is_to_wait("")
         if now >= seen.taken_at + pause and not is_to_wait and not seen.is_reading:
-            seen.is_reading, seen.taken_at, seen.under_repair = True, now, listing.under_repair
+            seen.is_reading = True
+            seen.taken_at = now
+            seen.under_repair = listing.under_repair
             self._wanted.put_nowait(cluster_id)
 
     async def _brake(self, listing: Listing) -> None:
@@ -249,7 +251,9 @@ class FaultWatch:
 
     async def _note(self, cluster_id: str, alerts: Sequence[LinkedAlert], *, is_whole: bool) -> None:
         """Write down what has changed since the list that had the alerts read."""
-        now, mono, seen = self.clock.now(), self.clock.monotonic(), self._seen[cluster_id]
+        now = self.clock.now()
+        mono = self.clock.monotonic()
+        seen = self._seen[cluster_id]
         firing = {each.key: each for each in alerts}
         known = {each.key: each for each in self.reports[cluster_id].faults}
         seen.alerts = {key: seen.alerts.get(key, mono) for key in known} | dict.fromkeys(firing, mono)
@@ -285,7 +289,9 @@ class FaultWatch:
 
     async def _look_for_returns(self, cluster_id: str, firing: Mapping[str, LinkedAlert]) -> Collection[str]:
         """Let repairs say that what they were to mend fires again, or still. Returns the keys of those alerts."""
-        now, keys, seen = self.clock.monotonic(), set(firing), self._seen[cluster_id]
+        now = self.clock.monotonic()
+        keys = set(firing)
+        seen = self._seen[cluster_id]
         if not keys or (keys == seen.looked_for and now - seen.looked_at <= LOOK_SECONDS):
             return ()
         seen.looked_at, seen.looked_for = now, keys

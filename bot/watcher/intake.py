@@ -172,7 +172,8 @@ class Intake:
         Returns:
             What the bot knows as withdrawn or over, and is under way again. Where the list may lag, that is read alone.
         """
-        known, started = self._started_elsewhere.get(listing.cluster_id, set()), listing.started_elsewhere
+        known = self._started_elsewhere.get(listing.cluster_id, set())
+        started = listing.started_elsewhere
         unknown = started.keys() - known
         closed = await self.database.read(messages.closed, list(unknown)) if unknown else []
         reopened: dict[RemediationRef, Alert | None] = {}

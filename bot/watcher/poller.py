@@ -90,7 +90,8 @@ class Poller:
 
     def __post_init__(self) -> None:
         # What couldn't be read the last time has a lane of its own, where it keeps nothing else waiting.
-        self._lane, self._failing_lane = asyncio.Semaphore(CLUSTERS_AT_ONCE), asyncio.Semaphore(CLUSTERS_AT_ONCE)
+        self._lane = asyncio.Semaphore(CLUSTERS_AT_ONCE)
+        self._failing_lane = asyncio.Semaphore(CLUSTERS_AT_ONCE)
         self._failing: set[str] = set()
         self._missing: dict[str, int] = {}
         self._known_at: float | None = None

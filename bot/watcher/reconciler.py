@@ -199,7 +199,8 @@ class Reconciler:
         calls_somebody = any(not each.lines for each in threads.thread_parts(snapshot, self.config))
         if calls_somebody or calls.remind_at(snapshot, self.config) <= snapshot.now:
             return Rank.CALLS
-        shows, is_now = snapshot.message.content_hash, schedule.content(snapshot, self.config).fingerprint
+        shows = snapshot.message.content_hash
+        is_now = schedule.content(snapshot, self.config).fingerprint
         return Rank.OTHERS if decision_of(shows) == decision_of(is_now) else Rank.DECISION
 
     def _next_step(self, snapshot: Snapshot) -> Step:
@@ -308,7 +309,9 @@ class Reconciler:
         return await finish(self._update(snapshot))
 
     async def _update(self, before: Snapshot) -> Snapshot | None:
-        key, ts, shown = before.message.id, before.message.ts, schedule.content(before, self.config)
+        key = before.message.id
+        ts = before.message.ts
+        shown = schedule.content(before, self.config)
         assert ts is not None  # noqa: S101 - its next step is an edit
         try:
             await self.channels.update(ts, shown, before.message.channel_id)

@@ -65,7 +65,8 @@ class SummaryTeller:
         if (at := self._due(channel_id)) is None:
             return
         due_at, day = at.last(self.clock.now())
-        midnight, mark = datetime.combine(day, time(), at.zone).timestamp(), f"summary {day.toordinal()}"
+        midnight = datetime.combine(day, time(), at.zone).timestamp()
+        mark = f"summary {day.toordinal()}"
         ts = await self.channels.look_for(mark, channel_id, since=midnight)
         if not ts and not (ts is None and channel_id in self._unclear):  # where it can't be read, after a doubt only
             alerts, _ = await self.database.read(ended.lately, handover.LONGEST_SHIFT)

@@ -74,7 +74,9 @@ class Teller:
 
     def begin(self, due: Collection[str]) -> None:
         """Forget what an earlier watch had in hand; `due` are the messages that it left something to do on."""
-        self.unclear, self._told_blindly, self.left = {}, set(), set(due)
+        self.unclear = {}
+        self._told_blindly = set()
+        self.left = set(due)
 
     def forget(self, key: str) -> None:
         """Forget what a thread may have been told."""
@@ -138,7 +140,9 @@ class Teller:
     async def check(self, snapshot: Snapshot) -> Snapshot | None:
         """Ask Together about what time alone says, and tell what it answers: never what has just changed."""
         made = self.due(snapshot)
-        check, place, found = made[0].check, (made[0].place, snapshot.message.id), await self._found_by(made)
+        check = made[0].check
+        place = (made[0].place, snapshot.message.id)
+        found = await self._found_by(made)
         if found is None or (check is Check.STUCK and not found):
             self.asking.failed(place)
             return None
@@ -258,7 +262,8 @@ class Teller:
 
     async def remind(self, snapshot: Snapshot) -> Snapshot | None:
         """Ask Together a last time, then remind: never of what was just decided, nor once too often."""
-        asking, key = [each.ref for each in calls.unheld(snapshot)], (schedule.Step.REMIND, snapshot.message.id)
+        asking = [each.ref for each in calls.unheld(snapshot)]
+        key = (schedule.Step.REMIND, snapshot.message.id)
         still = await self._are_still({State.PENDING_APPROVAL}, asking)
         if not still:
             self.asking.failed(key)  # the next list says what has become of it

@@ -115,7 +115,9 @@ def replied(message: TrackedMessage, part: PendingReply, now: float) -> TrackedM
 
 def _late_calls(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingReply]:
     """Yield the call for what nobody was called for when it came; where nothing else waits, for the channel too."""
-    message, now, asking = snapshot.message, snapshot.now, calls.unheld(snapshot)
+    message = snapshot.message
+    now = snapshot.now
+    asking = calls.unheld(snapshot)
     looked_at = max((each.since for each in message.looking), default=0.0)
     if all(max(each.came_at, each.worsened_at) <= looked_at for each in asking):
         return  # somebody looks into all of it
@@ -189,7 +191,9 @@ def _failures(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingReply]
     if message.is_digest:
         yield PendingReply(cards.digest.failures(new, firsts, oncall), told, broadcast=True)
         return
-    remediation, decided, first = new[0].remediation, new[0].decided, firsts.get(new[0].ref)
+    remediation = new[0].remediation
+    decided = new[0].decided
+    first = firsts.get(new[0].ref)
     if decided and not decided.first_user and first and first.mode == remediation.mode:
         # It wasn't clear whether the second approval had taken effect.
         decided = replace(decided, first_user=first.user_id)
@@ -326,10 +330,12 @@ def check_reply(
             event, said = EventKind.NOT_BACK, thread.not_back(some, called, snapshot.now)
             keys |= {missing_key(each) for each in some}
         case Check.LASTS:
-            event, said = EventKind.LASTED, thread.lasted_repairs(some, config.cards.verify_seconds)
+            event = EventKind.LASTED
+            said = thread.lasted_repairs(some, config.cards.verify_seconds)
         case Check.STUCK:
             has_card = not snapshot.message.is_digest
-            event, said = EventKind.STUCK, thread.stuck(some, called, snapshot.now, has_card=has_card)
+            event = EventKind.STUCK
+            said = thread.stuck(some, called, snapshot.now, has_card=has_card)
             keys = {check.key(each) for each in some}
     return PendingReply(said, frozenset(keys), broadcast=check is not Check.LASTS, event=event, about=tuple(some))
 

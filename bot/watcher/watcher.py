@@ -213,7 +213,8 @@ class Watcher:
 
     async def _verify(self, *, is_first: bool) -> None:
         """Compare with Slack once what an earlier process sent has arrived, then every hour, and after a doubt."""
-        due_at, is_takeover = self._clock.monotonic() + (COMPARE_EVERY if is_first else ARRIVED_SECONDS), not is_first
+        due_at = self._clock.monotonic() + (COMPARE_EVERY if is_first else ARRIVED_SECONDS)
+        is_takeover = not is_first
         while True:
             left = due_at - self._clock.monotonic()
             await self._clock.sleep(max(0.0, min(left, LOOK_AT_DOUBTS_EVERY)), WaitReason.COMPARE)
