@@ -161,7 +161,7 @@ def after_failure(place: ReplyTarget, ref: RemediationRef, remark: CardNote) -> 
 def failed(request: Request, error: BotError, now: float) -> str:
     """Return what failed and when, in a line for the card; the thread says what to do."""
     whose = f"<@{request.actor.user_id}>'s {request.rule.noun}"
-    said = error.sentence.replace(f"Your {request.rule.noun}", whose)  # everyone reads it
+    said = error.said_to_all(request.rule.noun, whose)
     return f"⚠️ {clock_time(now)}{'' if whose in said else f', {whose}'}: {said}"
 
 

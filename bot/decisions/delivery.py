@@ -76,7 +76,7 @@ class Answers:
         request = job.request
         rule = job.request.rule
         about = job.about
-        summary = error.sentence.replace(f"Your {rule.noun}", f"The {rule.noun}")  # in a digest, everyone reads it
+        summary = error.said_to_all(rule.noun, f"The {rule.noun}")
         if isinstance(error, NotAttempted):
             return Answer(ReplyKind.WHISPER, cards.private(error), summary=summary), Outcome(error.code)
         logger.warning("%s", error)

@@ -56,6 +56,7 @@
 """
 
 from bot.errors.base import (
+    DOUBTFUL,
     BotError,
     DirectoryUnavailable,
     Expired,

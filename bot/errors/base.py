@@ -81,6 +81,7 @@ class OutcomeKind(StrEnum):
     INTERNAL_ERROR = "internal_error", "", _DOUBTFUL, _TROUBLE
 
 
+DOUBTFUL = tuple(kind.value for kind in OutcomeKind if kind.is_doubtful)
 RETRY = "Try again in a minute. If this keeps happening, use the Together console and tell the bot's admin."
 
 
@@ -163,6 +164,10 @@ class BotError(Exception):
         self.next_step = next_step or self.next_step
         self.quote = quote
         super().__init__(f"{self.sentence} {self.next_step}".strip())
+
+    def said_to_all(self, noun: str, whose: str) -> str:
+        """Return the sentence where everyone reads it: `whose` instead of "Your approval", such as "The approval"."""
+        return self.sentence.replace(f"Your {noun}", whose)
 
 
 class Expired(BotError):

@@ -123,7 +123,7 @@ def repairs_since(
 ) -> list[Remediation]:
     """Return a node's other repairs that are under way or ended since a moment, the latest last.
 
-    What waits, was cancelled or resolved is none. Pages that shift while they are read list one twice.
+    What waits, was cancelled, or resolved isn't counted. Pages that shift while they are read list one twice.
 
     Args:
         earlier: those under the same ID that are over: Together lists the last incident only.

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from bot.errors import OutcomeKind
+from bot.errors import DOUBTFUL, OutcomeKind
 from bot.models.alert import Alert, Looking
 from bot.models.guardrails import Pause, RepairLoad
 from bot.models.ids import RemediationRef, short_hash
@@ -16,8 +16,7 @@ from bot.models.request import RULES, Actor, ReplyTarget, SeenState, Verb
 EVERYTHING = "all"
 MAX_CHOSEN = 1000  # at once: that many names of 100 characters are within a view's 250 KB (docs.slack.dev, views.open)
 TROUBLES = 3  # in a row, after which the fault is not the node's
-_DOUBTFUL = {kind.value for kind in OutcomeKind if kind.is_doubtful}
-_FOR_NOW = {*_DOUBTFUL, OutcomeKind.LIMIT_REACHED.value, OutcomeKind.PAUSED.value}
+_FOR_NOW = {*DOUBTFUL, OutcomeKind.LIMIT_REACHED.value, OutcomeKind.PAUSED.value}
 ARRIVED_SECONDS = 15.0  # what was sent so long ago has arrived or never will: the client gives up after 10
 
 
@@ -44,7 +43,7 @@ class BatchItem:
         outcome: such as "approved"; None while it is not known, and where it was not attempted.
         summary: the result in a sentence, as mrkdwn; may be empty.
         is_left: it was not attempted, and won't be.
-        answered_at: when its result was recorded, as Unix time in seconds; 0 while there is none.
+        answered_at: when its result was recorded, as Unix time in seconds; 0 until then.
     """
 
     number: int
@@ -59,7 +58,7 @@ class BatchItem:
     @property
     def is_doubtful(self) -> bool:
         """Whether it may have taken effect all the same."""
-        return self.outcome in _DOUBTFUL
+        return self.outcome in DOUBTFUL
 
     @property
     def holds_until(self) -> float:

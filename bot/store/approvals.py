@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from sqlalchemy import and_, bindparam, func, insert, or_, select
 
 from bot.alerts import Look, Tracked, held, outdated, released
-from bot.errors import OutcomeKind
+from bot.errors import DOUBTFUL, OutcomeKind
 from bot.models import (
     DOUBT_SECONDS,
     FINAL,
@@ -34,6 +34,7 @@ from bot.models import (
 from bot.store import audit, outbox, pauses
 from bot.store.connection import Connection, now, read_clock
 from bot.store.rows import (
+    ALERTS,
     FIRST_APPROVAL,
     FIRST_COUNTS,
     WITHDRAWN,
@@ -47,7 +48,6 @@ from bot.store.rows import (
 )
 from bot.store.tables import (
     ACTIVE,
-    DOUBTFUL,
     alerts,
     decisions,
     first_approvals,
@@ -78,6 +78,7 @@ _BODY = (
     .outerjoin(messages, messages.c.id == a.message_id)
     .where(one_remediation(a))
 )
+_ALERT = ALERTS.where(one_remediation(a))
 _APPROVALS = and_(c.verb == Verb.APPROVE, c.cluster_id == bindparam("b_cluster"))
 _OTHERS = select(c.instance_id).where(_APPROVALS, c.id != bindparam("b_id"))
 _ABOUT_TO_BE_IN_REPAIR = _OTHERS.where(c.status == ACTIVE, _BEFORE_ME).union_all(_OTHERS.where(_IN_DOUBT))
@@ -170,8 +171,8 @@ def card_context(connection: Connection, ref: RemediationRef) -> CardContext:
 
 def who_decided(connection: Connection, present: Remediation) -> DecidedBy | None:
     """Return who decided, as `audit.who_decided` does, and with them the first of two where its alert names them."""
-    bodies = connection.execute(_BODY, key_of(present.ref))
-    decided, row = audit.who_decided(connection, present), bodies.first()
+    rows = connection.execute(_ALERT, key_of(present.ref))
+    decided, row = audit.who_decided(connection, present), rows.first()
     alert = readable_alert(row) if row and decided else None
     known = alert.decided if alert else None
     if decided and known and (known.verb, known.user_id) == (decided.verb, decided.user_id):

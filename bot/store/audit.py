@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Select, and_, bindparam, select, text
 from sqlalchemy.dialects.postgresql import insert
 
+from bot.errors import DOUBTFUL
 from bot.models import (
     DOUBT_SECONDS,
     RULES,
@@ -27,7 +28,7 @@ from bot.models import (
 )
 from bot.store.connection import Connection, Record, Rows, now, read_clock
 from bot.store.database import Database
-from bot.store.tables import DOUBTFUL, audit, cursors, ids_of, key_of, one_remediation, signed_heads, upsert
+from bot.store.tables import audit, cursors, ids_of, key_of, one_remediation, signed_heads, upsert
 
 OUTCOME = "outcome"
 _LOCK = text("SELECT pg_advisory_xact_lock(7265646502)")  # any number that nobody else in this database uses

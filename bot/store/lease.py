@@ -96,7 +96,7 @@ class Lease:
 class LeasedDatabase(Lease):
     """The database of a process that has a lease: its writes raise `LeaseLost` once the process has lost it.
 
-    Before something is written elsewhere, such as in a channel, `ensure_held` is to be called.
+    Call `ensure_held` before writing anything elsewhere, such as in a channel.
     """
 
     async def read(self, function: Transaction[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:

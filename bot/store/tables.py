@@ -24,7 +24,6 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import Insert, insert
 from sqlalchemy.types import TypeEngine
 
-from bot.errors import OutcomeKind
 from bot.models import RemediationRef
 
 metadata = MetaData()
@@ -58,7 +57,6 @@ DONE = "done"
 UNDELIVERED = "undelivered"
 VOID = "void"
 SET_ASIDE = "set aside"
-DOUBTFUL = tuple(kind.value for kind in OutcomeKind if kind.is_doubtful)
 
 decisions = Table(
     "decisions",

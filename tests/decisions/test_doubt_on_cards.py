@@ -15,6 +15,7 @@ from bot.logs import configure_logs
 from bot.models import RemediationRef
 from tests.manual_clock import ON_THE_WAY
 from tests.rows import outcomes_by_user
+from tests.simulator.slack import Posted
 from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault, Ids
 from tests.sqlite import locked
@@ -542,14 +543,19 @@ async def test_approved_repair_of_a_digest_that_is_cancelled_is_named(*, through
         )
 
 
+async def in_doubt(bot: World, *nodes: str) -> Posted:
+    """Approve some nodes of a storm; of the first, Together's answer leaves a doubt."""
+    await began(bot)
+    storm(bot, 8)
+    message = await digest(bot)
+    bot.together.faults.append(Fault("rpc", verb="approve", code=14))
+    await bot.slack.submit(await choose(bot, message, *nodes))
+    return await digest(bot, "but it still might")
+
+
 async def test_digest_says_that_a_decision_may_still_take_effect_only_as_long_as_it_may() -> None:
     async with watching() as bot:
-        await began(bot)
-        storm(bot, 8)
-        message = await digest(bot)
-        bot.together.faults.append(Fault("rpc", verb="approve", code=14))
-        await bot.slack.submit(await choose(bot, message, "gpu-node-0001", "gpu-node-0002"))
-        await digest(bot, "but it still might")
+        message = await in_doubt(bot, "gpu-node-0001", "gpu-node-0002")
         assert "1 of 2 approved · 1 unclear · " in message.everything
         assert "skipped" not in message.everything
         await pass_time(bot, 180)
@@ -560,12 +566,7 @@ async def test_digest_says_that_a_decision_may_still_take_effect_only_as_long_as
 
 async def test_dialogs_of_a_review_say_which_decision_may_still_take_effect() -> None:
     async with watching() as bot:
-        await began(bot)
-        storm(bot, 8)
-        message = await digest(bot)
-        bot.together.faults.append(Fault("rpc", verb="approve", code=14))
-        await bot.slack.submit(await choose(bot, message, "gpu-node-0001"))
-        await digest(bot, "but it still might")
+        message = await in_doubt(bot, "gpu-node-0001")
         for view in (await review(bot, message, user="U0BOB"), await choose(bot, message, user="U0BOB")):
             lines = [line for each in view["blocks"] if each["type"] == "rich_text" for line in each["elements"]]
             (told,) = [each["elements"] for each in lines if "Not confirmed" in str(each)]

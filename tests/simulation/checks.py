@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import or_, select
 
+from bot.errors import DOUBTFUL
 from bot.store.connection import Record
 from bot.store.sqlite import DIALECT
-from bot.store.tables import DOUBTFUL, audit, decisions, pauses
+from bot.store.tables import audit, decisions, pauses
 from tests.manual_clock import START
 from tests.simulation import truth
 from tests.simulation.history import Sent

@@ -117,7 +117,7 @@ def _cards_are_true(world: "World") -> None:
     for ids, present in world.together.remediations.items():
         for card in world.slack.cards(ids[2]):
             if card.ts not in known and has_strangers:
-                continue  # it is none any more
+                continue  # it isn't one any more
             state, buttons = present["state"], set(card.controls)
             decides = {"remediation:approve", "remediation:cancel"} & buttons
             is_observed = any(world.settings[str(each.process)]["BOT_OBSERVE"] == ids[0] for each in world.bots)

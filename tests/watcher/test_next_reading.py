@@ -3,13 +3,14 @@
 import pytest
 
 from bot.cards import home
+from tests.simulator.slack import Posted
 from tests.simulator.together import Fault
 from tests.storms import began, digest, storm
 from tests.test_flow_home import opened, said, shown
 from tests.watch import card, pass_time, poll, thread, until, watching
 from tests.watcher.test_faults import XID as FIRES
 from tests.watcher.test_verification import moment
-from tests.world import APPROVE, CANCEL, IDS
+from tests.world import APPROVE, CANCEL, IDS, World
 
 
 async def test_who_approved_stays_on_a_card_in_a_state_of_tomorrow() -> None:
@@ -135,32 +136,30 @@ async def test_who_cancelled_is_mentioned_where_the_repair_runs_before_the_next_
         assert "Rebooting" in alert.text
 
 
+async def answered_that_it_runs(bot: World) -> Posted:
+    """Alice cancels, it runs all the same, and Bob, who comes too late, is answered so before the next reading."""
+    bot.together.add()
+    alert = await card(bot)
+    seen = dict(alert.controls[CANCEL])
+    await bot.slack.press(alert, CANCEL)
+    await card(bot, words="Cancelled")
+    await pass_time(bot, 60)
+    bot.together.remediations[IDS] |= {"state": "RUNNING", "start_time": moment(bot), "end_time": None}
+    await bot.slack.press(alert, CANCEL, user="U0BOB", button=seen)
+    await until(bot, lambda: "Rebooting" in alert.text)
+    return alert
+
+
 async def test_who_cancelled_is_mentioned_where_somebody_was_answered_first_that_it_runs() -> None:
     async with watching() as bot:
-        bot.together.add()
-        alert = await card(bot)
-        seen = dict(alert.controls[CANCEL])
-        await bot.slack.press(alert, CANCEL)
-        await card(bot, words="Cancelled")
-        await pass_time(bot, 60)
-        bot.together.remediations[IDS] |= {"state": "RUNNING", "start_time": moment(bot), "end_time": None}
-        await bot.slack.press(alert, CANCEL, user="U0BOB", button=seen)
-        await until(bot, lambda: "Rebooting" in alert.text)
+        alert = await answered_that_it_runs(bot)
         went_on = "instance-1: Together went on with this although <@U0ALICE> cancelled it."
         await until(bot, lambda: went_on in thread(bot, alert))
 
 
 async def test_repair_of_which_somebody_was_answered_first_that_it_runs_counts_once() -> None:
     async with watching(BOT_MAX_REPAIRS_PER_NODE="2/24h") as bot:
-        bot.together.add()
-        alert = await card(bot)
-        seen = dict(alert.controls[CANCEL])
-        await bot.slack.press(alert, CANCEL)
-        await card(bot, words="Cancelled")
-        await pass_time(bot, 60)
-        bot.together.remediations[IDS] |= {"state": "RUNNING", "start_time": moment(bot), "end_time": None}
-        await bot.slack.press(alert, CANCEL, user="U0BOB", button=seen)
-        await until(bot, lambda: "Rebooting" in alert.text)
+        alert = await answered_that_it_runs(bot)
         await poll(bot)
         bot.together.remediations[IDS] |= {"state": "SUCCEEDED", "end_time": moment(bot)}
         await card(bot, words="Rebooted")
