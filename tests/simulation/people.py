@@ -41,6 +41,8 @@ class Act:
             [(name, do) for _, name, do in TABLE], [weight for weight, _, _ in TABLE]
         )[0]
         self.user = self.chance.choice(PEOPLE)
+        self.client = f"client {number}"  # in which this act's dialogs open, and no other's
+        self._met: set[str] = set()
 
     async def run(self) -> None:
         await asyncio.sleep(self.at)
@@ -61,18 +63,25 @@ class Act:
         own = [each for each in self.world.slack.messages if each.only_for in {None, self.user} and each.controls]
         return self.chance.choice(own[-12:]) if own else None
 
+    def opened(self) -> list[dict[str, Any]]:
+        """The dialogs that have opened for this act since it last asked."""
+        slack = self.world.slack
+        mine = [each for each in slack.views if slack.viewers[each["id"]] == (self.user, self.client)]
+        new = [each for each in mine if each["id"] not in self._met]
+        self._met.update(each["id"] for each in new)
+        return new
+
     async def press(
         self, message: Posted, name: str, *, seen: dict[str, Any], choice: str = "", twice: bool = False
     ) -> None:
         """Press a control as it was seen, and fill in the dialog that opens."""
         slack, world = self.world.slack, self.world
-        before = len(slack.views)
         if seen["type"] == "overflow" and name not in message.controls:
             return
         if "options" in seen and not choice:
             choice = self.chance.choice(seen["options"])["value"]
         try:
-            payload = slack.click(message, name, user=self.user, button=seen, choice=choice)
+            payload = slack.click(message, name, user=self.user, client=self.client, button=seen, choice=choice)
         except StopIteration:
             return  # the menu has gone
         asked = self.asks(message, name, seen, choice)
@@ -84,7 +93,7 @@ class Act:
         if asked and any(ack.status == 200 for ack in done):
             asked.acked = True
         await asyncio.sleep(self.chance.uniform(0.3, 2.5))
-        for view in opened_by(self, before):
+        for view in self.opened():
             await self.fill_in(view, asked)
 
     def asks(self, message: Posted, name: str, seen: dict[str, Any], choice: str) -> Asked | None:
@@ -295,17 +304,10 @@ async def home(act: Act) -> None:
         told = json.loads(value)
         ids = (told["cluster_id"], told["instance_id"], told["remediation_id"])
         asked = act.ask(verb, ids, "" if choice == "mode" else told.get("mode", ""), told.get("episode", ""))
-    before = len(slack.views)
-    await slack.act_in_home(view, block_id, seen, user=act.user, choice=choice)
+    await slack.act_in_home(view, block_id, seen, user=act.user, choice=choice, client=act.client)
     await asyncio.sleep(act.chance.uniform(0.3, 2.5))
-    for opened in opened_by(act, before):
+    for opened in act.opened():
         await act.fill_in(opened, asked)
-
-
-def opened_by(act: Act, before: int) -> list[dict[str, Any]]:
-    """The dialogs that have opened for a person since there were so many."""
-    slack = act.world.slack
-    return [each for each in slack.views[before:] if slack.viewers[each["id"]][0] == act.user]
 
 
 async def select(act: Act) -> None:
@@ -315,10 +317,9 @@ async def select(act: Act) -> None:
     if not digests:
         return
     digest = act.chance.choice(digests)
-    before = len(slack.views)
-    await slack.press(digest, REVIEW, user=act.user)
+    await slack.press(digest, REVIEW, user=act.user, client=act.client)
     await asyncio.sleep(act.chance.uniform(0.3, 2.5))
-    for view in [each for each in opened_by(act, before) if each.get("callback_id") == REVIEW]:
+    for view in [each for each in act.opened() if each.get("callback_id") == REVIEW]:
         verb = act.chance.choice(("approve", "cancel"))
         typed = {"review:verb": verb}
         for block in [each for each in view["blocks"] if each.get("element", {}).get("type") == "checkboxes"]:
@@ -327,10 +328,9 @@ async def select(act: Act) -> None:
                 some = act.chance.sample(options, act.chance.randint(0, len(options)))
                 typed[block["block_id"]] = " ".join(each["value"] for each in some)
         await act.pause(30.0)
-        reviewed = len(slack.views)
         if view in slack.views:
             await slack.submit(view, user=act.user, **typed)
-        for asked in opened_by(act, reviewed):
+        for asked in act.opened():
             await act.fill_in(asked, None)
         if verb == "approve":
             await pause_meanwhile(act, digest)

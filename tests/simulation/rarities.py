@@ -92,8 +92,7 @@ async def shortcut(act: "Act") -> None:
     slack = act.world.slack
     found = [each for each in slack.messages if each.channel in CHANNELS and each.only_for is None]
     if found:
-        before = len(slack.views)
-        await slack.use_shortcut(act.chance.choice(found[-20:]), SHORTCUT, user=act.user)
+        await slack.use_shortcut(act.chance.choice(found[-20:]), SHORTCUT, user=act.user, client=act.client)
         await asyncio.sleep(act.chance.uniform(1.0, 4.0))
-        for view in [each for each in slack.views[before:] if slack.viewers[each["id"]][0] == act.user]:
+        for view in act.opened():
             await act.fill_in(view, None)
