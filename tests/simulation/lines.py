@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from email.utils import formatdate
+from http import HTTPStatus
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import parse_qsl
@@ -80,12 +81,14 @@ class TogetherLine(httpx.AsyncBaseTransport):
                     return httpx.Response(504, json={"code": 4, "message": "deadline exceeded"})
             raise httpx.ReadError("cut") from None
         assert answer
-        if request.url.path.endswith("/passive_health_check_alerts") and not answer[1].get("next_page_token"):
+        status, body = answer
+        is_last = status == HTTPStatus.OK and not body.get("next_page_token") and not body.get("has_next")
+        if is_last and request.url.path.endswith("/passive_health_check_alerts"):
             world.alerts_read[str(self._process), request.url.params["cluster_id"]].append(left)
-        if request.url.path.endswith("/-/remediations") and not answer[1].get("has_next"):
+        if is_last and request.url.path.endswith("/-/remediations"):
             world.lists_read[str(self._process), request.url.path.split("/")[-4]].append(left)
         headers = {"x-request-id": f"req-{world.calls}", "Date": formatdate(world.clock.now(), usegmt=True)}
-        return httpx.Response(answer[0], json=answer[1], headers=headers)
+        return httpx.Response(status, json=body, headers=headers)
 
     def _effect(
         self, request: httpx.Request, decision: str, left: float, *, is_slow: bool
