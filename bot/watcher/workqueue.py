@@ -1,6 +1,7 @@
 """The messages that need work: each once, and left alone for a while after a failure."""
 
 import asyncio
+import math
 from collections import ChainMap
 from collections.abc import Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass, field
@@ -36,6 +37,9 @@ class Rank(IntEnum):
 
 
 Line = tuple[Lane, str]  # a lane of one channel: one that is closed or slow keeps no other waiting
+_LOOKS: Line = Lane.LOOK, ""
+# Seconds for which what waits in a line isn't looked at again: looks that follow each other would keep its worker out.
+LOOKED_SECONDS = 3.0
 # In seconds: so long a new alert may be missing, a card untrue, and a thread incomplete, at most, once Slack is back.
 LONGEST_WAIT = {Lane.LOOK: 60.0, Lane.FIND: 60.0, Lane.POST: 10.0, Lane.EDIT: 60.0, Lane.REPLY: 300.0}
 
@@ -98,18 +102,20 @@ class _Waiting:
 class WorkQueue:
     """Keys that wait for the worker of their line: by rank, then first come first served.
 
-    A key waits in one line at most, and to be looked at beside that, since it may have become urgent. One worker at a
-    time has it. When something is to happen later is the store's to know: a message that is due is put again by the
-    next tick.
+    A key waits in one line at most, and now and then to be looked at beside that, since it may have become urgent. One
+    worker at a time has it. When something is to happen later is the store's to know: a message that is due is put
+    again by the next tick.
 
     Attributes:
         opened: set whenever there is a new line, which needs a worker.
     """
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
         self._backoff: dict[Lane, Backoff[str]] = {lane: Backoff(monotonic, LONGEST_WAIT[lane]) for lane in Lane}
         self._lines: dict[Line, _Waiting] = {}
-        self._line_of: dict[str, Line] = {}
+        # In which line a key waits, and when it was last looked at, on this process's monotonic clock.
+        self._waits_in: dict[str, tuple[Line, float]] = {}
         self._active: set[str] = set()
         self.opened = asyncio.Event()
 
@@ -123,10 +129,14 @@ class WorkQueue:
         line, backoff = (lane, channel_id), self._backoff[lane]
         if backoff.is_to_wait(key) or backoff.is_to_wait(channel_id):
             return
+        before, looked_at = self._waits_in.get(key, (line, -math.inf))
+        now = self._monotonic()
         if lane is not Lane.LOOK:
-            if (before := self._line_of.get(key)) not in {None, line}:
-                self._waiting(before).drop(key)
-            self._line_of[key] = line
+            for other in {before, _LOOKS} - {line}:
+                self._waiting(other).drop(key)
+            self._waits_in[key] = line, now
+        elif now - looked_at < LOOKED_SECONDS:
+            return
         self._waiting(line).add(key, rank)
 
     def waiting(self, lane: Lane) -> int:
@@ -141,7 +151,7 @@ class WorkQueue:
             await waiting.news.wait()
         waiting.drop(key)
         if lane is not Lane.LOOK:
-            del self._line_of[key]
+            del self._waits_in[key]
         self._active.add(key)
         return key
 
@@ -150,7 +160,7 @@ class WorkQueue:
         self._active.discard(key)
         if next_lane:
             self.put(key, next_lane, channel_id, rank=rank)
-        for line in {(Lane.LOOK, ""), self._line_of.get(key, (Lane.LOOK, ""))}:
+        for line in {_LOOKS, self._waits_in.get(key, (_LOOKS, 0.0))[0]}:
             self._waiting(line).news.set()
 
     def failed(self, key: str, lane: Lane) -> None:
@@ -162,7 +172,7 @@ class WorkQueue:
         self._backoff[lane].failed(channel_id)
         waiting = self._lines.pop((lane, channel_id))
         for key in chain(*waiting.ranks):
-            del self._line_of[key]
+            del self._waits_in[key]
 
     def succeeded(self, key: str, lane: Lane, channel_id: str = "") -> None:
         """Forget the failures of a key, and of its channel, in this lane."""
@@ -172,7 +182,7 @@ class WorkQueue:
     def clear(self) -> None:
         """Forget what waits: the store knows what is due."""
         self._lines.clear()
-        self._line_of.clear()
+        self._waits_in.clear()
         self._active.clear()
 
     def _waiting(self, line: Line) -> _Waiting:

@@ -24,6 +24,20 @@ async def test_key_waits_once_and_is_looked_at_again_after_what_was_put_meanwhil
     assert await queue.get(Lane.EDIT) == "a"
 
 
+async def test_what_waits_in_a_line_is_not_looked_at_again_for_three_seconds() -> None:
+    time = ManualClock()
+    queue = WorkQueue(time.clock.monotonic)
+    queue.put("digest")
+    await queue.get(Lane.LOOK)
+    queue.put("digest")  # one more of its nodes is written down
+    queue.done("digest", Lane.EDIT)
+    queue.put("digest")  # and one more
+    assert queue.waiting(Lane.LOOK) == 0
+    await time.advance(3)
+    queue.put("digest")  # it may have become urgent
+    assert queue.waiting(Lane.LOOK) == queue.waiting(Lane.EDIT) == 1
+
+
 async def test_worker_waits_until_something_is_put_into_its_lane() -> None:
     queue = WorkQueue(ManualClock().clock.monotonic)
     waiting = asyncio.ensure_future(queue.get(Lane.POST))
