@@ -159,10 +159,8 @@ def _having_run(alert: Alert, one: Remediation, read: Remediation, now: float, v
     return replace(alert, earlier=(*kept[1 - EARLIER :], ended))
 
 
-def loaded(look: Look, share: RepairLoad) -> Tracked | None:
-    """Return a waiting alert with how much of its cluster is in repair now; None where that is no news."""
-    if not is_behind(look.alert, share):
-        return None
+def loaded(look: Look, share: RepairLoad) -> Tracked:
+    """Return an alert with how much of its cluster is in repair now."""
     return replace(look.alert, share=share), look.message.due
 
 

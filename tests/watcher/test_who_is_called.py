@@ -8,7 +8,7 @@ import pytest
 from bot.daily import QuietHours
 from tests.simulator.slack import Posted
 from tests.simulator.slack.workspace import SlackFault
-from tests.storms import XID, began, digest, storm
+from tests.storms import XID, began, choose, digest, storm
 from tests.watch import HOLD, card, pass_time, thread, until, watching
 from tests.world import APPROVE, IDS, World
 
@@ -172,6 +172,23 @@ async def test_warning_of_the_evening_whose_reminders_called_nobody_calls_in_the
         assert [calls(each) for each in bot.slack.replies(alert)] == [False, False, False, True]
         await pass_time(bot, 3600)
         assert len(bot.slack.replies(alert)) == 4
+
+
+async def test_results_that_a_thread_is_told_at_night_are_no_call_for_what_is_left() -> None:
+    async with watching(BOT_ONCALL="S0ONCALL", BOT_QUIET_HOURS="03:05-07:00 UTC") as bot:
+        await began(bot)
+        for number in range(6):
+            bot.together.add(("cluster-1", f"i{number}", f"r{number}"), linked_alerts=WARNING)
+        message = await digest(bot)
+        assert calls(message)
+        await pass_time(bot, 2 * 3600)  # all reminders are sent
+        view = await choose(bot, message, "i0", verb="cancel")
+        await bot.slack.submit(view)
+        await until(bot, lambda: [each for each in bot.slack.replies(message) if "1 of 1" in each.text])
+        await pass_time(bot, 1.9 * 3600)
+        assert not any(calls(each) for each in bot.slack.replies(message))
+        await pass_time(bot, 0.3 * 3600)
+        assert sum(calls(each) for each in bot.slack.replies(message)) == 1
 
 
 @pytest.mark.parametrize("minutes", ["0", "15"])
