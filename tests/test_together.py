@@ -30,7 +30,7 @@ from bot.errors import (
     UnreadableAnswer,
     WrongState,
 )
-from bot.models import RemediationRef
+from bot.models import RemediationRef, Verb
 from bot.together import Timeouts, TogetherClient
 from bot.together.answers import moment
 from bot.together.client import MAX_PAGES
@@ -42,9 +42,11 @@ from tests.world import IDS
 REF = RemediationRef(*IDS)
 Call = Callable[[TogetherClient], Awaitable[object]]
 POSTS: dict[str, Call] = {
-    "cancel": lambda client: client.cancel(REF),
-    "approve": lambda client: client.approve(REF, comment="by hand", mode="REMEDIATION_MODE_REBOOT_VM"),
-    "reject": lambda client: client.reject(REF, comment="by hand"),
+    "cancel": lambda client: client.decide(REF, Verb.CANCEL),
+    "approve": lambda client: client.decide(
+        REF, Verb.APPROVE, {"comment": "by hand", "mode": "REMEDIATION_MODE_REBOOT_VM"}
+    ),
+    "reject": lambda client: client.decide(REF, Verb.REJECT, {"comment": "by hand"}),
 }
 GETS: dict[str, Call] = {
     "get": lambda client: client.get(REF),
@@ -84,12 +86,12 @@ async def client(api: Together, time: ManualClock) -> AsyncIterator[TogetherClie
 
 
 async def test_cancel(api: Together, client: TogetherClient) -> None:
-    assert (await client.cancel(REF)).state == "CANCELLED"
+    assert (await client.decide(REF, Verb.CANCEL)).state == "CANCELLED"
     assert api.calls[0].body is None
 
 
 async def test_approve_sends_comment_and_mode(api: Together, client: TogetherClient) -> None:
-    approved = await client.approve(REF, comment="by hand", mode="REMEDIATION_MODE_VM_ONLY")
+    approved = await client.decide(REF, Verb.APPROVE, {"comment": "by hand", "mode": "REMEDIATION_MODE_VM_ONLY"})
     assert (approved.state, approved.mode) == ("PENDING", "REMEDIATION_MODE_VM_ONLY")
     assert approved.review_comment == "by hand"
     assert api.calls[0].body == {"comment": "by hand", "mode": "REMEDIATION_MODE_VM_ONLY"}
@@ -97,12 +99,12 @@ async def test_approve_sends_comment_and_mode(api: Together, client: TogetherCli
 
 async def test_approve_without_a_mode_runs_what_is_suggested(api: Together, client: TogetherClient) -> None:
     api.escalate(IDS, "REMEDIATION_MODE_HOST_POWER_CYCLE")
-    assert (await client.approve(REF, comment="x", mode=None)).mode == "REMEDIATION_MODE_HOST_POWER_CYCLE"
+    assert (await client.decide(REF, Verb.APPROVE, {"comment": "x"})).mode == "REMEDIATION_MODE_HOST_POWER_CYCLE"
     assert api.calls[0].body == {"comment": "x"}
 
 
 async def test_reject(client: TogetherClient) -> None:
-    rejected = await client.reject(REF, comment="by hand")
+    rejected = await client.decide(REF, Verb.REJECT, {"comment": "by hand"})
     assert (rejected.state, rejected.review_comment) == ("CANCELLED", "by hand")
 
 
@@ -143,7 +145,7 @@ async def test_ids_are_one_path_segment_each(api: Together, client: TogetherClie
         RemediationRef(*ids)  # "=" is in no ID
     ids = ("clüster;v&x", "i:1+2", "r!~*()[]$💥")
     api.add(ids)
-    assert (await client.cancel(RemediationRef(*ids))).id == ids[2]
+    assert (await client.decide(RemediationRef(*ids), Verb.CANCEL)).id == ids[2]
 
 
 @pytest.mark.parametrize("bad", ["", ".", "..", "a/b", "a%2Fb", "a b", "a\x00b", "a\u202eb", "\ud800", "x" * 201])
@@ -228,7 +230,7 @@ BY_STATUS: dict[int, type[TogetherError]] = {
 async def test_a_proxys_page_has_the_class_of_its_status(api: Together, client: TogetherClient, status: int) -> None:
     api.faults.append(Fault("html", status=status, times=-1))
     with pytest.raises(BY_STATUS[status]):
-        await client.cancel(REF)
+        await client.decide(REF, Verb.CANCEL)
 
 
 UNREADABLE = ["html", "empty", "truncated", "other", "another", "redirect", "big", "gzip"]
@@ -247,7 +249,7 @@ async def test_a_200_that_is_no_remediation_is_unreadable(
 async def test_a_redirect_does_not_carry_the_key_away(api: Together, client: TogetherClient) -> None:
     api.faults.append(Fault("redirect"))
     with pytest.raises(UnreadableAnswer):
-        await client.cancel(REF)
+        await client.decide(REF, Verb.CANCEL)
     assert [call.verb for call in api.calls] == ["cancel"]
 
 
@@ -298,7 +300,7 @@ async def test_a_full_pool_counts_as_not_reached(api: Together, time: ManualCloc
         client = TogetherClient(http, api.base_url, API_KEY, clock=time.clock, patience=slow)
         async with http.stream("GET", f"{api.base_url}/compute/clusters"):
             with pytest.raises(NotReached):
-                await client.cancel(REF)
+                await client.decide(REF, Verb.CANCEL)
 
 
 async def test_a_get_is_tried_three_times(api: Together, client: TogetherClient, time: ManualClock) -> None:
@@ -317,7 +319,7 @@ async def test_a_get_takes_at_most_ten_seconds_in_all(api: Together, client: Tog
 async def test_an_endless_retry_after_is_told(api: Together, client: TogetherClient) -> None:
     api.faults.append(Fault("rpc", code=8, headers={"Retry-After": "9" * 400}))
     with pytest.raises(RateLimited, match=r"Try again in 11 days\. Until then, use the Together console"):
-        await client.cancel(REF)
+        await client.decide(REF, Verb.CANCEL)
 
 
 @pytest.mark.parametrize(
@@ -342,7 +344,7 @@ async def test_retry_after_is_seconds_or_a_date(
 async def test_an_error_carries_the_request_id(api: Together, client: TogetherClient) -> None:
     api.faults.append(Fault("rpc", code=9, headers={"x-request-id": "req-1"}))
     with pytest.raises(WrongState) as caught:
-        await client.cancel(REF)
+        await client.decide(REF, Verb.CANCEL)
     assert caught.value.request_id == "req-1"
 
 
@@ -351,7 +353,7 @@ async def test_a_strange_error_body_still_has_a_class(time: ManualClock, body: b
     transport = httpx.MockTransport(lambda _request: httpx.Response(400, content=body))
     async with httpx.AsyncClient(transport=transport) as http:
         with pytest.raises(RequestRefused) as caught:
-            await TogetherClient(http, "http://x/v1", "k", clock=time.clock).cancel(REF)
+            await TogetherClient(http, "http://x/v1", "k", clock=time.clock).decide(REF, Verb.CANCEL)
     assert (caught.value.quote, caught.value.details) == ("", ())
 
 
@@ -372,7 +374,7 @@ async def test_an_answer_with_ids_that_are_none_is_about_another(api: Together, 
 async def test_secrets_that_together_quotes_are_removed(api: Together, client: TogetherClient) -> None:
     api.faults.append(Fault("rpc", code=7, message=f"no permission for {API_KEY}"))
     with pytest.raises(KeyRefused) as caught:
-        await client.cancel(REF)
+        await client.decide(REF, Verb.CANCEL)
     assert caught.value.quote == "no permission for [secret]"
 
 

@@ -3,11 +3,11 @@
 import logging
 import math
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple, assert_never
+from typing import NamedTuple
 
 from bot.clock import WaitReason
 from bot.decisions.guardrails import Guardrails, paused
-from bot.decisions.preconditions import changes, changes_since, comment, mode_to_send, precondition_failure
+from bot.decisions.preconditions import body_to_send, changes, changes_since, mode_to_send, precondition_failure
 from bot.decisions.verdict import Judge, Verdict
 from bot.errors import (
     AmbiguousResponse,
@@ -184,6 +184,7 @@ class Executor(Judge):
 
     async def _post(self) -> Remediation | _Changed:
         """Send the POST, again only where it certainly was not taken."""
+        body = body_to_send(self.job)
         limited: RateLimited | None = None
         attempt = 0
         while True:
@@ -197,27 +198,13 @@ class Executor(Judge):
             # Together's answer is a line in any case.
             logger.log(logging.DEBUG if attempt == 1 else logging.INFO, "Sending", extra={"attempt": attempt})
             try:
-                return await self._send_once()
+                return await self.together.decide(self.job.request.ref, self.job.request.verb, body)
             except (NotReached, RateLimited) as error:
                 limited = error if isinstance(error, RateLimited) else limited
                 wait = self.together.wait_before_repeat(error, attempt)
                 if wait is None:
                     raise limited or error from None  # likewise
             await self.clock.sleep(wait, WaitReason.RETRY)
-
-    async def _send_once(self) -> Remediation:
-        ref = self.job.request.ref
-        match self.job.request.verb:
-            case Verb.APPROVE:
-                return await self.together.approve(ref, comment=comment(self.job), mode=mode_to_send(self.job.seen))
-            case Verb.REJECT:
-                return await self.together.reject(ref, comment=comment(self.job))
-            case Verb.CANCEL:
-                return await self.together.cancel(ref)
-            case Verb.REFRESH | Verb.HOLD | Verb.RELEASE:
-                raise AssertionError("none of these is a decision")
-            case _:
-                assert_never(self.job.request.verb)
 
     async def _prepare(self, attempt: int) -> _Changed | None:
         """Record that a POST leaves now, and look once more before one that repeats or can't name its mode.

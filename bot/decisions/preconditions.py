@@ -213,11 +213,18 @@ def mode_to_send(seen: SeenState) -> str | None:
     return None if seen.mode == Mode.HOST_POWER_CYCLE else seen.mode
 
 
-def comment(job: Job) -> str:
-    """What Together stores: its own `reviewed_by` names the API key's owner, not the person in Slack."""
+def body_to_send(job: Job) -> dict[str, str] | None:
+    """Return what a POST says: a comment, and the mode that it approves; None for a cancellation, which says nothing.
+
+    The comment names the person in Slack: Together's own `reviewed_by` is the API key's owner.
+    """
     request, actor = job.request, job.request.actor
+    if request.verb is Verb.CANCEL:
+        return None
     who = f"{request.rule.done.capitalize()} in Slack by {clean(actor.name, 80)} ({actor.user_id})"
-    return clean(f"[{job.token}] {who}: {request.reason}" if request.reason else f"[{job.token}] {who}", _COMMENT_LIMIT)
+    said = f"[{job.token}] {who}: {request.reason}" if request.reason else f"[{job.token}] {who}"
+    mode = mode_to_send(job.seen) if request.verb is Verb.APPROVE else None
+    return {"comment": clean(said, _COMMENT_LIMIT), **({} if mode is None else {"mode": mode})}
 
 
 def _mode(mode: str) -> str:

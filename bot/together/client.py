@@ -26,7 +26,7 @@ from bot.errors import (
     TogetherError,
     UnreadableAnswer,
 )
-from bot.models import Cluster, LinkedAlert, Remediation, RemediationRef, check_id
+from bot.models import Cluster, LinkedAlert, Remediation, RemediationRef, Verb, check_id
 from bot.together import answers
 
 logger = logging.getLogger(__name__)
@@ -100,23 +100,15 @@ class TogetherClient:
         # Compressed answers are not asked for: a small one could unpack to more than memory holds.
         self._headers = {"Authorization": f"Bearer {api_key}", "Accept-Encoding": "identity"}
 
-    async def cancel(self, ref: RemediationRef) -> Remediation:
-        """Cancel a remediation that waits for approval or for its start."""
-        return await self._post(ref, "cancel")
-
-    async def approve(self, ref: RemediationRef, *, comment: str, mode: str | None) -> Remediation:
-        """Approve a remediation.
+    async def decide(self, ref: RemediationRef, verb: Verb, body: Mapping[str, str] | None = None) -> Remediation:
+        """Approve, reject, or cancel a remediation.
 
         Args:
-            comment: stored by Together as `review_comment`.
-            mode: run this mode, even if another is suggested by now; None runs what is suggested.
+            body: its `comment` is stored by Together as `review_comment`; an approval's `mode` runs, even if another is
+                suggested by now. Cancel takes none.
         """
-        body = {"comment": comment} if mode is None else {"comment": comment, "mode": mode}
-        return await self._post(ref, "approve", body)
-
-    async def reject(self, ref: RemediationRef, *, comment: str) -> Remediation:
-        """Reject a remediation; `comment` is stored by Together as `review_comment`."""
-        return await self._post(ref, "reject", {"comment": comment})
+        answer = await self._send("POST", f"{_path(ref)}/{verb}", body=body, seconds=self._patience.attempt)
+        return answers.remediation(answer, ref)
 
     def wait_before_repeat(self, error: NotReached | RateLimited, attempt: int) -> float | None:
         """Return how many seconds to wait before a POST that was not taken is sent again; None to give up."""
@@ -250,10 +242,6 @@ class TogetherClient:
                     raise
             await self._clock.sleep(wait, WaitReason.RETRY)
             attempt += 1
-
-    async def _post(self, ref: RemediationRef, verb: str, body: Mapping[str, str] | None = None) -> Remediation:
-        answer = await self._send("POST", f"{_path(ref)}/{verb}", body=body, seconds=self._patience.attempt)
-        return answers.remediation(answer, ref)
 
     def _wait(self, error: TogetherError, attempt: int) -> float:
         if isinstance(error, RateLimited) and error.retry_after is not None:

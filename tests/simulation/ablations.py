@@ -230,6 +230,7 @@ EVERY = (
         "mode in the approval",
         [
             (executor, "mode_to_send", _answers(None)),
+            (preconditions, "mode_to_send", _answers(None)),
             (Executor, "_look_again", _awaited(None)),
         ],
         needs=(faults.CHANGES,),
