@@ -91,20 +91,17 @@ class _Remembered(Generic[T]):
         try:
             if now - self._failed.get(key, -FAILED_SECONDS) < FAILED_SECONDS:
                 raise DirectoryUnavailable  # noqa: TRY301 - as if it were asked
-            asking = self._asking.get(key) or self._begin(key)
+            if not (asking := self._asking.get(key)):
+                # Of no decision: others wait for it too, and its lines would name the first one's.
+                asking = asyncio.create_task(self._look_up(key), name=f"look up {key}", context=Context())
+                asking.add_done_callback(lambda done: done.cancelled() or done.exception())  # who still waits is told
+                self._asking[key] = asking
             async with self._clock.timeout(PATIENCE_SECONDS if known else LOOKUP_SECONDS):
                 return await asyncio.shield(asking)
         except (TimeoutError, DirectoryUnavailable) as error:
             if known:
                 return known[1]
             raise DirectoryUnavailable from error
-
-    def _begin(self, key: str) -> "asyncio.Task[T]":
-        # Of no decision: others wait for it too, and its lines would name the first one's.
-        task = asyncio.create_task(self._look_up(key), name=f"look up {key}", context=Context())
-        self._asking[key] = task
-        task.add_done_callback(lambda done: self._ended(key, done))
-        return task
 
     async def _look_up(self, key: str) -> T:
         try:
@@ -114,11 +111,8 @@ class _Remembered(Generic[T]):
             logger.warning("Could not look up %s: %s", key, str(error) or "no answer in time")
             self._failed[key] = self._clock.monotonic()
             raise DirectoryUnavailable from error
+        finally:
+            del self._asking[key]
         self._failed.pop(key, None)
         self._answers[key] = (self._clock.monotonic(), answer)
         return answer
-
-    def _ended(self, key: str, task: "asyncio.Task[T]") -> None:
-        del self._asking[key]
-        if not task.cancelled():
-            task.exception()  # seen: those who still waited were told
