@@ -36,10 +36,6 @@ class WaitReason(StrEnum):
 _monotonic = partial(time.clock_gettime, time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic
 
 
-async def _sleep(seconds: float, _pause: WaitReason) -> None:
-    await asyncio.sleep(seconds)
-
-
 @dataclass(frozen=True, slots=True)
 class Clock:
     """The four ways in which the bot meets time.
@@ -53,5 +49,5 @@ class Clock:
 
     now: Callable[[], float] = time.time
     monotonic: Callable[[], float] = _monotonic
-    sleep: Callable[[float, WaitReason], Awaitable[None]] = _sleep
+    sleep: Callable[[float, WaitReason], Awaitable[None]] = lambda seconds, _why: asyncio.sleep(seconds)
     timeout: Callable[[float], AbstractAsyncContextManager[object]] = asyncio.timeout
