@@ -25,7 +25,7 @@ from bot.models import (
     ReplyTarget,
 )
 from bot.mrkdwn import escape
-from bot.store import DecisionStore, approvals
+from bot.store import DecisionStore, rows
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class Answers:
         present = verdict.present
         about = verdict.about or job.about
         if about is NOTHING_KNOWN:
-            about = await or_none(self.store.database.read(approvals.card_context, present.ref)) or about
+            about = await or_none(self.store.database.read(rows.card_context, present.ref)) or about
         if verdict.is_late:
             said = f"{verdict.notice[0].lower()}{verdict.notice[1:]}"
             return Answer(ReplyKind.CARD, self._line(present, said, about, place), summary=verdict.notice)
@@ -187,7 +187,7 @@ class Answers:
     async def _mark_stale(self, job: Job, *, may_overwrite: bool) -> None:
         """The alert's card may be out of date now: let it be drawn again."""
         try:
-            await self.store.database.run(approvals.mark_stale, job.request.ref, may_overwrite=may_overwrite)
+            await self.store.database.run(rows.mark_stale, job.request.ref, may_overwrite=may_overwrite)
         except StorageUnavailable as error:
             logger.warning("Couldn't mark a card as out of date: %s", error)
 

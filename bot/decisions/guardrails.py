@@ -34,7 +34,7 @@ from bot.models import (
 )
 from bot.mrkdwn import clock_time, escape, when
 from bot.policy import Policy
-from bot.store import Database, approvals, pauses
+from bot.store import Database, approvals, pauses, rows
 from bot.together import TogetherClient
 
 CLUSTER_FRESH_SECONDS = 600.0
@@ -151,7 +151,7 @@ class Guardrails:
             return
         if request.instead_of is not None:
             raise two_needed()
-        first, _ = await self.database.read(approvals.first_and_now, request.ref)
+        first, _ = await self.database.read(rows.first_and_now, request.ref)
         is_second = first is not None and first.mode == mode and first.user_id != request.actor.user_id
         if first is None or not is_second or not await self._may_still(first, job):
             raise SecondPersonNeeded("the first of its two approvals no longer counts.", "Review it and approve again.")
@@ -238,7 +238,7 @@ class Guardrails:
         if present.mode not in modes and not is_too_often:
             return None
         user_id = request.actor.user_id
-        first, now = await self.database.read(approvals.first_and_now, request.ref)
+        first, now = await self.database.read(rows.first_and_now, request.ref)
         if first and first.counts_for(present):
             if first.user_id == user_id:
                 raise SecondPersonNeeded(

@@ -20,7 +20,7 @@ from bot.errors import (
 )
 from bot.models import HOLD_SECONDS, MAX_HOLD_SECONDS, RULES, Job, Remediation, Verb
 from bot.mrkdwn import clock_time, escape, when
-from bot.store import DecisionStore, approvals
+from bot.store import DecisionStore, approvals, rows
 from bot.store.decisions import claimed_by
 from bot.together import TogetherClient
 
@@ -46,7 +46,7 @@ class Upkeep:
             # A decision has begun since the click: buttons drawn now could outlive its answer.
             notice = f"<@{claim.user_id}> has been {RULES[claim.verb].doing} this since {clock_time(claim.since)}."
             return Verdict(OutcomeKind.READ, present, notice=notice, buttons=False)
-        about = await or_none(self.store.database.read(approvals.card_context, present.ref))
+        about = await or_none(self.store.database.read(rows.card_context, present.ref))
         doubt = about.doubt if about else None
         # It was said of a decision that may be on its way yet: that nothing has changed ends no such doubt.
         if doubt and doubt.holds(present) and doubt.settles_at > self.clock.now():
@@ -101,7 +101,7 @@ class Upkeep:
         decided = await who_decided(self.store.database, present)
         if is_released:
             return Verdict(OutcomeKind.RELEASED, present, decided)
-        about = await or_none(self.store.database.read(approvals.card_context, present.ref))
+        about = await or_none(self.store.database.read(rows.card_context, present.ref))
         if about and about.hold:
             kept = f"<@{job.request.actor.user_id}>, nothing was released: the hold has changed since you saw it."
             return Verdict(OutcomeKind.CHANGED, present, decided, kept, about=about)

@@ -5,13 +5,13 @@ decision another one has taken over, writes nothing any more.
 """
 
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from sqlalchemy import ColumnElement, Double, and_, bindparam, func, or_, select
 from sqlalchemy.dialects.postgresql import insert
 
 from bot.alerts import answered, overridden
-from bot.errors import LeaseLost
+from bot.errors import LeaseLost, OutcomeKind
 from bot.models import (
     Answer,
     CardContext,
@@ -26,13 +26,12 @@ from bot.models import (
     is_reported_in_digest,
 )
 from bot.store import audit, batches, outbox, pauses
-from bot.store.approvals import card_context, mark_stale, note_first
 from bot.store.connection import NOW, Connection, Record, Rows, dump, lock_cluster, now, read_clock
 from bot.store.database import Conflict
 from bot.store.lease import LEASE_UNTIL
 from bot.store.ownership import KEEP, MINE, Ownership, sent_at, update_mine
 from bot.store.retention import RESPONSE_URL_SECONDS
-from bot.store.rows import ALERT_TO_CHANGE, change_alert
+from bot.store.rows import ALERT_TO_CHANGE, card_context, change_alert, forget_first_approval, mark_stale
 from bot.store.serialization import ANSWERS, REQUESTS
 from bot.store.tables import (
     ACTIVE,
@@ -42,6 +41,7 @@ from bot.store.tables import (
     UNDELIVERED,
     VOID,
     decisions,
+    first_approvals,
     ids_of,
     key_of,
     one_remediation,
@@ -76,6 +76,7 @@ _RECORD_SEND = _SEND_AGAIN.values(
 _RECORD = update_mine(_NO_OUTCOME, outcome=bindparam("b_outcome"), answered_at=now())
 _RECORD_OUTCOME = _RECORD.values(status=ANSWERED, answer=bindparam("b_answer"))
 _RECORD_AND_FINISH = _RECORD.values(status=DONE, summary=bindparam("b_summary"), done_at=now(), request=None)
+_INSERT_FIRST = insert(first_approvals)
 _RECORDED = select(c.answered_at).where(MINE, c.status == bindparam("b_status"))
 _FINISH = update_mine(status=bindparam("b_status"), done_at=now(), request=None, answer=None)
 _ANSWERED_SINCE = (
@@ -240,7 +241,7 @@ class DecisionStore(Ownership):
                 self._execute(connection, KEEP, job)
         else:
             if request.rule.decides:
-                note_first(connection, request, outcome)
+                _note_first(connection, request, outcome)
             seq = audit.record(connection, job, audit.OUTCOME, outcome, at, end)
             if kind == request.rule.done and request.rule.decides:
                 outbox.decided(connection, job, outcome)
@@ -306,6 +307,16 @@ class DecisionStore(Ownership):
 
 def _answered_since(connection: Connection, job: Job, moment: float) -> Rows:
     return connection.execute(_ANSWERED_SINCE, key_of(job.request.ref), b_id=job.id, b_answered_at=moment)
+
+
+def _note_first(connection: Connection, request: Request, outcome: Outcome) -> None:
+    """Let a first approval count from now on, or no longer: it is used up, or its person decided otherwise since."""
+    if outcome.first or outcome.kind is OutcomeKind.APPROVED:
+        forget_first_approval(connection, request.ref)
+    elif request.verb is not Verb.APPROVE:
+        forget_first_approval(connection, request.ref, of=request.actor.user_id)
+    if outcome.first:
+        connection.execute(_INSERT_FIRST, asdict(outcome.first) | ids_of(request.ref))
 
 
 def claimed_by(connection: Connection, request: Request) -> Claim | None:

@@ -1,4 +1,4 @@
-"""Alerts and messages as rows: read, loaded with all that a message is drawn from, and changed together."""
+"""Alerts and messages as rows: read, loaded with all that they are drawn from, and changed together."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -7,13 +7,18 @@ from functools import lru_cache
 from typing import Any
 
 from pydantic import TypeAdapter
-from sqlalchemy import Executable, and_, bindparam, delete, exists, or_, select, update
+from sqlalchemy import Executable, and_, bindparam, delete, exists, func, or_, select, update
 
-from bot.alerts import Look, Tracked
+from bot.alerts import Look, Tracked, outdated
+from bot.errors import DOUBTFUL
 from bot.models import (
+    DOUBT_SECONDS,
     FIRST_APPROVAL_SECONDS,
+    RULES,
     WHILE_OPEN,
     Alert,
+    CardContext,
+    CardNote,
     EventKind,
     FirstApproval,
     Learned,
@@ -22,7 +27,7 @@ from bot.models import (
     TrackedMessage,
 )
 from bot.store import batches, outbox, pauses
-from bot.store.connection import NOW, Connection, Record, Rows, dump, now, read_json
+from bot.store.connection import NOW, Connection, Record, Rows, dump, now, read_clock, read_json
 from bot.store.tables import (
     ACTIVE,
     ANSWERED,
@@ -49,16 +54,16 @@ m = messages.c
 first = first_approvals.c
 ALERTS = select(a.body, a.message_id)
 _AHEAD_SECONDS = 60.0  # by which clocks may be corrected
-FIRST_APPROVAL = first.user_id, first.mode, first.at, first.job_id, first.episode
+_FIRST_APPROVAL = first.user_id, first.mode, first.at, first.job_id, first.episode
 # One that lies ahead was given by a clock that has been set back since: nobody knows how old it is.
-FIRST_COUNTS = first.at.between(now() - FIRST_APPROVAL_SECONDS, now() + _AHEAD_SECONDS)
+_FIRST_COUNTS = first.at.between(now() - FIRST_APPROVAL_SECONDS, now() + _AHEAD_SECONDS)
 _DECIDING = exists().where(
     same_remediation(d, a),
     # Until its first delivery: the edit that answers somebody must not be followed by one that was drawn before it.
     or_(d.status == ACTIVE, and_(d.status == ANSWERED, d.active_at.is_not(None), d.deliveries == 0)),
 )
-_WITH_FIRST = select(a.body, a.message_id, *FIRST_APPROVAL, _DECIDING.label("deciding")).select_from(
-    alerts.outerjoin(first_approvals, and_(same_remediation(first, a), FIRST_COUNTS))
+_WITH_FIRST = select(a.body, a.message_id, *_FIRST_APPROVAL, _DECIDING.label("deciding")).select_from(
+    alerts.outerjoin(first_approvals, and_(same_remediation(first, a), _FIRST_COUNTS))
 )
 _PLACE = select(a.message_id).where(one_remediation(a))
 _MESSAGE_ID = m.id == bindparam("b_message")
@@ -69,6 +74,21 @@ ALERT_TO_CHANGE = _WITH_FIRST.where(one_remediation(a)).with_for_update(of=alert
 WRITE_MESSAGE = update(messages).where(_MESSAGE_ID).values(version=m.version + 1)
 _WRITE_SAME = WRITE_MESSAGE.where(m.version == bindparam("b_version"))
 _WRITE_ALERT = update(alerts).where(one_remediation(a)).values(changed_at=now())
+_DECIDES = [verb for verb, rule in RULES.items() if rule.decides]
+_FIRST = select(*_FIRST_APPROVAL).where(one_remediation(first), _FIRST_COUNTS)
+IN_DOUBT = and_(d.outcome.in_(DOUBTFUL), d.answered_at > now() - DOUBT_SECONDS)
+_DOUBTFUL_AT = select(func.max(d.answered_at)).where(one_remediation(d), d.verb.in_(_DECIDES), IN_DOUBT)
+_BODY = (
+    select(
+        a.body,
+        a.message_id,
+        m.body.label("message"),
+        now().label("present"),
+        _DOUBTFUL_AT.scalar_subquery().label("doubtful_at"),
+    )
+    .outerjoin(messages, m.id == a.message_id)
+    .where(one_remediation(a))
+)
 _THEIRS = or_(bindparam("b_user") == "", first.user_id == bindparam("b_user"))  # or anybody's
 _FORGET_FIRST = delete(first_approvals).where(one_remediation(first), _THEIRS)
 
@@ -162,9 +182,45 @@ def change_alert(
     return alert
 
 
+def mark_stale(connection: Connection, ref: RemediationRef, *, may_overwrite: bool = False) -> None:
+    """Let an alert's card be drawn again, because what it shows isn't known, or may be overwritten yet."""
+    change_alert(
+        connection, ref, lambda look: (look.alert, outdated(look.message, look.now, may_overwrite=may_overwrite))
+    )
+
+
 def forget_first_approval(connection: Connection, ref: RemediationRef, of: str = "") -> None:
     """Let a first approval count no longer; with `of`, only that person's."""
     connection.execute(_FORGET_FIRST, key_of(ref), b_user=of)
+
+
+def first_and_now(connection: Connection, ref: RemediationRef) -> tuple[FirstApproval | None, float]:
+    """Return the first of two approvals of a remediation, where there is one, and the present in Unix time."""
+    return to_first_approval(connection.execute(_FIRST, key_of(ref)).first()), read_clock(connection)
+
+
+def card_context(connection: Connection, ref: RemediationRef) -> CardContext:
+    """Return what a card of a remediation says beyond itself."""
+    firsts = connection.execute(_FIRST, key_of(ref))
+    bodies = connection.execute(_BODY, key_of(ref))
+    pause = pauses.active(connection, [ref.cluster_id])
+    first_one, row = to_first_approval(firsts.first()), bodies.first()
+    alert = readable_alert(row) if row else None
+    if alert is None:
+        return CardContext(first=first_one, pause=pause)
+    present = float(row.present)
+    about = replace(alert.at(present).about(first_one), pause=pause, now=present)
+    message = readable_message(row.message) if row.message else None
+    if message is None:
+        return about
+    is_automatic = message.is_started and alert.remediation.is_automatic
+    looking = message.at(present).looking
+    about = replace(about, mentioned=message.mentioned, looking=looking, is_automatic=is_automatic)
+    if message.is_digest:
+        known = alert.remediation
+        doubt = CardNote("", False, None, known.state, known.mode, row.doubtful_at) if row.doubtful_at else None
+        return replace(about, is_one_of_many=True, doubt=about.doubt or doubt)
+    return replace(about, channel_id=message.channel_id, ts=message.ts or "")
 
 
 def message_of(row: Any) -> TrackedMessage | None:  # noqa: ANN401 - a row of a select with these columns

@@ -18,7 +18,7 @@ from bot.decisions.verdict import Judge
 from bot.errors import StorageUnavailable
 from bot.models import FirstApproval, Found, Job
 from bot.policy import Policy
-from bot.store import DecisionStore, Lease, LeasedDatabase, approvals
+from bot.store import DecisionStore, Lease, LeasedDatabase, approvals, rows
 from bot.store import decisions as stored
 from bot.store.groups import Member
 from bot.store.ownership import Ownership
@@ -121,7 +121,7 @@ _authorize = Policy.authorize
 
 
 async def _one_is_two(self: Guardrails, job: Job, present: Any) -> FirstApproval | None:
-    first, now = await self.database.read(approvals.first_and_now, job.request.ref)
+    first, now = await self.database.read(rows.first_and_now, job.request.ref)
     if present.mode not in self.config.two_people.modes or (first and first.counts_for(present)):
         return None
     return FirstApproval(job.request.actor.user_id, present.mode, now, job.id, present.episode)

@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from bot.cards.blocks import context, folded
 from bot.models import RemediationRef
-from bot.store import approvals
+from bot.store import rows
 from bot.store.tables import messages
 from bot.watcher.workqueue import Lane
 from handlers.alert_channels import UPDATES_PER_MINUTE
@@ -367,7 +367,7 @@ async def test_message_that_was_just_edited_waits_and_takes_no_turn(bot: World, 
     alert = await card(bot)
     assert bot.app.database
     assert bot.app._watcher
-    redraw = partial(bot.app.database.run, approvals.mark_stale, RemediationRef(*IDS))
+    redraw = partial(bot.app.database.run, rows.mark_stale, RemediationRef(*IDS))
     enforce_slacks_limits(bot)
     (row,) = await execute_beside(bot, select(messages.c.id))
     await redraw()
