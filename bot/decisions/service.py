@@ -43,7 +43,6 @@ from bot.models import (
     ReplyTarget,
     Request,
     Verb,
-    is_reported_in_digest,
     new_id,
 )
 from bot.mrkdwn import clock_time
@@ -250,8 +249,8 @@ class DecisionService:
             metrics.DECISION_SECONDS.labels(request.verb.value).observe(self._clock.monotonic() - job.received_mono)
         if following:
             self.working[following.id] = following
-        if not is_reported_in_digest(job.request, outcome):
-            await self._answers.deliver(job, answer)
+        if job.answer:
+            await self._answers.deliver(job, job.answer)
         return following
 
     async def _work(self, job: Job) -> tuple[Answer, Outcome]:

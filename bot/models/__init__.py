@@ -54,7 +54,6 @@ from bot.models.outcome import (
     Outcome,
     PastDecision,
     ReplyKind,
-    is_reported_in_digest,
     token_of,
 )
 from bot.models.overview import PER_PAGE, Overview

@@ -24,7 +24,7 @@ class Job:
         sent_at: when its POST may have left, like `received_at`; None for never.
         send_is_recorded: `sent_at` was recorded with the claim, and this process sends it next.
         about: what a card says beyond the remediation, as of the claim.
-        answer: its outcome is recorded, and this is yet to be delivered.
+        answer: its outcome is recorded, and this is yet to be delivered; None too where a digest tells it.
         answered_at: when the outcome was recorded, as Unix time in seconds on the database's clock.
         deliveries: how often Slack did not take the answer.
         taken_over: another process began it.

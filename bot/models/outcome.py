@@ -8,7 +8,7 @@ from enum import StrEnum
 from bot.errors import OutcomeKind
 from bot.models.ids import RemediationRef
 from bot.models.remediation import PRECISION, Remediation
-from bot.models.request import Actor, Message, Request, Verb
+from bot.models.request import Actor, Message, Verb
 
 FIRST_APPROVAL_SECONDS = 8 * 3600  # so long, about a shift, the first of two approvals counts
 LIFETIME = 600.0  # seconds after which a decision is no longer sent: the person has long looked elsewhere
@@ -185,11 +185,6 @@ class PastDecision:
     at: float
     outcome: str
     reason: str = ""
-
-
-def is_reported_in_digest(request: Request, outcome: Outcome) -> bool:
-    """Return whether the digest tells an outcome, so it gets no message of its own. Who can't decide learns why."""
-    return request.batch_id is not None and outcome.kind not in {OutcomeKind.NOT_ALLOWED, OutcomeKind.NOT_CHECKED}
 
 
 @dataclass(frozen=True, slots=True)

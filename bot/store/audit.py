@@ -33,6 +33,7 @@ from bot.store.tables import audit, cursors, ids_of, key_of, one_remediation, si
 OUTCOME = "outcome"
 _LOCK = text("SELECT pg_advisory_xact_lock(7265646502)")  # any number that nobody else in this database uses
 GENESIS = "0" * 64
+_BEFORE_ALL = 0, GENESIS
 _PAGE = 1000
 _IS_OURS = audit.c.seq > 0  # rows are numbered from 1: nobody but somebody else adds others
 _LAST = select(audit.c.seq, audit.c.hash).where(_IS_OURS).order_by(audit.c.seq.desc()).limit(1)
@@ -86,7 +87,7 @@ def append(connection: Connection, fields: Record, end: Rows) -> int:
         fields: the columns, but for `seq`, `hash` and `previous`; those without a value may be missing.
         end: of the trail, as `end_of_trail` says it, which may be asked together with something else.
     """
-    seq, previous = _number_and_hash(end)
+    seq, previous = end.first() or _BEFORE_ALL
     row = {name: storable(value) for name, value in fields.items()} | {"seq": seq + 1, "previous": previous}
     connection.execute(_INSERT, row, hash=digest(row))
     return seq + 1
@@ -138,12 +139,8 @@ def note(connection: Connection, noted: AuditNote) -> None:
 
 def last_row(connection: Connection) -> tuple[int, str]:
     """Return the number and the hash of the last row; 0 and `GENESIS` for an empty trail."""
-    return _number_and_hash(connection.execute(_LAST))
-
-
-def _number_and_hash(end: Rows) -> tuple[int, str]:
-    last = end.first()
-    return (last.seq, last.hash) if last else (0, GENESIS)
+    seq, hashed = connection.execute(_LAST).first() or _BEFORE_ALL
+    return seq, hashed
 
 
 def who_decided(connection: Connection, present: Remediation) -> DecidedBy | None:

@@ -23,7 +23,6 @@ from bot.models import (
     ReplyTarget,
     Request,
     Verb,
-    is_reported_in_digest,
 )
 from bot.store import audit, batches, outbox, pauses
 from bot.store.connection import NOW, Connection, Record, Rows, dump, lock_cluster, now, read_clock
@@ -48,6 +47,7 @@ from bot.store.tables import (
 )
 
 _CLOCK_STEP = 5.0  # seconds by which a clock may seem to go back without having been set
+_TOLD_ALONE = OutcomeKind.NOT_ALLOWED, OutcomeKind.NOT_CHECKED
 _TURN = 1e-5  # seconds between two that begin one after the other; a double of today's seconds tells 2e-7 apart
 c = decisions.c
 _INSERT = insert(decisions).values(received_at=now(), lease_until=LEASE_UNTIL, repeats=0, deliveries=0, fence=1)
@@ -77,7 +77,7 @@ _RECORD = update_mine(_NO_OUTCOME, outcome=bindparam("b_outcome"), answered_at=n
 _RECORD_OUTCOME = _RECORD.values(status=ANSWERED, answer=bindparam("b_answer"))
 _RECORD_AND_FINISH = _RECORD.values(status=DONE, summary=bindparam("b_summary"), done_at=now(), request=None)
 _INSERT_FIRST = insert(first_approvals)
-_RECORDED = select(c.answered_at).where(MINE, c.status == bindparam("b_status"))
+_RECORDED = select(c.answered_at).where(MINE)
 _FINISH = update_mine(status=bindparam("b_status"), done_at=now(), request=None, answer=None)
 _ANSWERED_SINCE = (
     select(c.id)
@@ -211,19 +211,20 @@ class DecisionStore(Ownership):
             The decision of the same batch whose turn it is now.
         """
         asked_at = self._clock.monotonic()
-        job.answered_at, following = await self.database.run(self._record_outcome, job, outcome, answer)
+        written = await self.database.run(self._record_outcome, job, outcome, answer)
+        job.answered_at, job.answer, following = written
         self._hold(job, asked_at)
-        job.answer = answer
         return self._hold(following, asked_at)
 
     def _record_outcome(
         self, connection: Connection, job: Job, outcome: Outcome, answer: Answer
-    ) -> tuple[float, Job | None]:
+    ) -> tuple[float, Answer | None, Job | None]:
         request = job.request
         if request.batch_id:
             batches.lock(connection, request.batch_id)
         clock, kind = connection.execute(NOW), outcome.kind.value
-        is_told = is_reported_in_digest(request, outcome)
+        # Its digest tells it, so it gets no message of its own. Who can't decide learns why.
+        is_told = request.batch_id is not None and kind not in _TOLD_ALONE
         if is_told:
             written = self._use(connection, _RECORD_AND_FINISH, job, b_outcome=kind, b_summary=answer.summary)
         else:
@@ -232,26 +233,24 @@ class DecisionStore(Ownership):
         shown = connection.execute(ALERT_TO_CHANGE, key_of(request.ref))
         at = float(clock.scalar())
         if not written:
-            status = DONE if is_told else ANSWERED
-            at = self._use(connection, _RECORDED, job, b_status=status).scalar()
-            if at is None:
+            # Unless by an attempt of this process whose commit was in doubt, another one has it.
+            if (at := self._use(connection, _RECORDED, job).scalar()) is None:
                 raise LeaseLost
-            # By an attempt of this process whose commit was in doubt.
             if not is_told:
                 self._execute(connection, KEEP, job)
         else:
+            seq = audit.record(connection, job, audit.OUTCOME, outcome, at, end)
             if request.rule.decides:
                 _note_first(connection, request, outcome)
-            seq = audit.record(connection, job, audit.OUTCOME, outcome, at, end)
-            if kind == request.rule.done and request.rule.decides:
-                outbox.decided(connection, job, outcome)
+                if kind == request.rule.done:
+                    outbox.decided(connection, job, outcome)
             change_alert(
                 connection,
                 request.ref,
                 lambda look: answered(look.alert, look.message, request, answer, look.now, seq),
                 found=shown,
             )
-        return at, self._advance(connection, request.batch_id, job.received_at) if request.batch_id else None
+        return at, None if is_told else answer, self._advance(connection, request.batch_id, job.received_at)
 
     async def confirm(self, batch_id: str, user_id: str, reason: str) -> Job | None:
         """Write the decisions of a selection; like `batches.confirm`."""
