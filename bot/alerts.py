@@ -266,7 +266,7 @@ def answered(  # noqa: PLR0913, PLR0917 - all that bears on it
         at = alert.remark.at  # a look that found nothing new prolongs no doubt
     if remark:
         # An error is in the thread, and its line on the card is drawn with the next look.
-        is_known = is_card and not message.is_unsure(at)
+        is_known = is_card and not is_unsure(message, at)
         drawn = answer.message.fingerprint if is_known else ""
         return replace(alert, remark=replace(remark, at=at)), replace(message, content_hash=drawn)
     # "In progress" is on the card: what was there before is put back, and drawn again in case that fails.
@@ -311,6 +311,11 @@ def outdated(message: TrackedMessage, now: float, *, may_overwrite: bool) -> Tra
     """Let a message be drawn again; once more later, where an edit may still arrive over that."""
     unsure_until = now + ARRIVED_SECONDS if may_overwrite else message.unsure_until
     return replace(message.due, content_hash="", unsure_until=unsure_until)
+
+
+def is_unsure(message: TrackedMessage, now: float) -> bool:
+    """Return whether an edit whose result wasn't clear may still arrive. Clocks can go back."""
+    return 0 < message.unsure_until - now <= ARRIVED_SECONDS
 
 
 def held(alert: Alert, message: TrackedMessage, hold: Hold) -> Tracked:

@@ -250,10 +250,6 @@ class TrackedMessage:
         looking = (*others, Looking(user_id, now))
         return replace(self.due, looking=looking, escalate_from=now)
 
-    def is_unsure(self, now: float) -> bool:
-        """Return whether an edit whose result wasn't clear may still arrive. Clocks can go back."""
-        return 0 < self.unsure_until - now <= ARRIVED_SECONDS
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Snapshot:

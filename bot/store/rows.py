@@ -214,7 +214,7 @@ def card_context(connection: Connection, ref: RemediationRef) -> CardContext:
     if message is None:
         return about
     is_automatic = message.is_started and alert.remediation.is_automatic
-    looking = message.at(present).looking
+    looking = message.at(present).looking if message.looking else ()
     about = replace(about, mentioned=message.mentioned, looking=looking, is_automatic=is_automatic)
     if message.is_digest:
         known = alert.remediation

@@ -226,7 +226,7 @@ class Reconciler:
         if step is Step.EDIT:
             shown = self._edited.get(key, (0.0, ""))[1]
             is_same = (
-                snapshot.message.is_unsure(snapshot.now)
+                alerts.is_unsure(snapshot.message, snapshot.now)
                 and schedule.content(snapshot, self.config).fingerprint == shown
             )
             return is_same or self._was_just_edited(key)
@@ -344,7 +344,7 @@ class Reconciler:
         def drawn(snapshot: Snapshot) -> TrackedMessage:
             # If somebody was answered on the card since, it is not known which of the two it shows.
             is_same = schedule.answers_on(snapshot) == schedule.answers_on(before)
-            is_known = is_same and not before.message.is_unsure(before.now)
+            is_known = is_same and not alerts.is_unsure(before.message, before.now)
             return replace(snapshot.message, content_hash=shown.fingerprint if is_known else "", edited_at=before.now)
 
         return await self.teller.settle(before, drawn)
