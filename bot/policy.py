@@ -1,10 +1,10 @@
 """Who may do what, from where. Closed by default: what cannot be established is a no."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-from bot.errors import DirectoryUnavailable, NotAllowed, NotChecked
-from bot.models import RULES, Actor, Directory, Person, Verb
+from bot.errors import DirectoryUnavailable, NotAllowed, NotChecked, Observing
+from bot.models import RULES, Actor, Directory, Person, Request, Verb
 
 EVERYBODY = "*"
 _WORDS = {Verb.HOLD: "put repairs on hold", Verb.RELEASE: "release holds"}
@@ -18,12 +18,25 @@ class Policy:
     Attributes:
         operators: user IDs (`U…`, `W…`), user-group IDs (`S…`), or `*` for every full member.
         channels: channel IDs in which the bot acts; empty for all.
+        observes: whether it decides nothing in a cluster.
     """
 
     operators: Sequence[str]
     channels: Collection[str]
     team_id: str
     directory: Directory
+    observes: Callable[[str], bool]
+
+    async def authorize_request(self, request: Request) -> None:
+        """Return when the actor may still have what they asked for: reading what else matters may have taken long.
+
+        Raises:
+            NotAllowed: the actor may not.
+            Observing: the bot decides nothing in this cluster, maybe since it was started again.
+        """
+        await self.authorize(request.verb, request.actor, request.place.channel_id)
+        if request.rule.decides and self.observes(request.ref.cluster_id):
+            raise Observing
 
     async def authorize(self, verb: Verb, actor: Actor, channel_id: str | None) -> None:
         """Return when the actor may do this, from this channel, now.

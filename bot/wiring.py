@@ -137,7 +137,7 @@ def build_bot(  # noqa: PLR0913 - what it is made of
         connections.writing, connections.session, clock, allow_loopback=is_loopback(settings.slack_api_url)
     )
     directory = SlackDirectory(reading, clock)
-    policy = Policy(settings.bot_operators, settings.bot_channels, identity.team_id, directory)
+    policy = Policy(settings.bot_operators, settings.bot_channels, identity.team_id, directory, cards.observes)
     together, alone = connections.together, settings.bot_break_glass
     break_glass = replace(policy, operators=alone) if alone else None
     guardrails = Guardrails(cards, together, database, policy, clock, break_glass)

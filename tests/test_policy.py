@@ -32,7 +32,7 @@ async def slack(time: ManualClock) -> AsyncIterator[Slack]:
 def policy_for(slack: Slack, time: ManualClock, *operators: str, channels: Collection[str] = ()) -> Policy:
     client = MeasuredClient(BOT_TOKEN, base_url=slack.api_url)
     client.proxy = None
-    return Policy(operators, channels, TEAM, SlackDirectory(client, time.clock))
+    return Policy(operators, channels, TEAM, SlackDirectory(client, time.clock), lambda _: False)
 
 
 def clicker(user: str, team: str | None = TEAM, home: str | None = TEAM) -> Actor:

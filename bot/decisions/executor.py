@@ -227,7 +227,7 @@ class Executor(Judge):
         if is_repeat and is_approval:
             await self.guardrails.check_again(job, seen.mode or "")
         if not is_recorded:
-            await self.guardrails.check_person(job)
+            await self.guardrails.policy.authorize_request(job.request)
         if job.sent_at is None and await self.store.age(job) > LIFETIME:
             raise Expired(job.request.rule.noun)
         if not is_recorded and (pause := await self.store.record_send(job, is_again=attempt > 1)):

@@ -1,4 +1,4 @@
-"""Whether a person may still decide, and the guard rails before an approval: each of these is off unless it is set."""
+"""The guard rails before an approval: each of them is off unless it is set."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -10,7 +10,6 @@ from bot.errors import (
     NotAllowed,
     NotChecked,
     NotFound,
-    Observing,
     Paused,
     ReadFailed,
     SecondPersonNeeded,
@@ -114,25 +113,12 @@ class Guardrails:
         """
         if self.break_glass is None:
             raise NotAllowed("Nobody can approve alone here.", "Ask the bot's admin about BOT_BREAK_GLASS.")
-        request = job.request
         try:
-            await self.break_glass.authorize(request.verb, request.actor, request.place.channel_id)
+            await self.break_glass.authorize_request(job.request)
         except NotChecked:
             raise
         except NotAllowed as error:
             raise NotAllowed("You can't approve alone: you aren't in BOT_BREAK_GLASS.", error.next_step) from error
-
-    async def check_person(self, job: Job) -> None:
-        """Return when the person may still decide: reading what else matters may have taken long.
-
-        Raises:
-            NotAllowed: the person may not.
-            Observing: the bot decides nothing in this cluster, since it was started again.
-        """
-        request = job.request
-        if self.config.observes(request.ref.cluster_id):
-            raise Observing
-        await self.policy.authorize(request.verb, request.actor, request.place.channel_id)
 
     async def check_again(self, job: Job, mode: str) -> None:
         """Let an approval be sent once more: what let the first one pass may have changed.

@@ -23,7 +23,6 @@ from bot.errors import (
     InternalError,
     LeaseLost,
     NotRecorded,
-    Observing,
     OutcomeKind,
     RefusedWithoutDatabase,
     StorageUnavailable,
@@ -108,7 +107,6 @@ class DecisionService:
         self._upkeep = Upkeep(together, store, clock)
         self._execute = partial(Executor, together, store, clock, guardrails=guardrails)
         self._policy = policy
-        self._config = config
         self._messenger = messenger
         self._store = store
         self._clock = clock
@@ -295,9 +293,7 @@ class DecisionService:
         try:
             if await self._store.age(job) > LIFETIME:
                 raise Expired(rule.noun)
-            await self._policy.authorize(request.verb, request.actor, request.place.channel_id)
-            if rule.decides and self._config.observes(request.ref.cluster_id):
-                raise Observing
+            await self._policy.authorize_request(request)
             if job.is_active:
                 await self._ensure_about(job)
                 return

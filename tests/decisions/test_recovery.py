@@ -245,7 +245,7 @@ async def broken(tmp_path: Path) -> AsyncIterator[tuple[DecisionService, Decisio
     http = httpx.AsyncClient()
     await http.aclose()
     store, ear = DecisionStore(database, 15, time.clock), Ear()
-    policy = Policy(("U0ALICE",), frozenset(), "T0HOME", Members())
+    policy = Policy(("U0ALICE",), frozenset(), "T0HOME", Members(), CardConfig().observes)
     together = TogetherClient(http, "http://127.0.0.1:1/v1", "key", clock=time.clock)
     try:
         guards = Guardrails(CardConfig(), together, database, policy, time.clock)
