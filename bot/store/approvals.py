@@ -113,7 +113,7 @@ def who_decided(connection: Connection, present: Remediation) -> DecidedBy | Non
     """Return who decided, as `audit.who_decided` does, and with them the first of two where its alert names them."""
     rows = connection.execute(_ALERT, key_of(present.ref))
     decided, row = audit.who_decided(connection, present), rows.first()
-    alert = readable_alert(row) if row and decided else None
+    alert = readable_alert(row.body, row.message_id) if row and decided else None
     known = alert.decided if alert else None
     if decided and known and (known.verb, known.user_id) == (decided.verb, decided.user_id):
         return replace(decided, first_user=known.first_user)

@@ -146,7 +146,7 @@ def _row(batch: Batch, item: BatchItem) -> Record:
     }
 
 
-def advance(connection: Connection, batch_id: str, holder: Values, began_at: float | None = None) -> Job | None:
+def advance(connection: Connection, batch_id: str | None, holder: Values, began_at: float | None = None) -> Job | None:
     """Give the next decision of a batch its turn, or leave the rest alone where something stops it.
 
     Args:
@@ -154,8 +154,10 @@ def advance(connection: Connection, batch_id: str, holder: Values, began_at: flo
         began_at: when the decision that has just ended got its turn, as Unix time in seconds.
 
     Returns:
-        The decision that this owner is to carry out next.
+        The decision that this owner is to carry out next; None too where there is no batch.
     """
+    if batch_id is None:
+        return None
     lock(connection, batch_id)
     if under_way := connection.execute(_UNDER_WAY, b_id=batch_id).first():
         # The commit that gave it its turn was in doubt, so this is the second time that it is asked for. Another task

@@ -177,15 +177,10 @@ class Running:
     is_withdrawn: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    @property
-    def is_over(self) -> bool:
-        """Whether its time is over."""
-        return self.time() >= self.give_up_at
-
     def start(self, raw: Any = None) -> None:  # noqa: ANN401 - the driver's own connection
         """Begin, on its connection, unless its time is over or somebody has withdrawn it: nobody would break it off."""
         with self.lock:
-            if self.is_withdrawn or self.is_over:
+            if self.is_withdrawn or self.time() >= self.give_up_at:
                 raise StorageUnavailable("closed")
             self.has_begun, self.raw = True, raw
 

@@ -315,7 +315,8 @@ class Database:
                     raise
                 in_doubt = is_committing and (is_cut or not driver.refusal_is_certain)
                 is_undone = is_cut or isinstance(error, driver.undone)
-                if is_last or in_doubt or not is_undone or running.is_over or self._is_closed:
+                is_final = is_last or self._is_closed or running.time() >= running.give_up_at
+                if is_final or in_doubt or not is_undone:
                     raise StorageUnavailable(type(error).__name__, in_doubt=in_doubt) from error
             else:
                 return result

@@ -250,7 +250,10 @@ class DecisionStore(Ownership):
                 lambda look: answered(look.alert, look.message, request, answer, look.now, seq),
                 found=shown,
             )
-        return at, None if is_told else answer, self._advance(connection, request.batch_id, job.received_at)
+        following = None
+        if request.batch_id:
+            following = batches.advance(connection, request.batch_id, self._holder, job.received_at)
+        return at, None if is_told else answer, following
 
     async def confirm(self, batch_id: str, user_id: str, reason: str) -> Job | None:
         """Write the decisions of a selection; like `batches.confirm`."""

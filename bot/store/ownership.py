@@ -77,22 +77,17 @@ class Ownership:
         self._owner = new_id()
         self._holder: Record = {"b_owner": self._owner, "b_lease": lease_seconds}
 
-    def holds(self, job: Job) -> bool:
-        """Return whether no other process can have a job now, by this process's own clock."""
-        return self._clock.monotonic() < job.held_until - _RESERVE
-
     def may_send(self, job: Job) -> bool:
         """Return whether a POST may leave now: "a POST leaves" was recorded a moment ago, and nobody else has the job.
 
         The database's answer may have come late, and this process may have been suspended since.
         """
-        is_soon = self._clock.monotonic() - job.sending_since < SEND_WITHIN
-        return is_soon and self.holds(job)
+        return self._clock.monotonic() < min(job.sending_since + SEND_WITHIN, job.held_until)
 
     async def ensure_held(self, job: Job) -> None:
         """Return once no other process can have a job now; where this process's clock isn't sure, ask the database."""
-        if not self.holds(job):
-            asked_at = self._clock.monotonic()
+        asked_at = self._clock.monotonic()
+        if asked_at >= job.held_until:
             await self.database.run(self._execute, KEEP, job)
             self._hold(job, asked_at)
 
@@ -132,7 +127,7 @@ class Ownership:
             if job := read_job(connection, row):
                 job.taken_over = True
             else:
-                job = self._advance(connection, row.batch_id, row.received_at)
+                job = batches.advance(connection, row.batch_id, self._holder, row.received_at)
             jobs += [job] if job else []
         return jobs
 
@@ -148,14 +143,11 @@ class Ownership:
 
     def _set_mine_aside(self, connection: Connection, job: Job) -> Job | None:
         self._execute(connection, _SET_MINE_ASIDE, job)
-        return self._advance(connection, job.request.batch_id, job.received_at)
-
-    def _advance(self, connection: Connection, batch_id: str | None, began_at: float) -> Job | None:
-        return batches.advance(connection, batch_id, self._holder, began_at) if batch_id else None
+        return batches.advance(connection, job.request.batch_id, self._holder, job.received_at)
 
     def _hold(self, job: Job | None, asked_at: float) -> Job | None:
         if job:
-            job.held_until = asked_at + self._lease
+            job.held_until = asked_at + self._lease - _RESERVE
             job.received_mono = job.received_mono or asked_at
         return job
 

@@ -106,7 +106,7 @@ def load(connection: Connection, message_id: str, *, to_change: bool = False) ->
     firsts: dict[RemediationRef, FirstApproval] = {}
     is_being_decided = False
     for row in alerts_shown:
-        if alert := readable_alert(row):
+        if alert := readable_alert(row.body, row.message_id):
             shown.append(alert.at(present))
             is_being_decided |= bool(row.deciding) and not message.is_digest
             if approval := to_first_approval(row):
@@ -159,7 +159,7 @@ def change_alert(
         found: what `ALERT_TO_CHANGE` returned, where that was asked before, together with something else.
     """
     row = (connection.execute(ALERT_TO_CHANGE, key_of(ref)) if found is None else found).first()
-    before = readable_alert(row) if row else None
+    before = readable_alert(row.body, row.message_id) if row else None
     if row is None or before is None or (unless_being_decided and row.deciding):
         return None
     of_it = connection.execute(_TO_CHANGE, b_message=before.message_id)
@@ -205,7 +205,7 @@ def card_context(connection: Connection, ref: RemediationRef) -> CardContext:
     bodies = connection.execute(_BODY, key_of(ref))
     pause = pauses.active(connection, [ref.cluster_id])
     first_one, row = to_first_approval(firsts.first()), bodies.first()
-    alert = readable_alert(row) if row else None
+    alert = readable_alert(row.body, row.message_id) if row else None
     if alert is None:
         return CardContext(first=first_one, pause=pause)
     present = float(row.present)
@@ -231,16 +231,14 @@ def message_of(row: Any) -> TrackedMessage | None:  # noqa: ANN401 - a row of a 
 
 def read_alerts(connection: Connection, statement: Executable, **values: object) -> list[Alert]:
     """Return the alerts of a statement that begins as `ALERTS`, but for those of another version."""
-    return [alert for row in connection.execute(statement, **values) if (alert := readable_alert(row))]
-
-
-def readable_alert(row: Any) -> Alert | None:  # noqa: ANN401 - of any select with these columns
-    """Read the alert of a row; None for one of another version: nothing else must fail for it."""
-    return _alert_of(row.body, row.message_id)
+    return [
+        alert for row in connection.execute(statement, **values) if (alert := readable_alert(row.body, row.message_id))
+    ]
 
 
 @lru_cache(_KEPT)
-def _alert_of(body: str, message_id: str) -> Alert | None:
+def readable_alert(body: str, message_id: str) -> Alert | None:
+    """Read the alert of a row; None for one of another version: nothing else must fail for it."""
     alert = read_json(_ALERTS, body, "An alert")
     return replace(alert, message_id=message_id) if alert else None
 
