@@ -73,38 +73,37 @@ class Executor(Judge):
         job, request = self.job, self.job.request
         if job.sent_at is not None and not job.send_is_recorded:
             return await self._resume(job.sent_at)
-        if request.shown is not None:
+        if shown := request.shown:
             self._looked_at = self.clock.monotonic()
             present = await self._read_before()
-            if precondition_failure(job, request.shown, present):
-                return await self.decide_again(request.shown, present)
-            hold, shown = job.about.hold, request.shown.holds
-            unseen = hold.unseen(shown, request.actor.user_id) if hold and shown is not None else ""
-            if unseen and request.verb is Verb.APPROVE:
-                return await self.decide_again(request.shown, present, f"<@{unseen}> asked to wait since you saw it")
-            if request.verb is Verb.APPROVE and (first := await self._first_of_two(present)):
-                return first
-            is_chosen = request.verb is Verb.APPROVE and request.instead_of is not None
-            if request.shown.is_first and request.verb is Verb.APPROVE and not (is_chosen or request.overrides):
-                # Somebody else has approved since, or one person is enough by the settings of now.
-                what = "it's no longer the first of two approvals, so it would start the repair"
-                return await self.decide_again(request.shown, present, what)
-            job.seen = SeenState(request.shown.mode if is_chosen else present.mode, present.state, present.episode_key)
+            if precondition_failure(job, shown, present):
+                return await self.decide_again(shown, present)
+            if request.verb is Verb.APPROVE and (verdict := await self._hold_back(shown, present)):
+                return verdict
+            mode = present.mode if request.instead_of is None else shown.mode
+            job.seen = SeenState(mode, present.state, present.episode_key)
         self.sent_at = self.clock.monotonic()
         return await self._send()
 
-    async def _first_of_two(self, present: Remediation) -> Verdict | None:
-        """Return that a second person is awaited, where this approval is the first of two."""
+    async def _hold_back(self, shown: SeenState, present: Remediation) -> Verdict | None:
+        """Return why an approval isn't sent now: somebody asked to wait, or a second person is awaited."""
+        about, request = self.job.about, self.job.request
+        if about.hold and shown.holds is not None and (by := about.hold.unseen(shown.holds, request.actor.user_id)):
+            return await self.decide_again(shown, present, f"<@{by}> asked to wait since you saw it")
         try:
             first = await self.guardrails.check(self.job, present)
         except StorageUnavailable as error:
             raise RefusedWithoutDatabase from error
-        if first is None:
-            return None
-        return Verdict(
-            OutcomeKind.FIRST_OF_TWO, present, summary="1 of 2 approvals. Someone else must approve too.", first=first,
-            about=replace(self.job.about, first=first),
-        )  # fmt: skip
+        if first:
+            return Verdict(
+                OutcomeKind.FIRST_OF_TWO, present, summary="1 of 2 approvals. Someone else must approve too.",
+                first=first, about=replace(about, first=first),
+            )  # fmt: skip
+        if shown.is_first and request.instead_of is None and not request.overrides:
+            # Somebody else has approved since, or one person is enough by the settings of now.
+            what = "it's no longer the first of two approvals, so it would start the repair"
+            return await self.decide_again(shown, present, what)
+        return None
 
     async def _resume(self, recorded_at: float) -> Verdict:
         """Go on after a POST that may have been sent by a process that died.
@@ -184,7 +183,8 @@ class Executor(Judge):
 
     async def _post(self) -> Remediation | _Changed:
         """Send the POST, again only where it certainly was not taken."""
-        body = body_to_send(self.job)
+        # Cancel takes none.
+        body = None if self.job.request.verb is Verb.CANCEL else body_to_send(self.job)
         limited: RateLimited | None = None
         attempt = 0
         while True:

@@ -213,14 +213,12 @@ def mode_to_send(seen: SeenState) -> str | None:
     return None if seen.mode == Mode.HOST_POWER_CYCLE else seen.mode
 
 
-def body_to_send(job: Job) -> dict[str, str] | None:
-    """Return what a POST says: a comment, and the mode that it approves; None for a cancellation, which says nothing.
+def body_to_send(job: Job) -> dict[str, str]:
+    """Return what Together stores of a review, and the mode that is approved.
 
     The comment names the person in Slack: Together's own `reviewed_by` is the API key's owner.
     """
     request, actor = job.request, job.request.actor
-    if request.verb is Verb.CANCEL:
-        return None
     who = f"{request.rule.done.capitalize()} in Slack by {clean(actor.name, 80)} ({actor.user_id})"
     said = f"[{job.token}] {who}: {request.reason}" if request.reason else f"[{job.token}] {who}"
     mode = mode_to_send(job.seen) if request.verb is Verb.APPROVE else None
