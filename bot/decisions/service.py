@@ -6,7 +6,6 @@ from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import assert_never
 
 from bot import cards, metrics
 from bot.clock import Clock, WaitReason
@@ -30,7 +29,6 @@ from bot.errors import (
 from bot.logs import LOG_CONTEXT
 from bot.models import (
     LIFETIME,
-    NOTHING_KNOWN,
     RULES,
     Answer,
     AuditNote,
@@ -41,12 +39,11 @@ from bot.models import (
     RemediationRef,
     ReplyTarget,
     Request,
-    Verb,
     new_id,
 )
 from bot.mrkdwn import clock_time
 from bot.policy import Policy
-from bot.store import DecisionStore, approvals, audit
+from bot.store import DecisionStore, approvals, audit, rows
 from bot.store.decisions import claimed_by
 from bot.tasks import finish
 from bot.together import TogetherClient
@@ -311,14 +308,14 @@ class DecisionService:
             logger.debug("Claimed")
 
     async def _ensure_about(self, job: Job) -> None:
-        """Read what a card says beyond its remediation, where a process that died has claimed it."""
-        if job.about is NOTHING_KNOWN:
-            await or_none(self._store.read_about(job))
+        """Read what a card says beyond its remediation, which a process that died has claimed."""
+        job.about = await or_none(self._store.database.read(rows.card_context, job.request.ref)) or job.about
 
     async def _with_progress(self, job: Job) -> Verdict:
         """Act, and show who is doing what when that takes longer than a second."""
         request = job.request
-        work = asyncio.create_task(self._act(job), name=f"{request.verb} {request.ref}")
+        act = self._execute(job).decide() if request.rule.decides else self._upkeep.carry_out(job)
+        work = asyncio.create_task(act, name=f"{request.verb} {request.ref}")
         alarm = asyncio.ensure_future(self._clock.sleep(PROGRESS_AFTER, WaitReason.PROGRESS))
         try:
             await asyncio.wait({work, alarm}, return_when=asyncio.FIRST_COMPLETED)
@@ -331,19 +328,6 @@ class DecisionService:
             if not work.done():
                 work.cancel()
                 await asyncio.wait({work})
-
-    def _act(self, job: Job) -> Coroutine[None, None, Verdict]:
-        match job.request.verb:
-            case Verb.REFRESH:
-                return self._upkeep.look(job)
-            case Verb.HOLD:
-                return self._upkeep.hold(job)
-            case Verb.RELEASE:
-                return self._upkeep.release(job)
-            case Verb.APPROVE | Verb.REJECT | Verb.CANCEL:
-                return self._execute(job).decide()
-            case _:
-                assert_never(job.request.verb)
 
     async def _show_progress(self, job: Job) -> None:
         """Say who is deciding. That the clicked message may say so is recorded first, so that it can be restored."""

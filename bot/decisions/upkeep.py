@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeVar, assert_never
 
 from bot import cards
 from bot.clock import Clock
@@ -34,6 +34,20 @@ class Upkeep:
     together: TogetherClient
     store: DecisionStore
     clock: Clock
+
+    async def carry_out(self, job: Job) -> Verdict:
+        """Do what was asked for; may raise a BotError."""
+        match job.request.verb:
+            case Verb.REFRESH:
+                return await self.look(job)
+            case Verb.HOLD:
+                return await self.hold(job)
+            case Verb.RELEASE:
+                return await self.release(job)
+            case Verb.APPROVE | Verb.REJECT | Verb.CANCEL:
+                raise AssertionError("an executor decides")
+            case _:
+                assert_never(job.request.verb)
 
     async def look(self, job: Job) -> Verdict:
         """Read the remediation.

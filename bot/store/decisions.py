@@ -163,10 +163,6 @@ class DecisionStore(Ownership):
             audit.record(connection, job, "send", None, left_at, end)
         return left_at, about
 
-    async def read_about(self, job: Job) -> None:
-        """Read what a card says beyond the remediation, as of now."""
-        job.about = await self.database.read(card_context, job.request.ref)
-
     async def record_send(self, job: Job, *, is_again: bool = False) -> Pause | None:
         """Record that a POST leaves now; the first one of a job, and each repeat, with a row in the audit trail.
 
