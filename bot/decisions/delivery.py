@@ -9,7 +9,7 @@ from bot import cards
 from bot.clock import Clock, WaitReason
 from bot.decisions.storing import Storing, or_none
 from bot.decisions.verdict import Verdict
-from bot.errors import BotError, NotAttempted, OutcomeKind, StorageUnavailable, TogetherError
+from bot.errors import BotError, NotAttempted, OutcomeKind, StorageUnavailable
 from bot.models import (
     NOTHING_KNOWN,
     Answer,
@@ -77,12 +77,10 @@ class Answers:
         rule = job.request.rule
         about = job.about
         summary = error.said_to_all(rule.noun, f"The {rule.noun}")
+        outcome = Outcome(error.code, http_status=error.http_status, request_id=error.request_id)
         if isinstance(error, NotAttempted):
-            return Answer(ReplyKind.WHISPER, cards.private(error), summary=summary), Outcome(error.code)
+            return Answer(ReplyKind.WHISPER, cards.private(error), summary=summary), outcome
         logger.warning("%s", error)
-        outcome = Outcome(error.code)
-        if isinstance(error, TogetherError):
-            outcome = replace(outcome, http_status=error.http_status, request_id=error.request_id)
         console = cards.link(self.config.console_url, request.ref)
         told = cards.failure(error, request, about.node, console)
         answer = Answer(ReplyKind.ERROR, told, summary=summary)

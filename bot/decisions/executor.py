@@ -16,7 +16,6 @@ from bot.errors import (
     LeaseLost,
     NoAnswer,
     NotAllowed,
-    NotChecked,
     NotReached,
     Observing,
     OutcomeKind,
@@ -163,7 +162,7 @@ class Executor(Judge):
         except (GuardrailRefusal, NotAllowed, Observing, TogetherError) as no:
             if before is None:
                 raise
-            return self.not_in_effect(before, f"It wasn't sent again: {_why(no)}")
+            return self.not_in_effect(before, f"It wasn't sent again: {no.why}")
         if isinstance(result, Remediation):
             verdict = self.success(result)
             is_shown = verdict.kind is not OutcomeKind.NO_EFFECT_SHOWN
@@ -253,17 +252,3 @@ class Executor(Judge):
         else:
             changed = changes(self.job.request, self.job.seen, present)
         return _Changed(present, changed) if changed else None
-
-
-def _why(no: GuardrailRefusal | NotAllowed | Observing | TogetherError) -> str:
-    """Return why a POST isn't repeated, without a word on what the first one did."""
-    if isinstance(no, GuardrailRefusal):
-        return no.why
-    if isinstance(no, NotChecked):
-        return "Slack couldn't say whether you can still decide."
-    if isinstance(no, NotAllowed):
-        return "you're no longer allowed to decide."
-    if isinstance(no, Observing):
-        return "the bot only observes this cluster now."
-    cause = no.cause if isinstance(no, ReadFailed) else no
-    return cause.why

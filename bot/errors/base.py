@@ -151,6 +151,8 @@ class BotError(Exception):
         quote: words of somebody else, raw, to be shown as a quotation; not part of `str(error)`.
         check_again: whether reading the remediation again is the next step.
         title: of a dialog that says it.
+        request_id: Together's ID of the request, when its answer carried one; for the log and the audit trail.
+        http_status: of Together's answer, when there was one.
     """
 
     code: ClassVar[OutcomeKind]
@@ -158,6 +160,8 @@ class BotError(Exception):
     sentence = ""
     next_step = ""
     check_again = False
+    request_id: str | None = None
+    http_status: int | None = None
 
     def __init__(self, sentence: str = "", next_step: str = "", *, quote: str = "") -> None:
         self.sentence = sentence or self.sentence

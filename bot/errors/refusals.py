@@ -45,9 +45,14 @@ class UnknownControl(NotAttempted):
 
 
 class NotAllowed(NotAttempted):
-    """The actor may not do this, or not from here."""
+    """The actor may not do this, or not from here.
+
+    Attributes:
+        why: as the end of a sentence, where they could a moment ago.
+    """
 
     code = OutcomeKind.NOT_ALLOWED
+    why = "you're no longer allowed to decide."
 
     def __init__(self, why: str, who_can: str) -> None:
         super().__init__(f"{why} Nothing changed.", who_can)
@@ -57,6 +62,7 @@ class NotChecked(NotAllowed):
     """Slack couldn't say whether somebody may do this."""
 
     code = OutcomeKind.NOT_CHECKED
+    why = "Slack couldn't say whether you can still decide."
 
 
 class AlreadyInFlight(NotAttempted):
@@ -102,6 +108,7 @@ class Observing(NotAttempted):
     code = OutcomeKind.OBSERVING
     sentence = "The bot only observes this cluster, so nothing was sent."
     next_step = "Decide in Together."
+    why = "the bot only observes this cluster now."
 
 
 class NotTracked(NotAttempted):

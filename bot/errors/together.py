@@ -13,13 +13,9 @@ class TogetherError(BotError):
     """A call to Together was attempted and gave no remediation.
 
     Attributes:
-        request_id: Together's ID of the request, when the answer carried one; for the log and the audit trail.
-        http_status: of the answer, when there was one.
         details: the `details` of an `rpcStatus`; for the log, never for the channel.
     """
 
-    request_id: str | None = None
-    http_status: int | None = None
     details: Sequence[object] = ()
 
     @property
@@ -165,7 +161,12 @@ class ReadFailed(_Caused):
 
     def __init__(self, noun: str, cause: TogetherError) -> None:
         super().__init__(f"Your {noun} wasn't sent. {cause.why}", cause.next_step, cause)
-        self.cause = cause
+        self._cause = cause
+
+    @property
+    def why(self) -> str:
+        """What went wrong, without a word on what became of a decision."""
+        return self._cause.why
 
 
 class CheckFailed(_Caused):
