@@ -13,13 +13,10 @@ from bot.models import Actor, Json, RemediationRef, Request, SeenState, Verb, is
 from handlers.pauses import Pauses
 from handlers.payloads import (
     action_of,
-    actor_of,
     dicts,
     find_references,
-    key_of,
     known_of,
     option_of,
-    place_of,
     reason_of,
     value_beside,
     view_of,
@@ -40,11 +37,13 @@ class Buttons(Surface):
 
     async def listen(self, ack: AsyncAck, body: Json) -> Taken:
         """Take a click."""
+        click = click_of(body)
         try:
-            asked = read(body)
+            asked = read(click)
         except NotAttempted as error:
-            return await self.take_once(ack, click_of(body), partial(self.refuse, error), decides=False)
-        click = click_of(body, asked.verb if asked else None)
+            return await self.take_once(ack, click, partial(self.refuse, error), decides=False)
+        if asked:
+            click = replace(click, verb=asked.verb)
         decides = asked is not None and asked.rule.decides
         return await self.take(ack, click, partial(self._record, click, asked), decides=decides)
 
@@ -152,14 +151,14 @@ class Buttons(Surface):
         await self.replies.reply_privately(press.place, told)
 
 
-def read(body: Json) -> Request | None:
+def read(click: Interaction) -> Request | None:
     """What a click asks for; None for a button that only opens a link.
 
     Raises:
         UnknownControl: this version has no such button.
         UnreadableButton: its value is none that this bot, or a tool that follows its contract, writes.
     """
-    action = action_of(body)
+    body, action = click.body, action_of(click.body)
     action_id = str(action.get("action_id") or action.get("name") or "?")
     verb = _VERBS.get(action_id)
     if verb is None:
@@ -181,7 +180,7 @@ def read(body: Json) -> Request | None:
     ref, shown = read_button_value(value)
     if holds is not None:  # the menu that was used says it, and the button beside it may be newer
         shown = replace(shown, holds=tuple(holds))
-    return Request(verb, ref, actor_of(body), place_of(body), shown=shown, trigger_id=key_of(body), seconds=seconds)
+    return Request(verb, ref, click.actor, click.place, shown=shown, trigger_id=click.key, seconds=seconds)
 
 
 def _lacks_confirmation(body: Json, verb: Verb) -> bool:

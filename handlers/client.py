@@ -47,17 +47,13 @@ class SlackFailure(SlackApiError):
         code = data.get("error") if isinstance(data, dict) else None
         self.code = code if isinstance(code, str) else ""
         is_limited = getattr(response, "status_code", 0) == 429 or self.code in _RATE_LIMITED  # noqa: PLR2004 - HTTP's
-        self.retry_after = _retry_after(response) if is_limited else None
+        asked = str(getattr(response, "headers", {}).get("Retry-After", ""))
+        self.retry_after = (float(asked) if asked.isdecimal() else 1.0) if is_limited else None
         self.is_passing = is_limited or self.code in _TROUBLE
         is_answered = isinstance(cause, SlackApiError) and self.code not in _TROUBLE
         self.may_have_worked = not is_answered and not isinstance(cause, aiohttp.ClientConnectorError)
         super().__init__("", response)  # type: ignore[no-untyped-call] # the SDK's own
         self.args = (self.code or type(cause).__name__,)
-
-
-def _retry_after(response: Any) -> float:  # noqa: ANN401 - Slack's answer
-    value = str(getattr(response, "headers", {}).get("Retry-After", "1"))
-    return float(value) if value.isdecimal() else 1.0
 
 
 class MeasuredClient(AsyncWebClient):

@@ -20,12 +20,6 @@ def actor_of(body: Json) -> Actor:
     return Actor(user.get("id") or "", name, (body.get("team") or {}).get("id"), home_team_id=user.get("team_id"))
 
 
-def key_of(body: Json) -> str:
-    """Return Slack's ID of what was done, by which a redelivery is known."""
-    container, moment = body.get("container") or {}, action_of(body).get("action_ts")
-    return body.get("trigger_id") or f"{actor_of(body).user_id} {container.get('message_ts')} {moment}"
-
-
 def action_of(body: Json) -> Json:
     """Return the control that was used; empty where the payload names none."""
     action: Json = (body.get("actions") or [{}])[0]

@@ -89,9 +89,9 @@ class Replies:
     async def reply_privately(self, place: ReplyTarget, message: Message, *, once: bool = False) -> bool:
         """Tell the person alone. Where "in progress" is shown, it's taken back: nothing else would end it."""
         if place.in_progress:
-            await self._first(
-                self._in_place(place, place.original) if place.original else [lambda: self._delete(place)]
-            )
+            shown = {"channel": place.channel_id, "ts": place.message_ts}
+            delete: list[Way] = [lambda: self.client.api_call("chat.delete", json=shown)]
+            await self._first(self._in_place(place, place.original) if place.original else delete)
         # In a thread it is shown only while that is active (docs.slack.dev, chat.postEphemeral).
         may_be_none = place.thread_ts == place.message_ts or (place.is_dialog and not place.message_ts)
         channel, thread_ts = place.channel_id, None if may_be_none else place.thread_ts
@@ -150,9 +150,6 @@ class Replies:
         # Omitted attachments would be kept, and with them buttons that no longer apply (docs.slack.dev, chat.update).
         where = {"channel": place.channel_id, "ts": place.message_ts}
         return await self._call("chat.update", message, attempts, attachments=message.attachments, **where)
-
-    async def _delete(self, place: ReplyTarget) -> Any:  # noqa: ANN401 - Slack's answer
-        return await self.client.api_call("chat.delete", json={"channel": place.channel_id, "ts": place.message_ts})
 
     async def _post(self, place: ReplyTarget, message: Message, attempts: int = ATTEMPTS) -> Any:  # noqa: ANN401 - Slack's answer
         return await self._call(

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -156,9 +157,11 @@ class Server:
         """
         self._takes_slack = takes_slack
         await self._runner.setup()
+        assert self._runner.server is not None  # noqa: S101 - made by setup
+        connection = partial(_Connection, self._runner.server, self._connections, self._request_seconds)
         try:
             self._server = await asyncio.get_running_loop().create_server(
-                self._connection, host, port, backlog=MAX_CONNECTIONS
+                connection, host, port, backlog=MAX_CONNECTIONS
             )
         except OSError as error:
             raise StartError(f"Cannot listen on {host}:{port}: {error.strerror or error}.") from error
@@ -177,10 +180,6 @@ class Server:
         await self._runner.cleanup()
         for connection in list(self._connections):
             connection.cut()
-
-    def _connection(self) -> "_Connection":
-        assert self._runner.server is not None  # noqa: S101 - made by setup
-        return _Connection(self._runner.server, self._connections, self._request_seconds)
 
     async def _healthz(self, _request: web.Request) -> web.Response:
         return web.Response(text="ok\n")

@@ -27,7 +27,7 @@ from bot.models import Actor, AuditNote, Entry, Json, ReplyTarget, Request, Verb
 from bot.tasks import Capacity, Tasks
 from handlers.dialogs import Dialogs
 from handlers.home import Home
-from handlers.payloads import action_of, actor_of, key_of, place_of, view_of
+from handlers.payloads import action_of, actor_of, place_of, view_of
 from handlers.replies import Replies
 
 logger = logging.getLogger(__name__)
@@ -85,7 +85,9 @@ class Interaction:
 
 def click_of(body: Json, verb: Verb | None = None) -> Interaction:
     """Return the click of a payload."""
-    return Interaction(actor_of(body), place_of(body), key_of(body), f"click {body.get('trigger_id')}", body, verb)
+    actor, place, trigger_id = actor_of(body), place_of(body), body.get("trigger_id")
+    key = trigger_id or f"{actor.user_id} {place.message_ts} {action_of(body).get('action_ts')}"
+    return Interaction(actor, place, key, f"click {trigger_id}", body, verb)
 
 
 def submission_of(body: Json) -> Interaction:

@@ -19,6 +19,7 @@ from bot.together import answers
 from handlers.buttons import read as read_click
 from handlers.commands import read as read_command
 from handlers.payloads import find_references
+from handlers.surface import click_of
 
 pytestmark = pytest.mark.fuzz
 CASES = int(os.environ.get("FUZZ") or (300 if os.environ.get("CI") else 100))
@@ -72,7 +73,7 @@ def test_button_values_are_read_or_refused(value: Any) -> None:
 }))  # fmt: skip
 def test_clicks_are_read_or_refused(body: dict[str, Any]) -> None:
     with suppress(NotAttempted):
-        read_click(body)
+        read_click(click_of(body))
 
 
 @many

@@ -16,7 +16,7 @@ def precondition_failure(
 ) -> str:
     """Why a decision must not be sent: what you saw is what runs. Empty when it may be sent."""
     request, rule = job.request, job.request.rule
-    if present.state in rule.effect and _state_of(shown) not in rule.effect:
+    if present.state in rule.effect and shown.state not in rule.effect:
         return too_late_notice(job, shown, present, decided)
     changed = changes(request, shown, present) or changed
     if not changed:
@@ -30,7 +30,8 @@ def precondition_failure(
 
 def changes(request: Request, shown: SeenState, present: Remediation) -> str:
     """Return how a remediation differs from what was seen, as the end of a sentence; empty where it may be decided."""
-    rule, shown_state = request.rule, _state_of(shown)
+    # A button that does not say its state was in an alert that asked for approval.
+    rule, shown_state = request.rule, shown.state or State.PENDING_APPROVAL
     found: list[str] = []
     if present.state != shown_state:
         found.append(f"the state changed from “{_state(shown_state)}” to “{_state(present.state)}”")
@@ -46,11 +47,6 @@ def changes(request: Request, shown: SeenState, present: Remediation) -> str:
     if not found and present.state not in rule.allowed:
         found.append(f"it's already “{_state(present.state)}” and can't be {rule.done}")
     return " and ".join(found)
-
-
-def _state_of(shown: SeenState) -> str:
-    # A button that does not say its state was in an alert that asked for approval.
-    return shown.state or State.PENDING_APPROVAL
 
 
 def _is_of_another_episode(request: Request, shown: SeenState, present: Remediation) -> bool:

@@ -110,11 +110,12 @@ def record(  # noqa: PLR0913, PLR0917 - what has happened to what, when, and aft
         "shown_mode": request.saw.mode,
         "shown_state": request.saw.state,
         "reason": request.reason or None,
-        "outcome": outcome.kind.value if outcome else None,
-        "state": outcome.state if outcome else None,
-        "http_status": outcome.http_status if outcome else None,
-        "request_id": outcome.request_id if outcome else None,
     }
+    if outcome:
+        fields |= {
+            "outcome": outcome.kind.value, "state": outcome.state, "http_status": outcome.http_status,
+            "request_id": outcome.request_id,
+        }  # fmt: skip
     return append(connection, fields, end)
 
 
