@@ -77,7 +77,7 @@ class Answers:
         rule = job.request.rule
         about = job.about
         summary = error.said_to_all(rule.noun, f"The {rule.noun}")
-        outcome = Outcome(error.code, http_status=error.http_status, request_id=error.request_id)
+        outcome = Outcome(error.code, of=error)
         if isinstance(error, NotAttempted):
             return Answer(ReplyKind.WHISPER, cards.private(error), summary=summary), outcome
         logger.warning("%s", error)

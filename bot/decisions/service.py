@@ -258,7 +258,8 @@ class DecisionService:
         try:
             await self._authorize_and_claim(job)
             verdict = await self._with_progress(job)
-            return await self._answers.of(job, verdict), verdict.outcome
+            answer = await self._answers.of(job, verdict)
+            return answer, Outcome(verdict.kind, verdict.present.state, verdict.of, verdict.first)
         except BotError as error:
             return self._answers.of_failure(job, error)
         except (LeaseLost, StorageUnavailable, asyncio.CancelledError):

@@ -16,7 +16,7 @@ from bot.decisions.preconditions import (
 )
 from bot.decisions.storing import or_none, who_decided
 from bot.errors import OutcomeKind, OutcomeUnknown, TogetherError, WrongState
-from bot.models import CardContext, DecidedBy, FirstApproval, Job, Outcome, Remediation, SeenState, State, Verb
+from bot.models import CardContext, DecidedBy, FirstApproval, Job, Remediation, SeenState, State, Verb
 from bot.mrkdwn import clock_time, escape
 from bot.store import DecisionStore
 from bot.together import TogetherClient
@@ -51,12 +51,6 @@ class Verdict:
     first: FirstApproval | None = None
     about: CardContext | None = None
     of: Remediation | TogetherError | None = None
-
-    @property
-    def outcome(self) -> Outcome:
-        """For the audit trail."""
-        status, request_id = (self.of.http_status, self.of.request_id) if self.of else (None, None)
-        return Outcome(self.kind, self.present.state, status, request_id, self.first)
 
 
 @dataclass(slots=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from bot.errors import OutcomeKind
+from bot.errors import BotError, OutcomeKind
 from bot.models.ids import RemediationRef
 from bot.models.remediation import PRECISION, Remediation
 from bot.models.request import Actor, Message, Verb
@@ -158,15 +158,13 @@ class Outcome:
 
     Attributes:
         state: the remediation's, where it is known.
-        http_status: of Together's refusal, where there was one.
-        request_id: Together's ID of the request, where it gave one.
+        of: the answer or error that settled it, where there was one.
         first: the first of two approvals, which counts from the moment in which this outcome is recorded.
     """
 
     kind: OutcomeKind
     state: str | None = None
-    http_status: int | None = None
-    request_id: str | None = None
+    of: Remediation | BotError | None = None
     first: FirstApproval | None = None
 
 

@@ -112,10 +112,9 @@ def record(  # noqa: PLR0913, PLR0917 - what has happened to what, when, and aft
         "reason": request.reason or None,
     }
     if outcome:
-        fields |= {
-            "outcome": outcome.kind.value, "state": outcome.state, "http_status": outcome.http_status,
-            "request_id": outcome.request_id,
-        }  # fmt: skip
+        fields |= {"outcome": outcome.kind.value, "state": outcome.state}
+    if outcome and outcome.of:
+        fields |= {"http_status": outcome.of.http_status, "request_id": outcome.of.request_id}
     return append(connection, fields, end)
 
 

@@ -30,7 +30,7 @@ from bot.store.database import Conflict
 from bot.store.lease import LEASE_UNTIL
 from bot.store.ownership import KEEP, MINE, Ownership, sent_at, update_mine
 from bot.store.retention import RESPONSE_URL_SECONDS
-from bot.store.rows import ALERT_TO_CHANGE, card_context, change_alert, forget_first_approval, mark_stale
+from bot.store.rows import ALERT_TO_CHANGE, FORGET_FIRST, card_context, change_alert, mark_stale
 from bot.store.serialization import ANSWERS, REQUESTS
 from bot.store.tables import (
     ACTIVE,
@@ -309,10 +309,9 @@ def _answered_since(connection: Connection, job: Job, moment: float) -> Rows:
 
 def _note_first(connection: Connection, request: Request, outcome: Outcome) -> None:
     """Let a first approval count from now on, or no longer: it is used up, or its person decided otherwise since."""
-    if outcome.first or outcome.kind is OutcomeKind.APPROVED:
-        forget_first_approval(connection, request.ref)
-    elif request.verb is not Verb.APPROVE:
-        forget_first_approval(connection, request.ref, of=request.actor.user_id)
+    is_over = outcome.first or outcome.kind is OutcomeKind.APPROVED
+    if is_over or request.verb is not Verb.APPROVE:
+        connection.execute(FORGET_FIRST, key_of(request.ref), b_user="" if is_over else request.actor.user_id)
     if outcome.first:
         connection.execute(_INSERT_FIRST, asdict(outcome.first) | ids_of(request.ref))
 

@@ -89,8 +89,8 @@ _BODY = (
     .outerjoin(messages, m.id == a.message_id)
     .where(one_remediation(a))
 )
-_THEIRS = or_(bindparam("b_user") == "", first.user_id == bindparam("b_user"))  # or anybody's
-_FORGET_FIRST = delete(first_approvals).where(one_remediation(first), _THEIRS)
+_THEIRS = or_(bindparam("b_user") == "", first.user_id == bindparam("b_user"))  # or anybody's, where it is empty
+FORGET_FIRST = delete(first_approvals).where(one_remediation(first), _THEIRS)
 
 
 def load(connection: Connection, message_id: str, *, to_change: bool = False) -> Snapshot | None:
@@ -175,7 +175,7 @@ def change_alert(
     # Without times, nothing tells an incident from the one before it.
     may_be_of_another = not (before.is_waiting or alert.remediation.began_at)
     if first_one and is_news and (may_be_of_another or not first_one.counts_for(alert.remediation)):
-        forget_first_approval(connection, ref)
+        connection.execute(FORGET_FIRST, key_of(ref), b_user="")
     connection.execute(_WRITE_ALERT, _alert_columns(alert), **key_of(ref))
     connection.execute(WRITE_MESSAGE, b_message=message.id, **message_columns(message))
     outbox.changed(connection, before, alert)
@@ -187,11 +187,6 @@ def mark_stale(connection: Connection, ref: RemediationRef, *, may_overwrite: bo
     change_alert(
         connection, ref, lambda look: (look.alert, outdated(look.message, look.now, may_overwrite=may_overwrite))
     )
-
-
-def forget_first_approval(connection: Connection, ref: RemediationRef, of: str = "") -> None:
-    """Let a first approval count no longer; with `of`, only that person's."""
-    connection.execute(_FORGET_FIRST, key_of(ref), b_user=of)
 
 
 def first_and_now(connection: Connection, ref: RemediationRef) -> tuple[FirstApproval | None, float]:

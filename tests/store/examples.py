@@ -24,6 +24,7 @@ from bot.store import Database, DecisionStore, audit
 from bot.store.tables import decisions
 from tests.manual_clock import ManualClock
 from tests.rows import execute
+from tests.samples import remediation
 
 REF = RemediationRef("c", "i", "r")
 
@@ -31,7 +32,7 @@ REF = RemediationRef("c", "i", "r")
 ANSWER = Answer(ReplyKind.CARD, Message("told", [{"type": "divider"}]))
 
 
-APPROVED = Outcome(OutcomeKind.APPROVED, "PENDING", None, "req-1")
+APPROVED = Outcome(OutcomeKind.APPROVED, "PENDING", remediation(request_id="req-1"))
 
 
 LEASE = 15.0
