@@ -128,7 +128,7 @@ async def test_bot_that_has_fewer_connections_than_threads_uses_those_it_has(pos
         await owner.execute(f"GRANT ALL ON SCHEMA {schema} TO few")
         try:
             async with open_store(as_user(postgresql, "few"), ManualClock()) as store:
-                await store.heartbeat({})
+                await store.heartbeat()
                 burst = (store.receive(request(f"a{n}"), f"job-a{n}") for n in range(20))
                 await asyncio.gather(*burst, return_exceptions=True)
                 refused = 0
@@ -137,7 +137,7 @@ async def test_bot_that_has_fewer_connections_than_threads_uses_those_it_has(pos
                         await store.receive(request(f"b{number}"), f"job-b{number}")
                     except StorageUnavailable:
                         refused += 1
-                await store.heartbeat({})
+                await store.heartbeat()
                 assert refused == 0, f"{refused} of 40 were refused, while the heartbeat says that all is well"
         finally:
             await owner.execute("DROP OWNED BY few")

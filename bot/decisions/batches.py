@@ -139,7 +139,7 @@ class BatchService:
             return Unrecorded(unrecorded, self._take_back(batch_id, actor))
         if job is None:
             raise NotConfirmed
-        return self.decisions.begin(job)
+        return self.decisions.handle(job)
 
     async def _take_back(self, batch_id: str, actor: Actor) -> None:
         """Make sure that what could not be confirmed to have begun isn't carried out, then say so."""

@@ -70,7 +70,7 @@ class Recovery:
         """Keep this process's jobs, three times in the life of a lease, and say whether the database can be written."""
         while True:
             try:
-                await self.store.heartbeat(self.decisions.working)
+                await self.store.heartbeat()
                 await self.inbox.keep()
             except StorageUnavailable as error:
                 self.report(f"Can't reach the database ({error}).")

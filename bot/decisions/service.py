@@ -85,11 +85,7 @@ def about_decision(job_id: str, request: Request) -> Iterator[None]:
 
 
 class DecisionService:
-    """Carries out what people ask for. What a person is told about a decision is recorded first.
-
-    Attributes:
-        working: the jobs that this process works on, by ID.
-    """
+    """Carries out what people ask for. What a person is told about a decision is recorded first."""
 
     def __init__(  # noqa: PLR0913, PLR0917 - what a decision needs
         self,
@@ -109,7 +105,6 @@ class DecisionService:
         self._clock = clock
         self._storing = Storing(clock)
         self._answers = Answers(messenger, store, self._storing, clock, config)
-        self.working: dict[str, Job] = {}
 
     async def receive(self, request: Request) -> Receipt:
         """Write down what was asked, before Slack is told "received"."""
@@ -130,12 +125,7 @@ class DecisionService:
             if job is None:
                 logger.info("Redelivery ignored")
                 return None
-            return self.begin(job)
-
-    def begin(self, job: Job) -> Work:
-        """Take a job that this process has just recorded. Returns the work that is to be done after the ack."""
-        self.working[job.id] = job
-        return self.handle(job)
+            return self.handle(job)
 
     async def about(self, ref: RemediationRef) -> CardContext:
         """Return what a card says beyond the remediation, as far as that can be told at once."""
@@ -174,7 +164,7 @@ class DecisionService:
         """
         following: Job | None = job
         while following:
-            job, self.working[following.id] = following, following
+            job = following
             with about_decision(job.id, job.request):
                 if not job.taken_over:
                     logger.info("Received")
@@ -195,7 +185,7 @@ class DecisionService:
         except asyncio.CancelledError:
             for each in [job, *self._following(job)]:
                 await finish(self._hand_back(each))
-                self.working.pop(each.id, None)
+                self._store.working.pop(each.id, None)
             raise
         except Exception:  # a row that can't be written would be taken over again and again
             logger.exception("Can't be recorded; set aside")
@@ -207,8 +197,8 @@ class DecisionService:
             await self._answers.tell_until_taken(job, self._bug(job))
             return following
         finally:
-            if self.working.get(job.id) is job:  # else this process has taken it over from itself
-                del self.working[job.id]
+            if self._store.working.get(job.id) is job:  # else this process has taken it over from itself
+                del self._store.working[job.id]
         return None
 
     async def _let_go(self, job: Job) -> None:
@@ -242,8 +232,6 @@ class DecisionService:
             metrics.OVERRIDES.inc()
         if not job.taken_over:
             metrics.DECISION_SECONDS.labels(request.verb.value).observe(self._clock.monotonic() - job.received_mono)
-        if following:
-            self.working[following.id] = following
         if job.answer:
             await self._answers.deliver(job, job.answer)
         return following
@@ -346,7 +334,7 @@ class DecisionService:
     def _following(self, job: Job) -> list[Job]:
         """Return what a batch has given its turn while a decision of it was being recorded."""
         batch_id = job.request.batch_id
-        others = [each for each in self.working.values() if each is not job]
+        others = [each for each in self._store.working.values() if each is not job]
         return [each for each in others if batch_id and each.request.batch_id == batch_id]
 
     async def _hand_back(self, job: Job) -> None:

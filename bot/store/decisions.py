@@ -105,7 +105,7 @@ class DecisionStore(Ownership):
         received_at = (await self.database.run(Connection.execute, _RECEIVE, values)).scalar()
         if received_at is None:
             return None
-        return self._hold(Job(job_id, request, fence=1, received_at=received_at), asked_at)
+        return self._take(Job(job_id, request, fence=1, received_at=received_at), asked_at)
 
     async def void(self, request: Request, job_id: str) -> bool:
         """Make sure that a row whose commit is in doubt isn't run later, whether it has landed or is yet to land.
@@ -142,7 +142,7 @@ class DecisionStore(Ownership):
                     raise
             else:
                 job.is_active = True
-                self._hold(job, asked_at)
+                job.held_until = asked_at + self._sure_seconds
                 if sends:
                     job.sent_at = left_at
                     job.send_is_recorded = True
@@ -177,7 +177,7 @@ class DecisionStore(Ownership):
         sent = await self.database.run(self._record_send, job, is_again=is_again)
         if isinstance(sent, Pause):
             return sent
-        self._hold(job, asked_at)
+        job.held_until = asked_at + self._sure_seconds
         job.sent_at, job.sending_since = sent, asked_at
         return None
 
@@ -209,8 +209,8 @@ class DecisionStore(Ownership):
         asked_at = self._clock.monotonic()
         written = await self.database.run(self._record_outcome, job, outcome, answer)
         job.answered_at, job.answer, following = written
-        self._hold(job, asked_at)
-        return self._hold(following, asked_at)
+        job.held_until = asked_at + self._sure_seconds
+        return self._take(following, asked_at)
 
     def _record_outcome(
         self, connection: Connection, job: Job, outcome: Outcome, answer: Answer
@@ -254,7 +254,7 @@ class DecisionStore(Ownership):
     async def confirm(self, batch_id: str, user_id: str, reason: str) -> Job | None:
         """Write the decisions of a selection; like `batches.confirm`."""
         asked_at = self._clock.monotonic()
-        return self._hold(await self.database.run(batches.confirm, batch_id, user_id, reason, self._holder), asked_at)
+        return self._take(await self.database.run(batches.confirm, batch_id, user_id, reason, self._holder), asked_at)
 
     async def finish(self, job: Job, *, delivered: bool = True) -> None:
         """Close a job whose answer was delivered or given up, and drop what only the delivery needed.

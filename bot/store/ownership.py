@@ -1,7 +1,5 @@
 """Whose a decision is: the lease on its row, the fence on each write to it, and how another process takes it over."""
 
-from collections.abc import Mapping
-
 from sqlalchemy import ColumnElement, Executable, Update, and_, bindparam, or_, select, update
 
 from bot.clock import Clock
@@ -68,11 +66,16 @@ _SET_MINE_ASIDE = update_mine(or_(UNFINISHED, c.status == SET_ASIDE), status=SET
 
 
 class Ownership:
-    """The decisions of this process. Each may raise StorageUnavailable; a write to another's job, LeaseLost."""
+    """The decisions of this process. Each may raise StorageUnavailable; a write to another's job, LeaseLost.
+
+    Attributes:
+        working: the jobs that this process has taken and not ended yet, by ID.
+    """
 
     def __init__(self, database: Database, lease_seconds: float, clock: Clock) -> None:
         self.database = database
-        self._lease = lease_seconds
+        self.working: dict[str, Job] = {}
+        self._sure_seconds = lease_seconds - _RESERVE
         self._clock = clock
         self._owner = new_id()
         self._holder: Record = {"b_owner": self._owner, "b_lease": lease_seconds}
@@ -89,13 +92,13 @@ class Ownership:
         asked_at = self._clock.monotonic()
         if asked_at >= job.held_until:
             await self.database.run(self._execute, KEEP, job)
-            self._hold(job, asked_at)
+            job.held_until = asked_at + self._sure_seconds
 
-    async def heartbeat(self, jobs: Mapping[str, Job]) -> None:
+    async def heartbeat(self) -> None:
         """Keep what this process works on, and write in any case: a database that can't be written is told by that."""
-        asked_at, jobs = self._clock.monotonic(), dict(jobs)
+        asked_at, jobs = self._clock.monotonic(), dict(self.working)
         for job_id in await self.database.keep(self._heartbeat, list(jobs)):
-            self._hold(jobs[job_id], asked_at)
+            jobs[job_id].held_until = asked_at + self._sure_seconds
 
     def _heartbeat(self, connection: Connection, job_ids: list[str]) -> list[str]:
         connection.execute(_PROBE, name=f"process {self._owner}", owner=self._owner)
@@ -118,7 +121,7 @@ class Ownership:
         asked_at, take_all = self._clock.monotonic(), at_start and self.database.is_sqlite
         jobs = await self.database.run(self._take_over, limit, take_all=take_all)
         for job in jobs:
-            self._hold(job, asked_at)
+            self._take(job, asked_at)
         return jobs
 
     def _take_over(self, connection: Connection, limit: int, *, take_all: bool) -> list[Job]:
@@ -139,16 +142,17 @@ class Ownership:
         """
         asked_at = self._clock.monotonic()
         following = await self.database.run(self._set_mine_aside, job)
-        return self._hold(following, asked_at)
+        return self._take(following, asked_at)
 
     def _set_mine_aside(self, connection: Connection, job: Job) -> Job | None:
         self._execute(connection, _SET_MINE_ASIDE, job)
         return batches.advance(connection, job.request.batch_id, self._holder, job.received_at)
 
-    def _hold(self, job: Job | None, asked_at: float) -> Job | None:
+    def _take(self, job: Job | None, asked_at: float) -> Job | None:
+        """Work on a job from now on, where there is one."""
         if job:
-            job.held_until = asked_at + self._lease - _RESERVE
-            job.received_mono = job.received_mono or asked_at
+            job.received_mono, job.held_until = asked_at, asked_at + self._sure_seconds
+            self.working[job.id] = job
         return job
 
     def _execute(self, connection: Connection, statement: Update, job: Job, /, **values: object) -> float:

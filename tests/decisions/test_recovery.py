@@ -281,7 +281,7 @@ async def test_process_that_was_overtaken_says_nothing(tmp_path: Path) -> None:
 async def test_cancelled_statement_is_finished_and_the_process_can_end(tmp_path: Path) -> None:
     async with broken(tmp_path) as (_, store, _ear):
         async with locked(tmp_path / "bot.db"):
-            task = asyncio.create_task(store.heartbeat({}))
+            task = asyncio.create_task(store.heartbeat())
             await asyncio.wait({task}, timeout=0.05)
             task.cancel()
             await asyncio.wait({task})

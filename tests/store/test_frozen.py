@@ -111,7 +111,7 @@ async def test_heartbeat_waits_behind_no_other_transactions(postgresql: str, tim
         free = threading.Event()
         stuck = [asyncio.ensure_future(database.run(_wait_for, free)) for _ in range(8)]
         await asyncio.sleep(0)  # they have the threads
-        await asyncio.wait_for(DecisionStore(database, LEASE, time.clock).heartbeat({}), SECONDS)
+        await asyncio.wait_for(DecisionStore(database, LEASE, time.clock).heartbeat(), SECONDS)
         await asyncio.wait_for(InboxStore(database, LEASE).heartbeat({"a request's"}), SECONDS)
         free.set()
         await asyncio.gather(*stuck, return_exceptions=True)
