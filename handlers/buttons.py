@@ -68,7 +68,10 @@ class Buttons(Surface):
         if not request.rule.decides or (request.verb is Verb.APPROVE and not shows_what_runs):
             return False
         is_own = not request.place.is_foreign and (request.place.original or request.place.is_home)
-        return request.verb in self.config.asks_reason or bool(is_own and _lacks_confirmation(body, request.verb))
+        shown = dicts(body.get("message") or view_of(body), "blocks")
+        own = [each for block in shown if is_own for each in dicts(block, "elements")]
+        asks = all(each.get("confirm") for each in own if each.get("action_id") == request.verb.action_id)
+        return request.verb in self.config.asks_reason or not asks
 
     async def _ask(self, request: Request, *, other_mode: bool = False) -> None:
         """Open the dialog for a reason; with `other_mode`, it has a menu of the modes to run instead.
@@ -181,13 +184,6 @@ def read(click: Interaction) -> Request | None:
     if holds is not None:  # the menu that was used says it, and the button beside it may be newer
         shown = replace(shown, holds=tuple(holds))
     return Request(verb, ref, click.actor, click.place, shown=shown, trigger_id=click.key, seconds=seconds)
-
-
-def _lacks_confirmation(body: Json, verb: Verb) -> bool:
-    """Return whether a verb's button asks nothing before it acts, in the message or home that was clicked."""
-    shown = dicts(body.get("message") or view_of(body), "blocks")
-    buttons = [each for block in shown for each in dicts(block, "elements")]
-    return any(each.get("action_id") == verb.action_id and not each.get("confirm") for each in buttons)
 
 
 def _is_link(message: Json, action_id: str) -> bool:

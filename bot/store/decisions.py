@@ -25,7 +25,7 @@ from bot.models import (
     Verb,
 )
 from bot.store import audit, batches, outbox, pauses
-from bot.store.connection import NOW, Connection, Record, Rows, dump, lock_cluster, now, read_clock
+from bot.store.connection import NOW, Connection, Record, dump, lock_cluster, now, read_clock
 from bot.store.database import Conflict
 from bot.store.lease import LEASE_UNTIL
 from bot.store.ownership import KEEP, MINE, Ownership, sent_at, update_mine
@@ -264,15 +264,19 @@ class DecisionStore(Ownership):
         await self.database.run(self._finish, job, DONE if delivered else UNDELIVERED)
 
     def _finish(self, connection: Connection, job: Job, status: str) -> None:
+        ref = job.request.ref
         written = self._use(connection, _FINISH, job, b_status=status)
-        is_outdated = job.request.rule.decides and _answered_since(connection, job, job.answered_at)
+        is_outdated = job.request.rule.decides and connection.execute(
+            _ANSWERED_SINCE, key_of(ref), b_id=job.id, b_answered_at=job.answered_at
+        )
         sent_at(written)
         if is_outdated:
-            mark_stale(connection, job.request.ref)
+            mark_stale(connection, ref)
 
     async def is_answered_since(self, job: Job) -> bool:
         """Return whether another decision on the remediation was answered since this one was received."""
-        return bool(await self.database.read(_answered_since, job, job.received_at))
+        of = key_of(job.request.ref) | {"b_id": job.id, "b_answered_at": job.received_at}
+        return bool(await self.database.read(Connection.execute, _ANSWERED_SINCE, of))
 
     async def postpone(self, job: Job, seconds: float) -> None:
         """Let any process deliver the answer again after `seconds`."""
@@ -301,10 +305,6 @@ class DecisionStore(Ownership):
         if job.request.asked_at:
             ages.append(self._clock.now() - job.request.asked_at)
         return math.inf if min(ages) < -_CLOCK_STEP else max(ages)
-
-
-def _answered_since(connection: Connection, job: Job, moment: float) -> Rows:
-    return connection.execute(_ANSWERED_SINCE, key_of(job.request.ref), b_id=job.id, b_answered_at=moment)
 
 
 def _note_first(connection: Connection, request: Request, outcome: Outcome) -> None:
