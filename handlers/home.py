@@ -74,7 +74,7 @@ class Home:
         if view_of(body).get("type") == "home":  # another process may have drawn it
             viewer.looks_at = _looks_at(body)
         await work
-        self.overviews.forget()
+        self.overviews.lookup.forget()
         self._draw_soon(actor, body, viewer.looks_at)
 
     async def opened(self, ack: AsyncAck, body: Json) -> BoltResponse | None:

@@ -121,17 +121,17 @@ class Answers:
             StorageUnavailable: whether that is so can't be asked.
         """
         await self.store.ensure_held(job)  # else another process has told it, or will
+        end = partial(self.store.finish, job)
         if await self.tell(job, answer):
             logger.info("Answered")
-            await self.storing.forever(partial(self.store.finish, job))
-            return
-        if await self.store.seconds_since(job.answered_at) > DELIVER_SECONDS:
+        elif await self.store.seconds_since(job.answered_at) > DELIVER_SECONDS:
             logger.error("Slack didn't take the answer for 24 h; giving up")
-            await self.storing.forever(partial(self.store.finish, job, delivered=False))
-            return
-        seconds = DELIVER_AFTER[min(job.deliveries, len(DELIVER_AFTER) - 1)]
-        logger.warning("Slack didn't take the answer; retrying in %d s", seconds)
-        await self.storing.forever(partial(self.store.postpone, job, seconds))
+            end = partial(self.store.finish, job, delivered=False)
+        else:
+            seconds = DELIVER_AFTER[min(job.deliveries, len(DELIVER_AFTER) - 1)]
+            logger.warning("Slack didn't take the answer; retrying in %d s", seconds)
+            end = partial(self.store.postpone, job, seconds)
+        await self.storing.forever(end)
 
     async def tell(self, job: Job, answer: Answer) -> bool:
         """Say it in Slack. Returns whether Slack took it."""

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 from bot import cards
 from bot.clock import Clock
@@ -22,7 +22,7 @@ from bot.errors import (
 )
 from bot.models import LIFETIME, Actor, Entry, Messenger, ReplyTarget, new_id
 from bot.store import Database, InboxStore
-from bot.store.connection import Connection
+from bot.store.database import Transaction
 from bot.tasks import Tasks, finish
 
 logger = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ class Held:
     store: InboxStore
     storing: Storing
 
-    async def act(self, change: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    async def act(self, change: Transaction[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Make the change that was asked for, once, in whichever process; return its result.
 
         Raises:

@@ -29,10 +29,6 @@ class Overviews:
     database: Database
     clock: Clock
 
-    def forget(self) -> None:
-        """Read again what was read a moment ago: somebody has decided since."""
-        self.lookup.forget()
-
     async def choices(self, actor: Actor, channel_id: str | None) -> Sequence[Remediation]:
         """Return what is open, in time for a menu.
 

@@ -112,4 +112,5 @@ class Recovery:
         Raises:
             StorageUnavailable: it cannot be read.
         """
-        logger.info("Audit head %s", await audit.head(self.store.database))
+        _, head = await self.store.database.read(audit.last_row)
+        logger.info("Audit head %s", head)

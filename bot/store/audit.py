@@ -225,11 +225,6 @@ async def outcomes(database: Database, of: RemediationRef | str, limit: int) -> 
     ]
 
 
-async def head(database: Database) -> str:
-    """Return the hash of the last row. Kept elsewhere, it proves later that nothing before it was cut or rewritten."""
-    return (await database.read(last_row))[1]
-
-
 async def verify(database: Database, expected: str | None = None) -> Verdict:
     """Find every changed, missing or reordered row.
 

@@ -102,11 +102,6 @@ class Rows(list[Any]):
         """Return the first row; None for none."""
         return self[0] if self else None
 
-    def one(self) -> Any:  # noqa: ANN401 - a row
-        """Return the only row."""
-        (row,) = self
-        return row
-
     def scalar(self) -> Any:  # noqa: ANN401 - a value
         """Return the first value of the first row; None for none."""
         return self[0][0] if self else None

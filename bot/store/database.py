@@ -153,7 +153,7 @@ class Database:
                 "Run the newer version, or restore a backup from before it."
             )
         if present is None and not self.is_sqlite:
-            right = (await self.read(Connection.execute, _RIGHT_TO_CREATE)).one()
+            right = (await self.read(Connection.execute, _RIGHT_TO_CREATE)).first()
             if not right.is_there:
                 raise StartError(
                     "DATABASE_URL has no bot tables, and its role may not create them: "

@@ -39,7 +39,7 @@ def health(connection: Connection, *, is_watching: bool) -> tuple[Mapping[Gauge,
         is_watching: without it, nobody follows the alerts of an earlier start.
     """
     present = read_clock(connection)
-    undelivered, oldest = connection.execute(_UNDELIVERED).one()
+    undelivered, oldest = connection.execute(_UNDELIVERED).first()
     waiting = _waiting_since(connection, present) if is_watching else None
     gauges = {
         metrics.UNDELIVERED: undelivered,

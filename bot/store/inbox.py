@@ -5,9 +5,9 @@ The owner is a new token whenever a request changes hands, so a process that was
 
 import json
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Concatenate, NamedTuple, ParamSpec, TypeVar
+from typing import NamedTuple, ParamSpec, TypeVar
 
 from pydantic import TypeAdapter
 from sqlalchemy import Executable, and_, bindparam, or_, select, update
@@ -16,7 +16,7 @@ from sqlalchemy.dialects.postgresql import insert
 from bot.errors import BotError, LeaseLost, RequestExpired
 from bot.models import LIFETIME, Entry, new_id
 from bot.store.connection import Connection, dump, is_among, listed, now
-from bot.store.database import Database
+from bot.store.database import Database, Transaction
 from bot.store.lease import LEASE_UNTIL, OWNER, is_free
 from bot.store.tables import inbox
 
@@ -106,9 +106,7 @@ class InboxStore:
         values = {"b_lease": self.lease_seconds, **values}
         return bool(await self.database.run(Connection.execute, statement, b_key=key, b_owner=owner, **values))
 
-    async def act(
-        self, key: str, owner: str, change: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
+    async def act(self, key: str, owner: str, change: Transaction[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Make a change once, and remember its result; the result alone where it was made before.
 
         Raises:

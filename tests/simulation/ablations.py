@@ -92,7 +92,7 @@ def _unchecked(_: Any, connection: Any, function: Callable[..., Any], *args: Any
 
 
 def _without_fence(self: Ownership, connection: Any, statement: Any, job: Job, /, **values: object) -> float:
-    present = connection.execute(select(decisions).where(decisions.c.id == job.id)).one()
+    present = connection.execute(select(decisions).where(decisions.c.id == job.id)).first()
     keys = self._holder | {"b_id": job.id, "b_owner": present.owner, "b_fence": present.fence}
     row = connection.execute(statement, keys | values).first()
     return float(row[0] or 0.0) if row else 0.0

@@ -27,10 +27,10 @@ async def spoil(store: DecisionStore, statement: str) -> list[str]:
 
 
 async def test_intact_trail_verifies(store: DecisionStore) -> None:
-    assert await audit.head(store.database) == audit.GENESIS
+    assert (await store.database.read(audit.last_row))[1] == audit.GENESIS
     await trail(store)
     verdict = await audit.verify(store.database)
-    assert (verdict.rows, verdict.problems, verdict.head) == (5, [], await audit.head(store.database))
+    assert (verdict.rows, verdict.problems, verdict.head) == (5, [], (await store.database.read(audit.last_row))[1])
 
 
 SPOILT = {
@@ -66,7 +66,7 @@ async def test_row_with_bytes_in_it_is_named(tmp_path: Path, time: ManualClock) 
 
 async def test_expected_head_finds_a_truncated_and_a_rewritten_trail(store: DecisionStore) -> None:
     await trail(store)
-    noted = await audit.head(store.database)
+    _, noted = await store.database.read(audit.last_row)
     await trail_more(store)
     assert (await audit.verify(store.database, noted)).problems == []
     assert await spoil(store, "DELETE FROM audit WHERE seq >= 5") == []
