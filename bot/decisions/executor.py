@@ -70,7 +70,7 @@ class Executor(Judge):
             StorageUnavailable: a POST may have left, and its repeat could not be written: leave the job for later.
         """
         job, request = self.job, self.job.request
-        if job.sent_at is not None and not job.send_is_recorded:
+        if job.sent_at is not None and job.sending_since is None:
             return await self._resume(job.sent_at)
         if shown := request.shown:
             self._looked_at = self.clock.monotonic()
@@ -220,17 +220,17 @@ class Executor(Judge):
             LeaseLost: all this took so long that another process may have the job.
         """
         job, seen = self.job, self.job.seen
-        is_recorded = job.send_is_recorded and attempt == 1
+        is_recorded = job.sending_since is not None and attempt == 1  # with the claim
         is_repeat = attempt > 1 or (job.sent_at is not None and not is_recorded)
         is_approval = job.request.verb is Verb.APPROVE
         if is_repeat and is_approval:
             await self.guardrails.check_again(job, seen.mode or "")
         if not is_recorded:
             await self.guardrails.policy.authorize_request(job.request)
-        if job.sent_at is None and await self.store.age(job) > LIFETIME:
-            raise Expired(job.request.rule.noun)
-        if not is_recorded and (pause := await self.store.record_send(job, is_again=attempt > 1)):
-            raise paused(pause)
+            if job.sent_at is None and await self.store.age(job) > LIFETIME:
+                raise Expired(job.request.rule.noun)
+            if pause := await self.store.record_send(job, is_again=attempt > 1):
+                raise paused(pause)
         names_mode = is_approval and mode_to_send(seen) is not None
         is_old = self.clock.monotonic() - self._looked_at > _FRESH_SECONDS
         is_blind = seen.state is not None and (is_old or not names_mode)

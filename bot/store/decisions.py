@@ -144,9 +144,7 @@ class DecisionStore(Ownership):
                 job.is_active = True
                 job.held_until = asked_at + self._sure_seconds
                 if sends:
-                    job.sent_at = left_at
-                    job.send_is_recorded = True
-                    job.sending_since = asked_at
+                    job.sent_at, job.sending_since = left_at, asked_at
                 return None
         raise AssertionError("the last attempt returns or raises")
 

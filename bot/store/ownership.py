@@ -85,7 +85,7 @@ class Ownership:
 
         The database's answer may have come late, and this process may have been suspended since.
         """
-        return self._clock.monotonic() < min(job.sending_since + SEND_WITHIN, job.held_until)
+        return self._clock.monotonic() < min((job.sending_since or 0.0) + SEND_WITHIN, job.held_until)
 
     async def ensure_held(self, job: Job) -> None:
         """Return once no other process can have a job now; where this process's clock isn't sure, ask the database."""
