@@ -141,7 +141,7 @@ def build_bot(  # noqa: PLR0913 - what it is made of
     together, alone = connections.together, settings.bot_break_glass
     break_glass = replace(policy, operators=alone) if alone else None
     guardrails = Guardrails(cards, together, database, policy, clock, break_glass)
-    decisions = DecisionService(together, policy, guardrails, replies, store, clock, cards)
+    decisions = DecisionService(guardrails, replies, store)
     is_watching = settings.bot_alert_channel is not None
     lookup = Lookup(together, policy, database, settings.bot_clusters, clock, is_watching=is_watching)
     batches = BatchService(decisions, policy, store, clock, cards)

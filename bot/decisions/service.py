@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from bot import cards, metrics
-from bot.clock import Clock, WaitReason
+from bot.clock import WaitReason
 from bot.decisions.delivery import Answers
 from bot.decisions.executor import Executor
 from bot.decisions.guardrails import Guardrails
@@ -42,11 +42,9 @@ from bot.models import (
     new_id,
 )
 from bot.mrkdwn import clock_time
-from bot.policy import Policy
 from bot.store import DecisionStore, approvals, audit, rows
 from bot.store.decisions import claimed_by
 from bot.tasks import finish
-from bot.together import TogetherClient
 
 logger = logging.getLogger(__name__)
 
@@ -87,24 +85,16 @@ def about_decision(job_id: str, request: Request) -> Iterator[None]:
 class DecisionService:
     """Carries out what people ask for. What a person is told about a decision is recorded first."""
 
-    def __init__(  # noqa: PLR0913, PLR0917 - what a decision needs
-        self,
-        together: TogetherClient,
-        policy: Policy,
-        guardrails: Guardrails,
-        messenger: Messenger,
-        store: DecisionStore,
-        clock: Clock,
-        config: cards.CardConfig,
-    ) -> None:
+    def __init__(self, guardrails: Guardrails, messenger: Messenger, store: DecisionStore) -> None:
+        together, clock = guardrails.together, guardrails.clock
         self._upkeep = Upkeep(together, store, clock)
         self._execute = partial(Executor, together, store, clock, guardrails=guardrails)
-        self._policy = policy
+        self._policy = guardrails.policy
         self._messenger = messenger
         self._store = store
         self._clock = clock
         self._storing = Storing(clock)
-        self._answers = Answers(messenger, store, self._storing, clock, config)
+        self._answers = Answers(messenger, store, self._storing, clock, guardrails.config)
 
     async def receive(self, request: Request) -> Receipt:
         """Write down what was asked, before Slack is told "received"."""
@@ -164,11 +154,10 @@ class DecisionService:
         """
         following: Job | None = job
         while following:
-            job = following
-            with about_decision(job.id, job.request):
-                if not job.taken_over:
+            with about_decision(following.id, following.request):
+                if not following.taken_over:
                     logger.info("Received")
-                following = await self._handle(job)
+                following = await self._handle(following)
 
     async def _handle(self, job: Job) -> Job | None:
         """Do what is left of a job. Returns the next one of its batch."""

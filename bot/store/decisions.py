@@ -278,9 +278,9 @@ class DecisionStore(Ownership):
 
     async def postpone(self, job: Job, seconds: float) -> None:
         """Let any process deliver the answer again after `seconds`."""
-        request, place = job.request, job.request.place
+        request = job.request
         if await self.seconds_since(job.received_at) > RESPONSE_URL_SECONDS:
-            request = request.at(replace(place, response_url=None))
+            request = request.at(replace(request.place, response_url=None))
         await self.database.run(self._execute, _POSTPONE, job, b_seconds=seconds, b_request=dump(REQUESTS, request))
 
     async def set_place(self, job: Job, place: ReplyTarget) -> None:

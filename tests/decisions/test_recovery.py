@@ -249,7 +249,7 @@ async def broken(tmp_path: Path) -> AsyncIterator[tuple[DecisionService, Decisio
     together = TogetherClient(http, "http://127.0.0.1:1/v1", "key", clock=time.clock)
     try:
         guards = Guardrails(CardConfig(), together, database, policy, time.clock)
-        yield DecisionService(together, policy, guards, ear, store, time.clock, CardConfig()), store, ear
+        yield DecisionService(guards, ear, store), store, ear
     finally:
         await database.close()
 
