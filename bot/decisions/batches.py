@@ -11,7 +11,7 @@ from bot.clock import Clock
 from bot.decisions.guardrails import paused
 from bot.decisions.inbox import Held
 from bot.decisions.service import RECEIVE_SECONDS, DecisionService, Receipt, Unrecorded
-from bot.decisions.storing import Storing, in_time
+from bot.decisions.storing import forever, in_time
 from bot.errors import (
     NotConfirmed,
     NothingSelected,
@@ -144,7 +144,7 @@ class BatchService:
     async def _take_back(self, batch_id: str, actor: Actor) -> None:
         """Make sure that what could not be confirmed to have begun isn't carried out, then say so."""
         take_back = partial(self.store.database.run, batches.take_back, batch_id)
-        if await Storing(self.clock).forever(take_back):
+        if await forever(self.clock, take_back):
             await self.decisions.refuse(ReplyTarget(None, actor.user_id), RefusedWithoutDatabase())
 
     async def stop(self, held: Held) -> None:

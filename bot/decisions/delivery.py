@@ -7,7 +7,7 @@ from typing import assert_never
 
 from bot import cards
 from bot.clock import Clock, WaitReason
-from bot.decisions.storing import Storing, or_none
+from bot.decisions.storing import forever, or_none
 from bot.decisions.verdict import Verdict
 from bot.errors import BotError, NotAttempted, OutcomeKind, StorageUnavailable
 from bot.models import (
@@ -39,7 +39,6 @@ class Answers:
 
     messenger: Messenger
     store: DecisionStore
-    storing: Storing
     clock: Clock
     config: cards.CardConfig
 
@@ -131,7 +130,7 @@ class Answers:
             seconds = DELIVER_AFTER[min(job.deliveries, len(DELIVER_AFTER) - 1)]
             logger.warning("Slack didn't take the answer; retrying in %d s", seconds)
             end = partial(self.store.postpone, job, seconds)
-        await self.storing.forever(end)
+        await forever(self.clock, end)
 
     async def tell(self, job: Job, answer: Answer) -> bool:
         """Say it in Slack. Returns whether Slack took it."""

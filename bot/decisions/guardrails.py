@@ -132,7 +132,7 @@ class Guardrails:
             await self._check_override(job)
             return
         await self._check_limit(job)
-        request, modes = job.request, set(self.config.two_people.modes)
+        request, modes = job.request, self.config.two_people.modes
         if not {mode, request.instead_of} & modes and not await self._is_too_often(job):
             return
         if request.instead_of is not None:
@@ -214,7 +214,7 @@ class Guardrails:
         return size
 
     async def _check_people(self, job: Job, present: Remediation) -> FirstApproval | None:
-        request, modes = job.request, set(self.config.two_people.modes)
+        request, modes = job.request, self.config.two_people.modes
         is_too_often = await self._is_too_often(job)
         if request.instead_of is not None:
             # One person is enough for the suggested mode, so also for another one that needs one person.

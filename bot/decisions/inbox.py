@@ -10,7 +10,7 @@ from typing import ParamSpec, TypeVar
 from bot import cards
 from bot.clock import Clock
 from bot.decisions.service import RECEIVE_SECONDS, Receipt, Unrecorded
-from bot.decisions.storing import Storing, in_time, or_none
+from bot.decisions.storing import briefly, forever, in_time, or_none, voided
 from bot.errors import (
     BotError,
     LeaseLost,
@@ -45,7 +45,7 @@ class Held:
     entry: Entry
     owner: str
     store: InboxStore
-    storing: Storing
+    clock: Clock
 
     async def act(self, change: Transaction[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Make the change that was asked for, once, in whichever process; return its result.
@@ -56,7 +56,7 @@ class Held:
             StorageUnavailable: it may have been made, or may still be.
         """
         act = partial(self.store.act, self.entry.key, self.owner, change, *args, **kwargs)
-        return await self.storing.briefly(act)
+        return await briefly(self.clock, act)
 
     async def refuse(self, error: BotError) -> None:
         """Record that this isn't carried out, before anybody is told so: the next process would try it again.
@@ -64,7 +64,7 @@ class Held:
         Raises:
             StorageUnavailable: it may be recorded, or not.
         """
-        await self.storing.briefly(partial(self.store.refuse, self.entry.key, self.owner, error))
+        await briefly(self.clock, partial(self.store.refuse, self.entry.key, self.owner, error))
 
     async def leave(self, entry: Entry) -> None:
         """Write down what follows from the change: any process takes it from there, for a day, if need be.
@@ -72,14 +72,14 @@ class Held:
         Raises:
             StorageUnavailable: it may be written down, or not.
         """
-        await self.storing.briefly(partial(self.store.leave, entry))
+        await briefly(self.clock, partial(self.store.leave, entry))
 
     async def end(self, *, is_told: bool) -> None:
         """Close it; or let any process say in a minute what Slack didn't take."""
         end = partial(self.store.finish, self.entry.key, self.owner)
         if not is_told:
             end = partial(self.store.release, self.entry.key, self.owner, TELL_AGAIN_SECONDS)
-        await self.storing.forever(end)
+        await forever(self.clock, end)
 
 
 Way = Callable[[Held], Awaitable[bool]]
@@ -92,7 +92,6 @@ class Inbox:
         self._store = InboxStore(database, lease_seconds)
         self._messenger = messenger
         self._clock = clock
-        self._storing = Storing(clock)
         self._ways: dict[str, Way] = {}
         self._held: set[str] = set()
 
@@ -129,7 +128,7 @@ class Inbox:
             self._held.discard(owner)
             logger.info("Redelivery ignored")
             return None
-        return self._work(Held(entry, owner, self._store, self._storing))
+        return self._work(Held(entry, owner, self._store, self._clock))
 
     async def keep(self) -> None:
         """Keep what this process works on.
@@ -162,7 +161,7 @@ class Inbox:
                 continue
             logger.info("Taking over a request: %s", entry.kind)
             self._held.add(taken.owner)
-            held = Held(entry, taken.owner, self._store, self._storing)
+            held = Held(entry, taken.owner, self._store, self._clock)
             tasks.spawn(self._drop(held) if is_late else self._work(held, refusal), f"take over {entry.key}")
 
     async def _work(self, held: Held, refusal: BotError | None = None) -> None:
@@ -216,7 +215,7 @@ class Inbox:
     async def _void_uncertain(self, entry: Entry, owner: str) -> None:
         """Make sure that a row whose commit is in doubt isn't worked on later, and only then say so."""
         tell = partial(self._tell, entry.place, MayBeDone(entry.what), once=True)
-        if await self._storing.void(partial(self._store.void, entry, owner), tell):
+        if await voided(self._clock, partial(self._store.void, entry, owner), tell):
             await self._tell(entry.place, RefusedWithoutDatabase())
 
     async def _tell(self, place: ReplyTarget, error: BotError, *, once: bool = False) -> bool:

@@ -12,7 +12,7 @@ from bot.clock import WaitReason
 from bot.decisions.delivery import Answers
 from bot.decisions.executor import Executor
 from bot.decisions.guardrails import Guardrails
-from bot.decisions.storing import Storing, in_time, or_none
+from bot.decisions.storing import briefly, forever, in_time, or_none, voided
 from bot.decisions.upkeep import Upkeep
 from bot.decisions.verdict import Verdict
 from bot.errors import (
@@ -93,8 +93,7 @@ class DecisionService:
         self._messenger = messenger
         self._store = store
         self._clock = clock
-        self._storing = Storing(clock)
-        self._answers = Answers(messenger, store, self._storing, clock, guardrails.config)
+        self._answers = Answers(messenger, store, clock, guardrails.config)
 
     async def receive(self, request: Request) -> Receipt:
         """Write down what was asked, before Slack is told "received"."""
@@ -144,7 +143,7 @@ class DecisionService:
         with about_decision(job_id, request):
             told = cards.failure(uncertain, request)
             tell = partial(self._messenger.reply_privately, request.place, told, once=True)
-            if await self._storing.void(partial(self._store.void, request, job_id), tell):
+            if await voided(self._clock, partial(self._store.void, request, job_id), tell):
                 await self.refuse(request.place, RefusedWithoutDatabase())
 
     async def handle(self, job: Job) -> None:
@@ -179,7 +178,7 @@ class DecisionService:
         except Exception:  # a row that can't be written would be taken over again and again
             logger.exception("Can't be recorded; set aside")
             try:
-                following = await self._storing.forever(partial(self._store.set_aside, job))
+                following = await forever(self._clock, partial(self._store.set_aside, job))
             except LeaseLost:
                 await self._let_go(job)
                 return None
@@ -210,10 +209,10 @@ class DecisionService:
         """Record, then deliver. While the database is away, nothing certain is said, since another may act on it."""
         record = partial(self._store.record_outcome, job, outcome, answer)
         try:
-            following = await self._storing.briefly(record)
+            following = await briefly(self._clock, record)
         except StorageUnavailable:
             await self._answers.tell_failure(job, _uncertain(job))
-            following = await self._storing.forever(record)
+            following = await forever(self._clock, record)
         logger.info("Recorded", extra={"outcome": outcome.kind.value})
         request = job.request
         metrics.DECISIONS.labels(request.verb.value, outcome.kind.value).inc()

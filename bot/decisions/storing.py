@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from itertools import chain, repeat
 from typing import TypeVar
 
@@ -18,53 +17,51 @@ RETRY_AFTER = (0.5, 1.0, 2.0, 5.0, 10.0)
 T = TypeVar("T")
 
 
-@dataclass(slots=True)
-class Storing:
-    """Tries a write again and again."""
+async def briefly(clock: Clock, write: Callable[[], Awaitable[T]]) -> T:
+    """Write, trying again for a while.
 
-    clock: Clock
-
-    async def briefly(self, write: Callable[[], Awaitable[T]]) -> T:
-        """Write, trying again for a while.
-
-        Raises:
-            StorageUnavailable: the database stayed away.
-        """
-        give_up_at = self.clock.monotonic() + RECORD_SECONDS
-        waits = chain(RETRY_AFTER, repeat(RETRY_AFTER[-1]))
-        while True:
-            try:
-                return await in_time(self.clock, give_up_at - self.clock.monotonic(), write())
-            except StorageUnavailable:
-                seconds = next(waits)
-                if self.clock.monotonic() + seconds > give_up_at:
-                    raise
-            await self.clock.sleep(seconds, WaitReason.RETRY)
-
-    async def forever(self, write: Callable[[], Awaitable[T]]) -> T:
-        """Write, as often as it takes: only an outage of the database is waited out, and it ends."""
-        while True:
-            try:
-                return await self.briefly(write)
-            except StorageUnavailable:
-                await self.clock.sleep(RETRY_AFTER[-1], WaitReason.RETRY)
-
-    async def void(self, void: Callable[[], Awaitable[bool]], tell_uncertain: Callable[[], Awaitable[object]]) -> bool:
-        """Make sure that a row whose commit is in doubt isn't worked on later, and only then say so.
-
-        Args:
-            tell_uncertain: says for now that nothing is certain; only once, since the row must be voided.
-
-        Returns:
-            Whether it's certain now that nothing is done, which is yet to be said.
-        """
+    Raises:
+        StorageUnavailable: the database stayed away.
+    """
+    give_up_at = clock.monotonic() + RECORD_SECONDS
+    waits = chain(RETRY_AFTER, repeat(RETRY_AFTER[-1]))
+    while True:
         try:
-            return await self.briefly(void)
+            return await in_time(clock, give_up_at - clock.monotonic(), write())
         except StorageUnavailable:
-            await tell_uncertain()
-            is_void = await self.forever(void)
-            logger.warning("Not run" if is_void else "Run by another process")
-            return False
+            seconds = next(waits)
+            if clock.monotonic() + seconds > give_up_at:
+                raise
+        await clock.sleep(seconds, WaitReason.RETRY)
+
+
+async def forever(clock: Clock, write: Callable[[], Awaitable[T]]) -> T:
+    """Write, as often as it takes: only an outage of the database is waited out, and it ends."""
+    while True:
+        try:
+            return await briefly(clock, write)
+        except StorageUnavailable:
+            await clock.sleep(RETRY_AFTER[-1], WaitReason.RETRY)
+
+
+async def voided(
+    clock: Clock, void: Callable[[], Awaitable[bool]], tell_uncertain: Callable[[], Awaitable[object]]
+) -> bool:
+    """Make sure that a row whose commit is in doubt isn't worked on later, and only then say so.
+
+    Args:
+        tell_uncertain: says for now that nothing is certain; only once, since the row must be voided.
+
+    Returns:
+        Whether it's certain now that nothing is done, which is yet to be said.
+    """
+    try:
+        return await briefly(clock, void)
+    except StorageUnavailable:
+        await tell_uncertain()
+        is_void = await forever(clock, void)
+        logger.warning("Not run" if is_void else "Run by another process")
+        return False
 
 
 async def in_time(clock: Clock, seconds: float, work: Awaitable[T]) -> T:

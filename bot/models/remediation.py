@@ -1,7 +1,6 @@
 """Remediations as Together answers them."""
 
 import re
-from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -381,7 +380,7 @@ class TwoPeople:
         repairs: after this many of a node within `seconds`, the next one takes two; 0 for never.
     """
 
-    modes: Collection[str] = frozenset()
+    modes: frozenset[str] = frozenset()
     repairs: int = 0
     seconds: float = 0.0
 

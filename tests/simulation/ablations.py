@@ -14,6 +14,7 @@ from bot.decisions.delivery import Answers
 from bot.decisions.executor import Executor
 from bot.decisions.guardrails import Guardrails
 from bot.decisions.service import DecisionService, Unrecorded
+from bot.decisions.storing import forever
 from bot.decisions.verdict import Judge
 from bot.errors import StorageUnavailable
 from bot.models import FirstApproval, Found, Job
@@ -155,7 +156,7 @@ _receive = DecisionService.receive
 
 async def _told_once(self: Answers, job: Job, answer: Any) -> None:
     await self.tell(job, answer)
-    await self.storing.forever(lambda: self.store.finish(job))
+    await forever(self.clock, lambda: self.store.finish(job))
 
 
 async def _never_finished(self: Answers, job: Job, answer: Any) -> None:
