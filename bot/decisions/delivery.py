@@ -45,7 +45,7 @@ class Answers:
     async def of(self, job: Job, verdict: Verdict) -> Answer:
         """Draw a verdict with all that the bot knows about the remediation, as of the claim where nothing is newer."""
         request = job.request
-        place = job.request.place
+        place = request.place
         present = verdict.present
         about = verdict.about or job.about
         if about is NOTHING_KNOWN:
@@ -73,7 +73,7 @@ class Answers:
     def of_failure(self, job: Job, error: BotError) -> tuple[Answer, Outcome]:
         """Draw an error, and a line for the card: it must not look untouched, also where something else was clicked."""
         request = job.request
-        rule = job.request.rule
+        rule = request.rule
         about = job.about
         summary = error.said_to_all(rule.noun, f"The {rule.noun}")
         outcome = Outcome(error.code, of=error)

@@ -69,7 +69,8 @@ class Executor(Judge):
             LeaseLost: another process has taken the job over, or may have.
             StorageUnavailable: a POST may have left, and its repeat could not be written: leave the job for later.
         """
-        job, request = self.job, self.job.request
+        job = self.job
+        request = job.request
         if job.sent_at is not None and job.sending_since is None:
             return await self._resume(job.sent_at)
         if shown := request.shown:
@@ -182,8 +183,9 @@ class Executor(Judge):
 
     async def _post(self) -> Remediation | _Changed:
         """Send the POST, again only where it certainly was not taken."""
+        request = self.job.request
         # Cancel takes none.
-        body = None if self.job.request.verb is Verb.CANCEL else body_to_send(self.job)
+        body = None if request.verb is Verb.CANCEL else body_to_send(self.job)
         limited: RateLimited | None = None
         attempt = 0
         while True:
@@ -197,7 +199,7 @@ class Executor(Judge):
             # Together's answer is a line in any case.
             logger.log(logging.DEBUG if attempt == 1 else logging.INFO, "Sending", extra={"attempt": attempt})
             try:
-                return await self.together.decide(self.job.request.ref, self.job.request.verb, body)
+                return await self.together.decide(request.ref, request.verb, body)
             except (NotReached, RateLimited) as error:
                 limited = error if isinstance(error, RateLimited) else limited
                 wait = self.together.wait_before_repeat(error, attempt)
@@ -219,7 +221,8 @@ class Executor(Judge):
             Expired: all this took so long that the person has long looked elsewhere.
             LeaseLost: all this took so long that another process may have the job.
         """
-        job, seen = self.job, self.job.seen
+        job = self.job
+        seen = job.seen
         is_recorded = job.sending_since is not None and attempt == 1  # with the claim
         is_repeat = attempt > 1 or (job.sent_at is not None and not is_recorded)
         is_approval = job.request.verb is Verb.APPROVE
@@ -241,14 +244,14 @@ class Executor(Judge):
         return None
 
     async def _look_again(self) -> _Changed | None:
+        job = self.job
         try:
             async with self.clock.timeout(LOOK_SECONDS):
                 present = await self._read_before()
         except TimeoutError as error:
-            raise ReadFailed(self.job.request.rule.noun, NoAnswer()) from error
-        if self.job.seen.state is None:
-            typed_at = self.time_of(present) - await self.store.age(self.job)
-            changed = changes_since(self.job.request, typed_at, present)
+            raise ReadFailed(job.request.rule.noun, NoAnswer()) from error
+        if job.seen.state is None:
+            changed = changes_since(job.request, self.time_of(present) - await self.store.age(job), present)
         else:
-            changed = changes(self.job.request, self.job.seen, present)
+            changed = changes(job.request, job.seen, present)
         return _Changed(present, changed) if changed else None

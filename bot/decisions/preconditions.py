@@ -15,7 +15,8 @@ def precondition_failure(
     job: Job, shown: SeenState, present: Remediation, decided: DecidedBy | None = None, changed: str = ""
 ) -> str:
     """Why a decision must not be sent: what you saw is what runs. Empty when it may be sent."""
-    request, rule = job.request, job.request.rule
+    request = job.request
+    rule = request.rule
     if present.state in rule.effect and shown.state not in rule.effect:
         return too_late_notice(job, shown, present, decided)
     changed = changes(request, shown, present) or changed
@@ -95,7 +96,8 @@ def too_late_notice(
     Args:
         seen: the remediation as it was seen before; nothing of it for a typed command.
     """
-    request, rule = job.request, job.request.rule
+    request = job.request
+    rule = request.rule
     is_undone = f"Not {rule.done}. It was already"
     if present.state == State.CANCELLED:
         if present.is_reviewed_with(job.token):
@@ -142,7 +144,7 @@ def took_effect(job: Job, present: Remediation, sent_at: float) -> bool:
         sent_at: when the decision was sent, by Together's clock, in Unix time in seconds.
     """
     request = job.request
-    rule = job.request.rule
+    rule = request.rule
     seen = job.seen
     if request.verb is Verb.CANCEL:
         # Cancel leaves no comment, so only times and a review that was not there before can tell.
@@ -214,7 +216,8 @@ def body_to_send(job: Job) -> dict[str, str]:
 
     The comment names the person in Slack: Together's own `reviewed_by` is the API key's owner.
     """
-    request, actor = job.request, job.request.actor
+    request = job.request
+    actor = request.actor
     who = f"{request.rule.done.capitalize()} in Slack by {clean(actor.name, 80)} ({actor.user_id})"
     said = f"[{job.token}] {who}: {request.reason}" if request.reason else f"[{job.token}] {who}"
     mode = mode_to_send(job.seen) if request.verb is Verb.APPROVE else None

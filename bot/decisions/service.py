@@ -260,7 +260,8 @@ class DecisionService:
             Expired: it has waited too long to be begun now.
             RefusedWithoutDatabase: the claim could not be written.
         """
-        request, rule = job.request, job.request.rule
+        request = job.request
+        rule = request.rule
         if job.sent_at is not None:
             await self._ensure_about(job)
             return
@@ -308,7 +309,8 @@ class DecisionService:
 
     async def _show_progress(self, job: Job) -> None:
         """Say who is deciding. That the clicked message may say so is recorded first, so that it can be restored."""
-        request, place = job.request, job.request.place
+        request = job.request
+        place = request.place
         said = cards.in_progress(request, self._clock.now())
         try:
             if place.is_button:

@@ -140,17 +140,17 @@ class Judge:
 
     async def settled(self, present: Remediation) -> Verdict | None:
         """What a read-back shows for certain; None while the decision may still arrive."""
-        is_again = has_opened_again(self.job.seen, present, self._left_at(present))
+        request, seen = self.job.request, self.job.seen
+        is_again = has_opened_again(seen, present, self._left_at(present))
         # A cancellation leaves no trace of whose it is.
-        is_seen = self.job.request.verb is not Verb.CANCEL or not is_again
-        if is_seen and await self._is_ours(present):
+        if (request.verb is not Verb.CANCEL or not is_again) and await self._is_ours(present):
             return self.success(present, is_read_back=True)
         if is_again:
             return self._opened_again(present)
-        if present.state in self.job.request.rule.allowed or present.state not in set(State):
+        if present.state in request.rule.allowed or present.state not in set(State):
             return None
         decided = await who_decided(self.store.database, present)
-        notice = too_late_notice(self.job, self.job.seen, present, decided)
+        notice = too_late_notice(self.job, seen, present, decided)
         return Verdict(OutcomeKind.TOO_LATE, present, decided, notice)
 
     def time_of(self, present: Remediation) -> float:
