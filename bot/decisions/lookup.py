@@ -265,15 +265,15 @@ class Lookup:
             return self._known[1]
         if self._scanning is None or self._scanning.done() or (as_of is not None and self._scanning_since < as_of):
             self._scanning_since = self.clock.monotonic()
-            self._scanning = asyncio.create_task(self._scan_and_remember(self._scanning_since), name="search")
+            self._scanning = asyncio.create_task(self._scan_and_remember(), name="search")
             self._scanning.add_done_callback(lambda done: done.cancelled() or done.exception())  # who waits is told
         # A caller that gives up leaves the search running for the next one.
         return await asyncio.shield(self._scanning)
 
-    async def _scan_and_remember(self, began: float) -> LookupResult:
+    async def _scan_and_remember(self) -> LookupResult:
         looked = await self._scan_clusters()
         if self._scanning is asyncio.current_task():  # else somebody has decided since, or asked for a newer one
-            self._known = began, looked
+            self._known = self._scanning_since, looked
         return looked
 
     async def _scan_clusters(self) -> LookupResult:
