@@ -47,8 +47,8 @@ async def test_shift_with_all_that_happened_in_it(bot: World) -> None:
     assert "1 failed" in told
     assert "1 didn't help" in told
     assert "Waiting for approval: 1, oldest first" in told
-    assert "gpu-node-4  cluster-1 · Reboot · since <!date^" in told
-    assert "gpu-node-9  cluster-1 · Reboot · “host did not come back” · " in told
+    assert "gpu-node-4  cluster-1 (H100) · Reboot · since <!date^" in told
+    assert "gpu-node-9  cluster-1 (H100) · Reboot · “host did not come back” · " in told
     assert "Decided by: " in told
     assert "<@U0ALICE> 1" in told
     assert "<@U0BOB> 1" in told

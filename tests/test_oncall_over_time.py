@@ -84,7 +84,7 @@ async def test_history_names_the_cluster_where_two_nodes_have_one_name(bot: Worl
     await card(bot)
     bot.together.add(("cluster-2", "instance-9", "remediation-9"), instance_name="gpu-node-7")
     await pass_time(bot, 700)
-    assert "cluster-2" in await asked(bot, "history gpu-node-7")
+    assert " · two · " in await asked(bot, "history gpu-node-7")
 
 
 @watched

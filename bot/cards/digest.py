@@ -13,8 +13,10 @@ from bot.cards.listing import (
     Names,
     blast_radius,
     cluster_of,
+    clusters_of,
     counted,
     entry,
+    first_of,
     grouped,
     half_approved,
     lines_message,
@@ -64,10 +66,10 @@ def draw(shown: Snapshot, config: CardConfig) -> Message:
     open_ones = still_waiting(alerts, batches)
     title = _title(of, alerts, open_ones)
     running, ended = ([each for each in batches if each.is_running is state] for state in (True, False))
-    clusters = sorted({each.cluster_id for each in alerts})
-    observed = [each for each in clusters if config.observes(each)]  # the bot decides nothing there
+    clusters = clusters_of(alerts)
+    observed = {each: name for each, name in clusters.items() if config.observes(each)}  # the bot decides nothing there
     decidable = sum(each.cluster_id not in observed for each in open_ones)
-    some = f"The bot only observes {', '.join(escape(each, 60) for each in observed[:5])}: decide there in Together."
+    some = f"The bot only observes {first_of(sorted(observed.values()), 5, 60)}: decide there in Together."
     warnings = [_as_of(alerts)]
     if open_ones:
         warnings.append((labels.OBSERVED if observed == clusters else some) if observed else "")

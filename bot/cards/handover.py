@@ -7,7 +7,17 @@ from dataclasses import astuple
 from bot.cards import blocks, labels
 from bot.cards.blocks import Element, Line, elements
 from bot.cards.chooser import not_read
-from bot.cards.listing import LISTED, entry, lines_message, mode_name, plural, returned_lines, since, with_rest
+from bot.cards.listing import (
+    LISTED,
+    clusters_of,
+    entry,
+    lines_message,
+    mode_name,
+    plural,
+    returned_lines,
+    since,
+    with_rest,
+)
 from bot.daily import DailyTime
 from bot.errors import OutcomeKind
 from bot.models import (
@@ -123,15 +133,16 @@ def repairs_of(name: str, alerts: Sequence[Alert]) -> Message:
     many = f"the last {LISTED} of {len(alerts)}" if len(alerts) > LISTED else f"{len(alerts)}"
     order = ", latest first" if len(alerts) > 1 else ""
     head = f"{escape(alerts[0].remediation.node, 100)}: {many} {plural('remediation', len(alerts))}{order}"
-    clusters = {each.cluster_id for each in alerts}
-    return lines_message(head, [_past(each, with_cluster=len(clusters) > 1) for each in alerts[:LISTED]])
+    clusters = clusters_of(alerts)
+    shown = clusters if len(clusters) > 1 else {}
+    return lines_message(head, [_past(each, shown.get(each.cluster_id, "")) for each in alerts[:LISTED]])
 
 
-def _past(alert: Alert, *, with_cluster: bool) -> Line:
+def _past(alert: Alert, cluster: str) -> Line:
     one = alert.remediation
     told = [
         when(since(alert)),
-        escape(one.cluster_id, 60) if with_cluster else "",
+        escape(cluster, 60),
         escape(mode_name(alert), 60),
         escape(labels.fault(one, is_brief=True), 80),
     ]
@@ -177,9 +188,12 @@ def _results(ended: Sequence[Alert]) -> str:
 def _lines(found: Sequence[Alert]) -> list[Line]:
     """Return a line for each of the first ten: since when it waits, or why it failed and who approved it."""
     lines: list[Line] = []
+    clusters = clusters_of(found)
     for each in found[:LISTED]:
         one = each.remediation
-        told = [escape(part, 60) for part in (one.cluster_id, mode_name(each), labels.fault(one, is_brief=True))]
+        told = [
+            escape(part, 60) for part in (clusters[one.cluster_id], mode_name(each), labels.fault(one, is_brief=True))
+        ]
         error = f"“{escape(one.error_message, 150)}”" if one.error_message else ""
         told += [f"since {when(since(each))}"] if each.is_waiting else [error, _who(each)]
         lines.append(entry(one.node, *told))
@@ -205,9 +219,9 @@ def _decided(alerts: Sequence[Alert], began: float) -> str:
 def _often(opened: Sequence[Alert]) -> str:
     """Return the nodes that had more than one remediation."""
     counts = Counter((each.remediation.node, each.cluster_id) for each in opened)
-    several = len({cluster_id for _, cluster_id in counts}) > 1
+    clusters = clusters_of(opened)
     often = [
-        f"{escape(name, 60)}{f' in {escape(cluster_id, 60)}' if several else ''} ({count})"
+        f"{escape(name, 60)}{f' in {escape(clusters[cluster_id], 60)}' if len(clusters) > 1 else ''} ({count})"
         for (name, cluster_id), count in counts.most_common(5)
         if count > 1
     ]

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
+from itertools import count
 
-from bot.models import LinkedAlert, Mode, Remediation, RepairLoad, State
+from bot.models import Cluster, LinkedAlert, Mode, Remediation, RepairLoad, State
 from bot.mrkdwn import ago, clean, escape, lasted, plain_when, when
 
 RULES_PASSED = "the two-person rule or the repair limit"  # by who approves alone
@@ -20,6 +21,7 @@ _UNSET = f"the cluster's wait ({USUAL_WAIT} min unless set)"
 COOLDOWN = "Together won't suggest another repair for about 30 minutes."
 MAX_ALERTS = 3
 MAX_XIDS = 4
+_NAME, _PART, _SHOWN = 40, 8, 58  # characters of a name, of the ID behind it that tells it apart, and of both
 _IN_A_WORD = {State.RUNNING: "For", State.SUCCEEDED: "Was", State.AUTO_RESOLVED: "Was"}  # before what is repaired
 _FILLER = {
     "a", "an", "and", "at", "by", "for", "has", "in", "is", "of", "on", "seen", "the", "time", "times", "was", "with",
@@ -175,6 +177,20 @@ def load(share: RepairLoad, own: int = 1) -> str:
 def cluster(remediation: Remediation, share: RepairLoad | None) -> str:
     """Return what a remediation's cluster is called, raw: by its ID where nothing says."""
     return (share.cluster if share else "") or remediation.cluster_id
+
+
+def clusters(listed: Iterable[Cluster]) -> dict[str, str]:
+    """Return what those with a name are called, raw, by their IDs: where several look the same, with part of its ID."""
+    called = {each.cluster_id: each.cluster_name for each in listed if each.cluster_name}
+    alike: dict[str, list[str]] = {}
+    for cluster_id, name in called.items():
+        alike.setdefault(clean(name, _NAME).casefold(), []).append(cluster_id)
+    for ids in alike.values():
+        size = next(size for size in count(_PART) if len({each[:size] for each in ids}) == len(ids))
+        for each in ids if len(ids) > 1 else ():
+            name = clean(called[each], max(_NAME // 2, _SHOWN - size))
+            called[each] = f"{name} {each[:size]}{'…' if len(each) > size else ''}".strip()
+    return called
 
 
 def held(seconds: float) -> str:

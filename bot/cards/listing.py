@@ -36,10 +36,9 @@ _LONGEST = 2000  # characters of a piece of names, of the 3,000 that a text may 
 
 def names(alerts: Sequence[Alert]) -> dict[RemediationRef, str]:
     """Return what each node is called in a list: its name, with its cluster or IDs where others look the same."""
-    clusters = {each.cluster_id for each in alerts}
     called = {each.ref: each.remediation.node for each in alerts}
-    if len(clusters) > 1:
-        called = {ref: f"{name} in {ref.cluster_id}" for ref, name in called.items()}
+    if len(clusters := clusters_of(alerts)) > 1:
+        called = {ref: f"{name} in {clusters[ref.cluster_id]}" for ref, name in called.items()}
     for part in ("instance_id", "remediation_id"):
         shown = {ref: clean(name, MAX_OPTION_TEXT) for ref, name in called.items()}
         counts = Counter(shown.values())
@@ -54,6 +53,12 @@ def names(alerts: Sequence[Alert]) -> dict[RemediationRef, str]:
 def _with(name: str, part: str) -> str:
     """Return a name with an ID behind it, and so much of the name that a menu shows both."""
     return f"{clean(name, max(_SHORTEST, MAX_OPTION_TEXT - len(part) - 3))} ({part})"
+
+
+def clusters_of(alerts: Sequence[Alert]) -> dict[str, str]:
+    """Return what the clusters of these are called, raw, by their IDs: as the latest of each has it."""
+    latest = sorted(alerts, key=lambda each: each.share.at if each.share else 0.0)
+    return {each.cluster_id: labels.cluster(each.remediation, each.share) for each in latest}
 
 
 def nodes_of(alerts: Sequence[Alert]) -> int:
@@ -126,12 +131,13 @@ def with_rest(lines: list[Line], count: int) -> list[Line]:
 
 def returned_lines(found: Sequence[Alert], most: int) -> list[Line]:
     """Return a line for each of the first `most` repairs whose fault came back, and how many more there are."""
-    return with_rest([_returned_line(each) for each in found[:most]], len(found))
+    clusters = clusters_of(found)
+    return with_rest([_returned_line(each, clusters[each.cluster_id]) for each in found[:most]], len(found))
 
 
-def _returned_line(alert: Alert) -> Line:
+def _returned_line(alert: Alert, cluster: str) -> Line:
     one, back = alert.remediation, alert.came_back
-    told = [escape(one.cluster_id, 60), escape(mode_name(alert), 60)]
+    told = [escape(cluster, 60), escape(mode_name(alert), 60)]
     if back:
         did = "didn't stop" if back.was_firing else f"came back after {lasted(back.at - one.succeeded_at)}"
         told.append(f"{escape(back.fault, 60)} {did}")

@@ -1,6 +1,6 @@
 """What holds approvals back: pauses, and how many nodes may be in repair at once."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bot.models.ids import short_hash
 
@@ -98,6 +98,5 @@ class RepairLoad:
     waiting: int = 0
 
     def is_like(self, other: "RepairLoad | None") -> bool:
-        """Return whether another load has the same numbers."""
-        numbers = self.in_repair, self.nodes, self.waiting
-        return other is not None and (other.in_repair, other.nodes, other.waiting) == numbers
+        """Return whether another load has the same numbers and name."""
+        return other is not None and replace(other, at=self.at) == self

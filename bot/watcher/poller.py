@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from bot import cards
 from bot.clock import Clock
 from bot.errors import InvalidId, NotFound, RateLimited, TogetherError
 from bot.models import IN_REPAIR, OPEN, Alert, Cluster, Remediation, RemediationRef, RepairLoad, State
@@ -104,6 +105,7 @@ class Poller:
         self.unlisted: set[RemediationRef] = set()
         self.listings: asyncio.Queue[Listing] = asyncio.Queue(LISTINGS_AT_ONCE)
         self.clusters: dict[str, Cluster] = {}
+        self._called: dict[str, str] = {}
         self.loads: dict[str, tuple[int, int]] = {}
 
     async def start_round(self, sequence: int) -> Collection[str] | None:
@@ -165,6 +167,7 @@ class Poller:
             self._missing = {each: self._missing.get(each, 0) + 1 for each in self.clusters if each not in listed}
             kept = {each: self.clusters[each] for each, times in self._missing.items() if times < MISSING_TIMES}
             self.clusters = {**listed, **kept}
+            self._called = cards.labels.clusters(self.clusters.values())
             if kept:
                 logger.warning("Together's list of clusters lacks %d that it had; asking again", len(kept))
             if listed and not kept:
@@ -269,8 +272,7 @@ class Poller:
 
     def name_of(self, cluster_id: str) -> str:
         """Return a cluster's name, raw; its ID where that isn't known."""
-        cluster = self.clusters.get(cluster_id)
-        return (cluster and cluster.cluster_name) or cluster_id
+        return self._called.get(cluster_id, cluster_id)
 
     def share(self, cluster_id: str) -> RepairLoad | None:
         """Return how much of a cluster is in repair, as far as it was read."""
@@ -278,8 +280,8 @@ class Poller:
             return None
         in_repair, waiting = self.loads[cluster_id]
         cluster = self.clusters.get(cluster_id)
-        name, nodes = (cluster.cluster_name or "", cluster.nodes) if cluster else ("", None)
-        return RepairLoad(in_repair, nodes, self.clock.now(), name, waiting)
+        name = self._called.get(cluster_id, "")
+        return RepairLoad(in_repair, cluster.nodes if cluster else None, self.clock.now(), name, waiting)
 
     def is_watched(self, cluster_id: str) -> bool:
         """Return whether what is new in a cluster is to be told, as far as it is known which clusters there are."""

@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+from bot.cards.labels import clusters
+from bot.models import Cluster
 from bot.watcher.poller import LONGEST_RETRY_AFTER
 from tests.manual_clock import POLL
 from tests.simulator.together import Fault
@@ -135,3 +137,55 @@ async def test_message_about_an_outage_offers_nothing_once_it_is_over(bot: World
     await until(bot, lambda: not told[0].buttons)
     assert told[0].text.startswith("Couldn't read clusters") or "cluster-2" in told[0].text
     await until(bot, lambda: len(bot.slack.visible()) == 3)
+
+
+async def test_clusters_of_one_name_are_told_apart_wherever_they_are_named(bot: World) -> None:
+    bot.together.clusters |= {"cluster-1": "llama-train", "cluster-2": " Llama-train\u200b"}
+    await pass_time(bot, 700)
+    bot.together.add(instance_name="gpu-1")
+    bot.together.add(OTHER, instance_name="gpu-1")
+    first, second = await card(bot), await card(bot, OTHER)
+    assert first.text.startswith("gpu-1 (llama-train cluster-1): ")
+    assert second.text.startswith("gpu-1 (Llama-train cluster-2): ")
+
+
+async def test_card_says_which_cluster_it_is_as_soon_as_another_has_its_name(bot: World) -> None:
+    bot.together.clusters["cluster-1"] = "llama-train"
+    await pass_time(bot, 700)
+    bot.together.add()
+    alert = await card(bot)
+    assert alert.text.startswith("instance-1 (llama-train): ")
+    bot.together.clusters["cluster-2"] = "llama-train"
+    await until(bot, lambda: alert.text.startswith("instance-1 (llama-train cluster-1): "), 700)
+
+
+async def test_digest_of_clusters_of_one_name_says_which_node_is_in_which() -> None:
+    async with watching() as bot:
+        bot.together.clusters |= {"cluster-1": "llama-train", "cluster-2": "llama-train"}
+        for number in range(4):
+            bot.together.add((f"cluster-{number % 2 + 1}", f"i-{number}", f"r-{number}"), instance_name=f"gpu-{number}")
+        storm(bot, 3)
+        (message,) = await until(bot, bot.slack.digests)
+        assert "gpu-0 in llama-train cluster-1" in message.text
+        assert "gpu-1 in llama-train cluster-2" in message.text
+
+
+@pytest.mark.parametrize(
+    ("listed", "called"),
+    [
+        ({"c-1": "train", "c-2": "infer", "c-3": None}, {"c-1": "train", "c-2": "infer"}),
+        ({"c-1": "train", "c-2": "train"}, {"c-1": "train c-1", "c-2": "train c-2"}),
+        (
+            {"0b1f2c3d-aaaa": "train", "0b1f2c3d-abbb": "train", "e-1": "train"},
+            {"0b1f2c3d-aaaa": "train 0b1f2c3d-aa…", "0b1f2c3d-abbb": "train 0b1f2c3d-ab…", "e-1": "train e-1"},
+        ),
+        (
+            {"c-1": "n" * 70 + "1", "c-2": "n" * 70 + "2"},
+            {"c-1": "n" * 49 + "… c-1", "c-2": "n" * 49 + "… c-2"},
+        ),
+    ],
+)
+def test_name_of_a_cluster_has_as_much_of_its_id_as_tells_it_apart(
+    listed: dict[str, str | None], called: dict[str, str]
+) -> None:
+    assert clusters(Cluster(cluster_id=each, cluster_name=name) for each, name in listed.items()) == called
