@@ -254,7 +254,9 @@ def answered(  # noqa: PLR0913, PLR0917 - all that bears on it
     message = replace(message, next_at=at + LEFT_ALONE_SECONDS if is_left_alone else 0.0, done=False)
     place = request.place
     shown_at = place.channel_id, answer.card_ts or place.message_ts
-    if message.is_digest or message.ts is None or (message.channel_id, message.ts) != shown_at:
+    is_here = message.ts is not None and (message.channel_id, message.ts) == shown_at
+    is_doubt = remark is not None and not remark.buttons  # which the card must say wherever somebody was told of it
+    if message.is_digest or not (is_here or is_doubt):
         return alert, message
     if remark and answer.manner is ReplyKind.ERROR:
         if alert.remark and not alert.remark.buttons:
@@ -266,7 +268,7 @@ def answered(  # noqa: PLR0913, PLR0917 - all that bears on it
         at = alert.remark.at  # a look that found nothing new prolongs no doubt
     if remark:
         # An error is in the thread, and its line on the card is drawn with the next look.
-        is_known = is_card and not is_unsure(message, at)
+        is_known = is_card and is_here and not is_unsure(message, at)
         drawn = answer.message.fingerprint if is_known else ""
         return replace(alert, remark=replace(remark, at=at)), replace(message, content_hash=drawn)
     # "In progress" is on the card: what was there before is put back, and drawn again in case that fails.

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from bot.cards.labels import UNCONFIRMED
 from bot.clock import WaitReason
 from bot.decisions.service import about_decision
 from bot.logs import configure_logs
@@ -21,6 +22,8 @@ from tests.simulator.together import Fault, Ids
 from tests.sqlite import locked
 from tests.store.examples import request
 from tests.storms import began, choose, digest, review, storm
+from tests.test_flow_home import opened as home_of
+from tests.test_flow_home import said
 from tests.test_flow_reasons import opened
 from tests.watch import card, pass_time, poll, quiet, thread, until, watching
 from tests.watcher.test_who_is_called import calls
@@ -106,6 +109,34 @@ async def test_unknown_outcome_of_a_typed_cancel_is_on_the_card_too() -> None:
         await bot.answer(2)
         await until(bot, lambda: APPROVE not in alert.buttons, 30)
         assert "The cancellation may have gone through." in alert.text
+
+
+@pytest.mark.parametrize("is_read", [True, False])
+@pytest.mark.parametrize("way", ["typed", "home", "foreign"])
+async def test_doubt_of_a_decision_made_elsewhere_is_on_the_card_and_over_once_it_is_read(
+    way: str, *, is_read: bool
+) -> None:
+    async with watching() as bot:
+        bot.together.add()
+        alert = await card(bot)
+        verb = "cancel" if way == "typed" else "approve"
+        bot.together.faults.append(Fault("cut", verb=verb))
+        if not is_read:
+            bot.together.on_call[verb] = lambda: unreadable(bot)
+        if way == "typed":
+            await bot.slack.command(REF, channel="C0OTHER")
+        elif way == "home":
+            await home_of(bot)
+            await bot.slack.press_home(APPROVE)
+        else:
+            await bot.slack.press(bot.alert(channel="C0OTHER"), APPROVE)
+        await until(bot, lambda: alert.title.startswith("Not confirmed: "), 30)
+        assert list(alert.buttons) == [REFRESH]
+        assert UNCONFIRMED in said(await home_of(bot))
+        bot.together.faults.clear()
+        bot.together.on_call.clear()
+        await until(bot, lambda: APPROVE in alert.buttons, 180)
+        assert alert.title.startswith("Approval needed: ")
 
 
 async def test_first_of_two_approvals_is_not_called_approved() -> None:
