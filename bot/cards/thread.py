@@ -193,7 +193,7 @@ def _at(remediation: Remediation, now: float) -> float:
 
 def withdrawn(remediation: Remediation) -> str:
     """Return that Together no longer lists a remediation."""
-    return f"{_node(remediation)}: withdrawn. Together no longer lists this remediation. {labels.WITHDRAWN[1]}"
+    return f"{_node(remediation)}: Together no longer lists this remediation. {labels.WITHDRAWN[1]}"
 
 
 def reminder(  # noqa: PLR0913 - what a reminder says

@@ -9,7 +9,7 @@ from functools import partial
 from bot import alerts, readings
 from bot.clock import Clock
 from bot.errors import LeaseLost, StorageUnavailable
-from bot.models import RAN, Alert, Cluster, RemediationRef, RepairLoad, TrackedMessage, new_id
+from bot.models import FINAL, RAN, Alert, Cluster, RemediationRef, RepairLoad, TrackedMessage, new_id
 from bot.store import LeasedDatabase, messages
 from bot.watcher.config import WatchConfig, calling
 from bot.watcher.index import TrackedIndex
@@ -145,7 +145,7 @@ class Intake:
         await self.release_backlog()
 
     async def take_ended(self, listing: Listing, clusters: Iterable[Cluster]) -> None:
-        """Tell of what began and ended between two lists: a cluster says what its nodes went through last.
+        """Tell of what began and ended between two lists, or ended after all: a cluster says what its nodes had last.
 
         Args:
             listing: the one of the clusters.
@@ -153,15 +153,16 @@ class Intake:
         lately = max(self.clock.now() - ENDED_SECONDS, self._began_at)
         for cluster in clusters:
             latest = [each.latest_remediation for each in cluster.gpu_worker_nodes or () if each]
-            ran = [each for each in latest if each and each.state in RAN and each.ended_at > lately]
-            ended = {ref: each for each in ran if (ref := reference_of(each.model_dump(), cluster.cluster_id))}
+            over = [each for each in latest if each and each.state in FINAL and each.ended_at > lately]
+            ended = {ref: each for each in over if (ref := reference_of(each.model_dump(), cluster.cluster_id))}
             if ended and self.poller.is_watched(cluster.cluster_id):
-                await self._take_begun(cluster.cluster_id, ended)
+                await self._take_begun(cluster.cluster_id, {ref: one for ref, one in ended.items() if one.state in RAN})
                 closed = await self.database.read(messages.closed, list(ended))
                 again = {
                     each.ref: Alert(read, "")
                     for each in closed
                     if (read := ended[each.ref]).state != each.remediation.state
+                    or each.is_unlisted
                     or readings.opened_later(each.remediation, read)
                 }
                 await self._observe(again, listing)

@@ -10,6 +10,7 @@ from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault
 from tests.storms import REVIEW, XID, began, choose, digest, storm
 from tests.watch import HOLD, LOOKING, card, pass_time, poll, thread, until, watching
+from tests.watcher.test_verification import moment
 from tests.world import APPROVE, CANCEL, IDS, REFRESH, World
 
 pytestmark = pytest.mark.bot(watching=True)
@@ -21,9 +22,7 @@ async def test_vanished_remediation_is_withdrawn_and_shown_again_when_it_returns
     kept = bot.together.remediations.pop(IDS)
     await card(bot, words="No longer listed: reboot")
     assert alert.buttons == {}
-    assert "instance-1: withdrawn. Together no longer lists this remediation. 💨" in await until(
-        bot, lambda: thread(bot, alert)
-    )
+    assert "instance-1: Together no longer lists this remediation. 💨" in await until(bot, lambda: thread(bot, alert))
     await pass_time(bot, 60)
     bot.together.remediations[IDS] = kept
     await card(bot, words="Approve reboot?")
@@ -515,3 +514,29 @@ async def test_what_waits_is_told_although_its_message_was_dropped_behind_the_wa
     bot.slack.faults.remove(fault)
     bot.together.escalate(IDS, "REMEDIATION_MODE_VM_ONLY")
     assert (await card(bot)).title
+
+
+@pytest.mark.parametrize(
+    ("state", "says"), [("CANCELLED", "Cancelled: reboot"), ("AUTO_RESOLVED", "recovered on its own")]
+)
+async def test_what_vanished_and_had_ended_says_so_once_its_cluster_does(bot: World, state: str, says: str) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    kept = bot.together.remediations.pop(IDS)
+    await card(bot, words="No longer listed")
+    bot.together.remediations[IDS] = kept | {"state": state, "end_time": moment(bot)}
+    await until(bot, lambda: says in alert.text.splitlines()[0], 700)
+    assert "instance-1: Together lists this remediation again." in thread(bot, alert)
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "says"),
+    [("FAILED", "SUCCEEDED", "Rebooted"), ("CANCELLED", "FAILED", "Failed"), ("FAILED", "CANCELLED", "Cancelled")],
+)
+async def test_end_that_turns_out_to_be_another_is_followed(bot: World, first: str, then: str, says: str) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    bot.together.remediations[IDS] |= {"state": first, "end_time": moment(bot)}
+    await poll(bot)
+    bot.together.remediations[IDS] |= {"state": then, "end_time": moment(bot)}
+    await until(bot, lambda: says in alert.text.splitlines()[0], 700)
