@@ -118,7 +118,7 @@ class Chooser(Surface):
         if isinstance(ref, Message):
             return ref
         present, about = await self.lookup.get(ref), await self.decisions.about(ref)
-        return cards.unfollowed(present, about, self.config)
+        return cards.unfollowed(present, about, self.config, decided=await self.lookup.who_decided(present))
 
     async def one(
         self, text: str, *, in_full: bool = False, prefer: Collection[str] = OPEN

@@ -110,11 +110,11 @@ class Mentions(Surface):
             state = cards.labels.state(present.state, reviewed=present.is_reviewed)[0]
             told = f"It's too late: it's already “{escape(state, 90)}”."
         notice = f"<@{actor.user_id}> asked to {verb} this. {told}"
-        shown = (
-            cards.pointer(present, notice, about, self.config)
-            if about.ts
-            else cards.unfollowed(present, about, self.config, f"{notice} This message isn't updated.")
-        )
+        if about.ts:
+            shown = cards.pointer(present, notice, about, self.config)
+        else:
+            notice, decided = f"{notice} This message isn't updated.", await self.lookup.who_decided(present)
+            shown = cards.unfollowed(present, about, self.config, notice, decided)
         in_thread = place if place.is_direct else replace(place, thread_ts=place.thread_ts or ts)
         await self.replies.answer(in_thread, shown)
 

@@ -164,19 +164,17 @@ def _result(alert: Alert) -> str:
 
 
 def _who(alert: Alert) -> str:
-    """Return who decided on it, as a mention where that was in Slack; empty where nobody is known."""
-    if user_id := _decider(alert):
-        return f"<@{user_id}>"
+    """Return who decided on it, as mentions where that was in Slack; empty where nobody is known."""
     one = alert.remediation
-    return "automatic" if one.is_automatic else escape(one.reviewer, 80)
+    return _deciders(alert) or ("automatic" if one.is_automatic else escape(one.reviewer, 80))
 
 
-def _decider(alert: Alert) -> str:
-    """Return who decided on it in Slack: as the bot knows, or as its comment in Together's record says."""
+def _deciders(alert: Alert) -> str:
+    """Return who decided on it in Slack, as mentions: as the bot knows, or as its comment in Together's record says."""
     if alert.decided:
-        return alert.decided.user_id
+        return alert.decided.people
     own = OWN_COMMENT.fullmatch(alert.remediation.review_comment or "")
-    return own["user"] if own and alert.remediation.is_reviewed else ""
+    return f"<@{own['user']}>" if own and alert.remediation.is_reviewed else ""
 
 
 def _results(ended: Sequence[Alert]) -> str:
@@ -208,8 +206,8 @@ def _decided(alerts: Sequence[Alert], began: float) -> str:
         reviewed = one.review_time if one.is_reviewed else None
         moment = reviewed or one.start_time or (one.end_time if is_cancelled else None)
         at = each.decided.at if each.decided else unix(moment)
-        if at >= began and (user_id := _decider(each)):
-            people[f"<@{user_id}>"] += 1
+        if at >= began and (who := _deciders(each)):
+            people[who] += 1
         elif at >= began and not each.is_waiting:
             people["automatic" if one.is_automatic else "in Together"] += 1
     told = ", ".join(f"{who} {count}" for who, count in people.most_common())

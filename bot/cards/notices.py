@@ -16,6 +16,7 @@ from bot.models import (
     Blocks,
     CardContext,
     CardNote,
+    DecidedBy,
     Json,
     Message,
     Remediation,
@@ -195,12 +196,18 @@ def pointer(remediation: Remediation, said: str, about: CardContext, config: Car
     return blocks.line(f"{escape(remediation.node, 100)}: {said} {where}")
 
 
-def unfollowed(remediation: Remediation, about: CardContext, config: CardConfig, notice: str = "") -> Message:
+def unfollowed(
+    remediation: Remediation,
+    about: CardContext,
+    config: CardConfig,
+    notice: str = "",
+    decided: DecidedBy | None = None,
+) -> Message:
     """Return a card that nobody keeps current, without controls that would outlive it."""
     about = replace(about, mentioned="", is_unlisted=False, as_of=None)  # Together has just told of it
     is_sure = not about.is_in_doubt(remediation)
     said = notice or ("" if is_sure else labels.UNCONFIRMED)
-    drawn = card(remediation, notice=said, buttons=is_sure, about=about, config=config)
+    drawn = card(remediation, decided=decided, notice=said, buttons=is_sure, about=about, config=config)
     return Message(drawn.text, list(blocks.without_controls(drawn.blocks)))
 
 

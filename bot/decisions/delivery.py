@@ -66,7 +66,7 @@ class Answers:
         if not request.rule.decides and (place.is_home or is_in_thread):
             return replace(answer, card_ts=about.ts)  # the card says it, and its thread
         apparently = "" if verdict.decided and verdict.decided.is_sure else ", apparently"
-        done = f"{request.rule.done}{apparently} by <@{request.actor.user_id}>." if verdict.decided else ""
+        done = f"{request.rule.done}{apparently} by {verdict.decided.people}." if verdict.decided else ""
         said = summary or done or f"{cards.labels.state(present.state)[0]}."
         return replace(answer, card_ts=about.ts, line=self._line(present, said, about, place))
 

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from bot.clock import Clock
+from bot.decisions.storing import who_decided
 from bot.errors import InvalidId, InvalidIds, NotFound, TogetherError, UnreadableAnswer, UnreadableCommand
 from bot.models import (
     OPEN,
@@ -15,6 +16,7 @@ from bot.models import (
     RULES,
     Actor,
     Alert,
+    DecidedBy,
     FaultReport,
     PastDecision,
     Remediation,
@@ -111,6 +113,10 @@ class Lookup:
     async def get(self, ref: RemediationRef) -> Remediation:
         """Read a remediation."""
         return await self.together.get(ref)
+
+    async def who_decided(self, present: Remediation) -> DecidedBy | None:
+        """Return who brought a remediation into its state through this bot, where that is known."""
+        return await who_decided(self.database, present)
 
     async def history(self, ref: RemediationRef) -> Sequence[PastDecision]:
         """Return the last decisions on a remediation, the latest first."""

@@ -13,6 +13,7 @@ from tests.simulator.together import Fault
 from tests.storms import began, choose, digest, review, storm
 from tests.test_flow_home import opened as home_of
 from tests.test_flow_menu import opened
+from tests.test_oncall_over_time import asked
 from tests.watch import card, pass_time, poll, until, watching
 from tests.world import APPROVE, CANCEL, IDS, running, settings_for, world
 
@@ -76,6 +77,20 @@ async def test_both_who_approved_are_still_named_where_somebody_else_comes_too_l
         await bot.slack.say("<@U0BOT> hold 1h", user="U0ALICE", thread=alert)
         await card(bot, words="Too late to hold")
         assert "Approved by <@U0ALICE> and <@U0BOB>" in alert.text
+
+
+async def test_both_who_approved_are_named_wherever_somebody_asks_who_did() -> None:
+    async with watching(BOT_TWO_PEOPLE_MODES="REBOOT_VM") as bot:
+        bot.together.add(instance_name="gpu-node-7")
+        alert = await card(bot)
+        await bot.slack.press(alert, APPROVE)
+        await card(bot, words="1 of 2 approvals: <@U0ALICE>")
+        await bot.slack.press(alert, APPROVE, user="U0BOB")
+        await card(bot, words="Approved by <@U0ALICE> and <@U0BOB>")
+        await poll(bot)
+        assert "Approved by <@U0ALICE> and <@U0BOB>" in await asked(bot, "status gpu-node-7")
+        assert "Decided by: <@U0ALICE> and <@U0BOB> 1." in await asked(bot, "tonight")
+        assert " · <@U0ALICE> and <@U0BOB>" in await asked(bot, "history gpu-node-7")
 
 
 async def test_digest_review_and_home_count_no_first_approval_where_one_is_enough_since_a_restart() -> None:
