@@ -57,8 +57,8 @@ def _with(name: str, part: str) -> str:
 
 def clusters_of(alerts: Sequence[Alert]) -> dict[str, str]:
     """Return what the clusters of these are called, raw, by their IDs: as the latest of each has it."""
-    latest = sorted(alerts, key=lambda each: each.share.at if each.share else 0.0)
-    return {each.cluster_id: labels.cluster(each.remediation, each.share) for each in latest}
+    latest = {each.cluster_id: each for each in sorted(alerts, key=lambda each: each.share.at if each.share else 0.0)}
+    return {cluster_id: labels.cluster(each.remediation, each.share) for cluster_id, each in latest.items()}
 
 
 def nodes_of(alerts: Sequence[Alert]) -> int:
