@@ -187,6 +187,10 @@ class FaultReport:
             is_watched=True,
         )
 
+    def unwatched(self, now: float) -> "FaultReport":
+        """Return it where its cluster isn't watched any more: what people were called for is forgotten in an hour."""
+        return replace(replace(self, brake=None).noting(self.cluster, (), now), is_watched=False)
+
     def without(self, keys: Collection[str], now: float) -> "FaultReport":
         """Return it without these alerts: a repair of their nodes is open now."""
         left = tuple(each for each in self.faults if each.key not in keys)

@@ -140,10 +140,8 @@ class FaultWatch:
     async def keep(self, clusters: Collection[str]) -> None:
         """Let nothing be wrong in clusters that are no longer watched."""
         for cluster_id in self.reports.clusters:
-            is_watched = cluster_id in clusters and self.poller.is_watched(cluster_id)
-            if self.reports[cluster_id].is_watched and not is_watched:
-                gone = partial(replace, faults=(), count=0, critical=0, nodes=0, brake=None, is_watched=False)
-                await self.reports.change(cluster_id, gone)
+            if not (cluster_id in clusters and self.poller.is_watched(cluster_id)):
+                await self.reports.change(cluster_id, lambda report: report.unwatched(self.clock.now()))
 
     def measure(self, *, is_watching: bool) -> None:
         """Bring the gauges up to date."""

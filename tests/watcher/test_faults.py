@@ -4,9 +4,12 @@ import logging
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
+from bot.store.tables import faults
 from tests.deaths import free_the_lease, kill_the_watch
 from tests.manual_clock import POLL
+from tests.rows import execute_beside
 from tests.simulator.receivers import SECRET, WebhookReceiver
 from tests.simulator.slack.workspace import Posted, SlackFault
 from tests.simulator.together import Fault
@@ -224,6 +227,8 @@ async def test_message_about_a_cluster_that_is_gone_says_so(bot: World) -> None:
     alert = await message(bot)
     bot.together.clusters.pop("cluster-2")
     await until(bot, lambda: "isn't monitored any more" in alert.text, 3600)
+    await pass_time(bot, 7200)
+    assert await execute_beside(bot, select(faults)) == []
 
 
 async def test_other_tools_are_told_when_people_are() -> None:
