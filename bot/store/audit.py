@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, and_, bindparam, select, text
+from sqlalchemy import Select, bindparam, select, text
 from sqlalchemy.dialects.postgresql import insert
 
 from bot.errors import DOUBTFUL
@@ -44,6 +44,13 @@ _WHO_DECIDED = (
     .where(one_remediation(audit.c), audit.c.outcome.in_(_OUTCOMES), audit.c.verb.in_(list(Verb)), _IS_OURS)
     .order_by(audit.c.seq.desc())
 )
+_ENDED = (
+    select(audit)
+    .where(audit.c.event == OUTCOME, audit.c.verb != Verb.REFRESH, _IS_OURS)
+    .order_by(audit.c.seq.desc())
+    .limit(bindparam("b_limit"))
+)
+_BY_USER, _ON_ONE = _ENDED.where(audit.c.user_id == bindparam("b_user")), _ENDED.where(one_remediation(audit.c))
 _HASHED = [column.name for column in audit.columns if column.name != "hash"]
 _CURSOR = select(cursors.c.seq).where(cursors.c.name == bindparam("b_name"))
 _AFTER = select(audit).where(audit.c.seq > bindparam("b_seq")).order_by(audit.c.seq).limit(bindparam("b_limit"))
@@ -207,10 +214,8 @@ async def rows(
 
 async def outcomes(database: Database, of: RemediationRef | str, limit: int) -> Sequence[PastDecision]:
     """Return how the last decisions ended, the latest first: those on a remediation, or of a Slack user ID."""
-    mine = audit.c.user_id == of if isinstance(of, str) else one_remediation(audit.c)
-    ended = and_(mine, audit.c.event == OUTCOME, audit.c.verb != Verb.REFRESH, _IS_OURS)
-    chosen = select(audit).where(ended).order_by(audit.c.seq.desc()).limit(limit)
-    found = await database.read(Connection.execute, chosen, {} if isinstance(of, str) else key_of(of))
+    chosen, values = (_BY_USER, {"b_user": of}) if isinstance(of, str) else (_ON_ONE, key_of(of))
+    found = await database.read(Connection.execute, chosen, values, b_limit=limit)
     return [
         PastDecision(
             RemediationRef(row.cluster_id, row.instance_id, row.remediation_id),

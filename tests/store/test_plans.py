@@ -5,7 +5,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from bot.store.connection import Connection
+from bot.store.connection import Connection, _compiled
 from tests.storms import began, choose, digest, storm
 from tests.watch import HOLD, card, pass_time, quiet, watching
 from tests.world import APPROVE, REF, World
@@ -24,6 +24,16 @@ async def test_no_statement_reads_a_growing_table_to_its_end(tmp_path: Path) -> 
         await use_everything(bot)
     assert len(statements) > 50
     assert scans(path, statements) == []
+
+
+async def test_what_is_asked_again_and_again_is_worded_once() -> None:
+    async with watching() as bot:
+        await use_everything(bot)
+        worded = _compiled.cache_info().misses
+        for _ in range(3):
+            await bot.slack.open_home()
+            await quiet(bot)
+        assert _compiled.cache_info().misses == worded
 
 
 def _watch(connection: Connection, statements: set[str]) -> None:
