@@ -7,6 +7,7 @@ import json
 import logging
 import re
 import sys
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -33,6 +34,8 @@ _CAPABILITY = re.compile(
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
 _FIELDS = ("outcome", "attempt")
 _SHORTEST_SECRET = 6  # shorter ones would black out ordinary words
+LASTING_SECONDS = 3600.0
+_REMEMBERED = 1000  # things that last
 
 
 _secrets: dict[str, None] = {}  # in the order in which they are looked for
@@ -60,11 +63,42 @@ def configure_logs(level: str, style: str | None, secrets: Sequence[str]) -> Non
     """
     add_secrets(secrets)
     handler = logging.StreamHandler()
+    handler.addFilter(_Lasting())
     as_text = style == "text" or (style is None and sys.stderr.isatty())
     handler.setFormatter(_TextLines() if as_text else _JsonLines())
     logging.basicConfig(level=level, handlers=[handler], force=True)
     for name, floor in _TALKATIVE.items():
         logging.getLogger(name).setLevel(max(floor, logging.getLevelName(level)))
+
+
+def lasting(*about: object) -> Mapping[str, object]:
+    """Return the `extra` of a line about what may last for days, so that it's written once an hour, not with each poll.
+
+    Args:
+        about: what it is about, where its words differ each time.
+    """
+    return {"lasting": about}
+
+
+class _Lasting(logging.Filter):
+    """Lets a line about what lasts pass once an hour; each decision has its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: OrderedDict[object, float] = OrderedDict()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        about = getattr(record, "lasting", None)
+        if about is None:
+            return True
+        key = record.msg, about or record.getMessage(), *LOG_CONTEXT.get().values()
+        if 0 <= record.created - self._said.get(key, -LASTING_SECONDS) < LASTING_SECONDS:
+            return False
+        self._said[key] = record.created
+        self._said.move_to_end(key)
+        if len(self._said) > _REMEMBERED:
+            self._said.popitem(last=False)
+        return True
 
 
 class _TextLines(logging.Formatter):

@@ -10,6 +10,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.clock import Clock
 from bot.errors import DirectoryUnavailable
+from bot.logs import lasting
 from bot.models import Json, Person
 from handlers.client import SlackFailure
 
@@ -108,7 +109,7 @@ class _Remembered(Generic[T]):
             async with self._clock.timeout(LOOKUP_SECONDS):
                 answer = await self._ask(key)
         except (SlackFailure, TimeoutError) as error:
-            logger.warning("Could not look up %s: %s", key, str(error) or "no answer in time")
+            logger.warning("Could not look up %s: %s", key, str(error) or "no answer in time", extra=lasting())
             self._failed[key] = self._clock.monotonic()
             raise DirectoryUnavailable from error
         finally:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from bot.logs import configure_logs
+from bot.logs import LOG_CONTEXT, configure_logs, lasting
 from bot.store.tables import metadata
 from bot.tasks import cancel
 from tests.manual_clock import HANGS_AFTER
@@ -21,7 +21,7 @@ from tests.simulator.slack import SlackFault
 from tests.simulator.slack.workspace import APP_TOKEN, BOT_TOKEN, SIGNING_SECRET
 from tests.simulator.together import API_KEY, KUBE_CONFIG, Fault
 from tests.test_transport import serving
-from tests.watch import card, pass_time, quiet, until, watching
+from tests.watch import CHANNEL, card, pass_time, quiet, until, watching
 from tests.world import APPROVE, IDS, REF, REFRESH, world
 
 PATH = "/compute/clusters/cluster-1/instances/instance-1/remediations/remediation-1"
@@ -69,6 +69,45 @@ def test_no_words_draw_a_line_of_their_own_or_a_terminals_codes(capsys: pytest.C
     assert [line for line in told.split("\n") if line.startswith("2026-11-24 [INFO]")] == []
     assert not set(told) & set("\r\x1b\x9b\u2028")
     assert r"\x1b[2K" in told
+
+
+def test_what_lasts_is_logged_once_an_hour(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logs("INFO", "text", [])
+    (handler,) = logging.getLogger().handlers
+
+    def said(at: float, what: str, **decision: str) -> int:
+        token = LOG_CONTEXT.set(decision)
+        handler.handle(logging.makeLogRecord({"msg": "%s", "args": (at,), "created": at, **lasting(what)}))
+        LOG_CONTEXT.reset(token)
+        return len(capsys.readouterr().err.splitlines())
+
+    assert [said(at, "c-1") for at in (1e9, 1e9 + 1800, 1e9 + 3600, 1e9 + 3601)] == [1, 0, 1, 0]
+    assert (said(1e9 + 3602, "c-2"), said(1e9 + 3602, "c-1", decision="d-1")) == (1, 1)
+    assert said(1e9, "c-1") == 1, "the clock was set back"
+    assert sum(said(1e9, f"cluster {number}") for number in range(2000)) == 2000
+    assert said(1e9, "c-1") == 1, "what is remembered is bounded"
+
+
+@pytest.mark.parametrize("what", ["cluster", "remediation", "channel"])
+async def test_no_line_is_logged_with_each_poll_for_as_long_as_something_lasts(
+    capfd: pytest.CaptureFixture[str], what: str
+) -> None:
+    configure_logs("INFO", "text", [])
+    async with watching() as bot:
+        bot.together.add()
+        if what == "channel":
+            del bot.slack.channels[CHANNEL]
+        else:
+            await card(bot)
+        if what == "cluster":
+            bot.together.unreadable["cluster-1"] = 14
+        elif what == "remediation":
+            bot.together.lists_as[IDS] = "SUCCEEDED"
+            bot.together.faults.append(Fault("rpc", verb="get", code=7, times=-1))
+        capfd.readouterr()
+        await pass_time(bot, 1800)
+        lines = capfd.readouterr().err.splitlines()
+        assert 1 <= len(lines) <= 12, lines
 
 
 @pytest.mark.parametrize("socket", [False, True], ids=["http", "socket"])

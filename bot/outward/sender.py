@@ -11,6 +11,7 @@ import httpx
 from bot import metrics
 from bot.clock import Clock, WaitReason
 from bot.errors import LeaseLost, StorageUnavailable
+from bot.logs import lasting
 from bot.models import Event, Target
 from bot.outward.formats import cloud_event, incident, signed
 from bot.store import Database, Lease, OutboxEntry, outbox
@@ -105,9 +106,9 @@ class Sender:
                 while self._is_ours and target in self.to.urls and await self.send_some(target):
                     pass
             except (StorageUnavailable, LeaseLost) as error:
-                logger.warning("Events for %s: %s", target, type(error).__name__)
+                logger.warning("Events for %s: %s", target, type(error).__name__, extra=lasting())
             except Exception:  # decisions must keep working, and so must the attempts
-                logger.exception("Couldn't send events; retrying")
+                logger.exception("Couldn't send events; retrying", extra=lasting())
             await self.clock.sleep(TICK, WaitReason.OUTBOX)
 
     async def end(self) -> None:
@@ -152,7 +153,8 @@ class Sender:
         # One that is old enough may have waited while no bot ran.
         if result and (letter.age <= GIVE_UP_AFTER or letter.attempts < len(BACKOFF)):
             seconds = BACKOFF[min(letter.attempts, len(BACKOFF) - 1)]
-            logger.warning("%s didn't take an event: %s; retrying in %d s", letter.target, result, seconds)
+            about = letter.target, result
+            logger.warning("%s didn't take an event: %s; retrying in %d s", *about, seconds, extra=lasting(*about))
             await self.database.run(outbox.postpone, letter, seconds)
             return
         if result:

@@ -26,6 +26,7 @@ from bot.errors import (
     TogetherError,
     UnreadableAnswer,
 )
+from bot.logs import lasting
 from bot.models import Cluster, LinkedAlert, Remediation, RemediationRef, Verb, check_id
 from bot.together import answers
 
@@ -265,12 +266,14 @@ class TogetherClient:
         except (httpx.HTTPError, TimeoutError) as error:
             is_unsent = isinstance(error, _UNSENT)
             metrics.TOGETHER_CALLS.labels(call, "not reached" if is_unsent else "no answer").inc()
-            logger.warning("together %s %s: %s", method, path, type(error).__name__)
+            extra = lasting() if method == "GET" else None
+            logger.warning("together %s %s: %s", method, path, type(error).__name__, extra=extra)
             raise NotReached if is_unsent else NoAnswer from error
         status, request_id = reply.status_code, reply.headers.get("x-request-id")
         metrics.TOGETHER_CALLS.labels(call, str(status)).inc()
         level = logging.DEBUG if method == "GET" and reply.is_success else logging.INFO
-        logger.log(level, "together %s %s: HTTP %d, request %s", method, path, status, request_id)
+        extra = lasting(path, status) if method == "GET" and not reply.is_success else None
+        logger.log(level, "together %s %s: HTTP %d, request %s", method, path, status, request_id, extra=extra)
         answer = answers.read_json(reply.content)
         if reply.is_success:
             if not isinstance(answer, dict):
@@ -281,7 +284,7 @@ class TogetherClient:
         refused = answers.refusal(reply, answer, self._clock.now())
         refused.request_id, refused.http_status = request_id, status
         if refused.details:
-            logger.warning("together %s %s: details %s", method, path, json.dumps(refused.details)[:2000])
+            logger.warning("together %s %s: details %s", method, path, json.dumps(refused.details)[:2000], extra=extra)
         raise refused
 
     async def _exchange(

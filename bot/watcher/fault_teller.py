@@ -8,6 +8,7 @@ from functools import partial
 from bot.cards import faults, moved_cluster
 from bot.clock import Clock
 from bot.errors import PostFailed, PostUncertain
+from bot.logs import lasting
 from bot.models import ARRIVED_SECONDS, AlertChannels, Fault, FaultMessage, FaultReport, Message, new_id
 from bot.readings import CLEARS_SECONDS
 from bot.store import read_clock
@@ -117,7 +118,7 @@ class FaultTeller:
                 view = self._view(cluster_id)
                 step = view.step()
             except Exception:  # what is odd about one cluster must not blind the bot to all others
-                logger.exception("Cluster %s: drawing what is wrong failed", cluster_id)
+                logger.exception("Cluster %s: drawing what is wrong failed", cluster_id, extra=lasting())
                 continue
             is_early = step is Step.REPLY and now < self._called_at.get(cluster_id, -CALM_SECONDS) + CALM_SECONDS
             if step and not is_early and now >= self._arrives_by.get(cluster_id, 0.0):

@@ -11,6 +11,7 @@ from functools import partial
 from bot import cards, metrics
 from bot.clock import Clock
 from bot.errors import InvalidId, LeaseLost, RateLimited, StorageUnavailable, TogetherError
+from bot.logs import lasting
 from bot.models import Brake, Fault, FaultReport, LinkedAlert, unix
 from bot.store import LeasedDatabase, faults, messages
 from bot.store.outbox import Data
@@ -227,7 +228,7 @@ class FaultWatch:
             except InvalidId:
                 pass  # the list of its remediations says so
             except Exception:  # what is odd about one cluster must not blind the bot to all others
-                logger.exception("Cluster %s: reading its alerts failed", cluster_id)
+                logger.exception("Cluster %s: reading its alerts failed", cluster_id, extra=lasting())
                 self._failing.failed(cluster_id)
             else:
                 self._failing.succeeded(cluster_id)
@@ -242,7 +243,7 @@ class FaultWatch:
                 logger.warning("Together doesn't list firing alerts for this API key: HTTP %s", error.http_status)
             self._is_unavailable = True
             return
-        logger.warning("Can't read the alerts of cluster %s: %s", cluster_id, type(error).__name__)
+        logger.warning("Can't read the alerts of cluster %s: %s", cluster_id, type(error).__name__, extra=lasting())
         self._failing.failed(cluster_id)
         if isinstance(error, RateLimited) and error.retry_after:
             self._failing.pause("", min(error.retry_after, LONGEST_RETRY_AFTER))  # that is for all of them

@@ -9,6 +9,7 @@ from functools import partial
 from bot import alerts, readings
 from bot.clock import Clock
 from bot.errors import LeaseLost, StorageUnavailable
+from bot.logs import lasting
 from bot.models import FINAL, RAN, Alert, Cluster, RemediationRef, RepairLoad, TrackedMessage, new_id
 from bot.store import LeasedDatabase, messages
 from bot.watcher.config import WatchConfig, calling
@@ -223,7 +224,7 @@ class Intake:
             except (LeaseLost, StorageUnavailable):
                 raise
             except Exception:  # what is odd about one remediation must not blind the bot to all others
-                logger.exception("%s: tracking failed", ref)
+                logger.exception("%s: tracking failed", ref, extra=lasting())
 
     async def _observe_one(self, ref: RemediationRef, seen: Alert | None, listing: Listing) -> None:
         remediation, fingerprint = (seen.remediation, seen.fingerprint) if seen else (None, "")

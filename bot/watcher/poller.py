@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from bot import cards
 from bot.clock import Clock
 from bot.errors import InvalidId, NotFound, RateLimited, TogetherError
+from bot.logs import lasting
 from bot.models import IN_REPAIR, OPEN, Alert, Cluster, Remediation, RemediationRef, RepairLoad, State
 from bot.tasks import cancel
 from bot.together import TogetherClient
@@ -192,10 +193,10 @@ class Poller:
                 self._honor_retry_after(cluster_id, error)
                 listing.error = error
             except InvalidId as error:
-                logger.warning("Cluster %s can't be read: %s", cluster_id, error)
+                logger.warning("Cluster %s can't be read: %s", cluster_id, error, extra=lasting())
                 return
             except Exception:  # what is odd about one cluster must not blind the bot to all others
-                logger.exception("Cluster %s: polling failed", cluster_id)
+                logger.exception("Cluster %s: polling failed", cluster_id, extra=lasting())
                 return
             else:
                 self._failing.discard(cluster_id)
@@ -208,7 +209,7 @@ class Poller:
         if seconds < error.retry_after:
             logger.warning(
                 "Cluster %s: Together asks to wait %.0f s; trying again in %.0f s",
-                cluster_id or "list", error.retry_after, seconds,
+                cluster_id or "list", error.retry_after, seconds, extra=lasting(cluster_id),
             )  # fmt: skip
         self._not_before[cluster_id] = self.clock.monotonic() + seconds
 
@@ -312,10 +313,10 @@ class Poller:
             return {ref: None}
         except TogetherError as error:
             self._honor_retry_after(ref.cluster_id, error)
-            logger.warning("%s can't be read: %s", ref, type(error).__name__)
+            logger.warning("%s can't be read: %s", ref, type(error).__name__, extra=lasting())
             return None
         except Exception:  # what is odd about one must not blind the bot to all others
-            logger.exception("%s: reading it failed", ref)
+            logger.exception("%s: reading it failed", ref, extra=lasting())
             return None
         return {ref: Alert(found, fingerprint_of(found))}
 
@@ -338,7 +339,7 @@ def reference_of(item: object, cluster_id: str) -> RemediationRef | None:
     try:
         ref = RemediationRef(str(item.get("cluster_id")), str(item.get("instance_id")), str(item.get("id")))
     except InvalidId as error:
-        logger.warning("An item in the list of %s can't be read: %s", cluster_id, error)
+        logger.warning("An item in the list of %s can't be read: %s", cluster_id, error, extra=lasting())
         return None
     return ref if ref.cluster_id == cluster_id else None
 
@@ -348,7 +349,7 @@ def alert_of(ref: RemediationRef, item: Raw, fingerprint: str = "") -> Alert | N
     try:
         return Alert(Remediation.model_validate(item), fingerprint or fingerprint_of(item))
     except ValidationError:
-        logger.warning("%s in the list of its cluster can't be read", ref)
+        logger.warning("%s in the list of its cluster can't be read", ref, extra=lasting())
         return None
 
 

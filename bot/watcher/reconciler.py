@@ -10,6 +10,7 @@ from typing import NamedTuple
 from bot import alerts, cards
 from bot.clock import Clock
 from bot.errors import LeaseLost, PostFailed, PostUncertain, StorageUnavailable, TogetherError
+from bot.logs import lasting
 from bot.models import (
     ARRIVED_SECONDS,
     HISTORY_BEFORE,
@@ -114,19 +115,19 @@ class Reconciler:
             try:
                 after = await self._do(key, lane, channel_id)
             except PostFailed as error:
-                logger.warning("%s: Slack didn't take it: %s", key, error)
+                logger.warning("%s: Slack didn't take it: %s", key, error, extra=lasting())
                 if error.is_closed:
                     self.queue.closed(channel_id, lane)
                 else:
                     self.queue.failed(key, lane)
             except PostUncertain as error:
-                logger.warning("%s: unclear whether Slack took it: %s", key, error)
+                logger.warning("%s: unclear whether Slack took it: %s", key, error, extra=lasting())
                 self.comparer.doubt(channel_id)
                 self.queue.failed(key, lane)
             except (LeaseLost, StorageUnavailable):
                 raise
             except Exception:  # one message that can't be written must not blind the bot to all others
-                logger.exception("%s: writing it failed", key)
+                logger.exception("%s: writing it failed", key, extra=lasting())
                 self.queue.failed(key, lane)
             else:
                 self.queue.succeeded(key, lane, channel_id)

@@ -7,6 +7,7 @@ import sys
 from bot import metrics
 from bot.clock import Clock, WaitReason
 from bot.errors import LeaseLost, PostFailed, StorageUnavailable
+from bot.logs import lasting
 from bot.models import ARRIVED_SECONDS, HISTORY_DAYS, AlertChannels, Directory, Impacts, RemediationRef
 from bot.store import DecisionStore, LeasedDatabase, audit, messages, pauses
 from bot.tasks import cancel
@@ -198,7 +199,8 @@ class Watcher:
         while True:
             listing = await self._poller.listings.get()
             if listing.error:
-                logger.warning("Can't read cluster %s: %s", listing.cluster_id or "list", type(listing.error).__name__)
+                about = listing.cluster_id or "list", type(listing.error).__name__
+                logger.warning("Can't read cluster %s: %s", *about, extra=lasting())
                 await self._outages.failed(listing.cluster_id)
             elif listing.alone is None:
                 await self._outages.succeeded(listing.cluster_id)
