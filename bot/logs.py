@@ -91,7 +91,8 @@ class _Lasting(logging.Filter):
         about = getattr(record, "lasting", None)
         if about is None:
             return True
-        key = record.msg, about or record.getMessage(), *LOG_CONTEXT.get().values()
+        error = record.exc_info and record.exc_info[0]
+        key = record.msg, about or record.getMessage(), error, *LOG_CONTEXT.get().values()
         if 0 <= record.created - self._said.get(key, -LASTING_SECONDS) < LASTING_SECONDS:
             return False
         self._said[key] = record.created

@@ -86,6 +86,11 @@ def test_what_lasts_is_logged_once_an_hour(capsys: pytest.CaptureFixture[str]) -
     assert said(1e9, "c-1") == 1, "the clock was set back"
     assert sum(said(1e9, f"cluster {number}") for number in range(2000)) == 2000
     assert said(1e9, "c-1") == 1, "what is remembered is bounded"
+    error = RuntimeError("another way to fail")
+    handler.handle(
+        logging.makeLogRecord({"msg": "%s", "created": 1e9, "exc_info": (type(error), error, None), **lasting("c-1")})
+    )
+    assert "another way to fail" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("what", ["cluster", "remediation", "channel"])

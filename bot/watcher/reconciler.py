@@ -152,8 +152,8 @@ class Reconciler:
         """Do the next thing that a message needs, if this lane does it. Returns it where more is to be done at once."""
         if lane is Lane.LOOK and self._was_just_edited(key):
             return None  # a digest of 1,000 takes long to load, and each of them puts its key
-        snapshot = self._just_loaded(key) if lane is Lane.EDIT else None
-        snapshot = snapshot or await self.database.read(rows.load, key)
+        just_loaded = self._just_loaded(key) if lane is Lane.EDIT else None
+        snapshot = just_loaded or await self.database.read(rows.load, key)
         if snapshot is None:
             await self.database.run(messages.close, key)
             return None
@@ -201,10 +201,9 @@ class Reconciler:
 
     def _just_loaded(self, key: str) -> Snapshot | None:
         """Return a digest as it was handed on just now: a thousand nodes take long to load and draw."""
-        handed_on, self._handed_on = self._handed_on, None
-        if handed_on and handed_on[0].message.id == key and self.clock.monotonic() - handed_on[1] < FRESH_SECONDS:
-            return handed_on[0]
-        return None
+        (snapshot, at), self._handed_on = self._handed_on or (None, 0.0), None
+        is_it = snapshot and snapshot.message.id == key and self.clock.monotonic() - at < FRESH_SECONDS
+        return snapshot if is_it else None
 
     def _rank(self, snapshot: Snapshot) -> Rank:
         """Return how urgent an edit is."""
