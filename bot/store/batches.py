@@ -103,7 +103,7 @@ def take_back(connection: Connection, batch_id: str) -> bool:
         Whether nothing has.
     """
     _leave(connection, batch_id, StopReason.IN_DOUBT)
-    is_none = connection.execute(_BEGUN, b_id=batch_id).first() is None
+    is_none = not connection.execute(_BEGUN, b_id=batch_id)
     if is_none:
         connection.execute(_VOID, b_id=batch_id)
     _wake(connection, batch_id)

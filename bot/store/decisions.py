@@ -259,17 +259,18 @@ class DecisionStore(Ownership):
 
         Where another decision on the remediation was answered since, the card may show the older answer now.
         """
-        await self.database.run(self._finish, job, DONE if delivered else UNDELIVERED)
+        ref, status = job.request.ref, DONE if delivered else UNDELIVERED
 
-    def _finish(self, connection: Connection, job: Job, status: str) -> None:
-        ref = job.request.ref
-        written = self._use(connection, _FINISH, job, b_status=status)
-        is_outdated = job.request.rule.decides and connection.execute(
-            _ANSWERED_SINCE, key_of(ref), b_id=job.id, b_answered_at=job.answered_at
-        )
-        sent_at(written)
-        if is_outdated:
-            mark_stale(connection, ref)
+        def write(connection: Connection) -> None:
+            written = self._use(connection, _FINISH, job, b_status=status)
+            is_outdated = job.request.rule.decides and connection.execute(
+                _ANSWERED_SINCE, key_of(ref), b_id=job.id, b_answered_at=job.answered_at
+            )
+            sent_at(written)
+            if is_outdated:
+                mark_stale(connection, ref)
+
+        await self.database.run(write)
 
     async def is_answered_since(self, job: Job) -> bool:
         """Return whether another decision on the remediation was answered since this one was received."""

@@ -135,7 +135,7 @@ class InboxStore:
 
     async def is_gone(self, key: str) -> bool:
         """Return whether the database has lost a request, as one does that took over and lacks the last commits."""
-        return (await self.database.read(Connection.execute, _IS_THERE, b_key=key)).first() is None
+        return not await self.database.read(Connection.execute, _IS_THERE, b_key=key)
 
     async def finish(self, key: str, owner: str) -> None:
         """Close a request that was answered."""

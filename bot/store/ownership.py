@@ -97,16 +97,17 @@ class Ownership:
     async def heartbeat(self) -> None:
         """Keep what this process works on, and write in any case: a database that can't be written is told by that."""
         asked_at, jobs = self._clock.monotonic(), dict(self.working)
-        for job_id in await self.database.keep(self._heartbeat, list(jobs)):
-            jobs[job_id].held_until = asked_at + self._sure_seconds
 
-    def _heartbeat(self, connection: Connection, job_ids: list[str]) -> list[str]:
-        connection.execute(_PROBE, name=f"process {self._owner}", owner=self._owner)
-        return connection.execute(_HEARTBEAT, b_ids=listed(job_ids), **self._holder).scalars()
+        def write(connection: Connection) -> list[str]:
+            connection.execute(_PROBE, name=f"process {self._owner}", owner=self._owner)
+            return connection.execute(_HEARTBEAT, b_ids=listed(jobs), **self._holder).scalars()
+
+        for job_id in await self.database.keep(write):
+            jobs[job_id].held_until = asked_at + self._sure_seconds
 
     async def is_gone(self, job: Job) -> bool:
         """Return whether the database has lost a job, as one does that took over and lacks the last commits."""
-        return (await self.database.read(Connection.execute, _IS_THERE, b_id=job.id)).first() is None
+        return not await self.database.read(Connection.execute, _IS_THERE, b_id=job.id)
 
     async def release(self, job: Job) -> None:
         """Let the next process continue with a job at once."""
@@ -119,19 +120,20 @@ class Ownership:
             at_start: with SQLite, take all unfinished decisions: only one process uses the file.
         """
         asked_at, take_all = self._clock.monotonic(), at_start and self.database.is_sqlite
-        jobs = await self.database.run(self._take_over, limit, take_all=take_all)
+
+        def write(connection: Connection) -> list[Job]:
+            jobs = []
+            for row in connection.execute(_TAKE_OVER, b_limit=limit, b_all=take_all, **self._holder):
+                if job := read_job(connection, row):
+                    job.taken_over = True
+                else:
+                    job = batches.advance(connection, row.batch_id, self._holder, row.received_at)
+                jobs += [job] if job else []
+            return jobs
+
+        jobs = await self.database.run(write)
         for job in jobs:
             self._take(job, asked_at)
-        return jobs
-
-    def _take_over(self, connection: Connection, limit: int, *, take_all: bool) -> list[Job]:
-        jobs = []
-        for row in connection.execute(_TAKE_OVER, b_limit=limit, b_all=take_all, **self._holder):
-            if job := read_job(connection, row):
-                job.taken_over = True
-            else:
-                job = batches.advance(connection, row.batch_id, self._holder, row.received_at)
-            jobs += [job] if job else []
         return jobs
 
     async def set_aside(self, job: Job) -> Job | None:
@@ -140,13 +142,13 @@ class Ownership:
         Raises:
             LeaseLost: another process has it.
         """
-        asked_at = self._clock.monotonic()
-        following = await self.database.run(self._set_mine_aside, job)
-        return self._take(following, asked_at)
 
-    def _set_mine_aside(self, connection: Connection, job: Job) -> Job | None:
-        self._execute(connection, _SET_MINE_ASIDE, job)
-        return batches.advance(connection, job.request.batch_id, self._holder, job.received_at)
+        def write(connection: Connection) -> Job | None:
+            self._execute(connection, _SET_MINE_ASIDE, job)
+            return batches.advance(connection, job.request.batch_id, self._holder, job.received_at)
+
+        asked_at = self._clock.monotonic()
+        return self._take(await self.database.run(write), asked_at)
 
     def _take(self, job: Job | None, asked_at: float) -> Job | None:
         """Work on a job from now on, where there is one."""
