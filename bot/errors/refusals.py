@@ -54,8 +54,8 @@ class NotAllowed(NotAttempted):
     code = OutcomeKind.NOT_ALLOWED
     why = "you're no longer allowed to decide."
 
-    def __init__(self, why: str, who_can: str) -> None:
-        super().__init__(f"{why} Nothing changed.", who_can)
+    def __init__(self, sentence: str, who_can: str) -> None:
+        super().__init__(f"{sentence} Nothing changed.", who_can)
 
 
 class NotChecked(NotAllowed):
