@@ -160,6 +160,7 @@ class DecisionService:
 
     async def _handle(self, job: Job) -> Job | None:
         """Do what is left of a job. Returns the next one of its batch."""
+        working = self._store.working
         try:
             if job.answer is not None:
                 await finish(self._answers.deliver(job, job.answer))
@@ -173,7 +174,7 @@ class DecisionService:
         except asyncio.CancelledError:
             for each in [job, *self._following(job)]:
                 await finish(self._hand_back(each))
-                self._store.working.pop(each.id, None)
+                working.pop(each.id, None)
             raise
         except Exception:  # a row that can't be written would be taken over again and again
             logger.exception("Can't be recorded; set aside")
@@ -185,8 +186,8 @@ class DecisionService:
             await self._answers.tell_until_taken(job, self._bug(job))
             return following
         finally:
-            if self._store.working.get(job.id) is job:  # else this process has taken it over from itself
-                del self._store.working[job.id]
+            if working.get(job.id) is job:  # else this process has taken it over from itself
+                del working[job.id]
         return None
 
     async def _let_go(self, job: Job) -> None:
