@@ -39,7 +39,7 @@ from bot.store.rows import (
     readable_message,
     write,
 )
-from bot.store.tables import alerts, ids_in, messages
+from bot.store.tables import alerts, cursors, ids_in, messages
 
 _TRIES = 3  # to write a message as it was loaded
 _AT_ONCE = 500  # messages that are due in one look
@@ -59,6 +59,8 @@ _OF_MESSAGE = select(*_IDS).where(_IN_MESSAGE)
 _AMONG = is_among("b_ids", *_IDS)
 _BODIES = ALERTS.where(_AMONG)
 _ANY = select(m.id).limit(1)
+_WATCHED = select(cursors.c.seq).where(cursors.c.name == "watch")
+_NOTE_WATCHED = insert(cursors).values(name="watch", seq=1).on_conflict_do_nothing()
 _EXISTING = select(*_IDS).where(_AMONG)
 _SINCE = now() - bindparam("b_seconds")
 _GONE = ALERTS.where(a.state == WITHDRAWN, a.changed_at > _SINCE)
@@ -126,9 +128,14 @@ def nodes(connection: Connection, refs: Collection[RemediationRef]) -> dict[Reme
     return {each.ref: each.remediation.node for each in found}
 
 
-def is_empty(connection: Connection) -> bool:
-    """Return whether the bot has never posted anything."""
-    return connection.execute(_ANY).first() is None
+def is_first(connection: Connection) -> bool:
+    """Return whether the bot has never watched for long, nor posted anything, which is deleted in time."""
+    return not (connection.execute(_ANY) or connection.execute(_WATCHED))
+
+
+def note_watched(connection: Connection) -> None:
+    """Write down that the bot has watched for long."""
+    connection.execute(_NOTE_WATCHED)
 
 
 def existing(connection: Connection, refs: Sequence[RemediationRef]) -> set[RemediationRef]:

@@ -148,7 +148,7 @@ class Watcher:
         self._faults.begin()
         self._fault_teller.begin()
         await self._summary.begin()
-        is_first = await self._database.read(messages.is_empty)
+        is_first = await self._database.read(messages.is_first)
         since = self._clock.now() - (HISTORY_DAYS * _DAY if is_first else 0.0)
         # Where the database was lost, cards are in the channels that this one does not know; they are followed again.
         cards: dict[RemediationRef, tuple[str, str]] = {}
@@ -226,6 +226,7 @@ class Watcher:
             if self._clock.monotonic() < due_at:
                 await self._comparer.compare(only_doubted=True)
                 continue
+            await self._database.run(messages.note_watched)
             await self._comparer.compare(is_takeover=is_takeover)
             if is_takeover:  # what it shows, and when it is due, is by the settings of the process before
                 await self._database.run(pauses.wake, "")
