@@ -490,3 +490,10 @@ async def test_card_says_what_was_decided_elsewhere_though_together_cannot_be_li
     assert "Cancelled: reboot" in alert.text
     assert "Cancelled by <@U0ALICE>" in alert.text
     assert alert.buttons == {}
+
+
+async def test_card_names_its_cluster_as_it_is_called_now(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    bot.together.clusters["cluster-1"] = "train-a"
+    await until(bot, lambda: "instance-1 (train-a)" in alert.text, 900)
