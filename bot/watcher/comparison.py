@@ -60,6 +60,7 @@ class Comparer:
         doubted = {channel_id for channel_id, at in self._doubted.items() if at <= now}
         if only_doubted and not doubted:
             return
+        self._doubted = {channel_id: at for channel_id, at in self._doubted.items() if at > now}
         known = await self.database.read(messages.in_channels, COMPARED_SECONDS if only_doubted else CLOSED_SECONDS)
         latest = self.clock.now() - COMPARED_SECONDS
         for channel_id in sorted({each.channel_id for each in known}):
@@ -71,8 +72,9 @@ class Comparer:
                 found = await self.channels.find(max(since, latest), channel_id)
             except PostFailed as error:
                 logger.warning("Can't read the alert channel %s right now: %s", channel_id, error)
+                if channel_id in doubted and not error.is_lasting:
+                    self.doubt(channel_id)
                 continue
-            self._doubted.pop(channel_id, None)
             for message in here:
                 await self._compare(message, found, is_takeover=is_takeover)
             if found:

@@ -265,3 +265,15 @@ async def test_second_lost_post_is_looked_for_although_the_databases_clock_is_be
 
 def looked(bot: World) -> int:
     return [method for method, _ in bot.slack.calls].count("conversations.history")
+
+
+async def test_channel_that_is_gone_is_not_asked_for_each_minute_because_of_a_doubt(bot: World) -> None:
+    bot.together.add()
+    await card(bot)
+    bot.together.escalate(IDS, "REMEDIATION_MODE_VM_ONLY")
+    bot.slack.faults.append(unclear("chat.update"))
+    await until(bot, lambda: bot.slack.faults[0].times == 0)
+    del bot.slack.channels["C0OPS"]
+    before = looked(bot)
+    await pass_time(bot, 1800, longest=15)
+    assert looked(bot) - before <= 2
