@@ -56,7 +56,8 @@ class SQLiteFile(Driver):
             raise FileMoved
         raw = sqlite3.connect(self.path, timeout=self._busy_seconds, check_same_thread=False, isolation_level=None)
         try:
-            for pragma in ("journal_mode=WAL", "synchronous=FULL"):
+            # The limit is what the journal shrinks to, once a backup that kept it growing is over.
+            for pragma in ("journal_mode=WAL", "synchronous=FULL", "journal_size_limit=4194304"):
                 raw.execute(f"PRAGMA {pragma}")
         except sqlite3.Error:  # it is damaged, or locked
             raw.close()

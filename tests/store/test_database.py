@@ -1,6 +1,8 @@
 """Opening databases: schemas, files, drivers."""
 
 import asyncio
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +73,19 @@ async def test_missing_sqlite_folder_stops_the_start(tmp_path: Path) -> None:
     with pytest.raises(StartError, match="can't be written: No such file or directory"):
         await database.open()
     await database.close()
+
+
+async def test_journal_that_grew_beside_a_backup_shrinks_again(tmp_path: Path, time: ManualClock) -> None:
+    write = text("INSERT INTO cursors VALUES (hex(randomblob(8)) || printf('%.*c', 1000000, 'x'), 1)")
+    async with open_store(f"sqlite:///{tmp_path}/bot.db", time) as store:
+        with closing(sqlite3.connect(tmp_path / "bot.db", isolation_level=None)) as backup:
+            backup.execute("BEGIN")
+            backup.execute("SELECT * FROM cursors").fetchall()
+            for _ in range(30):
+                await execute(store.database, write)
+        for _ in range(3):
+            await execute(store.database, write)
+        assert (tmp_path / "bot.db-wal").stat().st_size < 10_000_000
 
 
 async def test_sqlite_is_as_durable_as_it_can_be(tmp_path: Path, time: ManualClock) -> None:
