@@ -80,7 +80,7 @@ async def test_history_of_a_node_is_found_among_any_number_of_others(bot: World)
     assert database
     await database.run(lambda connection: connection.execute(insert(alerts), list(map(alert_row, others))))
     assert "gpu_node%7: 1 remediation" in await asked(bot, "history gpu_node%7")
-    assert "has seen no remediation" in await asked(bot, "history gpuxnode%7")
+    assert "has no record of a node" in await asked(bot, "history gpuxnode%7")
 
 
 async def test_history_of_a_node_by_its_name_or_instance(bot: World) -> None:
@@ -93,7 +93,7 @@ async def test_history_of_a_node_by_its_name_or_instance(bot: World) -> None:
     assert told.startswith("gpu-node-7: the last 10 of 12 remediations, latest first")
     assert told.count("Reboot · cancelled") == 10
     assert await asked(bot, "history INSTANCE-1") == told
-    assert "gpu-node-8: the bot has seen no remediation of a node with" in await asked(bot, "history gpu-node-8")
+    assert "gpu-node-8: the bot has no record of a node with" in await asked(bot, "history gpu-node-8")
 
 
 async def test_repair_says_how_long_it_took_and_who_approved_it(bot: World) -> None:

@@ -92,7 +92,7 @@ async def test_history_of_more_than_one_word_is_not_read_as_a_name(bot: World) -
     bot.together.add(instance_name="gpu-node-7")
     await card(bot)
     told = await asked(bot, "history of gpu-node-7")
-    assert "has seen no remediation" not in told
+    assert "has no record of a node" not in told
 
 
 @watched

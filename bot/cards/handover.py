@@ -127,7 +127,7 @@ def repairs_of(name: str, alerts: Sequence[Alert]) -> Message:
     """
     if not alerts:
         return lines_message(
-            f"{escape(name, 100)}: the bot has seen no remediation of a node with exactly this name or instance ID.", []
+            f"{escape(name, 100)}: the bot has no record of a node with exactly this name or instance ID.", []
         )
     alerts = sorted(_with_earlier(alerts), key=since, reverse=True)
     many = f"the last {LISTED} of {len(alerts)}" if len(alerts) > LISTED else f"{len(alerts)}"

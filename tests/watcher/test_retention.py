@@ -24,6 +24,16 @@ async def test_repair_that_waits_again_after_its_message_was_purged_is_told_of(d
         await until(bot, lambda: any(APPROVE in each.buttons for each in bot.slack.cards(IDS[2])), 1800)
 
 
+async def test_what_was_purged_is_not_said_to_have_never_been(database_url: str) -> None:
+    async with watching(database=database_url, BOT_RETENTION_DAYS="1") as bot:
+        bot.together.add()
+        await card(bot)
+        bot.together.resolve(IDS)
+        await pass_time(bot, 4 * DAY)
+        await bot.slack.command("history instance-1")
+        assert "has no record of" in (await bot.reply_privately()).text
+
+
 async def test_watch_that_begins_once_all_is_purged_calls_for_what_began_meanwhile(database_url: str) -> None:
     async with watching(database=database_url, BOT_RETENTION_DAYS="1", BOT_ONCALL="S0ONCALL") as bot:
         bot.together.add()
