@@ -98,7 +98,8 @@ class FaultMessage:
         mark: by what the last post is found, or reply in the thread, whose result isn't known; empty for none.
         sent_at: when that left, by the database's clock, as Unix time in seconds.
         calls: the keys of what it calls people for.
-        is_repeated: it was sent once more, though the bot may not read the channel to look for it.
+        is_repeated: it was sent once more, though the bot couldn't read the channel to look for it. After that, nobody
+            is called again for the same until the channel can be read.
         is_read_only: Slack takes no edit of it any more.
         is_locked: Slack takes no reply in its thread, so what has come since is posted in the channel.
         has_brake: it has said that approvals are paused.
@@ -125,14 +126,14 @@ class FaultMessage:
         return bool(self.ts) and not self.is_read_only
 
     def arrived(self, ts: str, content_hash: str) -> "FaultMessage":
-        """Return it once its post is in the channel, or a reply in its thread."""
+        """Return it once its post is in the channel, or a reply in its thread; or may be, where `ts` is empty."""
         return replace(
             self,
             ts=self.ts or ts,
             content_hash=self.content_hash if self.ts else content_hash,
-            mark="",
-            calls=frozenset(),
-            is_repeated=False,
+            mark="" if ts else self.mark,
+            calls=frozenset() if ts else self.calls,
+            is_repeated=not ts,
             has_brake=self.has_brake or any(each.startswith(_BRAKE) for each in self.calls),
             is_silent=not self.calls and (self.is_silent or not self.ts),
         )

@@ -68,7 +68,7 @@ class View:
     def step(self) -> Step | None:  # noqa: PLR0911 - one line for each step, in their order
         """Return what the message needs next; None for nothing."""
         report, message = self.report, self.report.message
-        if message and message.mark:
+        if message and message.mark and not (self.news and message.is_repeated and message.calls <= report.told.keys()):
             return Step.FIND
         if self.is_over:
             if self.is_fresh or not report.is_announced or not report.is_watched:
@@ -218,7 +218,7 @@ class FaultTeller:
         """Note that a post is in the channel, or a reply in the thread."""
         report = self.reports[cluster_id]
         calls = report.message.calls if report.message else frozenset()
-        called = {each.alert.node for each in report.worst if each.key in calls}
+        called = {each.alert.node for each in report.worst if each.key in calls.difference(report.told)}
 
         def arrived(known: FaultReport) -> FaultReport:
             assert known.message is not None  # noqa: S101 - it was sent
@@ -279,8 +279,14 @@ class FaultTeller:
         thread_ts = "" if message.is_locked else message.ts
         ts = await self.channels.look_for(message.mark, message.channel_id, since=message.sent_at, thread_ts=thread_ts)
         if ts or (ts is None and message.is_repeated):
+            self._arrives_by[cluster_id] = self.clock.monotonic() + LATE_SECONDS
             await self._arrived(cluster_id, ts or "")
             return
-        again = replace(message, mark="", is_repeated=message.is_repeated or ts is None)
+        again = replace(message, mark="", calls=frozenset(), is_repeated=ts is None)
         left = again if again.ts or again.is_repeated else None
-        await self._keep(cluster_id, left)
+
+        def missing(known: FaultReport) -> FaultReport:
+            told = {key: at for key, at in known.told.items() if key not in message.calls}
+            return replace(known, message=left, told=told)
+
+        await self.reports.change(cluster_id, missing)

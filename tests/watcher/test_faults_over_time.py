@@ -437,6 +437,25 @@ async def test_blind_channel_has_it_twice_at_most(bot: World) -> None:
     assert len(told(bot)) <= 2, len(told(bot))
 
 
+@pytest.mark.parametrize("arrives", [True, False])
+async def test_what_may_be_in_a_channel_that_could_not_be_read_is_looked_for_once_it_can(
+    bot: World, *, arrives: bool
+) -> None:
+    bot.slack.may_read_history = False
+    await began(bot)
+    bot.together.fire("a-1", "cluster-1", "gpu-1")
+    unclear = [SlackFault("chat.postMessage", "internal_error", after=arrives) for _ in range(2)]
+    bot.slack.faults += unclear
+    await until(bot, lambda: not any(each.times for each in unclear), 2400)
+    await pass_time(bot, 1200, longest=60)
+    assert len(told(bot)) == (2 if arrives else 0)
+    bot.slack.may_read_history = True
+    await until(bot, lambda: [each for each in told(bot) if CALL in each.text])
+    bot.together.alerts.clear()
+    await until(bot, lambda: [each for each in bot.slack.visible() if "lists no critical fault" in each.text], 600)
+    assert len(told(bot)) == (2 if arrives else 1)
+
+
 async def test_unclear_post_while_the_alert_flaps(bot: World) -> None:
     await began(bot)
     bot.together.fire("a-1", "cluster-1", "gpu-1")
