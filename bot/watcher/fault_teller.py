@@ -65,11 +65,17 @@ class View:
         fresh = {each.key for each in self.overdue} if self.is_fresh else frozenset()
         return frozenset(self.report.brake_key | fresh).difference(self.report.told)
 
-    def step(self) -> Step | None:  # noqa: PLR0911 - one line for each step, in their order
+    def step(self) -> Step | None:
         """Return what the message needs next; None for nothing."""
         report, message = self.report, self.report.message
-        if message and message.mark and not (self.news and message.is_repeated and message.calls <= report.told.keys()):
-            return Step.FIND
+        if not (message and message.mark):
+            return self._step()
+        # In a channel that can't be read, what was sent twice counts as told, and is looked for beside the rest.
+        counts_as_told = message.is_repeated and message.calls <= report.told.keys()
+        return (counts_as_told and self._step()) or Step.FIND
+
+    def _step(self) -> Step | None:  # noqa: PLR0911 - one line for each step, in their order
+        report, message = self.report, self.report.message
         if self.is_over:
             if self.is_fresh or not report.is_announced or not report.is_watched:
                 return Step.END if message or report.is_announced else None

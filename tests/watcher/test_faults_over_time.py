@@ -456,6 +456,21 @@ async def test_what_may_be_in_a_channel_that_could_not_be_read_is_looked_for_onc
     assert len(told(bot)) == (2 if arrives else 1)
 
 
+async def test_what_may_be_in_a_channel_that_cannot_be_read_ends_with_its_fault() -> None:
+    async with WebhookReceiver() as webhook:
+        environ: Any = {"BOT_WEBHOOK_URL": f"{webhook.url}/events", "BOT_WEBHOOK_SECRET": SECRET}
+        async with watching(**environ) as bot:
+            bot.slack.may_read_history = False
+            bot.together.fire("a-1", "cluster-1", "gpu-1")
+            unclear = [SlackFault("chat.postMessage", "internal_error") for _ in range(2)]
+            bot.slack.faults += unclear
+            await until(bot, lambda: not any(each.times for each in unclear), 2400)
+            await pass_time(bot, 120)
+            bot.together.alerts.clear()
+            await pass_time(bot, 300)
+            assert [each["data"]["is_over"] for each in webhook.events] == [False, True]
+
+
 async def test_unclear_post_while_the_alert_flaps(bot: World) -> None:
     await began(bot)
     bot.together.fire("a-1", "cluster-1", "gpu-1")
