@@ -114,7 +114,7 @@ class BatchService:
                     clusters = {each.cluster_id for each in wanted}
                     held = [await self.store.database.read(pauses.active, [each]) for each in clusters]
                     if held[0] and all(held):  # else something of it could be approved now
-                        raise paused(held[0])
+                        raise paused(held[0], asked.actor.user_id)
                 await self.store.database.run(batches.ask, batch)
         except (StorageUnavailable, TimeoutError) as error:
             raise RefusedWithoutDatabase from error  # what was written is carried out by nobody who doesn't confirm it

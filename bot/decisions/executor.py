@@ -233,7 +233,7 @@ class Executor(Judge):
             if job.sent_at is None and await self.store.age(job) > LIFETIME:
                 raise Expired(job.request.rule.noun)
             if pause := await self.store.record_send(job, is_again=attempt > 1):
-                raise paused(pause)
+                raise paused(pause, job.request.actor.user_id)
         names_mode = is_approval and mode_to_send(seen) is not None
         is_old = self.clock.monotonic() - self._looked_at > _FRESH_SECONDS
         is_blind = seen.state is not None and (is_old or not names_mode)

@@ -40,8 +40,8 @@ CLUSTER_FRESH_SECONDS = 600.0
 LOOKS = 20  # nodes are looked at one by one; more of them count as in repair
 
 
-def paused(pause: Pause) -> Paused:
-    """Return that approvals are paused, as an error."""
+def paused(pause: Pause, asker: str) -> Paused:
+    """Return to the person who asked for an approval that approvals are paused, as an error."""
     longest: dict[str, Pauser] = {}
     for each in pause.people:
         longest.setdefault(each.user_id, each)
@@ -59,9 +59,8 @@ def paused(pause: Pause) -> Paused:
         said += f"{f' ({why})' if why else ''}, and {' and '.join(until[1:])}."
     else:
         said += f": {why}." if why else "."
-    return Paused(
-        said, "You can still cancel. To approve now, ask them, or press Resume approvals… in this app's Home."
-    )
+    ask = "" if set(longest) == {asker} else "ask them, or "
+    return Paused(said, f"You can still cancel. To approve now, {ask}press Resume approvals… in this app's Home.")
 
 
 def two_needed() -> SecondPersonNeeded:
@@ -144,7 +143,7 @@ class Guardrails:
 
     async def _check_pause(self, job: Job) -> None:
         if pause := await self.database.read(pauses.active, [job.request.ref.cluster_id]):
-            raise paused(pause)
+            raise paused(pause, job.request.actor.user_id)
 
     async def _check_limit(self, job: Job) -> None:
         """Let an approval pass when fewer nodes are in repair than may be."""

@@ -606,7 +606,7 @@ async def test_cancellation_says_what_the_repair_had_become() -> None:
 
 def test_refusal_says_of_nobody_that_they_paused_for_longer_than_they_did() -> None:
     mine, theirs = Pauser("U0ALICE", START + 14_400, "c-1", "switch upgrade"), Pauser("U0BOB", START + 1800, "c-1")
-    why = paused(Pause((mine, theirs))).why
+    why = paused(Pause((mine, theirs)), "U0ALICE").why
     assert f"<@U0BOB> paused approvals until {when(mine.until)}" not in why, why
 
 

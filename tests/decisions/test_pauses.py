@@ -43,8 +43,13 @@ async def test_paused_approvals_are_refused_and_shown_on_every_card_of_the_clust
     await bot.slack.press(alert, APPROVE, user="U0BOB")
     told = (await bot.reply_privately("U0BOB")).text
     assert told.startswith("Not approved: <@U0ALICE> paused approvals until")
+    assert "ask them, or press Resume approvals…" in told
+    before = len(bot.slack.visible("U0ALICE"))
+    await bot.slack.press(alert, APPROVE)
+    told = (await bot.reply_privately(count=before + 1)).text
+    assert told.endswith("To approve now, press Resume approvals… in this app's Home.")
     assert bot.together.posts == []
-    assert await outcomes_by_user(bot) == [("U0BOB", "paused")]
+    assert await outcomes_by_user(bot) == [("U0BOB", "paused"), ("U0ALICE", "paused")]
     await bot.slack.press(elsewhere, APPROVE, user="U0BOB")
     await until(bot, lambda: "Approved by <@U0BOB>" in elsewhere.text)
     await bot.slack.press(alert, CANCEL, user="U0BOB")
@@ -471,7 +476,7 @@ async def test_process_of_release_0_1_that_ends_the_longest_pause_ends_no_other(
 def test_refusal_names_the_brake_and_who_paused_beside_it() -> None:
     held = Pause((Pauser("U0BOB", START + 3600),), (Braked("cluster-1", "4 of 8 nodes"),))
     why = "approvals are paused automatically, because 4 of 8 nodes were broken at once, and by <@U0BOB> until"
-    assert guardrails.paused(held).sentence.startswith(f"Not approved: {why}")
+    assert guardrails.paused(held, "U0ALICE").sentence.startswith(f"Not approved: {why}")
 
 
 def test_ones_own_pause_is_among_those_to_choose_from() -> None:
