@@ -157,8 +157,10 @@ def draining(wait: int | None, since: datetime, *, is_automatic: bool) -> str:
         return f"The node is drained at once: running jobs {_LOSE}."
     # A cluster that repairs automatically doesn't wait at all unless it's set.
     unset = f"the cluster's wait ({USUAL_WAIT} min or none unless set)" if is_automatic else _UNSET
-    limit = f"or after {unset}" if wait is None else f"at the latest {when(since + timedelta(minutes=wait))}"
-    return f"The node takes no new jobs. It drains when idle, {limit}."
+    limit = f"after {unset}"
+    if wait is not None:
+        limit = f"once the cluster's wait is over ({when(since + timedelta(minutes=wait))})"
+    return f"The node takes no new jobs. It drains when idle, or {limit}."
 
 
 def stuck(since: datetime, *, has_card: bool) -> str:

@@ -9,7 +9,7 @@ from bot.cards.listing import LISTED, first_of, nodes_of
 from bot.cards.pause import pause_buttons
 from bot.cards.remediation_card import calling, mention, where
 from bot.models import RULES, Alert, DecidedBy, Hold, Message, Override, Remediation, RepairLoad, State, Verb, unix
-from bot.mrkdwn import capital, clock_time, escape, lasted, when
+from bot.mrkdwn import capital, escape, lasted, when
 
 
 def transition(  # noqa: PLR0913 - what a reading may say
@@ -258,17 +258,15 @@ def hold_ends(remediation: Remediation, hold: Hold, now: float, *, has_card: boo
     return line(f"{node}: <@{hold.user_id}>, your hold ends in {left}. Extend it {where}.")
 
 
-def unreadable(clusters: Sequence[str], since: float, now: float) -> Message:
+def unreadable(clusters: Sequence[str], since: float) -> Message:
     """Return that Together can't be read, and what that means.
 
     Args:
         clusters: their IDs; empty where not even the list of clusters can be read.
-        since: Unix time in seconds.
-        now: likewise.
+        since: Unix time in seconds; of several, that of the first.
     """
-    first = "the first " if len(clusters) > 1 else ""
-    span = f"{_lasted(clusters, now - since)}, {first}since {clock_time(since)}"
-    what = f"Couldn't read {_named(clusters)} from Together for {span}"
+    span = f"since {when(since)}{' (the first of them)' if len(clusters) > 1 else ''}"
+    what = f"Couldn't read {_named(clusters)} from Together {span}"
     means = "Cards may be out of date and new alerts may be missing."
     text = f"{what}. {means} Still retrying; use the Together console in the meantime."
     pause = pause_buttons(clusters[0] if len(clusters) == 1 else None, None)

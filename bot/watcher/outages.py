@@ -194,7 +194,7 @@ class OutageNotifier:
         since, until = self._lasted(notice.clusters)
         match notice.kind:
             case _Kind.LASTS:
-                return thread.unreadable(named, since, until)
+                return thread.unreadable(named, since)
             case _Kind.GONE:
                 return thread.unwatched(named)
             case _Kind.OVER:

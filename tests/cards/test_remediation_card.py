@@ -294,7 +294,7 @@ def test_question_before_an_approval_is_never_cut(mode: Mode) -> None:
 
 @pytest.mark.parametrize(("waits", "asked", "approved"), [
     ({}, "or after the cluster's wait (30 min unless set)", "or after the cluster's wait (30 min unless"),
-    ({"*": 120}, "or after 2 h: jobs", "at the latest <!date^1795496700^"),
+    ({"*": 120}, "or after 2 h: jobs", "or once the cluster's wait is over (<!date^1795496700^"),
     ({"c-7f2": 0, "*": 120}, "is drained at once", "The node is drained at once: running jobs lose work"),
 ])  # fmt: skip
 def test_wait_after_an_approval_is_said(waits: dict[str, int], asked: str, approved: str) -> None:

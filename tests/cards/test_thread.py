@@ -63,9 +63,9 @@ def test_reminders_and_outages() -> None:
     told = {
         "reminder": thread.reminder(remediation(), ABOUT.share, "S0ONCALL", 900),
         "reminder of nobody": thread.reminder(remediation(), None, "", 3700),
-        "unreadable": thread.unreadable(["c-7f2"], START, START + 301),
-        "unreadable, many": thread.unreadable([f"c-{number}" for number in range(12)], START, START + 301),
-        "unreadable list": thread.unreadable([], START, START + 301),
+        "unreadable": thread.unreadable(["c-7f2"], START),
+        "unreadable, many": thread.unreadable([f"c-{number}" for number in range(12)], START),
+        "unreadable list": thread.unreadable([], START),
         "unreadable, over": thread.was_unreadable(["c-7f2"], START, START + 301),
         "unreadable list, over": thread.was_unreadable([], START, START + 301),
         "unwatched": thread.unwatched(["c-7f2"]),

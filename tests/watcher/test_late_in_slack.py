@@ -226,7 +226,7 @@ async def test_outage_is_told_although_slack_was_unclear(bot: World, *, arrives:
     bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1))
     bot.slack.faults.append(unclear(arrives=arrives))
     await pass_time(bot, 600)
-    told = [each for each in bot.slack.visible() if "from Together for" in each.text]
+    told = [each for each in bot.slack.visible() if "from Together since" in each.text]
     assert len(told) == (1 if may_read or not arrives else 2)
     bot.together.faults.clear()
     bot.slack.faults.append(unclear(arrives=True))

@@ -316,7 +316,7 @@ async def test_next_automatic_repair_is_not_said_to_be_approved_with_the_one_bef
     await pass_time(bot, 3600)
     before = thread(bot, alert)
     becomes(bot, "PENDING", "create_time", end_time=None)  # Together keeps the review of the incident before
-    await card(bot, words=f"at the latest <!date^{int(bot.time.now()) + 1800}^")
+    await card(bot, words=f"the cluster's wait is over (<!date^{int(bot.time.now()) + 1800}^")
     becomes(bot, "RUNNING", "start_time")
     await card(bot, words="Rebooting")
     becomes(bot, "FAILED", "end_time", error_message="no host left")

@@ -33,9 +33,9 @@ async def test_failing_cluster_delays_no_other_and_is_reported_once_each_way(bot
     await pass_time(bot, 200)
     assert len(bot.slack.visible()) == 3
     await pass_time(bot, 150)
-    told = [each.text for each in bot.slack.visible() if "from Together for" in each.text]
+    told = [each.text for each in bot.slack.visible() if "from Together since" in each.text]
     assert len(told) == 1
-    assert told[0].startswith("Couldn't read cluster cluster-2 from Together for ")
+    assert told[0].startswith("Couldn't read cluster cluster-2 from Together since ")
     await pass_time(bot, 400)
     bot.together.faults.clear()
     await until(bot, lambda: [each for each in bot.slack.visible() if "can be read from Together again" in each.text])
@@ -82,7 +82,7 @@ async def test_cluster_that_is_listed_again_is_not_announced_as_gone(bot: World)
     bot.together.add(OTHER)
     alert = await card(bot, OTHER)
     bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1, cluster="cluster-2"))
-    await until(bot, lambda: [each for each in bot.slack.visible() if "from Together for" in each.text], 600)
+    await until(bot, lambda: [each for each in bot.slack.visible() if "from Together since" in each.text], 600)
     kept = bot.together.clusters.pop("cluster-2")
     bot.slack.faults.append(SlackFault("chat.postMessage", "not_in_channel", times=-1))
     bot.together.faults.clear()
@@ -124,7 +124,7 @@ async def test_outage_is_posted_once_although_slack_answers_unclearly(bot: World
     bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1))
     bot.slack.faults.append(SlackFault("chat.postMessage", "internal_error", times=-1, after=True))
     await pass_time(bot, 600)
-    assert len([each for each in bot.slack.visible() if "from Together for" in each.text]) == 1
+    assert len([each for each in bot.slack.visible() if "from Together since" in each.text]) == 1
 
 
 def lists(bot: World) -> int:
@@ -145,7 +145,7 @@ async def test_outage_that_ends_while_its_message_is_on_its_way_is_told_to_be_ov
         await quiet(bot)
     await until(bot, lambda: [each for each in bot.slack.visible() if "can be read from Together again" in each.text])
     await pass_time(bot, 600)
-    assert [each.text for each in bot.slack.visible() if "from Together for" in each.text] == []
+    assert [each.text for each in bot.slack.visible() if "from Together since" in each.text] == []
 
 
 @pytest.mark.parametrize("is_over", [True, False])
@@ -158,7 +158,7 @@ async def test_outage_whose_process_died_as_its_message_arrived_is_told_once(*, 
         bot.slack.faults.append(SlackFault("chat.postMessage", "hang", after=True))
 
         def look() -> list[Posted]:
-            return [each for each in bot.slack.visible() if "from Together for" in each.text]
+            return [each for each in bot.slack.visible() if "from Together since" in each.text]
 
         (message,) = await until(bot, look, 200)
         kill_the_watch()
@@ -187,7 +187,7 @@ async def test_outage_that_continues_while_its_message_is_being_ended_is_told_ag
     outage = Fault("rpc", verb="list", code=14, times=-1)
     bot.together.faults.append(outage)
     (message,) = await until(
-        bot, lambda: [each for each in bot.slack.visible() if "from Together for" in each.text], 600
+        bot, lambda: [each for each in bot.slack.visible() if "from Together since" in each.text], 600
     )
     await pass_time(bot, 60)
     if result != "arrives":
@@ -201,7 +201,7 @@ async def test_outage_that_continues_while_its_message_is_being_ended_is_told_ag
         await quiet(bot)
     await pass_time(bot, 1800)
     assert " to <!date" in message.text
-    (again,) = [each for each in bot.slack.visible() if "from Together for" in each.text]
+    (again,) = [each for each in bot.slack.visible() if "from Together since" in each.text]
     bot.together.faults.clear()
     await until(
         bot, lambda: [each for each in bot.slack.visible() if "can be read from Together again" in each.text], 1800
@@ -215,10 +215,12 @@ async def test_unreadable_list_of_clusters_is_reported_and_known_clusters_are_re
     bot.together.faults.append(Fault("rpc", verb="clusters", code=14, times=-1))
     await pass_time(bot, 920)
     told = [
-        each.text for each in bot.slack.visible() if "Couldn't read the list of clusters from Together for" in each.text
+        each.text
+        for each in bot.slack.visible()
+        if "Couldn't read the list of clusters from Together since" in each.text
     ]
     assert len(told) == 1
-    assert told[0].startswith("Couldn't read the list of clusters from Together for")
+    assert told[0].startswith("Couldn't read the list of clusters from Together since")
     bot.together.review(IDS, "cancel")
     await card(bot, words="Cancelled: reboot")
     bot.together.faults.clear()
@@ -235,7 +237,7 @@ async def test_chosen_cluster_that_does_not_exist_is_reported() -> None:
         bot.together.add()
         await card(bot)
         await pass_time(bot, 400)
-        told = [each.text for each in bot.slack.visible() if "from Together for" in each.text]
+        told = [each.text for each in bot.slack.visible() if "from Together since" in each.text]
         assert len(told) == 1
         assert told[0].startswith("Couldn't read cluster misspelt")
 
@@ -246,7 +248,7 @@ async def test_deleted_cluster_is_not_an_outage(bot: World) -> None:
     await card(bot)
     del bot.together.clusters["cluster-2"]
     await pass_time(bot, 900)
-    assert [each.text for each in bot.slack.visible() if "from Together for" in each.text] == []
+    assert [each.text for each in bot.slack.visible() if "from Together since" in each.text] == []
 
 
 async def test_outage_of_a_cluster_that_is_no_longer_listed_ends(bot: World) -> None:
@@ -293,8 +295,8 @@ async def test_outages_that_began_apart_are_not_said_to_have_lasted_alike(bot: W
         await pass_time(bot, 3600)
     bot.slack.faults.clear()
     (told,) = await until(bot, lambda: [each for each in bot.slack.visible() if "Couldn't read" in each.text], 600)
-    assert "clusters cluster-1, cluster-2 from Together for up to 1 h" in told.text
-    assert "the first since" in told.text
+    assert "clusters cluster-1, cluster-2 from Together since <!date^" in told.text
+    assert "(the first of them)" in told.text
 
 
 async def test_hanging_list_of_clusters_delays_no_cluster() -> None:
@@ -350,12 +352,13 @@ async def test_time_without_a_bot_is_not_called_an_outage() -> None:
         await poll(bot)
         await bot.settle()
         await bot.time.advance(2 * 86_400)
+        came_back = int(bot.time.now())
         async with bot.another():
             await pass_time(bot, 120)
             assert not [each for each in bot.slack.visible() if "Couldn't read" in each.text]
             await pass_time(bot, 300)
             (told,) = [each for each in bot.slack.visible() if "Couldn't read" in each.text]
-            assert "from Together for 5 min, since" in told.text
+            assert f"from Together since <!date^{came_back}^" in told.text
 
 
 async def test_end_of_an_outage_is_told_though_the_clock_was_set_back_meanwhile(bot: World) -> None:
@@ -365,7 +368,7 @@ async def test_end_of_an_outage_is_told_though_the_clock_was_set_back_meanwhile(
     bot.together.add()
     await card(bot)
     bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1))
-    await until(bot, lambda: said("from Together for"), 600)
+    await until(bot, lambda: said("from Together since"), 600)
     bot.slack.faults.append(SlackFault("chat.postMessage", "ratelimited", times=-1))
     bot.slack.faults.append(SlackFault("chat.update", "ratelimited", times=-1))
     bot.together.faults.clear()
@@ -381,8 +384,8 @@ async def test_key_that_is_refused_is_not_called_no_answer(bot: World) -> None:
     bot.together.add()
     alert = await card(bot)
     bot.together.keys.clear()
-    told = await until(bot, lambda: [each for each in bot.slack.visible() if "from Together for" in each.text], 600)
-    assert told[0].text.startswith("Couldn't read cluster cluster-1 from Together for ")
+    told = await until(bot, lambda: [each for each in bot.slack.visible() if "from Together since" in each.text], 600)
+    assert told[0].text.startswith("Couldn't read cluster cluster-1 from Together since ")
     assert "Can't read it from Together now." in (await card(bot, words="Last confirmed")).text
     assert "reach" not in alert.text + told[0].text
 

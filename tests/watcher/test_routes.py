@@ -33,7 +33,9 @@ async def test_storms_backlogs_and_outages_go_to_the_routed_channel() -> None:
         messages = [await digest(bot), await digest(bot, number=1)]
         assert sorted(each.channel for each in messages) == ["C0OPS", OTHER_CHANNEL]
         bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1, cluster="cluster-2"))
-        told = await until(bot, lambda: [each for each in bot.slack.visible() if "from Together for" in each.text], 400)
+        told = await until(
+            bot, lambda: [each for each in bot.slack.visible() if "from Together since" in each.text], 400
+        )
         assert [each.channel for each in told] == [OTHER_CHANNEL]
 
 
