@@ -79,6 +79,7 @@ class OutcomeKind(StrEnum):
     NOT_RECORDED = "not_recorded"
     MAY_BE_DONE = "may_be_done"
     INTERNAL_ERROR = "internal_error", "", _DOUBTFUL, _TROUBLE
+    NOT_SENT = "not_sent", "not sent, something went wrong in the bot", _TROUBLE
 
 
 DOUBTFUL = tuple(kind.value for kind in OutcomeKind if kind.is_doubtful)
@@ -155,7 +156,7 @@ class BotError(Exception):
         http_status: of Together's answer, when there was one.
     """
 
-    code: ClassVar[OutcomeKind]
+    code: OutcomeKind
     title: ClassVar[str] = "Nothing was sent"
     sentence = ""
     next_step = ""
@@ -248,10 +249,9 @@ class InternalError(BotError):
         noun: the decision as a noun, such as "approval".
     """
 
-    code = OutcomeKind.INTERNAL_ERROR
-    check_again = True
-
     def __init__(self, noun: str, *, sent: bool) -> None:
+        self.code = OutcomeKind.INTERNAL_ERROR if sent else OutcomeKind.NOT_SENT
+        self.check_again = sent
         what = f"Your {noun} may have gone through." if sent else f"Your {noun} wasn't sent."
         first = "Press “Check again” before you decide anything else" if sent else "Try again"
         super().__init__(

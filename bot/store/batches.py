@@ -87,7 +87,7 @@ _OF_DIGEST = (
     .where(b.digest_id == bindparam("b_digest"), b.status == _CONFIRMED)
     .order_by(b.asked_at)
 )
-_RESULTS = select(c.batch_number, c.status, c.outcome, c.summary, c.answered_at).where(_OF_BATCH)
+_RESULTS = select(c.batch_number, c.status, c.outcome, c.summary, c.answered_at, c.sent_at).where(_OF_BATCH)
 
 
 def ask(connection: Connection, batch: Batch) -> None:
@@ -239,8 +239,10 @@ def _with_results(connection: Connection, batch: Batch, row: Any) -> Batch:  # n
 def _with_result(item: BatchItem, row: Any) -> BatchItem:  # noqa: ANN401 - a row of _RESULTS
     if row is None or row.status == VOID:
         return replace(item, is_left=True)
-    outcome = OutcomeKind.INTERNAL_ERROR.value if row.status == SET_ASIDE else row.outcome
-    return replace(item, outcome=outcome, summary=row.summary or "", answered_at=row.answered_at or 0.0)
+    if row.status == SET_ASIDE:
+        outcome = OutcomeKind.INTERNAL_ERROR if row.sent_at else OutcomeKind.NOT_SENT
+        return replace(item, outcome=outcome.value, answered_at=row.sent_at or 0.0)
+    return replace(item, outcome=row.outcome, summary=row.summary or "", answered_at=row.answered_at or 0.0)
 
 
 def _read(batch_id: str, body: str) -> Batch | None:

@@ -138,7 +138,8 @@ async def test_result_in_doubt_points_to_no_button_that_a_digest_does_not_have(b
     assert "Check again" not in message.everything
 
 
-async def test_odd_row_of_a_batch_is_set_aside_and_the_rest_is_decided() -> None:
+@pytest.mark.parametrize("is_sent", [True, False])
+async def test_odd_row_of_a_batch_is_set_aside_and_the_rest_is_decided(*, is_sent: bool) -> None:
     async with watching(drain_seconds=0.05) as bot:
         await began(bot)
         await pass_time(bot, 700)
@@ -149,11 +150,16 @@ async def test_odd_row_of_a_batch_is_set_aside_and_the_rest_is_decided() -> None
             await bot.slack.submit(view)
             await bot.together.until(lambda: bot.together.is_waiting("get"))
             await bot.settle()
-        odd = update(decisions).where(decisions.c.batch_number == 0).values(request="{}")
+        sent_at = bot.time.now() if is_sent else None
+        odd = update(decisions).where(decisions.c.batch_number == 0).values(request="{}", sent_at=sent_at)
         await execute_beside(bot, odd)
         async with bot.another():
-            await digest(bot, "5 of 6 approved · 1 unclear")
-        assert [call.ids for call in bot.together.posts] == ids[1:]
+            await digest(bot, f"5 of 6 approved · 1 {'unclear' if is_sent else 'skipped'}")
+            assert [call.ids for call in bot.together.posts] == ids[1:]
+            assert ("Not confirmed" in str(await review(bot, message))) is is_sent
+            await pass_time(bot, 150)
+            bot.slack.views.clear()
+            assert "Not confirmed" not in str(await review(bot, message))
 
 
 async def test_batch_is_not_resumed_after_hours() -> None:

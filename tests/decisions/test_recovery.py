@@ -16,6 +16,7 @@ from bot.cards import CardConfig
 from bot.clock import WaitReason
 from bot.decisions import DecisionService, Guardrails
 from bot.decisions.executor import REPEAT_AFTER
+from bot.errors import InternalError
 from bot.models import Actor, Delivery, Message, Person, RemediationRef, ReplyTarget, Request, Verb
 from bot.policy import Policy
 from bot.store import Database, DecisionStore, audit
@@ -267,6 +268,12 @@ async def test_bug_is_answered_and_says_what_may_have_happened(tmp_path: Path) -
     ((how, text),) = ear.said
     assert how == "reply"
     assert "Something went wrong in the bot. Your cancellation may have gone through." in text
+
+
+def test_bug_before_anything_was_sent_leaves_nothing_in_doubt() -> None:
+    before, after = (InternalError("approval", sent=sent) for sent in (False, True))
+    assert (before.code.is_doubtful, before.check_again) == (False, False)
+    assert (after.code.is_doubtful, after.check_again) == (True, True)
 
 
 async def test_process_that_was_overtaken_says_nothing(tmp_path: Path) -> None:
