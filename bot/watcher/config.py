@@ -141,6 +141,12 @@ class WatchConfig:
         return " ".join(dict.fromkeys(oncall for each in clusters if (oncall := self.route(each).oncall)))
 
     @property
+    def called(self) -> Collection[str]:
+        """The users and groups that messages of the watch may call."""
+        escalation = self.escalation[0] if self.escalation else ""
+        return {escalation, *(each.oncall for each in (self.default, *self.routes.values()))} - {""}
+
+    @property
     def stale_seconds(self) -> float:
         """How old what a message shows may be before it says so: two polls and a minute."""
         return 2 * self.poll_seconds + 60.0

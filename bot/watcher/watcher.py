@@ -3,10 +3,11 @@
 import asyncio
 import logging
 import sys
+from contextlib import suppress
 
 from bot import metrics
 from bot.clock import Clock, WaitReason
-from bot.errors import LeaseLost, PostFailed, StorageUnavailable
+from bot.errors import DirectoryUnavailable, LeaseLost, PostFailed, StorageUnavailable
 from bot.logs import lasting
 from bot.models import ARRIVED_SECONDS, HISTORY_DAYS, AlertChannels, Directory, Impacts, RemediationRef
 from bot.store import DecisionStore, LeasedDatabase, audit, messages, pauses
@@ -49,6 +50,7 @@ class Watcher:
         impacts: Impacts | None = None,
     ) -> None:
         self._channels = channels
+        self._directory = directory
         self._report = report
         self._config = config
         self._clock = clock
@@ -95,7 +97,8 @@ class Watcher:
                 logger.exception("Couldn't start watching; retrying")
             finally:
                 self._is_watching = False
-                for about in (*self._config.channels, *self._config.named):  # the process that watches knows
+                config = self._config
+                for about in (*config.channels, *config.named, *config.called):  # the process that watches knows
                     self._report(about, "")
             await self._clock.sleep(self._pause, WaitReason.LEASE)
 
@@ -227,10 +230,23 @@ class Watcher:
                 await self._comparer.compare(only_doubted=True)
                 continue
             await self._database.run(messages.note_watched)
+            await self._look_up_called()
             await self._comparer.compare(is_takeover=is_takeover)
             if is_takeover:  # what it shows, and when it is due, is by the settings of the process before
                 await self._database.run(pauses.wake, "")
             due_at, is_takeover = self._clock.monotonic() + COMPARE_EVERY, False
+
+    async def _look_up_called(self) -> None:
+        """Report whom the settings call though that reaches nobody: a group may be disabled since, or a user gone."""
+        for each in self._config.called:
+            with suppress(DirectoryUnavailable):
+                if each[0] == "S":
+                    lacks = "" if await self._directory.members(each) else "that group has no members"
+                else:
+                    person = await self._directory.person(each)
+                    lacks = "" if person.is_full_member else "that isn't an active full member"
+                fix = "Check BOT_ONCALL, BOT_ROUTES, and BOT_ESCALATE."
+                self._report(each, lacks and f"Alerts call {each}, but {lacks}. {fix}")
 
     async def _tick(self) -> None:
         """Requeue what is due by time or changed by other processes."""

@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from bot.daily import QuietHours
+from tests.fetch import get
 from tests.simulator.slack import Posted
 from tests.simulator.slack.workspace import SlackFault
 from tests.storms import XID, began, choose, digest, storm
@@ -21,6 +22,23 @@ NIGHT, DAY = "02:00-07:00 UTC", "09:00-17:00 UTC"  # the tests begin at 3:00
 def calls(message: Posted) -> bool:
     """Whether a message notifies the group on call: the mention must be in a block, or nobody is called."""
     return "'usergroup_id': 'S0ONCALL'" in str(message.blocks)
+
+
+async def test_somebody_on_call_whom_nobody_is_any_more_is_reported() -> None:
+    async with watching(BOT_ONCALL="S0ONCALL", BOT_ESCALATE="U0BOB/30") as bot:
+        bot.slack.groups["S0ONCALL"] = ["U0ALICE"]
+        await pass_time(bot, 7200)
+        assert await get(bot.app, "/readyz") == (200, "ready\n")
+        bot.slack.groups["S0ONCALL"] = []
+        bot.slack.users["U0BOB"]["deleted"] = True
+        await pass_time(bot, 7200)
+        told = (await get(bot.app, "/readyz"))[1]
+        assert "Alerts call S0ONCALL, but that group has no members. Check BOT_ONCALL" in told
+        assert "Alerts call U0BOB, but that isn't an active full member." in told
+        bot.slack.groups["S0ONCALL"] = ["U0ALICE"]
+        bot.slack.users["U0BOB"]["deleted"] = False
+        await pass_time(bot, 7200)
+        assert await get(bot.app, "/readyz") == (200, "ready\n")
 
 
 async def test_message_that_opens_an_alert_calls_once() -> None:
