@@ -451,6 +451,7 @@ async def test_what_may_be_in_a_channel_that_could_not_be_read_is_looked_for_onc
     assert len(told(bot)) == (2 if arrives else 0)
     bot.slack.may_read_history = True
     await until(bot, lambda: [each for each in told(bot) if CALL in each.text])
+    await pass_time(bot, 120)
     bot.together.alerts.clear()
     await until(bot, lambda: [each for each in bot.slack.visible() if "lists no critical fault" in each.text], 600)
     assert len(told(bot)) == (2 if arrives else 1)
