@@ -94,8 +94,14 @@ def listed(reports: Sequence[FaultReport], most: int) -> tuple[str, list[Line]]:
     """Return how many alerts fire without a repair, and a line for each of the first `most`, the oldest first."""
     found = sorted(((each, report.cluster) for report in reports for each in report.faults), key=lambda it: it[0].since)
     count = sum(each.count for each in reports)
-    lines = [_line(*each) for each in found[:most]]
-    return f"Faults without a repair: {count}", listing.with_rest(lines, count)
+    lines = listing.with_rest([_line(*each) for each in found[:most]], count)
+    return f"Faults without a repair: {count}", [*lines, *filter(None, [as_of(reports)])]
+
+
+def as_of(reports: Sequence[FaultReport]) -> str:
+    """Return the warning that what fires may be out of date, by the oldest reading; empty where all is recent."""
+    old = [each.as_of for each in reports if each.count and each.as_of]
+    return labels.as_of(min(old), _UNREADABLE) if old else ""
 
 
 def _first(faults: Sequence[Fault], count: int) -> list[Line]:

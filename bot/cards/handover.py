@@ -7,6 +7,7 @@ from dataclasses import astuple
 from bot.cards import blocks, labels
 from bot.cards.blocks import Element, Line, elements
 from bot.cards.chooser import not_read
+from bot.cards.faults import as_of
 from bot.cards.listing import (
     LISTED,
     clusters_of,
@@ -73,7 +74,7 @@ def shift(
     new = f"{len(opened) or 'no'} new {plural('remediation', len(opened))}. {_results(ended)}"
     count = sum(each.count for each in faults)
     unrepaired = f"Faults without a repair: {count}." if count else ""
-    rest = [_decided(alerts, began), _often(opened), unrepaired, not_read(unreadable)]
+    rest = [_decided(alerts, began), _often(opened), unrepaired, as_of(faults), not_read(unreadable)]
     lines: list[Line] = [f"In repair now: {len(running)}."] if running else []
     if waiting := [each for each in alerts if each.is_waiting and each.as_told.state == State.PENDING_APPROVAL]:
         lines.append(elements(f"Waiting for approval: {len(waiting)}, oldest first", bold=True))

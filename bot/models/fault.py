@@ -153,6 +153,7 @@ class FaultReport:
         on_cards: the keys of those that a card tells, or will if they don't clear: they are of repaired nodes.
         is_announced: people were called for alerts, and other tools not told yet that none is left.
         is_watched: the cluster is read.
+        as_of: when its alerts were last read, where that is long ago, as Unix time; else 0, or where nobody knows.
     """
 
     cluster: str = ""
@@ -166,6 +167,7 @@ class FaultReport:
     brake: Brake | None = None
     is_announced: bool = False
     is_watched: bool = True
+    as_of: float = 0.0
 
     def noting(self, cluster: str, faults: Sequence[Fault], now: float) -> "FaultReport":
         """Return it with what fires now; of very many, what people weren't called for yet comes first."""

@@ -74,6 +74,14 @@ class Reports:
         """Return whether the alerts of a cluster were read lately."""
         return self.clock.monotonic() - self.read_at.get(cluster_id, (-math.inf, 0.0))[0] <= FRESH_SECONDS
 
+    async def note_age(self) -> None:
+        """Write down as of when alerts are known that couldn't be read for long: others show them too."""
+        for cluster_id in self.clusters:
+            known = self[cluster_id].as_of
+            as_of = 0.0 if self.is_fresh(cluster_id) else self.read_at.get(cluster_id, (0.0, known))[1]
+            if as_of != known:
+                await self.change(cluster_id, partial(replace, as_of=as_of))
+
     async def change(self, cluster_id: str, change: Change, *, told: Data | None = None) -> None:
         """Change a report. `told` is what other tools are told with it.
 

@@ -258,5 +258,6 @@ class Watcher:
             await self._intake.release_backlog()
             self._outages.look()
             await self._reports.refresh()
+            await self._reports.note_age()
             self._fault_teller.look()
             self._summary.look()

@@ -12,7 +12,7 @@ from tests.simulator.receivers import SECRET, WebhookReceiver
 from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault
 from tests.storms import began, storm
-from tests.watch import card, carried_out, enforce_slacks_limits, pass_time, thread, until, watching
+from tests.watch import card, carried_out, enforce_slacks_limits, pass_time, quiet, thread, until, watching
 from tests.watcher.test_faults import CALL, TOLD, WARNING, XID, message, told
 from tests.world import IDS, World
 
@@ -99,6 +99,25 @@ async def test_nothing_is_told_while_neither_list_can_be_read(bot: World) -> Non
     bot.together.add(linked_alerts=[bot.together.alerts["a-1"]])  # a repair is open
     await pass_time(bot, 1800)
     assert told(bot) == [], told(bot)[0].text
+
+
+@pytest.mark.parametrize("severity", ["CRITICAL", "WARNING"])
+async def test_home_and_the_sum_of_a_shift_say_as_of_when_they_know_a_fault(bot: World, severity: str) -> None:
+    bot.together.fire("a-1", "cluster-1", "gpu-1", severity=f"PHC_SEVERITY_{severity}")
+    await pass_time(bot, 1200)
+    bot.together.faults.append(Fault("rpc", verb="alerts", code=14, times=-1))
+    await pass_time(bot, 3600)
+    bot.together.alerts.clear()
+    for old in (True, False):
+        await bot.slack.open_home()
+        await bot.slack.command("tonight")
+        told = (await bot.reply_privately(count=2 - old)).text
+        await quiet(bot)
+        for shown in (told, json.dumps(bot.slack.homes["U0ALICE"])):
+            assert ("Faults without a repair: 1" in shown) is old
+            assert ("Can't read Together's alerts now." in shown) is old
+        bot.together.faults.clear()
+        await pass_time(bot, 900)
 
 
 async def test_404_about_one_cluster_does_not_blind_the_others(bot: World) -> None:
