@@ -114,6 +114,8 @@ class _Remembered(Generic[T]):
             raise DirectoryUnavailable from error
         finally:
             del self._asking[key]
-        self._failed.pop(key, None)
-        self._answers[key] = (self._clock.monotonic(), answer)
+        now = self._clock.monotonic()
+        self._failed = {each: at for each, at in self._failed.items() if each != key and now - at < FAILED_SECONDS}
+        self._answers = {each: known for each, known in self._answers.items() if now - known[0] < USABLE_SECONDS}
+        self._answers[key] = now, answer
         return answer

@@ -1,12 +1,13 @@
 """Who may do what, from where: asked of the real directory over a simulated Slack."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Callable, Collection
 
 import pytest
 
 from bot.errors import NotAllowed
-from bot.models import Actor, Verb
+from bot.models import Actor, Person, Verb
 from bot.policy import Policy
 from handlers.client import MeasuredClient
 from handlers.directory import FAILED_SECONDS, FRESH_SECONDS, PATIENCE_SECONDS, USABLE_SECONDS, SlackDirectory
@@ -130,6 +131,16 @@ async def test_last_answer_serves_for_an_hour_then_nobody_may(slack: Slack, time
     await time.advance(1)
     with pytest.raises(NotAllowed, match="Couldn't check your permissions with Slack"):
         await policy.authorize(Verb.APPROVE, clicker("U0ALICE"), "C0OPS")
+
+
+async def test_people_who_asked_for_nothing_lately_are_forgotten(slack: Slack, time: ManualClock) -> None:
+    policy = policy_for(slack, time, "*")
+    for number in range(20):
+        assert await allowed(policy, clicker(slack.add_user(f"U0NEW{number}", "one of many")))
+    await time.advance(USABLE_SECONDS)
+    assert await allowed(policy, clicker("U0ALICE"))
+    gc.collect()
+    assert [each for each in gc.get_objects() if isinstance(each, Person) and each.name == "one of many"] == []
 
 
 async def test_nobody_may_without_any_answer(slack: Slack, time: ManualClock) -> None:
