@@ -191,7 +191,9 @@ def _from_verb(bare: str) -> Typed | None:
                 raise UnreadableCommand(f"“{word}” isn't a node name or an ID.")
             return _read(rest)
         case other if other in VERBS:
-            raise UnreadableCommand(f"{COMMAND} can't {other}. Use the buttons on the card instead.")
+            raise UnreadableCommand(
+                f"{COMMAND} can't {other}. Use the buttons on its card, if it has one, or this app's Home."
+            )
     return None
 
 

@@ -378,7 +378,8 @@ async def test_without_the_watch_the_list_comes_from_together() -> None:
 async def test_verb_is_never_read_as_a_cluster(bot: World) -> None:
     await bot.slack.command("approve c i r")
     assert (
-        "/cancel-remediation can't approve. Use the buttons on the card instead." in (await bot.reply_privately()).text
+        "/cancel-remediation can't approve. Use the buttons on its card, if it has one, or this app's Home."
+        in (await bot.reply_privately()).text
     )
     assert bot.together.calls == []
 
