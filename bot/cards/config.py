@@ -58,7 +58,8 @@ class CardConfig:
 
     def observes(self, cluster_id: str) -> bool:
         """Return whether the bot decides nothing in a cluster."""
-        return not self.observed.isdisjoint({cluster_id, "*"})
+        # Whether Together tells apart IDs that differ in case isn't documented, and anybody may type one.
+        return not {each.casefold() for each in self.observed}.isdisjoint({cluster_id.casefold(), "*"})
 
     def wait_of(self, cluster_id: str) -> int | None:
         """Return how many minutes a cluster waits before it drains a busy node; None where that isn't known."""

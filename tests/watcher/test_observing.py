@@ -143,3 +143,10 @@ async def test_home_offers_no_decision_on_what_is_observed(bot: World) -> None:
     assert LOOKING in home
     assert APPROVE not in home
     assert CANCEL not in home
+
+
+async def test_id_typed_in_another_case_sends_nothing_there(bot: World) -> None:
+    bot.together.add(("CLUSTER-1", "i-1", "r-1"))
+    await bot.slack.command("CLUSTER-1 i-1 r-1")
+    assert SAID in (await bot.reply_privately()).text
+    assert bot.together.posts == []
