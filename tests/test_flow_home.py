@@ -2,6 +2,7 @@
 
 import json
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -115,6 +116,22 @@ async def test_decision_in_doubt_is_in_doubt_in_home_and_in_a_status_too(bot: Wo
     assert "Nothing has been sent" not in answer.text
     await pass_time(bot, 120)
     assert "Approval needed: reboot gpu-node-7" in said(await opened(bot, "U0BOB"))
+
+
+async def test_doubt_is_over_once_it_is_read_though_nobody_watches_since_a_restart(tmp_path: Path) -> None:
+    async with watching(f"sqlite:///{tmp_path}/bot.db") as bot:
+        bot.together.add(instance_name="gpu-node-7")
+        alert = await card(bot)
+        bot.together.faults.append(Fault("rpc", verb="approve", code=14))
+        await bot.slack.press(alert, APPROVE)
+        await card(bot, words="it still might")
+        await bot.settle()
+        async with bot.another(bot.settings.model_copy(update={"bot_alert_channel": None})):
+            assert "Not confirmed" in said(await opened(bot, "U0BOB"))
+            await bot.time.advance(90)
+            assert "Approval needed: reboot gpu-node-7" in said(await opened(bot, "U0CAROL"))
+            await bot.slack.command("status gpu-node-7", user="U0BOB")
+            assert "Approval needed: reboot gpu-node-7" in (await bot.reply_privately("U0BOB")).everything
 
 
 @both_databases

@@ -64,7 +64,8 @@ class Overviews:
         failed = await self.database.read(ended.failed, PAST_SECONDS) if self.lookup.is_watching else None
         mine = await audit.outcomes(self.database, actor.user_id, MINE)
         about = await self.database.read(approvals.contexts_now, [each.ref for each in shown])
-        unconfirmed |= {each.ref for each in shown if about[each.ref].is_in_doubt(each)}
+        is_read_now = not self.lookup.is_watching
+        unconfirmed |= {each.ref for each in shown if about[each.ref].is_in_doubt(each, is_read_now=is_read_now)}
         known = {each.ref: each.node for each in found} | await self.database.read(
             messages.nodes, {each.ref for each in mine}
         )

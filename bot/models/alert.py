@@ -240,9 +240,14 @@ class CardContext:
     impact: Impact | None = None
     earlier: tuple[Remediation, ...] = ()
 
-    def is_in_doubt(self, remediation: Remediation) -> bool:
-        """Return whether a decision on what the remediation is now may still take effect."""
-        return self.doubt is not None and self.doubt.holds(remediation)
+    def is_in_doubt(self, remediation: Remediation, *, is_read_now: bool = True) -> bool:
+        """Return whether a decision on what the remediation is now may still take effect.
+
+        Args:
+            is_read_now: it was just read from Together, which ends a doubt that is old enough.
+        """
+        is_over = self.doubt is not None and is_read_now and self.doubt.settles_at <= self.now
+        return self.doubt is not None and not is_over and self.doubt.holds(remediation)
 
 
 @dataclass(frozen=True, slots=True)
