@@ -255,7 +255,8 @@ def answered(  # noqa: PLR0913, PLR0917 - all that bears on it
     place = request.place
     shown_at = place.channel_id, answer.card_ts or place.message_ts
     is_here = message.ts is not None and (message.channel_id, message.ts) == shown_at
-    is_doubt = remark is not None and not remark.buttons  # which the card must say wherever somebody was told of it
+    # What a decision left in doubt the card must say wherever somebody was told of it. A look leaves none behind.
+    is_doubt = decides and remark is not None and not remark.buttons
     if message.is_digest or not (is_here or is_doubt):
         return alert, message
     if remark and answer.manner is ReplyKind.ERROR:

@@ -139,6 +139,26 @@ async def test_doubt_of_a_decision_made_elsewhere_is_on_the_card_and_over_once_i
         assert alert.title.startswith("Approval needed: ")
 
 
+async def test_look_elsewhere_while_somebody_decides_leaves_no_doubt_on_the_card() -> None:
+    async with watching() as bot:
+        bot.together.add()
+        alert = await card(bot)
+        await home_of(bot)
+        bot.together.faults.append(Fault("rpc", verb="approve", code=7))
+        other = bot.alert(channel="C0OTHER")
+        with bot.together.paused("approve"):
+            with bot.together.paused("get"):
+                await bot.slack.press(other, REFRESH, user="U0BOB")
+                await bot.together.until(lambda: bot.together.is_waiting("get"))
+                await bot.slack.press_home(APPROVE)
+                await quiet(bot)
+            await bot.slack.until(lambda: "has been approving this since" in other.text)
+            await bot.together.until(lambda: bot.together.is_waiting("approve"))
+        await pass_time(bot, 10.0)
+        assert UNCONFIRMED not in said(await home_of(bot))
+        assert alert.title.startswith("Approval needed: ")
+
+
 async def test_first_of_two_approvals_is_not_called_approved() -> None:
     async with watching(BOT_REASON="always", BOT_TWO_PEOPLE_MODES="REBOOT_VM") as bot:
         bot.together.add()
