@@ -87,10 +87,10 @@ class Answers:
             return answer, outcome
         now, shown = self.clock.now(), request.saw
         card_ts = about.ts if about.channel_id == request.place.channel_id and not request.place.is_button else ""
+        mode = request.instead_of or shown.mode or ""  # the remediation's, rather than one that was chosen for it
         note = CardNote(
-            cards.failed(request, error, now), not error.check_again, None, shown.state or "", shown.mode or "", now,
-            is_error=True,
-        )  # fmt: skip
+            cards.failed(request, error, now), not error.check_again, None, shown.state or "", mode, now, is_error=True
+        )
         return replace(answer, remark=note, card_ts=card_ts), outcome
 
     def _card(self, place: ReplyTarget, verdict: Verdict, about: CardContext, *, is_linked: bool) -> Message:

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
+from bot.cards import OTHER_MODE
 from bot.cards.labels import UNCONFIRMED
 from bot.clock import WaitReason
 from bot.decisions.service import about_decision
 from bot.logs import configure_logs
-from bot.models import RemediationRef
+from bot.models import Mode, RemediationRef
 from tests.manual_clock import ON_THE_WAY
 from tests.rows import outcomes_by_user
 from tests.simulator.slack import Posted
@@ -24,6 +25,7 @@ from tests.store.examples import request
 from tests.storms import began, choose, digest, review, storm
 from tests.test_flow_home import opened as home_of
 from tests.test_flow_home import said
+from tests.test_flow_menu import opened as menu_opened
 from tests.test_flow_reasons import opened
 from tests.watch import card, pass_time, poll, quiet, thread, until, watching
 from tests.watcher.test_who_is_called import calls
@@ -97,6 +99,19 @@ async def test_unknown_outcome_leaves_check_again_alone(*, is_foreign: bool) -> 
         await bot.slack.press(alert, APPROVE)
         await bot.slack.until(lambda: "approval may have gone" in alert.text)
         assert list(alert.buttons) == [REFRESH]
+
+
+async def test_unknown_outcome_of_another_mode_leaves_check_again_alone() -> None:
+    async with watching() as bot:
+        bot.together.add()
+        alert = await card(bot)
+        view = await menu_opened(bot, alert, OTHER_MODE)
+        bot.together.faults.append(Fault("cut", verb="approve"))
+        bot.together.on_call["approve"] = lambda: unreadable(bot)
+        await bot.slack.submit(view, mode=Mode.VM_ONLY.value, reason="the disk is full")
+        await until(bot, lambda: "approval may have gone" in alert.text, 30)
+        assert list(alert.buttons) == [REFRESH]
+        assert UNCONFIRMED in said(await home_of(bot))
 
 
 async def test_unknown_outcome_of_a_typed_cancel_is_on_the_card_too() -> None:
