@@ -1,6 +1,7 @@
 """What a typed cancel, a click, and an alert take in steps and in code: figures without noise."""
 
 import asyncio
+import gc
 import random
 import statistics
 import sys
@@ -48,6 +49,7 @@ class Near(random.Random):
 
 def measure() -> dict[str, Steps]:
     """Return the steps of each, of one bot without faults."""
+    gc.collect()  # else what an earlier world left may be closed, and so entered, while steps are counted
     with opened(SEED, without=EVERY) as world:
         world.environ |= {"BOT_REASON": "never", "BOT_MAX_IN_REPAIR": "", "BOT_TWO_PEOPLE_MODES": ""}
         world.environ |= {"BOT_LEASE_SECONDS": "60", "BOT_POLL_SECONDS": "15", "BOT_REMIND_MINUTES": "0"}
