@@ -125,6 +125,13 @@ class FaultMessage:
         """Whether it is in the channel, and Slack takes edits of it."""
         return bool(self.ts) and not self.is_read_only
 
+    def forgetting(self, keys: Collection[str]) -> "FaultMessage":
+        """Return it where people may be called for these again: a call for them is looked for no longer."""
+        left = self.calls.difference(keys)
+        if left == self.calls:
+            return self
+        return replace(self, calls=left, mark=self.mark if left else "", is_repeated=bool(left) and self.is_repeated)
+
     def arrived(self, ts: str, content_hash: str) -> "FaultMessage":
         """Return it once its post is in the channel, or a reply in its thread; or may be, where `ts` is empty."""
         return replace(
@@ -185,6 +192,7 @@ class FaultReport:
             count=len(faults),
             critical=sum(each.alert.is_critical for each in faults),
             nodes=len({each.alert.node for each in faults if each.alert.is_critical}),
+            message=self.message and self.message.forgetting(self.told.keys() - told.keys()),
             told=told,
             on_cards=self.on_cards.intersection(keys),
             is_watched=True,
@@ -210,8 +218,8 @@ class FaultReport:
         )
 
     def having_told(self, keys: Collection[str]) -> "FaultReport":
-        """Return it with these as what people were called for."""
-        return replace(self, told={**self.told, **dict.fromkeys(keys, 0.0)})
+        """Return it with these too as what people were called for."""
+        return replace(self, told={**dict.fromkeys(keys, 0.0), **self.told})
 
     @property
     def worst(self) -> list[Fault]:

@@ -190,7 +190,8 @@ class FaultTeller:
             shown = [each for each in view.overdue if each.key in {*new, *report.told}]
             said = faults.unrepaired(cluster_id, report, shown, oncall if new else "", view.as_of)
         known = replace(report.message or FaultMessage(view.channel_id), as_of=view.as_of)
-        sending = replace(known, mark=new_id(), sent_at=await self.reports.database.read(read_clock), calls=new)
+        sent_at, is_repeated = await self.reports.database.read(read_clock), known.is_repeated and not known.mark
+        sending = replace(known, mark=new_id(), sent_at=sent_at, calls=new, is_repeated=is_repeated)
         # Before it leaves, so that the next process with the watch looks for it.
         await self._keep(cluster_id, sending)
         if report.brake_key - self.reports[cluster_id].brake_key:  # somebody has resumed since

@@ -491,6 +491,28 @@ async def test_what_may_be_in_a_channel_that_cannot_be_read_ends_with_its_fault(
             assert [each["data"]["is_over"] for each in webhook.events] == [False, True]
 
 
+@pytest.mark.parametrize("is_same", [False, True], ids=["another", "the same again"])
+async def test_later_call_in_a_channel_that_cannot_be_read_is_repeated_too(bot: World, *, is_same: bool) -> None:
+    bot.slack.may_read_history = False
+    await began(bot)
+    bot.together.fire("a-1", "cluster-1", "gpu-1")
+    alert = await message(bot)
+    bot.together.fire("a-2", "cluster-1", "gpu-2")
+    unclear = [SlackFault("chat.postMessage", "internal_error") for _ in range(2)]
+    bot.slack.faults += unclear
+    await until(bot, lambda: not any(each.times for each in unclear), 3600)
+    await pass_time(bot, 300, longest=60)
+    if is_same:
+        gone = bot.together.alerts.pop("a-2")
+        await pass_time(bot, 4500, longest=60)
+        bot.together.alerts["a-2"] = gone
+    else:
+        bot.together.fire("a-3", "cluster-1", "gpu-3")
+    bot.slack.faults.append(SlackFault("chat.postMessage", "internal_error"))
+    await pass_time(bot, 2400, longest=60)
+    assert [each for each in thread(bot, alert) if f"gpu-{2 if is_same else 3}: critical" in each]
+
+
 async def test_unclear_post_while_the_alert_flaps(bot: World) -> None:
     await began(bot)
     bot.together.fire("a-1", "cluster-1", "gpu-1")
