@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from itertools import count
 
-from bot.models import Cluster, LinkedAlert, Mode, Remediation, RepairLoad, State
+from bot.models import LinkedAlert, Mode, Remediation, RepairLoad, State
 from bot.mrkdwn import ago, clean, escape, lasted, plain_when, when
 
 RULES_PASSED = "the two-person rule or the repair limit"  # by who approves alone
@@ -181,9 +181,9 @@ def cluster(remediation: Remediation, share: RepairLoad | None) -> str:
     return (share.cluster if share else "") or remediation.cluster_id
 
 
-def clusters(listed: Iterable[Cluster]) -> dict[str, str]:
-    """Return what those with a name are called, raw, by their IDs: where several look the same, with part of its ID."""
-    called = {each.cluster_id: each.cluster_name for each in listed if each.cluster_name}
+def clusters(names: Mapping[str, str]) -> dict[str, str]:
+    """Return what clusters are called, raw, by their IDs: by name, where several look the same, with part of its ID."""
+    called = {**names}
     alike: dict[str, list[str]] = {}
     for cluster_id, name in called.items():
         alike.setdefault(clean(name, _NAME).casefold(), []).append(cluster_id)

@@ -168,7 +168,8 @@ class Poller:
             self._missing = {each: self._missing.get(each, 0) + 1 for each in self.clusters if each not in listed}
             kept = {each: self.clusters[each] for each, times in self._missing.items() if times < MISSING_TIMES}
             self.clusters = {**listed, **kept}
-            self._called = cards.labels.clusters(self.clusters.values())
+            named = {of: name for of, each in self.clusters.items() if (name := each.cluster_name)}
+            self._called = cards.labels.clusters(named)
             if kept:
                 logger.warning("Together's list of clusters lacks %d that it had; asking again", len(kept))
             if listed and not kept:

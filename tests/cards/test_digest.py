@@ -132,6 +132,9 @@ def test_no_two_nodes_have_the_same_name() -> None:
     assert list(cards.listing.names([one, two]).values()) == ["gpu-node-1 (i-1)", "gpu-node-1 (i-2)"]
     assert list(cards.listing.names([one, elsewhere]).values()) == ["gpu-node-1 in c-7f2", "gpu-node-1 in c-9"]
     assert list(cards.listing.names([one]).values()) == ["gpu-node-1"]
+    of_one_name = [replace(each, share=RepairLoad(0, 4, 0.0, "train")) for each in (one, elsewhere)]
+    named = list(cards.listing.names(of_one_name).values())
+    assert named == ["gpu-node-1 in train c-7f2", "gpu-node-1 in train c-9"], "as release 0.1.0 has kept them"
 
 
 def test_nodes_that_are_counted_from_zero_are_one_range() -> None:
