@@ -41,11 +41,13 @@ class Reports:
 
     Attributes:
         database: others resume approvals there, so a report with a brake is always changed as it is in the database.
+        stale_seconds: how old what is known of a cluster may be, by how often it is read.
         read_at: when this process read the alerts of a cluster, on its monotonic clock, and in Unix time.
     """
 
     database: LeasedDatabase
     clock: Clock
+    stale_seconds: float
     read_at: dict[str, tuple[float, float]] = field(default_factory=dict, init=False)
     _known: dict[str, FaultReport] = field(default_factory=dict, init=False)
     _writing: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
@@ -72,7 +74,8 @@ class Reports:
 
     def is_fresh(self, cluster_id: str) -> bool:
         """Return whether the alerts of a cluster were read lately."""
-        return self.clock.monotonic() - self.read_at.get(cluster_id, (-math.inf, 0.0))[0] <= FRESH_SECONDS
+        age = self.clock.monotonic() - self.read_at.get(cluster_id, (-math.inf, 0.0))[0]
+        return age <= max(FRESH_SECONDS, self.stale_seconds)
 
     async def note_age(self) -> None:
         """Write down as of when alerts are known that couldn't be read for long: others show them too."""

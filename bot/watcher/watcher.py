@@ -61,7 +61,7 @@ class Watcher:
         self._poller = poller.Poller(together, config.clusters, index, clock)
         self._intake = Intake(database, index, self._queue, self._poller, config, clock)
         self._outages = outages.OutageNotifier(database, channels, self._queue, config, clock)
-        self._reports = faults.Reports(database, clock)
+        self._reports = faults.Reports(database, clock, config.stale_seconds)
         self._faults = faults.FaultWatch(together, self._reports, database, self._poller, config, clock)
         self._fault_teller = fault_teller.FaultTeller(self._reports, channels, self._queue, config, clock, report)
         self._summary = summary.SummaryTeller(database, self._reports, channels, directory, self._queue, config, clock)

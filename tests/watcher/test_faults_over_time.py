@@ -120,6 +120,19 @@ async def test_home_and_the_sum_of_a_shift_say_as_of_when_they_know_a_fault(bot:
         await pass_time(bot, 900)
 
 
+@pytest.mark.bot(BOT_POLL_SECONDS="900")
+async def test_nothing_is_called_old_between_two_polls(bot: World) -> None:
+    bot.together.fire("a-1", "cluster-1", "gpu-1")
+    alert = await message(bot, seconds=3600)
+    for _ in range(8):
+        await pass_time(bot, 240)
+        await bot.slack.open_home()
+        await quiet(bot)
+        home = json.dumps(bot.slack.homes["U0ALICE"])
+        assert "Faults without a repair: 1" in home
+        assert "Can't read Together's alerts now." not in home + alert.text
+
+
 async def test_404_about_one_cluster_does_not_blind_the_others(bot: World) -> None:
     await began(bot)
     bot.together.clusters["cluster-2"] = "two"
