@@ -230,10 +230,10 @@ class Watcher:
                 await self._comparer.compare(only_doubted=True)
                 continue
             await self._database.run(messages.note_watched)
-            await self._look_up_called()
             await self._comparer.compare(is_takeover=is_takeover)
             if is_takeover:  # what it shows, and when it is due, is by the settings of the process before
                 await self._database.run(pauses.wake, "")
+            await self._look_up_called()
             due_at, is_takeover = self._clock.monotonic() + COMPARE_EVERY, False
 
     async def _look_up_called(self) -> None:

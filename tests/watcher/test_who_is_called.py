@@ -10,7 +10,7 @@ from tests.fetch import get
 from tests.simulator.slack import Posted
 from tests.simulator.slack.workspace import SlackFault
 from tests.storms import XID, began, choose, digest, storm
-from tests.watch import HOLD, card, pass_time, thread, until, watching
+from tests.watch import CHANNEL, HOLD, card, pass_time, thread, until, watching
 from tests.world import APPROVE, IDS, World
 
 ONCALL = "<!subteam^S0ONCALL>"
@@ -39,6 +39,17 @@ async def test_somebody_on_call_whom_nobody_is_any_more_is_reported() -> None:
         bot.slack.users["U0BOB"]["deleted"] = False
         await pass_time(bot, 7200)
         assert await get(bot.app, "/readyz") == (200, "ready\n")
+
+
+async def test_nothing_waits_while_slack_does_not_say_who_is_on_call() -> None:
+    routes = ",".join(f"cluster-{number}={CHANNEL}/U0X{number}" for number in range(2, 12))
+    async with watching(BOT_ROUTES=routes, BOT_REMIND_MINUTES="0") as bot:
+        bot.together.add()
+        alert = await card(bot)
+        await pass_time(bot, 3570)
+        bot.slack.faults.append(SlackFault("users.info", "hang", times=-1))
+        bot.slack.messages.remove(alert)
+        await until(bot, lambda: bot.slack.cards(IDS[2]), 45)
 
 
 async def test_message_that_opens_an_alert_calls_once() -> None:
