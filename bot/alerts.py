@@ -183,8 +183,11 @@ def gone(look: Look, sequence: int) -> Tracked | None:
     One look may be at a replica that lags: only the second one says that it is withdrawn.
     """
     alert, message = look.alert, look.message
-    if alert.decided_seq > sequence or (alert.is_closed and not alert.is_stale):
+    if alert.decided_seq > sequence:
         return None
+    if alert.is_closed and not alert.is_stale:
+        is_settled = alert.remark and alert.remark.settles_at <= look.now
+        return (replace(alert, remark=None), message.due) if is_settled else None
     if not alert.missing_since or alert.missing_since > look.now:
         return replace(alert, missing_since=look.now), message
     if look.now - alert.missing_since < VANISHED_SECONDS:

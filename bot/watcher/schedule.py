@@ -184,14 +184,19 @@ def settled(snapshot: Snapshot, config: WatchConfig) -> TrackedMessage:
         return replace(message, next_at=now + config.stale_seconds if is_left_alone else 0.0)
     moments = [each.at for each in threads.outstanding_checks(snapshot, config) if each.at > now]
     is_open = any(each.is_running for each in snapshot.batches) or not all(each.is_closed for each in snapshot.alerts)
-    if is_open:
-        moments += [each for each in _moments(snapshot, config) if each < math.inf]
-    elif message.is_digest and message.last_added_at + GROWS_SECONDS > now:
+    moments += [each for each in _moments(snapshot, config, is_open=is_open) if each < math.inf]
+    if not is_open and message.is_digest and message.last_added_at + GROWS_SECONDS > now:
         moments.append(message.last_added_at + GROWS_SECONDS)
     return replace(message, next_at=min(moments, default=None), done=not (is_open or moments))
 
 
-def _moments(snapshot: Snapshot, config: WatchConfig) -> Iterator[float]:
+def _moments(snapshot: Snapshot, config: WatchConfig, *, is_open: bool) -> Iterator[float]:
+    for alert in snapshot.alerts:
+        if alert.remark:
+            yield alert.remark.until
+            yield max(alert.remark.settles_at, snapshot.now + config.poll_seconds)
+    if not is_open:
+        return
     yield calls.remind_at(snapshot, config)
     yield from (each.until for each in snapshot.message.looking)
     yield from (each.until for each in snapshot.pause.people) if snapshot.pause else ()
@@ -206,8 +211,5 @@ def _moments(snapshot: Snapshot, config: WatchConfig) -> Iterator[float]:
             yield hold.until
             if threads.warning(alert, hold) not in snapshot.message.announced:
                 yield threads.warns_at(hold)
-        if alert.remark:
-            yield alert.remark.until
-            yield max(alert.remark.settles_at, snapshot.now + config.poll_seconds)
         if alert.is_waiting and (first := snapshot.firsts.get(alert.ref)):
             yield first.at + FIRST_APPROVAL_SECONDS

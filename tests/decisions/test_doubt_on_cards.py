@@ -174,6 +174,30 @@ async def test_look_elsewhere_while_somebody_decides_leaves_no_doubt_on_the_card
         assert alert.title.startswith("Approval needed: ")
 
 
+@pytest.mark.parametrize("channel", ["C0OPS", "C0OTHER"])
+@pytest.mark.parametrize("is_listed", [True, False])
+async def test_doubt_about_what_is_over_leaves_its_card_too(channel: str, *, is_listed: bool) -> None:
+    async with watching() as bot:
+        bot.together.add()
+        alert = await card(bot)
+        if is_listed:
+            bot.together.review(IDS, "cancel")
+        else:
+            bot.together.remediations.clear()
+        title = "Cancelled" if is_listed else "No longer listed"
+        await card(bot, words=title)
+        bot.together.faults += [Fault("cut", verb="cancel"), Fault("rpc", verb="get", code=14, times=-1)]
+        await bot.slack.command(REF, channel=channel)
+        await card(bot, words="The cancellation may have gone through.")
+        bot.together.faults.clear()
+        await until(bot, lambda: "may have gone through" not in alert.text, 180)
+        assert alert.title.startswith(title)
+        await pass_time(bot, 3600)
+        bot.together.calls.clear()
+        await pass_time(bot, 300)
+        assert "get" not in {each.verb for each in bot.together.calls}, "it is asked for no more"
+
+
 async def test_first_of_two_approvals_is_not_called_approved() -> None:
     async with watching(BOT_REASON="always", BOT_TWO_PEOPLE_MODES="REBOOT_VM") as bot:
         bot.together.add()
