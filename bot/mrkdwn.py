@@ -6,9 +6,11 @@ Slack gives a meaning to `&`, `<` and `>` only; escaping those three disarms men
 
 import re
 import unicodedata
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
+_NONE: Mapping[int, str] = {}
 _SPACES = re.compile(r"\s+")
 _MINUTE = 60
 _HOUR = 3600
@@ -16,14 +18,35 @@ _DAY = 86_400
 _HOURS_WITH_MINUTES = 10
 
 
-def clean(value: str, limit: int) -> str:
-    """Return one line without control and direction characters, at most `limit` characters, for `plain_text`."""
-    return _cut(value, limit, {})
+def clean(value: str, limit: int, escapes: Mapping[int, str] = _NONE) -> str:
+    """Return one line without control and direction characters, at most `limit` characters after `escapes`."""
+    # Every character yields at least one, so what lies far behind the limit need not be read.
+    line = value[: limit * 4]
+    if "  " in line or not line.isprintable():
+        line = _SPACES.sub(" ", line)
+    line = line.strip()
+    if not (line.isascii() and line.isprintable()):
+        line = "".join(each for each in line if unicodedata.category(each) not in {"Cc", "Cf", "Cs"})
+    elif len(value) <= limit and len(whole := line.translate(escapes) if escapes else line) <= limit:
+        return whole  # nearly every text, at a twentieth of the cost
+    out: list[str] = []
+    size = 0
+    ends = 0  # how many pieces still leave room for the ellipsis
+    for character in line:
+        piece = character.translate(escapes)
+        # Whether Slack counts characters or UTF-16 units is not documented: the larger number is safe.
+        size += len(piece) + (character > "\uffff")
+        if size > limit:
+            return "".join(out[:ends]) + "…"
+        out.append(piece)
+        if size < limit:
+            ends = len(out)
+    return "".join(out) + ("…" if len(value) > limit * 4 and ends == len(out) else "")
 
 
 def escape(value: str, limit: int) -> str:
     """Return one line for `mrkdwn`, at most `limit` characters after escaping."""
-    return _cut(value, limit, _ENTITIES)
+    return clean(value, limit, _ENTITIES)
 
 
 def capital(text: str) -> str:
@@ -75,28 +98,3 @@ def _utc(moment: datetime | float) -> datetime:
     if isinstance(moment, datetime):
         return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
     return datetime.fromtimestamp(moment, UTC)
-
-
-def _cut(value: str, limit: int, entities: dict[int, str]) -> str:
-    # Every character yields at least one, so what lies far behind the limit need not be read.
-    line = value[: limit * 4]
-    if "  " in line or not line.isprintable():
-        line = _SPACES.sub(" ", line)
-    line = line.strip()
-    if not (line.isascii() and line.isprintable()):
-        line = "".join(each for each in line if unicodedata.category(each) not in {"Cc", "Cf", "Cs"})
-    elif len(value) <= limit and len(whole := line.translate(entities) if entities else line) <= limit:
-        return whole  # nearly every text, at a twentieth of the cost
-    out: list[str] = []
-    size = 0
-    ends = 0  # how many pieces still leave room for the ellipsis
-    for character in line:
-        piece = character.translate(entities)
-        # Whether Slack counts characters or UTF-16 units is not documented: the larger number is safe.
-        size += len(piece) + (character > "\uffff")
-        if size > limit:
-            return "".join(out[:ends]) + "…"
-        out.append(piece)
-        if size < limit:
-            ends = len(out)
-    return "".join(out) + ("…" if len(value) > limit * 4 and ends == len(out) else "")
