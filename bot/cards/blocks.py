@@ -77,7 +77,7 @@ def section(text: str) -> Json:
 
 
 def elements(line: Line, *, bold: bool = False, code: bool = False) -> Parts:
-    """Return a line for `rich_text`: mentions, times and links are live, and all else is drawn literally.
+    """Return a line for `paragraph`: mentions, times and links are live, and all else is drawn literally.
 
     mrkdwn would give a meaning to the `*`, backticks and `:fire:` of outside words.
     """
@@ -116,18 +116,23 @@ def _marked_up(element: Element) -> str:
     return _MARKUP[element["type"]].format_map({name: entities(str(value)) for name, value in element.items()})
 
 
-def rich_text(lines: Iterable[Line]) -> Json:
-    """Return lines as one block."""
+def paragraph(*lines: Line, bold: bool = False) -> Json:
+    """Return lines as one block, drawn literally."""
     flat: Parts = []
     for line in lines:
-        flat += [*([{"type": "text", "text": "\n"}] if flat else []), *elements(line)]
+        flat += [*([{"type": "text", "text": "\n"}] if flat else []), *elements(line, bold=bold)]
     return {"type": "rich_text", "elements": [{"type": "rich_text_section", "elements": flat}]}
+
+
+def paragraphs(*texts: Line, bold: bool = False) -> Blocks:
+    """Return texts as a paragraph each, but for empty ones."""
+    return [paragraph(each, bold=bold) for each in texts if each]
 
 
 def rich_texts(lines: Iterable[Line]) -> Blocks:
     """Return lines in as few blocks as hold them; no line is cut."""
     sized = ((line, 1 + sum(units(str(each.get("text", ""))) for each in line)) for line in map(elements, lines))
-    return [rich_text(chunk) for chunk in _chunks(sized, MAX_TEXT)]
+    return [paragraph(*chunk) for chunk in _chunks(sized, MAX_TEXT)]
 
 
 def _chunks(sized: Iterable[tuple[T, int]], limit: int) -> list[list[T]]:
@@ -159,23 +164,14 @@ def title(text: str, url: str, beside: str) -> Json:
     if not url:
         return header(f"{text}{rest}")
     link = {"type": "link", "url": url, "text": text, "style": {"bold": True}}
-    return rich_text([[link, *([{"type": "text", "text": rest}] if rest else [])]])
-
-
-def paragraph(text: str, *, bold: bool = False) -> Json:
-    """Return escaped text as one paragraph, drawn literally."""
-    return rich_text([elements(text, bold=bold)])
-
-
-def paragraphs(*texts: str) -> Blocks:
-    """Return escaped texts as a paragraph each, but for empty ones."""
-    return [paragraph(each) for each in texts if each]
+    return paragraph([link, *([{"type": "text", "text": rest}] if rest else [])])
 
 
 def preformatted(lines: Sequence[str]) -> Blocks:
     """Return raw lines as text that is easily copied: one piece of Slack's size, or as few as hold them."""
-    pieces = [{"type": "rich_text_preformatted", "elements": [{"type": "text", "text": page}]} for page in pages(lines)]
-    return [{"type": "rich_text", "elements": [each]} for each in pieces[:MAX_BLOCKS]]
+    chunks = _chunks(((line, 1 + units(line)) for line in lines), MAX_TEXT)
+    pages = [[{"type": "text", "text": "\n".join(each)}] for each in chunks[:MAX_BLOCKS]]
+    return [{"type": "rich_text", "elements": [{"type": "rich_text_preformatted", "elements": each}]} for each in pages]
 
 
 def line(text: str) -> Message:
@@ -185,7 +181,7 @@ def line(text: str) -> Message:
 
 def statement(sentence: str, rest: str) -> Json:
     """Return a sentence in bold, and what follows from it."""
-    return rich_text([[*elements(sentence, bold=True), *elements(f" {rest}" if rest else "")]])
+    return paragraph([*elements(sentence, bold=True), *elements(f" {rest}" if rest else "")])
 
 
 def context(text: str) -> Json:
@@ -225,7 +221,7 @@ def plainer(drawn: Iterable[Json]) -> Blocks:
             case {"type": "container", "child_blocks": list(inside)}:
                 found += inside
             case {"type": "alert", "text": {"text": str(text)}}:
-                found.append(rich_text([[{"type": "text", "text": text, "style": {"bold": True}}]]))
+                found.append(paragraph([{"type": "text", "text": text, "style": {"bold": True}}]))
             case _:
                 found.append(block)
     return found
@@ -271,15 +267,10 @@ def without_controls(blocks: Sequence[Json]) -> Iterator[Json]:
             yield {name: value for name, value in block.items() if name != "accessory"}
 
 
-def pages(lines: Iterable[str], between: str = "\n", limit: int = MAX_TEXT) -> list[str]:
-    """Return lines in as few texts of Slack's size as hold them; no line is cut."""
-    chunks = _chunks(((line, len(between) + units(line)) for line in lines), limit)
-    return [between.join(chunk) for chunk in chunks]
-
-
-def story(lines: Iterable[str]) -> str:
-    """Return as many lines as the text beside the blocks holds."""
-    return pages(lines, limit=MAX_STORY)[0]
+def story(lines: Iterable[str], between: str = "\n", limit: int = MAX_STORY) -> str:
+    """Return as many lines as a text holds: the one beside the blocks, unless another limit is given."""
+    sized = ((line, len(between) + units(line)) for line in lines)
+    return between.join(_chunks(sized, limit)[0])
 
 
 def modal(

@@ -88,7 +88,7 @@ def draw(shown: Snapshot, config: CardConfig) -> Message:
     cause = _cause(open_ones, groups)
     drawn = [
         *blocks.paragraphs(cause),
-        *(blocks.paragraph(each, bold=True) for each in warnings if each),
+        *blocks.paragraphs(*warnings, bold=True),
         *_running(running),
         *controls(of, len(open_ones), decidable, running[-1] if running else None, pause),
         *blocks.rich_texts(listed),

@@ -138,7 +138,7 @@ def _under_way(drawn: Blocks, verb: Verb) -> Blocks:
         case {"type": "header", "text": {"text": str(title)}}:
             doing = {"text": blocks.plain(_doing(title, verb))}
         case {"elements": [{"elements": [{"type": "link", "text": str(title)} as link, *rest]}]}:
-            doing = blocks.rich_text([[{**link, "text": _doing(title, verb)}, *rest]])
+            doing = blocks.paragraph([{**link, "text": _doing(title, verb)}, *rest])
         case _:
             doing = {}
     return [{**drawn[0], **doing}, *drawn[1:]]

@@ -195,8 +195,10 @@ def _box(alert: Alert, firsts: Firsts, called: Names, config: CardConfig) -> Ele
     if not half and config.needs_two(alert.remediation.mode, alert.history):
         told.append("Needs two approvers")
     told += [f"On hold by <@{alert.hold.user_id}>"] if alert.hold else []
-    option, fits = _option(alert, called), blocks.pages(told, " · ", blocks.MAX_OPTION_TEXT)[:1]
-    return option | {"description": blocks.mrkdwn(fits[0])} if fits else option
+    option = _option(alert, called)
+    if told:
+        option["description"] = blocks.mrkdwn(blocks.story(told, " · ", blocks.MAX_OPTION_TEXT))
+    return option
 
 
 def _option(alert: Alert, called: Names) -> Element:
