@@ -21,6 +21,7 @@ from bot.models import (
     DecidedBy,
     History,
     Hold,
+    Impact,
     Looking,
     Message,
     Remediation,
@@ -60,13 +61,14 @@ def card(  # noqa: PLR0913 - what a card shows
     about, config = about or CardContext(), config or CardConfig()
     if config.observed:
         about = replace(about, is_observed=config.observes(remediation.cluster_id))
-    if not (_waits(remediation, about) or (about.is_automatic and remediation.state in IN_REPAIR)):
+    waits = remediation.state == State.PENDING_APPROVAL and not about.is_unlisted
+    if not (waits or (about.is_automatic and remediation.state in IN_REPAIR)):
         about = replace(about, mentioned="")  # it doesn't concern who is on call any more
     warnings = [*_warnings(remediation, notice, about, config)]
-    agreed = [*_agreed(remediation, about, config)]
-    affected = [*_affected(remediation, about)] if about.impact else []
+    agreed = [*_agreed(remediation, about, config)] if waits else []
+    affected = _affected(about.impact) if waits and about.impact else ""
     shown, further = broken(remediation)
-    risk, last = _risk(remediation, about), _last_repair(remediation, about)
+    risk, last = (_risk(remediation, about), _last_repair(about.history)) if waits else ("", "")
     rest = [*_people(remediation, decided, about), _effect(remediation, about, config), on_call(about.mentioned)]
     drawn = [
         blocks.title(
@@ -79,15 +81,15 @@ def card(  # noqa: PLR0913 - what a card shows
             for number, each in enumerate(warnings)
         ),
         *blocks.rich_texts(agreed),
-        *blocks.rich_texts(affected),
+        *blocks.paragraphs(affected),
         *blocks.rich_texts(() if is_beneath else shown),
         *blocks.paragraphs(risk, *rest),
         *actions(remediation, about, config, buttons=buttons),
         *_details(remediation, further, last),
     ]
     told = [
-        _push(remediation, about, config, is_sure=buttons),
-        *(*warnings, *agreed, *affected, *shown, *further, risk, last, *rest),
+        _push(remediation, about, config, is_asked=waits and buttons),
+        *(*warnings, *agreed, affected, *shown, *further, risk, last, *rest),
         f"Cluster {escape(remediation.cluster_id, 250)}, instance {escape(remediation.instance_id, 250)}.",
         f"Remediation {escape(remediation.id, 250)}.",
     ]
@@ -112,19 +114,17 @@ def ids(ref: RemediationRef) -> str:
 
 def summary(remediation: Remediation, about: CardContext, config: CardConfig, *, is_sure: bool) -> list[str]:
     """Return a remediation that waits in a few escaped lines, the first of them its title."""
-    lines = [*_warnings(remediation, "", about, config), *_agreed(remediation, about, config)]
-    lines += _affected(remediation, about)
-    lines += [*broken(remediation)[0], _risk(remediation, about)]
+    lines, (shown, _) = [*_warnings(remediation, "", about, config)], broken(remediation)
+    if not about.is_unlisted:  # else it was only just listed again
+        affected = _affected(about.impact) if about.impact else ""
+        shown = [*_agreed(remediation, about, config), affected, *shown, _risk(remediation, about)]
+    lines += shown
     return [escape(_title(remediation, about, config, is_sure=is_sure), 150), *filter(None, lines)]
 
 
 def where(remediation: Remediation, share: RepairLoad | None) -> str:
     """Return the node and its cluster, escaped, as a push notification begins."""
     return f"{escape(remediation.node, 100)} ({escape(labels.cluster(remediation, share), 100)})"
-
-
-def _waits(remediation: Remediation, about: CardContext) -> bool:
-    return remediation.state == State.PENDING_APPROVAL and not about.is_unlisted
 
 
 def _title(
@@ -248,8 +248,6 @@ def _aftermath(remediation: Remediation, about: CardContext, config: CardConfig)
 
 def _risk(remediation: Remediation, about: CardContext) -> str:
     """Return what is at risk: the node's history and the cluster's share in repair."""
-    if not _waits(remediation, about):
-        return ""
     told = [_history(remediation, about.history)] if about.history else []
     if about.share:
         is_old = about.as_of and about.now - about.share.at > FRESH_SECONDS  # else each list confirms it
@@ -270,10 +268,9 @@ def _history(remediation: Remediation, history: History) -> str:
     return f"{which}{f' for {found}' if found else ''}{after}"
 
 
-def _last_repair(remediation: Remediation, about: CardContext) -> str:
+def _last_repair(history: History | None) -> str:
     """Return what was tried on the node before, as a line."""
-    history = about.history
-    if history is None or history.last_mode is None or not _waits(remediation, about):
+    if history is None or history.last_mode is None:
         return ""
     mode = labels.mode(history.last_mode).noun
     state = labels.state(history.last_state or "")[0].lower()
@@ -283,8 +280,6 @@ def _last_repair(remediation: Remediation, about: CardContext) -> str:
 
 def _agreed(remediation: Remediation, about: CardContext, config: CardConfig) -> Iterator[str]:
     """Yield what changes the decision on a repair that waits: what people have said, and who must."""
-    if not _waits(remediation, about):
-        return
     if about.is_observed:
         url = link(config.console_url, remediation.ref, remediation)
         yield labels.OBSERVED.replace("in Together", f"<{entities(url)}|in Together>") if url else labels.OBSERVED
@@ -298,9 +293,7 @@ def _agreed(remediation: Remediation, about: CardContext, config: CardConfig) ->
             yield f"{len(holds) - _HOLDS} more people asked to wait."
     if about.looking:
         yield looking_line(about.looking)
-    if about.is_observed:
-        return  # Together asks for one person
-    if about.first or config.needs_two(remediation.mode, about.history):
+    if not about.is_observed:  # there, Together asks for one person
         yield from _approvers(remediation, about, config)
 
 
@@ -317,14 +310,12 @@ def _approvers(remediation: Remediation, about: CardContext, config: CardConfig)
         yield f"{was} One is enough now: approve again."
 
 
-def _affected(remediation: Remediation, about: CardContext) -> Iterator[str]:
-    """Yield who is affected while it can be decided, as of when that was read: a job may have ended since."""
-    if (impact := about.impact) is None or not _waits(remediation, about):
-        return
+def _affected(impact: Impact) -> str:
+    """Return who is affected, as of when that was read: a job may have ended since."""
     summary = escape(impact.summary, 300)
     owner = f", owner {escape(impact.owner, 100)}" if impact.owner else ""
     told = f"<{entities(impact.url)}|{summary}>" if impact.url else summary  # no bar can be in the URL
-    yield f"Affects: {told}{owner} (as of {when(impact.at)})"
+    return f"Affects: {told}{owner} (as of {when(impact.at)})"
 
 
 def asked_to_wait(hold: Hold) -> str:
@@ -380,11 +371,11 @@ def _details(remediation: Remediation, further: Sequence[str], last: str) -> Blo
     return [*small, blocks.folded(capital(title), inside)]
 
 
-def _push(remediation: Remediation, about: CardContext, config: CardConfig, *, is_sure: bool) -> str:
+def _push(remediation: Remediation, about: CardContext, config: CardConfig, *, is_asked: bool) -> str:
     """Return what a push notification shows: node and fault first, then what is asked or what has become of it."""
     node, fails = where(remediation, about.share), escape(fault(remediation), 100)
-    if not (_waits(remediation, about) and is_sure):
-        return f"{node}: {escape(_title(remediation, about, config, is_sure=is_sure, is_named=False), 150)}"
+    if not is_asked:
+        return f"{node}: {escape(_title(remediation, about, config, is_sure=False, is_named=False), 150)}"
     noun = escape(labels.mode(remediation.mode).noun, 80)
     is_elsewhere = about.is_observed or not remediation.mode
     asked = f"Together asks to approve: {noun}." if is_elsewhere else f"Approve {noun}?"
