@@ -84,7 +84,8 @@ def draw(shown: Snapshot, config: CardConfig) -> Message:
     states = _others(alerts, batches)
     groups = grouped(open_ones)
     failed = [each for each in alerts if each.remediation.state == State.FAILED and not each.is_unlisted]
-    listed = _groups(groups, names(alerts), shown.firsts, config) if groups else _lines(failed, alerts)
+    half = half_approved(open_ones, shown.firsts, config)
+    listed = _groups(groups, names(alerts), half) if groups else _lines(failed, alerts)
     cause = _cause(open_ones, groups)
     drawn = [
         *blocks.paragraphs(cause),
@@ -170,7 +171,7 @@ def _cause(alerts: Sequence[Alert], groups: Sequence[Group]) -> str:
     return f"Most common fault: {escape(found, 80)}, on {count} of {len(alerts)}."
 
 
-def _groups(groups: Sequence[Group], called: Names, firsts: Firsts, config: CardConfig) -> list[Line]:
+def _groups(groups: Sequence[Group], called: Names, half: Firsts) -> list[Line]:
     """Return a line for each group of what waits, and who has asked to wait, or approved as the first of two."""
     lines: list[Line] = []
     for group in groups:
@@ -181,15 +182,16 @@ def _groups(groups: Sequence[Group], called: Names, firsts: Firsts, config: Card
         shown, *more = named(nodes)
         rest = elements(f"  …and {len(group.alerts)} in all") if more else []
         lines.append([*head, _in_a_line(shown), *rest])
-        lines += _marked(group.alerts, called, firsts, config)
+        lines += _marked(group.alerts, called, half)
     return lines
 
 
-def _marked(alerts: Sequence[Alert], called: Names, firsts: Firsts, config: CardConfig) -> Iterator[Line]:
+def _marked(alerts: Sequence[Alert], called: Names, half: Firsts) -> Iterator[Line]:
     """Yield who has asked to wait, or has approved as the first of two, for which nodes."""
     some: dict[str, list[str]] = {}
-    for each, first in half_approved(alerts, firsts, config):
-        some.setdefault(f": 1 of 2 approvals (<@{first.user_id}>)", []).append(called[each.ref])
+    for each in alerts:
+        if first := half.get(each.ref):
+            some.setdefault(f": 1 of 2 approvals (<@{first.user_id}>)", []).append(called[each.ref])
     for each in alerts:
         for hold in each.holds:
             said = f": on hold by <@{hold.user_id}> until {when(hold.until)}"

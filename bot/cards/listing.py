@@ -235,10 +235,10 @@ def chosen(alerts: Sequence[Alert], values: Collection[str]) -> list[Alert]:
     ]  # fmt: skip
 
 
-def half_approved(alerts: Sequence[Alert], firsts: Firsts, config: CardConfig) -> list[tuple[Alert, FirstApproval]]:
-    """Return those that one of two people has approved."""
+def half_approved(alerts: Sequence[Alert], firsts: Firsts, config: CardConfig) -> Firsts:
+    """Return the first approvals of those that one of two people has approved."""
     found = ((each, firsts.get(each.ref)) for each in alerts)
-    return [(each, first) for each, first in found if first and config.is_half_approved(each.remediation, first)]
+    return {each.ref: first for each, first in found if first and config.is_half_approved(each.remediation, first)}
 
 
 def named(names: Sequence[str]) -> Parts:

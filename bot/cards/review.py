@@ -109,7 +109,8 @@ def dialog(
     title = f"Review {count} of {waiting.total}" if is_part else f"Review {count} {plural('repair', count)}"
     groups = grouped(alerts)  # what deletes data last
     deleting = sum(labels.deletes_data(each.mode) for each in groups)
-    some = [_group(each, waiting.firsts, called, config, set(only)) for each in groups]
+    half = half_approved(alerts, waiting.firsts, config)
+    some = [_group(each, half, called, config, only) for each in groups]
     if deleting:
         some.insert(len(groups) - deleting, [blocks.alarm("Approving what follows deletes the nodes' local data.")])
     verbs = [blocks.option(text, each.value) for each, text in CHOICES.items()]
@@ -158,19 +159,13 @@ def room(load: RepairLoad, config: CardConfig, own: int | None = None) -> str:
     return f"{labels.load(load, load.waiting if own is None else own)}{more}"
 
 
-def _group(
-    group: Group,
-    firsts: Firsts,
-    called: Names,
-    config: CardConfig,
-    only: Collection[RemediationRef],
-) -> Blocks:
+def _group(group: Group, half: Firsts, called: Names, config: CardConfig, only: Collection[RemediationRef]) -> Blocks:
     """Return what is chosen from a group: a box for each node of a small one; of a large one all, or by search."""
     name, mine = group.value, [each for each in group.alerts if not only or each.ref in only]
     title = f"{'⚠️ ' if labels.deletes_data(group.mode) else ''}{clean(group.title, 150)} ({len(group.alerts)})"
     effect = labels.mode(group.mode).effect
     if len(group.alerts) <= BOXES:
-        options = [_box(each, firsts, called, config) for each in group.alerts]
+        options = [_box(each, half, called, config) for each in group.alerts]
         first = [option for option, each in zip(options, group.alerts, strict=True) if each in mine]
         return [blocks.field(f"{NODES}:{name}", title, blocks.boxes(NODES, options, first), effect)]
     every = blocks.option(f"All {len(group.alerts)}", name)
@@ -183,16 +178,17 @@ def _group(
         search["initial_options"] = [_option(each, called) for each in mine[: blocks.MAX_OPTIONS]]
     tick = blocks.boxes(ALL, [every], [every] if is_all else [])
     return [
-        blocks.field(f"{ALL}:{name}", title, tick, _marks(group, firsts, effect, config)),
+        blocks.field(f"{ALL}:{name}", title, tick, _marks(group, half, effect)),
         blocks.field(f"{SOME}:{name}", f"Or only some of those {len(group.alerts)}", search),
     ]
 
 
-def _box(alert: Alert, firsts: Firsts, called: Names, config: CardConfig) -> Element:
+def _box(alert: Alert, half: Firsts, called: Names, config: CardConfig) -> Element:
     """Return a node's box, with what changes the decision on it beneath."""
-    half = half_approved([alert], firsts, config)
-    told = [f"1 of 2 approvals: <@{first.user_id}>" for _, first in half]
-    if not half and config.needs_two(alert.remediation.mode, alert.history):
+    told = []
+    if first := half.get(alert.ref):
+        told.append(f"1 of 2 approvals: <@{first.user_id}>")
+    elif config.needs_two(alert.remediation.mode, alert.history):
         told.append("Needs two approvers")
     told += [f"On hold by <@{alert.hold.user_id}>"] if alert.hold else []
     option = _option(alert, called)
@@ -205,12 +201,12 @@ def _option(alert: Alert, called: Names) -> Element:
     return blocks.option(called[alert.ref], value_of(alert))
 
 
-def _marks(group: Group, firsts: Firsts, effect: str, config: CardConfig) -> str:
+def _marks(group: Group, half: Firsts, effect: str) -> str:
     """Return what a group does, raw, and how many of it are half approved or on hold."""
-    half = len(half_approved(group.alerts, firsts, config))
+    approved = sum(each.ref in half for each in group.alerts)
     held = sum(each.hold is not None for each in group.alerts)
-    told = [f"{half} with 1 of 2 approvals" if half else "", f"{held} on hold" if held else ""]
-    return " ".join([effect, *(f"{each}." for each in told if each)])
+    told = [f"{approved} with 1 of 2 approvals." if approved else "", f"{held} on hold." if held else ""]
+    return " ".join([effect, *filter(None, told)])
 
 
 def options(alerts: Sequence[Alert], group: str, query: str) -> Blocks:
@@ -254,6 +250,7 @@ def confirmation(batch: Batch, chosen: Decidable, called: Names, config: CardCon
     count, is_approval = len(alerts), batch.verb is Verb.APPROVE
     needs_reason = batch.verb in config.asks_reason
     waits = {config.wait_of(each.cluster_id) for each in alerts}
+    half = half_approved(alerts, chosen.firsts, config)
     name, nodes = _clusters_of(alerts)
     # "Cancel" alone could be taken for the way out of the dialog.
     submit = f"Approve {count}" if is_approval else f"Cancel {count} {plural('remediation', count)}"
@@ -271,7 +268,7 @@ def confirmation(batch: Batch, chosen: Decidable, called: Names, config: CardCon
             *(
                 block
                 for each in grouped(alerts)
-                for block in blocks.rich_texts(_nodes(batch, each, called, chosen.firsts, config))
+                for block in blocks.rich_texts(_nodes(batch, each, called, half, config))
             ),
             blocks.context(
                 f"{RULES[batch.verb].done.capitalize()} one at a time. "
@@ -285,7 +282,7 @@ def confirmation(batch: Batch, chosen: Decidable, called: Names, config: CardCon
     )
 
 
-def _nodes(batch: Batch, group: Group, called: Names, firsts: Firsts, config: CardConfig) -> list[Line]:
+def _nodes(batch: Batch, group: Group, called: Names, half: Firsts, config: CardConfig) -> list[Line]:
     """Return what is done to which nodes, and what becomes of those that one approval isn't enough for."""
     is_approval, count = batch.verb is Verb.APPROVE, len(group.alerts)
     warning = "⚠️ " if is_approval and labels.deletes_data(group.mode) else ""
@@ -293,9 +290,8 @@ def _nodes(batch: Batch, group: Group, called: Names, firsts: Firsts, config: Ca
     told = [escape(labels.mode(group.mode).effect, 250) if is_approval else "won't run."]
     if is_approval:
         held = sum(each.hold is not None for each in group.alerts)
-        half = {each.ref: first.user_id for each, first in half_approved(group.alerts, firsts, config)}
-        needing = [each for each in group.alerts if config.needs_two(group.mode, each.history)]
-        two = sum(half.get(each.ref, batch.actor.user_id) == batch.actor.user_id for each in needing)
+        needing = (half.get(each.ref) for each in group.alerts if config.needs_two(group.mode, each.history))
+        two = sum(first is None or first.user_id == batch.actor.user_id for first in needing)
         told += [f"{held} {'is' if held == 1 else 'are'} on hold."] if held else []
         told += [f"{two} of {count} need{'s' if two == 1 else ''} a second person's approval."] if two else []
     lines: list[Line] = [[*elements(head, bold=True), *elements(" ".join(told))]]

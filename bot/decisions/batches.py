@@ -100,7 +100,7 @@ class BatchService:
             raise NothingSelected
         names = cards.listing.names(waiting.alerts)
         firsts = half_approved(wanted, waiting.firsts, self.config)
-        half = {each.ref for each, first in firsts if first.user_id != asked.actor.user_id}
+        half = {ref for ref, first in firsts.items() if first.user_id != asked.actor.user_id}
         items = [
             BatchItem(number, each.ref, names[each.ref], self._shown(each, is_half=each.ref in half))
             for number, each in enumerate(wanted)

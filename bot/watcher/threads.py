@@ -161,8 +161,9 @@ def _begun_key(alert: Alert) -> str:
 def _first_approvals(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingReply]:
     """Yield what one of two people has approved that waits still."""
     message, new = snapshot.message, dict[str, dict[str, Alert]]()
-    for alert, first in cards.listing.half_approved(waiting(snapshot.alerts), snapshot.firsts, config.cards):
-        if (key := f"first {first.job_id}") not in message.announced:
+    half = cards.listing.half_approved(snapshot.alerts, snapshot.firsts, config.cards)
+    for alert in waiting(snapshot.alerts):
+        if (first := half.get(alert.ref)) and (key := f"first {first.job_id}") not in message.announced:
             new.setdefault(first.user_id, {})[key] = alert
     for user_id, approved in new.items():
         some = list(approved.values())
