@@ -9,7 +9,17 @@ from slack_bolt.async_app import AsyncAck
 from bot import cards
 from bot.decisions import Receipt, two_needed
 from bot.errors import NotAttempted, UnknownControl, UnreadableButton
-from bot.models import Actor, Json, RemediationRef, Request, SeenState, Verb, is_weaker, read_button_value
+from bot.models import (
+    NOTHING_KNOWN,
+    Actor,
+    Json,
+    RemediationRef,
+    Request,
+    SeenState,
+    Verb,
+    is_weaker,
+    read_button_value,
+)
 from handlers.pauses import Pauses
 from handlers.payloads import (
     action_of,
@@ -90,8 +100,8 @@ class Buttons(Surface):
             offered: Sequence[str] = ()
             if other_mode and not (offered := self.config.other_modes(_suggested(request.shown), about.history)):
                 raise two_needed()
-            known = about if request.verb is Verb.APPROVE else None
-            if known and known.followed and request.shown:  # the dialog says who asked to wait
+            known = about if request.verb is Verb.APPROVE else NOTHING_KNOWN
+            if known.followed and request.shown:  # the dialog says who asked to wait
                 holds = tuple(known.hold.keys) if known.hold else ()
                 request = replace(request, shown=replace(request.shown, holds=holds))
             view = cards.reason_dialog(request, node, offered, self.config.wait_of(request.ref.cluster_id), known)

@@ -8,12 +8,12 @@ from pydantic import ConfigDict
 
 from bot.cards import blocks, faults, labels
 from bot.cards.blocks import elements
-from bot.cards.config import CardConfig
+from bot.cards.config import UNSET, CardConfig
 from bot.cards.controls import question
 from bot.cards.labels import fault
 from bot.cards.listing import lines_message, remediation_lines, returned_lines
 from bot.cards.notices import unfollowed, without_header
-from bot.models import Alert, Blocks, CardContext, FaultReport, Json, Message, Remediation, Verb, key
+from bot.models import NOTHING_KNOWN, Alert, Blocks, CardContext, FaultReport, Json, Message, Remediation, Verb, key
 from bot.mrkdwn import ago, clean, entities, escape
 from bot.parsing import MAX_REASON
 
@@ -67,8 +67,8 @@ def chooser(
     choice: Choice,
     note: str = "",
     shown: Remediation | None = None,
-    about: CardContext | None = None,
-    config: CardConfig | None = None,
+    about: CardContext = NOTHING_KNOWN,
+    config: CardConfig = UNSET,
 ) -> Json:
     """Return the dialog, whose menu begins afresh.
 
@@ -103,7 +103,7 @@ def chooser(
     reason = blocks.field(WHY, "Reason", typed, "Shown on the card and kept in the audit trail.")
     preview: Blocks = []
     if shown:
-        drawn = unfollowed(shown, about or CardContext(), config or CardConfig())
+        drawn = unfollowed(shown, about, config)
         does = question(Verb.CANCEL, shown.mode, shown.node, wait=None)
         preview = [*without_header(drawn), blocks.statement(entities(does.title), entities(does.text))]
     return {

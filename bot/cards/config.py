@@ -97,6 +97,9 @@ class CardConfig:
         return sorted(others, key=lambda mode: mode != NEXT_STEP.get(suggested))  # type: ignore[call-overload] # open set
 
 
+UNSET = CardConfig()
+
+
 def link(template: str, ref: RemediationRef, remediation: Remediation | None = None) -> str:
     """Return a link with what its placeholders stand for; empty for none, or one longer than Slack takes.
 

@@ -10,6 +10,7 @@ from bot.cards import blocks, labels
 from bot.cards.blocks import elements
 from bot.cards.config import CardConfig, link
 from bot.models import (
+    NOTHING_KNOWN,
     RULES,
     Actor,
     Blocks,
@@ -20,7 +21,6 @@ from bot.models import (
     Remediation,
     ReplyTarget,
     Request,
-    SeenState,
     State,
     Verb,
     button_value,
@@ -207,7 +207,7 @@ def reason_dialog(
     node: str,
     offered: Sequence[str] = (),
     wait: int | None = None,
-    about: CardContext | None = None,
+    about: CardContext = NOTHING_KNOWN,
 ) -> Json:
     """Return the view: what would happen, and a field for the reason. `node` is raw.
 
@@ -216,7 +216,7 @@ def reason_dialog(
         offered: the modes to run instead of the suggested one, for a menu; empty where that isn't asked.
         about: what the card says beyond the remediation, where an approval is asked for.
     """
-    shown, first = request.shown or SeenState(None, None), about.first if about else None
+    shown, first = request.saw, about.first
     mode, order = shown.mode or "", ""
     if not request.overrides:
         is_second = first and first.mode == mode and first.is_of(shown.episode)
@@ -231,9 +231,9 @@ def reason_dialog(
     if request.overrides:
         title, submit = "Approve alone", "Approve alone"
         what.insert(0, blocks.alarm(f"Without asking {labels.RULES_PASSED}. {_TOLD_ALONE}"))
-    if about and about.hold:
+    if about.hold:
         what.append(blocks.context(escape(hold_lines(about.hold)[0], 300)))
-    if about and about.share:
+    if about.share:
         what.append(blocks.context(f"Cluster: {labels.load(about.share)}."))
     return _view(request, title, submit, [*what, blocks.reason_field(REASON, is_optional=False)])
 
@@ -272,13 +272,12 @@ def _modes(node: str, suggested: str, offered: Sequence[str], wait: int | None) 
 def remember(request: Request) -> str:
     """Return what the view must know when it comes back: also another tool's words, where there is room for them."""
     ref = request.ref
-    shown = request.shown or SeenState(None, None)
     place = request.place
     known: Json = {
         "verb": request.verb,
         "value": {
             **asdict(ref),
-            **{name: value for name, value in asdict(shown).items() if value or value == ()},
+            **{name: value for name, value in asdict(request.saw).items() if value or value == ()},
             "at": place.clicked_at,
         },
         "channel": place.channel_id,
@@ -312,15 +311,13 @@ def recall(metadata: str, actor: Actor) -> Request:
     ref, shown = read_button_value(json.dumps(known["value"]))
     shown = replace(shown, at=float(known["value"].get("at") or 0.0) or None)
     verb = Verb(known["verb"])
-    original = known.get("original")
-    is_foreign = bool(known["foreign"])
     if not RULES[verb].decides and verb is not Verb.HOLD:
         raise ValueError(f"{verb} has no dialog")
-    channel = known["channel"]
-    thread = known["thread"]
-    is_home = bool(known.get("home"))
-    place = ReplyTarget(channel, actor.user_id, thread_ts=thread, is_home=is_home, is_dialog=True)
-    request = Request(verb, ref, actor, place, shown=shown, overrides=bool(known.get("alone")))
+    is_foreign, original = known["foreign"], known.get("original")
+    place = ReplyTarget(
+        known["channel"], actor.user_id, thread_ts=known["thread"], is_home=known.get("home", False), is_dialog=True
+    )
+    request = Request(verb, ref, actor, place, shown=shown, overrides=known.get("alone", False))
     if not known["ts"] or (is_foreign and original is None):  # its words would be lost: the answer goes to its thread
         return request
     kept = Message(original["text"], original["blocks"], original["att"]) if is_foreign else None

@@ -6,7 +6,7 @@ from dataclasses import astuple, replace
 from itertools import chain
 
 from bot.cards import blocks, labels
-from bot.cards.config import CardConfig, link
+from bot.cards.config import UNSET, CardConfig, link
 from bot.cards.controls import actions
 from bot.cards.labels import broken, fault
 from bot.cards.pause import pause_line
@@ -14,6 +14,7 @@ from bot.models import (
     HISTORY_DAYS,
     IN_REPAIR,
     NEXT_STEP,
+    NOTHING_KNOWN,
     OWN_COMMENT,
     RULES,
     Blocks,
@@ -48,8 +49,8 @@ def card(  # noqa: PLR0913 - what a card shows
     decided: DecidedBy | None = None,
     notice: str = "",
     buttons: bool = True,
-    about: CardContext | None = None,
-    config: CardConfig | None = None,
+    about: CardContext = NOTHING_KNOWN,
+    config: CardConfig = UNSET,
     is_beneath: bool = False,
 ) -> Message:
     """Draw a remediation in any state.
@@ -58,7 +59,6 @@ def card(  # noqa: PLR0913 - what a card shows
         remediation: as Together answered it; every text in it is escaped and cut.
         notice: what the reader must know before anything else; trusted mrkdwn.
     """
-    about, config = about or CardContext(), config or CardConfig()
     if config.observed:
         about = replace(about, is_observed=config.observes(remediation.cluster_id))
     waits = remediation.state == State.PENDING_APPROVAL and not about.is_unlisted
@@ -213,7 +213,7 @@ def _people(remediation: Remediation, decided: DecidedBy | None, about: CardCont
 
 def _effect(remediation: Remediation, about: CardContext, config: CardConfig) -> str:
     """Return what the repair does, did or won't do to the node, by its state."""
-    mode, wait = labels.mode(remediation.mode), config.wait_of(remediation.cluster_id)
+    mode = labels.mode(remediation.mode)
     if about.is_unlisted:
         return (
             "Together no longer lists this remediation, so there's nothing to decide. This card will update if it "
@@ -223,7 +223,7 @@ def _effect(remediation: Remediation, about: CardContext, config: CardConfig) ->
     match remediation.state:
         case State.PENDING_APPROVAL:
             where = "" if remediation.mode else " Approve it there."
-            told = escape(f"{mode.effect}{where} {labels.drain(wait)}", 600)
+            told = escape(f"{mode.effect}{where} {labels.drain(config.wait_of(remediation.cluster_id))}", 600)
         case State.CANCELLED:
             told = f"This repair won't run. {labels.COOLDOWN}"
         case State.AUTO_RESOLVED:
@@ -233,6 +233,7 @@ def _effect(remediation: Remediation, about: CardContext, config: CardConfig) ->
         case State.FAILED:
             told = "The repair failed, and the node may be half-repaired. Check it."
         case state if state in _BEFORE_IT_RUNS and (since := remediation.under_way_since):
+            wait = config.wait_of(remediation.cluster_id)
             told = f"{labels.draining(wait, since, is_automatic=remediation.is_automatic)} {told}"
     return told
 
@@ -373,10 +374,10 @@ def _details(remediation: Remediation, further: Sequence[str], last: str) -> Blo
 
 def _push(remediation: Remediation, about: CardContext, config: CardConfig, *, is_asked: bool) -> str:
     """Return what a push notification shows: node and fault first, then what is asked or what has become of it."""
-    node, fails = where(remediation, about.share), escape(fault(remediation), 100)
+    node = where(remediation, about.share)
     if not is_asked:
         return f"{node}: {escape(_title(remediation, about, config, is_sure=False, is_named=False), 150)}"
-    noun = escape(labels.mode(remediation.mode).noun, 80)
+    noun, fails = escape(labels.mode(remediation.mode).noun, 80), escape(fault(remediation), 100)
     is_elsewhere = about.is_observed or not remediation.mode
     asked = f"Together asks to approve: {noun}." if is_elsewhere else f"Approve {noun}?"
     history = f" {_history(remediation, about.history)}." if about.history and about.history.repairs else ""
