@@ -11,7 +11,7 @@ from bot.cards.blocks import elements
 from bot.cards.config import UNSET, CardConfig
 from bot.cards.controls import question
 from bot.cards.labels import fault
-from bot.cards.listing import lines_message, remediation_lines, returned_lines
+from bot.cards.listing import first_of, lines_message, remediation_lines, returned_lines
 from bot.cards.notices import unfollowed, without_header
 from bot.models import NOTHING_KNOWN, Alert, Blocks, CardContext, FaultReport, Json, Message, Remediation, Verb, key
 from bot.mrkdwn import ago, clean, entities, escape
@@ -191,9 +191,8 @@ def not_read(unreadable: Sequence[str]) -> str:
     """Return which clusters couldn't be read, as trusted markup; empty for none."""
     if not unreadable:
         return ""
-    named = [escape(each, 60) for each in unreadable if each][:5]
-    more = f" and {len(unreadable) - len(named)} more" if len(unreadable) > len(named) and named else ""
-    what = ", ".join(named) + more if named else "the list of clusters"
+    named = [each for each in unreadable if each]
+    what = first_of(named, 5, 60, len(unreadable) - len(named)) if named else "the list of clusters"
     return f"Couldn't read {what} from Together, so some may be missing."
 
 

@@ -113,9 +113,8 @@ def failure(remediation: Remediation, decided: DecidedBy | None, called: str, no
 
 def begun(alerts: Sequence[Alert], called: str) -> Message:
     """Call who is on call for repairs that delete data, or may, and that nobody was asked about."""
-    what = _repair(alerts[0].remediation) if len(alerts) == 1 else f"{len(alerts)} repairs"
     are = "is" if all(labels.mode(each.remediation.mode).is_destructive for each in alerts) else "may be"
-    return calling(f"{_nodes(alerts)}: {what} started automatically. Local data {are} deleted.", called)
+    return calling(f"{_nodes(alerts)}: {_repairs(alerts)} started automatically. Local data {are} deleted.", called)
 
 
 def stuck(alerts: Sequence[Alert], called: str, now: float, *, has_card: bool) -> Message:
@@ -127,9 +126,9 @@ def stuck(alerts: Sequence[Alert], called: str, now: float, *, has_card: bool) -
         has_card: it is one, told in the thread of its card, which has a menu.
     """
     latest = max(unix(each.remediation.under_way_since) for each in alerts)  # true of all
-    what = _repair(alerts[0].remediation) if len(alerts) == 1 else f"{len(alerts)} repairs"
     hint = labels.IF_STUCK if has_card else f"Check {'it' if len(alerts) == 1 else 'them'} in Together."
-    return calling(f"{_nodes(alerts)}: {what} may be stuck. Not finished after {lasted(now - latest)}. {hint}", called)
+    said = f"{_repairs(alerts)} may be stuck. Not finished after {lasted(now - latest)}."
+    return calling(f"{_nodes(alerts)}: {said} {hint}", called)
 
 
 def came_back(alerts: Sequence[Alert], called: str) -> Message:
@@ -310,6 +309,10 @@ def unwatched(clusters: Sequence[str]) -> Message:
 
 def _repair(one: Remediation) -> str:
     return escape(labels.mode(one.mode).name, 80)
+
+
+def _repairs(alerts: Sequence[Alert]) -> str:
+    return _repair(alerts[0].remediation) if len(alerts) == 1 else f"{len(alerts)} repairs"
 
 
 def _node(one: Remediation) -> str:
