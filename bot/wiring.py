@@ -161,9 +161,7 @@ def build_bot(  # noqa: PLR0913 - what it is made of
     impacts: ImpactReader | None = None
     if connections.impacts:
         address, token = settings.bot_impact_url, revealed(settings.bot_impact_token)
-        impacts = ImpactReader(
-            connections.impacts, lambda each: link(address, each.ref, each), token, clock, directory.name_of
-        )
+        impacts = ImpactReader(connections.impacts, lambda each: link(address, each), token, clock, directory.name_of)
     watcher = Watcher(
         together=connections.lists,
         store=store,

@@ -100,18 +100,17 @@ class CardConfig:
 UNSET = CardConfig()
 
 
-def link(template: str, ref: RemediationRef, remediation: Remediation | None = None) -> str:
+def link(template: str, of: Remediation | RemediationRef) -> str:
     """Return a link with what its placeholders stand for; empty for none, or one longer than Slack takes.
 
     Of a remediation that wasn't read, only the IDs are known: a template that needs more gives no link then.
     """
     if "{" not in template:
         return template
-    if remediation is None and not set(placeholders(template)) <= asdict(ref).keys():
+    values = asdict(of if isinstance(of, RemediationRef) else of.ref)
+    if isinstance(of, Remediation):
+        values |= {"mode": of.mode.removeprefix("REMEDIATION_MODE_"), "xid": of.xid, "node": of.node}
+    elif not set(placeholders(template)) <= values.keys():
         return ""
-    values = asdict(ref)
-    if remediation:
-        mode = remediation.mode.removeprefix("REMEDIATION_MODE_")
-        values |= {"mode": mode, "xid": remediation.xid, "node": remediation.node}
     url = template.format_map({name: quote(value, safe="", errors="replace") for name, value in values.items()})
     return url if len(url) <= MAX_URL else ""

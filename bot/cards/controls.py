@@ -57,7 +57,7 @@ HOLDS = (("30 min", "1800"), ("1 h", "3600"), ("4 h", "14400"), ("Until released
 
 def actions(remediation: Remediation, about: CardContext, config: CardConfig, *, buttons: bool) -> Blocks:
     """Return the row of controls: what the state allows, else "Check again"; then links, and a menu with the rest."""
-    url = link(config.runbook_url, remediation.ref, remediation)
+    url = link(config.runbook_url, remediation)
     links = [blocks.press(RUNBOOK, "Runbook", url=url)] if url else []
     order = ""
     if remediation.state in RULES[Verb.APPROVE].allowed and config.needs_two(remediation.mode, about.history):

@@ -73,7 +73,7 @@ def card(  # noqa: PLR0913 - what a card shows
     drawn = [
         blocks.title(
             _title(remediation, about, config, is_sure=buttons),
-            link(config.console_url, remediation.ref, remediation),
+            link(config.console_url, remediation),
             clean(labels.cluster(remediation, about.share), 60),
         ),
         *(
@@ -282,7 +282,7 @@ def _last_repair(history: History | None) -> str:
 def _agreed(remediation: Remediation, about: CardContext, config: CardConfig) -> Iterator[str]:
     """Yield what changes the decision on a repair that waits: what people have said, and who must."""
     if about.is_observed:
-        url = link(config.console_url, remediation.ref, remediation)
+        url = link(config.console_url, remediation)
         yield labels.OBSERVED.replace("in Together", f"<{entities(url)}|in Together>") if url else labels.OBSERVED
     elif about.pause:
         yield pause_line(about.pause)
