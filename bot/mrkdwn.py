@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 _NONE: Mapping[int, str] = {}
 _SPACES = re.compile(r"\s+")
+_PLAIN = "%Y-%m-%d %H:%M:%S UTC"
 _MINUTE = 60
 _HOUR = 3600
 _DAY = 86_400
@@ -59,15 +60,15 @@ def entities(value: str) -> str:
     return value.translate(_ENTITIES)
 
 
-def when(moment: datetime | float, form: str = "{date_short_pretty} at {time}") -> str:
+def when(moment: datetime | float, form: str = "{date_short_pretty} at {time}", plain: str = _PLAIN) -> str:
     """Return a moment in the reader's own time zone and words, with UTC for clients that can't; Unix time or a time."""
-    return f"<!date^{int(_utc(moment).timestamp())}^{form}|{plain_when(moment)}>"
+    utc = _utc(moment)
+    return f"<!date^{int(utc.timestamp())}^{form}|{utc:{plain}}>"
 
 
 def clock_time(moment: datetime | float) -> str:
     """Return the time of day of a moment that is less than a day away, in the reader's own time zone and words."""
-    utc = _utc(moment)
-    return f"<!date^{int(utc.timestamp())}^{{time}}|{utc:%H:%M} UTC>"
+    return when(moment, "{time}", "%H:%M UTC")
 
 
 def ago(moment: datetime | float) -> str:
@@ -91,7 +92,7 @@ def lasted(seconds: float) -> str:
 
 def plain_when(moment: datetime | float) -> str:
     """Return a moment as UTC, for texts that are read aloud."""
-    return _utc(moment).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return f"{_utc(moment):{_PLAIN}}"
 
 
 def _utc(moment: datetime | float) -> datetime:
