@@ -273,12 +273,8 @@ def story(lines: Iterable[str], between: str = "\n", limit: int = MAX_STORY) -> 
     return between.join(_chunks(sized, limit)[0])
 
 
-def modal(
-    title: str, drawn: Sequence[Json], *, name: str = "", close: str = "Go back", submit: str = "", **more: str
-) -> Json:
-    """Return a dialog, which is known by its name; texts are raw, and `more` as Slack takes it."""
-    if name:
-        more["callback_id"] = name
+def modal(title: str, drawn: Sequence[Json], *, close: str = "Go back", submit: str = "", **more: str) -> Json:
+    """Return a dialog; texts are raw, and `more` as Slack takes it: `callback_id` is the name that it is known by."""
     view: Json = {"type": "modal", "title": plain(title), "close": plain(close), "blocks": [*drawn], **more}
     return view | {"submit": plain(submit)} if submit else view
 

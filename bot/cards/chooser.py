@@ -55,7 +55,9 @@ class Choice(blocks.Remembered):
 
 def loading() -> Json:
     """Return the view that is shown while remediations are looked up."""
-    return blocks.modal("Cancel remediation", [blocks.section("Looking for what can be cancelled…")], name=CHOOSER)
+    return blocks.modal(
+        "Cancel remediation", [blocks.section("Looking for what can be cancelled…")], callback_id=CHOOSER
+    )
 
 
 def nothing(text: str) -> Json:

@@ -250,7 +250,7 @@ def hold_dialog(request: Request, node: str) -> Json:
 
 
 def _view(request: Request, title: str, submit: str, drawn: Blocks) -> Json:
-    return blocks.modal(title, drawn, name=REASON, private_metadata=remember(request), submit=clean(submit, 24))
+    return blocks.modal(title, drawn, private_metadata=remember(request), callback_id=REASON, submit=clean(submit, 24))
 
 
 def _modes(node: str, suggested: str, offered: Sequence[str], wait: int | None) -> Blocks:

@@ -56,7 +56,9 @@ def pause_dialog(cluster_id: str, place: ReplyTarget) -> Json:
         blocks.reason_field(PAUSE_DIALOG, hint),
     ]
     known = json.dumps([cluster_id, place.channel_id, place.is_home])
-    return blocks.modal("Pause approvals", drawn, name=PAUSE_DIALOG, private_metadata=known, submit="Pause approvals")
+    return blocks.modal(
+        "Pause approvals", drawn, private_metadata=known, callback_id=PAUSE_DIALOG, submit="Pause approvals"
+    )
 
 
 def resume_dialog(cluster_id: str, place: ReplyTarget, pause: Pause | None, since: str, user_id: str) -> Json:
@@ -114,7 +116,7 @@ def _box(pauser: Pauser, cluster_id: str) -> Json:
 
 
 def _resume(drawn: Sequence[Json], **more: str) -> Json:
-    return blocks.modal("Resume approvals", drawn, name=RESUME_DIALOG, **more)
+    return blocks.modal("Resume approvals", drawn, callback_id=RESUME_DIALOG, **more)
 
 
 def paused(cluster_id: str, pause: Pause, before: str = "") -> Message:

@@ -128,8 +128,8 @@ def dialog(
             blocks.field(VERB, "What to do", what, is_optional=False),
             *(block for each in some for block in each),
         ],
-        name=REVIEW,
         private_metadata=known.dump(),
+        callback_id=REVIEW,
         submit="Next",
         close="Close",
     )
@@ -276,8 +276,8 @@ def confirmation(batch: Batch, chosen: Decidable, called: Names, config: CardCon
             ),
             blocks.reason_field(WHY, "Shown in the channel and kept in the audit trail.", is_optional=not needs_reason),
         ],
-        name=BATCH,
         private_metadata=batch.id,
+        callback_id=BATCH,
         submit=submit,
     )
 
