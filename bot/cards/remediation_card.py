@@ -62,14 +62,14 @@ def card(  # noqa: PLR0913 - what a card shows
     if config.observed:
         about = replace(about, is_observed=config.observes(remediation.cluster_id))
     waits = remediation.state == State.PENDING_APPROVAL and not about.is_unlisted
-    if not (waits or (about.is_automatic and remediation.state in IN_REPAIR)):
-        about = replace(about, mentioned="")  # it doesn't concern who is on call any more
+    concerns_on_call = waits or (about.is_automatic and remediation.state in IN_REPAIR)
     warnings = [*_warnings(remediation, notice, about, config)]
     agreed = [*_agreed(remediation, about, config)] if waits else []
     affected = _affected(about.impact) if waits and about.impact else ""
     shown, further = broken(remediation)
     risk, last = (_risk(remediation, about), _last_repair(about.history)) if waits else ("", "")
-    rest = [*_people(remediation, decided, about), _effect(remediation, about, config), on_call(about.mentioned)]
+    rest = [*_people(remediation, decided, about), _effect(remediation, about, config)]
+    rest += [on_call(about.mentioned)] if concerns_on_call else []
     drawn = [
         blocks.title(
             _title(remediation, about, config, is_sure=buttons),
