@@ -198,6 +198,25 @@ async def test_doubt_about_what_is_over_leaves_its_card_too(channel: str, *, is_
         assert "get" not in {each.verb for each in bot.together.calls}, "it is asked for no more"
 
 
+@pytest.mark.parametrize("is_foreign", [True, False])
+async def test_decision_that_came_too_late_to_be_sent_leaves_no_doubt_on_the_card(*, is_foreign: bool) -> None:
+    async with watching(drain_seconds=0.05) as bot:
+        bot.together.add()
+        alert = await card(bot)
+        clicked = bot.alert(channel="C0OTHER") if is_foreign else alert
+        with bot.together.paused("get"):
+            await bot.slack.press(clicked, APPROVE)
+            await bot.together.until(lambda: bot.together.is_waiting("get"))
+            await bot.settle()
+        await bot.time.advance(601)
+        async with bot.another():
+            await until(bot, lambda: "Your approval wasn't sent: the bot couldn't" in str(thread(bot, clicked)), 30)
+            await pass_time(bot, 10.0)
+            assert UNCONFIRMED not in said(await home_of(bot))
+            assert APPROVE in alert.buttons
+        assert bot.together.posts == []
+
+
 async def test_first_of_two_approvals_is_not_called_approved() -> None:
     async with watching(BOT_REASON="always", BOT_TWO_PEOPLE_MODES="REBOOT_VM") as bot:
         bot.together.add()
