@@ -162,7 +162,8 @@ class FaultTeller:
         clearing = {each.key for each in left if each.key in report.on_cards and now - each.since < CLEARS_SECONDS}
         overdue = [each for each in overdue if each.key not in clearing]
         is_fresh = self.reports.is_fresh(cluster_id)
-        _, read_at = self.reports.read_at.get(cluster_id, (0.0, message.as_of if message else 0.0))
+        said_at = report.as_of or (message.as_of if message else 0.0)
+        _, read_at = self.reports.read_at.get(cluster_id, (0.0, said_at))
         as_of = 0.0 if is_fresh else read_at
         if is_over:
             draw = partial(faults.none_left, report, now, as_of)

@@ -49,6 +49,7 @@ class Reports:
     clock: Clock
     stale_seconds: float
     read_at: dict[str, tuple[float, float]] = field(default_factory=dict, init=False)
+    _began_at: float = field(default=-math.inf, init=False)
     _known: dict[str, FaultReport] = field(default_factory=dict, init=False)
     _writing: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
 
@@ -57,6 +58,7 @@ class Reports:
         await self.database.run(faults.drop_unreadable)
         self._known = await self.database.read(faults.known)
         self.read_at.clear()
+        self._began_at = self.clock.monotonic()
 
     async def refresh(self) -> None:
         """Learn who has resumed approvals, though Together can't be read."""
@@ -74,15 +76,20 @@ class Reports:
 
     def is_fresh(self, cluster_id: str) -> bool:
         """Return whether the alerts of a cluster were read lately."""
-        age = self.clock.monotonic() - self.read_at.get(cluster_id, (-math.inf, 0.0))[0]
-        return age <= max(FRESH_SECONDS, self.stale_seconds)
+        return self._is_recent(self.read_at.get(cluster_id, (-math.inf, 0.0))[0])
+
+    def _is_recent(self, moment: float) -> bool:
+        return self.clock.monotonic() - moment <= max(FRESH_SECONDS, self.stale_seconds)
 
     async def note_age(self) -> None:
         """Write down as of when alerts are known that couldn't be read for long: others show them too."""
         for cluster_id in self.clusters:
-            known = self[cluster_id].as_of
-            as_of = 0.0 if self.is_fresh(cluster_id) else self.read_at.get(cluster_id, (0.0, known))[1]
-            if as_of != known:
+            known = self[cluster_id]
+            as_of = 0.0 if self.is_fresh(cluster_id) else self.read_at.get(cluster_id, (0.0, known.as_of))[1]
+            if not (as_of or self.is_fresh(cluster_id) or self._is_recent(self._began_at)):
+                # When an earlier process read them isn't known, but what it has seen then.
+                as_of = max((each.since for each in known.faults), default=0.0)
+            if as_of != known.as_of:
                 await self.change(cluster_id, partial(replace, as_of=as_of))
 
     async def change(self, cluster_id: str, change: Change, *, told: Data | None = None) -> None:

@@ -652,6 +652,23 @@ async def test_message_still_says_after_a_restart_when_alerts_were_last_read(dat
             assert (alert.text, alert.edits) == (text, edits)
 
 
+@pytest.mark.parametrize("code", [7, 13], ids=["a key that may not", "an outage"])
+async def test_fault_that_a_new_process_can_never_read_is_called_old(code: int) -> None:
+    async with watching() as bot:
+        bot.together.fire("a-1", "cluster-1", "gpu-1")
+        alert = await message(bot)
+        await bot.settle()
+        bot.together.faults.append(Fault("rpc", verb="alerts", code=code, times=-1))
+        async with bot.another():
+            await pass_time(bot, 60)
+            assert "Last confirmed" not in alert.text, "it may be about to be read"
+            await pass_time(bot, 1800)
+            assert "Last confirmed" in alert.text
+            await bot.slack.open_home()
+            await quiet(bot)
+            assert "Can't read Together's alerts now." in json.dumps(bot.slack.homes["U0ALICE"])
+
+
 async def test_repair_that_opened_while_alerts_could_not_be_read_gives_its_minutes_once_it_ends(bot: World) -> None:
     await began(bot)
     bot.together.fire("a-1", "cluster-1", "instance-1")
