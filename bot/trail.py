@@ -11,6 +11,7 @@ from pathlib import Path
 
 from bot.clock import Clock, WaitReason
 from bot.errors import LeaseLost, StorageUnavailable
+from bot.logs import lasting
 from bot.store import Database, Lease, audit
 from bot.store.connection import Record
 from bot.tasks import in_thread
@@ -66,9 +67,9 @@ class AuditExporter:
             try:
                 await self._round(WAIT_SECONDS)
             except StorageUnavailable as error:
-                logger.warning("The audit trail can't be copied or signed right now: %s", error)
+                logger.warning("The audit trail can't be copied or signed right now: %s", error, extra=lasting())
             except Exception:  # decisions must keep working, and so must the attempts
-                logger.exception("Couldn't copy or sign the audit trail; retrying")
+                logger.exception("Couldn't copy or sign the audit trail; retrying", extra=lasting())
             await self._clock.sleep(LOOK_EVERY, WaitReason.AUDIT)
 
     async def _round(self, seconds: float) -> None:

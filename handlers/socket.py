@@ -13,6 +13,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot import metrics
 from bot.clock import Clock, WaitReason
+from bot.logs import lasting
 from bot.tasks import cancel
 from handlers.client import SlackFailure
 
@@ -82,7 +83,11 @@ class Sockets:
                 if is_up:
                     up_at = now
                 elif now - up_at > DEAD_TICKET_AFTER:
-                    logger.warning("Socket Mode has been down for %d s: asking Slack for a new connection", now - up_at)
+                    logger.warning(
+                        "Socket Mode has been down for %d s: asking Slack for a new connection",
+                        now - up_at,
+                        extra=lasting("socket"),
+                    )
                     handler.client.wss_uri = None
                 await self._clock.sleep(LOOK_EVERY, WaitReason.SOCKET_CHECK)
         finally:
@@ -94,7 +99,7 @@ class Sockets:
             await self._is_up(handler)
             self._up.set()
         except (SlackFailure, aiohttp.ClientError, TimeoutError) as error:
-            logger.warning("Socket Mode can't connect: %s", str(error) or type(error).__name__)
+            logger.warning("Socket Mode can't connect: %s", str(error) or type(error).__name__, extra=lasting())
 
     async def _is_up(self, handler: AsyncSocketModeHandler) -> bool:
         is_up = await handler.client.is_connected()

@@ -6,6 +6,7 @@ import json
 import logging
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -113,6 +114,22 @@ async def test_no_line_is_logged_with_each_poll_for_as_long_as_something_lasts(
         await pass_time(bot, 1800)
         lines = capfd.readouterr().err.splitlines()
         assert 1 <= len(lines) <= 12, lines
+
+
+async def test_no_line_is_logged_with_each_try_for_as_long_as_the_database_is_away(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    configure_logs("INFO", "text", [])
+    hook = {"BOT_WEBHOOK_URL": "https://hook", "BOT_WEBHOOK_SECRET": SECRET}
+    environ: Any = {**hook, "BOT_AUDIT_FILE": f"{tmp_path}/trail"}
+    async with watching(f"sqlite:///{tmp_path}/bot.db", **environ) as bot:
+        await pass_time(bot, 60)
+        capfd.readouterr()
+        moved = (tmp_path / "bot.db").rename(tmp_path / "moved")
+        await pass_time(bot, 1200, longest=1)
+        lines = capfd.readouterr().err.splitlines()
+        moved.rename(tmp_path / "bot.db")
+        assert 1 <= len(lines) <= 20, lines
 
 
 @pytest.mark.parametrize("socket", [False, True], ids=["http", "socket"])

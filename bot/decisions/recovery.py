@@ -9,6 +9,7 @@ from bot.clock import Clock, WaitReason
 from bot.decisions.inbox import Inbox
 from bot.decisions.service import DecisionService, about_decision
 from bot.errors import StorageUnavailable
+from bot.logs import lasting
 from bot.store import DecisionStore, audit, batches, count_set_aside, drop_old_response_urls, purge
 from bot.tasks import Tasks
 
@@ -59,9 +60,9 @@ class Recovery:
             try:
                 await work()
             except StorageUnavailable as error:
-                logger.warning("Couldn't %s: %s", what, error)
+                logger.warning("Couldn't %s: %s", what, error, extra=lasting())
             except Exception:  # a bug in one round must not end the process
-                logger.exception("Couldn't %s", what)
+                logger.exception("Couldn't %s", what, extra=lasting())
             else:
                 wait = seconds
             await self.clock.sleep(wait, why)

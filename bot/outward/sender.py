@@ -97,7 +97,7 @@ class Sender:
                     await self.database.run(outbox.drop_old, 2 * GIVE_UP_AFTER, [*self.to.urls])
                     drop_at = self.clock.monotonic() + GIVE_UP_AFTER
             except StorageUnavailable as error:
-                logger.warning("Events for other tools: can't reach the database: %s", error)
+                logger.warning("Events for other tools: can't reach the database: %s", error, extra=lasting())
             await self.clock.sleep(self.lease_seconds * 0.3, WaitReason.LEASE)
 
     async def _tell(self, target: Target) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from bot import cards
 from bot.clock import Clock
 from bot.errors import PostFailed, PostUncertain
+from bot.logs import lasting
 from bot.models import (
     HISTORY_BEFORE,
     AlertChannels,
@@ -71,7 +72,7 @@ class Comparer:
             try:
                 found = await self.channels.find(max(since, latest), channel_id)
             except PostFailed as error:
-                logger.warning("Can't read the alert channel %s right now: %s", channel_id, error)
+                logger.warning("Can't read the alert channel %s right now: %s", channel_id, error, extra=lasting())
                 if channel_id in doubted and not error.is_lasting:
                     self.doubt(channel_id)
                 continue

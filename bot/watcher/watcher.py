@@ -92,9 +92,9 @@ class Watcher:
                     self._is_watching = True
                     await self._watch()
             except StorageUnavailable as error:
-                logger.warning("Watch: can't reach the database: %s", error)
+                logger.warning("Watch: can't reach the database: %s", error, extra=lasting())
             except Exception:  # clicks and commands must keep working, and so must the attempts
-                logger.exception("Couldn't start watching; retrying")
+                logger.exception("Couldn't start watching; retrying", extra=lasting())
             finally:
                 self._is_watching = False
                 config = self._config
@@ -135,7 +135,7 @@ class Watcher:
         except (LeaseLost, StorageUnavailable) as error:
             logger.warning("Stopped watching: %s", type(error).__name__)
         except Exception:  # clicks and commands must keep working
-            logger.exception("Watch failed; restarting")
+            logger.exception("Watch failed; restarting", extra=lasting())
         finally:
             await cancel(tasks)
             await self._poller.stop()
