@@ -48,10 +48,12 @@ _IDS = ids_in(a)
 _KNOWN = select(*_IDS, a.fingerprint).where(a.is_open)
 _IN_UNKNOWN_STATES = select(*_IDS).where(a.is_open, a.state.not_in([*State, WITHDRAWN]))
 _TRACKED = ALERTS.where(a.is_open, a.state != WITHDRAWN)
-_WAITING_CARDS = (
+_WAITING = (
     ALERTS.join(messages, m.id == a.message_id)
-    .where(a.is_open, a.cluster_id == bindparam("b_cluster"), a.state == State.PENDING_APPROVAL, m.is_digest.is_(False))
+    .where(a.is_open, a.cluster_id == bindparam("b_cluster"), a.state == State.PENDING_APPROVAL)
 )  # fmt: skip
+_WAITING_CARDS = _WAITING.where(m.is_digest.is_(False))
+_WAITING_IN_DIGESTS = _WAITING.where(m.is_digest)
 _OPEN_ON = ALERTS.where(a.is_open, a.cluster_id == bindparam("b_cluster"), a.instance_id == bindparam("b_instance"))
 _AT = select(m.body).where(m.ts == bindparam("b_ts"))
 _IN_MESSAGE = a.message_id == bindparam("b_message")
@@ -113,6 +115,11 @@ def in_unknown_states(connection: Connection) -> set[RemediationRef]:
 def waiting_cards(connection: Connection, cluster_id: str) -> list[Alert]:
     """Return what waits in a cluster and has a card of its own."""
     return read_alerts(connection, _WAITING_CARDS, b_cluster=cluster_id)
+
+
+def waiting_in_digests(connection: Connection, cluster_id: str) -> list[Alert]:
+    """Return what waits in a cluster and has no card of its own."""
+    return read_alerts(connection, _WAITING_IN_DIGESTS, b_cluster=cluster_id)
 
 
 def shown_in(connection: Connection, channel_id: str, ts: str) -> list[RemediationRef]:

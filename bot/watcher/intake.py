@@ -268,8 +268,11 @@ class Intake:
         share = self.poller.share(cluster_id)
         if share is None:
             return
-        if not share.is_like(self._loads.get(cluster_id)):
+        known = self._loads.get(cluster_id)
+        if not share.is_like(known):
             self._loads[cluster_id] = share
+            if share.cluster and (known is None or known.cluster != share.cluster):
+                await self._rename(cluster_id, share)
             if listing.waiting - {ref.instance_id for ref in listing.new}:  # a new card says it already
                 self._load_due.setdefault(cluster_id, 0.0)
         if now < self._load_due.get(cluster_id, math.inf):
@@ -285,6 +288,16 @@ class Intake:
             self._load_due[cluster_id] = now + LOAD_SECONDS
         else:
             del self._load_due[cluster_id]
+
+    async def _rename(self, cluster_id: str, share: RepairLoad) -> None:
+        """Let digests call a cluster as it is called now, as the latest of its nodes has it."""
+        waiting = await self.database.read(messages.waiting_in_digests, cluster_id)
+        waiting.sort(key=lambda each: each.share.at if each.share else 0.0)
+        for each in {each.message_id: each for each in waiting}.values():
+            if each.share is None or each.share.cluster != share.cluster:
+                _, after = await self.database.run(messages.observe, each.ref, partial(alerts.loaded, share=share))
+                if after:
+                    self.queue.put(after.message_id)
 
     async def look_at_ages(self) -> None:
         """Let messages say as of when they are true, where Together has not confirmed that for too long."""

@@ -169,6 +169,19 @@ async def test_digest_of_clusters_of_one_name_says_which_node_is_in_which() -> N
         assert "gpu-1 in llama-train cluster-2" in message.text
 
 
+async def test_digest_says_which_cluster_it_is_as_soon_as_another_has_its_name(bot: World) -> None:
+    bot.together.clusters["cluster-1"] = "llama-train"
+    await pass_time(bot, 700)
+    storm(bot, 6)
+    (message,) = await until(bot, bot.slack.digests)
+    assert message.text.startswith("6 nodes in llama-train need a decision.")
+    bot.together.clusters["cluster-2"] = "llama-train"
+    await until(bot, lambda: "of llama-train cluster-1 need a decision." in message.text, 700)
+    edits = message.edits
+    await pass_time(bot, 120)
+    assert message.edits == edits
+
+
 @pytest.mark.parametrize(
     ("listed", "called"),
     [
