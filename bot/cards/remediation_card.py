@@ -366,10 +366,12 @@ def _details(remediation: Remediation, further: Sequence[str], last: str) -> Blo
     )
     latest = next((f"{label} {ago(moment)}" for label, moment in moments if moment), "")
     told = " · ".join(filter(None, [trigger, latest]))
-    title = ", ".join(filter(None, ["more alerts" if further else "", "last repair" if last else "", "IDs"]))
+    title = "Last repair, IDs" if last else "IDs"
+    if further:
+        title = "More alerts, last repair, IDs" if last else "More alerts, IDs"
     inside = [*map(blocks.literal, filter(None, [*further, last])), blocks.context(ids(remediation.ref))]
     small = [blocks.context(told)] if told else []
-    return [*small, blocks.folded(capital(title), inside)]
+    return [*small, blocks.folded(title, inside)]
 
 
 def _push(remediation: Remediation, about: CardContext, config: CardConfig, *, is_asked: bool) -> str:
