@@ -70,16 +70,16 @@ def draw(shown: Snapshot, config: CardConfig) -> Message:
     observed = {each: name for each, name in clusters.items() if config.observes(each)}  # the bot decides nothing there
     decidable = sum(each.cluster_id not in observed for each in open_ones)
     some = f"The bot only observes {first_of(sorted(observed.values()), 5, 60)}: decide there in Together."
-    warnings = [_as_of(alerts)]
+    warnings, called = [_as_of(alerts)], ""
     if open_ones:
-        warnings.append((labels.OBSERVED if observed == clusters else some) if observed else "")
-        warnings += [pause_line(pause) if pause and decidable else "", looking_line(of.looking) if of.looking else ""]
-    called = on_call(of.mentioned) if open_ones else ""
-    waits = {each.ref for each in open_ones}
-    read = {each.ref for each in open_ones if not (each.as_of or each.is_stale)}
+        called = on_call(of.mentioned)
+        warnings += [labels.OBSERVED if observed == clusters else some] if observed else []
+        warnings += [pause_line(pause)] if pause and decidable else []
+        warnings += [looking_line(of.looking)] if of.looking else []
 
     def told_of(batch: Batch) -> set[RemediationRef]:
-        return waits - (read & {each.ref for each in batch.items if each.holds_until <= shown.now})
+        over = {each.ref for each in batch.items if each.holds_until <= shown.now}
+        return {each.ref for each in open_ones if each.as_of or each.is_stale or each.ref not in over}
 
     states = _others(alerts, batches)
     groups = grouped(open_ones)
@@ -266,11 +266,13 @@ def failures(alerts: Sequence[Alert], firsts: Mapping[RemediationRef, FirstAppro
 
 def _failure(alert: Alert) -> Line:
     """Return a failure in a line, and who approved it where that was not through Slack."""
-    error, reviewer = alert.remediation.error_message, alert.remediation.reviewer
-    said = f"“{escape(error, 200)}”" if error else "no reason given"
-    by = f" (approved by {escape(reviewer, 100)} in Together)" if reviewer and alert.decided is None else ""
-    by = " (started automatically)" if alert.remediation.is_automatic and alert.decided is None else by
-    return [*node(alert.remediation.node), *elements(f": {escape(mode_name(alert), 60)} failed, {said}{by}")]
+    one, by = alert.remediation, ""
+    said = f"“{escape(one.error_message, 200)}”" if one.error_message else "no reason given"
+    if alert.decided is None and one.is_automatic:
+        by = " (started automatically)"
+    elif alert.decided is None and one.reviewer:
+        by = f" (approved by {escape(one.reviewer, 100)} in Together)"
+    return [*node(one.node), *elements(f": {escape(mode_name(alert), 60)} failed, {said}{by}")]
 
 
 def reminder(alerts: Sequence[Alert], called: str, waited: float) -> Message:
