@@ -153,7 +153,8 @@ def _names(digest: Posted, ids: Ids) -> bool:
 def _unnamed(digest: Posted) -> int:
     """How many a digest counts and has no room to name, as in "Reboot (9): node-1 in cluster-1, node-2 in c…"."""
     cut = re.findall(r"\((\d+)\): (node-\d+ in .*)…$", digest.text, re.MULTILINE)
-    return sum(int(count) - len(re.findall(r"node-\d+ in", names)) for count, names in cut)
+    # The last one may be cut right behind its number, and is named all the same.
+    return sum(int(count) - len(set(re.findall(r"node-\d+", names))) for count, names in cut)
 
 
 def _says(card: Posted, state: str) -> bool:
