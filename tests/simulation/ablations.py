@@ -92,11 +92,10 @@ def _unchecked(_: Any, connection: Any, function: Callable[..., Any], *args: Any
     return function(connection, *args, **kwargs)
 
 
-def _without_fence(self: Ownership, connection: Any, statement: Any, job: Job, /, **values: object) -> float:
+def _without_fence(self: Ownership, connection: Any, statement: Any, job: Job, /, **values: object) -> Any:
     present = connection.execute(select(decisions).where(decisions.c.id == job.id)).first()
-    keys = self._holder | {"b_id": job.id, "b_owner": present.owner, "b_fence": present.fence}
-    row = connection.execute(statement, keys | values).first()
-    return float(row[0] or 0.0) if row else 0.0
+    held = {"b_owner": present.owner, "b_fence": present.fence} if present else {"b_fence": job.fence}
+    return connection.execute(statement, self._holder | held, b_id=job.id, **values)
 
 
 def _own_key(self: DecisionStore, request: Any, job_id: str, status: str, written: str | None) -> dict[str, Any]:
@@ -176,7 +175,7 @@ _end = Member.end
 FROZEN = ("process suspended", "database frozen", "line frozen")
 EXCUSES = [name for name in faults.EVERY if name.startswith(("slack", "process", "transaction", "database", "line"))]
 EVERY = (
-    Ablation("fence", [(Ownership, "_execute", _without_fence)], needs=FROZEN),
+    Ablation("fence", [(Ownership, "_use", _without_fence)], needs=FROZEN),
     Ablation("clock before a POST", [(Ownership, "may_send", _answers(True))], needs=(*FROZEN, faults.SUSPENDS)),
     Ablation("one claim per remediation", [], drop_index="one_active_decision_per_remediation"),
     Ablation(
