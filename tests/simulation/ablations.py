@@ -175,7 +175,11 @@ _end = Member.end
 FROZEN = ("process suspended", "database frozen", "line frozen")
 EXCUSES = [name for name in faults.EVERY if name.startswith(("slack", "process", "transaction", "database", "line"))]
 EVERY = (
-    Ablation("fence", [(Ownership, "_use", _without_fence)], needs=FROZEN),
+    Ablation(
+        "fence",
+        [(Ownership, "_use", _without_fence)],
+        needs=(*FROZEN, faults.SUSPENDS, "process killed", "slack hang"),
+    ),
     Ablation("clock before a POST", [(Ownership, "may_send", _answers(True))], needs=(*FROZEN, faults.SUSPENDS)),
     Ablation("one claim per remediation", [], drop_index="one_active_decision_per_remediation"),
     Ablation(
