@@ -80,7 +80,6 @@ class Reconciler:
     # Posts whose result wasn't clear, on this process's monotonic clock.
     _arrives_by: dict[str, float] = field(default_factory=dict, init=False)
     _looks: dict[str, _Look] = field(init=False)
-    _handed_on: tuple[Snapshot, float] | None = field(default=None, init=False)
 
     def begin(self, due: Collection[str]) -> None:
         """Forget what an earlier watch had in hand: the store knows better.
@@ -152,8 +151,7 @@ class Reconciler:
         """Do the next thing that a message needs, if this lane does it. Returns it where more is to be done at once."""
         if lane is Lane.LOOK and self._was_just_edited(key):
             return None  # a digest of 1,000 takes long to load, and each of them puts its key
-        just_loaded = self._just_loaded(key) if lane is Lane.EDIT else None
-        snapshot = just_loaded or await self.database.read(rows.load, key)
+        snapshot = await self.database.read(rows.load, key)
         if snapshot is None:
             await self.database.run(messages.close, key)
             return None
@@ -195,15 +193,7 @@ class Reconciler:
         step, message = self._next_step(snapshot), snapshot.message
         channel_id = self.config.channel_of(snapshot) if step.lane is Lane.POST else message.channel_id
         rank = self._rank(snapshot) if step is Step.EDIT else Rank.OTHERS
-        if message.is_digest:  # on a card, somebody may have been answered since
-            self._handed_on = snapshot, self.clock.monotonic()
         self.queue.done(key, step.lane, "" if step.lane is Lane.LOOK else channel_id, rank=rank)
-
-    def _just_loaded(self, key: str) -> Snapshot | None:
-        """Return a digest as it was handed on just now: a thousand nodes take long to load and draw."""
-        (snapshot, at), self._handed_on = self._handed_on or (None, 0.0), None
-        is_it = snapshot and snapshot.message.id == key and self.clock.monotonic() - at < FRESH_SECONDS
-        return snapshot if is_it else None
 
     def _rank(self, snapshot: Snapshot) -> Rank:
         """Return how urgent an edit is."""
