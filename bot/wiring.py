@@ -232,7 +232,7 @@ def card_config(settings: Settings, identity: Identity) -> CardConfig:
         settings.bot_wait_minutes,
         settings.bot_stuck_minutes,
         3600.0 * settings.bot_verify_hours,
-        frozenset(settings.bot_observe),
+        frozenset(each.casefold() for each in settings.bot_observe),
         settings.bot_summary,
         bool(settings.bot_break_glass) and has_rules_to_pass,
     )

@@ -37,7 +37,7 @@ class CardConfig:
         waits: minutes that clusters wait after an approval before they drain a busy node; "*" for all others.
         stuck_minutes: how long after its wait a repair that hasn't ended may be stuck; 0 for never.
         verify_seconds: how long after its end a repair answers for its fault coming back; 0 for never.
-        observed: the clusters in which the bot decides nothing; "*" for all.
+        observed: the clusters in which the bot decides nothing, with their case folded; "*" for all.
         summary: when a shift is summed up in the alert channels; None for never.
         has_break_glass: some people may approve alone, over the two-person rule and the repair limit.
         workspace_url: where the workspace's messages are linked to; empty where that isn't known.
@@ -59,7 +59,7 @@ class CardConfig:
     def observes(self, cluster_id: str) -> bool:
         """Return whether the bot decides nothing in a cluster."""
         # Whether Together tells apart IDs that differ in case isn't documented, and anybody may type one.
-        return not {each.casefold() for each in self.observed}.isdisjoint({cluster_id.casefold(), "*"})
+        return not self.observed.isdisjoint({cluster_id.casefold(), "*"})
 
     def wait_of(self, cluster_id: str) -> int | None:
         """Return how many minutes a cluster waits before it drains a busy node; None where that isn't known."""

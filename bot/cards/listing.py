@@ -57,7 +57,7 @@ def _with(name: str, part: str) -> str:
 
 def clusters_of(alerts: Sequence[Alert]) -> dict[str, str]:
     """Return what the clusters of these are called, raw, by their IDs: as the latest of each has it."""
-    latest = {each.cluster_id: each for each in sorted(alerts, key=lambda each: each.share.at if each.share else 0.0)}
+    latest = {each.cluster_id: each for each in sorted(alerts, key=lambda each: each.share_at)}
     called = {cluster_id: labels.cluster(each.remediation, each.share) for cluster_id, each in latest.items()}
     # What was kept before another cluster had the same name, or by release 0.1.0, doesn't tell them apart.
     return called if len({*called.values()}) == len(called) else labels.clusters(called)

@@ -246,8 +246,9 @@ class CardContext:
         Args:
             is_read_now: it was just read from Together, which ends a doubt that is old enough.
         """
-        is_over = self.doubt is not None and is_read_now and self.doubt.settles_at <= self.now
-        return self.doubt is not None and not is_over and self.doubt.holds(remediation)
+        if self.doubt is None or (is_read_now and self.doubt.settles_at <= self.now):
+            return False
+        return self.doubt.holds(remediation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,6 +323,11 @@ class Alert:
             review = {"review_time": datetime.fromtimestamp(remark.decided.at, UTC)}
             told = told.model_copy(update={"reviewed_by": None, "review_comment": None, **review})
         return told
+
+    @property
+    def share_at(self) -> float:
+        """When the load that it says was read, as Unix time in seconds; 0 for never."""
+        return self.share.at if self.share else 0.0
 
     @property
     def holds(self) -> "tuple[Hold, ...]":

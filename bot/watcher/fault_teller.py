@@ -162,15 +162,14 @@ class FaultTeller:
         clearing = {each.key for each in left if each.key in report.on_cards and now - each.since < CLEARS_SECONDS}
         overdue = [each for each in overdue if each.key not in clearing]
         is_fresh = self.reports.is_fresh(cluster_id)
-        said_at = report.as_of or (message.as_of if message else 0.0)
-        _, read_at = self.reports.read_at.get(cluster_id, (0.0, said_at))
-        as_of = 0.0 if is_fresh else read_at
+        # A message of release 0.1.0 knows it where its report doesn't.
+        as_of = 0.0 if is_fresh else self.reports.as_of(cluster_id) or (message.as_of if message else 0.0)
         if is_over:
             draw = partial(faults.none_left, report, now, as_of)
         else:
             oncall = "" if message and message.is_silent else route.oncall
-            lasting = [each for each in left if each.key not in clearing] or left
-            shown = lasting if message and message.ts else overdue
+            firing = [each for each in left if each.key not in clearing] or left
+            shown = firing if message and message.ts else overdue
             draw = partial(faults.unrepaired, cluster_id, report, shown, oncall, as_of)
         channel_id = message.channel_id if message else route.channel_id
         is_elsewhere = channel_id != route.channel_id and route.channel_id not in self.config.closed

@@ -81,11 +81,16 @@ class Reports:
     def _is_recent(self, moment: float) -> bool:
         return self.clock.monotonic() - moment <= max(FRESH_SECONDS, self.stale_seconds)
 
+    def as_of(self, cluster_id: str) -> float:
+        """Return when alerts were read that weren't lately, as Unix time; 0 for the others, or where nobody knows."""
+        if self.is_fresh(cluster_id):
+            return 0.0
+        return self.read_at.get(cluster_id, (0.0, self[cluster_id].as_of))[1]
+
     async def note_age(self) -> None:
         """Write down as of when alerts are known that couldn't be read for long: others show them too."""
         for cluster_id in self.clusters:
-            known = self[cluster_id]
-            as_of = 0.0 if self.is_fresh(cluster_id) else self.read_at.get(cluster_id, (0.0, known.as_of))[1]
+            known, as_of = self[cluster_id], self.as_of(cluster_id)
             if not (as_of or self.is_fresh(cluster_id) or self._is_recent(self._began_at)):
                 # When an earlier process read them isn't known, but what it has seen then.
                 as_of = max((each.since for each in known.faults), default=0.0)

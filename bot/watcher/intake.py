@@ -279,7 +279,7 @@ class Intake:
             return
         waiting = await self.database.read(messages.waiting_cards, cluster_id)
         behind = [each for each in waiting if alerts.is_behind(each, share)]
-        behind.sort(key=lambda each: each.share.at if each.share else 0.0)
+        behind.sort(key=lambda each: each.share_at)
         for each in behind[:LOADS_AT_ONCE]:
             _, after = await self.database.run(messages.observe, each.ref, partial(alerts.loaded, share=share))
             if after:
@@ -292,7 +292,7 @@ class Intake:
     async def _rename(self, cluster_id: str, share: RepairLoad) -> None:
         """Let digests call a cluster as it is called now, as the latest of its nodes has it."""
         waiting = await self.database.read(messages.waiting_in_digests, cluster_id)
-        waiting.sort(key=lambda each: each.share.at if each.share else 0.0)
+        waiting.sort(key=lambda each: each.share_at)
         for each in {each.message_id: each for each in waiting}.values():
             if each.share is None or each.share.cluster != share.cluster:
                 _, after = await self.database.run(messages.observe, each.ref, partial(alerts.loaded, share=share))

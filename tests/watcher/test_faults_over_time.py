@@ -652,7 +652,7 @@ async def test_message_still_says_after_a_restart_when_alerts_were_last_read(dat
             assert (alert.text, alert.edits) == (text, edits)
 
 
-@pytest.mark.parametrize("code", [7, 13], ids=["a key that may not", "an outage"])
+@pytest.mark.parametrize("code", [7, 13], ids=["a refused key", "an outage"])
 async def test_fault_that_a_new_process_can_never_read_is_called_old(code: int) -> None:
     async with watching() as bot:
         bot.together.fire("a-1", "cluster-1", "gpu-1")
