@@ -10,6 +10,7 @@ from bot.clock import Clock
 from bot.errors import PostFailed, PostUncertain
 from bot.logs import lasting
 from bot.models import ARRIVED_SECONDS, AlertChannels, Fault, FaultMessage, FaultReport, Message, new_id
+from bot.models.fault import FORGOTTEN_SECONDS
 from bot.readings import CLEARS_SECONDS
 from bot.store import read_clock
 from bot.store.outbox import Data
@@ -190,7 +191,9 @@ class FaultTeller:
             shown = [each for each in view.overdue if each.key in {*new, *report.told}]
             said = faults.unrepaired(cluster_id, report, shown, oncall if new else "", view.as_of)
         known = replace(report.message or FaultMessage(view.channel_id), as_of=view.as_of)
-        sent_at, is_repeated = await self.reports.database.read(read_clock), known.is_repeated and not known.mark
+        sent_at = await self.reports.database.read(read_clock)
+        # What was to be repeated may have gone before: a call of much later is another one.
+        is_repeated = known.is_repeated and not known.mark and sent_at - known.sent_at < FORGOTTEN_SECONDS
         sending = replace(known, mark=new_id(), sent_at=sent_at, calls=new, is_repeated=is_repeated)
         # Before it leaves, so that the next process with the watch looks for it.
         await self._keep(cluster_id, sending)
