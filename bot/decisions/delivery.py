@@ -9,7 +9,7 @@ from bot import cards
 from bot.clock import Clock, WaitReason
 from bot.decisions.storing import forever, or_none
 from bot.decisions.verdict import Verdict
-from bot.errors import BotError, Expired, NotAttempted, OutcomeKind, StorageUnavailable
+from bot.errors import BotError, NotAttempted, OutcomeKind, StorageUnavailable
 from bot.models import (
     NOTHING_KNOWN,
     Answer,
@@ -88,9 +88,8 @@ class Answers:
         now, shown = self.clock.now(), request.saw
         card_ts = about.ts if about.channel_id == request.place.channel_id and not request.place.is_button else ""
         mode = request.instead_of or shown.mode or ""  # the remediation's, rather than one that was chosen for it
-        # What waited too long wasn't sent, so a look comes first, but nothing is in doubt.
-        said, buttons = cards.failed(request, error, now), isinstance(error, Expired) or not error.check_again
-        note = CardNote(said, buttons, None, shown.state or "", mode, now, is_error=True)
+        said, is_sure = cards.failed(request, error, now), not error.code.is_doubtful
+        note = CardNote(said, is_sure, None, shown.state or "", mode, now, is_error=True)
         return replace(answer, remark=note, card_ts=card_ts), outcome
 
     def _card(self, place: ReplyTarget, verdict: Verdict, about: CardContext, *, is_linked: bool) -> Message:

@@ -126,6 +126,19 @@ async def test_unknown_outcome_of_a_typed_cancel_is_on_the_card_too() -> None:
         assert "The cancellation may have gone through." in alert.text
 
 
+async def test_refusal_after_which_nothing_can_be_read_leaves_no_doubt() -> None:
+    async with watching() as bot:
+        bot.together.add()
+        alert = await card(bot)
+        bot.together.faults.append(Fault("rpc", verb="cancel", code=9))
+        bot.together.on_call["cancel"] = lambda: unreadable(bot)
+        await bot.slack.command(REF)
+        await bot.answer(2)
+        await until(bot, lambda: "isn't possible now" in alert.text, 30)
+        assert APPROVE in alert.buttons
+        assert not alert.title.startswith("Not confirmed")
+
+
 @pytest.mark.parametrize("is_read", [True, False])
 @pytest.mark.parametrize("way", ["typed", "home", "foreign"])
 async def test_doubt_of_a_decision_made_elsewhere_is_on_the_card_and_over_once_it_is_read(
