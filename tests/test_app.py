@@ -19,6 +19,7 @@ from handlers.connection import CHECK_EVERY
 from handlers.socket import AT_ONCE, DEAD_TICKET_AFTER, PING_SECONDS
 from tests.fetch import get
 from tests.manual_clock import HANGS_AFTER, ManualClock
+from tests.postgres import CUT_ALL
 from tests.rows import execute_beside
 from tests.simulator.slack import Slack, SlackFault
 from tests.simulator.together import Together
@@ -466,9 +467,7 @@ async def test_readyz_says_that_the_database_cannot_be_written(postgresql: str) 
     async with world(database=postgresql) as bot:
         async with await psycopg.AsyncConnection.connect(postgresql, autocommit=True) as connection:
             await connection.execute("ALTER ROLE postgres SET default_transaction_read_only = on")
-            await connection.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname <> ''"
-            )
+            await connection.execute(CUT_ALL)
         try:
             async with asyncio.timeout(HANGS_AFTER):
                 while "(ReadOnlySqlTransaction)" not in (ready := await get(bot.app, "/readyz"))[1]:

@@ -16,6 +16,7 @@ from bot.store.tables import decisions, inbox, leases, pauses
 from tests.decisions.test_inbox import PAUSE, with_button
 from tests.fetch import get
 from tests.manual_clock import ON_THE_WAY, POLL, ManualClock
+from tests.postgres import CUT_ALL
 from tests.proxy import line_to
 from tests.rows import execute, execute_beside
 from tests.store.examples import open_store, request
@@ -67,10 +68,7 @@ async def test_sessions_that_met_a_read_only_server_are_replaced(postgresql: str
                 await bot.time.until_sleeping(WaitReason.HEARTBEAT)
                 # From here on, whoever connects is connected to the replica.
                 await admin.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
-                await admin.execute(
-                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                    "WHERE pid <> pg_backend_pid() AND datname <> ''"
-                )
+                await admin.execute(CUT_ALL)
                 during = [(await bot.slack.command(f"cluster-1/i/x{n}")).body for n in range(3)]
                 assert all("can't reach its database" in each for each in during)
                 # From here on, whoever connects is connected to the new primary.

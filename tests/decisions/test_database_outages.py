@@ -10,6 +10,7 @@ from sqlalchemy import select
 
 from bot.clock import WaitReason
 from bot.store.tables import decisions
+from tests.postgres import CUT_ALL
 from tests.rows import column, execute_beside
 from tests.simulator.together import Fault
 from tests.sqlite import locked
@@ -39,9 +40,7 @@ async def test_bot_reconnects_when_its_connections_are_cut(postgresql: str) -> N
     async with world(database=postgresql) as bot:
         bot.together.add()
         async with await psycopg.AsyncConnection.connect(postgresql, autocommit=True) as connection:
-            await connection.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname <> ''"
-            )
+            await connection.execute(CUT_ALL)
         await bot.slack.command(REF)
         assert "Cancelled: reboot" in (await bot.answer()).text
 
