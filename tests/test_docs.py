@@ -7,6 +7,7 @@ import pytest
 
 from handlers.socket import AT_ONCE
 from tests.file_map import ROOT, TARGET, file_map
+from tests.simulation.faults import EVERY
 
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "tests").glob("*/README.md")]
 
@@ -33,6 +34,11 @@ def headings(page: Path) -> set[str]:
     """Return the anchors that GitHub gives to a page's headings."""
     found = re.findall(r"^#+ (.*)$", page.read_text("utf-8"), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", each.lower()).replace(" ", "-") for each in found}
+
+
+def test_simulation_has_as_many_kinds_of_faults_as_its_page_says() -> None:
+    (page,) = (ROOT / "docs" / "decisions").glob("0009-*.md")
+    assert f"{len(EVERY)} kinds of faults" in page.read_text("utf-8")
 
 
 def test_as_many_processes_are_named_as_have_room_in_slacks_ten_connections() -> None:

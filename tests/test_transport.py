@@ -113,12 +113,15 @@ async def test_host_without_an_address_is_a_failed_connection() -> None:
 
 
 async def test_pool_that_is_full_is_a_failed_connection() -> None:
+    is_taken = asyncio.Event()
+
     async def hang(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        is_taken.set()
         await reader.read()
 
     async with serving(hang) as there, client(limit=1) as made:
         first = asyncio.ensure_future(made.post(f"http://{there}/", content=b"1111", timeout=2))
-        await asyncio.sleep(0.05)
+        await is_taken.wait()
         with pytest.raises(httpx.ConnectTimeout):
             await made.post(f"http://{there}/", content=b"2222", timeout=0.1)
         first.cancel()

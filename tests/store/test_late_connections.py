@@ -19,7 +19,7 @@ from tests.store.test_frozen import opened
 async def busy(store: DecisionStore) -> "asyncio.Task[object]":
     """Let the only open connection be in use for a quarter of a second."""
     task = asyncio.ensure_future(store.database.read(Connection.execute, text("SELECT pg_sleep(0.25)")))
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(0.05)  # until it is in its thread
     return task
 
 

@@ -31,7 +31,7 @@ async def test_write_after_the_file_was_deleted_is_not_made_on_the_connection_of
     await asyncio.to_thread(is_busy.wait, 10)
     (tmp_path / "bot.db").unlink()
     writing = asyncio.ensure_future(database.run(Connection.execute, WRITE))
-    await asyncio.sleep(0.2)
+    await asyncio.sleep(0.2)  # until it is in its thread
     free.set()
     await asyncio.gather(reading, return_exceptions=True)
     with pytest.raises(StorageUnavailable):
