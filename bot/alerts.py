@@ -38,7 +38,7 @@ HELD_AGAIN_SECONDS = 60.0  # a second press of the same person within these is t
 LEFT_ALONE_SECONDS = 60.0
 EARLIER = 20  # repairs under one ID that are kept
 Tracked = tuple[Alert, TrackedMessage]
-_DECIDES = Verb.APPROVE, Verb.CANCEL
+_USUAL = Verb.APPROVE, Verb.CANCEL  # of those that bring it into a state
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ def seen(  # noqa: PLR0913 - what was read, and when
     holds = [each for each in alert.holds if each.since >= asked_from]
     alert = replace(alert, hold=replace(holds[0], others=tuple(holds[1:])) if waits and holds else None)
     decided = known if known and remediation.state in RULES[known.verb].effect else None
-    effects = (each for each in _DECIDES if remediation.state in RULES[each].effect)
+    effects = (each for each in _USUAL if remediation.state in RULES[each].effect)
     did = decided.verb if decided else next(effects, None)
     if look.alert.is_waiting and did:
         message = _told_of_ended_hold(look.alert, message, did, decided)

@@ -24,7 +24,7 @@ def read_since(value: str, now: float) -> float:
     """Read a moment: `2026-11-24`, `2026-11-24T03:00Z`, or as long ago as `30m`, `24h`, `7d`.
 
     Returns:
-        Seconds since 1970.
+        Unix time in seconds.
 
     Raises:
         ValueError: it is none of these.
@@ -43,7 +43,7 @@ async def print_trail(url: str, style: str, *, since: float, remediation: str | 
 
     Args:
         style: `table`, `json` (a line per row) or `csv`.
-        since: seconds since 1970.
+        since: Unix time in seconds.
         remediation: only this remediation ID.
         user: only this Slack user ID.
 

@@ -28,7 +28,7 @@ class Policy:
     observes: Callable[[str], bool]
 
     async def authorize_request(self, request: Request) -> None:
-        """Return when the actor may still have what they asked for: reading what else matters may have taken long.
+        """Check that the actor may still have what they asked for: reading what else matters may have taken long.
 
         Raises:
             NotAllowed: the actor may not.
@@ -39,7 +39,7 @@ class Policy:
             raise Observing
 
     async def authorize(self, verb: Verb, actor: Actor, channel_id: str | None) -> None:
-        """Return when the actor may do this, from this channel, now.
+        """Check that the actor may do this, from this channel, now.
 
         A listed user ID is looked up like anybody else: the person may have left, or never have been a full member.
         Anybody may refresh a card who can see it, unless they belong to another workspace.
@@ -70,7 +70,7 @@ class Policy:
             ) from None
 
     async def authorize_home(self, actor: Actor, channel_id: str | None) -> None:
-        """Return when the actor may see all remediations in the app's home.
+        """Check that the actor may see all remediations in the app's home.
 
         Where the bot acts in some channels only, who isn't a full member sees what is in those that they are in.
 
@@ -83,7 +83,7 @@ class Policy:
         try:
             person = await self._require_member(actor.user_id)
         except DirectoryUnavailable:
-            raise NotAllowed("Couldn't check with Slack who you are.", "Try again in a minute.") from None
+            raise NotChecked("Couldn't check with Slack who you are.", "Try again in a minute.") from None
         if not person.is_full_member:
             raise NotAllowed("Guests can't see what's in other channels.", f"Use {self._where}.")
 

@@ -223,18 +223,18 @@ def card_config(settings: Settings, identity: Identity) -> CardConfig:
     has_rules_to_pass = (limit, two_people) != (RepairLimit(), TwoPeople())
     asking = {"never": (), "cancel": (Verb.CANCEL, Verb.REJECT), "always": (Verb.CANCEL, Verb.REJECT, Verb.APPROVE)}
     return CardConfig(
-        settings.bot_console_url,
-        settings.bot_runbook_url,
-        frozenset(asking[settings.bot_reason]),
-        identity.url,
-        limit,
-        two_people,
-        settings.bot_wait_minutes,
-        settings.bot_stuck_minutes,
-        3600.0 * settings.bot_verify_hours,
-        frozenset(each.casefold() for each in settings.bot_observe),
-        settings.bot_summary,
-        bool(settings.bot_break_glass) and has_rules_to_pass,
+        console_url=settings.bot_console_url,
+        runbook_url=settings.bot_runbook_url,
+        asks_reason=frozenset(asking[settings.bot_reason]),
+        workspace_url=identity.url,
+        limit=limit,
+        two_people=two_people,
+        waits=settings.bot_wait_minutes,
+        stuck_minutes=settings.bot_stuck_minutes,
+        verify_seconds=3600.0 * settings.bot_verify_hours,
+        observed=frozenset(each.casefold() for each in settings.bot_observe),
+        summary=settings.bot_summary,
+        has_break_glass=bool(settings.bot_break_glass) and has_rules_to_pass,
     )
 
 

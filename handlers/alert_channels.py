@@ -14,7 +14,7 @@ from slack_sdk.web.async_slack_response import AsyncSlackResponse
 from bot.cards import review
 from bot.clock import Clock, WaitReason
 from bot.errors import PostFailed, PostUncertain
-from bot.models import HISTORY_BEFORE, MARK, Found, Json, Message, RemediationRef, Verb, read_reference
+from bot.models import HISTORY_BEFORE, MARK, RULES, Found, Json, Message, RemediationRef, read_reference
 from bot.parsing import PARTS
 from handlers.client import SlackFailure
 
@@ -31,7 +31,7 @@ LONGEST_WAIT = 900.0  # even if Slack asks for more: people wait for alerts
 CARD = "remediation_alert"
 DIGEST = "remediation_digest"
 OTHER = "remediation_notice"
-_DECIDES = {verb.action_id for verb in (Verb.APPROVE, Verb.CANCEL, Verb.REJECT)} | {review.REVIEW, *review.VERBS}
+_DECIDES = {verb.action_id for verb, rule in RULES.items() if rule.decides} | {review.REVIEW, *review.VERBS}
 _LASTING = {
     "message_not_found",
     "cant_update_message",

@@ -165,7 +165,7 @@ class Buttons(Surface):
 
 
 def read(click: Interaction) -> Request | None:
-    """What a click asks for; None for a button that only opens a link.
+    """Return what a click asks for; None for a button that only opens a link.
 
     Raises:
         UnknownControl: this version has no such button.
@@ -197,7 +197,7 @@ def read(click: Interaction) -> Request | None:
 
 
 def _is_link(message: Json, action_id: str) -> bool:
-    """Whether a button only opens a URL: Slack tells of those clicks too, and nothing is expected of the app."""
+    """Return whether a button only opens a URL: Slack tells of those clicks too, and nothing is expected of the app."""
     nested = (block for attachment in dicts(message, "attachments") for block in dicts(attachment, "blocks"))
     elements = [
         element

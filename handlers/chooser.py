@@ -214,7 +214,7 @@ class Chooser(Surface):
                 del self._asked[view_id]
 
     async def options(self, ack: AsyncAck, body: Json) -> None:
-        """The menu of the dialog asks for its choices."""
+        """Answer the menu of the dialog, which asks for its choices."""
         groups: list[Json] = []
         try:
             choice = Choice.load(known_of(view_of(body)))

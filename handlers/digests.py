@@ -46,7 +46,7 @@ class Digests(Surface):
         await self.dialogs.open(press.trigger_id, view)
 
     async def options(self, ack: AsyncAck, body: Json) -> None:
-        """The search in a large group asks for its nodes."""
+        """Answer the search in a large group, which asks for its nodes."""
         found: list[Json] = []
         try:
             known = Review.load(known_of(view_of(body)))

@@ -78,7 +78,7 @@ class Home:
         self._draw_soon(actor, body, viewer.looks_at)
 
     async def opened(self, ack: AsyncAck, body: Json) -> BoltResponse | None:
-        """Somebody has opened the app's home, or its messages."""
+        """Draw it for somebody who has opened it; the same event tells of the app's messages."""
         event = body.get("event") or {}
         actor = Actor(str(event.get("user") or ""), "", body.get("team_id"))
         if self.tasks.room(actor.user_id, decides=False) is not Capacity.FREE:
@@ -89,7 +89,7 @@ class Home:
         return None
 
     async def act(self, ack: AsyncAck, body: Json) -> BoltResponse | None:
-        """Somebody looks at something else, or wants to see what is there now."""
+        """Draw it for somebody who looks at something else, or wants to see what is there now."""
         action, actor = action_of(body), actor_of(body)
         if self.tasks.room(actor.user_id, decides=False) is not Capacity.FREE:
             return BoltResponse(status=503, body="")
@@ -106,7 +106,7 @@ class Home:
         return None
 
     async def options(self, ack: AsyncAck, body: Json) -> None:
-        """The menu of clusters and nodes asks for its choices."""
+        """Answer the menu of clusters and nodes, which asks for its choices."""
         try:
             found = await self.overviews.choices(actor_of(body), self.channel_for(""))
         except NotAllowed:

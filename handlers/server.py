@@ -1,4 +1,4 @@
-"""The one HTTP port: Slack's requests and the two health checks."""
+"""The one HTTP port: Slack's requests, the two health checks, and the metrics."""
 
 import asyncio
 import logging
@@ -116,6 +116,8 @@ class Server:
     Args:
         problems: what keeps the bot from working right now, one sentence each; empty when it is ready.
         warnings: what it works without, likewise.
+        measure: brings the metrics up to date before they are served.
+        request_seconds: how long a client may take for a request, or to read its answer.
     """
 
     def __init__(

@@ -5,7 +5,6 @@ import json
 import logging
 from contextlib import suppress
 
-import aiohttp
 from aiohttp import WSMessage, WSMsgType
 from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
 from slack_bolt.async_app import AsyncApp
@@ -15,7 +14,6 @@ from bot import metrics
 from bot.clock import Clock, WaitReason
 from bot.logs import lasting
 from bot.tasks import cancel
-from handlers.client import SlackFailure
 
 logger = logging.getLogger(__name__)
 
@@ -94,12 +92,9 @@ class Sockets:
             await cancel([connecting])
 
     async def _connect(self, handler: AsyncSocketModeHandler) -> None:
-        try:
-            await handler.client.connect()
-            await self._is_up(handler)
-            self._up.set()
-        except (SlackFailure, aiohttp.ClientError, TimeoutError) as error:
-            logger.warning("Socket Mode can't connect: %s", str(error) or type(error).__name__, extra=lasting())
+        await handler.client.connect()  # tries again itself, until it is closed (slack_sdk 3.48)
+        await self._is_up(handler)
+        self._up.set()
 
     async def _is_up(self, handler: AsyncSocketModeHandler) -> bool:
         is_up = await handler.client.is_connected()

@@ -70,7 +70,7 @@ class Interaction:
     @property
     def trigger_id(self) -> str:
         """The token that opens a dialog within 3 s (docs.slack.dev, trigger_id)."""
-        return str(self.body.get("trigger_id"))
+        return str(self.body.get("trigger_id") or "")
 
     @property
     def action_id(self) -> str:
@@ -80,14 +80,14 @@ class Interaction:
     @property
     def value(self) -> str:
         """What the control that was used carries."""
-        return str(action_of(self.body).get("value"))
+        return str(action_of(self.body).get("value") or "")
 
 
 def click_of(body: Json, verb: Verb | None = None) -> Interaction:
     """Return the click of a payload."""
     actor, place, trigger_id = actor_of(body), place_of(body), body.get("trigger_id")
     key = trigger_id or f"{actor.user_id} {place.message_ts} {action_of(body).get('action_ts')}"
-    return Interaction(actor, place, key, f"click {trigger_id}", body, verb)
+    return Interaction(actor, place, key, f"click {key}", body, verb)
 
 
 def submission_of(body: Json) -> Interaction:
@@ -111,6 +111,7 @@ class Surface:
         dialogs: are opened at once, and filled once something was looked up.
         tasks: the room for what is acknowledged and not done yet.
         home: where a result goes of what was asked there.
+        config: what cards are set to.
     """
 
     decisions: DecisionService

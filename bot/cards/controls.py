@@ -34,7 +34,7 @@ MORE = "remediation:more"
 RUNBOOK = "link:runbook"
 LOOKING = "remediation:looking"  # somebody looks into it: nobody is reminded for a while
 _MAX_DIALOG = 300  # characters of its text (docs.slack.dev, confirmation dialog object)
-# The choices of that menu.
+# The choices of `MORE`.
 REJECT = "reject"
 OTHER_MODE = "mode"
 COPY_IDS = "ids"
@@ -178,6 +178,7 @@ def question(verb: Verb, mode: str, node: str, known: str = "", *, wait: int | N
 
     Args:
         node: its name, raw.
+        known: what comes first, as a sentence with a space behind it; may be empty.
         wait: minutes that its cluster waits before it drains a busy node; None where that isn't known.
     """
     how, node = labels.mode(mode), clean(node, 60)

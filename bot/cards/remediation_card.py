@@ -57,7 +57,10 @@ def card(  # noqa: PLR0913 - what a card shows
 
     Args:
         remediation: as Together answered it; every text in it is escaped and cut.
+        decided: who brought it into its state through Slack, where that is known.
         notice: what the reader must know before anything else; trusted mrkdwn.
+        buttons: whether what the state allows may be decided; otherwise it is in doubt.
+        is_beneath: drawn beneath another tool's alert, which says what is broken.
     """
     if config.observed:
         about = replace(about, is_observed=config.observes(remediation.cluster_id))

@@ -41,7 +41,7 @@ LOOKS = 20  # nodes are looked at one by one; more of them count as in repair
 
 
 def paused(pause: Pause, asker: str) -> Paused:
-    """Return to the person who asked for an approval that approvals are paused, as an error."""
+    """Return the error that tells the person who asked for an approval who has paused approvals."""
     longest: dict[str, Pauser] = {}
     for each in pause.people:
         longest.setdefault(each.user_id, each)
@@ -64,7 +64,7 @@ def paused(pause: Pause, asker: str) -> Paused:
 
 
 def two_needed() -> SecondPersonNeeded:
-    """Return that another mode can't be approved where two people must, as an error."""
+    """Return the error that says that no other mode can be approved where two people must."""
     return SecondPersonNeeded(
         "this needs two approvers, which the menu of other modes can't collect.",
         "Approve what is suggested, or use the Together console.",
@@ -105,7 +105,7 @@ class Guardrails:
         return await self._check_people(job, present)
 
     async def _check_override(self, job: Job) -> None:
-        """Return when the person may approve alone, over the two-person rule and the limit.
+        """Check that the person may approve alone, over the two-person rule and the limit.
 
         Raises:
             NotAllowed: the person may not.
@@ -251,7 +251,7 @@ class Guardrails:
         return rule.is_too_often(len(repairs_since(listed, about.earlier, ref, since)))
 
     async def _may_still(self, first: FirstApproval, job: Job) -> bool:
-        """Whether the first of two people may approve at the moment in which the second one does.
+        """Return whether the first of two people may approve at the moment in which the second one does.
 
         Raises:
             SecondPersonNeeded: Slack can't say, which is no reason to forget the first approval.

@@ -87,7 +87,7 @@ class Lookup:
     _scanning_since: float = field(default=0.0, init=False)
 
     async def authorize(self, actor: Actor, channel_id: str | None, verb: Verb = Verb.REFRESH) -> None:
-        """Return when the actor may do this here: see remediations, where nothing else is said.
+        """Check that the actor may do this here: see remediations, where nothing else is said.
 
         Raises:
             NotAllowed: the actor may not.
@@ -95,7 +95,7 @@ class Lookup:
         await self.policy.authorize(verb, actor, channel_id)
 
     async def authorize_in_time(self, verb: Verb, actor: Actor, channel_id: str | None) -> None:
-        """Return when the actor may do this here, or a dialog can wait no longer: its decision is authorized again.
+        """Check that the actor may do this here, as long as a dialog can wait: its decision is authorized again.
 
         Raises:
             NotAllowed: the actor may not.

@@ -14,7 +14,7 @@ _COMMENT_LIMIT = 700  # token, name, ID, and a reason of full length
 def precondition_failure(
     job: Job, shown: SeenState, present: Remediation, decided: DecidedBy | None = None, changed: str = ""
 ) -> str:
-    """Why a decision must not be sent: what you saw is what runs. Empty when it may be sent."""
+    """Return why a decision must not be sent, as what was seen is what runs; empty when it may be sent."""
     request = job.request
     rule = request.rule
     if present.state in rule.effect and shown.state not in rule.effect:
@@ -62,7 +62,7 @@ def _is_of_another_episode(request: Request, shown: SeenState, present: Remediat
 
 
 def success_notice(request: Request, seen: SeenState, result: Remediation) -> str:
-    """What to say about an answer that is not quite what was asked for. Usually nothing.
+    """Return what to say about an answer that is not quite what was asked for; usually nothing.
 
     Args:
         seen: what the bot read before it decided; nothing for a typed command.
@@ -91,7 +91,7 @@ def too_late_notice(
     decided: DecidedBy | None,
     refusal: WrongState | None = None,
 ) -> str:
-    """What to say when a decision came too late or was refused for the state.
+    """Return what to say when a decision came too late or was refused for the state.
 
     Args:
         seen: the remediation as it was seen before; nothing of it for a typed command.
@@ -206,7 +206,7 @@ def changes_since(request: Request, typed_at: float, present: Remediation) -> st
 
 
 def mode_to_send(seen: SeenState) -> str | None:
-    """The mode that an approval names, so that an escalation in the last moment is not approved unseen."""
+    """Return the mode that an approval names, so that an escalation in the last moment is not approved unseen."""
     # Approve refuses HOST_POWER_CYCLE as an override, so it runs as suggested (docs.together.ai/reference).
     return None if seen.mode == Mode.HOST_POWER_CYCLE else seen.mode
 

@@ -43,7 +43,7 @@ class Recovery:
     async def run(self) -> None:
         """Keep, take over, and purge forever, each at its own pace: no slow statement lets a lease run out.
 
-        No task group: of an error inside and a cancellation from outside at once, it loses the latter (Python 3.11).
+        No task group: docs/decisions/0005.
         """
         taken_over = "take over what other processes left"
         await asyncio.gather(

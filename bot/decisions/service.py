@@ -67,7 +67,7 @@ class Unrecorded:
     work: Work
 
 
-Receipt = Work | Unrecorded | None  # the work to be done after the ack; None for a redelivery
+Receipt = Work | Unrecorded | None  # the work to be done after the ack; None where there is none, as for a redelivery
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from bot.clock import Clock, WaitReason
 from bot.errors import StorageUnavailable
+from bot.logs import lasting
 from bot.models import DecidedBy, Remediation
 from bot.store import Database, approvals
 
@@ -86,5 +87,6 @@ async def or_none(read: Awaitable[T]) -> T | None:
     """Return what the database says; None where it can't be asked now."""
     try:
         return await read
-    except StorageUnavailable:
+    except StorageUnavailable as error:
+        logger.info("Going on without what the database knows: %s", error, extra=lasting())
         return None

@@ -139,7 +139,7 @@ class Judge:
         return last
 
     async def settled(self, present: Remediation) -> Verdict | None:
-        """What a read-back shows for certain; None while the decision may still arrive."""
+        """Return what a read-back shows for certain; None while the decision may still arrive."""
         request, seen = self.job.request, self.job.seen
         is_again = has_opened_again(seen, present, self._left_at(present))
         # A cancellation leaves no trace of whose it is.

@@ -210,7 +210,7 @@ class MayBeDone(BotError):
     """A change of the bot's own, such as a pause, of which it isn't known whether it was made or still will be.
 
     Args:
-        what: it is, as in "your request to pause approvals".
+        what: is asked for, as the end of "Your request to".
     """
 
     code = OutcomeKind.MAY_BE_DONE

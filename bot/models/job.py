@@ -15,7 +15,7 @@ class Job:
 
     Attributes:
         fence: grows each time it changes hands.
-        received_at: seconds since 1970, on the database's clock.
+        received_at: Unix time in seconds, on the database's clock.
         received_mono: when this process received it or took it over, on its monotonic clock.
         held_until: until when no other process can have it, on the same clock, with a second in reserve.
         sending_since: when this process last began to record that a POST leaves, on the same clock; None for never.

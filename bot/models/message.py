@@ -17,7 +17,7 @@ EVERYTHING = "all"
 MAX_CHOSEN = 1000  # at once: that many names of 100 characters are within a view's 250 KB (docs.slack.dev, views.open)
 TROUBLES = 3  # in a row, after which the fault is not the node's
 _FOR_NOW = {*DOUBTFUL, OutcomeKind.LIMIT_REACHED.value, OutcomeKind.PAUSED.value}
-ARRIVED_SECONDS = 15.0  # what was sent so long ago has arrived or never will: the client gives up after 10
+ARRIVED_SECONDS = 15.0  # after which a call to Slack has arrived or never will: the client gives up after 10
 
 
 class StopReason(StrEnum):

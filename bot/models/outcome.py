@@ -13,7 +13,7 @@ from bot.models.request import Actor, Message, Verb
 FIRST_APPROVAL_SECONDS = 8 * 3600  # so long, about a shift, the first of two approvals counts
 LIFETIME = 600.0  # seconds after which a decision is no longer sent: the person has long looked elsewhere
 ERROR_SECONDS = 3600.0  # how long a card says that something failed
-DOUBT_SECONDS = 60.0  # what was sent so long ago has arrived, or never will: what is read from then on is the result
+DOUBT_SECONDS = 60.0  # after which a POST to Together has arrived or never will: what is read then is its result
 
 
 @dataclass(frozen=True, slots=True)

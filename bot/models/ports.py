@@ -1,4 +1,4 @@
-"""What the rules need of Slack, as three small protocols; `handlers/` implements them."""
+"""What the rules need of the outside, as small protocols: `handlers/` implements those of Slack."""
 
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -132,21 +132,21 @@ class Directory(Protocol):
     """Who somebody is, and who belongs to a group."""
 
     async def members(self, group_id: str) -> frozenset[str]:
-        """The user IDs of a user group.
+        """Return the user IDs of a user group.
 
         Raises:
             DirectoryUnavailable: Slack cannot answer, and no recent answer is known.
         """
 
     async def name_of(self, some_id: str) -> str:
-        """What Slack calls a user or a user group; the ID itself where Slack doesn't know it.
+        """Return what Slack calls a user or a user group; the ID itself where Slack doesn't know it.
 
         Raises:
             DirectoryUnavailable: Slack cannot answer, and no recent answer is known.
         """
 
     async def person(self, user_id: str) -> Person:
-        """Who somebody is.
+        """Return who somebody is.
 
         Raises:
             DirectoryUnavailable: Slack cannot answer, and no recent answer is known.

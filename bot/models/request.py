@@ -160,7 +160,7 @@ def reference_value(ref: RemediationRef) -> str:
 
 
 def _is_plain(value: object) -> bool:
-    """Whether it is a short text without control, format or surrogate characters: no database takes all of these."""
+    """Return whether it is short, without control, format or surrogate characters: no database takes all of these."""
     if not isinstance(value, str) or len(value) > MAX_ID_LENGTH:
         return False
     return not any(unicodedata.category(each)[0] == "C" for each in value)
@@ -325,7 +325,7 @@ class Request:
         return self.shown or NOTHING_SEEN
 
     def at(self, place: ReplyTarget) -> "Request":
-        """The same request, whose answer goes to another place."""
+        """Return the same request, whose answer goes to another place."""
         return replace(self, place=place)
 
 
@@ -341,7 +341,7 @@ class Entry:
     Attributes:
         key: Slack's ID of the click or message, by which a redelivery is known.
         kind: the way in, which knows how it is done.
-        what: it is, as in "your request to pause approvals".
+        what: is asked for, as the end of "your request to".
         action: the control that was used; empty for a message.
         value: the control's value, or the message's text.
         ts: of the message.

@@ -64,7 +64,7 @@ _OF_A_PAGE = {"has_next", "next_page_token", "total_count", "total_size", "http_
 
 
 def items(page: Mapping[str, Any], name: str) -> list[Any]:
-    """The list under a name of a page.
+    """Return the list under a name of a page.
 
     Raises:
         UnreadableAnswer: it isn't a list, or the page is something else.

@@ -121,7 +121,7 @@ class Watcher:
     async def _watch(self) -> None:
         """Watch until this process is not sure any more that it is the only one, or the database fails.
 
-        No task group: of an error inside and a cancellation from outside at once, it loses the latter (Python 3.11).
+        No task group: docs/decisions/0005.
         """
         tasks = {asyncio.create_task(self._keep_lease(), name="watch keep_lease")}
         try:
