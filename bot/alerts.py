@@ -209,7 +209,7 @@ def unconfirmed(look: Look, as_of: float) -> Tracked | None:
 def _still_holds(alert: Alert, read: Remediation, now: float, *, read_alone: bool) -> bool:
     """Return whether what was answered holds after a reading: a doubt ends with what was read alone, late enough."""
     remark = alert.remark
-    if remark is None or not remark.holds(read):
+    if remark is None or not remark.applies_to(read):
         return False
     return not read_alone or now - READ_SECONDS < remark.settles_at
 

@@ -8,7 +8,7 @@ from slack_bolt.async_app import AsyncAck
 
 from bot.cards import listing, review
 from bot.cards.review import Review
-from bot.decisions import BatchService, Held
+from bot.decisions import BatchService, LeasedEntry
 from bot.errors import NotAttempted, NothingSelected, UnknownControl
 from bot.models import Actor, Batch, Json, ReplyTarget, Verb
 from handlers.payloads import actor_of, chosen_in, dicts, fields_of, known_of, reason_of, view_of
@@ -95,8 +95,8 @@ class Digests(Surface):
         """Write it down, ack, then leave alone what of a running selection has not begun."""
         return await self.change(ack, body, "stop this selection")
 
-    async def _stop(self, held: Held) -> bool:
-        await self.batches.stop(held)
+    async def _stop(self, leased: LeasedEntry) -> bool:
+        await self.batches.stop(leased)
         return True  # the digest says it
 
     async def submit(self, ack: AsyncAck, body: Json) -> None:

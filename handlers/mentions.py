@@ -10,7 +10,7 @@ from slack_bolt.async_app import AsyncAck
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot import cards
-from bot.decisions import Held, Receipt, Unrecorded
+from bot.decisions import LeasedEntry, Receipt, Unrecorded
 from bot.errors import (
     LeaseLost,
     NoReference,
@@ -118,14 +118,14 @@ class Mentions(Surface):
         in_thread = place if place.is_direct else replace(place, thread_ts=place.thread_ts or ts)
         await self.replies.answer(in_thread, shown)
 
-    async def _hold(self, held: Held) -> bool:
+    async def _hold(self, leased: LeasedEntry) -> bool:
         """Put it on hold at once, so only what was named in full: nobody sees it first."""
-        asked = parse_mention(held.entry.value)
+        asked = parse_mention(leased.entry.value)
         if not isinstance(asked, AskToHold):
             return True
-        actor = held.entry.actor
-        place = held.entry.place
-        key = held.entry.key
+        actor = leased.entry.actor
+        place = leased.entry.place
+        key = leased.entry.key
         await self.lookup.authorize(actor, place.channel_id, Verb.HOLD)
         ref = await self._find(asked.of, place, Verb.HOLD, in_full=True)
         if ref is None:
@@ -139,7 +139,7 @@ class Mentions(Surface):
             work.work.close()
             raise StorageUnavailable("a hold isn't recorded", in_doubt=True)
         with suppress(RequestExpired, LeaseLost, StorageUnavailable):  # from here on, the decision's own row keeps it
-            await held.act(lambda _: True)
+            await leased.act(lambda _: True)
         if work:
             await work
         return True

@@ -8,7 +8,7 @@ from functools import partial
 from slack_bolt.async_app import AsyncAck
 
 from bot import cards
-from bot.decisions import Held, PauseService
+from bot.decisions import LeasedEntry, PauseService
 from bot.models import Json, ReplyTarget, Verb, read_button_value
 from handlers.payloads import action_of, chosen_in, known_of, reason_of, view_of
 from handlers.surface import Interaction, Surface, Taken, say_in_dialog, submission_of
@@ -85,40 +85,40 @@ class Pauses(Surface):
         record = partial(self.record_press, submitted, _WHAT[dialog], dialog, value, reason_of(view, dialog))
         await self.take(ack, submitted, record, say=partial(say_in_dialog, ack))
 
-    async def _pause(self, held: Held) -> bool:
-        entry = held.entry
+    async def _pause(self, leased: LeasedEntry) -> bool:
+        entry = leased.entry
         value = entry.value
         seconds = PAUSE_SECONDS
         if entry.action == cards.PAUSE_DIALOG:
             value, seconds = json.loads(value)
         cluster_id = value.removeprefix(cards.ALL_CLUSTERS)
-        pause = await self.service.pause(cluster_id, held, seconds)
+        pause = await self.service.pause(cluster_id, leased, seconds)
         return await self.replies.reply_privately(entry.place, cards.paused(cluster_id, pause))
 
-    async def _resume(self, held: Held) -> bool:
+    async def _resume(self, leased: LeasedEntry) -> bool:
         """End pauses, and tell who asked. Those whose pause it was are told apart, each for as long as it takes."""
-        entry = held.entry
+        entry = leased.entry
         chosen: Collection[str] | None = None
         since = ""
         cluster_id = entry.value.removeprefix(cards.ALL_CLUSTERS)
         if entry.action == cards.RESUME_DIALOG:
             cluster_id, *rest = json.loads(entry.value)
             chosen, since = rest if isinstance(rest[0], list) else ([rest[2]], rest[3])  # as release 0.1 wrote it
-        scope, left, people = await self.service.resume(cluster_id, held, chosen, since)
+        scope, left, people = await self.service.resume(cluster_id, leased, chosen, since)
         for user_id, paused in people:
             if user_id != entry.actor.user_id:
                 key = f"{entry.key} {user_id} {paused}"
                 place = ReplyTarget(None, user_id, is_home=True)
-                await held.leave(replace(entry, key=key, place=place, action=_ENDED, value=paused))
+                await leased.leave(replace(entry, key=key, place=place, action=_ENDED, value=paused))
         return await self.replies.reply_privately(entry.place, cards.resumed(scope, left))
 
-    async def _tell_of_end(self, held: Held) -> bool:
-        entry = held.entry
+    async def _tell_of_end(self, leased: LeasedEntry) -> bool:
+        entry = leased.entry
         said = cards.pause_ended(entry.place.user_id, entry.value, entry.actor.user_id, entry.reason)
         return await self.replies.reply_privately(entry.place, said)
 
-    async def _look(self, held: Held) -> bool:
-        value = held.entry.value
+    async def _look(self, leased: LeasedEntry) -> bool:
+        value = leased.entry.value
         about = read_button_value(value)[0] if value.startswith("{") else value
-        looked = await self.service.look_into(about, held)
-        return await self.replies.reply_privately(held.entry.place, cards.looked_into(looked))
+        looked = await self.service.look_into(about, leased)
+        return await self.replies.reply_privately(leased.entry.place, cards.looked_into(looked))

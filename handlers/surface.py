@@ -10,7 +10,7 @@ from slack_bolt.async_app import AsyncAck
 from slack_bolt.response import BoltResponse
 
 from bot import cards
-from bot.decisions import DecisionService, Held, Inbox, Lookup, Receipt, Unrecorded, Way
+from bot.decisions import DecisionService, Inbox, LeasedEntry, Lookup, Receipt, Unrecorded, Way
 from bot.errors import (
     BotError,
     NotAttempted,
@@ -204,12 +204,12 @@ class Surface:
         """Let requests of a kind, or presses of a control, be carried out, also those that were left behind."""
         self.inbox.on(name, partial(self._carry_out, change))
 
-    async def _carry_out(self, change: Way, held: Held) -> bool:
-        entry = held.entry
+    async def _carry_out(self, change: Way, leased: LeasedEntry) -> bool:
+        entry = leased.entry
         try:
-            return await change(held)
+            return await change(leased)
         except NotAttempted as error:
-            await held.refuse(error)
+            await leased.refuse(error)
             return await self.refuse(error, Interaction(entry.actor, entry.place, entry.key, entry.key, {}))
         except RequestExpired:
             raise  # the inbox says what was asked for

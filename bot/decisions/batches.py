@@ -9,7 +9,7 @@ from bot import cards
 from bot.cards.listing import half_approved
 from bot.clock import Clock
 from bot.decisions.guardrails import paused
-from bot.decisions.inbox import Held
+from bot.decisions.inbox import LeasedEntry
 from bot.decisions.service import RECEIVE_SECONDS, DecisionService, Receipt, Unrecorded
 from bot.decisions.storing import forever, in_time
 from bot.errors import (
@@ -147,7 +147,7 @@ class BatchService:
         if await forever(self.clock, take_back):
             await self.decisions.refuse(ReplyTarget(None, actor.user_id), RefusedWithoutDatabase())
 
-    async def stop(self, held: Held) -> None:
+    async def stop(self, leased: LeasedEntry) -> None:
         """Leave alone what of a batch has not begun.
 
         Raises:
@@ -155,7 +155,7 @@ class BatchService:
             NothingToStop: it has ended, or was stopped before.
             StorageUnavailable: it may have been written, or not.
         """
-        asked = held.entry
+        asked = leased.entry
         await self.policy.authorize(Verb.CANCEL, asked.actor, asked.place.channel_id)
-        if not await held.act(batches.stop, asked.value, asked.actor, asked.place.channel_id):
+        if not await leased.act(batches.stop, asked.value, asked.actor, asked.place.channel_id):
             raise NothingToStop

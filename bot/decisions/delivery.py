@@ -50,7 +50,7 @@ class Answers:
         about = verdict.about or job.about
         if about is NOTHING_KNOWN:
             about = await or_none(self.store.database.read(rows.card_context, present.ref)) or about
-        if verdict.is_late:
+        if verdict.was_so_before:
             said = f"{verdict.notice[0].lower()}{verdict.notice[1:]}"
             return Answer(ReplyKind.CARD, self._line(present, said, about, place), summary=verdict.notice)
         about = replace(about, is_unlisted=False, hold=None if verdict.decided else about.hold)
@@ -126,7 +126,7 @@ class Answers:
             logger.error("Slack didn't take the answer for 24 h; giving up")
             end = partial(self.store.finish, job, delivered=False)
         else:
-            seconds = DELIVER_AFTER[min(job.deliveries, len(DELIVER_AFTER) - 1)]
+            seconds = DELIVER_AFTER[min(job.failed_deliveries, len(DELIVER_AFTER) - 1)]
             logger.warning("Slack didn't take the answer; retrying in %d s", seconds)
             end = partial(self.store.postpone, job, seconds)
         await forever(self.clock, end)
@@ -136,12 +136,12 @@ class Answers:
         place = job.request.place
         if job.request.batch_id is not None and answer.manner is not ReplyKind.WHISPER:
             return True  # the digest tells it
+        is_late = job.failed_deliveries > 0 or job.taken_over  # something newer may be where the answer goes
         match answer.manner:
             case ReplyKind.CARD:
                 shown_at = replace(place, message_ts=answer.card_ts, in_progress=False) if answer.card_ts else place
                 delivery = await self.messenger.answer(shown_at, answer.message)
-                # What takes no claim, or wasn't taken by Slack at first, may be answered late, over something newer.
-                is_late = job.deliveries > 0 or job.taken_over or not job.request.rule.decides
+                is_late = is_late or not job.request.rule.decides  # what takes no claim may be too
                 may_overwrite = place.may_overwrite or delivery.may_overwrite or job.taken_over
                 if may_overwrite or is_late or not (delivery.is_told and delivery.is_in_place):
                     await self._mark_stale(job, may_overwrite=may_overwrite)
@@ -149,7 +149,9 @@ class Answers:
                     delivery = await self.messenger.answer(place, answer.line)
                 return delivery.is_told
             case ReplyKind.ERROR:
-                delivery = await self.messenger.reply(place, answer.message, self._after_failure(job, answer))
+                delivery = await self.messenger.reply(
+                    place, answer.message, None if is_late else self._after_failure(job, answer)
+                )
             case ReplyKind.WHISPER:
                 delivery = Delivery(await self.messenger.reply_privately(place, answer.message, once=True))
             case _:
@@ -171,12 +173,12 @@ class Answers:
             await self.clock.sleep(DELIVER_AFTER[-1], WaitReason.TELL_AGAIN)
 
     def _after_failure(self, job: Job, answer: Answer) -> Message | None:
-        """Return what the clicked message shows after an error; None where something newer may be there.
+        """Return what the clicked message shows after an error; None where it stays as it is.
 
         What isn't recorded yet is only told in the thread: it may turn out otherwise.
         """
-        place, is_late = job.request.place, job.deliveries > 0 or job.taken_over
-        if job.answer is None or is_late or place.original is None or answer.remark is None:
+        place = job.request.place
+        if job.answer is None or place.original is None or answer.remark is None:
             return None
         return cards.after_failure(place, job.request.ref, answer.remark)
 

@@ -71,7 +71,7 @@ class Executor(Judge):
         """
         job = self.job
         request = job.request
-        if job.sent_at is not None and job.sending_since is None:
+        if job.sent_at is not None and job.sending_mono is None:
             return await self._resume(job.sent_at)
         if shown := request.shown:
             self._looked_at = self.clock.monotonic()
@@ -82,7 +82,7 @@ class Executor(Judge):
                 return verdict
             mode = present.mode if request.instead_of is None else shown.mode
             job.seen = SeenState(mode, present.state, present.episode_key)
-        self.sent_at = self.clock.monotonic()
+        self.sent_mono = self.clock.monotonic()
         return await self._send()
 
     async def _hold_back(self, shown: SeenState, present: Remediation) -> Verdict | None:
@@ -112,7 +112,7 @@ class Executor(Judge):
         seen to have taken effect, nothing but "it still might" is true of it.
         """
         request, seen = self.job.request, self.job.seen
-        self.sent_at = self.clock.monotonic() - await self.store.seconds_since(recorded_at)
+        self.sent_mono = self.clock.monotonic() - await self.store.seconds_since(recorded_at)
         present: Remediation | None = None
         for wait in (0.0, REPEAT_AFTER):
             if wait:
@@ -223,7 +223,7 @@ class Executor(Judge):
         """
         job = self.job
         seen = job.seen
-        is_recorded = job.sending_since is not None and attempt == 1  # with the claim
+        is_recorded = job.sending_mono is not None and attempt == 1  # with the claim
         is_repeat = attempt > 1 or (job.sent_at is not None and not is_recorded)
         is_approval = job.request.verb is Verb.APPROVE
         if is_repeat and is_approval:

@@ -34,12 +34,12 @@ T = TypeVar("T", bool, float, str)
 
 
 @dataclass(slots=True)
-class Held:
+class LeasedEntry:
     """A request that this process works on.
 
     Attributes:
         entry: what was asked.
-        owner: the token by which it is held.
+        owner: the token by which it is leased.
     """
 
     entry: Entry
@@ -82,7 +82,7 @@ class Held:
         await forever(self.clock, end)
 
 
-Way = Callable[[Held], Awaitable[bool]]
+Way = Callable[[LeasedEntry], Awaitable[bool]]
 
 
 class Inbox:
@@ -93,7 +93,7 @@ class Inbox:
         self._messenger = messenger
         self._clock = clock
         self._ways: dict[str, Way] = {}
-        self._held: set[str] = set()
+        self._owned: set[str] = set()
 
     def on(self, name: str, way: Way) -> None:
         """Let requests of a kind, or presses of a control, be worked on by `way`.
@@ -115,20 +115,20 @@ class Inbox:
     async def receive(self, entry: Entry) -> Receipt:
         """Write down what was asked, before Slack is told "received"."""
         owner = new_id()
-        self._held.add(owner)  # before the row is there, so that no round of this process takes it over
+        self._owned.add(owner)  # before the row is there, so that no round of this process takes it over
         try:
             is_new = await in_time(self._clock, RECEIVE_SECONDS, self._store.receive(entry, owner))
         except StorageUnavailable as error:
             logger.error("Couldn't record a request of %s: %s", entry.actor.user_id, error)  # noqa: TRY400 - an outage
-            self._held.discard(owner)
+            self._owned.discard(owner)
             if error.in_doubt:
                 return Unrecorded(MayBeDone(entry.what), self._void_uncertain(entry, owner))
             return Unrecorded(down := RefusedWithoutDatabase(), self._tell(entry.place, down))
         if not is_new:
-            self._held.discard(owner)
+            self._owned.discard(owner)
             logger.info("Redelivery ignored")
             return None
-        return self._work(Held(entry, owner, self._store, self._clock))
+        return self._work(LeasedEntry(entry, owner, self._store, self._clock))
 
     async def keep(self) -> None:
         """Keep what this process works on.
@@ -136,8 +136,8 @@ class Inbox:
         Raises:
             StorageUnavailable: the database did not answer.
         """
-        if self._held:
-            await self._store.heartbeat(self._held)
+        if self._owned:
+            await self._store.heartbeat(self._owned)
 
     async def round(self, tasks: Tasks, *, at_start: bool) -> None:
         """Take over what dead processes left.
@@ -146,7 +146,7 @@ class Inbox:
             StorageUnavailable: the database did not answer.
         """
         left: set[str] = set()
-        while tasks.accepting and (taken := await self._store.take_over(self._held | left, at_start=at_start)):
+        while tasks.accepting and (taken := await self._store.take_over(self._owned | left, at_start=at_start)):
             entry = taken.entry
             if entry is None:
                 left.add(taken.owner)
@@ -160,15 +160,15 @@ class Inbox:
                 left.add(taken.owner)  # until its lease runs out
                 continue
             logger.info("Taking over a request: %s", entry.kind)
-            self._held.add(taken.owner)
-            held = Held(entry, taken.owner, self._store, self._clock)
-            tasks.spawn(self._drop(held) if is_late else self._work(held, refusal), f"take over {entry.key}")
+            self._owned.add(taken.owner)
+            leased = LeasedEntry(entry, taken.owner, self._store, self._clock)
+            tasks.spawn(self._drop(leased) if is_late else self._work(leased, refusal), f"take over {entry.key}")
 
-    async def _work(self, held: Held, refusal: BotError | None = None) -> None:
-        entry = held.entry
+    async def _work(self, leased: LeasedEntry, refusal: BotError | None = None) -> None:
+        entry = leased.entry
         try:
-            is_told = await self._carry_out(held, refusal)
-            await finish(held.end(is_told=is_told))
+            is_told = await self._carry_out(leased, refusal)
+            await finish(leased.end(is_told=is_told))
         except LeaseLost:
             if await or_none(self._store.is_gone(entry.key)):
                 logger.error("The database has lost a request: %s", entry.kind)  # noqa: TRY400 - it isn't this program's
@@ -179,38 +179,38 @@ class Inbox:
             logger.warning("Left for later: %s", error)
             await self._tell(entry.place, MayBeDone(entry.what), once=True)
         except asyncio.CancelledError:
-            await finish(self._hand_back(held))
+            await finish(self._hand_back(leased))
             raise
         except Exception:  # a bug must not leave the person without an answer
             logger.exception("Failed")
             is_told = await self._tell(entry.place, MayBeDone(entry.what, is_bug=True))
-            await held.end(is_told=is_told)
+            await leased.end(is_told=is_told)
         finally:
-            self._held.discard(held.owner)
+            self._owned.discard(leased.owner)
 
-    async def _carry_out(self, held: Held, refusal: BotError | None) -> bool:
+    async def _carry_out(self, leased: LeasedEntry, refusal: BotError | None) -> bool:
         """Do what was asked for, or say why it isn't done. Returns whether Slack took what is said of it."""
-        entry = held.entry
+        entry = leased.entry
         try:
             if refusal is None:
-                return await self._ways[entry.way](held)
+                return await self._ways[entry.way](leased)
         except RequestExpired:
             refusal = RequestExpired(entry.what)
-        await held.refuse(refusal)
+        await leased.refuse(refusal)
         return await self._tell(entry.place, refusal)
 
-    async def _drop(self, held: Held) -> None:
+    async def _drop(self, leased: LeasedEntry) -> None:
         """Close what it is too late to tell."""
         try:
-            await held.end(is_told=True)
+            await leased.end(is_told=True)
         finally:
-            self._held.discard(held.owner)
+            self._owned.discard(leased.owner)
 
-    async def _hand_back(self, held: Held) -> None:
+    async def _hand_back(self, leased: LeasedEntry) -> None:
         try:
-            await self._store.release(held.entry.key, held.owner)
+            await self._store.release(leased.entry.key, leased.owner)
         except StorageUnavailable:
-            await self._tell(held.entry.place, MayBeDone(held.entry.what), once=True)  # this process ends
+            await self._tell(leased.entry.place, MayBeDone(leased.entry.what), once=True)  # this process ends
 
     async def _void_uncertain(self, entry: Entry, owner: str) -> None:
         """Make sure that a row whose commit is in doubt isn't worked on later, and only then say so."""

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from bot.decisions.inbox import Held
+from bot.decisions.inbox import LeasedEntry
 from bot.errors import NothingToResume
 from bot.models import Actor, Looked, Pause, Pauser, RemediationRef, Verb
 from bot.policy import Policy
@@ -17,21 +17,21 @@ class PauseService:
     policy: Policy
     database: Database
 
-    async def pause(self, cluster_id: str, held: Held, seconds: float) -> Pause:
+    async def pause(self, cluster_id: str, leased: LeasedEntry, seconds: float) -> Pause:
         """Pause approvals from now on. Returns what pauses them now, other people's pauses with it.
 
         Raises:
             NotAllowed: the actor may not.
             StorageUnavailable: it may have been written, or not.
         """
-        actor, channel_id = await self._authorize(held)
-        reason = held.entry.reason
-        until = await held.act(pauses.begin, cluster_id, seconds, actor, channel_id, reason)
+        actor, channel_id = await self._authorize(leased)
+        reason = leased.entry.reason
+        until = await leased.act(pauses.begin, cluster_id, seconds, actor, channel_id, reason)
         own = Pauser(actor.user_id, until, cluster_id, reason)
         return await self.database.read(pauses.active, [cluster_id]) or Pause((own,))
 
     async def resume(
-        self, cluster_id: str, held: Held, chosen: Collection[str] | None, since: str
+        self, cluster_id: str, leased: LeasedEntry, chosen: Collection[str] | None, since: str
     ) -> tuple[str, Pause | None, list[tuple[str, str]]]:
         """End what pauses approvals of a cluster.
 
@@ -48,8 +48,8 @@ class PauseService:
             NothingToResume: they are not paused.
             StorageUnavailable: it may have been written, or not.
         """
-        actor, channel_id = await self._authorize(held)
-        ended = await held.act(faults.resume, cluster_id, actor, channel_id, held.entry.reason, chosen, since)
+        actor, channel_id = await self._authorize(leased)
+        ended = await leased.act(faults.resume, cluster_id, actor, channel_id, leased.entry.reason, chosen, since)
         # A word without a slash is from release 0.1.
         words = [each.partition("/") for each in ended.split() if each != "brake"]
         people = [(user_id, paused if slash else cluster_id) for user_id, slash, paused in words]
@@ -76,17 +76,17 @@ class PauseService:
         report = (await self.database.read(faults.known)).get(cluster_id) if is_braked else None
         return cluster_id, pause, report.brake.key if report and report.brake else ""
 
-    async def look_into(self, about: RemediationRef | str, held: Held) -> Looked:
+    async def look_into(self, about: RemediationRef | str, leased: LeasedEntry) -> Looked:
         """Note that somebody looks into a remediation, or a digest.
 
         Raises:
             NotAllowed: the actor may not.
             StorageUnavailable: it may have been written, or not.
         """
-        actor, channel_id = await self._authorize(held)
-        return Looked(await held.act(approvals.look_into, about, actor, channel_id))
+        actor, channel_id = await self._authorize(leased)
+        return Looked(await leased.act(approvals.look_into, about, actor, channel_id))
 
-    async def _authorize(self, held: Held) -> tuple[Actor, str | None]:
-        actor, channel_id = held.entry.actor, held.entry.place.channel_id
+    async def _authorize(self, leased: LeasedEntry) -> tuple[Actor, str | None]:
+        actor, channel_id = leased.entry.actor, leased.entry.place.channel_id
         await self.policy.authorize(Verb.APPROVE, actor, channel_id)
         return actor, channel_id

@@ -137,18 +137,18 @@ def _through_slack(decided: DecidedBy | None) -> str:
     return f"{'' if decided.is_sure else ', apparently'} by {decided.people}, {ago(decided.at)}" if decided else ""
 
 
-def took_effect(job: Job, present: Remediation, sent_at: float) -> bool:
+def took_effect(job: Job, present: Remediation, left_at: float) -> bool:
     """Return whether what was read back is this decision's effect, as far as that can be told.
 
     Args:
-        sent_at: when the decision was sent, by Together's clock, in Unix time in seconds.
+        left_at: when the decision was sent, by Together's clock, in Unix time in seconds.
     """
     request = job.request
     rule = request.rule
     seen = job.seen
     if request.verb is Verb.CANCEL:
         # Cancel leaves no comment, so only times and a review that was not there before can tell.
-        is_older = 0 < present.changed_at < sent_at - CLOCKS_DIFFER_BY
+        is_older = 0 < present.changed_at < left_at - CLOCKS_DIFFER_BY
         was_waiting = seen.state == State.PENDING_APPROVAL
         return present.state in rule.effect and not is_older and not (was_waiting and _ended_by_review(present))
     # What it leads to may have a name that this version doesn't know yet.
@@ -156,17 +156,17 @@ def took_effect(job: Job, present: Remediation, sent_at: float) -> bool:
     return is_effect and present.is_reviewed_with(job.token)
 
 
-def has_opened_again(seen: SeenState, present: Remediation, sent_at: float) -> bool:
+def has_opened_again(seen: SeenState, present: Remediation, left_at: float) -> bool:
     """Return whether what a decision was sent for has ended, and the remediation is another incident's since.
 
     Args:
         seen: the remediation as the bot read it before; nothing of it for a typed command.
-        sent_at: when the decision was sent, by Together's clock, in Unix time in seconds.
+        left_at: when the decision was sent, by Together's clock, in Unix time in seconds.
     """
     opened = unix(present.create_time)
     if seen.began_at is not None:
         return 0 < seen.began_at < opened - PRECISION
-    return opened > sent_at + may_be_off(present)
+    return opened > left_at + may_be_off(present)
 
 
 def may_be_off(present: Remediation) -> float:

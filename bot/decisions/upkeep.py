@@ -63,7 +63,7 @@ class Upkeep:
         about = await or_none(self.store.database.read(rows.card_context, present.ref))
         doubt = about.doubt if about else None
         # It was said of a decision that may be on its way yet: that nothing has changed ends no such doubt.
-        if doubt and doubt.holds(present) and doubt.settles_at > self.clock.now():
+        if doubt and doubt.applies_to(present) and doubt.settles_at > self.clock.now():
             notice = doubt.notice or cards.labels.UNCONFIRMED
             return Verdict(OutcomeKind.READ, present, notice=notice, buttons=False, about=about)
         return Verdict(OutcomeKind.READ, present, await who_decided(self.store.database, present), about=about)

@@ -35,7 +35,7 @@ class Verdict:
         notice: what must be said beyond the remediation, as trusted markup; may be empty.
         summary: what the card shows anyway, in a sentence, for an answer without a card; may be empty.
         buttons: whether what the state allows may be decided; otherwise it is in doubt.
-        is_late: it was so before a command asked for it, so its card stays as it is.
+        was_so_before: it was so before a command asked for it, so its card stays as it is.
         first: the first of two approvals, which counts from the moment in which this is recorded.
         about: what its card says beyond the remediation, where that was read on the way.
         of: the answer that settled it, where there was one.
@@ -47,7 +47,7 @@ class Verdict:
     notice: str = ""
     summary: str = ""
     buttons: bool = True
-    is_late: bool = False
+    was_so_before: bool = False
     first: FirstApproval | None = None
     about: CardContext | None = None
     of: Remediation | TogetherError | None = None
@@ -58,14 +58,14 @@ class Judge:
     """Finds the verdict on one decision, and writes nothing.
 
     Attributes:
-        sent_at: when the first POST may have left, on this process's monotonic clock.
+        sent_mono: when the first POST may have left, on this process's monotonic clock.
     """
 
     together: TogetherClient
     store: DecisionStore
     clock: Clock
     job: Job
-    sent_at: float = field(default=0.0, init=False)
+    sent_mono: float = field(default=0.0, init=False)
 
     async def decide_again(self, shown: SeenState, present: Remediation, what: str = "") -> Verdict:
         """Return that it is no longer what was shown, so it must be decided on again."""
@@ -116,8 +116,8 @@ class Judge:
             return self.not_in_effect(present, f"Together refused to take it again{said}")
         decided = await who_decided(self.store.database, present)
         notice = too_late_notice(self.job, self.job.seen, present, decided, refusal)
-        is_late = not request.place.is_button and present.state in request.rule.effect
-        return Verdict(OutcomeKind.REFUSED_FOR_STATE, present, decided, notice, is_late=is_late, of=refusal)
+        was_so_before = not request.place.is_button and present.state in request.rule.effect
+        return Verdict(OutcomeKind.REFUSED_FOR_STATE, present, decided, notice, was_so_before=was_so_before, of=refusal)
 
     async def read_back(self) -> Verdict | Remediation | None:
         """Find out whether a decision without a clear answer took effect.
@@ -184,7 +184,7 @@ class Judge:
 
     def _left_at(self, present: Remediation) -> float:
         """Return when the POST left by Together's clock, which says when a remediation was read."""
-        return self.time_of(present) - (self.clock.monotonic() - self.sent_at)
+        return self.time_of(present) - (self.clock.monotonic() - self.sent_mono)
 
     def _opened_again(self, present: Remediation) -> Verdict:
         notice = f"{your(self.job.request)} may have gone through: the remediation has ended and opened again since."

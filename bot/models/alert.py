@@ -248,7 +248,7 @@ class CardContext:
         """
         if self.doubt is None or (is_read_now and self.doubt.settles_at <= self.now):
             return False
-        return self.doubt.holds(remediation)
+        return self.doubt.applies_to(remediation)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,15 +17,15 @@ class Job:
         fence: grows each time it changes hands.
         received_at: Unix time in seconds, on the database's clock.
         received_mono: when this process received it or took it over, on its monotonic clock.
-        held_until: until when no other process can have it, on the same clock, with a second in reserve.
-        sending_since: when this process last began to record that a POST leaves, on the same clock; None for never.
+        leased_until: until when no other process can have it, on the same clock, with a second in reserve.
+        sending_mono: when this process last began to record that a POST leaves, on the same clock; None for never.
         is_active: its decision was allowed and claimed.
         seen: the remediation as the bot read it before the first POST; nothing of it for a typed command.
         sent_at: when its POST may have left, like `received_at`; None for never.
         about: what a card says beyond the remediation, as of the claim.
         answer: its outcome is recorded, and this is yet to be delivered; None too where a digest tells it.
         answered_at: when the outcome was recorded, as Unix time in seconds on the database's clock.
-        deliveries: how often Slack did not take the answer.
+        failed_deliveries: how often Slack did not take the answer.
         taken_over: another process began it.
     """
 
@@ -34,15 +34,15 @@ class Job:
     fence: int
     received_at: float
     received_mono: float = 0.0
-    held_until: float = 0.0
-    sending_since: float | None = None
+    leased_until: float = 0.0
+    sending_mono: float | None = None
     is_active: bool = False
     seen: SeenState = NOTHING_SEEN
     sent_at: float | None = None
     about: CardContext = NOTHING_KNOWN
     answer: Answer | None = None
     answered_at: float = 0.0
-    deliveries: int = 0
+    failed_deliveries: int = 0
     taken_over: bool = False
 
     @property

@@ -119,7 +119,7 @@ class CardNote:
         """From when on a reading ends the doubt, in Unix time; infinity where nothing is in doubt."""
         return math.inf if self.buttons else self.at + DOUBT_SECONDS
 
-    def holds(self, remediation: Remediation) -> bool:
+    def applies_to(self, remediation: Remediation) -> bool:
         """Return whether it is about what the remediation is now."""
         return (self.state, self.mode) == (remediation.state, remediation.mode)
 

@@ -142,9 +142,9 @@ class DecisionStore(Ownership):
                     raise
             else:
                 job.is_active = True
-                job.held_until = asked_at + self._sure_seconds
+                job.leased_until = asked_at + self._sure_seconds
                 if sends:
-                    job.sent_at, job.sending_since = left_at, asked_at
+                    job.sent_at, job.sending_mono = left_at, asked_at
                 return None
         raise AssertionError("the last attempt returns or raises")
 
@@ -175,8 +175,8 @@ class DecisionStore(Ownership):
         sent = await self.database.run(self._record_send, job, is_again=is_again)
         if isinstance(sent, Pause):
             return sent
-        job.held_until = asked_at + self._sure_seconds
-        job.sent_at, job.sending_since = sent, asked_at
+        job.leased_until = asked_at + self._sure_seconds
+        job.sent_at, job.sending_mono = sent, asked_at
         return None
 
     def _record_send(self, connection: Connection, job: Job, *, is_again: bool) -> float | Pause:
@@ -207,7 +207,7 @@ class DecisionStore(Ownership):
         asked_at = self._clock.monotonic()
         written = await self.database.run(self._record_outcome, job, outcome, answer)
         job.answered_at, job.answer, following = written
-        job.held_until = asked_at + self._sure_seconds
+        job.leased_until = asked_at + self._sure_seconds
         return self._take(following, asked_at)
 
     def _record_outcome(

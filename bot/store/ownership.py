@@ -85,14 +85,14 @@ class Ownership:
 
         The database's answer may have come late, and this process may have been suspended since.
         """
-        return self._clock.monotonic() < min((job.sending_since or 0.0) + SEND_WITHIN, job.held_until)
+        return self._clock.monotonic() < min((job.sending_mono or 0.0) + SEND_WITHIN, job.leased_until)
 
     async def ensure_held(self, job: Job) -> None:
         """Return once no other process can have a job now; where this process's clock isn't sure, ask the database."""
         asked_at = self._clock.monotonic()
-        if asked_at >= job.held_until:
+        if asked_at >= job.leased_until:
             await self.database.run(self._execute, KEEP, job)
-            job.held_until = asked_at + self._sure_seconds
+            job.leased_until = asked_at + self._sure_seconds
 
     async def heartbeat(self) -> None:
         """Keep what this process works on, and write in any case: a database that can't be written is told by that."""
@@ -103,7 +103,7 @@ class Ownership:
             return connection.execute(_HEARTBEAT, b_ids=listed(jobs), **self._holder).scalars()
 
         for job_id in await self.database.keep(write):
-            jobs[job_id].held_until = asked_at + self._sure_seconds
+            jobs[job_id].leased_until = asked_at + self._sure_seconds
 
     async def is_gone(self, job: Job) -> bool:
         """Return whether the database has lost a job, as one does that took over and lacks the last commits."""
@@ -153,7 +153,7 @@ class Ownership:
     def _take(self, job: Job | None, asked_at: float) -> Job | None:
         """Work on a job from now on, where there is one."""
         if job:
-            job.received_mono, job.held_until = asked_at, asked_at + self._sure_seconds
+            job.received_mono, job.leased_until = asked_at, asked_at + self._sure_seconds
             self.working[job.id] = job
         return job
 

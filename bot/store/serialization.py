@@ -36,5 +36,5 @@ def read_job(connection: Connection, row: Any) -> Job | None:  # noqa: ANN401 - 
         sent_at=row.sent_at,
         answer=answer,
         answered_at=row.answered_at or 0.0,
-        deliveries=row.deliveries,
+        failed_deliveries=row.deliveries,
     )

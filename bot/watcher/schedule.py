@@ -64,7 +64,7 @@ def _draw(snapshot: Snapshot, config: WatchConfig) -> Message:
         return cards.digest.draw(snapshot, config.cards)
     alert, message = snapshot.alerts[0], snapshot.message
     remediation = alert.as_told
-    remark = alert.remark if alert.remark and alert.remark.holds(remediation) else None
+    remark = alert.remark if alert.remark and alert.remark.applies_to(remediation) else None
     notice, buttons = (remark.notice, remark.buttons) if remark else ("", True)
     decided = (remark.decided if remark else None) or alert.decided
     is_mended = remediation.state == State.SUCCEEDED

@@ -128,7 +128,7 @@ async def _one_is_two(self: Guardrails, job: Job, present: Any) -> FirstApproval
 
 
 async def _blindly(self: Executor, _recorded_at: float) -> Any:
-    self.sent_at = self.clock.monotonic()
+    self.sent_mono = self.clock.monotonic()
     return await self._send()
 
 

@@ -336,5 +336,5 @@ async def test_outcome_that_was_recorded_before_is_kept_for_another_lease(postgr
         await mine.record_outcome(job, outcome, answer)
         await execute(mine.database, update(decisions).values(lease_until=0.0))
         await mine.record_outcome(job, outcome, answer)
-        assert job.held_until > time.clock.monotonic()
+        assert job.leased_until > time.clock.monotonic()
         assert await others.take_over(5) == []
