@@ -52,13 +52,14 @@ async def test_process_that_is_answered_after_its_lease_sends_nothing(postgresql
             if change == "paused":
                 await pause_beside(bot, BOB, url=postgresql)
             await overtake(bot, postgresql, line)
-            await bot.edited(alert)
+            words = "hadn't taken effect as of" if change == "paused" else "Approved by"
+            await bot.slack.until(lambda: words in alert.text)  # not only that somebody is approving it
             posts = len(bot.together.posts)
             line.thaw()
             await bot.settle()
         assert len(bot.together.posts) == posts == (change == "none")
+        assert words in alert.text
         if change == "paused":
-            assert "hadn't taken effect as of" in alert.text
             assert bot.together.state(IDS) == "PENDING_APPROVAL"
 
 
