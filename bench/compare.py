@@ -63,7 +63,7 @@ FIGURES: Mapping[str, tuple[Callable[[Round], float], float]] = {
 
 @dataclass(frozen=True)
 class Program:
-    """What a target runs; `{port}` in an argument stands for its port."""
+    """What a target runs; `{port}` in an argument is its port."""
 
     name: str
     arguments: tuple[str, ...]

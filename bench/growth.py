@@ -31,7 +31,7 @@ DAY = 86_400.0
 
 
 def multiply(path: Path, finished: int, *, age: float = 0.0) -> None:
-    """Make so many finished decisions of those that a database has, each with its rows in the audit trail."""
+    """Make this many finished decisions of those that a database has, each with its rows in the audit trail."""
     with closing(sqlite3.connect(path)) as connection, connection:
         has, rows = _count(connection, "decisions"), _count(connection, "audit")
         new = {each: f"{each} || '-' || n" for each in ("id", "dedup_key", "decision_id", "remediation_id")}
@@ -87,7 +87,7 @@ async def _finished(load: Load, folder: Path, cores: list[int]) -> None:
         for figure in FIGURES:
             middle, least, most = ratio(many, few, figure)
             print(f"  {figure:26}{middle:.2f} ({least:.2f}-{most:.2f})", flush=True)
-        print(f"\n{FLOOD} commands with so many in flight")
+        print(f"\n{FLOOD} commands with this many in flight")
         for in_flight in FLIGHTS:
             before = few.cpu()
             seconds = await load.flood(few.url, FLOOD, in_flight)
@@ -96,7 +96,9 @@ async def _finished(load: Load, folder: Path, cores: list[int]) -> None:
 
 
 async def _purge(load: Load, folder: Path, cores: list[int]) -> None:
-    print(f"\n{PACED} commands at {PER_SECOND:g} a second right after a start, while so many old decisions are deleted")
+    print(
+        f"\n{PACED} commands at {PER_SECOND:g} a second right after a start, while this many old decisions are deleted"
+    )
     for old in (0, PURGED):
         path = Path(shutil.copy(folder / "made.db", folder / f"{old} old.db"))
         if old:

@@ -148,7 +148,7 @@ class Load:
         return [_done(took) for took in await asyncio.gather(*typing)]
 
     async def flood(self, url: str, commands: int, in_flight: int) -> float:
-        """Keep so many commands in flight until all have their card. Returns the seconds it took."""
+        """Keep this many commands in flight until all have their card. Returns the seconds it took."""
         left = iter(range(commands))
 
         async def worker() -> None:

@@ -72,7 +72,7 @@ class Bot:
             await self.together.news()
 
     async def used(self, rounds: int) -> float:
-        """Seconds of CPU time in so many rounds."""
+        """Seconds of CPU time in this many rounds."""
         began = self.cpu
         await self.rounds(rounds)
         return self.cpu - began
@@ -165,7 +165,7 @@ def _said(calls: list[tuple[str, Any]]) -> Counter[str]:
 
 
 async def _measure(bot: Bot, ids: list[Ids], changes: int, idle: float) -> Measured:
-    """What it takes to tell of so many changes: each has an edit of its card and a line in its thread.
+    """What it takes to tell of this many changes: each has an edit of its card and a line in its thread.
 
     Slack's pace spreads that over several cycles; the reading of those is taken off.
     """
@@ -224,7 +224,7 @@ async def storm(nodes: int = STORM) -> bool:
 
 
 async def false_alarm(together: Together, nodes: int) -> list[Ids]:
-    """Let so many nodes break at once, after the bot has looked at what there was before."""
+    """Let this many nodes break at once, after the bot has looked at what there was before."""
     while not [call for call in together.calls if call.verb == "list"]:
         await together.news()
     return [
@@ -234,7 +234,7 @@ async def false_alarm(together: Together, nodes: int) -> list[Ids]:
 
 
 async def digest_of(slack: Slack, nodes: int) -> Posted:
-    """Wait until a digest has so many nodes."""
+    """Wait until a digest has this many nodes."""
     while not (digests := slack.digests()) or not digests[0].text.startswith(f"{nodes} "):
         await slack.news()
     return digests[0]

@@ -1,4 +1,4 @@
-"""`make manifest`: writes manifest.yaml from the code, so that it stands once."""
+"""`make manifest`: writes manifest.yaml from the code, so that it is written once."""
 
 import yaml
 

@@ -15,7 +15,7 @@ ON_THE_WAY = frozenset({WaitReason.RETRY, WaitReason.READ_BACK, WaitReason.SLACK
 
 
 class ManualClock:
-    """A clock that stands until it is advanced.
+    """A clock that stops until it is advanced.
 
     Args:
         passing: the reasons for which nobody waits: such a pause moves the clock by its length and is over at once.
@@ -88,7 +88,7 @@ class ManualClock:
         return min([*pauses, *self._limits.values()], default=self.seconds + 1.0)
 
     async def until_sleeping(self, pause: WaitReason, count: int = 1) -> None:
-        """Wait until the bot, or so many bots, pause for a reason."""
+        """Wait until the bot, or this many bots, pause for a reason."""
         async with asyncio.timeout(HANGS_AFTER):
             while len(self._pausing(pause)) < count:
                 await self._news.wait()
@@ -108,6 +108,6 @@ class ManualClock:
         await self.advance(max(0.0, min(self._pausing(pause)) - self.seconds))
 
     async def end_pauses(self, pause: WaitReason, count: int) -> None:
-        """Let so much time pass that the pauses of so many bots for a reason are over."""
+        """Let enough time pass that the pauses of this many bots for a reason are over."""
         await self.until_sleeping(pause, count)
         await self.advance(max(0.0, max(self._pausing(pause)) - self.seconds))

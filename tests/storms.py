@@ -18,7 +18,7 @@ XID = [{"severity": "PHC_SEVERITY_CRITICAL", "annotation": {
 
 
 def storm(bot: World, count: int, *, start: int = 0, cluster: str = "cluster-1") -> list[Ids]:
-    """Let so many nodes fall ill."""
+    """Let this many nodes break."""
     numbers = range(start, start + count)
     modes = ("REMEDIATION_MODE_REBOOT_VM", "REMEDIATION_MODE_VM_ONLY")
     return [

@@ -42,7 +42,7 @@ def said(view: dict[str, Any]) -> str:
 
 
 async def several(bot: World, count: int) -> list[Ids]:
-    """So many nodes wait, each with its card."""
+    """Let this many nodes wait, each with its card."""
     made = [bot.together.add(("cluster-1", f"i-{n}", f"r-{n}"), instance_name=f"gpu-node-{n}") for n in range(count)]
     await until(bot, lambda: len(bot.slack.cards(f"r-{count - 1}")) + len(bot.slack.digests()) > 0)
     await poll(bot)

@@ -86,7 +86,7 @@ async def test_missing_group_allows_nobody(slack: Slack, time: ManualClock) -> N
     clicker("U0ALICE", team="T0OTHER"),
     clicker("U0ALICE", team=None),
     clicker("U0ALICE", home="T0OTHER"),
-], ids=["foreign", "organisation", "connected"])  # fmt: skip
+], ids=["foreign", "organization", "connected"])  # fmt: skip
 @pytest.mark.parametrize("verb", [Verb.APPROVE, Verb.REFRESH])
 async def test_other_workspaces_are_refused_even_when_listed(
     slack: Slack, time: ManualClock, actor: Actor, verb: Verb

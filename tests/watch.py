@@ -37,7 +37,7 @@ async def watching(
     endless: Collection[WaitReason] = frozenset({WaitReason.SLACK_CHECK}),
     **environ: str,
 ) -> AsyncIterator[World]:
-    """A bot that watches, on a clock that stands until a test lets it go on."""
+    """A bot that watches, on a clock that stops until a test advances it."""
     settings = {"BOT_ALERT_CHANNEL": CHANNEL, "BOT_POLL_SECONDS": str(int(POLL)), "BOT_LEASE_SECONDS": "300"}
     async with AsyncExitStack() as stack:
         time = ManualClock(ON_THE_WAY, endless)
@@ -90,7 +90,7 @@ async def quiet(bot: World) -> None:
     async with asyncio.timeout(HANGS_AFTER):
         while calm < CALM:
             if under_way := bot.transactions():
-                # To spin meanwhile would keep the database's threads from working.
+                # To spin would keep the database's threads from working.
                 await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
                 calm = -1
             await asyncio.sleep(0)
@@ -115,7 +115,7 @@ async def pass_time(bot: World, seconds: float, *, longest: float = LONG_LEAPS[0
 
 
 async def poll(bot: World) -> None:
-    """Let the bot read every cluster once more, and see to what it has read."""
+    """Let the bot read every cluster once more, and act on what it has read."""
     await pass_time(bot, POLL + 3.0)
 
 
@@ -133,7 +133,7 @@ async def until(bot: World, look: Callable[[], T | None], seconds: float = 120) 
 
 
 async def card(bot: World, ids: Ids = IDS, words: str = "", seconds: float = 120) -> Posted:
-    """The one alert of a remediation, as soon as it stands there and says so."""
+    """The one alert of a remediation, as soon as it is there and says so."""
 
     def look() -> Posted | None:
         found = bot.slack.cards(ids[2])

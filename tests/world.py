@@ -82,7 +82,7 @@ class World:
 
     @asynccontextmanager
     async def another(self, settings: Settings | None = None) -> "AsyncIterator[App]":
-        """Run one more process of the bot on the same database; Slack sends to it meanwhile."""
+        """Run one more process of the bot on the same database; Slack sends to it as long."""
         app = App(settings or self.settings, clock=self.time.clock)
         self.others.append(app)
         async with running(app, self.slack, socket=self.slack.use_socket):

@@ -227,7 +227,7 @@ def views() -> dict[str, dict[str, Any]]:
 
 
 def homes() -> dict[str, dict[str, Any]]:
-    """The app's home by name: of an operator, and of somebody who may not decide."""
+    """The app's home by name: of an operator, and of somebody who isn't allowed to decide."""
     refused = ERRORS["NotAllowed"]
     assert isinstance(refused, NotAllowed)
     one = overview()

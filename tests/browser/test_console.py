@@ -216,7 +216,7 @@ async def test_a_dialog_opens_in_the_page_that_asked_for_it_alone(open_page: Ope
     running.scenes.break_many()
     await button(newest(one), "Review 40…").click()
     await expect(one.get_by_role("dialog")).to_contain_text("Review 40 repairs")
-    # What happens at Together meanwhile can be tried without closing it.
+    # What happens at Together can be tried without closing it.
     await button(one, "Break a node").click()
     await expect(newest(other)).to_contain_text("gpu-node-7")
     await expect(other.get_by_role("dialog")).to_have_count(0)
@@ -306,7 +306,7 @@ async def test_it_can_be_used_by_keyboard_alone(open_page: OpenPage, running: St
     await page.keyboard.press("Enter")
     await expect(newest(page)).to_contain_text("Approved by @alice")
     assert running.together.state(ids) != "PENDING_APPROVAL"
-    # The card was drawn anew, and the focus is still there.
+    # The card was drawn again, and the focus is still there.
     assert await page.evaluate("document.activeElement.tagName") == "ARTICLE"
     await page.keyboard.press("Tab")
     assert await page.evaluate("document.activeElement !== document.body")

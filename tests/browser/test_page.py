@@ -16,7 +16,7 @@ WIDE, PHONE = {"width": 1400, "height": 900}, {"width": 400, "height": 800}
 
 
 async def inside(page: Page, module: str, call: str) -> Any:
-    """Call a function of one of the page's modules, and give back the HTML of what it drew."""
+    """Call a function of one of the page's modules, and return the HTML of what it drew."""
     return await page.evaluate(
         """async ([module, call]) => {
             const found = await import(`/page/${module}.js`);

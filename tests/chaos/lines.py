@@ -1,4 +1,4 @@
-"""Lines to PostgreSQL that are cut at random moments, beside whatever else goes wrong."""
+"""Lines to PostgreSQL that are cut at random moments, beside all else that goes wrong."""
 
 from collections.abc import Awaitable
 

@@ -88,7 +88,7 @@ class WatchChaos(Chaos):
         self.counts["alerts"] = len([each for each in self._ids if self.slack.cards(each[2])])
 
     async def _proceed(self) -> None:
-        """Work goes on, fails, escalates or resolves; somebody decides in Together's console."""
+        """Work continues, fails, escalates or resolves; somebody decides in Together's console."""
         while self.goes_on:
             await self.sleep(0.3, 1)
             if not self._ids:

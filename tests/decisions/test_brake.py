@@ -51,7 +51,7 @@ async def resume(
 
 
 async def pause(bot: World, message: Posted) -> None:
-    """Press "Pause approvals" as it stands in an older message."""
+    """Press "Pause approvals" as an older message has it."""
     payload = bot.slack.click(message, ASK)
     payload["actions"][0] |= {"action_id": PAUSE, "value": "cluster-1"}
     await bot.slack.deliver("interactive", payload)

@@ -527,7 +527,7 @@ async def test_nothing_is_denied_of_what_has_ended_and_opened_again_since(state:
 
 
 async def test_cancellation_that_was_only_read_back_is_apparently_theirs() -> None:
-    """It never arrived, and somebody cancelled in Together's console meanwhile."""
+    """It never arrived, and somebody cancelled in Together's console since."""
     async with world() as bot:
         bot.together.add()
         alert = bot.alert()

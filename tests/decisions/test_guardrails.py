@@ -21,7 +21,7 @@ from tests.world import APPROVE, CANCEL, IDS, REFRESH, REJECT, World, world
 
 
 def busy(bot: World, count: int) -> None:
-    """So many nodes of the cluster are in repair."""
+    """Let this many nodes of the cluster be in repair."""
     for number in range(count):
         bot.together.add(("cluster-1", f"busy-{number}", f"busy-{number}"), "RUNNING")
 

@@ -27,7 +27,7 @@ async def test_click_of_an_hour_ago_is_not_sent_after_a_suspension(action: str) 
         with bot.together.paused("get answered"):
             await bot.slack.press(alert, action)
             await bot.together.until(lambda: bot.together.is_waiting("get answered"))
-            bot.time.seconds += 3600  # the machine is suspended: no timer of the loop runs meanwhile
+            bot.time.seconds += 3600  # the machine is suspended: no timer of the loop runs
         await bot.edited(alert)
         assert bot.together.posts == [], alert.text
 

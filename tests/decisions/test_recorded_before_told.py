@@ -48,7 +48,7 @@ async def test_no_is_never_contradicted_by_another_replica(postgresql: str, faul
             database = Database(postgresql)
             await execute(database, update(decisions).values(lease_until=0.0))
             await database.close()
-            # The first replica goes on trying to write, so there is no quiet to wait for.
+            # The first replica keeps trying to write, so there is no quiet to wait for.
             await bot.time.end_pauses(WaitReason.RECOVERY, 2)
             await bot.together.until(lambda: bot.together.state(IDS) == "PENDING")
         assert nos(bot) == []

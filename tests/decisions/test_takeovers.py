@@ -1,4 +1,4 @@
-"""Two processes and one decision: whoever takes it over says nothing that the other one makes untrue."""
+"""Two processes and one decision: who takes it over says nothing that the other one makes untrue."""
 
 from contextlib import AsyncExitStack
 
@@ -190,7 +190,7 @@ async def test_click_is_not_run_late_because_a_clock_was_set_back(postgresql: st
 
 
 async def test_first_approval_counts_only_with_its_outcome(postgresql: str) -> None:
-    """The commit of Alice's approval gets no answer: whatever she is told, the other approval agrees with it."""
+    """The commit of Alice's approval gets no answer: what she is told agrees: the other approval agrees with it."""
     async with line_to(postgresql) as line, world(database=line.url, BOT_TWO_PEOPLE_MODES="REBOOT_VM") as bot:
         bot.together.add()
         alert = bot.alert()

@@ -66,7 +66,7 @@ class SharedDatabase(Database):
         super().__init__("sqlite:///", world.clock)
         self._line = Line(world.raw, self._driver)
         self._pool = _Shared(self._line)
-        self.is_sqlite = world.is_alone  # only then whoever had a lease before is gone for certain
+        self.is_sqlite = world.is_alone  # only then the lease's last owner is gone for certain
 
     async def open(self, *, migrate: bool = True) -> None:
         pass

@@ -13,7 +13,7 @@ CALLS = (
 )  # fmt: skip
 # Somebody decides in Together, or it escalates, in the second after a bot has read a remediation to decide on it.
 CHANGES = "together changes after a look"
-# A bot stands still between "a POST leaves" on record and the POST, perhaps for longer than its lease.
+# A bot freezes between "a POST leaves" on record and the POST, perhaps for longer than its lease.
 SUSPENDS = "process suspended before a POST"
 # A transaction: "undone" and "lost" are cut at the commit, which either didn't or did happen.
 TRANSACTIONS = ("before", "undone", "lost", "busy")
@@ -33,7 +33,7 @@ class Faults:
     Args:
         streams: of the world.
         switched_off: faults that never strike, for a shorter failing world.
-        switched_on: faults that this world has whatever its seed says.
+        switched_on: faults that this world has beside its seed's.
 
     Attributes:
         on: the faults of this world.

@@ -83,7 +83,7 @@ async def resolve(act: "Act") -> None:
 
 
 def clear_up(world: "World", ids: Ids) -> None:
-    """Let a remediation that waits end by itself."""
+    """Let a remediation that waits end on its own."""
     if world.together.state(ids) == "PENDING_APPROVAL":
         world.together.resolve(ids)
         world.history.note(world.loop.time(), f"{ids[2]} resolves", ids[2])

@@ -77,7 +77,7 @@ class History:
 
     @property
     def hash(self) -> str:
-        """The same for the same seed, whatever the process."""
+        """The same for the same seed, in any process."""
         return hashlib.sha256("\n".join(f"{at:.6f} {text}" for at, _, text in self.lines).encode()).hexdigest()[:16]
 
     def about(self, remediation: str) -> list[str]:

@@ -70,7 +70,7 @@ class SeededLoop(asyncio.BaseEventLoop):
         return self.create_task(work, name=name, context=context)
 
     def outside(self, seconds: float, function: Callable[..., object], *args: Any) -> asyncio.TimerHandle:
-        """Call a function later, whatever becomes of the process that asked for it."""
+        """Call a function later, even if the process that asked for it dies."""
         context = copy_context()
         context.run(PROCESS.set, None)
         return self.call_later(seconds, function, *args, context=context)
@@ -94,7 +94,7 @@ class SeededLoop(asyncio.BaseEventLoop):
         self._ready.clear()
         self._scheduled: list[asyncio.TimerHandle] = []
 
-    def run_in_executor(  # type: ignore[override] # it takes any function, like the one it stands for
+    def run_in_executor(  # type: ignore[override] # it takes any function, like the one that it replaces
         self, _executor: Executor | None, func: Callable[..., Any], *args: Any
     ) -> "asyncio.Future[Any]":
         done = self.create_future()
@@ -139,7 +139,7 @@ class SeededLoop(asyncio.BaseEventLoop):
             self._jump()
         while self._scheduled and self._scheduled[0].when() <= self._seconds:
             handle: asyncio.Handle = heapq.heappop(self._scheduled)
-            handle._scheduled = False  # type: ignore[attr-defined] # as the loop that it stands for does
+            handle._scheduled = False  # type: ignore[attr-defined] # as the loop that it replaces does
             self._ready.append(handle)
         batch: list[asyncio.Handle] = list(self._ready)
         self._ready.clear()

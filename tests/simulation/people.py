@@ -402,7 +402,7 @@ TABLE: Sequence[tuple[int, str, Callable[[Act], Awaitable[None]]]] = (
     (4, "selects", select),
     (1, "deletes a message", delete_card),
     (1, "loses the right", lose_right),
-    (2, "a repair starts by itself", rarities.starts_by_itself),
+    (2, "a repair starts on its own", rarities.starts_by_itself),
     (2, "Together loses it", rarities.withdrawn),
     (3, "decides on another tool's alert", rarities.other_tool),
     (3, "mentions the bot in a thread", rarities.in_thread),

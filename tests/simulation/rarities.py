@@ -24,7 +24,7 @@ async def starts_by_itself(act: "Act") -> None:
             requested_by="Together Health Checker", reviewed_by="Auto-Approved", review_time=world.together._time(),
             review_comment="auto-approved: approved",
         )  # fmt: skip
-        world.history.note(world.loop.time(), f"{ids[2]} starts by itself", ids[2])
+        world.history.note(world.loop.time(), f"{ids[2]} starts on its own", ids[2])
 
 
 async def withdrawn(act: "Act") -> None:

@@ -51,7 +51,7 @@ def play(
     Args:
         seed: of everything random.
         without: faults that never strike.
-        also: faults that the world has whatever its seed says.
+        also: faults that the world has beside its seed's.
         acts: the numbers of the acts to play; all of them by default.
     """
     logging.disable(logging.CRITICAL)

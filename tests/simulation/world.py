@@ -256,7 +256,7 @@ class World:
         """Let a process stand still for a while, as SIGSTOP does."""
         chance = self.streams[SUSPENDS]
         seconds = chance.choice((5.0, 45.0, 150.0)) * chance.uniform(0.5, 1.5)
-        self.history.note(self.loop.time(), f"{running.process} stands still before a POST for {seconds:.0f} s")
+        self.history.note(self.loop.time(), f"{running.process} is frozen before a POST for {seconds:.0f} s")
         running.process.is_suspended = True
         self.loop.outside(seconds, self.loop.resume, running.process)
 
@@ -315,7 +315,7 @@ class World:
     # The bots reach Together and Slack.
 
     def call(self, where: str, effect: Callable[[], T], *, is_slow: bool = False) -> "asyncio.Future[T | None]":
-        """Carry a call out in the world, whatever becomes of the process that makes it; `is_slow` in any case.
+        """Carry a call out in the world, even if the process that makes it dies; `is_slow` in any case.
 
         The future gives what the effect returned, or raises `Broken` with the name of the fault.
         """

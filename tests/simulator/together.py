@@ -54,7 +54,7 @@ class Fault:
             the change comes two seconds after), slow (the right answer, but late), hang, drip, redirect, big or gzip.
         verb: which requests: cancel, approve, reject, get, list, alerts, clusters or create; None for all.
         after: whether the change is made before the answer goes wrong.
-        times: how often; -1 for ever.
+        times: how often; -1 forever.
         code: of an `rpc` fault.
         headers: of the answer.
         status: of an `html`, `empty` or `big` fault.
@@ -102,7 +102,7 @@ class Together(Listener):
         self.unreadable: dict[str, int] = {}  # clusters about which every call is refused, with the code
         self.lists_extra: list[Any] = []  # what else is in every list
         self.max_page = 50
-        self.repeated = 0  # so many of a page's items are on the next one too, as when something new shifts the pages
+        self.repeated = 0  # this many of a page's items are on the next one too, as when something new shifts the pages
         self.nodes: dict[str, int] = {}
         self.kube_config = KUBE_CONFIG
         self.node_status: dict[str, str] = {}  # of instances that aren't running; empty for one that isn't there
@@ -173,7 +173,7 @@ class Together(Listener):
         self._require(ids, {"PENDING_APPROVAL"})["mode"] = mode
 
     def advance(self, ids: Ids) -> None:
-        """Work goes on by one state."""
+        """Advance by one state."""
         remediation = self._require(ids, set(NEXT_STATE))
         remediation["state"] = NEXT_STATE[remediation["state"]]
         if remediation["state"] == "RUNNING":

@@ -1,4 +1,4 @@
-"""The tour: what is typed or pressed, what stands in Slack afterwards, and whether that is what was promised."""
+"""The tour: what is typed or pressed, what is in Slack afterward, and whether that is what was promised."""
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
@@ -37,7 +37,7 @@ class Tour:
         self._number = 0
 
     async def run(self) -> bool:
-        """Walk. Gives back whether a step failed."""
+        """Walk. Returns whether a step failed."""
         steps: list[tuple[str, Callable[[], Awaitable[None]]]] = [
             ("An engineer cancels a remediation by command", self._cancel),
             ("… mistypes, and is told in private what is missing", self._mistype),
@@ -67,7 +67,7 @@ class Tour:
         await self._type(f"{' '.join(ids)} rebooted by hand")
         card = await self._next_message()
         expect(self._together.state(ids) == "CANCELLED", "the remediation is cancelled")
-        expect("rebooted by hand" in card.everything, "the reason stands on the card")
+        expect("rebooted by hand" in card.everything, "the reason is on the card")
 
     async def _mistype(self) -> None:
         await self._type("cluster-1 gpu-node-2")

@@ -75,7 +75,7 @@ async def test_channel_that_cannot_be_read_is_not_drawn_again_and_again(bot: Wor
 
 
 def routed(bot: World, count: int) -> list[Ids]:
-    """Let a node of each of so many clusters fall ill whose alerts go to the other channel."""
+    """Let a node of each of this many clusters break whose alerts go to the other channel."""
     return [bot.together.add((f"c-{number}", "instance", f"c-{number}-remediation")) for number in range(count)]
 
 

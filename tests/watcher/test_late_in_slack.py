@@ -158,7 +158,7 @@ async def test_watcher_that_froze_while_it_noted_a_post_does_not_post(bot: World
     async with locked(Path(bot.settings.database_url.removeprefix("sqlite:///"))):
         await bot.time.advance(3.1)  # the node's history is left out, and the post is noted
         await asyncio.wait_for(write_waits(bot), HANGS_AFTER)
-        bot.time.seconds += 400.0  # the process stands still for longer than the lease
+        bot.time.seconds += 400.0  # the process is frozen for longer than the lease
     await quiet(bot)
     assert "chat.postMessage" not in [method for method, _ in bot.slack.calls]
     await card(bot)

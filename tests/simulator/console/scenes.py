@@ -1,4 +1,4 @@
-"""What may happen at Together, for whoever looks at the page: nodes break, repairs advance, the API fails."""
+"""What may happen at Together, for people who look at the page: nodes break, repairs advance, the API fails."""
 
 import asyncio
 from collections.abc import Callable, Mapping

@@ -28,7 +28,7 @@ FOLDED_BLOCKS = {"actions", "context", "divider", "header", "image", "section", 
 
 
 class Refused(Exception):
-    """Slack's answer `{"ok": false, "error": …}`; `detail` is for whoever reads the test."""
+    """Slack's answer `{"ok": false, "error": …}`; `detail` is for who reads the test."""
 
     def __init__(self, error: str, detail: str = "") -> None:
         super().__init__(f"{error}: {detail}")
@@ -43,7 +43,7 @@ class Limits:
         self._calls: dict[str, deque[float]] = {}
 
     def take(self, method: str, body: dict[str, Any], now: float) -> int:
-        """Count a call. Gives back after how many seconds it may be tried again; 0 when it may pass."""
+        """Count a call. Returns after how many seconds it may be tried again; 0 when it may pass."""
         rules = [(method, TIERS[method], 60.0)] if method in TIERS else []
         if method == "chat.postMessage":
             rules = [(f"{method} {body.get('channel')}", 1, 1.0), (method, POSTS_PER_MINUTE, 60.0)]
@@ -217,7 +217,7 @@ def _check_block(block: dict[str, Any], *, in_modal: bool = False) -> None:
             raise Refused("invalid_blocks", "action_id is not unique")
         for element in elements:
             if element.get("type", "").startswith("multi_"):
-                raise Refused("invalid_blocks", "a multi-select menu stands in sections and inputs only")
+                raise Refused("invalid_blocks", "a multi-select menu may be in sections and inputs only")
             _element(element)
 
 

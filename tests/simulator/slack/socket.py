@@ -16,7 +16,7 @@ ACK_SECONDS = 3.0
 
 @dataclass(frozen=True)
 class Ack:
-    """What the app answered to a delivery. Status 0 stands for no ack in time."""
+    """What the app answered to a delivery. Status 0 means no ack in time."""
 
     status: int
     body: str

@@ -35,7 +35,7 @@ PRESSED = {"button", "static_select"}
 
 @dataclass
 class Posted:
-    """A message that stands in the workspace.
+    """A message of the workspace.
 
     Attributes:
         only_for: the one user who sees an ephemeral message.
@@ -131,7 +131,7 @@ class Channel:
 
 
 class Workspace(Listener):
-    """One workspace with one app in it: what stands there, and what the app may do to it.
+    """One workspace with one app in it: what is there, and what the app may do to it.
 
     Attributes:
         views: the dialogs that are open.
@@ -208,7 +208,7 @@ class Workspace(Listener):
         return [message for message in self.messages if message.only_for == user]
 
     def replies(self, message: Posted) -> list[Posted]:
-        """What stands in the thread of a message."""
+        """What is in the thread of a message."""
         return [each for each in self.messages if each.thread_ts == message.ts and each.only_for is None]
 
     def cards(self, remediation_id: str) -> list[Posted]:
@@ -527,7 +527,7 @@ class Workspace(Listener):
         """Change a dialog that is open. What was filled in stays where a field's block and action stay.
 
         Args:
-            seen: the hash of what is to be changed (docs.slack.dev, views.update); None for whatever is there.
+            seen: the hash of what is to be changed (docs.slack.dev, views.update); None for what is there.
         """
         number = next((number for number, each in enumerate(self.views) if each["id"] == view_id), None)
         if number is None:
@@ -545,7 +545,7 @@ class Workspace(Listener):
         Args:
             user: whose home it is.
             view: what is put there.
-            seen: the hash of what is to be changed (docs.slack.dev, views.publish); None for whatever is there.
+            seen: the hash of what is to be changed (docs.slack.dev, views.publish); None for what is there.
         """
         known = self.homes.get(user, {})
         if seen not in {None, known.get("hash")}:
