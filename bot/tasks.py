@@ -62,8 +62,8 @@ class Tasks:
             return Capacity.PERSON_LIMIT
         return Capacity.FREE
 
-    def refuses_first(self, person: str) -> bool:
-        """Return whether a person wasn't refused in the last minute: only so often it is said and recorded.
+    def note_refusal(self, person: str) -> bool:
+        """Note a refusal. Returns whether it is the person's first one in a minute: only that is said and recorded.
 
         Otherwise, who sends a flood would fill the room with refusals, and the audit trail for good.
         """

@@ -255,11 +255,11 @@ class Surface:
         error = TooManyRequests() if room is Capacity.PERSON_LIMIT else Overloaded()
         if say:
             await say(error)
-            if self.tasks.refuses_first(person):
+            if self.tasks.note_refusal(person):
                 self.tasks.spawn(self.note(error, of), f"refused {of.name}")
             return None
         can_tell = self.tasks.room("", decides=False) is Capacity.FREE
-        if not can_tell or not self.tasks.refuses_first(person):
+        if not can_tell or not self.tasks.note_refusal(person):
             return BoltResponse(status=503, body="")
         await ack()
         self.tasks.spawn(self.refuse(error, of), f"refused {of.name}")
