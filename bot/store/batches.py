@@ -72,6 +72,7 @@ _LEAVE = (
     update(decisions)
     .where(_OF_BATCH, c.status.in_((QUEUED, RECEIVED)))
     .values(status=VOID, request=None, done_at=now())
+    .returning(c.id)
 )
 _WAKE = WAKE.where(messages.c.id == select(b.digest_id).where(_ID).scalar_subquery()).values(is_open=True)
 _STUCK = (
@@ -182,7 +183,7 @@ def advance(connection: Connection, batch_id: str | None, holder: Values, began_
 def _leave(connection: Connection, batch_id: str, why: str) -> bool:
     """Leave alone what has not begun: a decision has begun once it has claimed its remediation."""
     lock(connection, batch_id)
-    is_any = connection.execute(_LEAVE, b_id=batch_id).rowcount > 0
+    is_any = bool(connection.execute(_LEAVE, b_id=batch_id))
     if is_any:
         connection.execute(_STOP, b_id=batch_id, b_stopped=why)
     return is_any

@@ -84,19 +84,11 @@ class Driver(Protocol):
 class Rows(list[Any]):
     """What a statement returned, each row as a named tuple."""
 
-    _count = 0
-
     def take(self, cursor: Any) -> None:  # noqa: ANN401 - the driver's own
         """Take what the database has returned."""
         if cursor.description:
             names = tuple(column[0] for column in cursor.description)
             self.extend(map(_row_of(names), cursor.fetchall()))
-        self._count += cursor.rowcount
-
-    @property
-    def rowcount(self) -> int:
-        """How many rows it has written."""
-        return self._count
 
     def first(self) -> Any:  # noqa: ANN401 - a row
         """Return the first row; None for none."""

@@ -42,12 +42,6 @@ class Awaited(Rows):
         self._look()
         return super().__getitem__(place)
 
-    @property
-    def rowcount(self) -> int:
-        """How many rows it has written."""
-        self._look()
-        return super().rowcount
-
 
 class Messages(Connection):
     """Sends statements together, once somebody looks at what one returns, or at the end: a message is a round trip."""

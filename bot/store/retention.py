@@ -6,7 +6,7 @@ from sqlalchemy import (
     BindParameter,
     Column,
     ColumnElement,
-    Delete,
+    Executable,
     Select,
     Table,
     Update,
@@ -55,11 +55,11 @@ _OLD_URLS = (
 )
 
 
-def _some(table: Table, *where: ColumnElement[bool]) -> Delete:
+def _some(table: Table, *where: ColumnElement[bool]) -> Executable:
     """Build the deletion of some of what is old."""
     key = list(table.primary_key.columns)
     some = select(*key).where(*where).limit(_AT_ONCE)
-    return delete(table).where(tuple_(*key).in_(some))
+    return delete(table).where(tuple_(*key).in_(some)).returning(*key)
 
 
 _OLDEST: BindParameter[float] = bindparam("b_oldest")
@@ -97,11 +97,11 @@ async def purge(database: Database, days: int) -> int:
     """
     oldest = await database.read(read_clock) - days * _DAY
     await database.run(_purge_few, oldest)
-    purged = Counter[Delete]()
+    purged = Counter[Executable]()
     for statement in _OLD:
         count = _AT_ONCE
         while count == _AT_ONCE:
-            count = (await database.run(Connection.execute, statement, b_oldest=oldest)).rowcount
+            count = len(await database.run(Connection.execute, statement, b_oldest=oldest))
             purged[statement] += count
     return purged[_OLD_DECISIONS]
 

@@ -72,7 +72,7 @@ _TO_CHANGE = _FIND.with_for_update()
 _SHOWN = _WITH_FIRST.where(a.message_id == bindparam("b_message")).order_by(a.seen_at, *ids_in(a))
 ALERT_TO_CHANGE = _WITH_FIRST.where(one_remediation(a)).with_for_update(of=alerts)
 WRITE_MESSAGE = update(messages).where(_MESSAGE_ID).values(version=m.version + 1)
-_WRITE_SAME = WRITE_MESSAGE.where(m.version == bindparam("b_version"))
+_WRITE_SAME = WRITE_MESSAGE.where(m.version == bindparam("b_version")).returning(m.id)
 _WRITE_ALERT = update(alerts).where(one_remediation(a)).values(changed_at=now())
 _DECIDES = [verb for verb, rule in RULES.items() if rule.decides]
 _FIRST = select(*_FIRST_APPROVAL).where(one_remediation(first), _FIRST_COUNTS)
@@ -132,7 +132,7 @@ def write(
 ) -> Snapshot | None:
     """Write what a message has become, and what was learned for a card; None where it isn't what it was."""
     columns = message_columns(after)
-    if not connection.execute(_WRITE_SAME, columns, b_message=after.id, b_version=before.version).rowcount:
+    if not connection.execute(_WRITE_SAME, columns, b_message=after.id, b_version=before.version):
         return None
     for each in before.alerts:
         if (kind := (told or {}).get(each.ref)) and not (each.is_closed and kind in WHILE_OPEN):

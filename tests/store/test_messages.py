@@ -186,7 +186,7 @@ async def test_deadlock_is_survived(postgresql: str) -> None:
 
     def update(connection: Connection, tables: Sequence[str]) -> None:
         for table in tables:
-            assert connection.execute(text(f"UPDATE {table} SET body = body")).rowcount == 1  # noqa: S608 - our own tables
+            assert connection.execute(text(f"UPDATE {table} SET body = body RETURNING 1"))  # noqa: S608 - our own tables
             with suppress(threading.BrokenBarrierError):
                 met.wait(0.5)
 
