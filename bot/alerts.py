@@ -164,11 +164,6 @@ def loaded(look: Look, share: RepairLoad) -> Tracked:
     return replace(look.alert, share=share), look.message.due
 
 
-def is_behind(alert: Alert, share: RepairLoad) -> bool:
-    """Return whether a waiting alert says another load of its cluster than there is."""
-    return alert.is_waiting and not alert.is_stale and not share.is_like(alert.share)
-
-
 def _who(look: Look) -> DecidedBy | None:
     """Return who decided: as the audit trail says, or as the answer did, which names both of two people."""
     trail, answer = look.decided, look.alert.decided

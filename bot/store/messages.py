@@ -50,10 +50,11 @@ _IN_UNKNOWN_STATES = select(*_IDS).where(a.is_open, a.state.not_in([*State, WITH
 _TRACKED = ALERTS.where(a.is_open, a.state != WITHDRAWN)
 _WAITING = (
     ALERTS.join(messages, m.id == a.message_id)
-    .where(a.is_open, a.cluster_id == bindparam("b_cluster"), a.state == State.PENDING_APPROVAL)
+    .where(
+        a.is_open, a.cluster_id == bindparam("b_cluster"), a.state == State.PENDING_APPROVAL,
+        m.is_digest == bindparam("b_digests"),
+    )
 )  # fmt: skip
-_WAITING_CARDS = _WAITING.where(m.is_digest.is_(False))
-_WAITING_IN_DIGESTS = _WAITING.where(m.is_digest)
 _OPEN_ON = ALERTS.where(a.is_open, a.cluster_id == bindparam("b_cluster"), a.instance_id == bindparam("b_instance"))
 _AT = select(m.body).where(m.ts == bindparam("b_ts"))
 _IN_MESSAGE = a.message_id == bindparam("b_message")
@@ -112,14 +113,10 @@ def in_unknown_states(connection: Connection) -> set[RemediationRef]:
     return {RemediationRef(*row) for row in connection.execute(_IN_UNKNOWN_STATES)}
 
 
-def waiting_cards(connection: Connection, cluster_id: str) -> list[Alert]:
-    """Return what waits in a cluster and has a card of its own."""
-    return read_alerts(connection, _WAITING_CARDS, b_cluster=cluster_id)
-
-
-def waiting_in_digests(connection: Connection, cluster_id: str) -> list[Alert]:
-    """Return what waits in a cluster and has no card of its own."""
-    return read_alerts(connection, _WAITING_IN_DIGESTS, b_cluster=cluster_id)
+def waiting(connection: Connection, cluster_id: str, *, in_digests: bool) -> list[Alert]:
+    """Return what waits in a cluster, on cards of its own or in digests; first what says the oldest load of it."""
+    found = read_alerts(connection, _WAITING, b_cluster=cluster_id, b_digests=in_digests)
+    return sorted(found, key=lambda each: each.share_at)
 
 
 def shown_in(connection: Connection, channel_id: str, ts: str) -> list[RemediationRef]:

@@ -272,32 +272,28 @@ class Intake:
         if not share.is_like(known):
             self._loads[cluster_id] = share
             if share.cluster and (known is None or known.cluster != share.cluster):
-                await self._rename(cluster_id, share)
+                # Digests call a cluster as the latest of its nodes has it.
+                known_as = await self.database.read(messages.waiting, cluster_id, in_digests=True)
+                latest = {each.message_id: each for each in known_as}.values()
+                others = [each for each in latest if each.share is None or each.share.cluster != share.cluster]
+                await self._update_load(others, share)
             if listing.waiting - {ref.instance_id for ref in listing.new}:  # a new card says it already
                 self._load_due.setdefault(cluster_id, 0.0)
         if now < self._load_due.get(cluster_id, math.inf):
             return
-        waiting = await self.database.read(messages.waiting_cards, cluster_id)
-        behind = [each for each in waiting if alerts.is_behind(each, share)]
-        behind.sort(key=lambda each: each.share_at)
-        for each in behind[:LOADS_AT_ONCE]:
-            _, after = await self.database.run(messages.observe, each.ref, partial(alerts.loaded, share=share))
-            if after:
-                self.queue.put(after.message_id)
+        waiting = await self.database.read(messages.waiting, cluster_id, in_digests=False)
+        behind = [each for each in waiting if not (each.is_stale or share.is_like(each.share))]
+        await self._update_load(behind[:LOADS_AT_ONCE], share)
         if behind:
             self._load_due[cluster_id] = now + LOAD_SECONDS
         else:
             del self._load_due[cluster_id]
 
-    async def _rename(self, cluster_id: str, share: RepairLoad) -> None:
-        """Let digests call a cluster as it is called now, as the latest of its nodes has it."""
-        waiting = await self.database.read(messages.waiting_in_digests, cluster_id)
-        waiting.sort(key=lambda each: each.share_at)
-        for each in {each.message_id: each for each in waiting}.values():
-            if each.share is None or each.share.cluster != share.cluster:
-                _, after = await self.database.run(messages.observe, each.ref, partial(alerts.loaded, share=share))
-                if after:
-                    self.queue.put(after.message_id)
+    async def _update_load(self, found: Iterable[Alert], share: RepairLoad) -> None:
+        for each in found:
+            _, after = await self.database.run(messages.observe, each.ref, partial(alerts.loaded, share=share))
+            if after:
+                self.queue.put(after.message_id)
 
     async def look_at_ages(self) -> None:
         """Let messages say as of when they are true, where Together has not confirmed that for too long."""
