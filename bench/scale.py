@@ -60,13 +60,13 @@ async def bot_of(
         "BOT_LEASE_SECONDS": "300",
         "DATABASE_URL": f"sqlite:///{path}",
     }
-    settings, tasks = read_settings(environ), Tasks(MAX_AT_ONCE)
+    settings, tasks = read_settings(environ), Tasks(MAX_AT_ONCE, clock=clock)
     database = Database(settings.database_url, clock)
     await database.open()
     store, client = DecisionStore(database, settings.bot_lease_seconds, clock), InProcessClient(slack)
     async with httpx.AsyncClient(transport=clusters) as http, aiohttp.ClientSession() as session:
         together = together_client(settings, http, clock, None)
-        connections = Connections(Identity(TEAM, "", BOT_USER), client, client, session, together, together)
+        connections = Connections(Identity(TEAM, "", BOT_USER), client, client, session, together, together, None)
         bot = build_bot(
             settings, connections, store, tasks, clock, report=_report, warn=lambda _about, problem: _report(problem)
         )

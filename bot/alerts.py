@@ -337,7 +337,7 @@ def held(alert: Alert, message: TrackedMessage, hold: Hold) -> Tracked:
 
 
 def released(
-    alert: Alert, message: TrackedMessage, user_id: str, now: float, shown: AbstractSet[str] = frozenset()
+    alert: Alert, message: TrackedMessage, user_id: str, now: float, shown: AbstractSet[str]
 ) -> Tracked | None:
     """End a hold. Returns None if there was no hold, or somebody has joined it since it was shown.
 

@@ -38,7 +38,7 @@ WAIT = Timeouts(get=8, attempt=4)
 
 
 async def examine(
-    settings: Settings, *, unknown: Sequence[str] = (), posts: bool = False, clock: Clock | None = None
+    settings: Settings, *, unknown: Sequence[str], posts: bool, clock: Clock | None = None
 ) -> list[Finding]:
     """Run every check."""
     async with AsyncExitStack() as stack:

@@ -116,7 +116,7 @@ class Suggested:
     """
 
     refs: tuple[RemediationRef, ...]
-    words: frozenset[str] = frozenset()
+    words: frozenset[str]
 
 
 Report = ListWaiting | Tonight | RepairsOf

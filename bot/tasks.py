@@ -36,11 +36,11 @@ class Tasks:
         limit: how many may run at once.
     """
 
-    def __init__(self, limit: int = 200, *, clock: Clock | None = None) -> None:
+    def __init__(self, limit: int, *, clock: Clock) -> None:
         self.limit = limit
         self._running: dict[asyncio.Task[object], str] = {}
         self._closed = False
-        self._clock = clock or Clock()
+        self._clock = clock
         self._refused: dict[str, float] = {}
 
     @property

@@ -95,7 +95,7 @@ class Connections:
     session: aiohttp.ClientSession
     together: TogetherClient
     lists: TogetherClient
-    impacts: httpx.AsyncClient | None = None
+    impacts: httpx.AsyncClient | None
 
 
 @dataclass(frozen=True, slots=True)

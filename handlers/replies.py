@@ -48,7 +48,7 @@ class Replies:
     client: AsyncWebClient
     session: aiohttp.ClientSession
     clock: Clock
-    allow_loopback: bool = False
+    allow_loopback: bool
 
     async def progress(self, place: ReplyTarget, message: Message) -> ReplyTarget:
         """Say that somebody is on it, where the answer can replace it and without waiting for Slack.

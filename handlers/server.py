@@ -123,8 +123,8 @@ class Server:
     def __init__(
         self,
         problems: Callable[[], list[str]],
-        warnings: Callable[[], list[str]] = list,
-        measure: Callable[[], Awaitable[None]] | None = None,
+        warnings: Callable[[], list[str]],
+        measure: Callable[[], Awaitable[None]],
         *,
         request_seconds: float = REQUEST_SECONDS,
     ) -> None:
@@ -192,8 +192,7 @@ class Server:
         return web.Response(status=503 if problems else 200, text="\n".join(lines) + "\n")
 
     async def _metrics(self, _request: web.Request) -> web.Response:
-        if self._measure:
-            await self._measure()
+        await self._measure()
         return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def _slack(self, request: web.Request) -> web.Response:

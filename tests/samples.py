@@ -203,7 +203,7 @@ CHANGED = (
     "The approval wasn't sent: the repair changed from “Reboot” to “Quick reprovision”. Review it and approve again."
 )
 WATCH = WatchConfig(
-    Route("C0OPS"), {}, (), 15, 900, None, 15, None, CardConfig(), "all", 900, storm_brake=None, named={}
+    Route("C0OPS", ""), {}, (), 15, 900, None, 15, None, CardConfig(), "all", 900, storm_brake=None, named={}
 )  # fmt: skip
 DIGEST = TrackedMessage("d" * 32, True, "c-7f2", "C0OPS", START, last_added_at=START)
 
@@ -264,6 +264,8 @@ def overview(**extra: Any) -> Overview:
         "failed": [BY_STATE[State.FAILED]],
         "mine": PAST[:1],
         "names": {REF: "gpu-node-07"},
+        "faults": (), "returned": (), "unreadable": (), "unconfirmed": (),
+        "digests": (), "pause": None, "refused": None,
         "about": {REF: ABOUT},
         **extra,
     })  # fmt: skip

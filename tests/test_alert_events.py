@@ -56,7 +56,7 @@ def test_fault_is_not_called_back_on_what_is_no_repaired_node_any_more(state: st
 
 def test_hold_that_is_over_cannot_be_released() -> None:
     alert = alert_of(hold=Hold("U0ALICE", START))
-    assert alerts.released(alert.at(START), MESSAGE, "U0BOB", START) is None
+    assert alerts.released(alert.at(START), MESSAGE, "U0BOB", START, frozenset()) is None
 
 
 def test_hold_that_the_same_person_makes_longer_is_told() -> None:

@@ -361,10 +361,10 @@ def test_any_number_of_choices_with_any_name_fits(count: int) -> None:
         )
         for number in range(count)
     ]
-    assert len(check_option_groups(chooser.option_groups(many, ""))) == min(count, 100)
-    check_view(chooser.chooser(chooser.Choice("C1")))
+    assert len(check_option_groups(chooser.option_groups(many, "", ()))) == min(count, 100)
+    check_view(chooser.chooser(chooser.Choice("C1"), ""))
     if many:
-        check_view(chooser.chooser(chooser.Choice("C1", ids=("c-0", "i-0", "r-0")), shown=many[0]))
+        check_view(chooser.chooser(chooser.Choice("C1", ids=("c-0", "i-0", "r-0")), "", shown=many[0]))
 
 
 async def test_without_the_watch_the_list_comes_from_together() -> None:

@@ -555,17 +555,17 @@ async def test_sending_is_taken_over_from_a_process_that_ended(webhook: WebhookR
 
 def test_longest_texts_fit_into_pagerdutys_limits() -> None:
     data: dict[str, Any] = {"node": "n" * 3000, "cluster_id": "c" * 200, "mode": "M" * 3000, "reminder": 1}
-    made = incident(Event("e", EventKind.REMINDED, "s" * 700, START, data), ROUTING_KEY)
+    made = incident(Event("e", EventKind.REMINDED, "s" * 700, START, data), ROUTING_KEY, at_once=False)
     assert made is not None
     assert len(made["payload"]["summary"]) <= 1024
     assert len(made["dedup_key"]) <= 255
-    assert incident(Event("e", EventKind.OPENED, "s", START), ROUTING_KEY) is None
+    assert incident(Event("e", EventKind.OPENED, "s", START), ROUTING_KEY, at_once=False) is None
     assert json.loads(cloud_event(Event("e", EventKind.OPENED, "s", START, {"none": None})))["data"] == {}
 
 
 def test_two_remediations_are_two_incidents_however_long_their_ids_are() -> None:
     def key(subject: str) -> Any:
-        made = incident(Event("e", EventKind.REMINDED, subject, START, {}), ROUTING_KEY)
+        made = incident(Event("e", EventKind.REMINDED, subject, START, {}), ROUTING_KEY, at_once=False)
         assert made is not None
         return made["dedup_key"]
 

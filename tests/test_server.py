@@ -21,10 +21,14 @@ HALF_A_HEAD = b"POST /slack/events HTTP/1.1\r\nHost: x\r\n"
 HALF_A_BODY = HALF_A_HEAD + b"Content-Length: 100\r\nContent-Type: application/json\r\n\r\n{"
 
 
+async def _nothing() -> None:
+    """There is nothing to measure."""
+
+
 @pytest.fixture
 async def server() -> AsyncIterator[tuple[Server, int]]:
     """A server with little patience, and its port."""
-    made = Server(list, request_seconds=0.2)
+    made = Server(list, list, _nothing, request_seconds=0.2)
     port = await made.start("127.0.0.1", 0, takes_slack=True)
     made.serve(Bolt("secret", team_id="T0HOME", bot_user_id="U0BOT"))
     yield made, port
@@ -112,7 +116,7 @@ async def test_malformed_request_is_a_line_in_the_log_and_no_traceback(
 @pytest.mark.parametrize("last", [b"", b"Connection: close\r\n"], ids=["between requests", "at the end"])
 async def test_connections_that_do_not_read_their_answers_keep_nobody_out_for_long(last: bytes) -> None:
     size = 30_000 if last else 300_000  # less than what is kept before the writer waits, and more
-    server = Server(lambda: ["x" * size], request_seconds=0.2)
+    server = Server(lambda: ["x" * size], list, _nothing, request_seconds=0.2)
     port = await server.start("127.0.0.1", 0, takes_slack=True)
     assert server._server is not None
     server._server.sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)

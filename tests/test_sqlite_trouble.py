@@ -66,7 +66,7 @@ def test_file_that_cannot_be_used_is_not_left_open(tmp_path: Path) -> None:
     path = tmp_path / "bot.db"
     path.write_bytes(b"half a copy of something " * 400)
     with pytest.raises(sqlite3.DatabaseError) as refused:
-        SQLiteFile(f"sqlite:///{path}", Clock()).connect()
+        SQLiteFile(f"sqlite:///{path}", Clock(), 1.0).connect()
     handles = [each.resolve() for each in Path("/proc/self/fd").iterdir()]
     assert refused.value.sqlite_errorname == "SQLITE_NOTADB"
     assert path not in handles

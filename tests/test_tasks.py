@@ -5,6 +5,7 @@ import gc
 
 import pytest
 
+from bot.clock import Clock
 from bot.errors import PostUncertain
 from bot.tasks import Tasks, finish
 
@@ -13,7 +14,7 @@ async def test_failing_task_is_logged_and_dropped(caplog: pytest.LogCaptureFixtu
     async def fail() -> None:
         raise RuntimeError("broken")
 
-    tasks = Tasks()
+    tasks = Tasks(200, clock=Clock())
     tasks.spawn(fail(), "the failing one")
     await tasks.drain(1)
     assert "Task the failing one failed" in caplog.text

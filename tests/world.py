@@ -96,7 +96,7 @@ class World:
 
 def as_alert(fields: dict[str, Any]) -> list[dict[str, Any]]:
     """The blocks of an alert with all buttons."""
-    value = button_value(Remediation.model_validate(fields))
+    value = button_value(Remediation.model_validate(fields), is_first=False, holds=None)
     elements = [
         {"type": "button", "action_id": action, "text": {"type": "plain_text", "text": action}, "value": value}
         for action in (APPROVE, REJECT, CANCEL, REFRESH)

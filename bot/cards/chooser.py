@@ -67,7 +67,7 @@ def nothing(text: str) -> Json:
 
 def chooser(
     choice: Choice,
-    note: str = "",
+    note: str,
     shown: Remediation | None = None,
     about: CardContext = NOTHING_KNOWN,
     config: CardConfig = UNSET,
@@ -116,7 +116,7 @@ def chooser(
     }
 
 
-def option_groups(found: Sequence[Remediation], query: str, only: Collection[str] = ()) -> Blocks:
+def option_groups(found: Sequence[Remediation], query: str, only: Collection[str]) -> Blocks:
     """Return the choices of the menu that hold each word of a query, else `only` some, grouped by cluster."""
     if only and not query.split():
         found = [each for each in found if key(each) in only]

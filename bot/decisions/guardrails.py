@@ -80,7 +80,7 @@ class Guardrails:
     database: Database
     policy: Policy
     clock: Clock
-    break_glass: Policy | None = None
+    break_glass: Policy | None
     _sizes: dict[str, tuple[float, int | None]] = field(default_factory=dict, init=False)
 
     async def check(self, job: Job, present: Remediation) -> FirstApproval | None:

@@ -1,7 +1,7 @@
 """What somebody sees in the app's home."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from bot.errors import NotAllowed
 from bot.models.alert import Alert, CardContext
@@ -43,14 +43,14 @@ class Overview:
     failed: Sequence[Remediation] | None
     mine: Sequence[PastDecision]
     names: Mapping[RemediationRef, str]
-    faults: Sequence[FaultReport] = ()
-    returned: Sequence[Alert] = ()
-    about: Mapping[RemediationRef, CardContext] = field(default_factory=dict)
-    unconfirmed: Collection[RemediationRef] = ()
-    pause: Pause | None = None
-    digests: Sequence[tuple[str, int, str]] = ()
-    unreadable: Collection[str] = ()
-    refused: NotAllowed | None = None
+    faults: Sequence[FaultReport]
+    returned: Sequence[Alert]
+    about: Mapping[RemediationRef, CardContext]
+    unconfirmed: Collection[RemediationRef]
+    pause: Pause | None
+    digests: Sequence[tuple[str, int, str]]
+    unreadable: Collection[str]
+    refused: NotAllowed | None
 
     @property
     def pages(self) -> int:

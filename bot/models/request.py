@@ -141,7 +141,7 @@ class SeenState:
 NOTHING_SEEN = SeenState(None, None)
 
 
-def button_value(remediation: Remediation, *, is_first: bool = False, holds: Iterable[str] | None = None) -> str:
+def button_value(remediation: Remediation, *, is_first: bool, holds: Iterable[str] | None) -> str:
     """Write a button's value: the reference, and what the person is shown."""
     value = {
         **asdict(remediation.ref),

@@ -56,7 +56,7 @@ def signed(secret: str, message_id: str, at: int, body: bytes) -> dict[str, str]
     }
 
 
-def incident(event: Event, routing_key: str, *, at_once: bool = False) -> Json | None:
+def incident(event: Event, routing_key: str, *, at_once: bool) -> Json | None:
     """Return the event for PagerDuty's Events API v2; None where it isn't told of that.
 
     It learns of what nobody has decided by the first reminder, and of a repair that failed or may be stuck; again is

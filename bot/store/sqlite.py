@@ -39,7 +39,7 @@ class SQLiteFile(Driver):
     begin_write = "BEGIN IMMEDIATE"
     begin_read = "BEGIN"
 
-    def __init__(self, url: str, clock: Clock, busy_seconds: float = BUSY_SECONDS) -> None:
+    def __init__(self, url: str, clock: Clock, busy_seconds: float) -> None:
         # Its real name, so that no symbolic link and no parameter of the URL make another one of it.
         self.path = Path(make_url(url).database or "").resolve()
         self._clock = clock

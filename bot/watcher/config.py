@@ -36,7 +36,7 @@ class Route:
     """Where the alerts of a cluster go, and whom they call: a user or group ID, empty for nobody."""
 
     channel_id: str
-    oncall: str = ""
+    oncall: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,7 @@ class Watcher:
         config: WatchConfig,
         clock: Clock,
         report: Report,
-        impacts: Impacts | None = None,
+        impacts: Impacts | None,
     ) -> None:
         self._channels = channels
         self._directory = directory

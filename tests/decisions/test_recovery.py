@@ -249,7 +249,7 @@ async def broken(tmp_path: Path) -> AsyncIterator[tuple[DecisionService, Decisio
     policy = Policy(("U0ALICE",), frozenset(), "T0HOME", Members(), CardConfig().observes)
     together = TogetherClient(http, "http://127.0.0.1:1/v1", "key", clock=time.clock)
     try:
-        guards = Guardrails(CardConfig(), together, database, policy, time.clock)
+        guards = Guardrails(CardConfig(), together, database, policy, time.clock, None)
         yield DecisionService(guards, ear, store), store, ear
     finally:
         await database.close()

@@ -220,7 +220,7 @@ class World:
         http = httpx.AsyncClient(transport=TogetherLine(self, process))
         together = together_client(settings, http, clock, None)
         session = cast("aiohttp.ClientSession", ResponseUrls(self, process))
-        connections = Connections(Identity(TEAM, "", BOT_USER), client, client, session, together, together)
+        connections = Connections(Identity(TEAM, "", BOT_USER), client, client, session, together, together, None)
         store = DecisionStore(database, settings.bot_lease_seconds, clock)
         bot = build_bot(settings, connections, store, tasks, clock, report=lambda _: None, warn=lambda *_: None)
         bot.bolt.verification.verifier.clock = cast("Any", SimpleNamespace(now=self.clock.now))
