@@ -84,7 +84,7 @@ def seen(  # noqa: PLR0913 - what was read, and when
     is_older = readings.is_older(before, remediation)
     if alert.decided_seq > sequence or is_older or (not read_alone and readings.may_be_older(alert, remediation)):
         return None
-    waits = remediation.state == State.PENDING_APPROVAL
+    waits = remediation.is_waiting
     # The next incident, which began before it was seen to wait; or what had ended runs after all.
     runs = before.state in FINAL and remediation.is_under_way
     has_begun = alert.is_closed and not waits and (runs or readings.opened_later(before, remediation))

@@ -37,8 +37,7 @@ def _compared(known: Remediation, read: Remediation) -> int:
 
 def is_next_incident(known: Remediation, read: Remediation) -> bool:
     """Return whether what waits has ended and opened again under the same ID, between two readings."""
-    both_wait = known.state == read.state == State.PENDING_APPROVAL
-    return both_wait and read.began_at > known.began_at and not read.is_of(known.episode_key)
+    return known.is_waiting and read.is_waiting and read.began_at > known.began_at and not read.is_of(known.episode_key)
 
 
 def opened_later(known: Remediation, read: Remediation) -> bool:

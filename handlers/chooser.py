@@ -29,7 +29,6 @@ from bot.models import (
     ReplyTarget,
     Request,
     SeenState,
-    State,
     Verb,
     key,
     read_reference,
@@ -104,7 +103,7 @@ class Chooser(Surface):
     async def _waiting(self) -> Message:
         looked = await self.lookup.cancellable()
         count = len(looked.found)
-        found = sorted(looked.found, key=lambda each: each.state != State.PENDING_APPROVAL)
+        found = sorted(looked.found, key=lambda each: not each.is_waiting)
         waits = (
             "s are waiting for approval or start, approvals first" if count > 1 else " is waiting for approval or start"
         )

@@ -78,7 +78,7 @@ def actions(remediation: Remediation, about: CardContext, config: CardConfig, *,
             and not (about.is_observed and rule.decides)
             and (remediation.mode or verb is not Verb.APPROVE)  # nobody approves what Together doesn't name
         ]
-        if about.followed and remediation.state == State.PENDING_APPROVAL:
+        if about.followed and remediation.is_waiting:
             if not about.is_one_of_many:
                 controls.append(blocks.press(LOOKING, "I'm looking", value=value))
             elif about.is_observed:  # the menus need a button beside them that says what they are about
@@ -104,7 +104,7 @@ def _hold_menu(about: CardContext) -> Json:
 def _more_menu(remediation: Remediation, about: CardContext, config: CardConfig) -> Json:
     """Return the menu of what is seldom wanted: where it decides, the value of the buttons beside it says on what."""
     choices = []
-    if remediation.state == State.PENDING_APPROVAL and not (about.is_unlisted or about.is_observed):
+    if remediation.is_waiting and not (about.is_unlisted or about.is_observed):
         choices.append(("Reject with a comment…", REJECT))
         if config.other_modes(remediation.mode, about.history):
             choices.append(("Approve another repair…", OTHER_MODE))

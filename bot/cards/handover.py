@@ -76,7 +76,7 @@ def shift(
     unrepaired = f"Faults without a repair: {count}." if count else ""
     rest = [_decided(alerts, began), _often(opened), unrepaired, as_of(faults), not_read(unreadable)]
     lines: list[Line] = [f"In repair now: {len(running)}."] if running else []
-    if waiting := [each for each in alerts if each.is_waiting and each.as_told.state == State.PENDING_APPROVAL]:
+    if waiting := [each for each in alerts if each.is_waiting and each.as_told.is_waiting]:
         lines.append(elements(f"Waiting for approval: {len(waiting)}, oldest first", bold=True))
         lines += _lines(sorted(waiting, key=since))
     else:

@@ -15,7 +15,7 @@ from bot.cards.pause import ALL_CLUSTERS, pause_buttons, pause_line
 from bot.cards.remediation_card import summary
 from bot.cards.review import review_button
 from bot.errors import BotError
-from bot.models import Blocks, CardContext, Json, Overview, Remediation, State, key
+from bot.models import Blocks, CardContext, Json, Overview, Remediation, key
 from bot.mrkdwn import ago, clean, clock_time, escape, lasted
 
 CLUSTER = "home:cluster"
@@ -106,7 +106,7 @@ def options(found: Sequence[Remediation], query: str) -> list[Json]:
     # An option's value may have 75 characters, and a cluster's ID more: such a one can't be chosen here.
     fitting = [each for each in clusters if matches(query, each) and len(each) <= blocks.MAX_OPTION_TEXT]
     drawn = [blocks.option(each, ALL_CLUSTERS if each == ALL else each) for each in fitting]
-    waiting = [each for each in found if each.state == State.PENDING_APPROVAL and matches(query, searched(each))]
+    waiting = [each for each in found if each.is_waiting and matches(query, searched(each))]
     return [*drawn, *(option(each, _NODE) for each in waiting)][: blocks.MAX_OPTIONS]
 
 

@@ -64,7 +64,7 @@ def card(  # noqa: PLR0913 - what a card shows
     """
     if config.observed:
         about = replace(about, is_observed=config.observes(remediation.cluster_id))
-    waits = remediation.state == State.PENDING_APPROVAL and not about.is_unlisted
+    waits = remediation.is_waiting and not about.is_unlisted
     concerns_on_call = waits or (about.is_automatic and remediation.state in IN_REPAIR)
     warnings = [*_warnings(remediation, notice, about, config)]
     agreed = [*_agreed(remediation, about, config)] if waits else []

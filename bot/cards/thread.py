@@ -31,17 +31,17 @@ def transition(  # noqa: PLR0913 - what a reading may say
     told = ["Together lists this remediation again."] if is_listed_again else []
     if after.mode != before.mode:
         was, is_now = _repair(before), _repair(after)
-        look = " Review it before approving." if after.state == State.PENDING_APPROVAL else ""
+        look = " Review it before approving." if after.is_waiting else ""
         if not after.mode:
             told.append(f"Together no longer says which repair this is. It was “{was}”.")
         elif not before.mode:
             told.append(f"Together now says which repair this is: “{is_now}”.{look}")
-        elif decided and decided.verb is Verb.APPROVE and before.state == State.PENDING_APPROVAL:
+        elif decided and decided.verb is Verb.APPROVE and before.is_waiting:
             told.append(f"{decided.people} approved “{is_now}”. Before, it was “{was}”.")
         else:
             told.append(f"repair changed from “{was}” to “{is_now}”.{look}")
     if after.state != before.state:
-        skipped = before.state == State.PENDING_APPROVAL and after.state in RULES[Verb.APPROVE].effect
+        skipped = before.is_waiting and after.state in RULES[Verb.APPROVE].effect
         if skipped:
             told.append(_approved(after, decided, now))
         if after.state != State.FAILED and not (skipped and after.state == State.PENDING):

@@ -27,7 +27,6 @@ from bot.models import (
     Remediation,
     RemediationRef,
     RepairLimit,
-    State,
     Verb,
     repairs_since,
 )
@@ -199,7 +198,7 @@ class Guardrails:
             present = await self.together.get(ref)
         except NotFound:
             return False
-        return present.is_under_way or (just_approved and present.state == State.PENDING_APPROVAL)
+        return present.is_under_way or (just_approved and present.is_waiting)
 
     async def _size(self, cluster_id: str) -> int | None:
         known = self._sizes.get(cluster_id)

@@ -21,7 +21,6 @@ from bot.models import (
     PastDecision,
     Remediation,
     RemediationRef,
-    State,
     Verb,
     read_reference,
     unix,
@@ -325,7 +324,7 @@ def oldest_first(remediations: Iterable[Remediation]) -> list[Remediation]:
 def _waiting(looked: LookupResult, cluster_id: str) -> dict[RemediationRef, str]:
     """Return what waits, in one cluster or in all, with its state."""
     here = [each for each in looked.found if cluster_id in {"", each.cluster_id}]
-    return {each.ref: each.state for each in here if each.state == State.PENDING_APPROVAL}
+    return {each.ref: each.state for each in here if each.is_waiting}
 
 
 def _begins_with(remediation: Remediation, beginning: str) -> bool:

@@ -10,7 +10,7 @@ from bot.clock import Clock
 from bot.decisions.batches import BatchService
 from bot.decisions.lookup import LOOK_SECONDS, PAST_SECONDS, Lookup, oldest_first
 from bot.errors import NotAllowed, TogetherError
-from bot.models import PER_PAGE, Actor, Overview, Remediation, RemediationRef, State, Verb, key
+from bot.models import PER_PAGE, Actor, Overview, Remediation, RemediationRef, Verb, key
 from bot.policy import Policy
 from bot.store import Database, approvals, audit, ended, messages, pauses
 
@@ -55,7 +55,7 @@ class Overviews:
         found, unconfirmed = await self._confirm(looked.found, looked.outdated)
         cluster_id = looks_at.cluster_id
         here = [each for each in found if cluster_id in {"", each.cluster_id}]
-        waiting = [each for each in here if each.state == State.PENDING_APPROVAL]
+        waiting = [each for each in here if each.is_waiting]
         digests = await self._digests(waiting, looked.shown_on)
         count = len(waiting)
         waiting = [each for each in waiting if key(each) == looks_at.only] or waiting

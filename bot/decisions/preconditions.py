@@ -120,9 +120,7 @@ def too_late_notice(
         return f"{already} approved{_through_slack(decided) or reviewer}.{other_mode}"
     if present.state in rule.allowed:
         said = f" Together: “{escape(refusal.quote, 300)}”" if refusal and refusal.quote else ""
-        is_still = (
-            "the remediation is still waiting" if present.state == State.PENDING_APPROVAL else "it's still queued"
-        )
+        is_still = "the remediation is still waiting" if present.is_waiting else "it's still queued"
         return f"Together refused the {rule.noun}, but {is_still}.{said} Review it and decide again."
     return f"Too late to {request.verb}: it's already “{_state(present.state)}”."
 
@@ -197,7 +195,7 @@ def changes_since(request: Request, typed_at: float, present: Remediation) -> st
     Args:
         typed_at: by Together's clock, which says whole seconds.
     """
-    if present.state == State.PENDING_APPROVAL:
+    if present.is_waiting:
         is_later = present.began_at > typed_at + PRECISION
         return "the remediation ended and opened again since you typed the command" if is_later else ""
     if unix(present.review_time) <= typed_at - CLOCKS_DIFFER_BY:

@@ -309,7 +309,7 @@ class Alert:
     @property
     def is_waiting(self) -> bool:
         """Whether it waits for approval."""
-        return self.remediation.state == State.PENDING_APPROVAL and not self.is_unlisted
+        return self.remediation.is_waiting and not self.is_unlisted
 
     @property
     def as_told(self) -> Remediation:

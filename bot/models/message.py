@@ -162,9 +162,7 @@ def still_waiting(alerts: Sequence[Alert], batches: Sequence[Batch]) -> list[Ale
     """Return those that wait for approval, but for what somebody has decided and nobody has read again since."""
     decided = decided_in(batches, alerts)
     return [
-        each
-        for each in waiting(alerts)
-        if not each.is_stale or (each.ref not in decided and each.as_told.state == State.PENDING_APPROVAL)
+        each for each in waiting(alerts) if not each.is_stale or (each.ref not in decided and each.as_told.is_waiting)
     ]
 
 

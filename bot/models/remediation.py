@@ -270,17 +270,21 @@ class Remediation(ApiModel):
         return bool(severities) and severities <= _MILD
 
     @property
+    def is_waiting(self) -> bool:
+        """Whether it waits for approval."""
+        return self.state == State.PENDING_APPROVAL
+
+    @property
     def is_under_way(self) -> bool:
         """Whether it is being repaired, also in a state that this version doesn't know."""
-        return self.state != State.PENDING_APPROVAL and self.state not in FINAL
+        return not self.is_waiting and self.state not in FINAL
 
     @property
     def is_reviewed(self) -> bool:
         """Whether somebody decided on this incident: a queued one may also have been made by hand."""
         opened = self.create_time
         reviewed = self.review_time
-        waits = self.state == State.PENDING_APPROVAL
-        is_earlier = waits or (opened and reviewed and opened - reviewed > timedelta(minutes=1))
+        is_earlier = self.is_waiting or (opened and reviewed and opened - reviewed > timedelta(minutes=1))
         return not is_earlier and bool(self.reviewed_by or reviewed or self.review_comment)
 
     @property
@@ -366,7 +370,7 @@ class Remediation(ApiModel):
     def began_at(self) -> float:
         """When it began to wait, this time, as far as Together says; Unix time in seconds, else 0."""
         times = [self.create_time, self.end_time]
-        if self.state == State.PENDING_APPROVAL:
+        if self.is_waiting:
             times += [self.review_time, self.start_time]  # of an earlier incident
         return max((each.timestamp() for each in times if each), default=0.0)
 

@@ -47,6 +47,7 @@ class Rule:
         noun: as in "your approval".
         allowed: the states from which Together takes it.
         effect: the states that show that it took effect.
+        decides: whether it changes a remediation.
         on_card: whether the bot's own cards carry its button where the state allows it.
         open_to_all: whether it takes no operator.
     """
@@ -57,13 +58,9 @@ class Rule:
     noun: str
     allowed: frozenset[str] = frozenset()
     effect: frozenset[str] = frozenset()
+    decides: bool = False
     on_card: bool = False
     open_to_all: bool = False
-
-    @property
-    def decides(self) -> bool:
-        """Whether it changes a remediation."""
-        return bool(self.effect)
 
 
 # Allowed states and results: docs.together.ai/reference, remediation-cancel, -approve and -reject.
@@ -75,6 +72,7 @@ RULES: Mapping[Verb, Rule] = {
         noun="approval",
         allowed=_WAITING,
         effect=BEGUN,
+        decides=True,
         on_card=True,
     ),
     # Not on the bot's cards: it ends like cancel, and two buttons with one outcome make a tired person wonder.
@@ -85,6 +83,7 @@ RULES: Mapping[Verb, Rule] = {
         noun="rejection",
         allowed=_WAITING,
         effect=_CANCELLED,
+        decides=True,
     ),
     Verb.CANCEL: Rule(
         label="Cancel remediation",
@@ -93,6 +92,7 @@ RULES: Mapping[Verb, Rule] = {
         noun="cancellation",
         allowed=frozenset({State.PENDING_APPROVAL, State.PENDING}),
         effect=_CANCELLED,
+        decides=True,
         on_card=True,
     ),
     Verb.REFRESH: Rule(label="Check again", doing="checking", done="checked", noun="check", open_to_all=True),
