@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
-from typing import NamedTuple, assert_never
+from typing import NamedTuple
 
 from bot.cards import blocks, labels
 from bot.cards.blocks import elements
@@ -194,10 +194,8 @@ def question(verb: Verb, mode: str, node: str, known: str = "", *, wait: int | N
         case Verb.REJECT:
             said = f"{left} Together's record names you, with your comment."
             return Question(f"Reject remediation for {node}?", said, "Reject remediation", "Keep remediation")
-        case Verb.REFRESH | Verb.HOLD | Verb.RELEASE:
-            raise ValueError(f"{verb} decides nothing")
         case _:
-            assert_never(verb)
+            raise ValueError(f"{verb} decides nothing")
 
 
 # The dialog.

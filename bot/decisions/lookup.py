@@ -133,10 +133,8 @@ class Lookup:
         """Return whether there is such a remediation, or whether that can't be told."""
         try:
             await self.get(ref)
-        except (NotFound, InvalidIds):
-            return False
-        except TogetherError:
-            pass
+        except TogetherError as error:
+            return not isinstance(error, NotFound | InvalidIds)
         return True
 
     async def cancellable(self) -> LookupResult:

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable
 from dataclasses import dataclass
-from typing import TypeVar, assert_never
+from typing import TypeVar
 
 from bot import cards
 from bot.clock import Clock
@@ -37,17 +37,8 @@ class Upkeep:
 
     async def carry_out(self, job: Job) -> Verdict:
         """Do what was asked for; may raise a BotError."""
-        match job.request.verb:
-            case Verb.REFRESH:
-                return await self.look(job)
-            case Verb.HOLD:
-                return await self.hold(job)
-            case Verb.RELEASE:
-                return await self.release(job)
-            case Verb.APPROVE | Verb.REJECT | Verb.CANCEL:
-                raise AssertionError("an executor decides")
-            case _:
-                assert_never(job.request.verb)
+        ways = {Verb.REFRESH: self.look, Verb.HOLD: self.hold, Verb.RELEASE: self.release}
+        return await ways[job.request.verb](job)
 
     async def look(self, job: Job) -> Verdict:
         """Read the remediation.
