@@ -209,12 +209,6 @@ def _still_holds(alert: Alert, read: Remediation, now: float, *, read_alone: boo
     return not read_alone or now - READ_SECONDS < remark.settles_at
 
 
-def episode_of(alert: Alert) -> str:
-    """Return by what is remembered what was told of a remediation this time: it may wait, and fail, once more."""
-    ref, since = alert.ref, alert.waiting_since
-    return f"{ref} {since:.0f}" if since else str(ref)
-
-
 def returned(look: Look, back: CameBack) -> Tracked | None:
     """Return a repaired alert whose fault is back; None where that is known."""
     if look.alert.came_back or look.alert.remediation.state != State.SUCCEEDED:

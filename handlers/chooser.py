@@ -30,7 +30,6 @@ from bot.models import (
     Request,
     SeenState,
     Verb,
-    key,
     read_reference,
 )
 from bot.mrkdwn import escape
@@ -241,7 +240,7 @@ class Chooser(Surface):
         await self.lookup.authorize(actor, choice.channel_id, Verb.CANCEL)
         looked = await self.lookup.cancellable()
         for each in looked.found:
-            if key(each) == value:
+            if each.key == value:
                 return await self._chosen(choice, each)
         why = chooser.not_read(looked.unreadable) or "That can no longer be cancelled."
         return chooser.chooser(choice, f"{why} Choose again.")
@@ -265,7 +264,7 @@ class Chooser(Surface):
 
 def _among(choice: Choice, some: Sequence[Remediation]) -> Choice:
     """Return that the menu begins with some, where they are few enough to be remembered."""
-    return replace(choice, only=tuple(map(key, some)) if len(some) <= AMONG else ())
+    return replace(choice, only=tuple(each.key for each in some) if len(some) <= AMONG else ())
 
 
 def _nothing(looked: LookupResult) -> str:

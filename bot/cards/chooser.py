@@ -13,7 +13,7 @@ from bot.cards.controls import question
 from bot.cards.labels import fault
 from bot.cards.listing import first_of, lines_message, remediation_lines, returned_lines
 from bot.cards.notices import unfollowed, without_header
-from bot.models import NOTHING_KNOWN, Alert, Blocks, CardContext, FaultReport, Json, Message, Remediation, Verb, key
+from bot.models import NOTHING_KNOWN, Alert, Blocks, CardContext, FaultReport, Json, Message, Remediation, Verb
 from bot.mrkdwn import ago, clean, entities, escape
 from bot.parsing import MAX_REASON
 
@@ -83,7 +83,7 @@ def chooser(
     if shown:
         choice = replace(
             choice,
-            remediation=key(shown),
+            remediation=shown.key,
             mode=shown.mode,
             state=shown.state,
             episode=shown.episode_key,
@@ -119,7 +119,7 @@ def chooser(
 def option_groups(found: Sequence[Remediation], query: str, only: Collection[str]) -> Blocks:
     """Return the choices of the menu that hold each word of a query, else `only` some, grouped by cluster."""
     if only and not query.split():
-        found = [each for each in found if key(each) in only]
+        found = [each for each in found if each.key in only]
     matching = [each for each in found if matches(query, searched(each))][: blocks.MAX_OPTIONS]
     clusters: dict[str, Blocks] = {}
     for each in matching:
@@ -143,7 +143,7 @@ def matches(query: str, text: str) -> bool:
 
 def option(each: Remediation, prefix: str = "") -> Json:
     """Return a remediation as a choice of a menu."""
-    return blocks.option(in_a_line(each, each.cluster_id), f"{prefix}{key(each)}")
+    return blocks.option(in_a_line(each, each.cluster_id), f"{prefix}{each.key}")
 
 
 def in_a_line(each: Remediation, *more: str) -> str:

@@ -44,8 +44,6 @@ from bot.models import (
     State,
     TrackedMessage,
     Verb,
-    decided_in,
-    still_waiting,
     waiting,
 )
 from bot.mrkdwn import capital, clean, escape, lasted, when
@@ -62,8 +60,8 @@ def draw(shown: Snapshot, config: CardConfig) -> Message:
     batches = shown.batches
     pause = shown.pause
     if of.is_started and not waiting(alerts):
-        return _started(of, alerts)
-    open_ones = still_waiting(alerts, batches)
+        return _started(shown)
+    open_ones = shown.undecided
     title = _title(of, alerts, open_ones)
     running, ended = ([each for each in batches if each.is_running is state] for state in (True, False))
     clusters = clusters_of(alerts)
@@ -81,7 +79,7 @@ def draw(shown: Snapshot, config: CardConfig) -> Message:
         over = {each.ref for each in batch.items if each.holds_until <= shown.now}
         return {each.ref for each in open_ones if each.as_of or each.is_stale or each.ref not in over}
 
-    states = _others(alerts, batches)
+    states = _others(shown)
     groups = grouped(open_ones)
     failed = [each for each in alerts if each.remediation.state == State.FAILED and not each.is_unlisted]
     half = half_approved(open_ones, shown.firsts, config)
@@ -129,8 +127,9 @@ def _running(batches: Sequence[Batch]) -> Iterator[Json]:
         yield from blocks.rich_texts(progress_lines(batches[-1]))
 
 
-def _started(of: TrackedMessage, alerts: Sequence[Alert]) -> Message:
+def _started(shown: Snapshot) -> Message:
     """Return the digest of repairs that were under way when the bot first saw them."""
+    of, alerts = shown.message, shown.alerts
     name, nodes = cluster_of(of.cluster_id, alerts)
     left = [each for each in alerts if not each.is_closed]
     many = f"{blast_radius(left or alerts, nodes)} {f'of {clean(name, 60)} ' if name else ''}"
@@ -141,7 +140,7 @@ def _started(of: TrackedMessage, alerts: Sequence[Alert]) -> Message:
     title = f"{many}in repair, {how}" if left else f"Over: {many}{ended}, {how}"
     called = on_call(of.mentioned) if left else ""
     lines = _lines(sorted(left or alerts, key=since), alerts)
-    warning, states = _as_of(alerts), _others(alerts, [])
+    warning, states = _as_of(alerts), _others(shown)
     told = [warning, *_listed(lines, called), states]
     drawn = [*blocks.paragraphs(warning), *blocks.rich_texts(lines), *blocks.paragraphs(states, called)]
     return _message(title, "🔧" if left else "✅" if is_well else "❕", told, drawn)
@@ -223,11 +222,10 @@ def _line(alert: Alert, name: str) -> Line:
     return entry(name, *told)
 
 
-def _others(alerts: Sequence[Alert], batches: Sequence[Batch]) -> str:
+def _others(shown: Snapshot) -> str:
     """Return how many are in which other state."""
-    done = decided_in(batches, alerts)
-    open_ones = {each.ref for each in still_waiting(alerts, batches)}
-    states = [_state(each, done) for each in alerts if each.ref not in open_ones]
+    done, open_ones = shown.decided, {each.ref for each in shown.undecided}
+    states = [_state(each, done) for each in shown.alerts if each.ref not in open_ones]
     told = [f"{count} {escape(state.lower(), 60)}" for state, count in Counter(states).most_common()]
     return f"Others: {', '.join(told)}." if told and open_ones else f"In all: {', '.join(told)}." if told else ""
 

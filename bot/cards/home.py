@@ -15,7 +15,7 @@ from bot.cards.pause import ALL_CLUSTERS, pause_buttons, pause_line
 from bot.cards.remediation_card import summary
 from bot.cards.review import review_button
 from bot.errors import BotError
-from bot.models import Blocks, CardContext, Json, Overview, Remediation, key
+from bot.models import Blocks, CardContext, Json, Overview, Remediation
 from bot.mrkdwn import ago, clean, clock_time, escape, lasted
 
 CLUSTER = "home:cluster"
@@ -89,7 +89,7 @@ def home(shown: Overview, looks_at: Filter, config: CardConfig, now: float) -> J
         blocks.header(_count(shown)),
         *(_reviews(shown) if may_decide else ()),
         *(block for each in shown.waiting for block in _waiting(each, shown, looks_at.opened, config, now)),
-        *(() if any(key(each) == looks_at.only for each in shown.waiting) else _pages(shown)),
+        *(() if any(each.key == looks_at.only for each in shown.waiting) else _pages(shown)),
         *_part(*faults.listed(shown.faults, LISTED)),
         *_part(f"Running: {len(shown.running)}", remediation_lines(shown.running, LISTED, since)),
         *_part(f"Failed in the last 24 h: {len(failed)}", remediation_lines(failed, LISTED, _last_change)),
@@ -128,7 +128,7 @@ def _update() -> Json:
 def _menu(looks_at: Filter, shown: Overview) -> Json:
     cluster_id = looks_at.cluster_id
     first = blocks.option(cluster_id or ALL, cluster_id[: blocks.MAX_OPTION_TEXT] or ALL_CLUSTERS)
-    alone = next((each for each in shown.waiting if key(each) == looks_at.only), None)
+    alone = next((each for each in shown.waiting if each.key == looks_at.only), None)
     return blocks.search(CLUSTER, "Cluster or node", option(alone, _NODE) if alone else first)
 
 
@@ -160,7 +160,7 @@ def _waiting(each: Remediation, shown: Overview, opened: str, config: CardConfig
     """Return what waits as a row, and with its controls where that is what somebody opened, or there is no other."""
     if len(shown.waiting) == 1:
         return _opened(each, shown, config)
-    is_open = key(each) == opened
+    is_open = each.key == opened
     return [_row(each, shown, config, now, is_open=is_open), *(_opened(each, shown, config) if is_open else ())]
 
 
@@ -179,7 +179,7 @@ def _row(each: Remediation, shown: Overview, config: CardConfig, now: float, *, 
     lines = clean(in_a_line(each), 300), " · ".join(filter(None, told))
     label = "Close" if is_open else "Show" if shown.refused or config.observes(each.cluster_id) else "Decide"
     aloud = clean(f"{label} {each.node}", blocks.MAX_OPTION_TEXT)
-    button = blocks.press(OPEN, label, value=key(each), accessibility_label=aloud)
+    button = blocks.press(OPEN, label, value=each.key, accessibility_label=aloud)
     return {"type": "section", "text": blocks.plain("\n".join(lines)), "accessory": button}
 
 

@@ -18,7 +18,6 @@ from bot.models import (
     Remediation,
     RemediationRef,
     RepairLoad,
-    key,
     short_hash,
     unix,
     waiting,
@@ -218,7 +217,7 @@ def _value(mode: str, what: str | None) -> str:
 
 def value_of(alert: Alert) -> str:
     """Return what choosing this one alone is known by."""
-    return f"one:{key(alert.remediation)}"
+    return f"one:{alert.remediation.key}"
 
 
 def chosen(alerts: Sequence[Alert], values: Collection[str]) -> list[Alert]:

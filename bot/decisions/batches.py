@@ -31,7 +31,6 @@ from bot.models import (
     ReplyTarget,
     SeenState,
     Verb,
-    still_waiting,
 )
 from bot.policy import Policy
 from bot.store import DecisionStore, approvals, batches, pauses, rows
@@ -56,7 +55,7 @@ class BatchService:
         try:
             async with self.clock.timeout(RECEIVE_SECONDS):
                 snapshot = await self.store.database.read(rows.load, digest_id)
-                open_ones = still_waiting(snapshot.alerts, snapshot.batches) if snapshot else []
+                open_ones = snapshot.undecided if snapshot else []
                 load = await self._load(open_ones)
         except (StorageUnavailable, TimeoutError) as error:
             raise RefusedWithoutDatabase from error

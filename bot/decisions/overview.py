@@ -10,7 +10,7 @@ from bot.clock import Clock
 from bot.decisions.batches import BatchService
 from bot.decisions.lookup import LOOK_SECONDS, PAST_SECONDS, Lookup, oldest_first
 from bot.errors import NotAllowed, TogetherError
-from bot.models import PER_PAGE, Actor, Overview, Remediation, RemediationRef, Verb, key
+from bot.models import PER_PAGE, Actor, Overview, Remediation, RemediationRef, Verb
 from bot.policy import Policy
 from bot.store import Database, approvals, audit, ended, messages, pauses
 
@@ -58,7 +58,7 @@ class Overviews:
         waiting = [each for each in here if each.is_waiting]
         digests = await self._digests(waiting, looked.shown_on)
         count = len(waiting)
-        waiting = [each for each in waiting if key(each) == looks_at.only] or waiting
+        waiting = [each for each in waiting if each.key == looks_at.only] or waiting
         page = max(0, min(looks_at.page, (len(waiting) - 1) // PER_PAGE))
         shown = waiting[page * PER_PAGE : (page + 1) * PER_PAGE]
         failed = await self.database.read(ended.failed, PAST_SECONDS) if self.lookup.is_watching else None

@@ -35,9 +35,6 @@ from bot.models.message import (
     Snapshot,
     StopReason,
     TrackedMessage,
-    decided_in,
-    key,
-    still_waiting,
     stop_reason,
     waiting,
 )

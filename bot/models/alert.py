@@ -335,6 +335,11 @@ class Alert:
         return (self.hold, *self.hold.others) if self.hold else ()
 
     @property
+    def incident(self) -> str:
+        """By what is remembered what was told of it this time: it may wait, and fail, once more."""
+        return f"{self.ref} {self.waiting_since:.0f}" if self.waiting_since else str(self.ref)
+
+    @property
     def came_at(self) -> float:
         """When it began to wait, the last time."""
         return max(self.seen_at, self.waiting_since)

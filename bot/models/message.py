@@ -8,9 +8,9 @@ from enum import StrEnum
 from bot.errors import DOUBTFUL, OutcomeKind
 from bot.models.alert import Alert, Looking
 from bot.models.guardrails import Pause, RepairLoad
-from bot.models.ids import RemediationRef, short_hash
+from bot.models.ids import RemediationRef
 from bot.models.outcome import DOUBT_SECONDS, FirstApproval
-from bot.models.remediation import Remediation, State
+from bot.models.remediation import State
 from bot.models.request import RULES, Actor, ReplyTarget, SeenState, Verb
 
 EVERYTHING = "all"
@@ -132,38 +132,9 @@ class Decidable:
     unclear: Collection[RemediationRef] = ()
 
 
-def key(remediation: Remediation) -> str:
-    """Return a remediation's short name among the options of a menu, which may be 75 characters long."""
-    return short_hash(str(remediation.ref))
-
-
 def waiting(alerts: Sequence[Alert]) -> list[Alert]:
     """Return those that wait for approval."""
     return [each for each in alerts if each.is_waiting]
-
-
-def decided_in(batches: Sequence[Batch], alerts: Sequence[Alert]) -> dict[RemediationRef, State]:
-    """Return what batches have decided, with the state it leads to: that is known before it is read again.
-
-    What waits again since isn't decided.
-    """
-    reached = {Verb.APPROVE: State.PENDING, Verb.CANCEL: State.CANCELLED}
-    since = {each.ref: each.waiting_since for each in alerts if each.waiting_since} if batches else {}
-    return {
-        item.ref: reached[batch.verb]
-        for batch in batches
-        if batch.verb in reached
-        for item in batch.items
-        if item.outcome == RULES[batch.verb].done and batch.asked_at >= since.get(item.ref, 0.0)
-    }
-
-
-def still_waiting(alerts: Sequence[Alert], batches: Sequence[Batch]) -> list[Alert]:
-    """Return those that wait for approval, but for what somebody has decided and nobody has read again since."""
-    decided = decided_in(batches, alerts)
-    return [
-        each for each in waiting(alerts) if not each.is_stale or (each.ref not in decided and each.as_told.is_waiting)
-    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,3 +242,47 @@ class Snapshot:
     now: float
     version: int = 0
     pause: Pause | None = None
+
+    @property
+    def subject(self) -> RemediationRef | str:
+        """What the message in Slack is marked with, and called in the log."""
+        return self.alerts[0].ref if self.alerts and not self.message.is_digest else self.message.id
+
+    @property
+    def awaits_reading(self) -> bool:
+        """Whether a card stays as it was answered until Together is read."""
+        return not self.message.is_digest and self.alerts[0].is_stale
+
+    @property
+    def incidents(self) -> list[Alert]:
+        """What it shows, and before each the earlier incidents under its ID."""
+        return [each for alert in self.alerts for each in (*alert.earlier, alert)]
+
+    @property
+    def decided(self) -> dict[RemediationRef, State]:
+        """What its selections have decided, with the state it leads to: that is known before it is read again.
+
+        What waits again since isn't decided.
+        """
+        reached = {Verb.APPROVE: State.PENDING, Verb.CANCEL: State.CANCELLED}
+        since = {each.ref: each.waiting_since for each in self.alerts if each.waiting_since} if self.batches else {}
+        return {
+            item.ref: reached[batch.verb]
+            for batch in self.batches
+            if batch.verb in reached
+            for item in batch.items
+            if item.outcome == RULES[batch.verb].done and batch.asked_at >= since.get(item.ref, 0.0)
+        }
+
+    @property
+    def undecided(self) -> list[Alert]:
+        """What waits for approval, but for what somebody has decided and nobody has read again since."""
+        open_ones, decided = waiting(self.alerts), self.decided
+        return [
+            each for each in open_ones if not each.is_stale or (each.ref not in decided and each.as_told.is_waiting)
+        ]
+
+    @property
+    def unheld(self) -> list[Alert]:
+        """What waits and is on nobody's hold."""
+        return [each for each in self.undecided if each.hold is None]

@@ -9,7 +9,7 @@ from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidatorFunctionWrapHandler, WrapValidator
 
-from bot.models.ids import RemediationRef
+from bot.models.ids import RemediationRef, short_hash
 
 _FIRST_YEAR, _LAST_YEAR = 1971, 9000
 PRECISION = 1.0  # in seconds: a list may round times
@@ -242,6 +242,11 @@ class Remediation(ApiModel):
             InvalidId: Together answered with something that is no ID.
         """
         return RemediationRef(self.cluster_id, self.instance_id, self.id)
+
+    @property
+    def key(self) -> str:
+        """Its short name among the options of a menu, which may be 75 characters long."""
+        return short_hash(str(self.ref))
 
     @property
     def node(self) -> str:

@@ -24,7 +24,6 @@ from bot.models import (
     RepairLoad,
     State,
     Verb,
-    still_waiting,
 )
 from bot.store import audit, outbox
 from bot.store.connection import Connection, now, read_clock
@@ -131,7 +130,7 @@ def look_into(connection: Connection, about: RemediationRef | str, actor: Actor,
         return Looked.NOT_TRACKED
     if before.message.is_digest and not isinstance(about, str):
         return Looked.IS_ONE_OF_MANY
-    waiting = still_waiting(before.alerts, before.batches)
+    waiting = before.undecided
     if not waiting:
         return Looked.NOTHING_WAITS
     write(connection, before, before.message.looked_into(actor.user_id, before.now))

@@ -5,16 +5,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from bot.alerts import CALM_SECONDS
-from bot.models import Alert, Snapshot, TrackedMessage, still_waiting
+from bot.models import Alert, Snapshot, TrackedMessage
 from bot.watcher.config import WatchConfig
 
 MAX_REMINDERS = 3
 AGAIN_SECONDS = 3600.0  # between two reminders of what was escalated
-
-
-def unheld(snapshot: Snapshot) -> list[Alert]:
-    """Return what waits and is on nobody's hold."""
-    return [each for each in still_waiting(snapshot.alerts, snapshot.batches) if each.hold is None]
 
 
 def remind_at(snapshot: Snapshot, config: WatchConfig) -> float:
@@ -22,7 +17,7 @@ def remind_at(snapshot: Snapshot, config: WatchConfig) -> float:
 
     What was escalated is reminded of each hour. While somebody looks into it, no reminder is due. Infinity is never.
     """
-    message, asking = snapshot.message, unheld(snapshot)
+    message, asking = snapshot.message, snapshot.unheld
     if not asking or any(each.is_running for each in snapshot.batches):
         return math.inf
     moments = [escalate_at(snapshot, config)]
@@ -41,7 +36,7 @@ def escalate_at(snapshot: Snapshot, config: WatchConfig) -> float:
     message, (_, seconds) = snapshot.message, config.escalation
     no_sooner_than = max([snapshot.now, *(each.until for each in message.looking)])
     moments = []
-    for each in unheld(snapshot):
+    for each in snapshot.unheld:
         if each.remind_from <= message.escalated_at:
             continue
         due = max(message.escalate_from, each.remind_from) + seconds
@@ -58,7 +53,7 @@ def _counting(snapshot: Snapshot) -> tuple[float, int] | None:
     They start over once nothing waits that was there at the last one, and, after the third, for what has come since.
     """
     message = snapshot.message
-    asking = [each.remind_from for each in unheld(snapshot)]
+    asking = [each.remind_from for each in snapshot.unheld]
     new = [each for each in asking if each > max(message.remind_from, message.reminded_at)]
     if new and (len(new) == len(asking) or message.reminders >= MAX_REMINDERS):
         return min(new), 0
@@ -74,11 +69,11 @@ def reminded(snapshot: Snapshot, waiting: Sequence[Alert], config: WatchConfig) 
         message = replace(message, escalated_at=snapshot.now)
     while remind_at(replace(snapshot, message=message), config) <= snapshot.now:
         message = replace(message, reminders=message.reminders + 1)
-    called, all_of_them = ({*config.on_call(some, snapshot).split()} for some in (waiting, unheld(snapshot)))
+    called, all_of_them = ({*config.on_call(some, snapshot).split()} for some in (waiting, snapshot.unheld))
     asked = having_asked(message, waiting, snapshot, config)
     read = {each.cluster_id for each in waiting}
     # Where nothing of a cluster certainly waits still, it couldn't be read.
-    left_out = [each for each in unheld(snapshot) if each.cluster_id not in read and calls_at(each, message) < math.inf]
+    left_out = [each for each in snapshot.unheld if each.cluster_id not in read and calls_at(each, message) < math.inf]
     is_owed = asked.owes_call or left_out or (message.owes_call and called != all_of_them)
     return replace(asked, owes_call=bool(is_owed))
 

@@ -238,7 +238,7 @@ class Reconciler:
 
     async def _wait(self, snapshot: Snapshot) -> Snapshot | None:
         """Come back to it with the next tick, or once Together has been read."""
-        return await self._idle(snapshot) if schedule.awaits_reading(snapshot) else None
+        return await self._idle(snapshot) if snapshot.awaits_reading else None
 
     async def _idle(self, snapshot: Snapshot) -> Snapshot | None:
         self.teller.left.discard(snapshot.message.id)
@@ -282,7 +282,7 @@ class Reconciler:
         # Writing it down may have taken so long that another process posts it by now.
         self.database.ensure_held()
         try:
-            ts = await self.channels.post(shown, about=schedule.subject_of(left), channel_id=message.channel_id)
+            ts = await self.channels.post(shown, about=left.subject, channel_id=message.channel_id)
         except PostUncertain:
             self._arrives_by[key] = self.clock.monotonic() + ARRIVED_SECONDS
             raise
@@ -291,7 +291,7 @@ class Reconciler:
             await messages.change(self.database, key, lambda each: replace(each.message, posted_at=0.0))
             raise
         self.report(message.channel_id, "")
-        logger.info("%s: posted in %s", schedule.subject_of(left), message.channel_id)
+        logger.info("%s: posted in %s", left.subject, message.channel_id)
         self._edited[key] = self.clock.monotonic(), shown.fingerprint
         at = left.now
         return await self.teller.settle(
@@ -325,7 +325,7 @@ class Reconciler:
                 return await self.teller.lose(before, error)
             if not error.is_lasting:
                 raise
-            logger.warning("%s: card can no longer be updated: %s", schedule.subject_of(before), error)
+            logger.warning("%s: card can no longer be updated: %s", before.subject, error)
             return await self.teller.settle(
                 before, lambda each: replace(each.message, is_read_only=True, last_added_at=0.0)
             )
@@ -357,8 +357,8 @@ class Reconciler:
         except PostFailed as error:
             if not (error.is_lasting or error.is_closed):
                 raise
-            logger.warning("%s: can't be changed in its former channel: %s", schedule.subject_of(before), error)
-        logger.info("%s: moves from %s to %s", schedule.subject_of(before), message.channel_id, channel_id)
+            logger.warning("%s: can't be changed in its former channel: %s", before.subject, error)
+        logger.info("%s: moves from %s to %s", before.subject, message.channel_id, channel_id)
         self.teller.forget(message.id)
         return await self.teller.settle(before, alerts.moved)
 
@@ -377,7 +377,7 @@ class Reconciler:
                 began = self.clock.monotonic()
                 found = await self.channels.find(since, message.channel_id)
                 look = self._looks[message.channel_id] = _Look(snapshot.now, began, since, found)
-            all_ts = look.found.messages.get(schedule.subject_of(snapshot)) if look.found else None
+            all_ts = look.found.messages.get(snapshot.subject) if look.found else None
         except PostFailed as error:
             if not error.is_lasting:
                 raise
@@ -386,5 +386,5 @@ class Reconciler:
             return await messages.change(
                 self.database, message.id, lambda each: replace(each.message, posted_at=0.0, next_at=0.0)
             )
-        logger.info("%s: already in the channel", schedule.subject_of(snapshot))
+        logger.info("%s: already in the channel", snapshot.subject)
         return await self.teller.settle(message.id, lambda each: replace(each.message, ts=all_ts[0], content_hash=""))

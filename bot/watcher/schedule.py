@@ -13,7 +13,6 @@ from bot.models import (
     FIRST_APPROVAL_SECONDS,
     Alert,
     Message,
-    RemediationRef,
     Snapshot,
     State,
     TrackedMessage,
@@ -99,12 +98,6 @@ def answers_on(snapshot: Snapshot) -> object:
     return snapshot.message.content_hash, answers
 
 
-def subject_of(snapshot: Snapshot) -> RemediationRef | str:
-    """Return what a message in Slack is marked with, and called in the log."""
-    is_card = snapshot.alerts and not snapshot.message.is_digest
-    return snapshot.alerts[0].ref if is_card else snapshot.message.id
-
-
 def next_step(snapshot: Snapshot, config: WatchConfig) -> Step:  # noqa: PLR0911 - one line for each step, in their order
     """Return what a message needs next."""
     message, now = snapshot.message, snapshot.now
@@ -112,13 +105,13 @@ def next_step(snapshot: Snapshot, config: WatchConfig) -> Step:  # noqa: PLR0911
         return Step.IDLE
     if message.ts is None or not snapshot.alerts:
         return _step_to_the_channel(snapshot, config)
-    if snapshot.is_being_decided or (awaits_reading(snapshot) and not _is_unconfirmed(snapshot, config)):
+    if snapshot.is_being_decided or (snapshot.awaits_reading and not _is_unconfirmed(snapshot, config)):
         return Step.WAIT
     if waiting(snapshot.alerts) and config.channel_of(snapshot) != message.channel_id:
         return Step.MOVE
     if not message.is_read_only and content(snapshot, config).fingerprint != message.content_hash:
         return Step.EDIT
-    if awaits_reading(snapshot):
+    if snapshot.awaits_reading:
         return Step.WAIT
     if next(threads.thread_parts(snapshot, config), None):
         return Step.REPLY
@@ -155,7 +148,7 @@ def leaving(snapshot: Snapshot, config: WatchConfig) -> TrackedMessage | None:
     if next_step(snapshot, config) is not Step.POST:
         return None
     message = replace(snapshot.message, channel_id=config.channel_of(snapshot), posted_at=snapshot.now)
-    some = calls.unheld(snapshot)
+    some = snapshot.unheld
     if message.is_started and not some:
         some = calling(snapshot.alerts, message.cluster_id)
     is_reminder_due = message.edited_at and calls.remind_at(snapshot, config) <= snapshot.now  # which calls at once
@@ -163,11 +156,6 @@ def leaving(snapshot: Snapshot, config: WatchConfig) -> TrackedMessage | None:
         return replace(message, mentioned="")  # nobody is to do anything now, or was called by the message before
     called = config.on_call_now(some, snapshot)
     return calls.having_asked(replace(message, mentioned=called), some, snapshot, config)
-
-
-def awaits_reading(snapshot: Snapshot) -> bool:
-    """Return whether a card stays as it was answered until Together is read."""
-    return not snapshot.message.is_digest and snapshot.alerts[0].is_stale
 
 
 def _is_unconfirmed(snapshot: Snapshot, config: WatchConfig) -> bool:
@@ -180,7 +168,7 @@ def settled(snapshot: Snapshot, config: WatchConfig) -> TrackedMessage:
     """Set when to check the message next, or mark it done."""
     message, now = snapshot.message, snapshot.now
     if (step := next_step(snapshot, config)) is not Step.IDLE:
-        is_left_alone = step is Step.WAIT and awaits_reading(snapshot)
+        is_left_alone = step is Step.WAIT and snapshot.awaits_reading
         return replace(message, next_at=now + config.stale_seconds if is_left_alone else 0.0)
     moments = [each.at for each in threads.outstanding_checks(snapshot, config) if each.at > now]
     is_open = any(each.is_running for each in snapshot.batches) or not all(each.is_closed for each in snapshot.alerts)
@@ -202,7 +190,7 @@ def _moments(snapshot: Snapshot, config: WatchConfig, *, is_open: bool) -> Itera
     yield from (each.until for each in snapshot.pause.people) if snapshot.pause else ()
     results = (item.holds_until for batch in snapshot.batches for item in batch.items)
     yield from (each for each in results if each > snapshot.now)
-    asking = calls.unheld(snapshot)
+    asking = snapshot.unheld
     if config.quiet and asking and config.quiet.cover(snapshot.now):
         yield config.quiet.end_after(snapshot.now)
     yield from (at for each in asking if (at := calls.calls_at(each, snapshot.message)) > snapshot.now)

@@ -112,7 +112,7 @@ class Teller:
 
     async def lose(self, snapshot: Snapshot, error: PostFailed) -> Snapshot | None:
         """Note that somebody has deleted a message in Slack, or that it's of the app that the bot had before."""
-        logger.warning("%s: deleted in Slack, or another app's: %s", schedule.subject_of(snapshot), error)
+        logger.warning("%s: deleted in Slack, or another app's: %s", snapshot.subject, error)
         self.forget(snapshot.message.id)
         return await messages.change(self.database, snapshot, alerts.deleted)
 
@@ -234,7 +234,7 @@ class Teller:
                 return await self.lose(snapshot, error)
             if not error.is_lasting:
                 raise
-            logger.warning("%s: can no longer post to thread: %s", schedule.subject_of(snapshot), error)
+            logger.warning("%s: can no longer post to thread: %s", snapshot.subject, error)
         return await self._count_as_told(message.id, part)
 
     async def _count_as_told(self, key: str, part: PendingReply) -> Snapshot | None:
@@ -262,7 +262,7 @@ class Teller:
 
     async def remind(self, snapshot: Snapshot) -> Snapshot | None:
         """Ask Together a last time, then remind: never of what was just decided, nor once too often."""
-        asking = [each.ref for each in calls.unheld(snapshot)]
+        asking = [each.ref for each in snapshot.unheld]
         key = (schedule.Step.REMIND, snapshot.message.id)
         still = await self._are_still({State.PENDING_APPROVAL}, asking)
         if not still:
@@ -272,7 +272,7 @@ class Teller:
         present = await self.database.read(rows.load, snapshot.message.id)
         if present is None or schedule.answers_on(present) != schedule.answers_on(snapshot):
             return None
-        waiting = [each for each in calls.unheld(present) if each.ref in still]
+        waiting = [each for each in present.unheld if each.ref in still]
         if not waiting or schedule.next_step(present, self.config) is not schedule.Step.REMIND:
             return None
         reminded = calls.reminded(present, waiting, self.config)

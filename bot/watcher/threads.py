@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import NamedTuple
 
-from bot import alerts, cards
+from bot import cards
 from bot.cards import thread
 from bot.models import (
     BEGUN,
@@ -117,7 +117,7 @@ def _late_calls(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingRepl
     """Yield the call for what nobody was called for when it came; where nothing else waits, for the channel too."""
     message = snapshot.message
     now = snapshot.now
-    asking = calls.unheld(snapshot)
+    asking = snapshot.unheld
     looked_at = max((each.since for each in message.looking), default=0.0)
     if all(max(each.came_at, each.worsened_at) <= looked_at for each in asking):
         return  # somebody looks into all of it
@@ -155,7 +155,7 @@ def _begun(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingReply]:
 
 def _begun_key(alert: Alert) -> str:
     """Return as what it is remembered that on-call was called for what has begun as the next incident of an ID."""
-    return f"begun {alerts.episode_of(alert)}"
+    return f"begun {alert.incident}"
 
 
 def _first_approvals(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingReply]:
@@ -186,7 +186,7 @@ def _failures(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingReply]
     if not new:
         return
     oncall = config.on_call(new, snapshot)
-    told = frozenset(map(alerts.episode_of, new))
+    told = frozenset(each.incident for each in new)
     failed = {each.ref for each in snapshot.alerts if each.remediation.state == State.FAILED}
     firsts = {ref: each for ref, each in snapshot.firsts.items() if ref in failed}  # others are of a next incident
     if message.is_digest:
@@ -206,22 +206,17 @@ def new_failures(snapshot: Snapshot) -> list[Alert]:
     """Return what has failed lately and wasn't told."""
     return [
         each
-        for each in _incidents(snapshot)
+        for each in snapshot.incidents
         if each.remediation.state == State.FAILED
         and snapshot.now - (each.remediation.changed_at or snapshot.now) <= FAILURE_SECONDS
-        and alerts.episode_of(each) not in snapshot.message.announced
+        and each.incident not in snapshot.message.announced
     ]
 
 
 def new_returns(snapshot: Snapshot) -> dict[str, Alert]:
     """Return the repairs whose fault is back, where that wasn't told, by as what it is remembered."""
-    keys = {f"came back {alerts.episode_of(each)}": each for each in _incidents(snapshot) if each.came_back}
+    keys = {f"came back {each.incident}": each for each in snapshot.incidents if each.came_back}
     return {key: each for key, each in keys.items() if key not in snapshot.message.announced}
-
-
-def _incidents(snapshot: Snapshot) -> list[Alert]:
-    """Return what a message shows, and before each the earlier incidents under its ID."""
-    return [each for alert in snapshot.alerts for each in (*alert.earlier, alert)]
 
 
 def untold_selections(snapshot: Snapshot) -> list[Batch]:
@@ -264,7 +259,7 @@ class Check(Enum):
 
     def key(self, alert: Alert) -> str:
         """Return as what it is remembered that this was looked for."""
-        key = f"{self.value} {alerts.episode_of(alert)}"
+        key = f"{self.value} {alert.incident}"
         return f"{key} {alert.remediation.under_way_since}" if self is Check.STUCK else key
 
 
@@ -288,7 +283,7 @@ class Due(NamedTuple):
 
 def missing_key(alert: Alert) -> str:
     """Return as what it is remembered that a node wasn't back in its cluster."""
-    return f"missing {alerts.episode_of(alert)}"
+    return f"missing {alert.incident}"
 
 
 def outstanding_checks(snapshot: Snapshot, config: WatchConfig) -> Iterator[Due]:

@@ -115,7 +115,7 @@ class Model:
                 self.thread.append(part.message)
                 self._settle(threads.replied(message, part, self.now))
             case Step.REMIND if fate == "taken":
-                self._settle(calls.reminded(snapshot, calls.unheld(snapshot), WATCH))
+                self._settle(calls.reminded(snapshot, snapshot.unheld, WATCH))
             case Step.FIND:
                 found = next((ts for ts in self.channel if ts.startswith("m")), None)
                 self.message = replace(
