@@ -218,7 +218,7 @@ def returned(look: Look, back: CameBack) -> Tracked | None:
 
 def was_only_waiting(alert: Alert) -> bool:
     """Return whether no repair had begun, so one that vanishes need not be watched for."""
-    return alert.is_waiting and not alert.is_stale and not (alert.decided and alert.decided.verb is Verb.APPROVE)
+    return alert.is_waiting and not alert.is_stale and not (alert.decided and alert.decided.is_approval)
 
 
 # What people do.

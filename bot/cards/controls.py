@@ -60,7 +60,7 @@ def actions(remediation: Remediation, about: CardContext, config: CardConfig, *,
     url = link(config.runbook_url, remediation)
     links = [blocks.press(RUNBOOK, "Runbook", url=url)] if url else []
     order = ""
-    if remediation.state in RULES[Verb.APPROVE].allowed and config.needs_two(remediation.mode, about.history):
+    if remediation.is_waiting and config.needs_two(remediation.mode, about.history):
         order = _SECOND if about.first and about.first.counts_for(remediation) else _FIRST
     holds = about.hold.keys if about.hold else () if about.followed else None
     value = button_value(remediation, is_first=order == _FIRST, holds=holds)

@@ -43,7 +43,6 @@ from bot.models import (
     Snapshot,
     State,
     TrackedMessage,
-    Verb,
     waiting,
 )
 from bot.mrkdwn import capital, clean, escape, lasted, when
@@ -247,7 +246,7 @@ def failures(alerts: Sequence[Alert], firsts: Mapping[RemediationRef, FirstAppro
     Args:
         called: whom to call where nobody approved one through Slack: a user or group ID, or empty.
     """
-    approved = [each for each in alerts if each.decided and each.decided.verb is Verb.APPROVE]
+    approved = [each for each in alerts if each.decided and each.decided.is_approval]
     first_ones = [(each.remediation.mode, firsts.get(each.ref)) for each in approved]
     people = sorted(
         {user for each in approved if each.decided for user in (each.decided.user_id, each.decided.first_user) if user}

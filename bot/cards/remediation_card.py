@@ -11,6 +11,7 @@ from bot.cards.controls import actions
 from bot.cards.labels import broken, fault
 from bot.cards.pause import pause_line
 from bot.models import (
+    BEGUN,
     HISTORY_DAYS,
     IN_REPAIR,
     NEXT_STEP,
@@ -29,7 +30,6 @@ from bot.models import (
     RemediationRef,
     RepairLoad,
     State,
-    Verb,
 )
 from bot.mrkdwn import ago, capital, clean, entities, escape, lasted, when
 
@@ -206,10 +206,10 @@ def _people(remediation: Remediation, decided: DecidedBy | None, about: CardCont
     elif own := OWN_COMMENT.fullmatch(comment):
         yield f"{own['told']}."
     elif remediation.is_reviewed and remediation.has_no_reviewer:
-        if remediation.state in RULES[Verb.APPROVE].effect:
+        if remediation.state in BEGUN:
             yield "Approved automatically in Together."
     elif remediation.is_reviewed:
-        did = "Approved" if remediation.state in RULES[Verb.APPROVE].effect else "Reviewed"
+        did = "Approved" if remediation.state in BEGUN else "Reviewed"
         who = f" by {escape(remediation.reviewed_by, 200)}" if remediation.reviewed_by else ""
         yield f"{did}{who} in Together{f': “{comment}”' if comment else '.'}"
 
@@ -360,7 +360,7 @@ def _details(remediation: Remediation, further: Sequence[str], last: str) -> Blo
     """Return small print, and what decides nothing, folded away."""
     trigger = labels.TRIGGERS.get(remediation.trigger) or escape(remediation.trigger, 60)
     is_by_people = remediation.is_reviewed and not remediation.is_automatic
-    is_approved = is_by_people and remediation.state in RULES[Verb.APPROVE].effect
+    is_approved = is_by_people and remediation.state in BEGUN
     moments = (  # what hasn't happened yet has its moment from an earlier incident
         ("ended", remediation.ended),
         ("started", remediation.start_time if remediation.state not in _NOT_STARTED else None),

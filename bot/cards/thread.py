@@ -8,7 +8,19 @@ from bot.cards.labels import fault
 from bot.cards.listing import LISTED, first_of, nodes_of
 from bot.cards.pause import pause_buttons
 from bot.cards.remediation_card import calling, mention, where
-from bot.models import RULES, Alert, DecidedBy, Hold, Message, Override, Remediation, RepairLoad, State, Verb, unix
+from bot.models import (
+    BEGUN,
+    RULES,
+    Alert,
+    DecidedBy,
+    Hold,
+    Message,
+    Override,
+    Remediation,
+    RepairLoad,
+    State,
+    unix,
+)
 from bot.mrkdwn import capital, escape, lasted, when
 
 
@@ -36,12 +48,12 @@ def transition(  # noqa: PLR0913 - what a reading may say
             told.append(f"Together no longer says which repair this is. It was “{was}”.")
         elif not before.mode:
             told.append(f"Together now says which repair this is: “{is_now}”.{look}")
-        elif decided and decided.verb is Verb.APPROVE and before.is_waiting:
+        elif decided and decided.is_approval and before.is_waiting:
             told.append(f"{decided.people} approved “{is_now}”. Before, it was “{was}”.")
         else:
             told.append(f"repair changed from “{was}” to “{is_now}”.{look}")
     if after.state != before.state:
-        skipped = before.is_waiting and after.state in RULES[Verb.APPROVE].effect
+        skipped = before.is_waiting and after.state in BEGUN
         if skipped:
             told.append(_approved(after, decided, now))
         if after.state != State.FAILED and not (skipped and after.state == State.PENDING):
@@ -55,7 +67,7 @@ def transition(  # noqa: PLR0913 - what a reading may say
 def _approved(after: Remediation, decided: DecidedBy | None, now: float) -> str:
     reviewer = f"in Together by {escape(after.reviewer, 100)}" if after.reviewer else "in Together"
     reviewer = "automatically" if after.reviewer and after.has_no_reviewer else reviewer
-    by = f"by {decided.people}" if decided and decided.verb is Verb.APPROVE else reviewer
+    by = f"by {decided.people}" if decided and decided.is_approval else reviewer
     at = _approved_at(after, decided) or now
     waited = f", {lasted(at - unix(after.create_time))} after it opened" if after.create_time else ""
     return f"{_repair(after)} approved {by}{waited}. {labels.state(State.PENDING)[1]}"
@@ -63,7 +75,7 @@ def _approved(after: Remediation, decided: DecidedBy | None, now: float) -> str:
 
 def _moved(after: Remediation, decided: DecidedBy | None, now: float) -> str:
     state, symbol = labels.state(after.state, reviewed=after.is_reviewed)
-    is_approved = (decided and decided.verb is Verb.APPROVE) or not after.is_automatic
+    is_approved = (decided and decided.is_approval) or not after.is_automatic
     approved_at = _approved_at(after, decided) if is_approved else 0.0
     since_approval = f" {lasted(_at(after, now) - approved_at)} after approval" if approved_at else ""
     waited = f" after {lasted(_at(after, now) - unix(after.create_time))}" if after.create_time else ""
@@ -96,7 +108,7 @@ def failure(remediation: Remediation, decided: DecidedBy | None, called: str, no
         called: the user or group on call; empty for nobody.
         now: Unix time in seconds.
     """
-    people = decided.people if decided and decided.verb is Verb.APPROVE else ""
+    people = decided.people if decided and decided.is_approval else ""
     who = people or mention(called)
     approved_at = _approved_at(remediation, decided)
     reviewer = escape(remediation.reviewer, 100)
@@ -169,7 +181,7 @@ def lasted_repairs(alerts: Sequence[Alert], seconds: float) -> Message:
 
 def _to(alerts: Sequence[Alert], called: str, said: str) -> Message:
     """Return a sentence for those who approved, and for who is on call."""
-    approved = [each.decided for each in alerts if each.decided and each.decided.verb is Verb.APPROVE]
+    approved = [each.decided for each in alerts if each.decided and each.decided.is_approval]
     people = dict.fromkeys(each.people for each in approved)
     return _addressed(" ".join([*list(people)[:LISTED], mention(called)]).strip(), said)
 
@@ -181,7 +193,7 @@ def _addressed(who: str, said: str) -> Message:
 def _approved_at(remediation: Remediation, decided: DecidedBy | None) -> float:
     if remediation.review_time and remediation.is_reviewed:
         return unix(remediation.review_time)
-    return decided.at if decided and decided.verb is Verb.APPROVE else 0.0
+    return decided.at if decided and decided.is_approval else 0.0
 
 
 def _at(remediation: Remediation, now: float) -> float:

@@ -2,7 +2,7 @@
 
 from bot import cards
 from bot.errors import WrongState
-from bot.models import PRECISION, RULES, DecidedBy, Job, Mode, Remediation, Request, SeenState, State, Verb, unix
+from bot.models import BEGUN, PRECISION, RULES, DecidedBy, Job, Mode, Remediation, Request, SeenState, State, Verb, unix
 from bot.mrkdwn import ago, clean, escape
 
 CLOCKS_DIFFER_BY = 60.0
@@ -109,7 +109,7 @@ def too_late_notice(
         is_own = request.verb is Verb.APPROVE and present.is_reviewed_with(job.token)
         done = f"{your(request)} went through, and then the" if is_own else f"Not {rule.done}. The"
         return f"{done} alert cleared and the remediation resolved on its own."
-    if present.state in RULES[Verb.APPROVE].effect and request.verb is not Verb.CANCEL:
+    if present.state in BEGUN and request.verb is not Verb.CANCEL:
         already = "Already" if request.verb is Verb.APPROVE else is_undone
         reviewer = f" by {escape(present.reviewer, 100)}" if present.reviewer else ""
         reviewer = " automatically" if reviewer and present.has_no_reviewer else reviewer

@@ -81,7 +81,7 @@ class Upkeep:
         """
         present = await self._read(job)
         decided = await who_decided(self.store.database, present)
-        if present.state not in RULES[Verb.HOLD].allowed:
+        if not present.is_waiting:
             notice = f"Too late to hold: it's already “{escape(cards.labels.state(present.state)[0], 90)}”."
             return Verdict(OutcomeKind.CHANGED, present, decided, notice)
         seconds = min(job.request.seconds or HOLD_SECONDS, MAX_HOLD_SECONDS)

@@ -10,7 +10,6 @@ from bot.models.guardrails import Pause, RepairLoad
 from bot.models.ids import RemediationRef, short_hash
 from bot.models.outcome import CardNote, DecidedBy, FirstApproval
 from bot.models.remediation import FINAL, RAN, Remediation, State
-from bot.models.request import Verb
 
 HOLD_SECONDS = 30 * 60
 MAX_HOLD_SECONDS = 24 * 3600.0
@@ -318,7 +317,7 @@ class Alert:
         if not self.is_stale or remark is None:
             return self.remediation
         told = self.remediation.model_copy(update={"state": remark.state, "mode": remark.mode})
-        if remark.decided and remark.decided.verb is Verb.APPROVE and not (told.review_time and told.is_reviewed):
+        if remark.decided and remark.decided.is_approval and not (told.review_time and told.is_reviewed):
             # A review that it has is of an earlier incident.
             review = {"review_time": datetime.fromtimestamp(remark.decided.at, UTC)}
             told = told.model_copy(update={"reviewed_by": None, "review_comment": None, **review})

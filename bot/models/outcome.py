@@ -82,6 +82,11 @@ class DecidedBy:
     first_user: str = ""
 
     @property
+    def is_approval(self) -> bool:
+        """Whether it was approved."""
+        return self.verb is Verb.APPROVE
+
+    @property
     def people(self) -> str:
         """Who decided, as mentions; each once, where it took two."""
         return " and ".join(f"<@{each}>" for each in dict.fromkeys((self.first_user, self.user_id)) if each)
