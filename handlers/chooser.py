@@ -108,7 +108,7 @@ class Chooser(Surface):
         )
         title = f"{count} remediation{waits}" if count else _nothing(looked)
         broken, returned = await self.lookup.faults(), await self.lookup.returned()
-        return chooser.waiting_list(found, looked.unreadable, title, broken=broken, returned=returned)
+        return chooser.waiting_list(found, looked.unreadable, looked.names, title, broken=broken, returned=returned)
 
     async def _card(self, text: str) -> Message:
         """Return the card of what is called so, or a list where several are."""
@@ -138,7 +138,8 @@ class Chooser(Surface):
         count = len(looked.found)
         if count > 1 or (count and in_full and not looked.found[0].is_called(text)):
             match = "remediations match" if count > 1 else "remediation matches"
-            return chooser.waiting_list(looked.found, looked.unreadable, f"{count} open {match}. {hint}")
+            title = f"{count} open {match}. {hint}"
+            return chooser.waiting_list(looked.found, looked.unreadable, looked.names, title)
         return _first_of(looked, text).ref
 
     async def _open(self, asked: Browse | Find | Suggested, of: Interaction) -> None:
@@ -217,9 +218,9 @@ class Chooser(Surface):
         try:
             choice = Choice.load(known_of(view_of(body)))
             allow = self.lookup.authorize(actor_of(body), choice.channel_id, Verb.CANCEL)
-            open_ones = (await self.lookup.in_time_for_a_menu(allow)).found
-            found = [each for each in open_ones if each.state in CANCELLABLE]
-            groups = chooser.option_groups(found, str(body.get("value") or ""), choice.only)
+            looked = await self.lookup.in_time_for_a_menu(allow)
+            found = [each for each in looked.found if each.state in CANCELLABLE]
+            groups = chooser.option_groups(found, str(body.get("value") or ""), looked.names, choice.only)
         except (ValueError, NotAllowed, StorageUnavailable) as error:
             logger.warning("Couldn't read the choices of a dialog: %s", type(error).__name__)
         await ack(option_groups=groups)

@@ -14,7 +14,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot import cards
 from bot.cards import home
 from bot.clock import Clock
-from bot.decisions import Overviews
+from bot.decisions import LookupResult, Overviews
 from bot.errors import NotAllowed, NotAttempted, RefusedWithoutDatabase, StorageUnavailable
 from bot.models import Actor, Json, ReplyTarget
 from bot.tasks import Capacity, Tasks
@@ -114,8 +114,8 @@ class Home:
             return
         except StorageUnavailable as error:
             logger.warning("Couldn't read what can be looked at: %s", error)
-            found = []
-        await ack(options=home.options(found, str(body.get("value") or "")))
+            found = LookupResult((), ())
+        await ack(options=home.options(found.found, str(body.get("value") or ""), found.names))
 
     def _draw_soon(self, actor: Actor, body: Json, looks_at: home.Filter, *, is_first: bool = False) -> None:
         """Draw it once, however often it is asked for until then; that takes none of the person's seats."""

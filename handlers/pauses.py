@@ -50,10 +50,12 @@ class Pauses(Surface):
         """Open the dialog that pauses or resumes approvals, of what the value of a button says."""
         await self.lookup.authorize_in_time(Verb.APPROVE, press.actor, press.place.channel_id)
         if dialog == cards.PAUSE_DIALOG:
-            view = cards.pause_dialog(value, press.place)
+            called = await self.service.called(value.removeprefix(cards.ALL_CLUSTERS))
+            view = cards.pause_dialog(value, called, press.place)
         else:
             cluster_id, pause, since = await self.service.active(value.removeprefix(cards.ALL_CLUSTERS))
-            view = cards.resume_dialog(cluster_id, press.place, pause, since, press.actor.user_id)
+            called = await self.service.called(cluster_id)
+            view = cards.resume_dialog(cluster_id, called, press.place, pause, since, press.actor.user_id)
         await self.dialogs.open(press.trigger_id, view)
 
     async def submit_pause(self, ack: AsyncAck, body: Json) -> None:
@@ -110,11 +112,13 @@ class Pauses(Surface):
                 key = f"{entry.key} {user_id} {paused}"
                 place = ReplyTarget(None, user_id, is_home=True)
                 await leased.leave(replace(entry, key=key, place=place, action=_ENDED, value=paused))
-        return await self.replies.reply_privately(entry.place, cards.resumed(scope, left))
+        said = cards.resumed(scope, await self.service.called(scope), left)
+        return await self.replies.reply_privately(entry.place, said)
 
     async def _tell_of_end(self, leased: LeasedEntry) -> bool:
         entry = leased.entry
-        said = cards.pause_ended(entry.place.user_id, entry.value, entry.actor.user_id, entry.reason)
+        called = await self.service.called(entry.value)
+        said = cards.pause_ended(entry.place.user_id, called, entry.actor.user_id, entry.reason)
         return await self.replies.reply_privately(entry.place, said)
 
     async def _look(self, leased: LeasedEntry) -> bool:

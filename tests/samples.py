@@ -267,6 +267,7 @@ def overview(**extra: Any) -> Overview:
         "faults": (), "returned": (), "unreadable": (), "unconfirmed": (),
         "digests": (), "pause": None, "refused": None,
         "about": {REF: ABOUT},
+        "called": {"c-7f2": "llama-train"},
         **extra,
     })  # fmt: skip
 

@@ -196,7 +196,7 @@ async def test_list_shows_privately_what_waits_the_oldest_first_then_what_is_app
         lines = (await bot.reply_privately("U0CAROL")).text.splitlines()
         assert lines[0] == "3 remediations are waiting for approval or start, approvals first."
         assert [line.split()[0] for line in lines[1:]] == ["i-2", "i-1", "i-3"]
-        assert "cluster-1 · Reboot · Xid 79 · waiting for approval · opened <!date^" in lines[1]
+        assert "cluster-1 (H100) · Reboot · Xid 79 · waiting for approval · opened <!date^" in lines[1]
 
 
 @pytest.mark.parametrize("text", ["status gpu-node-7", f"status {REF}", "status remediation-1"])
@@ -361,7 +361,7 @@ def test_any_number_of_choices_with_any_name_fits(count: int) -> None:
         )
         for number in range(count)
     ]
-    assert len(check_option_groups(chooser.option_groups(many, "", ()))) == min(count, 100)
+    assert len(check_option_groups(chooser.option_groups(many, "", {}, ()))) == min(count, 100)
     check_view(chooser.chooser(chooser.Choice("C1"), ""))
     if many:
         check_view(chooser.chooser(chooser.Choice("C1", ids=("c-0", "i-0", "r-0")), "", shown=many[0]))

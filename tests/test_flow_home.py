@@ -323,12 +323,12 @@ def waits(cluster_id: str, node: str = "gpu-node-7") -> Remediation:
 
 async def test_choices_of_clusters_and_nodes_are_narrowed_by_what_is_typed() -> None:
     def values(found: list[Remediation], query: str) -> list[str]:
-        return [each["value"].partition(" ")[0] for each in home.options(found, query)]
+        return [each["value"].partition(" ")[0] for each in home.options(found, query, {})]
 
     assert values([waits("a-1"), waits("b-2")], "") == ["*", "a-1", "b-2", "node", "node"]
     assert values([waits("a-1"), waits("b-2"), waits("b" * 100)], "B-2") == ["b-2", "node"]
     assert values([waits("a-1", "gpu-node-7"), waits("a-1", "gpu-node-8")], "NODE-8") == ["node"]
-    assert len(home.options([waits(f"c-{n}") for n in range(1000)], "c-")) == 100
+    assert len(home.options([waits(f"c-{n}") for n in range(1000)], "c-", {})) == 100
     async with watching() as bot:
         bot.together.add()
         await card(bot)
@@ -409,7 +409,7 @@ async def test_outage_of_together_is_told_and_nothing_is_called_certain(bot: Wor
     await poll(bot)
     view = await opened(bot)
     assert "Nothing is waiting, as far as Together could be read" in said(view)
-    assert "Couldn't read cluster-1 from Together, so some may be missing." in said(view)
+    assert "Couldn't read cluster-1 (H100) from Together, so some may be missing." in said(view)
 
 
 async def test_button_drawn_under_other_settings_asks_for_a_reason_first() -> None:

@@ -210,9 +210,9 @@ async def test_matches_say_that_a_cluster_could_not_be_read() -> None:
         for _ in range(8):
             await poll(bot)
         await bot.slack.command("list")
-        assert "Couldn't read cluster-2" in (await bot.reply_privately()).text
+        assert "Couldn't read two" in (await bot.reply_privately()).text
         await bot.slack.command("status gpu-node")
-        assert "Couldn't read cluster-2" in (await bot.reply_privately(count=2)).text
+        assert "Couldn't read two" in (await bot.reply_privately(count=2)).text
 
 
 async def test_name_of_the_node_itself_is_no_other_node_where_it_has_two_repairs() -> None:

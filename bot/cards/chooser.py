@@ -1,7 +1,7 @@
 """The dialog in which somebody chooses what to cancel, and the private list of what is waiting."""
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pydantic import ConfigDict
@@ -89,12 +89,13 @@ def chooser(
             episode=shown.episode_key,
             ids=(shown.cluster_id, shown.instance_id, shown.id),
         )
+    picked = option(shown, labels.cluster(shown, about.share)) if shown else None
     remediation = {
         "type": "input",
         "block_id": f"{REMEDIATION}:{choice.round}",  # an input keeps what was chosen while its ID stays the same
         "dispatch_action": True,
         "label": blocks.plain("Remediation"),
-        "element": blocks.search(REMEDIATION, "Type a node, fault, or cluster", option(shown) if shown else None),
+        "element": blocks.search(REMEDIATION, "Type a node, fault, or cluster", picked),
     }
     typed = {
         "type": "plain_text_input",
@@ -116,22 +117,30 @@ def chooser(
     }
 
 
-def option_groups(found: Sequence[Remediation], query: str, only: Collection[str]) -> Blocks:
-    """Return the choices of the menu that hold each word of a query, else `only` some, grouped by cluster."""
+def option_groups(found: Sequence[Remediation], query: str, called: Mapping[str, str], only: Collection[str]) -> Blocks:
+    """Return the choices of the menu that hold each word of a query, else `only` some, grouped by cluster.
+
+    Args:
+        called: the names of clusters, raw, by their IDs.
+    """
     if only and not query.split():
         found = [each for each in found if each.key in only]
-    matching = [each for each in found if matches(query, searched(each))][: blocks.MAX_OPTIONS]
     clusters: dict[str, Blocks] = {}
-    for each in matching:
-        clusters.setdefault(each.cluster_id, []).append(option(each))
+    for each, cluster in matching(found, query, called)[: blocks.MAX_OPTIONS]:
+        clusters.setdefault(cluster, []).append(option(each, cluster))
     return [
-        {"label": blocks.plain(clean(cluster_id, blocks.MAX_OPTION_TEXT) or "-"), "options": options}
-        for cluster_id, options in sorted(clusters.items())
+        {"label": blocks.plain(clean(cluster, blocks.MAX_OPTION_TEXT) or "-"), "options": options}
+        for cluster, options in sorted(clusters.items())
     ]
 
 
-def searched(each: Remediation) -> str:
-    """Return the words that a remediation is found by."""
+def matching(found: Sequence[Remediation], query: str, called: Mapping[str, str]) -> list[tuple[Remediation, str]]:
+    """Return what holds each word of a query, with what its cluster is called."""
+    named = ((each, called.get(each.cluster_id, each.cluster_id)) for each in found)
+    return [(each, cluster) for each, cluster in named if matches(query, f"{_searched(each)} {cluster}")]
+
+
+def _searched(each: Remediation) -> str:
     mode = labels.mode(each.mode).name
     return f"{each.node} {each.instance_id} {each.cluster_id} {each.id} {mode} {fault(each)}"
 
@@ -141,9 +150,9 @@ def matches(query: str, text: str) -> bool:
     return all(word in text.casefold() for word in query.casefold().split())
 
 
-def option(each: Remediation, prefix: str = "") -> Json:
-    """Return a remediation as a choice of a menu."""
-    return blocks.option(in_a_line(each, each.cluster_id), f"{prefix}{each.key}")
+def option(each: Remediation, cluster: str, prefix: str = "") -> Json:
+    """Return a remediation as a choice of a menu; `cluster` is what its own is called, raw."""
+    return blocks.option(in_a_line(each, cluster), f"{prefix}{each.key}")
 
 
 def in_a_line(each: Remediation, *more: str) -> str:
@@ -152,9 +161,10 @@ def in_a_line(each: Remediation, *more: str) -> str:
     return " · ".join(part for part in parts if part)
 
 
-def waiting_list(
+def waiting_list(  # noqa: PLR0913 - what is listed, and what is told beside it
     found: Sequence[Remediation],
     unreadable: Sequence[str],
+    called: Mapping[str, str],
     title: str,
     *,
     broken: Sequence[FaultReport] = (),
@@ -163,7 +173,8 @@ def waiting_list(
     """Return remediations as a private list, oldest first.
 
     Args:
-        unreadable: clusters that couldn't be read; "" for the list of clusters.
+        unreadable: the names of clusters that couldn't be read; "" for the list of clusters.
+        called: the names of clusters, raw, by their IDs.
         title: what they are, without a full stop.
         broken: what fires without a repair.
         returned: the repairs of the last day that didn't help.
@@ -174,7 +185,7 @@ def waiting_list(
         ids = f"IDs: {escape(str(each.ref), 650)}" if alike[each.node] > 1 else ""
         return " · ".join(filter(None, (_opened(each), ids)))
 
-    lines = remediation_lines(found, LISTED, rest)
+    lines = remediation_lines(found, LISTED, called, rest)
     if note := not_read(unreadable):
         lines.append(note)
     if broken:

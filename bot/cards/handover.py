@@ -63,7 +63,7 @@ def shift(
     Args:
         alerts: all that may have changed since it began.
         faults: what fires without a repair.
-        unreadable: the clusters that can't be read now; "" for the list of clusters.
+        unreadable: the names of the clusters that can't be read now; "" for the list of clusters.
         began: when the shift began, as Unix time in seconds.
         names: of people, raw, by user ID; without them, people are mentioned.
     """

@@ -1,12 +1,12 @@
 """The app's home: what waits, a row each, what runs, what failed, and the person's own decisions."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bot.cards import blocks, faults, labels
 from bot.cards.blocks import Element, Line, elements
-from bot.cards.chooser import in_a_line, matches, not_read, option, searched
+from bot.cards.chooser import in_a_line, matches, matching, not_read, option
 from bot.cards.config import CardConfig
 from bot.cards.controls import actions
 from bot.cards.handover import decision
@@ -68,10 +68,13 @@ def problem(error: BotError, looks_at: Filter) -> Json:
 
 def home(shown: Overview, looks_at: Filter, config: CardConfig, now: float) -> Json:
     """Return the view; `now` in Unix time in seconds."""
-    cluster_id = looks_at.cluster_id
+    cluster_id, cluster = looks_at.cluster_id, shown.name_of(looks_at.cluster_id)
     may_decide = shown.refused is None
     failed = shown.failed or ()
     named = shown.names.get
+
+    def listed(some: Sequence[Remediation], when: Callable[[Remediation], str]) -> list[Line]:
+        return remediation_lines(some, LISTED, shown.called, when)
 
     def since(each: Remediation) -> str:
         return f"{'may be stuck · ' if config.stuck_at(each) <= now else ''}{_last_change(each)}"
@@ -82,7 +85,7 @@ def home(shown: Overview, looks_at: Filter, config: CardConfig, now: float) -> J
     if may_decide:
         controls += pause_buttons(cluster_id or None, shown.pause)
     drawn = [
-        blocks.header("Remediations" + (f" in {cluster_id}" if cluster_id else "")),
+        blocks.header("Remediations" + (f" in {cluster}" if cluster else "")),
         blocks.paragraph(_counts(shown), bold=True),
         blocks.actions(controls),
         *map(blocks.paragraph, _notes(shown)),
@@ -91,8 +94,8 @@ def home(shown: Overview, looks_at: Filter, config: CardConfig, now: float) -> J
         *(block for each in shown.waiting for block in _waiting(each, shown, looks_at.opened, config, now)),
         *(() if any(each.key == looks_at.only for each in shown.waiting) else _pages(shown)),
         *_part(*faults.listed(shown.faults, LISTED)),
-        *_part(f"Running: {len(shown.running)}", remediation_lines(shown.running, LISTED, since)),
-        *_part(f"Failed in the last 24 h: {len(failed)}", remediation_lines(failed, LISTED, _last_change)),
+        *_part(f"Running: {len(shown.running)}", listed(shown.running, since)),
+        *_part(f"Failed in the last 24 h: {len(failed)}", listed(failed, _last_change)),
         *_part(f"Didn't help, last 24 h: {len(shown.returned)}", returned_lines(shown.returned, LISTED)),
         *_part("Your last decisions", [decision(each, named(each.ref, each.ref.instance_id)) for each in shown.mine]),
         blocks.context(f"Updated at {clock_time(now)}"),
@@ -100,14 +103,21 @@ def home(shown: Overview, looks_at: Filter, config: CardConfig, now: float) -> J
     return _view(drawn, replace(looks_at, page=shown.page))
 
 
-def options(found: Sequence[Remediation], query: str) -> list[Json]:
-    """Return the choices of the menu: all, the clusters in which something is open, and the nodes that wait."""
-    clusters = [ALL, *sorted({each.cluster_id for each in found})]
+def options(found: Sequence[Remediation], query: str, called: Mapping[str, str]) -> list[Json]:
+    """Return the choices of the menu: all, the clusters in which something is open, and the nodes that wait.
+
+    Args:
+        called: the names of clusters, raw, by their IDs.
+    """
+    clusters = sorted((called.get(each, each), each) for each in {each.cluster_id for each in found})
     # An option's value may have 75 characters, and a cluster's ID more: such a one can't be chosen here.
-    fitting = [each for each in clusters if matches(query, each) and len(each) <= blocks.MAX_OPTION_TEXT]
-    drawn = [blocks.option(each, ALL_CLUSTERS if each == ALL else each) for each in fitting]
-    waiting = [each for each in found if each.is_waiting and matches(query, searched(each))]
-    return [*drawn, *(option(each, _NODE) for each in waiting)][: blocks.MAX_OPTIONS]
+    drawn = [
+        blocks.option(name, value)
+        for name, value in [(ALL, ALL_CLUSTERS), *clusters]
+        if matches(query, f"{name} {value}") and len(value) <= blocks.MAX_OPTION_TEXT
+    ]
+    waiting = [each for each in found if each.is_waiting]
+    return [*drawn, *(option(*each, _NODE) for each in matching(waiting, query, called))][: blocks.MAX_OPTIONS]
 
 
 def chosen(value: str) -> Filter:
@@ -127,9 +137,10 @@ def _update() -> Json:
 
 def _menu(looks_at: Filter, shown: Overview) -> Json:
     cluster_id = looks_at.cluster_id
-    first = blocks.option(cluster_id or ALL, cluster_id[: blocks.MAX_OPTION_TEXT] or ALL_CLUSTERS)
+    first = blocks.option(shown.name_of(cluster_id) or ALL, cluster_id[: blocks.MAX_OPTION_TEXT] or ALL_CLUSTERS)
     alone = next((each for each in shown.waiting if each.key == looks_at.only), None)
-    return blocks.search(CLUSTER, "Cluster or node", option(alone, _NODE) if alone else first)
+    chosen = option(alone, shown.name_of(alone.cluster_id), _NODE) if alone else first
+    return blocks.search(CLUSTER, "Cluster or node", chosen)
 
 
 def _notes(shown: Overview) -> Iterator[str]:
@@ -143,14 +154,13 @@ def _notes(shown: Overview) -> Iterator[str]:
         known = ((ref.cluster_id, about.share) for ref, about in shown.about.items() if about.share)
         shares = dict(sorted(known, key=lambda each: each[1].nodes or 0))  # the one that knows how many nodes there are
         for cluster_id, share in list(shares.items())[:_LOADS]:
-            yield f"{escape(share.cluster or cluster_id, 100)}: {labels.load(share, share.waiting)}"
+            yield f"{escape(shown.name_of(cluster_id), 100)}: {labels.load(share, share.waiting)}"
 
 
 def _reviews(shown: Overview) -> Blocks:
     """Return the buttons that review what waits in one message."""
-    names = {ref.cluster_id: about.share.cluster for ref, about in shown.about.items() if about.share}
     buttons = [
-        review_button(digest_id, count, names.get(cluster_id, cluster_id) or "several clusters")
+        review_button(digest_id, count, shown.name_of(cluster_id) or "several clusters")
         for digest_id, count, cluster_id in shown.digests
     ]
     return [blocks.actions([each]) for each in buttons]
@@ -168,7 +178,7 @@ def _row(each: Remediation, shown: Overview, config: CardConfig, now: float, *, 
     """Return what waits in two lines, drawn literally, with a button for the rest."""
     about = shown.about.get(each.ref, CardContext())
     told = (
-        clean(labels.cluster(each, about.share), 60),
+        clean(shown.name_of(each.cluster_id), 60),
         f"waiting {lasted(now - each.create_time.timestamp())}" if each.create_time else "",
         "warning" if each.is_warning else "",
         "not confirmed" if each.ref in shown.unconfirmed else "",
@@ -189,7 +199,7 @@ def _opened(each: Remediation, shown: Overview, config: CardConfig) -> Blocks:
     is_sure = each.ref not in shown.unconfirmed
     title, *lines = summary(each, about, config, is_sure=is_sure)
     opened = f" · opened {ago(each.create_time)}" if each.create_time else ""
-    where = f"{escape(labels.cluster(each, about.share), 100)}{opened}"
+    where = f"{escape(shown.name_of(each.cluster_id), 100)}{opened}"
     if not is_sure:
         lines.insert(0, labels.UNCONFIRMED)
     drawn = blocks.rich_texts([elements(title, bold=True), *lines, where])

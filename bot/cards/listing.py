@@ -119,9 +119,16 @@ def entry(name: str, *told: str) -> Line:
     return [*node(name), *elements(f"  {' · '.join(filter(None, told))}")]
 
 
-def remediation_lines(found: Sequence[Remediation], most: int, when: Callable[[Remediation], str]) -> list[Line]:
-    """Return a line for each of the first `most`, ending in what `when` says of it, and how many more there are."""
-    return with_rest([_line(each, when(each)) for each in found[:most]], len(found))
+def remediation_lines(
+    found: Sequence[Remediation], most: int, called: Mapping[str, str], when: Callable[[Remediation], str]
+) -> list[Line]:
+    """Return a line for each of the first `most`, ending in what `when` says of it, and how many more there are.
+
+    Args:
+        called: the names of clusters, raw, by their IDs.
+    """
+    some = [_line(each, called.get(each.cluster_id, each.cluster_id), when(each)) for each in found[:most]]
+    return with_rest(some, len(found))
 
 
 def with_rest(lines: list[Line], count: int) -> list[Line]:
@@ -145,8 +152,8 @@ def _returned_line(alert: Alert, cluster: str) -> Line:
     return entry(one.node, *told)
 
 
-def _line(each: Remediation, when: str) -> Line:
-    told = [each.cluster_id, labels.mode(each.mode).name, fault(each, is_brief=True)]
+def _line(each: Remediation, cluster: str, when: str) -> Line:
+    told = [cluster, labels.mode(each.mode).name, fault(each, is_brief=True)]
     told += [labels.state(each.state, reviewed=each.is_reviewed)[0].lower()]
     return entry(each.node, *(escape(part, 60) for part in told), when)
 

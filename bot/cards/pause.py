@@ -22,12 +22,12 @@ NAMED = 3  # people that a card names
 def pause_line(pause: Pause) -> str:
     """Return why approvals are paused and until when."""
     told = [
-        f"{_where(each.cluster_id)} until {when(each.until)} by <@{each.user_id}>"
+        f"{_where(each.where)} until {when(each.until)} by <@{each.user_id}>"
         + (f" (“{escape(each.reason, 200)}”)" if each.reason else "")
         for each in pause.people[:NAMED]
     ]
     told += [f"by {len(pause.people) - NAMED} more"] if len(pause.people) > NAMED else []
-    told += [f"{_where(each.cluster_id)} automatically: {each.broken} were broken" for each in pause.brakes[:NAMED]]
+    told += [f"{_where(each.where)} automatically: {each.broken} were broken" for each in pause.brakes[:NAMED]]
     told += [f"in {len(pause.brakes) - NAMED} more clusters automatically"] if len(pause.brakes) > NAMED else []
     return f"Approvals are paused {', and '.join(told)}. You can still cancel."
 
@@ -45,13 +45,18 @@ def resume_button(cluster_id: str) -> Json:
     return blocks.press(RESUME_DIALOG, "Resume approvals…", value=cluster_id)
 
 
-def pause_dialog(cluster_id: str, place: ReplyTarget) -> Json:
-    """Return the dialog that asks for how long approvals pause, and why; `place` is where it was asked for."""
+def pause_dialog(cluster_id: str, called: str, place: ReplyTarget) -> Json:
+    """Return the dialog that asks for how long approvals pause, and why.
+
+    Args:
+        called: the cluster's name, raw; empty for all clusters.
+        place: where it was asked for.
+    """
     length = blocks.choice(PAUSE_FOR, "For how long", "How long", [blocks.option(*each) for each in LENGTHS], 1)
     hint = "Shown on the cards and kept in the audit trail."
-    where = _where(cluster_id.removeprefix(ALL_CLUSTERS))
+    nobody = f"Nobody can approve {_where(called)} until then."
     drawn = [
-        blocks.statement(f"Nobody can approve {where} until then.", "Cancel still works. Any operator can resume."),
+        blocks.statement(nobody, "Cancel still works. Any operator can resume."),
         length,
         blocks.reason_field(PAUSE_DIALOG, hint),
     ]
@@ -61,17 +66,20 @@ def pause_dialog(cluster_id: str, place: ReplyTarget) -> Json:
     )
 
 
-def resume_dialog(cluster_id: str, place: ReplyTarget, pause: Pause | None, since: str, user_id: str) -> Json:
+def resume_dialog(  # noqa: PLR0913, PLR0917 - what is paused, by whom, and who asks where
+    cluster_id: str, called: str, place: ReplyTarget, pause: Pause | None, since: str, user_id: str
+) -> Json:
     """Return the dialog that ends the pauses that are ticked, one's own to begin with.
 
     Args:
+        called: the cluster's name, raw; empty for all clusters.
         place: where it was asked for.
         pause: what holds now.
         since: of the brake, as `Brake.key`.
         user_id: who asks.
     """
     if pause is None:
-        return _resume([blocks.paragraph(f"Approvals {_where(cluster_id)} aren't paused any more.")])
+        return _resume([blocks.paragraph(f"Approvals {_where(called)} aren't paused any more.")])
     kept = sorted(pause.people, key=lambda each: each.user_id != user_id)[:BOXES]
     people = [each for each in pause.people if each in kept]
     boxes = [_box(each, cluster_id) for each in people]
@@ -79,15 +87,15 @@ def resume_dialog(cluster_id: str, place: ReplyTarget, pause: Pause | None, sinc
     brake = next((each for each in pause.brakes if each.cluster_id == cluster_id), None)
     if since and brake:
         box = blocks.option(f"The storm brake: {brake.broken} were broken", BRAKE)
-        boxes.append(box | {"description": blocks.plain(clean(cluster_id, blocks.MAX_OPTION_TEXT))})
+        boxes.append(box | {"description": blocks.plain(clean(called, blocks.MAX_OPTION_TEXT))})
         own = own or ([] if people else boxes)
     if not boxes:  # the brake was set by another version, and is read again in a moment
         said = f"{pause_line(pause)} Nothing can be resumed right now. Try again in a minute."
         return _resume([blocks.paragraph(said)])
     field = blocks.boxes(ENDS, boxes, own)
-    others = _kept([each.cluster_id for each in pause.brakes if each is not brake])
+    others = _kept([each.where for each in pause.brakes if each is not brake])
     warns = "If one switch or rack is the cause, repairing single nodes doesn't help. " if since else ""
-    resumes = f"Approvals {_where(cluster_id)} resume once no pause is left."
+    resumes = f"Approvals {_where(called)} resume once no pause is left."
     hint = "Needed for the storm brake. Kept in the audit trail." if since else "Kept in the audit trail."
     drawn = [
         blocks.statement(resumes, f"{warns}{others}".strip()),
@@ -110,7 +118,7 @@ def _box(pauser: Pauser, cluster_id: str) -> Json:
     scope = "" if pauser.cluster_id else ", all clusters"
     text = blocks.mrkdwn(f"<@{pauser.user_id}> until {clock_time(pauser.until)}{scope}")
     box = {"text": text, "value": pauser.key}
-    where = pauser.cluster_id if pauser.cluster_id != cluster_id else ""
+    where = pauser.where if pauser.cluster_id != cluster_id else ""
     more = clean(": ".join(each for each in (where, pauser.reason) if each), blocks.MAX_OPTION_TEXT)
     return box | {"description": blocks.plain(more)} if more else box
 
@@ -125,17 +133,17 @@ def paused(cluster_id: str, pause: Pause, before: str = "") -> Message:
     return Message(said, [blocks.paragraph(said), blocks.actions([resume_button(cluster_id or ALL_CLUSTERS)])])
 
 
-def resumed(cluster_id: str, left: Pause | None) -> Message:
-    """Tell who resumed approvals that they are, or what pauses them still."""
+def resumed(cluster_id: str, called: str, left: Pause | None) -> Message:
+    """Tell who resumed approvals of a cluster, called so, that they are, or what pauses them still."""
     if left is None:
-        return line(f"Approvals resumed {_where(cluster_id)}.")
+        return line(f"Approvals resumed {_where(called)}.")
     return paused(cluster_id, left, "Not all of it is over. ")
 
 
-def pause_ended(user_id: str, cluster_id: str, by: str, reason: str) -> Message:
-    """Tell somebody that another person has ended their pause."""
+def pause_ended(user_id: str, called: str, by: str, reason: str) -> Message:
+    """Tell somebody that another person has ended their pause of a cluster, called so."""
     why = f": “{escape(reason, 300)}”" if reason else "."
-    return line(f"<@{user_id}>, <@{by}> ended your pause of approvals {_where(cluster_id)}{why}")
+    return line(f"<@{user_id}>, <@{by}> ended your pause of approvals {_where(called)}{why}")
 
 
 def looked_into(looked: Looked) -> Message:
@@ -150,5 +158,5 @@ def looked_into(looked: Looked) -> Message:
     return line(said[looked])
 
 
-def _where(cluster_id: str) -> str:
-    return f"in {escape(cluster_id, 200)}" if cluster_id else "in all clusters"
+def _where(called: str) -> str:
+    return f"in {escape(called, 200)}" if called else "in all clusters"

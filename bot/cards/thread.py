@@ -269,18 +269,19 @@ def hold_ends(remediation: Remediation, hold: Hold, now: float, *, has_card: boo
     return line(f"{node}: <@{hold.user_id}>, your hold ends in {left}. Extend it {where}.")
 
 
-def unreadable(clusters: Sequence[str], since: float) -> Message:
+def unreadable(clusters: Sequence[str], since: float, ids: Sequence[str]) -> Message:
     """Return that Together can't be read, and what that means.
 
     Args:
-        clusters: their IDs; empty where not even the list of clusters can be read.
+        clusters: their names; empty where not even the list of clusters can be read.
         since: Unix time in seconds; of several, that of the first.
+        ids: those of the clusters.
     """
     span = f"since {when(since)}{' (the first of them)' if len(clusters) > 1 else ''}"
     what = f"Couldn't read {_named(clusters)} from Together {span}"
     means = "Cards may be out of date and new alerts may be missing."
     text = f"{what}. {means} Still retrying; use the Together console in the meantime."
-    pause = pause_buttons(clusters[0] if len(clusters) == 1 else None, None)
+    pause = pause_buttons(ids[0] if len(ids) == 1 else None, None)
     return Message(text, [blocks.paragraph(f"{text} ⚠️", bold=True), blocks.actions(pause)])
 
 
@@ -288,7 +289,7 @@ def was_unreadable(clusters: Sequence[str], since: float, until: float) -> Messa
     """Return what a message about an outage says once it is over: it offers nothing any more.
 
     Args:
-        clusters: their IDs; empty for the list of clusters.
+        clusters: their names; empty for the list of clusters.
         since: when it began, in Unix time in seconds.
         until: when it was over, likewise.
     """
@@ -301,7 +302,7 @@ def readable(clusters: Sequence[str], since: float, now: float) -> Message:
     """Return that Together can be read again.
 
     Args:
-        clusters: their IDs; empty for the list of clusters.
+        clusters: their names; empty for the list of clusters.
         since: when it began, in Unix time in seconds.
         now: likewise.
     """

@@ -27,7 +27,7 @@ from bot.models import (
 )
 from bot.parsing import ALSO
 from bot.policy import Policy
-from bot.store import Database, audit, ended, faults, messages, outages
+from bot.store import Database, audit, clusters, ended, faults, messages, outages
 from bot.together import TogetherClient
 from bot.together.answers import parse
 
@@ -53,10 +53,11 @@ class LookupResult:
 
     Attributes:
         found: oldest first.
-        unreadable: the clusters that couldn't be read, or not wholly; "" for the list of clusters.
+        unreadable: the names of the clusters that couldn't be read, or not wholly; "" for the list of clusters.
         outdated: what was decided on since it was last seen, with the state that people were told.
         shown_on: the IDs of the messages that show it.
-        within: the only clusters that were searched; empty for all.
+        within: the names of the only clusters that were searched; empty for all.
+        names: what clusters are called, as far as it isn't by their IDs.
     """
 
     found: Sequence[Remediation]
@@ -64,6 +65,7 @@ class LookupResult:
     outdated: Mapping[RemediationRef, str] = field(default_factory=dict)
     shown_on: Mapping[RemediationRef, str] = field(default_factory=dict)
     within: Sequence[str] = ()
+    names: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -162,8 +164,13 @@ class Lookup:
         return await self.database.read(ended.lately, seconds)
 
     async def unreadable(self) -> Sequence[str]:
-        """Return the clusters that the watch can't read now; "" for the list of clusters."""
-        return sorted(await self.database.read(outages.known))
+        """Return the names of the clusters that the watch can't read now; "" for the list of clusters."""
+        called = await self.names()
+        return [called.get(each, each) for each in sorted(await self.database.read(outages.known))]
+
+    async def names(self) -> Mapping[str, str]:
+        """Return what clusters are called, as far as the bot watches and knows; raw, by their IDs."""
+        return await self.database.read(clusters.names) if self.is_watching else {}
 
     async def open(self, cluster_id: str = "") -> LookupResult:
         """Return what is open, of what the bot tracks where it watches.
@@ -200,7 +207,8 @@ class Lookup:
         stale = [each for each in tracked if each.is_stale]
         outdated = {each.ref: (each.remark or each.remediation).state for each in stale}
         shown_on = {each.ref: each.message_id for each in tracked}
-        return LookupResult(oldest_first(each.remediation for each in tracked), (), outdated, shown_on)
+        found = oldest_first(each.remediation for each in tracked)
+        return LookupResult(found, (), outdated, shown_on, names=await self.names())
 
     async def in_time_for_a_menu(self, allow: Awaitable[None]) -> LookupResult:
         """Return what is open, as far as that is known before Slack stops waiting for a menu's choices.
@@ -280,11 +288,13 @@ class Lookup:
         return looked
 
     async def _scan_clusters(self) -> LookupResult:
+        called = await self.names()
+        within = [called.get(each, each) for each in self.clusters]
         try:
             listed, is_all = ([], True) if self.clusters else await self.together.list_clusters()
         except TogetherError as error:
             logger.warning("Can't list clusters for a search: %s", type(error).__name__)
-            return LookupResult((), ("",), within=self.clusters)
+            return LookupResult((), ("",), within=within)
         lane = asyncio.Semaphore(CLUSTERS_AT_ONCE)
 
         async def read(cluster_id: str) -> list[Remediation | None]:
@@ -298,10 +308,10 @@ class Lookup:
 
         names = self.clusters or [each.cluster_id for each in listed]
         lists = await asyncio.gather(*map(read, names))
-        unreadable = [name for name, some in zip(names, lists, strict=True) if None in some]
+        unreadable = [called.get(name, name) for name, some in zip(names, lists, strict=True) if None in some]
         unreadable += [] if is_all else [""]
         found = oldest_first(each for some in lists for each in some if each)
-        return LookupResult(found, unreadable, within=self.clusters)
+        return LookupResult(found, unreadable, within=within)
 
 
 def _read(item: object) -> Remediation | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from bot.cards.home import Filter
 from bot.clock import Clock
 from bot.decisions.batches import BatchService
-from bot.decisions.lookup import LOOK_SECONDS, PAST_SECONDS, Lookup, oldest_first
+from bot.decisions.lookup import LOOK_SECONDS, PAST_SECONDS, Lookup, LookupResult, oldest_first
 from bot.errors import NotAllowed, TogetherError
 from bot.models import PER_PAGE, Actor, Overview, Remediation, RemediationRef, Verb
 from bot.policy import Policy
@@ -29,14 +29,14 @@ class Overviews:
     database: Database
     clock: Clock
 
-    async def choices(self, actor: Actor, channel_id: str | None) -> Sequence[Remediation]:
+    async def choices(self, actor: Actor, channel_id: str | None) -> LookupResult:
         """Return what is open, in time for a menu.
 
         Raises:
             NotAllowed: the actor may not look.
             StorageUnavailable: the database did not answer.
         """
-        return (await self.lookup.in_time_for_a_menu(self.policy.authorize_home(actor, channel_id))).found
+        return await self.lookup.in_time_for_a_menu(self.policy.authorize_home(actor, channel_id))
 
     async def read(self, actor: Actor, channel_id: str | None, looks_at: Filter) -> Overview:
         """Read what somebody looks at; the last page where there are fewer.
@@ -83,6 +83,7 @@ class Overviews:
             unconfirmed=unconfirmed,
             pause=await self.database.read(pauses.active, [cluster_id]),
             digests=digests,
+            called=looked.names,
             unreadable=looked.unreadable,
             refused=refused,
         )

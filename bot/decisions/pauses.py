@@ -7,7 +7,7 @@ from bot.decisions.inbox import LeasedEntry
 from bot.errors import NothingToResume
 from bot.models import Actor, Looked, Pause, Pauser, RemediationRef, Verb
 from bot.policy import Policy
-from bot.store import Database, approvals, faults, pauses
+from bot.store import Database, approvals, clusters, faults, pauses
 
 
 @dataclass(slots=True)
@@ -75,6 +75,14 @@ class PauseService:
         is_braked = pause is not None and cluster_id in {each.cluster_id for each in pause.brakes}
         report = (await self.database.read(faults.known)).get(cluster_id) if is_braked else None
         return cluster_id, pause, report.brake.key if report and report.brake else ""
+
+    async def called(self, cluster_id: str) -> str:
+        """Return what a cluster is called, raw; empty for all clusters.
+
+        Raises:
+            StorageUnavailable: the database did not answer.
+        """
+        return (await self.database.read(clusters.names)).get(cluster_id, cluster_id)
 
     async def look_into(self, about: RemediationRef | str, leased: LeasedEntry) -> Looked:
         """Note that somebody looks into a remediation, or a digest.

@@ -13,12 +13,19 @@ class Pauser:
         until: Unix time in seconds.
         cluster_id: empty for all clusters.
         reason: as it was typed; may be empty.
+        cluster: its name; may be empty.
     """
 
     user_id: str
     until: float
     cluster_id: str = ""
     reason: str = ""
+    cluster: str = ""
+
+    @property
+    def where(self) -> str:
+        """What the cluster is called, raw; empty for all clusters."""
+        return self.cluster or self.cluster_id
 
     @property
     def key(self) -> str:
@@ -32,10 +39,17 @@ class Braked:
 
     Attributes:
         broken: how many nodes are, such as "14 or more of 64 nodes".
+        cluster: its name; may be empty.
     """
 
     cluster_id: str
     broken: str
+    cluster: str = ""
+
+    @property
+    def where(self) -> str:
+        """What the cluster is called, raw."""
+        return self.cluster or self.cluster_id
 
 
 @dataclass(frozen=True, slots=True)

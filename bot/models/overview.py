@@ -32,7 +32,8 @@ class Overview:
         unconfirmed: what of that couldn't be read, though it isn't what it was.
         pause: approvals are paused.
         digests: the messages with more than one that waits: their IDs, how many, and their cluster; empty for several.
-        unreadable: the clusters that couldn't be read; "" for the list of clusters.
+        called: the names of clusters, raw, by their IDs.
+        unreadable: the names of the clusters that couldn't be read; "" for the list of clusters.
         refused: why the person can't decide; None if they can.
     """
 
@@ -49,6 +50,7 @@ class Overview:
     unconfirmed: Collection[RemediationRef]
     pause: Pause | None
     digests: Sequence[tuple[str, int, str]]
+    called: Mapping[str, str]
     unreadable: Collection[str]
     refused: NotAllowed | None
 
@@ -56,3 +58,7 @@ class Overview:
     def pages(self) -> int:
         """How many pages there are."""
         return max(1, -(-self.count // PER_PAGE))
+
+    def name_of(self, cluster_id: str) -> str:
+        """Return what a cluster is called, raw; empty for all clusters."""
+        return self.called.get(cluster_id, cluster_id)

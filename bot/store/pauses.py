@@ -1,26 +1,29 @@
 """Pauses: approvals that somebody has stopped for a time, in one cluster or in all."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 from pydantic import TypeAdapter
-from sqlalchemy import bindparam, or_, select
+from sqlalchemy import bindparam, func, or_, select
 from sqlalchemy.dialects.postgresql import insert
 
 from bot.models import Actor, AuditNote, Braked, Pause, Pauser
 from bot.store import audit
 from bot.store.audit import storable
 from bot.store.connection import Connection, Rows, dump, is_among, listed, read_clock, read_json
-from bot.store.tables import WAKE, faults, messages, pauses, upsert
+from bot.store.tables import WAKE, clusters, faults, messages, pauses, upsert
 
 _MOST = 20  # people with a pause of the same clusters; those that would end first are left out
 # The key of the row with the shorter pauses of a cluster: release 0.1 deletes the other one when the longest ends.
 _AND_OTHERS = " others"
 _OTHERS = TypeAdapter(list[Pauser])
-p, m = pauses.c, messages.c
-_HELD = select(pauses).where(or_(bindparam("b_all"), is_among("b_clusters", p.cluster_id)))
+p, m, c = pauses.c, messages.c, clusters.c
+_NAMES = select(func.coalesce(func.max(c.name), ""))
+_NAME = _NAMES.where(p.cluster_id.in_([c.cluster_id, c.cluster_id + _AND_OTHERS])).scalar_subquery()
+_HELD = select(pauses, _NAME.label("cluster")).where(or_(bindparam("b_all"), is_among("b_clusters", p.cluster_id)))
 _TO_CHANGE = _HELD.with_for_update()
 _BRAKED = (
-    select(faults.c.cluster_id, faults.c.brake)
+    select(faults.c.cluster_id, faults.c.brake, _NAMES.where(c.cluster_id == faults.c.cluster_id).scalar_subquery())
     .where(or_(bindparam("b_all"), is_among("b_clusters", faults.c.cluster_id)), faults.c.brake.is_not(None))
     .order_by(faults.c.cluster_id)
 )
@@ -49,9 +52,9 @@ def _held(connection: Connection, rows: Rows) -> list[Pauser]:
     present, found = read_clock(connection), list[Pauser]()
     for row in rows:
         if not row.cluster_id.endswith(_AND_OTHERS):
-            found.append(Pauser(row.user_id, row.until, row.cluster_id, row.reason))
+            found.append(Pauser(row.user_id, row.until, row.cluster_id, row.reason, row.cluster))
         if others := read_json(_OTHERS, row.others, "A pause"):
-            found += others
+            found += [replace(each, cluster=row.cluster) for each in others]
     return sorted((each for each in found if each.until > present), key=lambda each: -each.until)
 
 

@@ -221,6 +221,9 @@ faults = Table(
     *_required("body"),
 )
 
+# What clusters are called, as the watch knows it.
+clusters = Table("clusters", metadata, *_key("cluster_id"), *_required("name"))
+
 # Events for other tools, in the order in which they are told.
 outbox = Table(
     "outbox",

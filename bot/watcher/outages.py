@@ -10,7 +10,7 @@ from bot.cards import thread
 from bot.clock import Clock
 from bot.errors import PostFailed, PostUncertain
 from bot.models import ARRIVED_SECONDS, AlertChannels, Message, new_id
-from bot.store import LeasedDatabase, Outage, outages, read_clock
+from bot.store import LeasedDatabase, Outage, clusters, outages, read_clock
 from bot.tasks import finish
 from bot.watcher.config import WatchConfig
 from bot.watcher.poller import ALL_CLUSTERS
@@ -172,7 +172,7 @@ class OutageNotifier:
         return _Kind.OVER if is_steady else None
 
     async def _send(self, notice: _Notice) -> None:
-        message, channel_id = self._message(notice), notice.channel_id
+        message, channel_id = await self._message(notice), notice.channel_id
         self._sent[channel_id] = sent = replace(notice, mark=new_id())
         try:
             sent.since = await self.database.read(read_clock)  # nearer to Slack's clock than this process's may be
@@ -189,12 +189,12 @@ class OutageNotifier:
             if sent.until == math.inf:
                 self._sent.pop(channel_id, None)
 
-    def _message(self, notice: _Notice) -> Message:
-        named = _named(notice.clusters)
+    async def _message(self, notice: _Notice) -> Message:
+        named = await self._named(notice.clusters)
         since, until = self._lasted(notice.clusters)
         match notice.kind:
             case _Kind.LASTS:
-                return thread.unreadable(named, since)
+                return thread.unreadable(named, since, notice.clusters)
             case _Kind.GONE:
                 return thread.unwatched(named)
             case _Kind.OVER:
@@ -243,7 +243,7 @@ class OutageNotifier:
             await self.channels.turn_to_update()
             if notice not in self._notices():
                 return
-            shown = thread.was_unreadable(_named(about), *self._lasted(about))
+            shown = thread.was_unreadable(await self._named(about), *self._lasted(about))
             self.database.ensure_held()
             for known in about.values():
                 known.is_shown_over = True
@@ -268,6 +268,6 @@ class OutageNotifier:
         await self.database.run(outages.note, cluster_id, None, is_watched=is_watched)
         self._known.pop(cluster_id, None)
 
-
-def _named(group: Collection[str]) -> list[str]:
-    return [each for each in group if each != ALL_CLUSTERS]
+    async def _named(self, group: Collection[str]) -> list[str]:
+        called = await self.database.read(clusters.names)
+        return [called.get(each, each) for each in group if each != ALL_CLUSTERS]

@@ -81,6 +81,7 @@ class Poller:
     Attributes:
         chosen: which to read; empty for all that the key sees.
         clusters: what is known of each cluster.
+        called: their names, as cards have them.
         loads: how many nodes of a cluster are in repair, and how many wait for approval, as far as it was taken in.
         unlisted: the repairs under way in a state that lists aren't asked for.
     """
@@ -106,7 +107,7 @@ class Poller:
         self.unlisted: set[RemediationRef] = set()
         self.listings: asyncio.Queue[Listing] = asyncio.Queue(LISTINGS_AT_ONCE)
         self.clusters: dict[str, Cluster] = {}
-        self._called: dict[str, str] = {}
+        self.called: dict[str, str] = {}
         self.loads: dict[str, tuple[int, int]] = {}
 
     async def start_round(self, sequence: int) -> Collection[str] | None:
@@ -169,7 +170,7 @@ class Poller:
             kept = {each: self.clusters[each] for each, times in self._missing.items() if times < MISSING_TIMES}
             self.clusters = {**listed, **kept}
             named = {of: name for of, each in self.clusters.items() if (name := each.cluster_name)}
-            self._called = cards.labels.clusters(named)
+            self.called = cards.labels.clusters(named)
             if kept:
                 logger.warning("Together's list of clusters lacks %d that it had; asking again", len(kept))
             if listed and not kept:
@@ -274,7 +275,7 @@ class Poller:
 
     def name_of(self, cluster_id: str) -> str:
         """Return a cluster's name, raw; its ID where that isn't known."""
-        return self._called.get(cluster_id, cluster_id)
+        return self.called.get(cluster_id, cluster_id)
 
     def share(self, cluster_id: str) -> RepairLoad | None:
         """Return how much of a cluster is in repair, as far as it was read."""
@@ -282,7 +283,7 @@ class Poller:
             return None
         in_repair, waiting = self.loads[cluster_id]
         cluster = self.clusters.get(cluster_id)
-        name = self._called.get(cluster_id, "")
+        name = self.called.get(cluster_id, "")
         return RepairLoad(in_repair, cluster.nodes if cluster else None, self.clock.now(), name, waiting)
 
     def is_watched(self, cluster_id: str) -> bool:

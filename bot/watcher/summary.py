@@ -10,7 +10,7 @@ from bot.clock import Clock
 from bot.daily import DailyTime
 from bot.errors import DirectoryUnavailable, PostUncertain
 from bot.models import ARRIVED_SECONDS, AlertChannels, Directory
-from bot.store import LeasedDatabase, ended, outages, summaries
+from bot.store import LeasedDatabase, clusters, ended, outages, summaries
 from bot.watcher.config import WatchConfig
 from bot.watcher.faults import Reports
 from bot.watcher.workqueue import Lane, WorkQueue
@@ -72,8 +72,8 @@ class SummaryTeller:
             alerts, _ = await self.database.read(ended.lately, handover.LONGEST_SHIFT)
             shown = [each for each in alerts if self._goes_to(each.cluster_id, channel_id)]
             faults = [self.reports[each] for each in self.reports.clusters if self._goes_to(each, channel_id)]
-            known = await self.database.read(outages.known)
-            unreadable = [each for each in sorted(known) if self._goes_to(each, channel_id)]
+            known, called = await self.database.read(outages.known), await self.database.read(clusters.names)
+            unreadable = [called.get(each, each) for each in sorted(known) if self._goes_to(each, channel_id)]
             draw = partial(handover.shift, shown, faults, unreadable, at.shift_began(due_at))
             people = sorted(handover.people_in(draw()))
             told = draw(dict(await asyncio.gather(*map(self._named, people))))

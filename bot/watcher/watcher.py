@@ -10,7 +10,7 @@ from bot.clock import Clock, WaitReason
 from bot.errors import DirectoryUnavailable, LeaseLost, PostFailed, StorageUnavailable
 from bot.logs import lasting
 from bot.models import ARRIVED_SECONDS, HISTORY_DAYS, AlertChannels, Directory, Impacts, RemediationRef
-from bot.store import DecisionStore, LeasedDatabase, audit, messages, pauses
+from bot.store import DecisionStore, LeasedDatabase, audit, clusters, messages, pauses
 from bot.tasks import cancel
 from bot.together import TogetherClient
 from bot.watcher import comparison, fault_teller, faults, outages, poller, reconciler, summary, teller
@@ -211,6 +211,7 @@ class Watcher:
                 await self._intake.take(listing)
                 await self._faults.take(listing)
             elif not listing.error:
+                await self._database.run(clusters.keep, self._poller.called)
                 self._index.confirm("", (), listing.asked_at)
                 await self._intake.take_ended(listing, self._poller.clusters.values())
                 for name, unknown in unlisted(self._config.named, self._poller.clusters):

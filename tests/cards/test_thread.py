@@ -60,12 +60,13 @@ def test_every_line_of_a_thread() -> None:
 
 
 def test_reminders_and_outages() -> None:
+    many = [f"c-{number}" for number in range(12)]
     told = {
         "reminder": thread.reminder(remediation(), ABOUT.share, "S0ONCALL", 900),
         "reminder of nobody": thread.reminder(remediation(), None, "", 3700),
-        "unreadable": thread.unreadable(["c-7f2"], START),
-        "unreadable, many": thread.unreadable([f"c-{number}" for number in range(12)], START),
-        "unreadable list": thread.unreadable([], START),
+        "unreadable": thread.unreadable(["llama-train"], START, ["c-7f2"]),
+        "unreadable, many": thread.unreadable(many, START, many),
+        "unreadable list": thread.unreadable([], START, [""]),
         "unreadable, over": thread.was_unreadable(["c-7f2"], START, START + 301),
         "unreadable list, over": thread.was_unreadable([], START, START + 301),
         "unwatched": thread.unwatched(["c-7f2"]),

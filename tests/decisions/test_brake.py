@@ -68,7 +68,7 @@ async def test_approvals_pause_where_so_much_is_broken_and_whoever_resumes_them_
     await began(bot)
     ids, message = await broken(bot)
     alert = await card(
-        bot, ids[0], "Approvals are paused in cluster-1 automatically: 4 or more of 64 nodes were broken."
+        bot, ids[0], "Approvals are paused in cluster-1 (H100) automatically: 4 or more of 64 nodes were broken."
     )
     head, cause, how, called = message.text.splitlines()
     assert head == "cluster-1 (H100): 4 of 64 nodes broken at once. Approvals are paused automatically ⛔"
@@ -81,7 +81,7 @@ async def test_approvals_pause_where_so_much_is_broken_and_whoever_resumes_them_
     await card(bot, ids[0], "Cancelled by <@U0BOB>")
     view = await resume(bot, message)
     assert "The storm brake: 4 or more of 64 nodes were broken" in str(view)
-    assert "Approvals resumed in cluster-1." in (await bot.reply_privately("U0BOB")).text
+    assert "Approvals resumed in cluster-1 (H100)." in (await bot.reply_privately("U0BOB")).text
     await until(bot, lambda: "storm brake released by <@U0BOB>: “it was a false alarm”" in message.text)
     assert message.buttons == {}
     again = await card(bot, ids[1])
@@ -178,12 +178,12 @@ async def test_pause_of_a_person_and_the_brake_are_two_holders_of_one_pause(bot:
     brake = await braked(bot)
     await until(bot, lambda: ASK in message.buttons)
     await pause(bot, brake)
-    await until(bot, lambda: "by <@U0ALICE>, and in cluster-1 automatically: 4 or more nodes" in message.everything)
+    await until(bot, lambda: "by <@U0ALICE>, and in cluster-1 (H100) automatically: 4 or" in message.everything)
     await pass_time(bot, 3700)
     assert "automatically" in message.everything
     assert "by <@U0ALICE>" not in message.text
     await pause(bot, brake)
-    await until(bot, lambda: "by <@U0ALICE>, and in cluster-1 automatically" in message.everything)
+    await until(bot, lambda: "by <@U0ALICE>, and in cluster-1 (H100) automatically" in message.everything)
     view = await resume(bot, brake)
     assert "<@U0ALICE> until" in str(view)
     assert "The storm brake" in str(view)

@@ -143,7 +143,7 @@ async def test_end_is_not_told_while_a_persons_pause_holds(bot: World) -> None:
     await pause(bot, message)
     await pass_time(bot, 700)
     alert = await card(bot, ids[0])
-    assert "Approvals are paused in cluster-1 until" in alert.text, alert.text
+    assert "Approvals are paused in cluster-1 (H100) until" in alert.text, alert.text
     assert "aren't paused any more" not in message.text, message.text
 
 

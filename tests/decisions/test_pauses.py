@@ -36,7 +36,7 @@ async def test_paused_approvals_are_refused_and_shown_on_every_card_of_the_clust
     storm(bot, 8, start=1)
     message = await digest(bot)
     await pause(bot, message)
-    assert "Approvals are paused in cluster-1 until " in (await bot.reply_privately()).text
+    assert "Approvals are paused in cluster-1 (H100) until " in (await bot.reply_privately()).text
     await until(bot, lambda: "Approvals are paused in" in alert.text)
     await digest(bot, "Approvals are paused in")
     assert "paused" not in elsewhere.text
@@ -70,7 +70,7 @@ async def test_resume_ends_a_pause_at_once_and_both_are_in_the_audit_trail(bot: 
     await bot.slack.submit(view)
     await digest(bot, "Stopped: approvals were paused. 5 not attempted.")
     await resume(bot, message, user="U0BOB")
-    assert "Approvals resumed in cluster-1." in (await bot.reply_privately("U0BOB")).text
+    assert "Approvals resumed in cluster-1 (H100)." in (await bot.reply_privately("U0BOB")).text
     await until(bot, lambda: RESUME_DIALOG not in message.buttons)
     assert "are paused" not in message.everything
     rows = select(tables.audit.c.event, tables.audit.c.user_id, tables.audit.c.cluster_id).where(
@@ -131,7 +131,7 @@ async def test_backlog_shows_a_pause_of_one_of_its_clusters(bot: World) -> None:
     backlog = await digest(bot)
     storm(bot, 6, start=10)
     await pause(bot, await digest(bot, number=1))
-    await until(bot, lambda: "Approvals are paused in cluster-1 until" in backlog.everything)
+    await until(bot, lambda: "Approvals are paused in cluster-1 (H100) until" in backlog.everything)
 
 
 async def test_pause_has_a_length_and_a_reason_that_everybody_sees(bot: World) -> None:
@@ -236,7 +236,7 @@ async def two_pauses(bot: World) -> Posted:
 
 async def test_several_people_pause_and_it_ends_with_the_last_of_them(bot: World) -> None:
     message = await two_pauses(bot)
-    assert "by @U0ALICE (“the switch is replaced”), and in cluster-1 until" in message.everything
+    assert "by @U0ALICE (“the switch is replaced”), and in cluster-1 (H100) until" in message.everything
     await pass_time(bot, 1900)
     assert "U0BOB" not in message.everything
     assert "by @U0ALICE" in message.everything
@@ -255,7 +255,7 @@ async def test_person_ends_their_own_pause_and_the_others_stays(bot: World) -> N
     assert boxes["initial_options"] == boxes["options"][1:]
     await bot.slack.submit(view[0], user="U0BOB")
     assert (
-        "Not all of it is over. Approvals are paused in cluster-1 until"
+        "Not all of it is over. Approvals are paused in cluster-1 (H100) until"
         in (await bot.reply_privately("U0BOB", count=2)).text
     )
     await until(bot, lambda: "by @U0BOB" not in message.everything)
@@ -268,7 +268,7 @@ async def test_person_whose_pause_another_ends_is_told(bot: World) -> None:
     await resume(bot, message, user="U0BOB", whose=["U0ALICE"], reason="the switch is back")
     await until(bot, lambda: bot.slack.direct("U0ALICE"))
     told = bot.slack.direct("U0ALICE")[0].text
-    assert told == "<@U0ALICE>, <@U0BOB> ended your pause of approvals in cluster-1: “the switch is back”"
+    assert told == "<@U0ALICE>, <@U0BOB> ended your pause of approvals in cluster-1 (H100): “the switch is back”"
     await until(bot, lambda: "by @U0ALICE" not in message.everything)
     assert "by @U0BOB" in message.everything
 
@@ -441,7 +441,7 @@ async def test_resume_in_a_home_that_is_older_than_the_brake_is_about_the_brake(
     view = await resume_dialog(bot, None)
     assert "The storm brake: 4 or more nodes were broken" in home.said(view)
     await bot.slack.submit(view, **{RESUME_DIALOG: "a false alarm"})
-    await until(bot, lambda: "Approvals resumed in cluster-1." in [x.text for x in bot.slack.direct("U0ALICE")])
+    await until(bot, lambda: "Approvals resumed in cluster-1 (H100)." in [x.text for x in bot.slack.direct("U0ALICE")])
 
 
 @pytest.mark.bot(BOT_STORM_BRAKE="4")
@@ -452,12 +452,12 @@ async def test_home_names_each_cluster_whose_brake_is_latched(bot: World) -> Non
     storm(bot, 4, cluster="cluster-2")
     await until(bot, lambda: sum("paused automatically" in x.text for x in bot.slack.visible() if not x.thread_ts) > 1)
     said = home.said(await home.opened(bot))
-    assert "paused in cluster-1 automatically" in said
+    assert "paused in cluster-1 (H100) automatically" in said
     assert "in cluster-2 automatically" in said
     view = await resume_dialog(bot, None)
-    assert "Approvals in cluster-1 resume once no pause is left." in home.said(view)
+    assert "Approvals in cluster-1 (H100) resume once no pause is left." in home.said(view)
     assert "The storm brake keeps others paused: cluster-2." in home.said(view)
-    assert view["blocks"][1]["element"]["options"][0]["description"]["text"] == "cluster-1"
+    assert view["blocks"][1]["element"]["options"][0]["description"]["text"] == "cluster-1 (H100)"
 
 
 async def test_process_of_release_0_1_that_ends_the_longest_pause_ends_no_other(
@@ -482,7 +482,7 @@ def test_refusal_names_the_brake_and_who_paused_beside_it() -> None:
 def test_ones_own_pause_is_among_those_to_choose_from() -> None:
     others = [Pauser(f"U{number}", START + 7200 - number) for number in range(12)]
     held = Pause((*others, Pauser("U0ALICE", START + 60)))
-    view = cards.resume_dialog("", ReplyTarget("C0OPS", "U0ALICE"), held, "", "U0ALICE")
+    view = cards.resume_dialog("", "", ReplyTarget("C0OPS", "U0ALICE"), held, "", "U0ALICE")
     field = next(each["element"] for each in view["blocks"] if each.get("block_id") == cards.ENDS)
     assert len(field["options"]) == 9
     assert [each["value"] for each in field["initial_options"]] == [Pauser("U0ALICE", START + 60).key]

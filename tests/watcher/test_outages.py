@@ -35,12 +35,13 @@ async def test_failing_cluster_delays_no_other_and_is_reported_once_each_way(bot
     await pass_time(bot, 150)
     told = [each.text for each in bot.slack.visible() if "from Together since" in each.text]
     assert len(told) == 1
-    assert told[0].startswith("Couldn't read cluster cluster-2 from Together since ")
+    assert told[0].startswith("Couldn't read cluster cluster-2 (H100) from Together since ")
     await pass_time(bot, 400)
     bot.together.faults.clear()
     await until(bot, lambda: [each for each in bot.slack.visible() if "can be read from Together again" in each.text])
     await pass_time(bot, 600)
-    assert len([each for each in bot.slack.visible() if re.search("luster cluster-2 (from|can)", each.text)]) == 2
+    told = [each.text for each in bot.slack.visible()]
+    assert len([each for each in told if re.search(r"luster cluster-2 \(H100\) (from|can)", each)]) == 2
 
 
 async def test_card_that_cannot_be_confirmed_says_as_of_when_it_is_true(bot: World) -> None:
@@ -253,13 +254,13 @@ async def test_deleted_cluster_is_not_an_outage(bot: World) -> None:
 
 async def test_outage_of_a_cluster_that_is_no_longer_listed_ends(bot: World) -> None:
     bot.together.add()
-    bot.together.clusters["cluster-2"] = "H100"
+    bot.together.clusters["cluster-2"] = "two"
     await card(bot)
     bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1, cluster="cluster-2"))
     await pass_time(bot, 400)
     del bot.together.clusters["cluster-2"]
     await pass_time(bot, 700)
-    told = [each.text for each in bot.slack.visible() if "cluster-2" in each.text]
+    told = [each.text for each in bot.slack.visible() if "luster two " in each.text]
     assert len(told) == 2
     assert "no longer monitored: Together or the bot's settings no longer list it" in told[1]
 
@@ -267,7 +268,7 @@ async def test_outage_of_a_cluster_that_is_no_longer_listed_ends(bot: World) -> 
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
-        (Fault("rpc", verb="list", code=14, times=-1, cluster="cluster-2"), "Cluster cluster-2 is no longer monitored"),
+        (Fault("rpc", verb="list", code=14, times=-1, cluster="cluster-2"), "Cluster two is no longer monitored"),
         (Fault("rpc", verb="clusters", code=7, times=-1), "The list of clusters isn't needed any more"),
     ],
 )
@@ -295,7 +296,7 @@ async def test_outages_that_began_apart_are_not_said_to_have_lasted_alike(bot: W
         await pass_time(bot, 3600)
     bot.slack.faults.clear()
     (told,) = await until(bot, lambda: [each for each in bot.slack.visible() if "Couldn't read" in each.text], 600)
-    assert "clusters cluster-1, cluster-2 from Together since <!date^" in told.text
+    assert "clusters cluster-1 (H100), two from Together since <!date^" in told.text
     assert "(the first of them)" in told.text
 
 
@@ -385,7 +386,7 @@ async def test_key_that_is_refused_is_not_called_no_answer(bot: World) -> None:
     alert = await card(bot)
     bot.together.keys.clear()
     told = await until(bot, lambda: [each for each in bot.slack.visible() if "from Together since" in each.text], 600)
-    assert told[0].text.startswith("Couldn't read cluster cluster-1 from Together since ")
+    assert told[0].text.startswith("Couldn't read cluster cluster-1 (H100) from Together since ")
     assert "Can't read it from Together now." in (await card(bot, words="Last confirmed")).text
     assert "reach" not in alert.text + told[0].text
 
