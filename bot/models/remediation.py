@@ -209,7 +209,8 @@ class Remediation(ApiModel):
 
     Only its IDs and state can fail a parse; anything else that cannot be read counts as absent, as what waits must be
     told of. `mode`, `trigger` and `state` are texts, because the service adds values. `http_status`, `request_id`, and
-    `answered_at` (Unix time, by Together's clock) are those of the answer that it came in.
+    `answered_at` (Unix time, by Together's clock) are those of the answer that it came in. `has_old_review` is the
+    bot's own: before it ran, it was seen waiting or cancelled with the same review, which need not be an approval.
     """
 
     id: str
@@ -233,6 +234,7 @@ class Remediation(ApiModel):
     http_status: Lenient[int] = None
     answered_at: Lenient[float] = None
     request_id: Lenient[str] = None
+    has_old_review: bool = False
 
     @cached_property
     def ref(self) -> RemediationRef:
@@ -290,7 +292,14 @@ class Remediation(ApiModel):
         opened = self.create_time
         reviewed = self.review_time
         is_earlier = self.is_waiting or (opened and reviewed and opened - reviewed > timedelta(minutes=1))
-        return not is_earlier and bool(self.reviewed_by or reviewed or self.review_comment)
+        own = OWN_COMMENT.fullmatch(self.review_comment or "")
+        is_none = self.has_old_review or (self.state in BEGUN and own and own["done"] == "Rejected")
+        return not is_earlier and not is_none and bool(self.reviewed_by or reviewed or self.review_comment)
+
+    @property
+    def review(self) -> tuple[str | None, datetime | None, str | None]:
+        """Who decided on it, when, and their comment."""
+        return self.reviewed_by, self.review_time, self.review_comment
 
     @property
     def reviewer(self) -> str:
@@ -305,7 +314,8 @@ class Remediation(ApiModel):
         """
         by, said = self.reviewed_by or "", self.review_comment or ""
         is_auto = _AUTO_APPROVED.search(by) if by else _AUTO_APPROVED.match(said)
-        return self.trigger == "REMEDIATION_TRIGGER_AUTOMATED" and (is_auto is not None or not self.is_reviewed)
+        is_unreviewed = not (self.is_reviewed or self.has_old_review)
+        return self.trigger == "REMEDIATION_TRIGGER_AUTOMATED" and (is_auto is not None or is_unreviewed)
 
     @property
     def is_automatic(self) -> bool:

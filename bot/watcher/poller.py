@@ -365,6 +365,6 @@ def _names_in(item: Mapping[str, Any]) -> Iterator[str]:
 
 def fingerprint_of(item: Raw) -> str:
     """Return the same for the same words of Together's, read the same way: in a list, or alone."""
-    without = {"http_status", "request_id", "answered_at"}
+    without = {"http_status", "request_id", "answered_at", "has_old_review"}
     words = item.model_dump_json(exclude=without) if isinstance(item, Remediation) else json.dumps(item)
     return hashlib.blake2b(words.encode(), digest_size=8).hexdigest()

@@ -57,6 +57,15 @@ def test_card_of_every_state(state: State) -> None:
     compare(f"card-{state.lower()}", drawn(cards.card(BY_STATE[state], config=CONFIG)))
 
 
+def test_rejection_in_slack_is_no_approval_of_what_runs_all_the_same() -> None:
+    review = {"review_comment": "[0123abcd] Rejected in Slack by alice (U0ALICE): false alarm"}
+    cancelled, running = (reviewed(state).model_copy(update=review) for state in (State.CANCELLED, State.RUNNING))
+    assert "Rejected in Slack by alice (U0ALICE): false alarm." in cards.card(cancelled).text
+    text = cards.card(running).text
+    assert "Rebooting" in text
+    assert "pproved" not in text
+
+
 def test_card_of_a_decision_with_a_notice() -> None:
     decided = DecidedBy(Verb.APPROVE, "U0ALICE", START, "the job has checkpointed")
     notice = "Approved, but the repair is now “Quick reprovision”. You approved “Reboot”."

@@ -122,6 +122,32 @@ async def test_repair_that_runs_although_it_was_cancelled_is_not_called_cancelle
         assert called.startswith("<!subteam^S0ONCALL>")
 
 
+@pytest.mark.parametrize("waits_again", [True, False])
+@pytest.mark.parametrize("trigger", ["MANUAL", "AUTOMATED"])
+async def test_who_rejected_what_runs_all_the_same_is_not_said_to_have_approved_it(
+    trigger: str, *, waits_again: bool
+) -> None:
+    async with watching(BOT_ONCALL="S0ONCALL") as bot:
+        bot.together.add(trigger=f"REMEDIATION_TRIGGER_{trigger}")
+        alert = await card(bot)
+        bot.together.review(IDS, "reject", "false alarm")
+        await card(bot, words="Cancelled")
+        if waits_again:
+            bot.together.remediations[IDS] |= {"state": "PENDING_APPROVAL", "update_time": moment(bot)}
+            await card(bot, words="Approve reboot?")
+        bot.together.remediations[IDS] |= {"state": "RUNNING", "start_time": moment(bot), "end_time": None}
+        await card(bot, words="Rebooting")
+        bot.together.remediations[IDS] |= {"update_time": moment(bot)}
+        await poll(bot)
+        bot.together.fail(IDS, "boom")
+        await card(bot, words="Failed")
+        await poll(bot)
+        told = [alert.everything, *thread(bot, alert)]
+        assert not [each for each in told if "web-user" in each or "automatically" in each], told
+        assert waits_again or not any("pproved" in each for each in told), told
+        assert [each for each in thread(bot, alert) if "<!subteam^S0ONCALL>" in each and "failed" in each]
+
+
 @pytest.mark.parametrize("says_when", [True, False])
 async def test_who_cancelled_is_mentioned_where_the_repair_runs_before_the_next_reading(*, says_when: bool) -> None:
     async with watching() as bot:
