@@ -21,6 +21,7 @@ from tests.storms import XID, began, choose, digest, storm
 from tests.watch import LOOKING, card, pass_time, poll, submit_pause, thread, until, watching
 from tests.world import APPROVE, CANCEL, IDS, REFRESH, World, both_databases, both_transports, world
 
+AUTOMATED = "REMEDIATION_TRIGGER_AUTOMATED"
 pytestmark = pytest.mark.bot(watching=True)
 
 
@@ -550,3 +551,15 @@ async def test_home_that_slack_takes_late_shows_what_is_there_then_and_keeps_no_
     await bot.time.end_pause(WaitReason.SLACK_LIMIT)
     await bot.slack.until(lambda: "Nothing is waiting for approval" in said(bot.slack.homes["U0ALICE"]))
     assert APPROVE not in said(bot.slack.homes["U0ALICE"])
+
+
+@pytest.mark.bot(BOT_AUTOMATIC_REPAIRS="none")
+async def test_repairs_that_nobody_is_told_of_run_in_no_home_whether_or_not_anything_waits(bot: World) -> None:
+    bot.together.add(("cluster-1", "i-1", "r-1"), "RUNNING", instance_name="silent", trigger=AUTOMATED)
+    await pass_time(bot, 700)
+    assert "silent" not in said(await opened(bot))
+    bot.together.add()
+    await card(bot)
+    view = await opened(bot)
+    assert "1 waiting · 0 in repair" in said(view)
+    assert "silent" not in said(view)

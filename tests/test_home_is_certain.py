@@ -103,7 +103,7 @@ async def test_home_counts_the_list_of_clusters_once_among_what_cannot_be_read(b
     await quiet(bot)
     await bot.time.advance(MENU_SECONDS)
     text = said(await shown(bot, version=2))
-    assert "Couldn't read cluster-1 and 1 more from Together" in text, text
+    assert "Couldn't read cluster-1 (H100) and 1 more from Together" in text, text
 
 
 async def test_home_of_a_cluster_does_not_say_that_nothing_waits_there_before_the_watch_has_seen_it() -> None:

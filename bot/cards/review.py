@@ -22,6 +22,7 @@ from bot.cards.listing import (
     mode_name,
     named,
     names,
+    nodes_of,
     plural,
     value_of,
 )
@@ -263,7 +264,7 @@ def confirmation(batch: Batch, chosen: Decidable, called: Names, config: CardCon
                 f"{do} on {blast_radius(alerts, nodes)} in {escape(name, 100)}.",
                 labels.drain(waits.pop() if len(waits) == 1 else None, "each node") if is_approval else left,
             ),
-            *([blocks.context(f"Cluster: {room(load, config, count)}.")] if load and is_approval else []),
+            *([blocks.context(f"Cluster: {room(load, config, nodes_of(alerts))}.")] if load and is_approval else []),
             *_meanwhile(chosen),
             *(
                 block

@@ -176,7 +176,7 @@ class Lookup:
         """Return what is open, of what the bot tracks where it watches.
 
         That nothing waits, in one cluster or in all, is said only after a look. What only that has seen waiting is
-        outdated: a list may lag behind what was decided.
+        outdated: a list may lag behind what was decided. Of what else runs, nobody is to be told.
         """
         if not self.is_watching:
             return await self._scan()
@@ -189,8 +189,8 @@ class Lookup:
                 looked = await self._scan(asked_at)
         except TimeoutError:
             return replace(tracked, unreadable=sorted({*tracked.unreadable, ""}))
-        every = oldest_first((*looked.found, *tracked.found))
         unseen = _waiting(looked, cluster_id)
+        every = oldest_first((*(each for each in looked.found if each.ref in unseen), *tracked.found))
         outdated = {**tracked.outdated, **unseen} if len(unseen) <= PER_PAGE else tracked.outdated
         return replace(tracked, found=every, unreadable=looked.unreadable, outdated=outdated)
 

@@ -238,3 +238,11 @@ def test_reminder_counts_nodes_and_says_of_one_only_what_is_broken() -> None:
     told = "1 node in c-7f2 has waited 15 min or more for a decision. Xid 79."
     for some in ([first], [first, again]):
         assert cards.digest.reminder(some, "", 900).text == told
+
+
+def test_selection_counts_nodes_that_wait_beside_its_own_and_not_repairs() -> None:
+    (one,) = alerts(1)
+    again = replace(one, remediation=one.remediation.model_copy(update={"id": "r-again"}))
+    chosen = decidable([one, again], {}, RepairLoad(1, 64, START, waiting=2))
+    view = cards.review.confirmation(batch(0), chosen, cards.listing.names([one, again]), cards.CardConfig())
+    assert "Cluster: 1 of 64 nodes in repair, 1 more waiting." in str(view["blocks"])
