@@ -87,7 +87,8 @@ def seen(  # noqa: PLR0913 - what was read, and when
     waits = remediation.is_waiting
     # The next incident, which began before it was seen to wait; or what had ended runs after all.
     runs = before.state in FINAL and remediation.is_under_way
-    has_begun = alert.is_closed and not waits and (runs or readings.opened_later(before, remediation))
+    is_later = readings.opened_later(before, remediation) or readings.ran_again(before, remediation)
+    has_begun = alert.is_closed and not waits and (runs or is_later)
     known = look.decided if has_begun else _who(look)
     is_next = readings.is_next_incident(before, remediation)
     waits_again = waits and (is_next or not alert.is_waiting)

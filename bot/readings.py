@@ -1,6 +1,6 @@
 """What two readings say of one another: which is older, as a list may lag, and whether a repair's fault is back."""
 
-from bot.models import FINAL, OPEN, PRECISION, Alert, CameBack, LinkedAlert, Remediation, State, unix
+from bot.models import FINAL, OPEN, PRECISION, RAN, Alert, CameBack, LinkedAlert, Remediation, State, unix
 
 # A remediation only moves forward in these, unless it begins once more.
 _ORDER = {str(state): place for place, state in enumerate(OPEN)} | dict.fromkeys(map(str, FINAL), len(OPEN))
@@ -44,6 +44,13 @@ def opened_later(known: Remediation, read: Remediation) -> bool:
     """Return whether a reading is of a later incident under the same ID, by when Together says that each opened."""
     before = unix(known.create_time)
     return before > 0 and unix(read.create_time) - before > PRECISION
+
+
+def ran_again(known: Remediation, read: Remediation) -> bool:
+    """Return whether a reading is of a later run than the one that had ended, under the same ID."""
+    began, ended = unix(read.start_time), unix(known.end_time)
+    is_another = began - unix(known.start_time) > PRECISION and began > ended - PRECISION
+    return known.state in RAN and ended > 0 and is_another
 
 
 def is_worse(alert: Alert, read: Remediation) -> bool:

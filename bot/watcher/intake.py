@@ -10,7 +10,7 @@ from bot import alerts, readings
 from bot.clock import Clock
 from bot.errors import LeaseLost, StorageUnavailable
 from bot.logs import lasting
-from bot.models import FINAL, RAN, Alert, Cluster, RemediationRef, RepairLoad, TrackedMessage, new_id
+from bot.models import FINAL, OPEN, RAN, Alert, Cluster, RemediationRef, RepairLoad, TrackedMessage, new_id
 from bot.store import LeasedDatabase, messages
 from bot.watcher.config import WatchConfig, calling
 from bot.watcher.index import TrackedIndex
@@ -148,13 +148,16 @@ class Intake:
     async def take_ended(self, listing: Listing, clusters: Iterable[Cluster]) -> None:
         """Tell of what began and ended between two lists, or ended after all: a cluster says what its nodes had last.
 
+        What had ended and is in a state that no list is asked for is read alone from now on.
+
         Args:
             listing: the one of the clusters.
         """
         lately = max(self.clock.now() - ENDED_SECONDS, self._began_at)
         for cluster in clusters:
             latest = [each.latest_remediation for each in cluster.gpu_worker_nodes or () if each]
-            over = [each for each in latest if each and each.state in FINAL and each.ended_at > lately]
+            over = [each for each in latest if each and each.state not in OPEN]
+            over = [each for each in over if each.ended_at > lately or each.state not in FINAL]
             ended = {ref: each for each in over if (ref := reference_of(each.model_dump(), cluster.cluster_id))}
             if ended and self.poller.is_watched(cluster.cluster_id):
                 await self._take_begun(cluster.cluster_id, {ref: one for ref, one in ended.items() if one.state in RAN})
@@ -165,7 +168,11 @@ class Intake:
                     if (read := ended[each.ref]).state != each.remediation.state
                     or each.is_unlisted
                     or readings.opened_later(each.remediation, read)
+                    or readings.ran_again(each.remediation, read)
                 }
+                for ref in [ref for ref, each in again.items() if each.remediation.state not in FINAL]:
+                    del again[ref]
+                    self.index.mark_stale(ref)
                 await self._observe(again, listing)
 
     async def _take_started(self, listing: Listing) -> dict[RemediationRef, Alert | None]:

@@ -245,3 +245,60 @@ async def test_repair_that_ran_and_failed_between_two_polls_although_it_was_canc
         bot.together.remediations[IDS] |= {"state": "FAILED", "end_time": moment(bot), "error_message": "boom"}
         await card(bot, words="Failed", seconds=900)
         assert [each for each in thread(bot, alert) if each.startswith("<!subteam^S0ONCALL>") and "boom" in each]
+
+
+@pytest.mark.parametrize("says_when", [True, False])
+async def test_repair_that_ran_and_failed_again_between_two_polls_is_told_again(*, says_when: bool) -> None:
+    async with watching(BOT_ONCALL="S0ONCALL") as bot:
+        bot.together.add()
+        alert = await card(bot)
+        await bot.slack.press(alert, APPROVE)
+        await card(bot, words="Approved")
+        bot.together.remediations[IDS] |= {"state": "RUNNING", "start_time": moment(bot)}
+        await card(bot, words="Rebooting")
+        bot.together.fail(IDS, "boom")
+        await card(bot, words="boom")
+        await pass_time(bot, 700)
+        again = {"start_time": moment(bot), "end_time": moment(bot, 5), "error_message": "bang"}
+        again |= {"update_time": moment(bot, 5)} if says_when else {}
+        bot.together.remediations[IDS] |= again
+        await card(bot, words="bang", seconds=900)
+        await pass_time(bot, 1300)
+        told = [each for each in thread(bot, alert) if "failed on" in each]
+        assert ["bang" in each for each in told] == [False, True], told
+
+
+async def test_repair_that_had_failed_is_followed_into_a_state_of_tomorrow_and_out_of_it() -> None:
+    async with watching(BOT_ONCALL="S0ONCALL") as bot:
+        bot.together.add()
+        alert = await card(bot)
+        await bot.slack.press(alert, APPROVE)
+        await card(bot, words="Approved")
+        for words in ("boom", "bang"):
+            bot.together.remediations[IDS] |= {"state": "RETRYING", "start_time": moment(bot), "end_time": None}
+            await card(bot, words="State RETRYING", seconds=900)
+            bot.together.remediations[IDS] |= {"state": "FAILED", "end_time": moment(bot), "error_message": words}
+            await card(bot, words=words)
+        told = [each for each in thread(bot, alert) if "failed on" in each]
+        assert ["bang" in each for each in told] == [False, True], told
+
+
+async def test_list_of_clusters_that_lags_does_not_bring_back_what_has_failed() -> None:
+    async with watching() as bot:
+        bot.together.add()
+        alert = await card(bot)
+        await bot.slack.press(alert, APPROVE)
+        await card(bot, words="Approved")
+        bot.together.remediations[IDS] |= {"state": "FAILED", "end_time": moment(bot), "error_message": "boom"}
+        await card(bot, words="boom")
+        edits = alert.edits
+        reads: list[int] = []
+
+        def catch_up() -> None:
+            bot.together.remediations[IDS]["state"] = "FAILED"
+            reads.append(1)
+
+        bot.together.on_call["get"] = catch_up
+        bot.together.remediations[IDS]["state"] = "RETRYING"
+        await pass_time(bot, 1300)
+        assert (alert.edits, "Failed" in alert.text, len(reads)) == (edits, True, 1)
