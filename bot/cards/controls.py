@@ -27,7 +27,7 @@ from bot.models import (
     read_button_value,
     reference_value,
 )
-from bot.mrkdwn import capital, clean, entities, escape
+from bot.mrkdwn import capital, clean, entities, escape, plain_when
 
 RELEASE = "release"
 MORE = "remediation:more"
@@ -142,7 +142,9 @@ def _button(  # noqa: PLR0913, PLR0917 - all that bears on it
         fitting = (each for each in held if blocks.units(f"{each} {asked.text}") <= _MAX_DIALOG)
         line = next(fitting, "On hold." if held else "")
         asked = asked._replace(text=f"{line} {asked.text}".lstrip())
-        load = f" Cluster: {labels.load(about.share)}." if verb is Verb.APPROVE and about.share else ""
+        load = ""
+        if verb is Verb.APPROVE and about.share:
+            load = f" Cluster: {labels.load(about.share, about, tell=plain_when)}."
         if blocks.units(asked.text + load) <= _MAX_DIALOG:  # the effect matters more
             asked = asked._replace(text=asked.text + load)
         button["confirm"] = {
@@ -233,7 +235,7 @@ def reason_dialog(
     if about.hold:
         what.append(blocks.context(escape(hold_lines(about.hold)[0], 300)))
     if about.share:
-        what.append(blocks.context(f"Cluster: {labels.load(about.share)}."))
+        what.append(blocks.context(f"Cluster: {labels.load(about.share, about)}."))
     return _view(request, title, submit, [*what, blocks.reason_field(REASON, is_optional=False)])
 
 

@@ -151,10 +151,11 @@ def _notes(shown: Overview) -> Iterator[str]:
     if note := not_read(list(shown.unreadable)):
         yield note
     if len(shown.waiting) > 1:  # one alone has it among its lines
-        known = ((ref.cluster_id, about.share) for ref, about in shown.about.items() if about.share)
-        shares = dict(sorted(known, key=lambda each: each[1].nodes or 0))  # the one that knows how many nodes there are
-        for cluster_id, share in list(shares.items())[:_LOADS]:
-            yield f"{escape(shown.name_of(cluster_id), 100)}: {labels.load(share, share.waiting)}"
+        known = ((about.share, ref.cluster_id, about) for ref, about in shown.about.items() if about.share)
+        best = sorted(known, key=lambda each: each[0].nodes or 0)  # the one that knows how many nodes there are
+        loads = {cluster_id: (share, about) for share, cluster_id, about in best}
+        for cluster_id, (share, about) in list(loads.items())[:_LOADS]:
+            yield f"{escape(shown.name_of(cluster_id), 100)}: {labels.load(share, about, share.waiting)}"
 
 
 def _reviews(shown: Overview) -> Blocks:

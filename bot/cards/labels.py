@@ -2,13 +2,13 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
 from itertools import count
 
-from bot.models import LinkedAlert, Mode, Remediation, RepairLoad, State
+from bot.models import CardContext, LinkedAlert, Mode, Remediation, RepairLoad, State
 from bot.mrkdwn import ago, clean, escape, lasted, plain_when, when
 
 RULES_PASSED = "the two-person rule or the repair limit"  # by who approves alone
@@ -20,6 +20,7 @@ USUAL_WAIT = 30  # minutes, where a cluster's wait was never set in Together (do
 _UNSET = f"the cluster's wait ({USUAL_WAIT} min unless set)"
 COOLDOWN = "Together won't suggest another repair for about 30 minutes."
 MAX_ALERTS = 3
+_FRESH_SECONDS = 600.0  # within which a load isn't old
 MAX_XIDS = 4
 _NAME, _PART, _SHOWN = 40, 8, 58  # characters of a name, of the ID behind it that tells it apart, and of both
 _IN_A_WORD = {State.RUNNING: "For", State.SUCCEEDED: "Was", State.AUTO_RESOLVED: "Was"}  # before what is repaired
@@ -168,12 +169,18 @@ def stuck(since: datetime, *, has_card: bool) -> str:
     return f"May be stuck: under way since {when(since)}. {IF_STUCK if has_card else 'Check the node in Together.'}"
 
 
-def load(share: RepairLoad, own: int = 1) -> str:
-    """Return how much of a cluster is in repair, and how many nodes wait beside the `own` ones that this is about."""
+def load(share: RepairLoad, about: CardContext, own: int = 1, tell: Callable[[float], str] = when) -> str:
+    """Return how much of a cluster is in repair, and how many nodes wait beside the `own` ones that this is about.
+
+    Args:
+        about: says whether that is confirmed; if it isn't, and is old, it is told as of when it is.
+        tell: returns a moment as it is told here.
+    """
     of = f"{share.in_repair} of {share.nodes}" if share.nodes else f"{share.in_repair}"
     nodes = "node" if (share.nodes or share.in_repair) == 1 else "nodes"
     more = f", {share.waiting - own} more waiting" if share.waiting > own else ""
-    return f"{of} {nodes} in repair{more}"
+    is_old = about.as_of and about.now - share.at > _FRESH_SECONDS  # else each list confirms it
+    return f"{of} {nodes} in repair{more}{f' (as of {tell(share.at)})' if is_old else ''}"
 
 
 def cluster(remediation: Remediation, share: RepairLoad | None) -> str:

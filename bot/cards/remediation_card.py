@@ -38,7 +38,6 @@ _BEFORE_IT_RUNS = IN_REPAIR - {State.RUNNING}
 _NOT_STARTED = {State.PENDING_APPROVAL, State.PENDING}
 _HOLDS = 5  # that are shown
 _TO_THE_NAME = re.compile(r":$|( of| on)$")  # what is left over where a title names no node
-FRESH_SECONDS = 600.0  # a load that is older says of when it is, where it isn't confirmed
 NOTICE = "notice-"  # begins the ID of a block that holds for now, by which it is taken away again
 ON_CALL = "On call: "  # begins the line that mentions who is on call
 
@@ -253,9 +252,7 @@ def _aftermath(remediation: Remediation, about: CardContext, config: CardConfig)
 def _risk(remediation: Remediation, about: CardContext) -> str:
     """Return what is at risk: the node's history and the cluster's share in repair."""
     told = [_history(remediation, about.history)] if about.history else []
-    if about.share:
-        is_old = about.as_of and about.now - about.share.at > FRESH_SECONDS  # else each list confirms it
-        told.append(f"{labels.load(about.share)}{f' (as of {when(about.share.at)})' if is_old else ''}")
+    told += [labels.load(about.share, about)] if about.share else []
     return " · ".join(told)
 
 

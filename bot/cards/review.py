@@ -29,6 +29,7 @@ from bot.cards.listing import (
 from bot.cards.pause import pause_buttons, pause_line
 from bot.errors import BotError, OutcomeKind
 from bot.models import (
+    NOTHING_KNOWN,
     RULES,
     TROUBLES,
     Alert,
@@ -157,7 +158,7 @@ def room(load: RepairLoad, config: CardConfig, own: int | None = None) -> str:
     """Return how much of a cluster is in repair, and how many more the limit lets start."""
     left = config.limit.room(load)
     more = "" if left is None else f". The limit lets {left or 'no'} more start"
-    return f"{labels.load(load, load.waiting if own is None else own)}{more}"
+    return f"{labels.load(load, NOTHING_KNOWN, load.waiting if own is None else own)}{more}"
 
 
 def _group(group: Group, half: Firsts, called: Names, config: CardConfig, only: Collection[RemediationRef]) -> Blocks:

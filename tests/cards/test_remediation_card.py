@@ -204,6 +204,14 @@ def test_load_that_is_old_says_of_when_it_is() -> None:
     assert "as of" not in cards.card(remediation(), about=confirmed).text
 
 
+def test_confirmation_says_of_when_an_old_load_is_as_its_card_does() -> None:
+    old = CardContext(share=RepairLoad(1, 32, START), now=START + 601, as_of=START + 60)
+    asked = json.dumps(cards.card(remediation(mode=Mode.REBOOT_VM), about=old).blocks)
+    assert "Cluster: 1 of 32 nodes in repair (as of 2026-11-24 03:00:00 UTC)." in asked
+    fresh = json.dumps(cards.card(remediation(mode=Mode.REBOOT_VM), about=replace(old, as_of=None)).blocks)
+    assert "Cluster: 1 of 32 nodes in repair." in fresh
+
+
 @pytest.mark.parametrize("mode", list(Mode))
 @pytest.mark.parametrize("is_held", [True, False])
 def test_dialog_says_the_load_where_the_effect_leaves_room(mode: Mode, *, is_held: bool) -> None:
