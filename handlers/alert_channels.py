@@ -190,8 +190,9 @@ class SlackAlertChannels:
                 raise PostUncertain(str(error)) from error
             code, is_former = error.code, arguments["channel"] not in self._channels
             is_closed = code in CLOSED
-            is_lasting = code in _LASTING or (is_former and is_closed)
-            raise PostFailed(str(error), is_lasting=is_lasting, is_gone=code in _GONE, is_closed=is_closed) from error
+            is_gone = code in _GONE or (is_former and is_closed)
+            is_lasting = is_gone or code in _LASTING
+            raise PostFailed(str(error), is_lasting=is_lasting, is_gone=is_gone, is_closed=is_closed) from error
 
 
 def _other(mark: str) -> Json:

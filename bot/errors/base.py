@@ -123,7 +123,7 @@ class PostFailed(Exception):
 
     Attributes:
         is_lasting: it will refuse the same again: the message is gone, or may not be changed any more.
-        is_gone: the message was deleted.
+        is_gone: the message was deleted, or its channel is closed and alerts go to another one now.
         is_closed: the channel takes nothing from the bot, so nothing else needs to be tried there now.
     """
 

@@ -4,7 +4,7 @@ import pytest
 
 from tests.fetch import get
 from tests.storms import began
-from tests.watch import card, pass_time, thread, until
+from tests.watch import CHANNEL, card, pass_time, thread, until
 from tests.watcher.test_faults import XID, message
 from tests.world import APPROVE, IDS, World
 
@@ -93,3 +93,24 @@ async def test_message_about_faults_stays_where_the_new_channel_is_closed(bot: W
     async with bot.another(bot.settings.model_copy(update={"bot_alert_channel": NEW})):
         await pass_time(bot, 600)
         assert "moved to" not in old.text
+
+
+@pytest.mark.parametrize("is_tried_before", [True, False])
+async def test_failure_of_a_repair_in_a_closed_former_channel_is_told_in_the_new_one(
+    bot: World, *, is_tried_before: bool
+) -> None:
+    bot.together.add()
+    await bot.slack.press(await card(bot), APPROVE)
+    await card(bot, words="Approved")
+    await pass_time(bot, 60)
+    await bot.settle()
+    bot.slack.channels[CHANNEL].is_archived = True
+    async with bot.another(bot.settings.model_copy(update={"bot_alert_channel": NEW})):
+        for _ in range(3):
+            bot.together.advance(IDS)
+        if is_tried_before:
+            await pass_time(bot, 60)
+        bot.together.fail(IDS, "The VM didn't start")
+        new = await until(bot, lambda: [each for each in bot.slack.cards(IDS[2]) if each.channel == NEW])
+        told = await until(bot, lambda: thread(bot, new[0]))
+        assert told[0].startswith("<@U0ALICE>, Reboot failed on instance-1"), told
