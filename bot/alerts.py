@@ -237,6 +237,8 @@ def answered(  # noqa: PLR0913, PLR0917 - all that bears on it
         at: the present, as Unix time in seconds.
     """
     decides, remark = request.rule.decides, answer.remark
+    if remark and not (decides or remark.buttons):
+        remark = None  # it says what somebody's decision may do yet, and leaves no doubt of its own behind
     known = alert.remediation.state, alert.remediation.mode
     is_card = answer.manner is ReplyKind.CARD  # an error says nothing of the state
     if remark and is_card and (alert.is_unlisted or (remark.state, remark.mode) != known):
@@ -251,8 +253,8 @@ def answered(  # noqa: PLR0913, PLR0917 - all that bears on it
     place = request.place
     shown_at = place.channel_id, answer.card_ts or place.message_ts
     is_here = message.ts is not None and (message.channel_id, message.ts) == shown_at
-    # What a decision left in doubt the card must say wherever somebody was told of it. A look leaves none behind.
-    is_doubt = decides and remark is not None and not remark.buttons
+    # What a decision left in doubt the card must say wherever somebody was told of it.
+    is_doubt = remark is not None and not remark.buttons
     if message.is_digest or not (is_here or is_doubt):
         return alert, message
     if remark and answer.manner is ReplyKind.ERROR:
@@ -261,8 +263,6 @@ def answered(  # noqa: PLR0913, PLR0917 - all that bears on it
             return replace(alert, remark=replace(alert.remark, at=at)), replace(message, content_hash="")
         state, mode = (alert.remark.state, alert.remark.mode) if alert.is_stale and alert.remark else known
         remark = replace(remark, state=remark.state or state, mode=remark.mode or mode)
-    if remark and not decides and alert.remark and alert.remark.notice == remark.notice and not remark.buttons:
-        at = alert.remark.at  # a look that found nothing new prolongs no doubt
     if remark:
         # An error is in the thread, and its line on the card is drawn with the next look.
         is_known = is_card and is_here and not is_unsure(message, at)

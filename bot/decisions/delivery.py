@@ -55,7 +55,7 @@ class Answers:
             return Answer(ReplyKind.CARD, self._line(present, said, about, place), summary=verdict.notice)
         about = replace(about, is_unlisted=False, hold=None if verdict.decided else about.hold)
         note = CardNote(verdict.notice, verdict.buttons, verdict.decided, present.state, present.mode, self.clock.now())
-        summary = verdict.notice or verdict.summary
+        summary = verdict.summary or verdict.notice
         # Then the remediation's own card is drawn again, and the answer is a line that points at it.
         is_linked = not place.is_button and _has_card(about, place)
         card = self._card(place, verdict, about, is_linked=is_linked)

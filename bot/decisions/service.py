@@ -277,7 +277,7 @@ class DecisionService:
                 # A typed command shows nothing first, so nothing is read between the claim and the POST.
                 claim = await self._store.claim(job, sends=request.shown is None)
             else:
-                claim = await self._store.database.read(claimed_by, request)
+                claim = await self._store.database.read(claimed_by, request.ref)
         except StorageUnavailable as error:
             raise RefusedWithoutDatabase from error
         if claim:

@@ -1,7 +1,7 @@
 """What a card offers that decides nothing: check again, hold, and release."""
 
 from collections.abc import Awaitable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from bot import cards
@@ -37,27 +37,32 @@ class Upkeep:
 
     async def carry_out(self, job: Job) -> Verdict:
         """Do what was asked for; may raise a BotError."""
-        ways = {Verb.REFRESH: self.look, Verb.HOLD: self.hold, Verb.RELEASE: self.release}
-        return await ways[job.request.verb](job)
+        ways = {Verb.REFRESH: self._look, Verb.HOLD: self._hold, Verb.RELEASE: self._release}
+        return await self._unless_in_doubt(job, await ways[job.request.verb](job))
 
-    async def look(self, job: Job) -> Verdict:
+    async def _unless_in_doubt(self, job: Job, verdict: Verdict) -> Verdict:
+        """Return a verdict, without buttons where a decision that somebody has begun may still take effect."""
+        claim = await self.store.database.read(claimed_by, job.request.ref)
+        about = await or_none(self.store.database.read(rows.card_context, verdict.present.ref))
+        doubt = about.doubt if about else None
+        if claim:
+            # A decision has begun since the click: buttons drawn now could outlive its answer.
+            said = f"<@{claim.user_id}> has been {RULES[claim.verb].doing} this since {clock_time(claim.since)}."
+        elif doubt and doubt.applies_to(verdict.present) and doubt.settles_at > self.clock.now():
+            # It was said of a decision that may be on its way yet: that nothing has changed ends no such doubt.
+            said = doubt.notice or cards.labels.UNCONFIRMED
+        else:
+            return replace(verdict, about=about)
+        return replace(verdict, notice=f"{verdict.notice} {said}".lstrip(), buttons=False, about=about)
+
+    async def _look(self, job: Job) -> Verdict:
         """Read the remediation.
 
         Raises:
             CheckFailed: it can't be read.
         """
         present = await self._read(job)
-        if claim := await self.store.database.read(claimed_by, job.request):
-            # A decision has begun since the click: buttons drawn now could outlive its answer.
-            notice = f"<@{claim.user_id}> has been {RULES[claim.verb].doing} this since {clock_time(claim.since)}."
-            return Verdict(OutcomeKind.READ, present, notice=notice, buttons=False)
-        about = await or_none(self.store.database.read(rows.card_context, present.ref))
-        doubt = about.doubt if about else None
-        # It was said of a decision that may be on its way yet: that nothing has changed ends no such doubt.
-        if doubt and doubt.applies_to(present) and doubt.settles_at > self.clock.now():
-            notice = doubt.notice or cards.labels.UNCONFIRMED
-            return Verdict(OutcomeKind.READ, present, notice=notice, buttons=False, about=about)
-        return Verdict(OutcomeKind.READ, present, await who_decided(self.store.database, present), about=about)
+        return Verdict(OutcomeKind.READ, present, await who_decided(self.store.database, present))
 
     async def _read(self, job: Job) -> Remediation:
         """Read the remediation, again where a decision on it was answered since: this may be from before it."""
@@ -70,7 +75,7 @@ class Upkeep:
             raise (CheckFailed(cause) if is_look else ReadFailed(noun, cause)) from cause
         return present
 
-    async def hold(self, job: Job) -> Verdict:
+    async def _hold(self, job: Job) -> Verdict:
         """Keep the bot from reminding, and show everybody who asked for it and until when.
 
         Raises:
@@ -92,7 +97,7 @@ class Upkeep:
         said = f"on hold until {when(hold.until)} by {cards.asked_to_wait(hold)}"
         return Verdict(OutcomeKind.HELD, present, decided, summary=said)
 
-    async def release(self, job: Job) -> Verdict:
+    async def _release(self, job: Job) -> Verdict:
         """End a hold, for anyone who may decide.
 
         Raises:
@@ -109,7 +114,7 @@ class Upkeep:
         about = await or_none(self.store.database.read(rows.card_context, present.ref))
         if about and about.hold:
             kept = f"<@{job.request.actor.user_id}>, nothing was released: the hold has changed since you saw it."
-            return Verdict(OutcomeKind.CHANGED, present, decided, kept, about=about)
+            return Verdict(OutcomeKind.CHANGED, present, decided, kept)
         none = "It isn't on hold." if job.taken_over else "There was no hold to release."  # another process may have
         return Verdict(OutcomeKind.CHANGED, present, decided, none)
 

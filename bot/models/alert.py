@@ -208,6 +208,7 @@ class CardContext:
         is_observed: the bot decides nothing in its cluster.
         now: the present, as Unix time in seconds; 0 where nothing is known of it.
         doubt: what somebody was told of a decision that may still take effect; None where there is none.
+        is_being_decided: somebody else's decision has not been answered yet.
         came_back: its fault is back.
         is_missing: its node wasn't back in the cluster when that was looked for.
         has_lasted: its fault has stayed away.
@@ -233,6 +234,7 @@ class CardContext:
     is_observed: bool = False
     now: float = 0.0
     doubt: CardNote | None = None
+    is_being_decided: bool = False
     came_back: CameBack | None = None
     is_missing: bool = False
     has_lasted: bool = False
@@ -246,8 +248,8 @@ class CardContext:
             is_read_now: it was just read from Together, which ends a doubt that is old enough.
         """
         if self.doubt is None or (is_read_now and self.doubt.settles_at <= self.now):
-            return False
-        return self.doubt.applies_to(remediation)
+            return self.is_being_decided
+        return self.is_being_decided or self.doubt.applies_to(remediation)
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from bot.models import (
 )
 from bot.store import audit, outbox
 from bot.store.connection import Connection, now, read_clock
+from bot.store.decisions import claimed_by
 from bot.store.rows import (
     ALERTS,
     IN_DOUBT,
@@ -80,11 +81,12 @@ def release(connection: Connection, ref: RemediationRef, user_id: str, shown: Ab
 
 
 def contexts_now(connection: Connection, refs: Sequence[RemediationRef]) -> dict[RemediationRef, CardContext]:
-    """Return `card_context` for each, with the cluster's load by now, where it is known."""
+    """Return `card_context` for each, whether somebody decides, and its cluster's load by now."""
     found: dict[RemediationRef, CardContext] = {}
     loads: dict[tuple[str, RepairLoad], RepairLoad] = {}
     for ref in refs:
-        about = card_context(connection, ref)
+        is_being_decided = claimed_by(connection, ref) is not None
+        about = replace(card_context(connection, ref), is_being_decided=is_being_decided)
         if about.share:
             key = ref.cluster_id, about.share
             loads[key] = loads.get(key) or load_now(connection, *key)

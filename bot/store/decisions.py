@@ -20,6 +20,7 @@ from bot.models import (
     Outcome,
     Override,
     Pause,
+    RemediationRef,
     ReplyTarget,
     Request,
     Verb,
@@ -136,7 +137,7 @@ class DecisionStore(Ownership):
             try:
                 left_at, job.about = await self.database.run(self._claim, job, sends=sends)
             except Conflict:
-                if claim := await self.database.read(claimed_by, job.request):
+                if claim := await self.database.read(claimed_by, job.request.ref):
                     return claim
                 if is_last:
                     raise
@@ -315,9 +316,9 @@ def _note_first(connection: Connection, request: Request, outcome: Outcome) -> N
         connection.execute(_INSERT_FIRST, asdict(outcome.first) | ids_of(request.ref))
 
 
-def claimed_by(connection: Connection, request: Request) -> Claim | None:
+def claimed_by(connection: Connection, ref: RemediationRef) -> Claim | None:
     """Return who is deciding on a remediation right now."""
-    row = connection.execute(_HOLDER, key_of(request.ref)).first()
+    row = connection.execute(_HOLDER, key_of(ref)).first()
     return Claim(row.user_id, Verb(row.verb), row.active_at) if row else None
 
 

@@ -18,7 +18,7 @@ from bot.models import Mode, RemediationRef
 from tests.manual_clock import ON_THE_WAY
 from tests.rows import outcomes_by_user
 from tests.simulator.slack import Posted
-from tests.simulator.slack.workspace import SlackFault
+from tests.simulator.slack.workspace import BOT_USER, SlackFault
 from tests.simulator.together import Fault, Ids
 from tests.sqlite import locked
 from tests.store.examples import request
@@ -75,6 +75,48 @@ async def test_look_that_finds_nothing_new_keeps_the_doubt_until_it_is_over() ->
         await pass_time(bot, 90.0)
         assert APPROVE in alert.buttons
         assert "it still might" not in alert.text
+
+
+@pytest.mark.parametrize("asked", ["hold 1h", "hold 1h instance-1"])
+async def test_hold_keeps_the_doubt_until_it_is_over(asked: str) -> None:
+    async with watching() as bot:
+        bot.together.add()
+        alert = await card(bot)
+        bot.together.faults.append(Fault("cut", verb="approve"))
+        await bot.slack.press(alert, APPROVE)
+        await card(bot, words="hadn't taken effect")
+        thread_of = None if "instance" in asked else alert
+        await bot.slack.say(f"<@{BOT_USER}> {asked}", user="U0BOB", thread=thread_of)
+        await card(bot, words="On hold until")
+        for _ in range(4):
+            await pass_time(bot, 5.0)
+            assert list(alert.buttons) == [REFRESH]
+            assert "it still might" in alert.text
+        assert [each for each in bot.slack.visible() if "put this on hold until" in each.text]
+        await until(bot, lambda: APPROVE in alert.buttons)
+        assert alert.title.startswith("On hold: ")
+
+
+@pytest.mark.parametrize("way", ["home", "status", "mention"])
+async def test_what_somebody_is_deciding_is_not_called_undecided_elsewhere(way: str) -> None:
+    async with watching() as bot:
+        bot.together.add()
+        alert = await card(bot)
+        with bot.together.paused("approve"):
+            await bot.slack.press(alert, APPROVE)
+            await bot.together.until(lambda: bot.together.is_waiting("approve"))
+            await pass_time(bot, 5.0)
+            if way == "home":
+                told = said(await home_of(bot, "U0BOB"))
+            elif way == "status":
+                await bot.slack.command("status instance-1", user="U0BOB")
+                told = (await bot.reply_privately("U0BOB")).everything
+            else:
+                await bot.slack.say(f"<@{BOT_USER}> cancel", user="U0BOB", thread=alert)
+                told = " ".join(await until(bot, lambda: thread(bot, alert)[1:]))
+        assert UNCONFIRMED in told
+        assert "Approval needed" not in told
+        assert "Nothing has been sent yet" not in told
 
 
 async def test_failed_look_says_nothing_of_what_was_sent_before(bot: World) -> None:

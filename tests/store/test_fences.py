@@ -142,7 +142,7 @@ async def test_nobody_looks_into_what_is_not_tracked(store: DecisionStore) -> No
 async def test_decision_on_another_remediation_keeps_nobody_waiting(store: DecisionStore) -> None:
     elsewhere = await received(store, request("t1", ref=RemediationRef("c", "i", "other")), "job-1")
     await store.claim(elsewhere)
-    assert await store.database.read(claimed_by, request("t2", "U0BOB")) is None
+    assert await store.database.read(claimed_by, request("t2", "U0BOB").ref) is None
     mine = await received(store, request("t3", "U0BOB"), "job-2")
     await store.claim(mine)
     late = await store.claim(await received(store, request("t4", "U0CAROL"), "job-3"))

@@ -10,7 +10,7 @@ from tests.simulator.together import Fault
 from tests.storms import began, choose, digest, storm
 from tests.test_flow_menu import opened
 from tests.watch import HOLD, LOOKING, card, pass_time, poll, quiet, thread, until, watching
-from tests.world import APPROVE, CANCEL, IDS, OTHER, REFRESH, World
+from tests.world import APPROVE, CANCEL, IDS, OTHER, REF, REFRESH, World
 
 pytestmark = pytest.mark.bot(watching=True)
 
@@ -41,6 +41,21 @@ async def test_decision_ends_a_hold(bot: World) -> None:
     assert "hold" not in alert.text.lower()
     await poll(bot)
     assert "hold" not in alert.text.lower()
+
+
+async def test_hold_that_is_read_before_a_decision_begins_draws_no_buttons(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    with bot.together.paused("cancel"):
+        with bot.together.paused("get"):
+            await bot.slack.press(alert, HOLD, user="U0BOB")
+            await bot.together.until(lambda: bot.together.is_waiting("get"))
+            await bot.slack.command(REF, channel="C0OTHER")
+            await bot.together.until(lambda: bot.together.is_waiting("cancel"))
+        await bot.slack.until(lambda: "On hold until" in alert.text)
+        assert "<@U0ALICE> has been cancelling this since" in alert.text
+        assert list(alert.buttons) == [REFRESH]
+    await card(bot, words="Cancelled: reboot")
 
 
 async def test_only_operators_may_hold(bot: World) -> None:
