@@ -57,6 +57,8 @@ class BatchService:
                 snapshot = await self.store.database.read(rows.load, digest_id)
                 open_ones = snapshot.undecided if snapshot else []
                 load = await self._load(open_ones)
+                clusters = {each.cluster_id for each in open_ones}
+                unclear = await self.store.database.read(approvals.unsettled, clusters)
         except (StorageUnavailable, TimeoutError) as error:
             raise RefusedWithoutDatabase from error
         decidable = [each for each in open_ones if not self.config.observes(each.cluster_id)]
@@ -64,12 +66,6 @@ class BatchService:
         if snapshot is None:
             return Decidable([], 0, {}, load)
         running = [each for each in snapshot.batches if each.is_running]
-        unclear = {
-            item.ref
-            for each in snapshot.batches
-            for item in each.items
-            if item.is_doubtful and item.holds_until > snapshot.now
-        }
         return Decidable(oldest, len(decidable), snapshot.firsts, load, running, snapshot.pause, unclear)
 
     async def _load(self, alerts: Sequence[Alert]) -> RepairLoad | None:

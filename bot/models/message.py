@@ -120,7 +120,7 @@ class Decidable:
         load: how much of its cluster is in repair; None where that isn't known, or it is of several.
         running: the selections that are being carried out.
         pause: approvals are paused, of its cluster or of all.
-        unclear: on which a decision of a selection may still take effect.
+        unclear: on which a decision isn't answered yet, or may still take effect.
     """
 
     alerts: Sequence[Alert]

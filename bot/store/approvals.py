@@ -1,6 +1,6 @@
 """What people agreed on before a decision: holds, who decided, and what keeps nodes busy."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
@@ -26,7 +26,7 @@ from bot.models import (
     Verb,
 )
 from bot.store import audit, outbox
-from bot.store.connection import Connection, now, read_clock
+from bot.store.connection import Connection, is_among, listed, now, read_clock
 from bot.store.decisions import claimed_by
 from bot.store.rows import (
     ALERTS,
@@ -40,6 +40,7 @@ from bot.store.rows import (
 )
 from bot.store.tables import (
     ACTIVE,
+    SET_ASIDE,
     alerts,
     decisions,
     ids_in,
@@ -58,6 +59,11 @@ _ABOUT_TO_BE_IN_REPAIR = _OTHERS.where(c.status == ACTIVE, _BEFORE_ME).union_all
 _OPEN = and_(a.cluster_id == bindparam("b_cluster"), a.is_open)
 _AT_WORK = select(*ids_in(a)).where(_OPEN, a.state.not_in([State.PENDING_APPROVAL, WITHDRAWN, *sorted(FINAL)]))
 _WAITING = select(a.instance_id).where(_OPEN, a.state == State.PENDING_APPROVAL)
+_IN_CLUSTERS = select(*ids_in(c)).where(is_among("b_clusters", c.cluster_id))
+_UNSETTLED = _IN_CLUSTERS.where(c.status == ACTIVE).union_all(
+    _IN_CLUSTERS.where(IN_DOUBT),
+    _IN_CLUSTERS.where(c.status == SET_ASIDE, c.sent_at > now() - DOUBT_SECONDS),
+)
 _APPROVED_LATELY = select(*ids_in(c)).where(
     _APPROVALS, c.outcome == OutcomeKind.APPROVED.value, c.answered_at > now() - DOUBT_SECONDS
 )
@@ -151,6 +157,11 @@ def about_to_be_in_repair(connection: Connection, job: Job) -> set[str]:
     """
     rows = connection.execute(_ABOUT_TO_BE_IN_REPAIR, b_id=job.id, b_cluster=job.request.ref.cluster_id)
     return set(rows.scalars())
+
+
+def unsettled(connection: Connection, clusters: Collection[str]) -> set[RemediationRef]:
+    """Return on which remediations of clusters a decision isn't answered yet, or may still take effect."""
+    return {RemediationRef(*row) for row in connection.execute(_UNSETTLED, b_clusters=listed(clusters))}
 
 
 def approved_lately(connection: Connection, cluster_id: str) -> list[RemediationRef]:

@@ -24,7 +24,7 @@ from bot.models import (
     State,
     TrackedMessage,
 )
-from bot.store import LeasedDatabase, messages, rows
+from bot.store import LeasedDatabase, approvals, messages, rows
 from bot.tasks import finish
 from bot.together import ALL_INSTANCES, TogetherClient
 from bot.watcher import calls, schedule, threads
@@ -264,7 +264,8 @@ class Teller:
         """Ask Together a last time, then remind: never of what was just decided, nor once too often."""
         asking = [each.ref for each in snapshot.unheld]
         key = (schedule.Step.REMIND, snapshot.message.id)
-        still = await self._are_still({State.PENDING_APPROVAL}, asking)
+        still = await self._are_still({State.PENDING_APPROVAL}, asking) or set()
+        still -= await self.database.read(approvals.unsettled, {each.cluster_id for each in still})
         if not still:
             self.asking.failed(key)  # the next list says what has become of it
             return None

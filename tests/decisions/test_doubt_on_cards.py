@@ -739,3 +739,41 @@ async def test_dialogs_of_a_review_say_which_decision_may_still_take_effect() ->
         assert "Not confirmed" not in str(others)
         await pass_time(bot, 180)
         assert "Not confirmed" not in str(await review(bot, message, user="U0BOB"))
+
+
+@pytest.mark.parametrize("is_answered", [True, False])
+async def test_review_names_what_somebody_decides_or_has_decided_in_doubt_elsewhere(*, is_answered: bool) -> None:
+    async with watching() as bot:
+        await began(bot)
+        ids = storm(bot, 6)
+        message = await digest(bot)
+        bot.together.faults += [Fault("cut", verb="cancel")] if is_answered else []
+        with bot.together.paused("nothing" if is_answered else "cancel"):
+            await bot.slack.command("/".join(ids[1]), user="U0BOB")
+            await bot.together.until(lambda: bot.together.posts)
+            if is_answered:
+                await until(bot, lambda: [each for each in bot.slack.visible() if "it still might" in each.text])
+            view = str(await review(bot, message))
+        assert "Not confirmed, may still take effect (1): " in view
+
+
+@pytest.mark.parametrize("is_answered", [True, False])
+async def test_nobody_is_reminded_of_what_somebody_decides_or_has_decided_in_doubt(*, is_answered: bool) -> None:
+    async with watching(BOT_ONCALL="S0ONCALL") as bot:
+        await began(bot)
+        ids, *others = storm(bot, 6)
+        message = await digest(bot)
+        await poll(bot)
+        for each in others:
+            bot.together.review(each, "cancel")
+        await pass_time(bot, 15 * 60 - 5 - (bot.time.now() - float(message.ts)))
+        assert thread(bot, message) == []
+        bot.together.faults += [Fault("cut", verb="cancel")] if is_answered else []
+        with bot.together.paused("nothing" if is_answered else "cancel"):
+            await bot.slack.command("/".join(ids), user="U0BOB")
+            await bot.together.until(lambda: bot.together.posts)
+            await pass_time(bot, 12, longest=0)
+            assert thread(bot, message) == []
+        if is_answered:
+            (told,) = await until(bot, lambda: thread(bot, message), 180)
+            assert told.startswith("1 node in cluster-1 (H100) has waited")
