@@ -76,6 +76,7 @@ class WatchConfig:
         storm_brake: at how many broken nodes of a cluster its approvals pause automatically; None for never.
         named: the clusters that settings name, by the settings.
         closed: channels that took nothing a moment ago: what is in another one stays there for now.
+        unedited: the keys in the queue of messages that took no edit a moment ago: their threads wait for none.
     """
 
     default: Route
@@ -92,6 +93,7 @@ class WatchConfig:
     storm_brake: StormBrake | None
     named: Mapping[str, Collection[str]]
     closed: set[str] = field(default_factory=set, init=False)
+    unedited: set[str] = field(default_factory=set, init=False)
 
     def tells(self, alert: Alert) -> bool:
         """Return whether people are told of what has begun before the bot saw it: also of what failed.

@@ -49,6 +49,7 @@ class View:
         is_over: nothing is left that the message is about.
         channel_id: of the message.
         is_elsewhere: the cluster's alerts go to another channel now.
+        is_stuck: Slack took no edit of the message a moment ago: that keeps nobody from being called.
     """
 
     report: FaultReport
@@ -59,6 +60,7 @@ class View:
     is_over: bool
     channel_id: str
     is_elsewhere: bool
+    is_stuck: bool
 
     @property
     def news(self) -> frozenset[str]:
@@ -94,7 +96,7 @@ class View:
 
     @property
     def _is_outdated(self) -> bool:
-        message = self.report.message
+        message = None if self.is_stuck else self.report.message
         return message is not None and message.takes_edits and message.content_hash != self.draw().fingerprint
 
 
@@ -174,7 +176,8 @@ class FaultTeller:
             draw = partial(faults.unrepaired, cluster_id, report, shown, oncall, as_of)
         channel_id = message.channel_id if message else route.channel_id
         is_elsewhere = channel_id != route.channel_id and route.channel_id not in self.config.closed
-        return View(report, overdue, draw, is_fresh, as_of, is_over, channel_id, is_elsewhere)
+        is_stuck = f"{KEY}{cluster_id}" in self.config.unedited
+        return View(report, overdue, draw, is_fresh, as_of, is_over, channel_id, is_elsewhere, is_stuck)
 
     async def _send(self, cluster_id: str, view: View, *, is_reply: bool) -> None:
         """Post the message, or a reply that calls people for what has come since."""

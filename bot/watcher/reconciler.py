@@ -41,6 +41,7 @@ logger = logging.getLogger(__name__)
 HISTORY_SECONDS = 3.0  # for a nicety of the card, on which other cards wait
 FRESH_SECONDS = 1.0  # so old may be what says when a post left
 SECONDS_PER_EDIT = 3.0  # of one message: a person is reading it
+MOST_EDITS = 3  # that fail in a row, within half a minute, for which the thread of a message waits
 _NOT_WHILE_UNCLEAR = {Step.REPLY, Step.CHECK, Step.REMIND, Step.IDLE}
 
 
@@ -118,11 +119,11 @@ class Reconciler:
                 if error.is_closed:
                     self.queue.closed(channel_id, lane)
                 else:
-                    self.queue.failed(key, lane)
+                    self._failed(key, lane)
             except PostUncertain as error:
                 logger.warning("%s: unclear whether Slack took it: %s", key, error, extra=lasting())
                 self.comparer.doubt(channel_id)
-                self.queue.failed(key, lane)
+                self._failed(key, lane)
             except (LeaseLost, StorageUnavailable):
                 raise
             except Exception:  # one message that can't be written must not blind the bot to all others
@@ -135,6 +136,11 @@ class Reconciler:
                     self._give_on(key, after)
                 else:
                     self.queue.done(key)
+
+    def _failed(self, key: str, lane: Lane) -> None:
+        """Leave a message alone for a while. Its thread, which calls people, doesn't wait long for an edit."""
+        if self.queue.failed(key, lane) >= MOST_EDITS and lane is Lane.EDIT:
+            self.config.unedited.add(key)
 
     async def _do(self, key: str, lane: Lane, channel_id: str) -> Snapshot | None:
         if lane is Lane.EDIT:

@@ -26,6 +26,7 @@ from bot.watcher.workqueue import Lane, Laned
 _SHOWN_OF = operator.attrgetter("id", "is_started", "mentioned", "looking", "announced")
 # What the last messages were drawn from, and how they look: a digest of a thousand nodes takes long.
 _drawn = deque[tuple[tuple[object, ...], object, Message]](maxlen=2)
+EDIT_AGAIN_SECONDS = 10.0  # after which a message that took no edit is looked at again
 GROWS_SECONDS = 60.0  # so long after the last one, what is new in the cluster goes into its digest
 
 
@@ -109,7 +110,8 @@ def next_step(snapshot: Snapshot, config: WatchConfig) -> Step:  # noqa: PLR0911
         return Step.WAIT
     if waiting(snapshot.alerts) and config.channel_of(snapshot) != message.channel_id:
         return Step.MOVE
-    if not message.is_read_only and content(snapshot, config).fingerprint != message.content_hash:
+    takes_edits = not (message.is_read_only or message.id in config.unedited)
+    if takes_edits and content(snapshot, config).fingerprint != message.content_hash:
         return Step.EDIT
     if snapshot.awaits_reading:
         return Step.WAIT
@@ -117,7 +119,7 @@ def next_step(snapshot: Snapshot, config: WatchConfig) -> Step:  # noqa: PLR0911
         return Step.REPLY
     if (moment := calls.remind_at(snapshot, config)) <= now:
         # The card is drawn once more before a reminder points at it: somebody may have deleted it.
-        return Step.REMIND if message.is_read_only or message.edited_at >= moment else Step.EDIT
+        return Step.EDIT if takes_edits and message.edited_at < moment else Step.REMIND
     return Step.CHECK if any(each.at <= now for each in threads.outstanding_checks(snapshot, config)) else Step.IDLE
 
 
@@ -173,6 +175,8 @@ def settled(snapshot: Snapshot, config: WatchConfig) -> TrackedMessage:
     moments = [each.at for each in threads.outstanding_checks(snapshot, config) if each.at > now]
     is_open = any(each.is_running for each in snapshot.batches) or not all(each.is_closed for each in snapshot.alerts)
     moments += [each for each in _moments(snapshot, config, is_open=is_open) if each < math.inf]
+    if message.id in config.unedited:
+        moments.append(now + EDIT_AGAIN_SECONDS)
     if not is_open and message.is_digest and message.last_added_at + GROWS_SECONDS > now:
         moments.append(message.last_added_at + GROWS_SECONDS)
     return replace(message, next_at=min(moments, default=None), done=not (is_open or moments))

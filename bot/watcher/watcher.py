@@ -144,6 +144,7 @@ class Watcher:
         """Begin with what the last process knew. Returns whether there was none."""
         self._queue.clear()
         self._config.closed.clear()
+        self._config.unedited.clear()
         self._reconciler.begin(await self._database.read(messages.due, at_most=sys.maxsize))
         self._comparer.begin()
         await self._outages.load()
@@ -224,6 +225,7 @@ class Watcher:
         while True:
             left = due_at - self._clock.monotonic()
             await self._clock.sleep(max(0.0, min(left, LOOK_AT_DOUBTS_EVERY)), WaitReason.COMPARE)
+            self._config.unedited.clear()  # an edit of each is tried once more
             if self._config.closed:  # what stayed because of them is looked at once more
                 self._config.closed.clear()
                 await self._database.run(pauses.wake, "")

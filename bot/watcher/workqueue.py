@@ -56,10 +56,11 @@ class Backoff(Generic[K]):
     longest: float
     _failures: dict[K, tuple[int, float]] = field(default_factory=dict, init=False)
 
-    def failed(self, key: K) -> None:
-        """Note a failure."""
+    def failed(self, key: K) -> int:
+        """Note a failure. Returns how many there were in a row."""
         count = self._failures.get(key, (0, 0.0))[0] + 1
         self._failures[key] = count, self.monotonic() + min(self.longest, FIRST_WAIT * 2.0 ** min(count - 1, 16))
+        return count
 
     def pause(self, key: K, seconds: float) -> None:
         """Leave it for so long."""
@@ -163,9 +164,9 @@ class WorkQueue:
         for line in {_LOOKS, self._waits_in.get(key, (_LOOKS, 0.0))[0]}:
             self._waiting(line).news.set()
 
-    def failed(self, key: str, lane: Lane) -> None:
-        """Leave a key alone in this lane for a while."""
-        self._backoff[lane].failed(key)
+    def failed(self, key: str, lane: Lane) -> int:
+        """Leave a key alone in this lane for a while. Returns how often it has failed in a row."""
+        return self._backoff[lane].failed(key)
 
     def closed(self, channel_id: str, lane: Lane) -> None:
         """Leave a channel alone in this lane for a while, with all that waits there: it comes back when it is due."""

@@ -256,3 +256,20 @@ async def test_first_of_two_approvals_of_a_warning_in_quiet_hours_calls_in_the_m
         assert CALL not in thread(bot, alert)[-1]
         await pass_time(bot, 4 * 3600)
         assert [CALL in each for each in thread(bot, alert)[before:]] == [True]
+
+
+@pytest.mark.parametrize("refusal", ["no_permission", "html"])
+async def test_thread_waits_for_no_edit_that_slack_does_not_take(bot: World, refusal: str) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    bot.slack.faults.append(SlackFault("chat.update", refusal, times=-1))
+    (told,) = await until(bot, lambda: thread(bot, alert), 1200)
+    assert "for a decision" in told
+    bot.together.review(IDS, "approve")
+    for _ in range(3):
+        bot.together.advance(IDS)
+    bot.together.fail(IDS, "The VM didn't start")
+    (told,) = await until(bot, lambda: [line for line in thread(bot, alert) if "failed on" in line], 300)
+    assert told.startswith(CALL)
+    bot.slack.faults.clear()
+    await until(bot, lambda: "The VM didn't start" in alert.text)

@@ -80,6 +80,17 @@ async def test_next_one_is_in_the_same_message_and_called_for_in_its_thread(bot:
     assert told(bot) == [alert]
 
 
+@pytest.mark.parametrize("refusal", ["no_permission", "html"])
+async def test_next_one_is_called_for_although_slack_takes_no_edit(bot: World, refusal: str) -> None:
+    bot.together.fire("a-1", "cluster-1", "gpu-1", **XID)
+    alert = await message(bot)
+    bot.slack.faults.append(SlackFault("chat.update", refusal, times=-1))
+    bot.together.fire("a-2", "cluster-1", "gpu-2", **XID)
+    await until(bot, lambda: CALL in " ".join(thread(bot, alert)), 1800)
+    bot.slack.faults.clear()
+    await until(bot, lambda: "gpu-1, gpu-2" in alert.text)
+
+
 async def test_fault_with_an_open_repair_is_not_told_and_counts_from_its_end(bot: World) -> None:
     bot.together.fire("a-1", "cluster-1", "instance-1", **XID)
     bot.together.add(linked_alerts=[bot.together.alerts["a-1"]])
