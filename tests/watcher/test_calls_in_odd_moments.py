@@ -9,8 +9,8 @@ import pytest
 
 from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault
-from tests.storms import began, digest, storm
-from tests.watch import card, pass_time, poll, thread, until, watching
+from tests.storms import began, choose, digest, storm
+from tests.watch import card, pass_time, poll, quiet, thread, until, watching
 from tests.world import APPROVE, IDS, World
 
 pytestmark = pytest.mark.bot(watching=True, BOT_ONCALL="S0ONCALL")
@@ -273,3 +273,19 @@ async def test_thread_waits_for_no_edit_that_slack_does_not_take(bot: World, ref
     assert told.startswith(CALL)
     bot.slack.faults.clear()
     await until(bot, lambda: "The VM didn't start" in alert.text)
+
+
+@pytest.mark.bot(BOT_TWO_PEOPLE_MODES="REBOOT_VM")
+async def test_nobody_is_called_for_the_second_approval_of_what_was_just_cancelled(bot: World) -> None:
+    await began(bot)
+    ids = storm(bot, 6)
+    message = await digest(bot)
+    await pass_time(bot, 60)
+    await bot.slack.submit(await choose(bot, message, "gpu-node-0000"))
+    await quiet(bot)
+    await bot.slack.command("/".join(ids[0]), user="U0BOB")
+    await quiet(bot)
+    assert thread(bot, message) == [], "both came before a turn to post"
+    await poll(bot)
+    assert "<@U0ALICE>, results: 0 of 1 approved · 1 first approval." in thread(bot, message)
+    assert CALL not in " ".join(thread(bot, message))
