@@ -719,3 +719,18 @@ async def test_remediation_on_two_pages_of_a_list_is_opened_once(webhook: Webhoo
         assert sorted(each["subject"] for each in webhook.events) == sorted(
             f"cluster-1/i-{number}/r-{number}" for number in range(9)
         )
+
+
+async def test_repair_that_is_listed_again_is_said_to_run_again(webhook: WebhookReceiver) -> None:
+    async with watching(**told(webhook)) as bot:
+        bot.together.add()
+        alert = await card(bot)
+        await bot.slack.press(alert, APPROVE)
+        await card(bot, words="Approved")
+        for _ in range(3):
+            bot.together.advance(IDS)
+        await until(bot, lambda: webhook.of(IDS[2])[-1:] == ["running"])
+        bot.together.lost.add(IDS)
+        await until(bot, lambda: webhook.of(IDS[2])[-1:] == ["resolved"])
+        bot.together.lost.clear()
+        await until(bot, lambda: webhook.of(IDS[2]) == ["opened", "decided", "running", "resolved", "running"])

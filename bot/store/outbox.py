@@ -166,10 +166,14 @@ def changed(connection: Connection, before: Alert, after: Alert) -> None:
         happened(connection, EventKind.OPENED, after)
     elif after.worsened_at != before.worsened_at:
         happened(connection, EventKind.WORSENED, after)
+    was, is_now = (
+        (each.remediation.state, each.waiting_since, each.is_unlisted and each.remediation.state not in FINAL)
+        for each in (before, after)
+    )
     if after.is_unlisted and not before.is_unlisted:
         if before.remediation.state not in FINAL:
             happened(connection, EventKind.RESOLVED, after, state="WITHDRAWN")
-    elif (after.remediation.state, after.waiting_since) != (before.remediation.state, before.waiting_since) and (
+    elif was != is_now and (
         kind := _KINDS.get(after.remediation.state)  # type: ignore[call-overload] # the set of states is open
     ):
         happened(connection, kind, after)
