@@ -5,16 +5,19 @@ import os
 import random
 import subprocess
 import sys
+from dataclasses import replace
 
-from tests.simulation import checks, fleet, truth
+from tests.simulation import answers, checks, ending, fleet, tools, truth
 from tests.simulation.__main__ import FIXED, shrink
 from tests.simulation.ablations import EVERY
 from tests.simulation.faults import EVERY as EVERY_FAULT
-from tests.simulation.history import Sent
+from tests.simulation.history import Asked, Sent, Told
+from tests.simulation.names import CHANNEL, LEADS
 from tests.simulation.run import play
 from tests.simulation.steps import SEED, Steps, measure
 from tests.simulation.world import opened
 from tests.simulator.process import ROOT
+from tests.simulator.slack import Ack
 
 SOME = range(4, 8)  # of a world's acts: as many as can be halved twice
 # A little above what it takes today; a step more has a reason.
@@ -99,3 +102,70 @@ def test_judges_of_what_is_said_notice_what_is_untrue() -> None:
     found = [text for text, _ in world.history.problems]
     assert [any(words in text for text in found) for words in said] == [True] * len(said), found
     assert len(found) == len(said)
+
+
+def test_judges_of_answers_calls_tools_and_the_trail_notice_what_is_untrue() -> None:
+    with opened(SEED, without=EVERY_FAULT) as world:
+        world.environ |= tools.everybody(world) | {"BOT_AUTOMATIC_REPAIRS": "all", "BOT_PAGERDUTY_WHEN": "opened"}
+        world.environ |= {"BOT_REMIND_MINUTES": "15", "BOT_ESCALATE": f"{LEADS}/3", "BOT_SUMMARY": "03:07 UTC"}
+        world.environ |= {"BOT_QUIET_HOURS": "22:00-03:10 UTC", "BOT_STORM_BRAKE": ""}
+        first, second = (("c-a", f"i-{number}", f"r-{number}") for number in (0, 1))
+
+        async def live() -> None:
+            world.begin()
+            for number in (0, 1, 2):
+                ids = ("c-a", f"i-{number}", f"r-{number}")
+                world.together.add(ids, instance_name=f"gpu-{number}", linked_alerts=fleet.XID)
+            await asyncio.sleep(60.0)
+            world.history.asked.append(Asked(0.0, "U0BOB", "cancel", ("c-a", "i-2", "r-2")))
+            await world.slack.command("c-a i-2 r-2", user="U0BOB", channel=CHANNEL)
+            await asyncio.sleep(1500.0)
+            await world.slack.open_home(truth.AT_HOME)
+            await answers.ask(world)
+            answers.everybody_has_one(world)
+            await ending.in_the_end(world, world.bots[0].database)
+            assert world.history.problems == []
+            assert [each["event_action"] for each in world.tools.pagerduty.calls[:3]] == ["trigger"] * 3
+            while world.bots:  # what comes now is told to nobody
+                world.kill(world.bots[0])
+            world.together.resolve(first)
+            world.together.remediations[second]["linked_alerts"] = fleet.WARNING
+            answers.note(world, b"text=list&user_id=U0BOB", world.loop.time(), Ack(200, "", 0.0))
+            answers.judge(world, "tonight", "Since yesterday: 2 new remediations. None ended.")
+            answers.judge(world, "list", "")
+            answers.judge(world, "history gpu-0", "gpu-0: 1 remediation")
+            told = world.tools.told["/".join(first)]
+            told.append({**told[0], "time": "2020-01-01T00:00:00Z"})
+            tools.judge(world, "bot-1", told)
+            world.tools.pagerduty.incidents["/".join(second)] = "resolved"
+            world.history.sent.append(Sent(0, 0, "", "1234abcd", "approve", first, "", "", took_effect=False))
+            answers.everybody_has_one(world)
+            call = Told(30.0, "chat.postMessage", "1.2", "1.1", "", "r-1", "Since <!date: <@U0BOB>", checks.MENTION)
+            world.history.told = [call, replace(call, to="U0BOB"), replace(call, ts="1.3")]
+            world.raw.execute("UPDATE audit SET user_id = 'U0CAROL'")
+            await ending.in_the_end(world, world.start().database)
+
+        world.loop.run_until_complete(live())
+    said = (
+        "“tonight” says 0, it is 1",
+        "“tonight” says {}, it is {'cancelled': 1, 'resolved on its own': 1}",
+        "“tonight” says that U0BOB decided on 0",
+        "“list” says 0, it is 1",
+        "“history gpu-0” says {}",
+        "“opened” comes after “reminded”",
+        "“opened” is told 2 times",
+        "U0BOB was told nothing",
+        "the audit trail: Row 1 was changed",
+        "1 POSTs of decision 1234abcd left",
+        "its incident is triggered",
+        "its incident is “resolved”",
+        "a thread is told twice",
+        "calls in quiet hours",
+        "the summary mentions somebody",
+        "the channel had 2 summaries",
+        "nobody was called",
+        "nobody was reminded",
+        f"{LEADS} weren't called",
+    )
+    found = [text for text, _ in world.history.problems]
+    assert [words for words in said if not any(words in text for text in found)] == [], found

@@ -43,6 +43,10 @@ SOMETIMES = (
     "audit braked",
     "audit released",
     "a list in pages",
+    "pagerduty is told",
+    "webhook is told",
+    "a summary",
+    "a cluster goes",
     "outcome first_of_two",
     "outcome already_in_flight",
     "outcome paused",
@@ -76,6 +80,8 @@ def brief(seed: int) -> Result:
     result = play(seed)
     if not result.problems:
         result.history.lines.clear()
+        result.history.told.clear()
+        result.history.taken.clear()
     return result
 
 

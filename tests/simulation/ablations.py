@@ -1,5 +1,6 @@
 """The product's safeguards, each switched off by a small patch: the simulation must notice."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -17,17 +18,20 @@ from bot.decisions.service import DecisionService, Unrecorded
 from bot.decisions.storing import forever
 from bot.decisions.verdict import Judge
 from bot.errors import StorageUnavailable
-from bot.models import FirstApproval, Found, Job
+from bot.models import EventKind, FirstApproval, Found, Job, State
 from bot.policy import Policy
-from bot.store import DecisionStore, Lease, LeasedDatabase, approvals, rows
+from bot.store import DecisionStore, Lease, LeasedDatabase, OutboxEntry, approvals, outbox, rows
 from bot.store import decisions as stored
+from bot.store.connection import now, read_json
 from bot.store.groups import Member
 from bot.store.ownership import Ownership
 from bot.store.tables import decisions
-from bot.watcher import schedule
+from bot.watcher import calls, schedule
 from bot.watcher.comparison import Comparer
+from bot.watcher.config import WatchConfig
 from handlers.alert_channels import SlackAlertChannels
-from tests.simulation import faults
+from handlers.chooser import Chooser
+from tests.simulation import faults, tools
 from tests.simulation.run import play
 from tests.simulation.world import World
 
@@ -172,6 +176,20 @@ def _whatever_became_of_the_commit(self: Member, error: BaseException | None = N
 _end = Member.end
 
 
+def _dropped(connection: Any, entry: Any, _seconds: float) -> None:
+    outbox.drop(connection, entry)
+
+
+def _in_any_order(connection: Any, target: Any, limit: int) -> Any:
+    """Return what is due, also what comes after something that waits."""
+    due = select(*outbox._DUE.selected_columns).where(outbox.o.target == target, outbox.o.next_at <= now()).limit(limit)
+    found = connection.execute(due.order_by(outbox.o.id.desc()))
+    read = [(row, read_json(outbox._EVENTS, row.body)) for row in found]
+    return [OutboxEntry(row.id, target, row.subject, event, 0.0, row.attempts) for row, event in read]
+
+
+# The worlds that look for it tell other tools; few of the others do.
+TOLD = (tools, "settings", tools.everybody)
 FROZEN = ("process suspended", "database frozen", "line frozen")
 EXCUSES = [name for name in faults.EVERY if name.startswith(("slack", "process", "transaction", "database", "line"))]
 EVERY = (
@@ -269,4 +287,14 @@ EVERY = (
         [(Answers, "_mark_stale", _awaited(None)), (Comparer, "_compare", _awaited(None))],
         needs=("slack cut before", "slack late", "slack hang"),
     ),
+    Ablation(
+        "an event waits for those before it",
+        [(outbox, "due", _in_any_order), TOLD],
+        needs=("tools 503 before", "tools 429"),
+    ),
+    Ablation("what ends is told", [(outbox, "_KINDS", {State.RUNNING: EventKind.RUNNING}), TOLD]),
+    Ablation("an event is sent until it is taken", [(outbox, "postpone", _dropped), TOLD], needs=("tools 503 before",)),
+    Ablation("reminders", [(calls, "remind_at", _answers(math.inf))]),
+    Ablation("quiet hours of warnings", [(WatchConfig, "on_call_now", WatchConfig.on_call)]),
+    Ablation("private answers", [(Chooser, "answer", _awaited(None))]),
 )

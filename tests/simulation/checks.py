@@ -15,9 +15,9 @@ from bot.store.sqlite import DIALECT
 from bot.store.tables import audit, decisions, pauses
 from tests.manual_clock import START
 from tests.simulation import truth
-from tests.simulation.history import Sent
+from tests.simulation.history import Sent, Told
 from tests.simulation.loop import Process
-from tests.simulation.names import MOVED
+from tests.simulation.names import CHANNELS, MOVED
 from tests.simulator.slack.workspace import APP_TOKEN, BOT_TOKEN, SIGNING_SECRET
 from tests.simulator.together import API_KEY, Ids
 
@@ -36,10 +36,12 @@ REFUSED_BY_SLACK = {
 }  # fmt: skip
 NO = re.compile(r"Not (approved|cancelled|rejected)|wasn't sent|[Nn]othing was sent|Too late")
 DONE = {"approve": "Approved", "cancel": "Cancelled", "reject": "Rejected"}
+OPENS = {"views.open", "views.update", "views.push"}
 SAYS = {"chat.postMessage", "chat.update", "chat.postEphemeral", "response_url"}
 MENTION, STUCK = "<!subteam^S0ONCALL>", " may be stuck. "
 UNREPAIRED, NODE = "no repair is open", re.compile(r"bad-\d+-")
 LATE_TRUTH = 300.0  # seconds that what a message said may take to reach the channel
+POWER_CYCLE = "REMEDIATION_MODE_HOST_POWER_CYCLE"
 BRAKE = ("braked", "released", "resumed")
 
 
@@ -120,19 +122,21 @@ def sent(world: "World", it: Sent) -> None:
         history.wrong(f"{it.verb} ended {it.mode}, {row['user_id']} was shown {sorted(shown)}", about)
     if it.verb == "approve":
         _approval(world, it, row, shown)
-    began = _began(world, it.ids)
+    began = began_at(world, it.ids)
     if by and all(each.episode and abs(float(each.episode) - began) > 2 for each in by):
         history.wrong(f"{it.verb} took effect on another incident than {row['user_id']} was shown", about)
 
 
-def _began(world: "World", ids: Ids) -> float:
+def began_at(world: "World", ids: Ids) -> float:
     """Return when the present incident of a remediation began, as the API says it."""
     return datetime.fromisoformat(world.together.remediations[ids]["create_time"]).timestamp()
 
 
 def _approval(world: "World", it: Sent, row: Record, shown: set[str]) -> None:
     history, about, cluster = world.history, it.ids[2], it.ids[0]
-    if "" not in shown and it.mode not in shown:
+    # An approval can't name a power cycle, so it takes what is suggested when it arrives.
+    is_late = POWER_CYCLE in shown and it.left - world.escalated_at.get(it.ids, 0.0) <= LAST_MOMENT
+    if "" not in shown and it.mode not in shown and not is_late:
         history.wrong(f"{it.mode} was approved by somebody who was shown {sorted(shown)}", about)
     held = [each for one in rows(world, select(pauses)) for each in (one, *json.loads(one["others"]))]
     for pause in [each for each in held if each["cluster_id"] in {cluster, ""} and each["until"] > world.clock.now()]:
@@ -157,8 +161,8 @@ def _approval(world: "World", it: Sent, row: Record, shown: set[str]) -> None:
         if not any(each["user_id"] != row["user_id"] and each["shown_mode"] == it.mode for each in firsts):
             history.wrong("one person alone approved what takes two", about)
     ours = {each.ids for each in history.sent if each.took_effect and each.verb == "approve" and each.ids[0] == cluster}
-    together = world.together.remediations
-    in_repair = [ids for ids in ours if together[ids]["state"] in truth.IN_REPAIR]
+    together = world.together
+    in_repair = [ids for ids in ours - together.lost if together.state(ids) in truth.IN_REPAIR]
     limit = float(settings["BOT_MAX_IN_REPAIR"] or "inf")
     if len(in_repair) > limit:
         history.wrong(f"{len(in_repair)} in repair, {limit:.0f} allowed", about)
@@ -191,10 +195,14 @@ def said(  # noqa: PLR0917 - what a call is
             history.wrong(f"Slack refuses {method}: {error} {result.get('detail', '')}", about)
         history.note(now, f"{process} {method}: Slack says {error} (HTTP {status})", about)
         return
+    viewer = world.slack.viewers[result["view"]["id"]][0] if method in OPENS else ""
+    ts = str(body.get("ts") or result.get("ts") or "")
+    channel = str(body.get("channel", ""))
+    to = viewer or body.get("user_id") or body.get("user") or result.get("user") or channel * (channel not in CHANNELS)
+    history.told.append(Told(now, method, ts, str(body.get("thread_ts") or ts), to, about, text, everything))
     if method == "views.publish":
         return
     if method not in SAYS:
-        viewer = world.slack.viewers[result["view"]["id"]][0] if "view" in result else ""
         history.note(now, f"{process} {method} {viewer}".strip(), about)
         return
     where = body.get("ts") or result.get("ts") or body.get("user") or result.get("user") or ""
@@ -215,7 +223,7 @@ def said(  # noqa: PLR0917 - what a call is
     truth.names_deciders(world, about, text)
     truth.denies(world, decision, text, about)
     if method == "chat.postMessage" and MENTION in everything:
-        truth.calls(world, process, about, text)
+        truth.calls(world, str(process), about, text)
     world.shown |= {(body.get("ts"), line) for line in text.splitlines() if " by <@" in line}
     if method == "chat.postMessage" and not body.get("thread_ts"):
         _announced(world, about, body, str(result.get("ts")))

@@ -71,6 +71,9 @@ class SharedDatabase(Database):
     async def open(self, *, migrate: bool = True) -> None:
         pass
 
+    def tell(self, targets: Sequence[str]) -> None:
+        self._line.targets = targets
+
     def _transact(self, function: Callable[[Connection], T], begin: str, running: Any) -> T:
         with self._troubled() as is_reached:
             if is_reached:

@@ -11,7 +11,7 @@ from bot.store.audit import verify
 from bot.store.connection import Record
 from bot.store.tables import alerts, audit, decisions, leases, messages
 from tests.manual_clock import START
-from tests.simulation import truth
+from tests.simulation import calling, tools, truth
 from tests.simulation.checks import DONE, MAYBE, NODE, UNREPAIRED, forgets_cards, rows
 from tests.simulator.together import TERMINAL, Ids
 
@@ -70,7 +70,10 @@ async def in_the_end(world: "World", database: Database) -> None:
     for row in all_decisions:
         if row["outcome"] is not None and row["status"] != "void" and row["id"] not in recorded:
             history.wrong(f"decision {row['id'][:8]} has no row in the audit trail", row["remediation_id"])
-    await verify(database)
+    verdict = await verify(database)
+    for problem in verdict.problems:
+        history.wrong(f"the audit trail: {problem}")
+    _trail_has_what_left(world)
     asks_first = {verb for each in world.settings.values() for verb in ASKS_FIRST[each["BOT_REASON"]]}
     for asked in history.asked:
         # A dialog that doesn't open is seen by the person, who presses again.
@@ -81,7 +84,26 @@ async def in_the_end(world: "World", database: Database) -> None:
             )
     _cards_are_true(world)
     truth.in_the_end(world, rows)
+    tools.in_the_end(world, rows)
+    calling.in_the_end(world, rows)
     _faults_are_shown(world)
+
+
+def _trail_has_what_left(world: "World") -> None:
+    """Judge that the trail says of each POST who sent what, from before it left."""
+    leaves = rows(world, select(audit).where(audit.c.event.in_(("send", "repeat"))))
+    people = {each["id"][:8]: each["user_id"] for each in rows(world, select(decisions.c.id, decisions.c.user_id))}
+    for it in world.history.sent:
+        same = [
+            each["at"] - START
+            for each in leaves
+            if (each["decision_id"][:8], each["verb"]) == (it.decision, it.verb)
+            and (each["cluster_id"], each["instance_id"], each["remediation_id"]) == it.ids
+            and each["user_id"] == people.get(it.decision, each["user_id"])
+        ]
+        arrived = sum(each.decision == it.decision and each.at <= it.at for each in world.history.sent)
+        if sum(at <= it.at for at in same) < arrived:
+            world.history.wrong(f"{arrived} POSTs of decision {it.decision} left, the trail has {same}", it.ids[2])
 
 
 def _faults_are_shown(world: "World") -> None:

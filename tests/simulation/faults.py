@@ -17,6 +17,8 @@ CHANGES = "together changes after a look"
 SUSPENDS = "process suspended before a POST"
 # A transaction: "undone" and "lost" are cut at the commit, which either didn't or did happen.
 TRANSACTIONS = ("before", "undone", "lost", "busy")
+# A call to another tool. One that it takes up after it was told again would be out of order, and that is as it must be.
+TOOL_CALLS = ("refused", "cut after", "hang", "hang after", "429", "503 before", "503 after", "slow")
 EVERY = (
     *(f"together {each}" for each in CALLS),
     *(f"slack {each}" for each in CALLS),
@@ -24,6 +26,7 @@ EVERY = (
     *PERIODS,
     CHANGES,
     SUSPENDS,
+    *(f"tools {each}" for each in TOOL_CALLS),
 )
 
 

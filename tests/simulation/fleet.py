@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 MODES = ("REMEDIATION_MODE_REBOOT_VM", "REMEDIATION_MODE_REBOOT_VM", "REMEDIATION_MODE_VM_ONLY")
+ALL_MODES = (
+    *MODES,
+    *(f"REMEDIATION_MODE_{each}" for each in ("HOST_POWER_CYCLE", "HOST_AWARE", "EVICT_WITHOUT_REPLACEMENT")),
+)
 XID = [
     {
         "alert_name": "GpuFallenOffBus",
@@ -25,7 +29,7 @@ def fall_ill(world: "World", chance: random.Random, cluster: str) -> Ids:
     together = world.together
     number = len(together.remediations)
     ids = together.add(
-        (cluster, f"i-{number}", f"r-{number}"), mode=chance.choice(MODES), instance_name=f"gpu-{number}",
+        (cluster, f"i-{number}", f"r-{number}"), mode=chance.choice(world.modes), instance_name=f"gpu-{number}",
         linked_alerts=chance.choice((XID, XID, WARNING)), state=chance.choice(("PENDING_APPROVAL",) * 9 + ("PENDING",)),
     )  # fmt: skip
     world.history.note(world.loop.time(), f"{ids[2]} is proposed: {together.remediations[ids]['mode']}", ids[2])
@@ -57,7 +61,7 @@ async def escalate(act: "Act") -> None:
 
 def worsen(world: "World", chance: random.Random, ids: Ids) -> None:
     present = world.together.remediations[ids]["mode"]
-    mode = chance.choice([each for each in sorted(set(MODES)) if each != present])
+    mode = chance.choice([each for each in sorted(set(world.modes)) if each != present])
     world.together.escalate(ids, mode)
     world.together.remediations[ids]["linked_alerts"] = XID
     world.escalations[ids] += 1

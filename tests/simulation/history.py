@@ -51,6 +51,51 @@ class Sent:
     took_effect: bool
 
 
+@dataclass(frozen=True)
+class Told:
+    """Something that a bot said in Slack.
+
+    Attributes:
+        method: of Slack's that it took.
+        ts: of the message; empty for what has none.
+        root: the message whose thread it is in, or itself.
+        to: who alone sees it; empty for what everybody does.
+        everything: all that was sent, as JSON.
+    """
+
+    at: float
+    method: str
+    ts: str
+    root: str
+    to: str
+    about: str
+    text: str
+    everything: str
+
+    def names(self, taken: "Taken") -> bool:
+        """Whether it names who asked, where they need not be told alone."""
+        return not taken.alone and taken.user in self.everything
+
+
+@dataclass
+class Taken:
+    """Something that a bot was sent by Slack, perhaps more than once.
+
+    Attributes:
+        at: when it was first sent.
+        where: the messages that it was done on or is one of, by their `ts`.
+        alone: it is to be answered to nobody else.
+        acked: Slack was told "received" in time, with no words for the person.
+    """
+
+    at: float
+    user: str
+    what: str
+    where: set[str]
+    alone: bool = False
+    acked: bool = False
+
+
 @dataclass
 class History:
     """Everything that left a process, or that somebody did.
@@ -64,6 +109,8 @@ class History:
     lines: list[tuple[float, str, str]] = field(default_factory=list)
     asked: list[Asked] = field(default_factory=list)
     sent: list[Sent] = field(default_factory=list)
+    told: list[Told] = field(default_factory=list)
+    taken: dict[bytes, Taken] = field(default_factory=dict)
     problems: list[tuple[str, str]] = field(default_factory=list)
     marks: set[str] = field(default_factory=set)
 

@@ -1,4 +1,4 @@
-"""The lines between the bots, Together, and Slack: calls without sockets, with faults."""
+"""The lines between the bots, Together, Slack, and other tools: calls without sockets, with faults."""
 
 import asyncio
 import json
@@ -16,8 +16,9 @@ import httpx
 from slack_sdk.errors import SlackApiError
 
 from bot.logs import LOG_CONTEXT
+from bot.models import Target
 from handlers.client import MeasuredClient
-from tests.simulation import checks, fleet
+from tests.simulation import answers, checks, fleet
 from tests.simulation.faults import CHANGES
 from tests.simulation.history import Sent
 from tests.simulation.loop import Process
@@ -155,7 +156,10 @@ class Workspace(Slack):
         self.told: Counter[tuple[str, str]] = Counter()
 
     async def post_signed(self, body: bytes, *, what: str = "", **headers: str) -> Ack:  # noqa: ARG002 - as over HTTP
-        return await self._world.deliver(body, {name.replace("_", "-"): value for name, value in headers.items()})
+        at = self._world.loop.time()
+        ack = await self._world.deliver(body, {name.replace("_", "-"): value for name, value in headers.items()})
+        answers.note(self._world, body, at, ack)
+        return ack
 
     def take(
         self, process: Process, decision: str, method: str, body: dict[str, Any]
@@ -235,6 +239,28 @@ class ResponseUrls:
                 return
             raise aiohttp.ClientConnectionError(str(broken)) from None
         yield SimpleNamespace(status=status)
+
+
+class ToolLine(httpx.AsyncBaseTransport):
+    """A bot's connection to another tool."""
+
+    def __init__(self, world: "World", process: Process, target: Target) -> None:
+        self._world = world
+        self._process = process
+        self._target = target
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        def effect() -> int:
+            return self._world.tools.take(self._process, self._target, request)
+
+        try:
+            status = await self._world.call("tools", effect)
+        except Broken as broken:
+            if (refused := str(broken).partition(" ")[0]) not in {"429", "503"}:
+                raise httpx.ReadError("cut") from None
+            status = int(refused)
+        assert status
+        return httpx.Response(status, stream=httpx.ByteStream(b""))
 
 
 def _copy(value: T) -> T:

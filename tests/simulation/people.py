@@ -409,4 +409,7 @@ TABLE: Sequence[tuple[int, str, Callable[[Act], Awaitable[None]]]] = (
     (2, "holds for an odd while", rarities.odd_hold),
     (2, "approves alone", rarities.alone),
     (2, "uses the shortcut", rarities.shortcut),
+    (1, "a cluster goes", rarities.cluster_goes),
+    (3, "asks for what there is", rarities.asks),
+    (3, "opens the menu of a card", rarities.menu),
 )

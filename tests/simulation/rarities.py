@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from tests.simulation.people import Act
 
 HOLDS = ("hold 1m", "hold 90m", "hold 24h", "hold 2h because the *job* of <team> & co. ends at 4", "hold 0m", "hold 2d")
+TOLD_ALONE = ("ids", "history", "timeline", "support")  # choices of a card's menu
 SHORTCUT, MORE, ALONE = "cancel_remediation", "remediation:more", '"value": "alone"'
 
 
@@ -36,6 +37,22 @@ async def withdrawn(act: "Act") -> None:
         world.history.note(world.loop.time(), f"{ids[2]} can't be found", ids[2])
         world.loop.outside(seconds, world.together.lost.discard, ids)
         world.loop.outside(seconds, world.history.note, world.loop.time() + seconds, f"{ids[2]} is found again", ids[2])
+
+
+async def cluster_goes(act: "Act") -> None:
+    """Together finds a cluster no more, with all that is in it, for a while."""
+    world, cluster = act.world, act.chance.choice(("c-a", "c-b", "c-c"))
+    if (called := world.together.clusters.pop(cluster, None)) is None:
+        return
+    gone = {ids for ids in world.together.remediations if ids[0] == cluster} - world.together.lost
+    world.together.lost |= gone
+    world.losses.update(gone)
+    world.history.marks.add("a cluster goes")
+    world.history.note(world.loop.time(), f"{cluster} can't be found")
+    await asyncio.sleep(act.chance.choice((30.0, 200.0, 700.0)))
+    world.together.lost -= gone
+    world.together.clusters[cluster] = called
+    world.history.note(world.loop.time(), f"{cluster} is found again")
 
 
 async def other_tool(act: "Act") -> None:
@@ -96,3 +113,22 @@ async def shortcut(act: "Act") -> None:
         await asyncio.sleep(act.chance.uniform(1.0, 4.0))
         for view in act.opened():
             await act.fill_in(view, None)
+
+
+async def asks(act: "Act") -> None:
+    """Ask for a list, for the shift, or for what there is of a node; where a dialog opens, cancel through it."""
+    calls = sorted({str(each.get("instance_name", "")) for each in act.world.together.remediations.values()})
+    node = act.chance.choice(calls) if calls else "gpu-0"
+    words = act.chance.choice(("list", "tonight", "help", "", node, f"history {node}", f"status {node}"))
+    await act.world.slack.command(words, user=act.user, channel=CHANNEL, client=act.client)
+    await asyncio.sleep(act.chance.uniform(0.3, 4.0))
+    for view in act.opened():
+        await act.fill_in(view, None)
+
+
+async def menu(act: "Act") -> None:
+    """Choose something in the menu of a card, in the channel or in a thread."""
+    cards = [each for each in act.world.slack.messages if MORE in each.controls and each.only_for in {None, act.user}]
+    if cards:
+        card = act.chance.choice(cards)
+        await act.press(card, MORE, seen=card.controls[MORE], choice=act.chance.choice(("", *TOLD_ALONE)))

@@ -8,7 +8,7 @@ from collections.abc import Collection, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.simulation import ending, fleet, truth
+from tests.simulation import answers, ending, fleet, truth
 from tests.simulation.history import History
 from tests.simulation.people import Act
 from tests.simulation.periods import PERIODS, Trouble
@@ -91,6 +91,8 @@ async def _live(world: World, chosen: Collection[int] | None) -> list[int]:
     await asyncio.sleep(CALM_SECONDS)
     await world.slack.open_home(truth.AT_HOME)
     await asyncio.sleep(10.0)
+    answers.everybody_has_one(world)
+    await answers.ask(world)
     await ending.in_the_end(world, world.bots[0].database)
     world.history.marks |= ending.marks(world) | {name for name, count in world.faults.struck.items() if count}
     return played

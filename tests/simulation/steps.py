@@ -54,6 +54,7 @@ def measure() -> dict[str, Steps]:
         world.environ |= {"BOT_REASON": "never", "BOT_MAX_IN_REPAIR": "", "BOT_TWO_PEOPLE_MODES": ""}
         world.environ |= {"BOT_LEASE_SECONDS": "60", "BOT_POLL_SECONDS": "15", "BOT_REMIND_MINUTES": "0"}
         world.environ |= {"BOT_QUIET_HOURS": "", "BOT_MAX_IN_REPAIR_PERCENT": "", "BOT_MAX_REPAIRS_PER_NODE": ""}
+        world.environ |= {"BOT_WEBHOOK_URL": "", "BOT_WEBHOOK_SECRET": "", "BOT_PAGERDUTY_KEY": "", "BOT_SUMMARY": ""}
         world.size = 1
         world.streams["network"] = Near()
         return world.loop.run_until_complete(_measure(world))
@@ -78,7 +79,7 @@ async def _measure(world: World) -> dict[str, Steps]:
         await world.slack.command("c-a i-2 r-2", user="U0BOB", channel=CHANNEL)
 
     found["alert"] = await _beyond_idle(world, break_node, decides=False)
-    for part in world.bots[0].parts:  # from now on nothing runs but what is asked for
+    for _, part in world.bots[0].parts:  # from now on nothing runs but what is asked for
         part.cancel()
     await asyncio.sleep(60.0)
     found["click"] = await _beyond_idle(world, click)

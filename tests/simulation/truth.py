@@ -21,9 +21,14 @@ SYMBOLS = {
     "PENDING_APPROVAL": "⏳", "PENDING": "🕓", "QUARANTINING": "🚧", "QUARANTINED": "🚧", "RUNNING": "🔧",
     "SUCCEEDED": "✅🔁", "FAILED": "❌", "CANCELLED": "🚫", "AUTO_RESOLVED": "💤",
 }  # fmt: skip
-REPAIRS = {"REMEDIATION_MODE_REBOOT_VM": "eboot", "REMEDIATION_MODE_VM_ONLY": "eprovision"}
+REPAIRS = {
+    "REMEDIATION_MODE_REBOOT_VM": "eboot", "REMEDIATION_MODE_VM_ONLY": "eprovision",
+    "REMEDIATION_MODE_HOST_AWARE": "igrate", "REMEDIATION_MODE_HOST_POWER_CYCLE": "ower",
+    "REMEDIATION_MODE_EVICT_WITHOUT_REPLACEMENT": "emove",
+}  # fmt: skip
 CREDIT = re.compile(r"\b([Aa]pprov|[Cc]ancell|[Rr]eject)ed by ((?:<@\w+>(?:,? and )?)+)")
 VERBS = {"approv": "approve", "cancell": "cancel", "reject": "reject"}
+DONE = {"approved": "approve", "cancelled": "cancel", "rejected": "reject"}
 FINAL_NO = re.compile(r"^Not (approved|cancelled|rejected)|\bwasn't sent[:.]|[Nn]othing was (sent|decided)")
 UNDER_WAY = re.compile(r"is (approving|cancelling|rejecting) this…|Still retrying")  # by an answer, by an outage
 LOAD = re.compile(r"(\d+)(?: of \d+)? nodes? in repair")
@@ -60,16 +65,21 @@ def after_a_no(world: "World", it: Sent) -> None:
         world.history.wrong(f"decision {it.decision} takes effect after this was told: {told}", it.ids[2])
 
 
-def calls(world: "World", process: object, about: str, text: str) -> None:
+def calls(world: "World", process: str, about: str, text: str) -> None:
     """Judge that nobody is called for what is over, where the bot has read that twice."""
-    for ids, present in world.together.remediations.items():
-        if ids[2] != about or present["state"] not in TERMINAL or present["state"] == "FAILED":
-            continue
-        moments = [datetime.fromisoformat(present.get(name, EPOCH)) for name in ("end_time", "update_time")]
-        over_at = max(moments).timestamp() - START
-        known_at = [at for at in world.lists_read[str(process), ids[0]] if at > over_at][1:2]
-        if any(world.loop.time() - at > KNOWN_AFTER for at in known_at) and not AFTERMATH.search(text):
-            world.history.wrong(f"{about} is {present['state']}, and people are called: {text}", about)
+    for ids in world.together.remediations:
+        is_over = ids[2] == about and is_known_to_be_over(world, process, ids, world.loop.time())
+        if is_over and not AFTERMATH.search(text):
+            world.history.wrong(f"{about} is {world.together.state(ids)}, and people are called: {text}", about)
+
+
+def is_known_to_be_over(world: "World", process: str, ids: Ids, now: float) -> bool:
+    """Return whether a bot had read twice, and a while before, that a remediation is over and hasn't failed."""
+    present = world.together.remediations[ids]
+    moments = [datetime.fromisoformat(present.get(name, EPOCH)) for name in ("end_time", "update_time")]
+    over_at = max(moments).timestamp() - START
+    known_at = [at for at in world.lists_read[process, ids[0]] if at > over_at][1:2]
+    return present["state"] in TERMINAL - {"FAILED"} and any(now - at > KNOWN_AFTER for at in known_at)
 
 
 # In the end.

@@ -16,21 +16,25 @@ import httpx
 from slack_bolt.request.async_request import AsyncBoltRequest
 
 from bot.clock import Clock
+from bot.decisions import Recovery
 from bot.errors import StorageUnavailable
+from bot.outward import Sender
 from bot.settings import read_settings
 from bot.store import DecisionStore
 from bot.tasks import Tasks
-from bot.wiring import MAX_AT_ONCE, Bot, Connections, build_bot, together_client
+from bot.watcher import Watcher
+from bot.wiring import MAX_AT_ONCE, Bot, Connections, build_bot, destinations, together_client
 from handlers.connection import Identity
 from tests.manual_clock import START
-from tests.simulation import truth
+from tests.simulation import fleet, tools, truth
 from tests.simulation.database import SharedDatabase, schema
 from tests.simulation.faults import SUSPENDS, Faults
 from tests.simulation.history import History
-from tests.simulation.lines import Broken, ResponseUrls, SlackLine, TogetherLine, Workspace
+from tests.simulation.lines import Broken, ResponseUrls, SlackLine, TogetherLine, ToolLine, Workspace
 from tests.simulation.loop import PROCESS, Process, SeededLoop
 from tests.simulation.names import CHANNEL, LEADS, ON_CALL, OPERATORS, OTHER_CHANNEL
 from tests.simulation.streams import Streams
+from tests.simulation.tools import Tools
 from tests.simulator.process import variables
 from tests.simulator.slack import Ack, Posted
 from tests.simulator.slack.limits import Limits
@@ -78,7 +82,7 @@ class Running:
     drift: float
     owner: str
     line: str = ""
-    parts: list["asyncio.Task[Any]"] = field(default_factory=list)
+    parts: list[tuple[Recovery | Watcher | Sender, "asyncio.Task[None]"]] = field(default_factory=list)
     is_stopping: bool = False
 
 
@@ -133,6 +137,7 @@ class World:
             "BOT_AUTOMATIC_REPAIRS": self.streams["automatic"].choice(("all", "all", "destructive", "none")),
             "BOT_UNREPAIRED_MINUTES": self.streams["unrepaired"].choice(("0", "2", "2")),
         }
+        self.environ |= {"BOT_SUMMARY": self.streams["summary"].choice(("", "", "03:07 UTC"))} | tools.settings(self)
         if self.environ["BOT_REMIND_MINUTES"] != "0":
             self.environ["BOT_ESCALATE"] = self.streams["escalate"].choice(("", f"{LEADS}/3"))
         self.settings: dict[str, dict[str, str]] = {}
@@ -170,6 +175,8 @@ class World:
         self.transactions = self.calls = 0
         self.together = Together(self.clock.now)
         self.together.max_page = shape.choice((50, 50, 2))
+        self.modes = fleet.ALL_MODES if self.streams["modes"].random() < 0.3 else fleet.MODES
+        self.tools = Tools(self)
         self.slack = Workspace(self)
         self.slack.limits = Limits()
         self.slack.add_user("U0DAVE", "dave")
@@ -227,9 +234,14 @@ class World:
         running = Running(process, bot, tasks, database, 0.0, 0.0, store._owner)
         self.bots.append(running)
         self.started_at[str(process)] = self.loop.time()
-        for part in (bot.recovery, bot.watcher):
+        told, lease_seconds = destinations(settings), settings.bot_lease_seconds
+        database.tell([*told.urls])
+        lines = {target: httpx.AsyncClient(transport=ToolLine(self, process, target)) for target in told.urls}
+        sender = Sender(database, told, lines, clock, lease_seconds, warn=lambda *_: None)
+        for part in (bot.recovery, bot.watcher, *([sender] if told.urls else [])):
             assert part
-            running.parts.append(self.loop.spawn(process, part.run(), f"{process} {type(part).__name__}"))
+            task = self.loop.spawn(process, part.run(), f"{process} {type(part).__name__}")
+            running.parts.append((part, task))
         self.history.note(self.loop.time(), f"{process} starts")
         return running
 
@@ -376,9 +388,7 @@ def opened(seed: int, without: Collection[str] = (), also: Collection[str] = ())
 async def _end(running: Running) -> None:
     """What the process does between SIGTERM and its end, as `bot.app` does it."""
     running.tasks.close()
-    watching, recovering = running.parts[1], running.parts[0]
-    for task, part in ((watching, running.bot.watcher), (recovering, running.bot.recovery)):
-        assert part
+    for part, task in reversed(running.parts):
         if part is running.bot.recovery:
             await running.tasks.drain(25)
         task.cancel()

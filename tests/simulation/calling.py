@@ -1,0 +1,94 @@
+"""Who is called: never in quiet hours for a warning, nothing twice, and always where nobody decides."""
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select
+
+from bot.store.tables import alerts, audit, decisions, messages
+from tests.manual_clock import START
+from tests.simulation import fleet
+from tests.simulation.checks import MENTION, STUCK, began_at, forgets_cards
+from tests.simulation.history import Told
+from tests.simulation.names import LEADS
+from tests.simulator.together import Ids
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+QUIET_UNTIL = 600.0  # of the world's clock, where there are quiet hours
+TWICE = 60.0  # seconds within which the same words are no reminder, but a repetition
+PATIENCE = 300.0  # seconds for what is due, where nothing goes wrong
+CALM = 900.0  # seconds in which what comes back calls nobody again
+ALSO_IN_QUIET = ("failed", STUCK, "isn't running", "alone", "started automatically")
+WAITS = "waiting"
+
+
+def in_the_end(world: "World", rows: Any) -> None:
+    """Judge who was called."""
+    told = [each for each in world.history.told if each.method == "chat.postMessage"]
+    if not forgets_cards(world):
+        _twice(world, told)
+    _in_quiet_hours(world, told)
+    _summary(world, told)
+    if forgets_cards(world) or world.deleted or "messages move" in world.history.marks:
+        return
+    verbs = decisions.c.verb.in_(("hold", "release"))
+    held = {each["remediation_id"] for each in rows(world, select(decisions.c.remediation_id).where(verbs))}
+    looked_at = {each["cluster_id"] for each in rows(world, select(audit).where(audit.c.event == "looking"))}
+    of = select(alerts.c.remediation_id, alerts.c.cluster_id, messages.c.ts, messages.c.is_digest)
+    for row in rows(world, of.join(messages, alerts.c.message_id == messages.c.id)):
+        ids = next(each for each in world.together.remediations if each[2] == row["remediation_id"])
+        is_sure = ids[2] not in held and ids[0] not in looked_at and not world.losses[ids]
+        if world.together.state(ids) == "PENDING_APPROVAL" and is_sure and not row["is_digest"]:
+            _waits(world, ids, [each for each in told if each.root == row["ts"]])
+
+
+def _summary(world: "World", told: list[Told]) -> None:
+    """Judge that the channel had one summary, which mentions nobody."""
+    summaries = [each for each in told if each.text.startswith("Since <!date") and not each.to]
+    for each in summaries:
+        world.history.marks.add("a summary")
+        if "<@" in each.text or "<!subteam" in each.text or '"type": "user' in each.everything:
+            world.history.wrong(f"the summary mentions somebody: {each.text}")
+    is_sure = not forgets_cards(world) and "messages move" not in world.history.marks
+    if is_sure and len(summaries) != bool(world.environ["BOT_SUMMARY"]):
+        world.history.wrong(f"the channel had {len(summaries)} summaries")
+
+
+def _waits(world: "World", ids: Ids, told: list[Told]) -> None:
+    """Judge that people were called for what waits, and reminded of it."""
+    began = began_at(world, ids) - START
+    since, environ = world.loop.time() - began, world.environ
+    told = [each for each in told if each.at >= began]
+    if since > PATIENCE + bool(world.episodes[ids]) * CALM and not any(MENTION in each.everything for each in told):
+        world.history.wrong(f"{ids[2]} waits for {since:.0f} s, and nobody was called", ids[2])
+    minutes = float(environ["BOT_REMIND_MINUTES"])
+    if minutes and since > minutes * 60 + PATIENCE and not any(WAITS in each.text for each in told):
+        world.history.wrong(f"{ids[2]} waits for {since:.0f} s, and nobody was reminded", ids[2])
+    leads, _, minutes_to_them = environ.get("BOT_ESCALATE", "").partition("/")
+    is_due = leads and since > float(minutes_to_them) * 60 + PATIENCE
+    if is_due and not any(f"<!subteam^{LEADS}>" in each.everything for each in told):
+        world.history.wrong(f"{ids[2]} waits for {since:.0f} s, and {leads} weren't called", ids[2])
+
+
+def _twice(world: "World", told: list[Told]) -> None:
+    """Judge that no thread was told the same twice."""
+    last: dict[tuple[str, str], float] = {}
+    for each in told:
+        if (
+            each.root != each.ts
+            and MENTION in each.everything
+            and each.at - last.get((each.root, each.text), -TWICE) < TWICE
+        ):
+            world.history.wrong(f"a thread is told twice: {each.text}", each.about)
+        last[each.root, each.text] = each.at
+
+
+def _in_quiet_hours(world: "World", told: list[Told]) -> None:
+    """Judge that what was never more than a warning called nobody in quiet hours, as far as a card shows it."""
+    together = world.together.remediations
+    warnings = {ids[2] for ids, each in together.items() if each.get("linked_alerts") == fleet.WARNING}
+    for each in told if world.environ["BOT_QUIET_HOURS"] else ():
+        calls = each.at < QUIET_UNTIL and each.about in warnings and MENTION in each.everything
+        if calls and not any(words in each.text for words in ALSO_IN_QUIET):
+            world.history.wrong(f"{each.about} is a warning, and calls in quiet hours: {each.text}", each.about)
