@@ -308,6 +308,23 @@ async def test_what_becomes_critical_triggers_an_incident_at_once_where_that_is_
         await until(bot, lambda: [each["event_action"] for each in pagerduty.calls] == ["trigger"])
 
 
+async def test_next_incident_that_becomes_critical_soon_after_the_one_before_triggers_too(pagerduty: PagerDuty) -> None:
+    warning = [{"severity": "PHC_SEVERITY_WARNING", "alert_name": "IBLinkFlapping"}]
+    async with watching(**paged(pagerduty), BOT_PAGERDUTY_WHEN="opened", BOT_REMIND_MINUTES="0") as bot:
+        actions: list[str] = []
+        for _ in range(2):
+            bot.together.add(linked_alerts=warning)
+            await until(bot, lambda: bot.slack.cards(IDS[2]) and APPROVE in bot.slack.cards(IDS[2])[0].controls)
+            await poll(bot)
+            assert [each["event_action"] for each in pagerduty.calls] == actions
+            bot.together.remediations[IDS]["linked_alerts"] = XID
+            actions.append("trigger")
+            await until(bot, lambda: [each["event_action"] for each in pagerduty.calls] == actions)
+            bot.together.resolve(IDS)
+            actions.append("resolve")
+            await until(bot, lambda: [each["event_action"] for each in pagerduty.calls] == actions)
+
+
 async def test_next_incident_under_the_same_id_ends_one_at_pagerduty_and_triggers_another(pagerduty: PagerDuty) -> None:
     async with watching(**paged(pagerduty), BOT_PAGERDUTY_WHEN="opened", BOT_REMIND_MINUTES="0") as bot:
         bot.together.add(linked_alerts=XID)

@@ -8,6 +8,7 @@ from pydantic import TypeAdapter
 from sqlalchemy import Text, bindparam, cast, delete, exists, func, insert, literal, or_, select, update
 
 from bot.models import FINAL, Alert, Event, EventKind, Job, Outcome, State, Target, TrackedMessage, new_id
+from bot.readings import is_worse
 from bot.store.audit import storable
 from bot.store.connection import Connection, dump, is_among, listed, now, read_clock, read_json
 from bot.store.tables import ids_of, outbox
@@ -164,7 +165,7 @@ def changed(connection: Connection, before: Alert, after: Alert) -> None:
         happened(connection, EventKind.RESOLVED, before, state="WITHDRAWN")
     if waits_again:
         happened(connection, EventKind.OPENED, after)
-    elif after.worsened_at != before.worsened_at:
+    elif after.remediation is not before.remediation and after.is_waiting and is_worse(before, after.remediation):
         happened(connection, EventKind.WORSENED, after)
     was, is_now = (
         (each.remediation.state, each.waiting_since, each.is_unlisted and each.remediation.state not in FINAL)
