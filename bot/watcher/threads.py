@@ -25,7 +25,6 @@ from bot.models import (
     Snapshot,
     State,
     TrackedMessage,
-    still_waiting,
 )
 from bot.watcher import calls
 from bot.watcher.config import WatchConfig, calling
@@ -162,7 +161,7 @@ def _first_approvals(snapshot: Snapshot, config: WatchConfig) -> Iterator[Pendin
     """Yield what one of two people has approved that waits still."""
     message, new = snapshot.message, dict[str, dict[str, Alert]]()
     half = cards.listing.half_approved(snapshot.alerts, snapshot.firsts, config.cards)
-    for alert in still_waiting(snapshot.alerts, snapshot.batches):
+    for alert in snapshot.undecided:
         if (first := half.get(alert.ref)) and (key := f"first {first.job_id}") not in message.announced:
             new.setdefault(first.user_id, {})[key] = alert
     for user_id, approved in new.items():
