@@ -1,7 +1,6 @@
 """Remediations as Together answers them."""
 
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import cached_property
@@ -388,21 +387,3 @@ class Remediation(ApiModel):
         if self.is_waiting:
             times += [self.review_time, self.start_time]  # of an earlier incident
         return max((each.timestamp() for each in times if each), default=0.0)
-
-
-@dataclass(frozen=True, slots=True)
-class TwoPeople:
-    """When two different people must approve.
-
-    Attributes:
-        modes: the modes of which each approval takes two.
-        repairs: after this many of a node within `seconds`, the next one takes two; 0 for never.
-    """
-
-    modes: frozenset[str] = frozenset()
-    repairs: int = 0
-    seconds: float = 0.0
-
-    def is_too_often(self, repairs: int) -> bool:
-        """Return whether a node has had too many repairs for one person to approve the next one."""
-        return 0 < self.repairs <= repairs
