@@ -68,12 +68,12 @@ def seen(  # noqa: PLR0913 - what was read, and when
     sequence: int,
     *,
     read_alone: bool,
-    verified: float = 0.0,
+    verify_seconds: float = 0.0,
 ) -> Tracked | None:
     """Return an alert and its message after Together has said something about its remediation.
 
     Args:
-        verified: how long after its end a repair answers for what it was to mend.
+        verify_seconds: how long after its end a repair answers for what it was to mend.
 
     Returns:
         None if this is older than what is known, or may be; it must then be read alone.
@@ -115,7 +115,7 @@ def seen(  # noqa: PLR0913 - what was read, and when
     if waits_again or has_begun:
         ran = look.alert.remediation if runs else alert.as_told  # that it runs may have been answered before it is read
         if ran.state in BEGUN:
-            alert = _having_run(alert, ran, remediation, look.now, verified)
+            alert = _having_run(alert, ran, remediation, look.now, verify_seconds)
         asked_since = max(look.now, alert.hold.until if alert.hold else 0.0)
         alert = replace(
             alert, waiting_since=look.now, asked_since=asked_since, came_back=None,
@@ -142,7 +142,7 @@ def seen(  # noqa: PLR0913 - what was read, and when
     return alert, message.due
 
 
-def _having_run(alert: Alert, one: Remediation, read: Remediation, now: float, verified: float) -> Alert:
+def _having_run(alert: Alert, one: Remediation, read: Remediation, now: float, verify_seconds: float) -> Alert:
     """Return an alert whose next incident is seen after a repair under the same ID, with what came of that."""
     if one.state not in FINAL:
         if not readings.opened_later(one, read) and one.state != State.RUNNING:
@@ -152,7 +152,7 @@ def _having_run(alert: Alert, one: Remediation, read: Remediation, now: float, v
         one = one.model_copy(update={"state": "ENDED", "end_time": ended_at})
     ended = Alert(
         one, "", seen_at=alert.seen_at, waiting_since=alert.waiting_since, decided=alert.decided,
-        came_back=alert.came_back or readings.came_back(one, read, verified),
+        came_back=alert.came_back or readings.came_back(one, read, verify_seconds),
     )  # fmt: skip
     kept = [
         each

@@ -20,7 +20,7 @@ from bot.store import Database, DecisionStore, health
 from bot.tasks import Tasks
 from bot.together import Timeouts, TogetherClient
 from bot.trail import AuditExporter
-from bot.watcher import Watcher, unlisted
+from bot.watcher import Watcher, unknown_clusters
 from bot.wiring import (
     MAX_AT_ONCE,
     Connections,
@@ -203,11 +203,11 @@ class App:
     async def _check_named(self, lists: TogetherClient) -> None:
         """Tell of clusters that settings name and Together hasn't listed yet, where no watch does."""
         named, listed = self._settings.named_clusters, set[str]()
-        while any(problem for _, problem in unlisted(named, listed)):
+        while any(problem for _, problem in unknown_clusters(named, listed)):
             with suppress(TogetherError):
                 clusters, _ = await lists.list_clusters()
                 listed.update(each.cluster_id for each in clusters)  # a list may lack some for a moment
-                for name, problem in unlisted(named, listed):
+                for name, problem in unknown_clusters(named, listed):
                     self._note(name, problem)
             await self._clock.sleep(CHECK_NAMED_EVERY, WaitReason.POLL)
 

@@ -169,7 +169,7 @@ def build_bot(  # noqa: PLR0913 - what it is made of
         directory=directory,
         config=config,
         clock=clock,
-        report=warn,
+        warn=warn,
         impacts=impacts,
     )
     return Bot(bolt, recovery, watcher)

@@ -176,9 +176,9 @@ def in_channels(connection: Connection, seconds: float) -> list[TrackedMessage]:
     return [message for row in rows if (message := message_of(row))]
 
 
-def add_cards(connection: Connection, new: Sequence[Tracked], verified: float) -> None:
+def add_cards(connection: Connection, new: Sequence[Tracked], verify_seconds: float) -> None:
     """Write down that each of these is to get a card, unless the bot has told of it before."""
-    note_returns(connection, [alert for alert, _ in new], verified)
+    note_returns(connection, [alert for alert, _ in new], verify_seconds)
     present = read_clock(connection)
     for alert, message in new:
         row = alert_row(replace(alert, seen_at=present, message_id=message.id))
@@ -190,13 +190,13 @@ def add_cards(connection: Connection, new: Sequence[Tracked], verified: float) -
 
 
 def gather(
-    connection: Connection, digest: TrackedMessage, new: Sequence[Alert], seconds: float, verified: float
+    connection: Connection, digest: TrackedMessage, new: Sequence[Alert], seconds: float, verify_seconds: float
 ) -> str:
     """Put these into the digest of their cluster that grew in the last `seconds`, or this new one. Returns its ID.
 
     The cards of the cluster that are not posted yet go into it too.
     """
-    note_returns(connection, new, verified)
+    note_returns(connection, new, verify_seconds)
     present = read_clock(connection)
     new = list({each.ref: each for each in new}.values())  # one may be on two pages of a list
     growing = map(readable_message, connection.execute(_GROWING, b_seconds=seconds).scalars())
@@ -295,13 +295,13 @@ def observe(
     ref: RemediationRef,
     change: Callable[[Look], Tracked | None],
     seen: Remediation | None = None,
-    verified: float = 0.0,
+    verify_seconds: float = 0.0,
 ) -> tuple[Alert | None, Alert | None]:
     """Change an alert after Together has said something about it, unless somebody decides on it right now.
 
     Args:
         seen: what Together said.
-        verified: how long after its end a repair answers for what it was to mend.
+        verify_seconds: how long after its end a repair answers for what it was to mend.
 
     Returns:
         What it was, None where somebody decides, or it isn't tracked; what it has become, None where it was left.
@@ -317,32 +317,34 @@ def observe(
 
     after = change_alert(connection, ref, changed, unless_being_decided=True)
     has_succeeded = before and after and after.remediation.succeeded_at and not before.remediation.succeeded_at
-    if verified and has_succeeded:  # what it was to mend may have come back, and been seen, before its own end was
+    if verify_seconds and has_succeeded:  # what it was to mend may have been seen to come back before its end was
         same_node = read_alerts(connection, _OPEN_ON, b_cluster=ref.cluster_id, b_instance=ref.instance_id)
-        note_returns(connection, same_node, verified)
+        note_returns(connection, same_node, verify_seconds)
     return before, after
 
 
-def note_returns(connection: Connection, new: Sequence[Alert], verified: float) -> None:
+def note_returns(connection: Connection, new: Sequence[Alert], verify_seconds: float) -> None:
     """Let repairs say that what they were to mend is back."""
     nodes: dict[tuple[str, str], list[Remediation]] = {}
     for each in new:
         for name in {each.remediation.instance_id, each.remediation.node}:
             nodes.setdefault((each.cluster_id, name), []).append(each.remediation)
-    for cluster_id in {each.cluster_id for each in new} if verified else ():
+    for cluster_id in {each.cluster_id for each in new} if verify_seconds else ():
         for one in _repaired(connection, cluster_id):
             again = nodes.get((cluster_id, one.instance_id)) or nodes.get((cluster_id, one.node)) or ()
-            if back := next((found for each in again if (found := came_back(one, each, verified))), None):
+            if back := next((found for each in again if (found := came_back(one, each, verify_seconds))), None):
                 change_alert(connection, one.ref, partial(returned, back=back))
 
 
-def note_firing(connection: Connection, cluster_id: str, firing: Sequence[LinkedAlert], verified: float) -> set[str]:
+def note_firing(
+    connection: Connection, cluster_id: str, firing: Sequence[LinkedAlert], verify_seconds: float
+) -> set[str]:
     """Let repairs say that what they were to mend fires again, or still.
 
     Returns:
         The keys of those alerts that people are called for by that, now or once they had the time to clear.
     """
-    if not verified:
+    if not verify_seconds:
         return set()
     present, found = read_clock(connection), set()
     by_node: dict[str, list[LinkedAlert]] = {}
@@ -351,9 +353,9 @@ def note_firing(connection: Connection, cluster_id: str, firing: Sequence[Linked
             by_node.setdefault(name, []).append(each)
     for one in _repaired(connection, cluster_id):
         for each in {id(each): each for name in (one.instance_id, one.node) for each in by_node.get(name, ())}.values():
-            if not fault_of(one, each) or present > one.succeeded_at + verified:
+            if not fault_of(one, each) or present > one.succeeded_at + verify_seconds:
                 continue
-            if back := fires_again(one, each, verified, present):
+            if back := fires_again(one, each, verify_seconds, present):
                 change_alert(connection, one.ref, partial(returned, back=back))
             if back or may_still_clear(one, each, present):
                 found.add(each.key)

@@ -9,7 +9,7 @@ from bot.daily import QuietHours
 from bot.errors import PostFailed
 from bot.models import FINAL, Alert, AlertChannels, Snapshot, State
 
-Report = Callable[[str, str], None]  # told what keeps alerts from being posted in a channel, or "" when nothing does
+Warn = Callable[[str, str], None]  # told what keeps alerts from being posted in a channel, or "" when nothing does
 
 
 def calling(started: Sequence[Alert], cluster_id: str | None) -> list[Alert]:
@@ -24,7 +24,7 @@ def calling(started: Sequence[Alert], cluster_id: str | None) -> list[Alert]:
     return [each for each in running if each.remediation.is_automatic and labels.deletes_data(each.remediation.mode)]
 
 
-def unlisted(named: Mapping[str, Collection[str]], listed: Collection[str]) -> Iterator[tuple[str, str]]:
+def unknown_clusters(named: Mapping[str, Collection[str]], listed: Collection[str]) -> Iterator[tuple[str, str]]:
     """Yield each setting, with a sentence on the clusters that it names and Together doesn't list; empty for none."""
     for name, clusters in named.items():
         unknown = ", ".join(sorted({*clusters}.difference(listed)))
@@ -57,6 +57,19 @@ class StormBrake:
         return None if nodes is None else max(2, math.ceil(nodes * self.count / 100))
 
 
+@dataclass(slots=True)
+class Refused:
+    """What Slack took none of a moment ago.
+
+    Attributes:
+        channels: those that took no message: what is in another one stays there for now.
+        edits: the keys in the queue of messages that took no edit: their threads wait for none.
+    """
+
+    channels: set[str] = field(default_factory=set)
+    edits: set[str] = field(default_factory=set)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class WatchConfig:
     """What the watch is set to.
@@ -75,8 +88,7 @@ class WatchConfig:
         unrepaired_seconds: how long a critical alert fires without a repair before people are told; 0 for never.
         storm_brake: at how many broken nodes of a cluster its approvals pause automatically; None for never.
         named: the clusters that settings name, by the settings.
-        closed: channels that took nothing a moment ago: what is in another one stays there for now.
-        unedited: the keys in the queue of messages that took no edit a moment ago: their threads wait for none.
+        refused: what Slack took none of a moment ago; the watch changes it.
     """
 
     default: Route
@@ -92,8 +104,7 @@ class WatchConfig:
     unrepaired_seconds: float
     storm_brake: StormBrake | None
     named: Mapping[str, Collection[str]]
-    closed: set[str] = field(default_factory=set, init=False)
-    unedited: set[str] = field(default_factory=set, init=False)
+    refused: Refused = field(default_factory=Refused, init=False)
 
     def tells(self, alert: Alert) -> bool:
         """Return whether people are told of what has begun before the bot saw it: also of what failed.
@@ -116,17 +127,17 @@ class WatchConfig:
             left = [each for each in snapshot.alerts if not each.is_closed]
             clusters = [each.cluster_id for each in left or snapshot.alerts]
         channels = [self.route(each).channel_id for each in clusters]
-        stays = not channels or message.channel_id in channels or (message.ts and channels[0] in self.closed)
+        stays = not channels or message.channel_id in channels or (message.ts and channels[0] in self.refused.channels)
         return message.channel_id if stays else channels[0]
 
-    async def may_move(self, channel_id: str, channels: AlertChannels, report: Report) -> bool:
+    async def may_move(self, channel_id: str, channels: AlertChannels, warn: Warn) -> bool:
         """Return whether a message may move to a channel. One that takes nothing is left until it's asked again."""
         try:
             await channels.check(channel_id)
         except PostFailed as error:
-            self.closed.add(channel_id)
+            self.refused.channels.add(channel_id)
             if error.is_closed:
-                report(channel_id, f"Can't post alerts in {channel_id}: {error}.")
+                warn(channel_id, f"Can't post alerts in {channel_id}: {error}.")
             return False
         return True
 

@@ -16,7 +16,7 @@ from bot.store import read_clock
 from bot.store.outbox import Data
 from bot.tasks import finish
 from bot.watcher.comparison import LATE_SECONDS
-from bot.watcher.config import Report, WatchConfig
+from bot.watcher.config import Warn, WatchConfig
 from bot.watcher.faults import Reports
 from bot.watcher.workqueue import Lane, Laned, WorkQueue
 
@@ -109,7 +109,7 @@ class FaultTeller:
     queue: WorkQueue
     config: WatchConfig
     clock: Clock
-    report: Report
+    warn: Warn
     _arrives_by: dict[str, float] = field(init=False)
     _doubted: set[str] = field(default_factory=set, init=False)
     _called_at: dict[str, float] = field(default_factory=dict, init=False)
@@ -147,7 +147,7 @@ class FaultTeller:
         channel_id = self.config.route(cluster_id).channel_id
         if step is Step.FIND:
             await self._find(cluster_id)
-        elif step is Step.MOVE and not await self.config.may_move(channel_id, self.channels, self.report):
+        elif step is Step.MOVE and not await self.config.may_move(channel_id, self.channels, self.warn):
             return
         elif lane is Lane.EDIT:
             await finish(self._edit(cluster_id, view, step))
@@ -175,8 +175,8 @@ class FaultTeller:
             shown = firing if message and message.ts else overdue
             draw = partial(faults.unrepaired, cluster_id, report, shown, oncall, as_of)
         channel_id = message.channel_id if message else route.channel_id
-        is_elsewhere = channel_id != route.channel_id and route.channel_id not in self.config.closed
-        is_stuck = f"{KEY}{cluster_id}" in self.config.unedited
+        is_elsewhere = channel_id != route.channel_id and route.channel_id not in self.config.refused.channels
+        is_stuck = f"{KEY}{cluster_id}" in self.config.refused.edits
         return View(report, overdue, draw, is_fresh, as_of, is_over, channel_id, is_elsewhere, is_stuck)
 
     async def _send(self, cluster_id: str, view: View, *, is_reply: bool) -> None:

@@ -39,8 +39,8 @@ class Storms:
     def __init__(self, lately: Collection[RemediationRef] = (), now: float = 0.0) -> None:
         self._arrived = dict.fromkeys(lately, now)
 
-    def is_storm(self, cluster_id: str, fresh: Collection[RemediationRef], now: float) -> bool:
-        """Return whether these, with all that came in the last minute, are too many for cards of their own."""
+    def count(self, cluster_id: str, fresh: Collection[RemediationRef], now: float) -> bool:
+        """Count these. Returns whether, with what came in the last minute, they are too many for cards of their own."""
         recent = {ref: at for ref, at in self._arrived.items() if at >= now - STORM_SECONDS}
         self._arrived = dict.fromkeys(fresh, now) | recent
         return sum(ref.cluster_id == cluster_id for ref in self._arrived) > STORM
@@ -115,7 +115,7 @@ class Intake:
         """
         now = self.clock.monotonic()
         self.index.load(await self.database.read(messages.known), now)
-        self.poller.unlisted = await self.database.read(messages.in_unknown_states)
+        self.poller.in_unknown_states = await self.database.read(messages.in_unknown_states)
         self._started = Storms()  # what is under way buries no decision
         self._storms = Storms(await self.database.read(messages.arrivals, STORM_SECONDS), now)
         for ref in await self.database.read(messages.lost):
@@ -245,7 +245,7 @@ class Intake:
                 share=self.poller.share(ref.cluster_id),
                 sequence=listing.sequence,
                 read_alone=listing.alone is not None,
-                verified=self.config.cards.verify_seconds,
+                verify_seconds=self.config.cards.verify_seconds,
             )
         before, after = await self.database.run(
             messages.observe, ref, change, remediation, self.config.cards.verify_seconds
@@ -325,7 +325,7 @@ class Intake:
             return
         new = self._with_shares(fresh)
         storms = self._storms if new[0].is_waiting else self._started
-        if storms.is_storm(cluster_id, [each.ref for each in new], self.clock.monotonic()):
+        if storms.count(cluster_id, [each.ref for each in new], self.clock.monotonic()):
             await self._add_to_digest(cluster_id, self.config.route(cluster_id).channel_id, new)
         else:
             await self._add_cards(new)

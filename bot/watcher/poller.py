@@ -83,7 +83,7 @@ class Poller:
         clusters: what is known of each cluster.
         called: their names, as cards have them.
         loads: how many nodes of a cluster are in repair, and how many wait for approval, as far as it was taken in.
-        unlisted: the repairs under way in a state that lists aren't asked for.
+        in_unknown_states: the repairs under way in a state that lists aren't asked for.
     """
 
     together: TogetherClient
@@ -104,7 +104,7 @@ class Poller:
         self._vanished: dict[RemediationRef, float] = {}
         self._looking: Backoff[RemediationRef] = Backoff(self.clock.monotonic, LOST_WAIT)
         self._maybe_deleted: set[str] = set()
-        self.unlisted: set[RemediationRef] = set()
+        self.in_unknown_states: set[RemediationRef] = set()
         self.listings: asyncio.Queue[Listing] = asyncio.Queue(LISTINGS_AT_ONCE)
         self.clusters: dict[str, Cluster] = {}
         self.called: dict[str, str] = {}
@@ -234,7 +234,7 @@ class Poller:
         listed = await self._sort(listing, items)
         listing.unconfirmed = {ref for ref in self.index.of_cluster(cluster_id) if ref not in listed}
         listing.under_repair.update(ref.instance_id for ref in listing.unconfirmed)  # as far as is known
-        listing.in_repair.update(ref.instance_id for ref in listing.unconfirmed & self.unlisted)
+        listing.in_repair.update(ref.instance_id for ref in listing.unconfirmed & self.in_unknown_states)
         if cluster_id in self._reads and not self._reads[cluster_id].done():
             return
         # A list that lags behind undoes nothing: what is listed as it had been before is held back until it is read.
@@ -264,9 +264,9 @@ class Poller:
                 self.index.doubt(ref)
                 return
             if one and one.remediation.is_under_way and one.remediation.state not in IN_REPAIR:
-                self.unlisted.add(ref)
+                self.in_unknown_states.add(ref)
             else:
-                self.unlisted.discard(ref)
+                self.in_unknown_states.discard(ref)
             if one and one.fingerprint == self.index.seen(ref):
                 found = {}
             await self.listings.put(Listing(of.cluster_id, of.asked_at, of.sequence, changed=found, alone=ref))

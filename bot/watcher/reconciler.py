@@ -28,7 +28,7 @@ from bot.store import LeasedDatabase, messages, rows
 from bot.tasks import cancel, finish
 from bot.watcher import calls, schedule, threads
 from bot.watcher.comparison import Comparer
-from bot.watcher.config import Report, WatchConfig
+from bot.watcher.config import Warn, WatchConfig
 from bot.watcher.index import TrackedIndex
 from bot.watcher.schedule import Step
 from bot.watcher.teller import Teller
@@ -76,7 +76,7 @@ class Reconciler:
     comparer: Comparer
     config: WatchConfig
     clock: Clock
-    report: Report
+    warn: Warn
     _edited: dict[str, tuple[float, str]] = field(init=False)
     # Posts whose result wasn't clear, on this process's monotonic clock.
     _arrives_by: dict[str, float] = field(default_factory=dict, init=False)
@@ -140,7 +140,7 @@ class Reconciler:
     def _failed(self, key: str, lane: Lane) -> None:
         """Leave a message alone for a while. Its thread, which calls people, doesn't wait long for an edit."""
         if self.queue.failed(key, lane) >= MOST_EDITS and lane is Lane.EDIT:
-            self.config.unedited.add(key)
+            self.config.refused.edits.add(key)
 
     async def _do(self, key: str, lane: Lane, channel_id: str) -> Snapshot | None:
         if lane is Lane.EDIT:
@@ -293,10 +293,10 @@ class Reconciler:
             self._arrives_by[key] = self.clock.monotonic() + ARRIVED_SECONDS
             raise
         except PostFailed as error:
-            self.report(message.channel_id, f"Can't post alerts in {message.channel_id}: {error}.")
+            self.warn(message.channel_id, f"Can't post alerts in {message.channel_id}: {error}.")
             await messages.change(self.database, key, lambda each: replace(each.message, posted_at=0.0))
             raise
-        self.report(message.channel_id, "")
+        self.warn(message.channel_id, "")
         logger.info("%s: posted in %s", left.subject, message.channel_id)
         self._edited[key] = self.clock.monotonic(), shown.fingerprint
         at = left.now
@@ -346,7 +346,7 @@ class Reconciler:
         return await self.teller.settle(before, drawn)
 
     async def _move(self, snapshot: Snapshot) -> Snapshot | None:
-        if not await self.config.may_move(self.config.channel_of(snapshot), self.channels, self.report):
+        if not await self.config.may_move(self.config.channel_of(snapshot), self.channels, self.warn):
             return snapshot  # it keeps its buttons, and what else it needs is done where it is
         await self.channels.turn_to_update()
         self.database.ensure_held()

@@ -110,7 +110,7 @@ def next_step(snapshot: Snapshot, config: WatchConfig) -> Step:  # noqa: PLR0911
         return Step.WAIT
     if waiting(snapshot.alerts) and config.channel_of(snapshot) != message.channel_id:
         return Step.MOVE
-    takes_edits = not (message.is_read_only or message.id in config.unedited)
+    takes_edits = not (message.is_read_only or message.id in config.refused.edits)
     if takes_edits and content(snapshot, config).fingerprint != message.content_hash:
         return Step.EDIT
     if snapshot.awaits_reading:
@@ -175,7 +175,7 @@ def settled(snapshot: Snapshot, config: WatchConfig) -> TrackedMessage:
     moments = [each.at for each in threads.outstanding_checks(snapshot, config) if each.at > now]
     is_open = any(each.is_running for each in snapshot.batches) or not all(each.is_closed for each in snapshot.alerts)
     moments += [each for each in _moments(snapshot, config, is_open=is_open) if each < math.inf]
-    if message.id in config.unedited:
+    if message.id in config.refused.edits:
         moments.append(now + EDIT_AGAIN_SECONDS)
     if not is_open and message.is_digest and message.last_added_at + GROWS_SECONDS > now:
         moments.append(message.last_added_at + GROWS_SECONDS)

@@ -14,7 +14,7 @@ from bot.store import DecisionStore, LeasedDatabase, audit, clusters, messages, 
 from bot.tasks import cancel
 from bot.together import TogetherClient
 from bot.watcher import comparison, fault_teller, faults, outages, poller, reconciler, summary, teller
-from bot.watcher.config import Report, WatchConfig, unlisted
+from bot.watcher.config import Warn, WatchConfig, unknown_clusters
 from bot.watcher.index import TrackedIndex
 from bot.watcher.intake import Intake
 from bot.watcher.workqueue import Lane, WorkQueue
@@ -46,12 +46,12 @@ class Watcher:
         directory: Directory,
         config: WatchConfig,
         clock: Clock,
-        report: Report,
+        warn: Warn,
         impacts: Impacts | None,
     ) -> None:
         self._channels = channels
         self._directory = directory
-        self._report = report
+        self._warn = warn
         self._config = config
         self._clock = clock
         self._database = database = LeasedDatabase(store.database, "watch", config.lease_seconds, clock)
@@ -63,7 +63,7 @@ class Watcher:
         self._outages = outages.OutageNotifier(database, channels, self._queue, config, clock)
         self._reports = faults.Reports(database, clock, config.stale_seconds)
         self._faults = faults.FaultWatch(together, self._reports, database, self._poller, config, clock)
-        self._fault_teller = fault_teller.FaultTeller(self._reports, channels, self._queue, config, clock, report)
+        self._fault_teller = fault_teller.FaultTeller(self._reports, channels, self._queue, config, clock, warn)
         self._summary = summary.SummaryTeller(database, self._reports, channels, directory, self._queue, config, clock)
         self._comparer = comparison.Comparer(database, channels, self._queue, config, clock)
         self._reconciler = reconciler.Reconciler(
@@ -81,7 +81,7 @@ class Watcher:
             comparer=self._comparer,
             config=config,
             clock=clock,
-            report=report,
+            warn=warn,
         )
 
     async def run(self) -> None:
@@ -99,7 +99,7 @@ class Watcher:
                 self._is_watching = False
                 config = self._config
                 for about in (*config.channels, *config.named, *config.called):  # the process that watches knows
-                    self._report(about, "")
+                    self._warn(about, "")
             await self._clock.sleep(self._pause, WaitReason.LEASE)
 
     def measure(self) -> None:
@@ -126,7 +126,7 @@ class Watcher:
         tasks = {asyncio.create_task(self._keep_lease(), name="watch keep_lease")}
         try:
             is_first = await self._begin()
-            loops = (self._poll(), self._take_in(), self._tick(), self._verify(is_first=is_first))
+            loops = (self._poll(), self._take_in(), self._tick(), self._compare(is_first=is_first))
             readers = (self._faults.read() for _ in range(faults.READERS))
             tasks |= {asyncio.create_task(each, name="watch") for each in (*loops, *readers, self._reconciler.work())}
             ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -143,8 +143,8 @@ class Watcher:
     async def _begin(self) -> bool:
         """Begin with what the last process knew. Returns whether there was none."""
         self._queue.clear()
-        self._config.closed.clear()
-        self._config.unedited.clear()
+        self._config.refused.channels.clear()
+        self._config.refused.edits.clear()
         self._reconciler.begin(await self._database.read(messages.due, at_most=sys.maxsize))
         self._comparer.begin()
         await self._outages.load()
@@ -162,7 +162,7 @@ class Watcher:
             except PostFailed as error:
                 logger.warning("Can't read the alert channel %s right now: %s", channel_id, error)
                 if error.is_lasting:
-                    self._report(channel_id, f"Can't post alerts in {channel_id}: {error}.")
+                    self._warn(channel_id, f"Can't post alerts in {channel_id}: {error}.")
                 continue
             if found is None:
                 logger.warning(
@@ -215,19 +215,19 @@ class Watcher:
                 await self._database.run(clusters.keep, self._poller.called)
                 self._index.confirm("", (), listing.asked_at)
                 await self._intake.take_ended(listing, self._poller.clusters.values())
-                for name, unknown in unlisted(self._config.named, self._poller.clusters):
-                    self._report(name, unknown)
+                for name, unknown in unknown_clusters(self._config.named, self._poller.clusters):
+                    self._warn(name, unknown)
 
-    async def _verify(self, *, is_first: bool) -> None:
+    async def _compare(self, *, is_first: bool) -> None:
         """Compare with Slack once what an earlier process sent has arrived, then every hour, and after a doubt."""
         due_at = self._clock.monotonic() + (COMPARE_EVERY if is_first else ARRIVED_SECONDS)
         is_takeover = not is_first
         while True:
             left = due_at - self._clock.monotonic()
             await self._clock.sleep(max(0.0, min(left, LOOK_AT_DOUBTS_EVERY)), WaitReason.COMPARE)
-            self._config.unedited.clear()  # an edit of each is tried once more
-            if self._config.closed:  # what stayed because of them is looked at once more
-                self._config.closed.clear()
+            self._config.refused.edits.clear()  # an edit of each is tried once more
+            if self._config.refused.channels:  # what stayed because of them is looked at once more
+                self._config.refused.channels.clear()
                 await self._database.run(pauses.wake, "")
             if self._clock.monotonic() < due_at:
                 await self._comparer.compare(only_doubted=True)
@@ -249,7 +249,7 @@ class Watcher:
                     person = await self._directory.person(each)
                     lacks = "" if person.is_full_member else "that isn't an active full member"
                 fix = "Check BOT_ONCALL, BOT_ROUTES, and BOT_ESCALATE."
-                self._report(each, lacks and f"Alerts call {each}, but {lacks}. {fix}")
+                self._warn(each, lacks and f"Alerts call {each}, but {lacks}. {fix}")
 
     async def _tick(self) -> None:
         """Requeue what is due by time or changed by other processes."""

@@ -78,10 +78,10 @@ def refs(count: int, cluster: str = "c") -> list[RemediationRef]:
 def test_storm_is_more_than_five_of_a_cluster_within_a_minute() -> None:
     storms = Storms()
     many = refs(STORM + 1)
-    assert not storms.is_storm("c", many[:STORM], 0)
-    assert not storms.is_storm("other", many[STORM:], 1)
-    assert storms.is_storm("c", many[STORM:], STORM_SECONDS)
-    assert not storms.is_storm("c", [RemediationRef("c", "late", "r")], 2 * STORM_SECONDS + 1)
+    assert not storms.count("c", many[:STORM], 0)
+    assert not storms.count("other", many[STORM:], 1)
+    assert storms.count("c", many[STORM:], STORM_SECONDS)
+    assert not storms.count("c", [RemediationRef("c", "late", "r")], 2 * STORM_SECONDS + 1)
 
 
 def waiting(count: int, cluster: str) -> list[Alert]:
