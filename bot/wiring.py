@@ -21,6 +21,7 @@ from bot.cards import (
     RESUME,
     RESUME_DIALOG,
     CardConfig,
+    TwoPeople,
     link,
     review,
 )
@@ -38,7 +39,7 @@ from bot.decisions import (
     Recovery,
 )
 from bot.formats import is_loopback, proxy_for
-from bot.models import RepairLimit, Target, TwoPeople, Verb
+from bot.models import RepairLimit, Target, Verb
 from bot.outward import Destinations, ImpactReader
 from bot.policy import Policy
 from bot.settings import Settings, revealed

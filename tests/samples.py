@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from bot import cards, errors
-from bot.cards import CardConfig
+from bot.cards import CardConfig, TwoPeople
 from bot.errors import BotError
 from bot.models import (
     Actor,
@@ -32,7 +32,6 @@ from bot.models import (
     Snapshot,
     State,
     TrackedMessage,
-    TwoPeople,
     Verb,
 )
 from bot.watcher import Route, WatchConfig

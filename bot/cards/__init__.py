@@ -2,7 +2,7 @@
 
 from bot.cards import chooser, digest, faults, handover, home, labels, listing, review
 from bot.cards.blocks import line, plainer
-from bot.cards.config import CardConfig, link
+from bot.cards.config import CardConfig, TwoPeople, link
 from bot.cards.controls import (
     ALONE,
     COPY_IDS,

@@ -1,4 +1,4 @@
-"""What cards are set to."""
+"""What cards are set to, and when two people must approve."""
 
 import math
 from collections.abc import Collection, Mapping, Sequence
@@ -17,11 +17,28 @@ from bot.models import (
     Remediation,
     RemediationRef,
     RepairLimit,
-    TwoPeople,
     Verb,
 )
 
 MAX_URL = 3000  # of a button (docs.slack.dev, button element)
+
+
+@dataclass(frozen=True, slots=True)
+class TwoPeople:
+    """When two different people must approve.
+
+    Attributes:
+        modes: the modes of which each approval takes two.
+        repairs: after this many of a node within `seconds`, the next one takes two; 0 for never.
+    """
+
+    modes: frozenset[str] = frozenset()
+    repairs: int = 0
+    seconds: float = 0.0
+
+    def is_too_often(self, repairs: int) -> bool:
+        """Return whether a node has had too many repairs for one person to approve the next one."""
+        return 0 < self.repairs <= repairs
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from bot.models.alert import (
 from bot.models.cluster import Cluster
 from bot.models.event import WHILE_OPEN, Event, EventKind, Target
 from bot.models.fault import QUIET_SECONDS, Brake, Fault, FaultMessage, FaultReport
-from bot.models.guardrails import Braked, Pause, Pauser, RepairLimit, RepairLoad, TwoPeople
+from bot.models.guardrails import Braked, Pause, Pauser, RepairLimit, RepairLoad
 from bot.models.ids import RemediationRef, check_id, new_id, read_reference, short_hash
 from bot.models.job import NOTHING_KNOWN, Job
 from bot.models.message import (

@@ -1,4 +1,4 @@
-"""What holds approvals back: pauses, how many nodes may be in repair at once, and when two people must approve."""
+"""What holds approvals back: pauses, and how many nodes may be in repair at once."""
 
 from dataclasses import dataclass, replace
 
@@ -92,24 +92,6 @@ class RepairLimit:
         """Return how many more may start, by what a card knows; None for no limit, or where that isn't known."""
         allowed = self.allowed(load.nodes)
         return max(0, allowed[0] - load.in_repair) if allowed else None
-
-
-@dataclass(frozen=True, slots=True)
-class TwoPeople:
-    """When two different people must approve.
-
-    Attributes:
-        modes: the modes of which each approval takes two.
-        repairs: after this many of a node within `seconds`, the next one takes two; 0 for never.
-    """
-
-    modes: frozenset[str] = frozenset()
-    repairs: int = 0
-    seconds: float = 0.0
-
-    def is_too_often(self, repairs: int) -> bool:
-        """Return whether a node has had too many repairs for one person to approve the next one."""
-        return 0 < self.repairs <= repairs
 
 
 @dataclass(frozen=True, slots=True)

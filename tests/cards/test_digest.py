@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from bot import cards
+from bot.cards.config import TwoPeople
 from bot.cards.review import Review
 from bot.models import (
     BatchItem,
@@ -16,7 +17,6 @@ from bot.models import (
     RepairLoad,
     SeenState,
     State,
-    TwoPeople,
     waiting,
 )  # fmt: skip
 from bot.mrkdwn import when

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot import cards, errors
-from bot.cards import MORE, CardConfig, labels, thread
+from bot.cards import MORE, CardConfig, TwoPeople, labels, thread
 from bot.cards.review import Review
 from bot.models import (
     RULES,
@@ -25,7 +25,6 @@ from bot.models import (
     RepairLoad,
     SeenState,
     State,
-    TwoPeople,
     Verb,
     read_button_value,
 )

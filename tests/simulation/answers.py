@@ -1,4 +1,4 @@
-"""Whether whoever asks is answered, and what those are told who ask in the end: lists, the shift, and a node."""
+"""Whether everybody who asks is answered, and what they are told who ask in the end: lists, the shift, and a node."""
 
 import asyncio
 import json
@@ -61,7 +61,7 @@ def note(world: "World", body: bytes, at: float, ack: Ack) -> None:
 
 
 def everybody_has_one(world: "World") -> None:
-    """Judge that whoever was told "received" was told more since, or sees it where they asked."""
+    """Judge that everybody who was told "received" was told more since, or sees it where they asked."""
     for taken in [each for each in world.history.taken.values() if each.acked]:
         later = [each for each in world.history.told if each.at >= taken.at]
         if not any(each.to == taken.user or each.names(taken) or {each.ts, each.root} & taken.where for each in later):
