@@ -121,7 +121,7 @@ class Doctor:
         }
         for check, ids in listed.items():
             if ids:
-                yield await self._people(check, ids)
+                yield await self._people(check, ids, decides=check in {"operators", "break glass"})
         called = {cluster_id for cluster_id, (_, oncall_id) in settings.bot_routes.items() if oncall_id}
         is_each_called = settings.bot_clusters and called.issuperset(settings.bot_clusters)
         if settings.bot_alert_channel and not settings.bot_oncall and not is_each_called:
@@ -170,7 +170,7 @@ class Doctor:
             return warning(check, f"posted, but not deleted: {error}", "Delete it in Slack.")
         return ok(check, "posted and deleted")
 
-    async def _people(self, check: str, ids: Sequence[str]) -> Finding:
+    async def _people(self, check: str, ids: Sequence[str], *, decides: bool) -> Finding:
         ids = [each for each in ids if each != EVERYBODY]
         if not ids:
             return ok(check, "every full member of the workspace")
@@ -183,10 +183,12 @@ class Doctor:
             except DirectoryUnavailable:
                 bad.append(f"{each} can't be looked up")
                 continue
-            active = sum(person.team_id == self._team_id and person.is_full_member for person in people)
+            can_decide = [person.team_id == self._team_id and person.is_full_member for person in people]
+            active = sum(can_decide if decides else [person.is_active for person in people])
             found.append(f"{each} ({active} active)" if each[0] == "S" else each)
             if not active:
-                bad.append(f"{each} {'has no active members' if each[0] == 'S' else 'is no active full member'}")
+                nobody = "is no active full member" if decides else "is no person with an active account"
+                bad.append(f"{each} {'has no active members' if each[0] == 'S' else nobody}")
         if not bad:
             return ok(check, ", ".join(found))
         fix = "Replace or remove these IDs."

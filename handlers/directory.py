@@ -64,13 +64,14 @@ class SlackDirectory:
             answer = await self._client.users_info(user=user_id)
         except SlackFailure as error:
             if error.code in {"user_not_found", "user_not_visible"}:
-                return Person(team_id=None, is_full_member=False)
+                return Person(team_id=None, is_full_member=False, is_active=False)
             raise
         user: Json = answer.get("user") or {}
-        excluded = ("deleted", "is_bot", "is_restricted", "is_ultra_restricted", "is_stranger")
+        is_active = not (user.get("deleted") or user.get("is_bot"))
+        is_foreign = any(user.get(flag) for flag in ("is_restricted", "is_ultra_restricted", "is_stranger"))
         profile: Json = user.get("profile") or {}
         name = str(profile.get("display_name") or user.get("real_name") or user.get("name") or "")
-        return Person(user.get("team_id"), is_full_member=not any(user.get(flag) for flag in excluded), name=name)
+        return Person(user.get("team_id"), is_active and not is_foreign, name, is_active)
 
 
 class _Remembered(Generic[T]):

@@ -165,6 +165,14 @@ async def test_who_may_approve_alone_is_looked_up(bot: World) -> None:
     assert (finding.status, finding.detail) == (Status.WARNING, "U0WRONG is no active full member")
 
 
+async def test_guest_can_be_on_call_and_no_bot_can(bot: World) -> None:
+    bot.slack.users["U0BOB"]["is_restricted"] = True
+    assert (await found(bot, bot_oncall="U0BOB"))["on-call"].status is Status.OK
+    bot.slack.users["U0BOB"]["is_bot"] = True
+    finding = (await found(bot, bot_oncall="U0BOB"))["on-call"]
+    assert (finding.status, finding.detail) == (Status.WARNING, "U0BOB is no person with an active account")
+
+
 async def test_test_card_is_posted_and_deleted_only_when_asked(bot: World) -> None:
     known = len(bot.slack.messages)
     assert (await found(bot, posts=True))["test card in C0OPS"].status is Status.OK

@@ -13,11 +13,16 @@ HISTORY_BEFORE = 300.0  # the database's clock and Slack's may differ
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Who somebody is, as Slack's `users.info` says it."""
+    """Who somebody is, as Slack's `users.info` says it.
+
+    Attributes:
+        is_active: neither a bot nor deactivated, so that a mention reaches them: also a guest.
+    """
 
     team_id: str | None
     is_full_member: bool
     name: str = ""
+    is_active: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -243,11 +243,11 @@ class Watcher:
         """Report whom the settings call though that reaches nobody: a group may be disabled since, or a user gone."""
         for each in self._config.called:
             with suppress(DirectoryUnavailable):
-                if each[0] == "S":
+                if each[0] == "S":  # guests and bots can't be in one (docs.slack.dev, usergroups.users.update)
                     lacks = "" if await self._directory.members(each) else "that group has no members"
                 else:
                     person = await self._directory.person(each)
-                    lacks = "" if person.is_full_member else "that isn't an active full member"
+                    lacks = "" if person.is_active else "that isn't a person with an active account"
                 fix = "Check BOT_ONCALL, BOT_ROUTES, and BOT_ESCALATE."
                 self._warn(each, lacks and f"Alerts call {each}, but {lacks}. {fix}")
 

@@ -34,9 +34,9 @@ async def test_somebody_on_call_whom_nobody_is_any_more_is_reported() -> None:
         await pass_time(bot, 7200)
         told = (await get(bot.app, "/readyz"))[1]
         assert "Alerts call S0ONCALL, but that group has no members. Check BOT_ONCALL" in told
-        assert "Alerts call U0BOB, but that isn't an active full member." in told
+        assert "Alerts call U0BOB, but that isn't a person with an active account." in told
         bot.slack.groups["S0ONCALL"] = ["U0ALICE"]
-        bot.slack.users["U0BOB"]["deleted"] = False
+        bot.slack.users["U0BOB"] |= {"deleted": False, "is_restricted": True}  # a mention reaches a guest
         await pass_time(bot, 7200)
         assert await get(bot.app, "/readyz") == (200, "ready\n")
 
