@@ -3,8 +3,11 @@
 import pytest
 
 from bot import cards
-from bot.cards import home
+from bot.cards import blocks, chooser, home, labels, listing
+from bot.models import Alert, RepairLoad
+from tests.samples import remediation
 from tests.simulator.together import Fault
+from tests.storms import XID
 from tests.test_flow_chooser import offered
 from tests.test_flow_chooser import opened as dialog
 from tests.test_flow_home import opened, said, shown
@@ -90,3 +93,20 @@ async def test_cluster_is_named_in_dialog_list_and_home_and_found_by_name_and_id
     train.together.review(("c-7f2", "instance-1", "r-1"), "approve")
     await card(train, ("c-7f2", "instance-1", "r-1"), "Approved")
     assert "llama-train · Reboot · " in said(await opened(train))
+
+
+@pytest.mark.parametrize("node", ["gpu-1", "gpu-node-0007-in-rack-22-of-the-third-hall-behind-the-cooling-tower"])
+@pytest.mark.parametrize("beginning", ["pretraining-", "pretraining-of-the-large-language-model-in-july-"])
+def test_menus_keep_what_tells_two_clusters_of_one_name_apart(node: str, beginning: str) -> None:
+    name = f"{beginning}h100"
+    called = labels.clusters({"c-7f2aaaa-1": name, "c-9b3bbbb-1": name})
+    both = [remediation(cluster_id=each, instance_name=node, linked_alerts=XID) for each in called]
+    options = [*home.options(both, "", called)[1:], *chooser.option_groups(both, "", called)[0]["options"]]
+    options += chooser.option_groups(both, "", called)[1]["options"]
+    texts = [each["text"]["text"] for each in options]
+    alerts = [Alert(each, "", share=RepairLoad(0, None, 0.0, called[each.cluster_id])) for each in both]
+    texts += listing.names(alerts).values()
+    for text in texts:
+        assert len(text) <= blocks.MAX_OPTION_TEXT
+        assert node[:20] in text or "gpu" not in text
+        assert any(part in text for part in ("c-7f2aaa", "c-9b3bbb")), text

@@ -23,6 +23,7 @@ MAX_CONTEXT = 10  # elements of small print (docs.slack.dev, context block)
 MAX_OPTIONS = 100  # of a select menu (docs.slack.dev, select menu element)
 MAX_OPTION_TEXT = 75  # docs.slack.dev, option object
 _MAX_ALARM = 200  # docs.slack.dev, alert block
+_SHORTEST, _END = 16, 10  # characters of a name that a text leaves room for, and of its end
 Element = Json
 Parts = list[Element]  # of a line of rich text
 Line = str | Parts  # escaped text, where all of it looks the same
@@ -235,6 +236,13 @@ def press(action_id: str, label: str, **more: str) -> Json:
 def button(verb: Verb, value: str, label: str = "") -> Json:
     """Return the button of a verb."""
     return press(verb.action_id, label or RULES[verb].label, value=value)
+
+
+def before_name(text: str, between: str, name: str) -> str:
+    """Return a text and a name behind it, raw, in a menu's size: of the name the end stays, which may tell it apart."""
+    text = clean(text, MAX_OPTION_TEXT - units(between) - min(units(name), _SHORTEST))
+    room = MAX_OPTION_TEXT - units(text + between)
+    return f"{text}{between}{name if units(name) <= room else clean(name, room - _END) + name[-_END:]}"
 
 
 def option(text: str, value: str) -> Json:

@@ -152,12 +152,12 @@ def matches(query: str, text: str) -> bool:
 
 def option(each: Remediation, cluster: str, prefix: str = "") -> Json:
     """Return a remediation as a choice of a menu; `cluster` is what its own is called, raw."""
-    return blocks.option(in_a_line(each, cluster), f"{prefix}{each.key}")
+    return blocks.option(blocks.before_name(in_a_line(each), " · ", cluster), f"{prefix}{each.key}")
 
 
-def in_a_line(each: Remediation, *more: str) -> str:
-    """Return a remediation in a raw line: node, repair, fault, and what else is given."""
-    parts = each.node, labels.mode(each.mode).name, fault(each, 30, is_brief=True), *more
+def in_a_line(each: Remediation) -> str:
+    """Return a remediation in a raw line: node, repair, and fault."""
+    parts = each.node, labels.mode(each.mode).name, fault(each, 30, is_brief=True)
     return " · ".join(part for part in parts if part)
 
 

@@ -37,7 +37,7 @@ def names(alerts: Sequence[Alert]) -> dict[RemediationRef, str]:
     """Return what each node is called in a list: its name, with its cluster or IDs where others look the same."""
     called = {each.ref: each.remediation.node for each in alerts}
     if len(clusters := clusters_of(alerts)) > 1:
-        called = {ref: f"{name} in {clusters[ref.cluster_id]}" for ref, name in called.items()}
+        called = {ref: blocks.before_name(name, " in ", clusters[ref.cluster_id]) for ref, name in called.items()}
     for part in ("instance_id", "remediation_id"):
         shown = {ref: clean(name, MAX_OPTION_TEXT) for ref, name in called.items()}
         counts = Counter(shown.values())
