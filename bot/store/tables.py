@@ -233,6 +233,7 @@ outbox = Table(
     *_times("created_at", "next_at"),
     *_required("attempts", kind=Integer),
     Index("outbox_of_a_subject", "target", "subject", "id"),
+    Index("due_events", "target", "next_at", "id"),
 )
 
 signed_heads = Table(

@@ -5,7 +5,12 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+from bot.models import Target
+from bot.store import outbox
 from bot.store.connection import Connection, _compiled
+from tests.manual_clock import ManualClock
+from tests.sqlite import fill_sqlite
+from tests.store.examples import open_store
 from tests.storms import began, choose, digest, storm
 from tests.watch import HOLD, card, pass_time, quiet, watching
 from tests.world import APPROVE, REF, World
@@ -74,3 +79,23 @@ def scans(path: Path, statements: set[str]) -> list[str]:
             plan = connection.execute(f"EXPLAIN QUERY PLAN {statement}").fetchall()
             found += [f"{step}: {statement}" for *_, step in plan if TOO_MUCH.match(step)]
     return found
+
+
+async def test_events_that_are_due_are_found_without_those_that_are_tried_again_later(
+    tmp_path: Path, time: ManualClock
+) -> None:
+    path = tmp_path / "bot.db"
+    statements: set[str] = set()
+    await fill_sqlite(f"sqlite:///{path}")
+    async with open_store(f"sqlite:///{path}", time) as store:
+        await store.database.run(_watch, statements)
+        await store.database.read(_watch, statements)
+        await store.database.read(outbox.due, Target.WEBHOOK, 20)
+    (due,) = [each for each in statements if "FROM outbox" in each]
+    with closing(sqlite3.connect(path)) as connection:
+        connection.create_function("bot_now", 0, lambda: 0.0)
+        plan = [step for *_, step in connection.execute(f"EXPLAIN QUERY PLAN {due}")]
+    found = [each for each in plan if "outbox" in each and "subject" not in each]
+    assert [each.partition("due_events ")[2] for each in found] == [
+        "(target=? AND next_at<?)", "(target=? AND next_at>?)",
+    ], plan  # fmt: skip
