@@ -126,15 +126,15 @@ def _button(  # noqa: PLR0913, PLR0917 - all that bears on it
     Args:
         order: which of two approvals one would be, as a sentence; empty where one is enough.
     """
-    mode = labels.mode(remediation.mode)
-    label = clean(f"Approve {mode.noun}", 75) if verb is Verb.APPROVE else RULES[verb].label
+    is_approval, noun = verb is Verb.APPROVE, labels.mode(remediation.mode).noun
+    label = clean(f"Approve {noun}", 75) if is_approval else RULES[verb].label
     asks_reason = verb in config.asks_reason
     button = blocks.button(verb, value, f"{label}…" if asks_reason else label)
-    if verb is Verb.APPROVE:
+    if is_approval:
         button["style"] = "primary"
     if RULES[verb].decides and not asks_reason:
-        held = hold_lines(about.hold) if about.hold and verb is Verb.APPROVE else ()
-        known = order if verb is Verb.APPROVE else ""
+        held = hold_lines(about.hold) if about.hold and is_approval else ()
+        known = order if is_approval else ""
         if remediation.is_reviewed and verb is Verb.CANCEL:
             known = f"This repair {'started automatically' if remediation.is_automatic else 'is already approved'}. "
         wait = config.wait_of(remediation.cluster_id)
@@ -143,7 +143,7 @@ def _button(  # noqa: PLR0913, PLR0917 - all that bears on it
         line = next(fitting, "On hold." if held else "")
         asked = asked._replace(text=f"{line} {asked.text}".lstrip())
         load = ""
-        if verb is Verb.APPROVE and about.share:
+        if is_approval and about.share:
             load = f" Cluster: {labels.load(about.share, about, tell=plain_when)}."
         if blocks.units(asked.text + load) <= _MAX_DIALOG:  # the effect matters more
             asked = asked._replace(text=asked.text + load)
