@@ -50,6 +50,7 @@ class View:
         channel_id: of the message.
         is_elsewhere: the cluster's alerts go to another channel now.
         is_stuck: Slack took no edit of the message a moment ago: that keeps nobody from being called.
+        is_left: the same where it is elsewhere: it is left as it is.
     """
 
     report: FaultReport
@@ -61,6 +62,7 @@ class View:
     channel_id: str
     is_elsewhere: bool
     is_stuck: bool
+    is_left: bool
 
     @property
     def news(self) -> frozenset[str]:
@@ -176,8 +178,10 @@ class FaultTeller:
             draw = partial(faults.unrepaired, cluster_id, report, shown, oncall, as_of)
         channel_id = message.channel_id if message else route.channel_id
         is_elsewhere = channel_id != route.channel_id and route.channel_id not in self.config.refused.channels
-        is_stuck = f"{KEY}{cluster_id}" in self.config.refused.edits
-        return View(report, overdue, draw, is_fresh, as_of, is_over, channel_id, is_elsewhere, is_stuck)
+        key = f"{KEY}{cluster_id}"
+        is_left = is_elsewhere and self.queue.is_stuck(key, Lane.EDIT)
+        is_stuck = key in self.config.refused.edits
+        return View(report, overdue, draw, is_fresh, as_of, is_over, channel_id, is_elsewhere, is_stuck, is_left)
 
     async def _send(self, cluster_id: str, view: View, *, is_reply: bool) -> None:
         """Post the message, or a reply that calls people for what has come since."""
@@ -253,21 +257,7 @@ class FaultTeller:
             shown = view.draw()
             if step is Step.MOVE:
                 shown = moved_cluster(report.cluster or cluster_id, self.config.route(cluster_id).channel_id)
-            # Before it leaves: if this process dies, what the message shows isn't known.
-            await self._keep(cluster_id, replace(message, content_hash=""))
-            try:
-                await self.channels.update(message.ts, shown, message.channel_id)
-            except PostUncertain:
-                self._arrives_by[cluster_id] = self.clock.monotonic() + ARRIVED_SECONDS
-                self._doubted.add(cluster_id)
-                raise
-            except PostFailed as error:
-                if not error.is_lasting:
-                    raise
-                logger.warning("The message about cluster %s can't be changed any more: %s", cluster_id, error)
-                message = None if error.is_gone else replace(message, is_read_only=True)
-            else:
-                message = replace(message, content_hash=shown.fingerprint, as_of=view.as_of)
+            message = await self._change(cluster_id, view, message, shown)
         told: Data | None = None
         if step is Step.MOVE:
             self._doubted.discard(cluster_id)  # that was about the message that is left
@@ -282,6 +272,25 @@ class FaultTeller:
             change = partial(replace, message=None, is_announced=False)
             told = {"is_over": True, "is_watched": report.is_watched} if report.is_announced else None
         await self.reports.change(cluster_id, change, told=told)
+
+    async def _change(self, cluster_id: str, view: View, message: FaultMessage, shown: Message) -> FaultMessage | None:
+        """Let the message show something else. Returns what is known of it then; None where it was deleted."""
+        # Before it leaves: if this process dies, what the message shows isn't known.
+        await self._keep(cluster_id, replace(message, content_hash=""))
+        try:
+            await self.channels.update(message.ts, shown, message.channel_id)
+        except PostUncertain:
+            self._arrives_by[cluster_id] = self.clock.monotonic() + ARRIVED_SECONDS
+            self._doubted.add(cluster_id)
+            if not view.is_left:
+                raise
+            return message
+        except PostFailed as error:
+            if not (error.is_lasting or view.is_left):
+                raise
+            logger.warning("The message about cluster %s can't be changed any more: %s", cluster_id, error)
+            return None if error.is_gone else replace(message, is_read_only=True)
+        return replace(message, content_hash=shown.fingerprint, as_of=view.as_of)
 
     async def _find(self, cluster_id: str) -> None:
         """Look for what may have arrived. Where the bot may not read it, it is repeated, but only once."""

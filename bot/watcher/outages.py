@@ -249,10 +249,11 @@ class OutageNotifier:
                 known.is_shown_over = True
             try:
                 await self.channels.update(ts, shown, next(iter(about.values())).outage.channel_id)
-            except PostFailed as error:
+            except (PostFailed, PostUncertain) as error:
+                is_final = isinstance(error, PostFailed) and (error.is_lasting or error.is_closed)
                 for known in about.values():
-                    known.is_shown_over = False
-                if not (error.is_lasting or error.is_closed):
+                    known.is_shown_over = isinstance(error, PostUncertain)
+                if not (is_final or self.queue.is_stuck(f"{KEY}{notice.channel_id}", Lane.REPLY)):
                     raise
                 logger.warning("The message about an outage can't be changed any more: %s", error)
 

@@ -41,7 +41,6 @@ logger = logging.getLogger(__name__)
 HISTORY_SECONDS = 3.0  # for a nicety of the card, on which other cards wait
 FRESH_SECONDS = 1.0  # so old may be what says when a post left
 SECONDS_PER_EDIT = 3.0  # of one message: a person is reading it
-MOST_EDITS = 3  # that fail in a row, within half a minute, for which the thread of a message waits
 _NOT_WHILE_UNCLEAR = {Step.REPLY, Step.CHECK, Step.REMIND, Step.IDLE}
 
 
@@ -139,7 +138,8 @@ class Reconciler:
 
     def _failed(self, key: str, lane: Lane) -> None:
         """Leave a message alone for a while. Its thread, which calls people, doesn't wait long for an edit."""
-        if self.queue.failed(key, lane) >= MOST_EDITS and lane is Lane.EDIT:
+        self.queue.failed(key, lane)
+        if lane is Lane.EDIT and self.queue.is_stuck(key, lane):
             self.config.refused.edits.add(key)
 
     async def _do(self, key: str, lane: Lane, channel_id: str) -> Snapshot | None:
@@ -360,8 +360,9 @@ class Reconciler:
         pointer = cards.moved(before.alerts, channel_id)
         try:
             await self.channels.update(message.ts, pointer, message.channel_id, is_card=False)
-        except PostFailed as error:
-            if not (error.is_lasting or error.is_closed):
+        except (PostFailed, PostUncertain) as error:
+            is_final = isinstance(error, PostFailed) and (error.is_lasting or error.is_closed)
+            if not (is_final or self.queue.is_stuck(message.id, Lane.POST)):
                 raise
             logger.warning("%s: can't be changed in its former channel: %s", before.subject, error)
         logger.info("%s: moves from %s to %s", before.subject, message.channel_id, channel_id)

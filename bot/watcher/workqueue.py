@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
 FIRST_WAIT = 5.0
+OFTEN = 3  # failures, within half a minute
 
 
 class Lane(Enum):
@@ -56,11 +57,14 @@ class Backoff(Generic[K]):
     longest: float
     _failures: dict[K, tuple[int, float]] = field(default_factory=dict, init=False)
 
-    def failed(self, key: K) -> int:
-        """Note a failure. Returns how many there were in a row."""
+    def failed(self, key: K) -> None:
+        """Note a failure."""
         count = self._failures.get(key, (0, 0.0))[0] + 1
         self._failures[key] = count, self.monotonic() + min(self.longest, FIRST_WAIT * 2.0 ** min(count - 1, 16))
-        return count
+
+    def is_stuck(self, key: K) -> bool:
+        """Return whether it has failed so often in a row that what depends on it waits no longer."""
+        return self._failures.get(key, (0, 0.0))[0] >= OFTEN
 
     def pause(self, key: K, seconds: float) -> None:
         """Leave it for so long."""
@@ -164,9 +168,13 @@ class WorkQueue:
         for line in {_LOOKS, self._waits_in.get(key, (_LOOKS, 0.0))[0]}:
             self._waiting(line).news.set()
 
-    def failed(self, key: str, lane: Lane) -> int:
-        """Leave a key alone in this lane for a while. Returns how often it has failed in a row."""
-        return self._backoff[lane].failed(key)
+    def failed(self, key: str, lane: Lane) -> None:
+        """Leave a key alone in this lane for a while."""
+        self._backoff[lane].failed(key)
+
+    def is_stuck(self, key: str, lane: Lane) -> bool:
+        """Return whether a key has failed again and again in this lane, like `Backoff.is_stuck`."""
+        return self._backoff[lane].is_stuck(key)
 
     def closed(self, channel_id: str, lane: Lane) -> None:
         """Leave a channel alone in this lane for a while, with all that waits there: it comes back when it is due."""

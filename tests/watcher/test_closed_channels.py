@@ -3,9 +3,10 @@
 import pytest
 
 from tests.fetch import get
+from tests.simulator.slack.workspace import SlackFault
 from tests.storms import began
 from tests.watch import CHANNEL, card, pass_time, thread, until
-from tests.watcher.test_faults import XID, message
+from tests.watcher.test_faults import XID, message, told
 from tests.world import APPROVE, IDS, World
 
 pytestmark = pytest.mark.bot(watching=True, BOT_ONCALL="S0ONCALL")
@@ -112,5 +113,18 @@ async def test_failure_of_a_repair_in_a_closed_former_channel_is_told_in_the_new
             await pass_time(bot, 60)
         bot.together.fail(IDS, "The VM didn't start")
         new = await until(bot, lambda: [each for each in bot.slack.cards(IDS[2]) if each.channel == NEW])
-        told = await until(bot, lambda: thread(bot, new[0]))
-        assert told[0].startswith("<@U0ALICE>, Reboot failed on instance-1"), told
+        lines = await until(bot, lambda: thread(bot, new[0]))
+        assert lines[0].startswith("<@U0ALICE>, Reboot failed on instance-1"), lines
+
+
+@pytest.mark.parametrize("refusal", ["no_permission", "html"])
+async def test_what_waits_moves_although_slack_takes_no_edit_in_the_former_channel(bot: World, refusal: str) -> None:
+    bot.together.add()
+    await card(bot)
+    bot.together.fire("a-1", "cluster-1", "gpu-1", **XID)
+    await message(bot)
+    await bot.settle()
+    bot.slack.faults.append(SlackFault("chat.update", refusal, times=-1, channel=CHANNEL))
+    async with bot.another(bot.settings.model_copy(update={"bot_alert_channel": NEW})):
+        await until(bot, lambda: [each for each in bot.slack.cards(IDS[2]) if each.channel == NEW], 180)
+        await until(bot, lambda: [each for each in told(bot) if each.channel == NEW], 300)

@@ -418,3 +418,13 @@ async def test_clusters_that_leave_the_list_as_one_of_them_is_read_stop_no_watch
     await is_read
     second.set()
     await kept
+
+
+@pytest.mark.parametrize("refusal", ["no_permission", "html"])
+async def test_end_of_an_outage_is_told_although_slack_takes_no_edit_of_its_message(bot: World, refusal: str) -> None:
+    await poll(bot)
+    bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1))
+    await until(bot, lambda: [each for each in bot.slack.visible() if "Couldn't read" in each.text], 600)
+    bot.slack.faults.append(SlackFault("chat.update", refusal, times=-1))
+    bot.together.faults.clear()
+    await until(bot, lambda: [each for each in bot.slack.visible() if "from Together again" in each.text], 300)
