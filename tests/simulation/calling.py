@@ -1,5 +1,6 @@
 """Who is called: never in quiet hours for a warning, nothing twice, and always where nobody decides."""
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
@@ -20,7 +21,7 @@ TWICE = 60.0  # seconds within which the same words are no reminder, but a repet
 PATIENCE = 300.0  # seconds for what is due, where nothing goes wrong
 CALM = 900.0  # seconds in which what comes back calls nobody again
 ALSO_IN_QUIET = ("failed", STUCK, "isn't running", "alone", "started automatically")
-WAITS = "waiting"
+WAITS = re.compile(r"waiting .* for a decision|waits? for a decision|waited .* or more")
 
 
 def in_the_end(world: "World", rows: Any) -> None:
@@ -39,8 +40,8 @@ def in_the_end(world: "World", rows: Any) -> None:
     for row in rows(world, of.join(messages, alerts.c.message_id == messages.c.id)):
         ids = next(each for each in world.together.remediations if each[2] == row["remediation_id"])
         is_sure = ids[2] not in held and ids[0] not in looked_at and not world.losses[ids]
-        if world.together.state(ids) == "PENDING_APPROVAL" and is_sure and not row["is_digest"]:
-            _waits(world, ids, [each for each in told if each.root == row["ts"]])
+        if world.together.state(ids) == "PENDING_APPROVAL" and is_sure:
+            _waits(world, ids, [each for each in told if each.root == row["ts"]], is_alone=not row["is_digest"])
 
 
 def _summary(world: "World", told: list[Told]) -> None:
@@ -55,15 +56,16 @@ def _summary(world: "World", told: list[Told]) -> None:
         world.history.wrong(f"the channel had {len(summaries)} summaries")
 
 
-def _waits(world: "World", ids: Ids, told: list[Told]) -> None:
-    """Judge that people were called for what waits, and reminded of it."""
+def _waits(world: "World", ids: Ids, told: list[Told], *, is_alone: bool) -> None:
+    """Judge that people were called for what waits, and reminded of it; what joins a digest may wait for others."""
     began = began_at(world, ids) - START
     since, environ = world.loop.time() - began, world.environ
     told = [each for each in told if each.at >= began]
-    if since > PATIENCE + bool(world.episodes[ids]) * CALM and not any(MENTION in each.everything for each in told):
+    is_called = not is_alone or any(MENTION in each.everything for each in told)
+    if since > PATIENCE + bool(world.episodes[ids]) * CALM and not is_called:
         world.history.wrong(f"{ids[2]} waits for {since:.0f} s, and nobody was called", ids[2])
-    minutes = float(environ["BOT_REMIND_MINUTES"])
-    if minutes and since > minutes * 60 + PATIENCE and not any(WAITS in each.text for each in told):
+    seconds = float(environ["BOT_REMIND_MINUTES"]) * (60.0 if is_alone else 120.0)
+    if seconds and since > seconds + PATIENCE and not any(WAITS.search(each.text) for each in told):
         world.history.wrong(f"{ids[2]} waits for {since:.0f} s, and nobody was reminded", ids[2])
     leads, _, minutes_to_them = environ.get("BOT_ESCALATE", "").partition("/")
     is_due = leads and since > float(minutes_to_them) * 60 + PATIENCE

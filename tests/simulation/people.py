@@ -90,7 +90,8 @@ class Act:
         )
         acks = [slack.deliver("interactive", payload) for _ in range(2 if twice else 1)]
         done = await asyncio.gather(*acks)
-        if asked and any(ack.status == 200 for ack in done):
+        opens_dialog = choice == "alone"  # it is asked for once that is submitted
+        if asked and not opens_dialog and any(ack.status == 200 for ack in done):
             asked.acked = True
         await asyncio.sleep(self.chance.uniform(0.3, 2.5))
         for view in self.opened():

@@ -153,7 +153,7 @@ def _digest(world: "World", digest: Posted, waiting: set[str]) -> None:
 
 
 def _home(world: "World") -> None:
-    """Judge that a home that was opened at last counts what waits and what is in repair."""
+    """Judge that a home that was opened at last counts what waits, is in repair, has failed, and fires without one."""
     states = [each["state"] for each in world.together.remediations.values()]
     if any(each["BOT_AUTOMATIC_REPAIRS"] != "all" for each in world.settings.values()):
         return  # some are told nowhere
@@ -161,3 +161,10 @@ def _home(world: "World") -> None:
     drawn = json.dumps(world.slack.homes[AT_HOME]["blocks"], ensure_ascii=False)
     if f'"{so}' not in drawn:
         world.history.wrong(f"{so}, and Home says otherwise: {drawn}")
+    firing = len(world.together.alerts) if world.environ["BOT_UNREPAIRED_MINUTES"] != "0" else 0
+    is_sure = not (+world.losses or +world.episodes or "process away for days" in world.history.marks)
+    counts = {r" · (\d+) failed": states.count("FAILED"), r" · (\d+) alerts? without a repair": firing}
+    for words, count in counts.items():
+        found = re.search(words, drawn)
+        if is_sure and (int(found[1]) if found else 0) != count:
+            world.history.wrong(f"it is {count}, and Home says {found[0] if found else 'nothing'}: {drawn}")

@@ -165,6 +165,7 @@ class World:
         self.lost_right_at: dict[str, float] = {}
         self.remembered: list[tuple[Posted, dict[str, Any]]] = []
         self.started_at: dict[str, float] = {}
+        self.killed_at: list[float] = []
         self.reviewed_at: dict[Ids, float] = {}
         self.escalated_at: dict[Ids, float] = {}
         self.effects: set[tuple[str, str, str]] = set()  # verb, person, and remediation
@@ -262,6 +263,7 @@ class World:
         """End a process at once: nothing of it runs any more."""
         self.history.note(self.loop.time(), f"{running.process} is killed")
         running.process.is_dead = True
+        self.killed_at.append(self.loop.time())
         self.bots.remove(running)
 
     def suspend(self, running: Running) -> None:
