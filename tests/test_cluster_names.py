@@ -101,8 +101,8 @@ def test_menus_keep_what_tells_two_clusters_of_one_name_apart(node: str, beginni
     name = f"{beginning}h100"
     called = labels.clusters({"c-7f2aaaa-1": name, "c-9b3bbbb-1": name})
     both = [remediation(cluster_id=each, instance_name=node, linked_alerts=XID) for each in called]
-    options = [*home.options(both, "", called)[1:], *chooser.option_groups(both, "", called)[0]["options"]]
-    options += chooser.option_groups(both, "", called)[1]["options"]
+    options = [*home.options(both, "", called)[1:], *chooser.option_groups(both, "", called, ())[0]["options"]]
+    options += chooser.option_groups(both, "", called, ())[1]["options"]
     texts = [each["text"]["text"] for each in options]
     alerts = [Alert(each, "", share=RepairLoad(0, None, 0.0, called[each.cluster_id])) for each in both]
     texts += listing.names(alerts).values()
