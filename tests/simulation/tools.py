@@ -121,20 +121,20 @@ def judge(world: "World", process: str, told: list[dict[str, Any]]) -> None:
 def in_the_end(world: "World", rows: Any) -> None:
     """Judge what tools know of each remediation after half an hour without faults."""
     now = world.clock.now()
-    waits = rows(world, select(outbox.c.subject, outbox.c.next_at, outbox.c.target))
-    for each in waits:
+    waits = rows(world, select(outbox.c.subject, outbox.c.next_at, outbox.c.target).order_by(outbox.c.id.desc()))
+    first = {(each["target"], each["subject"]): each for each in waits}  # what comes after it waits for it
+    for each in first.values():
         if each["next_at"] < now - OVERDUE:
             about = each["subject"].rpartition("/")[2]
             world.history.wrong(f"an event of {each['subject']} is due and doesn't leave for {each['target']}", about)
-    late = {(each["target"], each["subject"]) for each in waits}
     for ids, present in world.together.remediations.items():
         subject, state = "/".join(ids), present["state"]
         ways = [_kind(each) for each in world.tools.told[subject] if _kind(each) in LASTS]
         # What can't be found may end unseen; when it is found again, no event says that a repair is about to run.
         is_uncertain = (state in TERMINAL and world.episodes[ids]) or (state != "RUNNING" and world.losses[ids])
-        if ways and (Target.WEBHOOK, subject) not in late and state not in LASTS[ways[-1]] and not is_uncertain:
+        if ways and (Target.WEBHOOK, subject) not in first and state not in LASTS[ways[-1]] and not is_uncertain:
             world.history.wrong(f"{ids[2]} is {state}, and the webhook was told last: {ways}", ids[2])
-        if (Target.PAGERDUTY, subject) not in late:
+        if (Target.PAGERDUTY, subject) not in first:
             _incident(world, ids, world.tools.pagerduty.incidents.get(subject, ""))
 
 
