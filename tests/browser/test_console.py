@@ -414,12 +414,13 @@ async def test_another_mode_is_chosen_in_a_dialog(open_page: OpenPage, running: 
 async def test_home_shows_what_waits_and_decides(open_page: OpenPage, running: Stage) -> None:
     page, carol = await open_page(), await open_page("U0CAROL")
     ids = await ill_node(page, running)
+    name = running.together.clusters[ids[0]]
     await button(page, "Home").click()
     home = page.get_by_role("group", name="Home of the app")
     await expect(home).to_contain_text("Waiting for approval: 1")
     await home.get_by_role("combobox", name="Cluster").click()
-    await home.get_by_role("option").filter(has_text=re.compile(f"^{ids[0]}$")).click()
-    await expect(home.get_by_role("heading").first).to_have_text(f"Remediations in {ids[0]}")
+    await home.get_by_role("option").filter(has_text=re.compile(f"^{name}$")).click()
+    await expect(home.get_by_role("heading").first).to_have_text(f"Remediations in {name}")
     await button(home, "Approve reboot").click()
     await answer(page, "Approve reboot")
     await expect(home).to_contain_text("Nothing is waiting for approval")
