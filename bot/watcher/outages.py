@@ -162,6 +162,8 @@ class OutageNotifier:
 
     def _kind_of(self, cluster_id: str) -> _Kind | None:
         known, now = self._known[cluster_id], self.clock.now()
+        if self._is_sent(cluster_id):
+            return None  # maybe to a channel that it had before
         if not known.outage.told:
             return _Kind.LASTS if not known.over_at and now - known.outage.since >= TOLD_AFTER else None
         if known.is_gone:
@@ -259,7 +261,10 @@ class OutageNotifier:
 
     def _is_told(self, cluster_id: str, known: _Known) -> bool:
         """Return whether people were told that it can't be read, or may have been; it may be forgotten by now."""
-        return known.outage.told or any(cluster_id in each.clusters for each in self._sent.values())
+        return known.outage.told or self._is_sent(cluster_id)
+
+    def _is_sent(self, cluster_id: str) -> bool:
+        return any(cluster_id in each.clusters for each in self._sent.values())
 
     async def _note(self, cluster_id: str, outage: Outage) -> None:
         self._known[cluster_id].outage = outage

@@ -180,6 +180,29 @@ async def test_outage_whose_process_died_as_its_message_arrived_is_told_once(*, 
             assert " to <!date" in message.text
 
 
+async def test_outage_is_told_once_though_its_cluster_has_another_channel_by_the_next_start() -> None:
+    async with watching(drain_seconds=0.05) as bot:
+        bot.together.add()
+        await card(bot)
+        bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1))
+        await pass_time(bot, 250)
+        bot.slack.faults.append(SlackFault("chat.postMessage", "hang", after=True))
+
+        def look() -> list[Posted]:
+            return [each for each in bot.slack.messages if "from Together since" in each.text]
+
+        (message,) = await until(bot, look, 200)
+        kill_the_watch()
+        await bot.settle()
+        await free_the_lease(bot.settings.database_url)
+        async with bot.another(bot.settings.model_copy(update={"bot_routes": {"cluster-1": ("C0OTHER", "")}})):
+            await pass_time(bot, 600)
+            assert look() == [message]
+            bot.together.faults.clear()
+            await until(bot, lambda: [each for each in bot.slack.messages if "again after" in each.text], 600)
+            assert look() == []
+
+
 @pytest.mark.bot(BOT_POLL_SECONDS="5")
 @pytest.mark.parametrize("result", ["arrives", "internal_error"])
 async def test_outage_that_continues_while_its_message_is_being_ended_is_told_again(bot: World, result: str) -> None:
