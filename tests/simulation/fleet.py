@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from copy import deepcopy
 from typing import TYPE_CHECKING
 
 from tests.simulator.together import Ids, RpcError
@@ -138,7 +139,7 @@ async def console(act: "Act") -> None:
 
 def lag(world: "World", seconds: float) -> None:
     """Let lists show for a while what was, while `get` shows what is."""
-    world.together.lists_as.update({ids: each["state"] for ids, each in world.together.remediations.items()})
+    world.together.lists_as.update(deepcopy(world.together.remediations))
     world.loop.outside(seconds, world.together.lists_as.clear)
 
 

@@ -97,7 +97,8 @@ class Together(Listener):
         self.keys = {API_KEY}
         self.clusters: dict[str, str] = {}
         self.remediations: dict[Ids, dict[str, Any]] = {}
-        self.lists_as: dict[Ids, str] = {}  # the states that lists still show, though they are over
+        # What lists still show, though it is over: a state, or all of a remediation as it was.
+        self.lists_as: dict[Ids, str | dict[str, Any]] = {}
         self.lost: set[Ids] = set()  # that aren't found, though they are there
         self.unreadable: dict[str, int] = {}  # clusters about which every call is refused, with the code
         self.lists_extra: list[Any] = []  # what else is in every list
@@ -374,7 +375,7 @@ class Together(Listener):
             if present["cluster_id"] == cluster
             and ids not in self.lost
             and instance in {"-", present["instance_id"]}
-            and (remediation := {**present, "state": self.lists_as.get(ids, present["state"])})
+            and (remediation := self._as_listed(ids, present))
             and all(remediation[name] in values for name, values in wanted.items())
         ]
         found += self.lists_extra
@@ -387,6 +388,10 @@ class Together(Listener):
             "has_next": more,
             "next_page_token": str(start + size - self.repeated) if more else "",
         }
+
+    def _as_listed(self, ids: Ids, present: dict[str, Any]) -> dict[str, Any]:
+        shown = self.lists_as.get(ids, present)
+        return {**present, "state": shown} if isinstance(shown, str) else shown
 
     def _alerts(self, request: web.Request, _body: Any) -> dict[str, Any]:
         query = request.query
