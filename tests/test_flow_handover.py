@@ -12,7 +12,7 @@ from tests.simulator.slack.workspace import BOT_USER
 from tests.simulator.together import Fault
 from tests.test_flow_home import opened, said
 from tests.watch import card, carried_out, pass_time, poll, until
-from tests.world import APPROVE, CANCEL, IDS, World
+from tests.world import APPROVE, CANCEL, IDS, REF, World
 
 pytestmark = pytest.mark.bot(watching=True)
 XID = [{"alert_name": "DmesgXidError", "annotation": {"title": "GPU has fallen off the bus"}}]
@@ -55,6 +55,16 @@ async def test_shift_with_all_that_happened_in_it(bot: World) -> None:
     assert "in Together 1" in told
     assert "More than once: gpu-node-7 (2)." in told
     assert "Didn't help" in told
+
+
+async def test_shift_and_history_are_no_surer_than_the_card_of_who_decided(bot: World) -> None:
+    bot.together.add(instance_name="gpu-node-7")
+    await card(bot)
+    bot.together.faults.append(Fault("cut", verb="cancel", after=True))
+    await bot.slack.command(REF)
+    await card(bot, words="Cancelled, apparently by <@U0ALICE>")
+    assert "Decided by: apparently <@U0ALICE> 1." in await asked(bot, "tonight")
+    assert "cancelled · apparently <@U0ALICE>" in await asked(bot, "history gpu-node-7")
 
 
 async def test_shift_in_which_nothing_happened_and_one_that_is_over(bot: World) -> None:

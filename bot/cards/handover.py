@@ -173,7 +173,7 @@ def _who(alert: Alert) -> str:
 def _deciders(alert: Alert) -> str:
     """Return who decided on it in Slack, as mentions: as the bot knows, or as its comment in Together's record says."""
     if alert.decided:
-        return alert.decided.people
+        return f"{'' if alert.decided.is_sure else 'apparently '}{alert.decided.people}"
     own = OWN_COMMENT.fullmatch(alert.remediation.review_comment or "")
     return f"<@{own['user']}>" if own and alert.remediation.is_reviewed else ""
 

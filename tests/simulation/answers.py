@@ -143,18 +143,20 @@ def _ended(world: "World", told: str) -> None:
 def _decided(world: "World", told: str) -> None:
     """Judge who is said to have decided how often: at least what nobody else has decided, at most what they did."""
     found = DECIDED.search(told)
-    said, halves = Counter[str](), rows(world, select(audit).where(audit.c.outcome == "first_of_two"))
+    said, maybe = Counter[str](), Counter[str]()
+    halves = rows(world, select(audit).where(audit.c.outcome == "first_of_two"))
     for part in found[1].split(", ") if found else ():
         people, _, count = part.rpartition(" ")
         for user in re.findall(r"<@(\w+)>", people):
-            said[user] += int(count)
-    deciders: dict[str, set[str]] = {ids[2]: set() for ids in _known(world)}
+            (maybe if people.startswith("apparently") else said)[user] += int(count)
+    known = {ids[2] for ids in _known(world)}
+    deciders: dict[str, set[str]] = {about: set() for about in known}
     for _, user, about in world.effects:
         deciders.setdefault(about, set()).add(user)
-    for user in {*said, *(each for some in deciders.values() for each in some)}:
-        alone = sum(some == {user} for some in deciders.values()) if _known(world) else 0
+    for user in {*said, *maybe, *(each for some in deciders.values() for each in some)}:
+        alone = sum(deciders[about] == {user} for about in known)
         most = sum(user in some for some in deciders.values()) + sum(each["user_id"] == user for each in halves)
-        if not alone <= said[user] <= most + sum(world.episodes.values()):
+        if not (alone <= said[user] + maybe[user] and said[user] <= most + sum(world.episodes.values())):
             so = f"between {alone} and {most}"
             world.history.wrong(f"“tonight” says that {user} decided on {said[user]}, it is {so}: {told}")
 
