@@ -296,11 +296,6 @@ class Remediation(ApiModel):
         return not is_earlier and not is_none and bool(self.reviewed_by or reviewed or self.review_comment)
 
     @property
-    def review(self) -> tuple[str | None, datetime | None, str | None]:
-        """Who decided on it, when, and their comment."""
-        return self.reviewed_by, self.review_time, self.review_comment
-
-    @property
     def reviewer(self) -> str:
         """Who decided on this incident, as Together's record names them, raw; empty where it doesn't."""
         return (self.is_reviewed and self.reviewed_by) or ""

@@ -259,6 +259,19 @@ def test_list_does_not_take_a_repair_back_to_an_earlier_state() -> None:
     assert read_after(remediation(state=State.RUNNING), remediation(state="A_STATE_OF_TOMORROW"))
 
 
+def test_rejection_is_no_approval_of_what_runs_where_a_list_rounds_its_time() -> None:
+    review = {"reviewed_by": "web-user", "review_comment": "false alarm"}
+    exact, rounded = "2026-11-24T03:05:00.612Z", "2026-11-24T03:05:00Z"
+    rejected = remediation(state=State.CANCELLED, review_time=exact, **review)
+    alert, message = Alert(rejected, "", "m", START), TrackedMessage("m", False, "c-7f2", "C0OPS", START)
+    for review_time in (rounded, exact, rounded):
+        running = remediation(state=State.RUNNING, review_time=review_time, **review)
+        now_seen = alerts.seen(Look(alert, message, None, START), running, "", None, 0, read_alone=True)
+        assert now_seen
+        alert, message = now_seen
+        assert not alert.remediation.reviewer
+
+
 @pytest.mark.parametrize("is_digest", [False, True])
 def test_failure_blames_nobody_who_has_approved_only_the_next_incident_under_its_id(*, is_digest: bool) -> None:
     by_alice = DecidedBy(Verb.APPROVE, "U0ALICE", START - 3000)

@@ -148,6 +148,17 @@ async def test_who_rejected_what_runs_all_the_same_is_not_said_to_have_approved_
         assert [each for each in thread(bot, alert) if "<!subteam^S0ONCALL>" in each and "failed" in each]
 
 
+async def test_who_approved_in_together_stays_on_a_card_that_was_in_a_state_of_tomorrow() -> None:
+    async with watching() as bot:
+        bot.together.add()
+        alert = await card(bot)
+        bot.together.review(IDS, "approve")
+        for state, words in ("SCHEDULED", "SCHEDULED"), ("RUNNING", "Rebooting"):
+            bot.together.remediations[IDS] |= {"state": state, "update_time": moment(bot)}
+            await card(bot, words=words)
+        assert "Approved by web-user@example.com in Together" in alert.text
+
+
 @pytest.mark.parametrize("says_when", [True, False])
 async def test_who_cancelled_is_mentioned_where_the_repair_runs_before_the_next_reading(*, says_when: bool) -> None:
     async with watching() as bot:
