@@ -21,7 +21,6 @@ from bot.errors import (
 from bot.models import HOLD_SECONDS, MAX_HOLD_SECONDS, RULES, Job, Remediation, Verb
 from bot.mrkdwn import clock_time, escape, when
 from bot.store import DecisionStore, approvals, rows
-from bot.store.decisions import claimed_by
 from bot.together import TogetherClient
 
 T = TypeVar("T")
@@ -42,9 +41,11 @@ class Upkeep:
 
     async def _unless_in_doubt(self, job: Job, verdict: Verdict) -> Verdict:
         """Return a verdict, without buttons where a decision that somebody has begun may still take effect."""
-        claim = await self.store.database.read(claimed_by, job.request.ref)
-        about = await or_none(self.store.database.read(rows.card_context, verdict.present.ref))
-        doubt = about.doubt if about else None
+        known = await or_none(self.store.database.read(approvals.claim_and_context, job.request.ref))
+        if known is None:
+            return replace(verdict, buttons=False)  # nobody can say, and what is done must be answered
+        claim, about = known
+        doubt = about.doubt
         if claim:
             # A decision has begun since the click: buttons drawn now could outlive its answer.
             said = f"<@{claim.user_id}> has been {RULES[claim.verb].doing} this since {clock_time(claim.since)}."

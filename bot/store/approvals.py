@@ -14,6 +14,7 @@ from bot.models import (
     Actor,
     AuditNote,
     CardContext,
+    Claim,
     DecidedBy,
     EventKind,
     Hold,
@@ -86,13 +87,18 @@ def release(connection: Connection, ref: RemediationRef, user_id: str, shown: Ab
     return after is not None
 
 
+def claim_and_context(connection: Connection, ref: RemediationRef) -> tuple[Claim | None, CardContext]:
+    """Return who decides on a remediation, where somebody does, and what a card says beyond it."""
+    return claimed_by(connection, ref), card_context(connection, ref)
+
+
 def contexts_now(connection: Connection, refs: Sequence[RemediationRef]) -> dict[RemediationRef, CardContext]:
     """Return `card_context` for each, whether somebody decides, and its cluster's load by now."""
     found: dict[RemediationRef, CardContext] = {}
     loads: dict[tuple[str, RepairLoad], RepairLoad] = {}
     for ref in refs:
-        is_being_decided = claimed_by(connection, ref) is not None
-        about = replace(card_context(connection, ref), is_being_decided=is_being_decided)
+        claim, about = claim_and_context(connection, ref)
+        about = replace(about, is_being_decided=claim is not None)
         if about.share:
             key = ref.cluster_id, about.share
             loads[key] = loads.get(key) or load_now(connection, *key)

@@ -3,7 +3,10 @@
 import pytest
 
 from bot import cards
-from tests.rows import outcomes_by_user
+from bot.clock import WaitReason
+from tests.manual_clock import ON_THE_WAY
+from tests.proxy import line_to
+from tests.rows import column, outcomes_by_user
 from tests.simulator.slack import Posted
 from tests.simulator.slack.workspace import BOT_USER, SlackFault
 from tests.simulator.together import Fault
@@ -114,6 +117,23 @@ async def test_late_answer_to_a_hold_does_not_cover_a_newer_card(bot: World) -> 
     await until(bot, lambda: "Cancelled: reboot" in alert.text and not alert.buttons)
     await pass_time(bot, 60)
     assert alert.buttons == {}
+
+
+async def test_hold_is_answered_though_the_database_goes_away_once_it_is_written(postgresql: str) -> None:
+    async with line_to(postgresql) as line, watching(database=line.url) as bot:
+        bot.together.add()
+        alert = await card(bot)
+        bot.time.follower = None  # its connection is cut too
+        with bot.together.paused("get"):
+            await bot.slack.press(alert, HOLD)
+            await bot.together.until(lambda: bot.together.is_waiting("get"))
+            await quiet(bot)
+            bot.time.passing = ON_THE_WAY - {WaitReason.RETRY}
+            line.cut_after = b"SELECT decisions.user_id, decisions.verb"
+        await bot.time.until_paused(WaitReason.RETRY)
+        line.is_down = False
+        await until(bot, lambda: "On hold until" in alert.text, 30)
+        assert await column(bot, "outcome") == "held"
 
 
 async def hold(bot: World, alert: Posted, choice: str, user: str = "U0ALICE") -> None:
