@@ -111,14 +111,14 @@ class Pauses(Surface):
             if user_id != entry.actor.user_id:
                 key = f"{entry.key} {user_id} {paused}"
                 place = ReplyTarget(None, user_id, is_home=True)
-                await leased.leave(replace(entry, key=key, place=place, action=_ENDED, value=paused))
+                called = await self.service.called(paused)
+                await leased.leave(replace(entry, key=key, place=place, action=_ENDED, value=called))
         said = cards.resumed(scope, await self.service.called(scope), left)
         return await self.replies.reply_privately(entry.place, said)
 
     async def _tell_of_end(self, leased: LeasedEntry) -> bool:
         entry = leased.entry
-        called = await self.service.called(entry.value)
-        said = cards.pause_ended(entry.place.user_id, called, entry.actor.user_id, entry.reason)
+        said = cards.pause_ended(entry.place.user_id, entry.value, entry.actor.user_id, entry.reason)
         return await self.replies.reply_privately(entry.place, said)
 
     async def _look(self, leased: LeasedEntry) -> bool:

@@ -228,6 +228,20 @@ async def test_change_in_doubt_is_told_as_that_and_then_for_certain(postgresql: 
         assert (await events(bot)).count(f"{verb}d") == 1
 
 
+async def test_whose_pause_ended_hears_of_nothing_else_though_the_database_goes_away(postgresql: str) -> None:
+    async with line_to(postgresql) as line, world(database=line.url) as bot:
+        await bot.slack.press(with_button(bot, PAUSE), PAUSE, user="U0BOB")
+        await bot.reply_privately("U0BOB")
+        await bot.slack.press(with_button(bot, RESUME), RESUME)
+        assert "Approvals resumed in cluster-1" in (await bot.reply_privately()).text
+        await quiet(bot)
+        line.cut_after = b"FROM clusters"
+        await bot.time.end_pause(WaitReason.RECOVERY)
+        told = (await bot.slack.until(lambda: bot.slack.direct("U0BOB")))[0].text
+        line.is_down = False
+        assert told == "<@U0BOB>, <@U0ALICE> ended your pause of approvals in cluster-1."
+
+
 async def test_hold_by_mention_in_doubt_is_told_as_that(postgresql: str) -> None:
     async with line_to(postgresql) as line, world(database=line.url) as bot:
         bot.together.add()
