@@ -70,6 +70,16 @@ async def test_home_says_how_little_is_known_where_together_is_slow(bot: World) 
     assert "Nothing is waiting, as far as Together could be read" in said(await shown(bot, version=2))
 
 
+async def test_home_says_of_when_a_load_is_that_nothing_confirms(bot: World) -> None:
+    await began(bot)
+    storm(bot, 2)
+    await poll(bot)
+    bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1))
+    await pass_time(bot, 1300)
+    assert "0 nodes in repair, 1 more waiting (as of " in bot.slack.visible()[0].text
+    assert "0 nodes in repair (as of " in said(await opened(bot))
+
+
 async def test_home_shows_nothing_as_waiting_that_the_watch_has_seen_approved(bot: World) -> None:
     alert = await searched(bot)
     began_at = bot.time.seconds

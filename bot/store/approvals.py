@@ -93,13 +93,13 @@ def claim_and_context(connection: Connection, ref: RemediationRef) -> tuple[Clai
 
 
 def contexts_now(connection: Connection, refs: Sequence[RemediationRef]) -> dict[RemediationRef, CardContext]:
-    """Return `card_context` for each, whether somebody decides, and its cluster's load by now."""
+    """Return `card_context` for each, whether somebody decides, and its cluster's load by now, where it's confirmed."""
     found: dict[RemediationRef, CardContext] = {}
     loads: dict[tuple[str, RepairLoad], RepairLoad] = {}
     for ref in refs:
         claim, about = claim_and_context(connection, ref)
         about = replace(about, is_being_decided=claim is not None)
-        if about.share:
+        if about.share and not about.as_of:
             key = ref.cluster_id, about.share
             loads[key] = loads.get(key) or load_now(connection, *key)
             about = replace(about, share=loads[key])
