@@ -94,8 +94,7 @@ def seen(  # noqa: PLR0913 - what was read, and when
     waits_again = waits and (is_next or not alert.is_waiting)
     if not (remediation.mode or waits_again or has_begun):
         remediation = remediation.model_copy(update={"mode": before.mode})  # what an answer leaves out didn't change
-    if readings.has_old_review(before, remediation):
-        remediation = remediation.model_copy(update={"has_old_review": True})
+    remediation = remediation.seen_after(before)
     moved = remediation.state != before.state or remediation.mode != before.mode
     asked_from = remediation.began_at - PRECISION if is_next else 0.0  # what was asked for before is over
     holds = [each for each in alert.holds if each.since >= asked_from]

@@ -53,14 +53,6 @@ def ran_again(known: Remediation, read: Remediation) -> bool:
     return known.state in RAN and ended > 0 and is_another
 
 
-def has_old_review(known: Remediation, read: Remediation) -> bool:
-    """Return whether what has begun was reviewed before it did, so that this need not have been an approval."""
-    is_same = (read.reviewed_by, read.review_comment) == (known.reviewed_by, known.review_comment)
-    is_same &= abs(unix(read.review_time) - unix(known.review_time)) <= PRECISION  # a list may round it
-    was_old = known.has_old_review or known.is_waiting or known.state in _CLEARED
-    return was_old and is_same and read.is_reviewed and read.state not in _CLEARED
-
-
 def is_worse(alert: Alert, read: Remediation) -> bool:
     """Return whether a fault that was a warning isn't any more; what names no fault says nothing of that."""
     return alert.remediation.is_warning and bool(read.linked_alerts) and not read.is_warning

@@ -63,6 +63,8 @@ def card(  # noqa: PLR0913 - what a card shows
     """
     if config.observed:
         about = replace(about, is_observed=config.observes(remediation.cluster_id))
+    if about.old_review:
+        remediation = remediation.seen_after(about.old_review)
     waits = remediation.is_waiting and not about.is_unlisted
     concerns_on_call = waits or (about.is_automatic and remediation.state in IN_REPAIR)
     warnings = [*_warnings(remediation, notice, about, config)]

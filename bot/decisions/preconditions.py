@@ -111,6 +111,8 @@ def too_late_notice(
         return f"{done} alert cleared and the remediation resolved on its own."
     if present.state in BEGUN and request.verb is not Verb.CANCEL:
         already = "Already" if request.verb is Verb.APPROVE else is_undone
+        old = job.about.old_review
+        present = present.seen_after(old) if old else present
         reviewer = f" by {escape(present.reviewer, 100)}" if present.reviewer else ""
         reviewer = " automatically" if reviewer and present.has_no_reviewer else reviewer
         other_mode = ""

@@ -209,6 +209,7 @@ class CardContext:
         now: the present, as Unix time in seconds; 0 where nothing is known of it.
         doubt: what somebody was told of a decision that may still take effect; None where there is none.
         is_being_decided: somebody else's decision has not been answered yet.
+        old_review: it, as it was seen with a review that need not be an approval; None where that isn't so.
         came_back: its fault is back.
         is_missing: its node wasn't back in the cluster when that was looked for.
         has_lasted: its fault has stayed away.
@@ -235,6 +236,7 @@ class CardContext:
     now: float = 0.0
     doubt: CardNote | None = None
     is_being_decided: bool = False
+    old_review: Remediation | None = None
     came_back: CameBack | None = None
     is_missing: bool = False
     has_lasted: bool = False
@@ -386,6 +388,6 @@ class Alert:
         return CardContext(
             self.history, self.share, self.hold, first, followed=True, is_unlisted=self.is_unlisted, as_of=self.as_of,
             node=self.remediation.node, doubt=self.remark if self.remark and not self.remark.buttons else None,
-            came_back=self.came_back, impact=self.impact,
-            earlier=tuple(each.remediation for each in over),
+            old_review=self.remediation if self.remediation.has_old_review else None,
+            came_back=self.came_back, impact=self.impact, earlier=tuple(each.remediation for each in over),
         )  # fmt: skip

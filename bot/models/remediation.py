@@ -41,7 +41,8 @@ OWN_COMMENT = re.compile(
     re.DOTALL,
 )
 _MILD = {"PHC_SEVERITY_WARNING", "PHC_SEVERITY_INFO"}
-FINAL = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED, State.AUTO_RESOLVED})
+_NOT_TO_RUN = frozenset({State.CANCELLED, State.AUTO_RESOLVED})
+FINAL = RAN | _NOT_TO_RUN
 
 
 class Mode(StrEnum):
@@ -294,6 +295,14 @@ class Remediation(ApiModel):
         own = OWN_COMMENT.fullmatch(self.review_comment or "")
         is_none = self.has_old_review or (self.state in BEGUN and own and own["done"] == "Rejected")
         return not is_earlier and not is_none and bool(self.reviewed_by or reviewed or self.review_comment)
+
+    def seen_after(self, known: "Remediation") -> "Remediation":
+        """Return it with whether it has begun with the review of before, which need not have been an approval."""
+        is_same = (self.reviewed_by, self.review_comment) == (known.reviewed_by, known.review_comment)
+        is_same &= abs(unix(self.review_time) - unix(known.review_time)) <= PRECISION  # a list may round it
+        was_old = known.has_old_review or known.is_waiting or known.state in _NOT_TO_RUN
+        is_old = was_old and is_same and self.state not in _NOT_TO_RUN and self.is_reviewed
+        return self.model_copy(update={"has_old_review": True}) if is_old else self
 
     @property
     def reviewer(self) -> str:

@@ -10,7 +10,7 @@ from tests.test_flow_home import opened, said, shown
 from tests.watch import card, pass_time, poll, thread, until, watching
 from tests.watcher.test_faults import XID as FIRES
 from tests.watcher.test_verification import moment
-from tests.world import APPROVE, CANCEL, IDS, World
+from tests.world import APPROVE, CANCEL, IDS, REFRESH, World
 
 
 async def test_who_approved_stays_on_a_card_in_a_state_of_tomorrow() -> None:
@@ -146,6 +146,28 @@ async def test_who_rejected_what_runs_all_the_same_is_not_said_to_have_approved_
         assert not [each for each in told if "web-user" in each or "automatically" in each], told
         assert waits_again or not any("pproved" in each for each in told), told
         assert [each for each in thread(bot, alert) if "<!subteam^S0ONCALL>" in each and "failed" in each]
+
+
+@pytest.mark.parametrize("asked", ["status instance-1", "check", "press"])
+async def test_who_rejected_what_runs_all_the_same_did_not_approve_it_wherever_it_is_asked_for(asked: str) -> None:
+    async with watching() as bot:
+        bot.together.add()
+        alert = await card(bot)
+        payload = bot.slack.click(alert, APPROVE)
+        bot.together.review(IDS, "reject", "false alarm")
+        await card(bot, words="Cancelled")
+        bot.together.remediations[IDS] |= {"state": "RUNNING", "start_time": moment(bot), "end_time": None}
+        await card(bot, words="Rebooting")
+        if asked.startswith("status"):
+            await bot.slack.command(asked)
+            told = (await bot.reply_privately()).everything
+        else:
+            edits = alert.edits
+            payload["actions"][0]["action_id"] = APPROVE if asked == "press" else REFRESH
+            await bot.slack.deliver("interactive", payload)
+            await bot.edited(alert, edits + 1)
+            told = alert.everything
+        assert "web-user" not in told, told
 
 
 async def test_who_approved_in_together_stays_on_a_card_that_was_in_a_state_of_tomorrow() -> None:
