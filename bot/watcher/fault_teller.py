@@ -253,12 +253,14 @@ class FaultTeller:
         Where it moves, it is left with a pointer: it is posted, and calls, where the cluster's alerts go now.
         """
         report, message = view.report, view.report.message
+        if step is Step.END and report.is_announced:  # other tools wait for nothing that Slack may refuse
+            told: Data = {"is_over": True, "is_watched": report.is_watched}
+            await self.reports.change(cluster_id, partial(replace, is_announced=False), told=told)
         if message and message.takes_edits:
             shown = view.draw()
             if step is Step.MOVE:
                 shown = moved_cluster(report.cluster or cluster_id, self.config.route(cluster_id).channel_id)
             message = await self._change(cluster_id, view, message, shown)
-        told: Data | None = None
         if step is Step.MOVE:
             self._doubted.discard(cluster_id)  # that was about the message that is left
             change = partial(replace, message=None, told={})
@@ -269,9 +271,8 @@ class FaultTeller:
             self._arrives_by[cluster_id] = self.clock.monotonic() + LATE_SECONDS
             return
         else:
-            change = partial(replace, message=None, is_announced=False)
-            told = {"is_over": True, "is_watched": report.is_watched} if report.is_announced else None
-        await self.reports.change(cluster_id, change, told=told)
+            change = partial(replace, message=None)
+        await self.reports.change(cluster_id, change)
 
     async def _change(self, cluster_id: str, view: View, message: FaultMessage, shown: Message) -> FaultMessage | None:
         """Let the message show something else. Returns what is known of it then; None where it was deleted."""

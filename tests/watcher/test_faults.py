@@ -256,6 +256,22 @@ async def test_other_tools_are_told_when_people_are() -> None:
             ]
 
 
+@pytest.mark.parametrize("refusal", ["no_permission", "is_archived", "html"])
+async def test_other_tools_are_told_that_a_fault_is_over_although_slack_takes_no_edit(refusal: str) -> None:
+    async with WebhookReceiver() as webhook:
+        environ: Any = {"BOT_WEBHOOK_URL": f"{webhook.url}/events", "BOT_WEBHOOK_SECRET": SECRET}
+        async with watching(**environ) as bot:
+            bot.together.fire("a-1", "cluster-1", "gpu-1")
+            alert = await message(bot)
+            bot.slack.faults.append(SlackFault("chat.update", refusal, times=-1))
+            bot.together.alerts.clear()
+            await until(bot, lambda: [each["data"]["is_over"] for each in webhook.events] == [False, True], 300)
+            bot.slack.faults.clear()
+            await until(bot, lambda: "lists no critical fault" in alert.text, 300)
+            await pass_time(bot, 600)
+            assert [each["data"]["is_over"] for each in webhook.events] == [False, True]
+
+
 async def came_back(bot: World, seconds: float, key: str) -> Posted:
     """Let a repair end, and its fault fire again so long after it. Returns its card."""
     bot.together.add(linked_alerts=[{"alert_name": "DmesgXidError", **XID}])
