@@ -181,6 +181,24 @@ async def test_who_approved_in_together_stays_on_a_card_that_was_in_a_state_of_t
         assert "Approved by web-user@example.com in Together" in alert.text
 
 
+@pytest.mark.parametrize("is_rejected", [True, False])
+async def test_who_reviewed_what_ran_after_a_state_of_tomorrow_is_named_unless_they_rejected_it(
+    *, is_rejected: bool
+) -> None:
+    async with watching() as bot:
+        bot.together.add()
+        alert = await card(bot)
+        if is_rejected:
+            bot.together.review(IDS, "reject", "false alarm")
+            await card(bot, words="Cancelled")
+        review = {} if is_rejected else {"reviewed_by": "web-user", "review_time": moment(bot)}
+        bot.together.remediations[IDS] |= {"state": "SCHEDULED", "end_time": None, "update_time": moment(bot)} | review
+        await card(bot, words="SCHEDULED", seconds=900)
+        bot.together.remediations[IDS] |= {"state": "RUNNING", "start_time": moment(bot), "update_time": moment(bot)}
+        await card(bot, words="Rebooting")
+        assert ("web-user" in alert.everything) is not is_rejected, alert.everything
+
+
 @pytest.mark.parametrize("says_when", [True, False])
 async def test_who_cancelled_is_mentioned_where_the_repair_runs_before_the_next_reading(*, says_when: bool) -> None:
     async with watching() as bot:
