@@ -174,9 +174,10 @@ class OutageNotifier:
         return _Kind.OVER if is_steady else None
 
     async def _send(self, notice: _Notice) -> None:
-        message, channel_id = await self._message(notice), notice.channel_id
+        channel_id = notice.channel_id
         self._sent[channel_id] = sent = replace(notice, mark=new_id())
         try:
+            message = await self._message(notice)
             sent.since = await self.database.read(read_clock)  # nearer to Slack's clock than this process's may be
             logger.warning("%s", message.text)
             for each in notice.clusters if notice.kind is _Kind.LASTS else ():
@@ -242,10 +243,11 @@ class OutageNotifier:
             about = {each: known for each, known in self._known.items() if known.outage.ts == ts}
             if not about.keys() <= set(notice.clusters):
                 continue
+            named = await self._named(about)
             await self.channels.turn_to_update()
             if notice not in self._notices():
                 return
-            shown = thread.was_unreadable(await self._named(about), *self._lasted(about))
+            shown = thread.was_unreadable(named, *self._lasted(about))
             self.database.ensure_held()
             for known in about.values():
                 known.is_shown_over = True

@@ -2,14 +2,16 @@
 
 import asyncio
 import re
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from sqlalchemy import update
 
-from bot.store import Database, Lease, LeasedDatabase
+from bot.models import Message
+from bot.store import Database, Lease, LeasedDatabase, clusters
 from bot.store.tables import leases
 from bot.watcher.outages import OutageNotifier
+from bot.watcher.workqueue import Lane
 from tests.deaths import free_the_lease, kill_the_watch
 from tests.manual_clock import POLL, ManualClock
 from tests.rows import execute
@@ -415,14 +417,23 @@ async def test_key_that_is_refused_is_not_called_no_answer(bot: World) -> None:
 
 
 class SlowDatabase(LeasedDatabase):
-    """Holds each write back until the test lets it go."""
+    """Holds each transaction back until the test lets it go."""
 
     def __init__(self) -> None:
         self.held: list[asyncio.Event] = []
+        self.is_asked = asyncio.Event()
 
     async def run(self, *_: object, **__: object) -> Any:
         if self.held:
+            self.is_asked.set()
             await self.held.pop(0).wait()
+
+    async def read(self, *asked: object, **_: object) -> Any:
+        await self.run()
+        return {} if asked[0] is clusters.names else 0.0
+
+    def ensure_held(self) -> None:
+        """It always is."""
 
 
 async def test_clusters_that_leave_the_list_as_one_of_them_is_read_stop_no_watch() -> None:
@@ -441,6 +452,29 @@ async def test_clusters_that_leave_the_list_as_one_of_them_is_read_stop_no_watch
     await is_read
     second.set()
     await kept
+
+
+async def test_cluster_that_is_read_as_its_outage_is_about_to_be_told_keeps_no_other_from_being_told() -> None:
+    posted: list[str] = []
+
+    class Channels:
+        async def post(self, message: Message, **_: object) -> str:
+            posted.append(message.text)
+            return "1.0"
+
+    time, database, unused = ManualClock(), SlowDatabase(), cast("Any", None)
+    outages = OutageNotifier(database, cast("Any", Channels()), unused, WATCH, time.clock)
+    await outages.failed("cluster-2")
+    await outages.failed("cluster-3")
+    await time.advance(300)
+    named = asyncio.Event()
+    database.held.append(named)
+    is_told = asyncio.create_task(outages.tell("C0OPS", Lane.REPLY))
+    await database.is_asked.wait()
+    await outages.succeeded("cluster-3")
+    named.set()
+    await is_told
+    assert ["cluster-2" in each for each in posted] == [True]
 
 
 @pytest.mark.parametrize("refusal", ["no_permission", "html"])
