@@ -64,11 +64,11 @@ class Comparer:
         self._doubted = {channel_id: at for channel_id, at in self._doubted.items() if at > now}
         known = await self.database.read(messages.in_channels, COMPARED_SECONDS if only_doubted else CLOSED_SECONDS)
         latest = self.clock.now() - COMPARED_SECONDS
-        for channel_id in sorted({each.channel_id for each in known}):
+        for channel_id in sorted(doubted.union(each.channel_id for each in known)):
             if only_doubted and channel_id not in doubted:
                 continue
             here = [each for each in known if each.channel_id == channel_id]
-            since = min(each.opened_at for each in here) - HISTORY_BEFORE
+            since = min((each.opened_at - HISTORY_BEFORE for each in here), default=latest)
             try:
                 found = await self.channels.find(max(since, latest), channel_id)
             except PostFailed as error:
@@ -115,7 +115,8 @@ class Comparer:
                 continue
             link = self.config.cards.permalink(kept.message.channel_id, kept.message.ts or "")
             shown = [each for each in kept.alerts if isinstance(about, str) or each.ref == about]
-            pointer = cards.posted_twice(shown, link)
+            is_here = kept.message.channel_id == channel_id
+            pointer = cards.posted_twice(shown, link) if is_here else cards.moved(shown, kept.message.channel_id)
             await self.channels.turn_to_update()
             self.database.ensure_held()
             try:
@@ -125,4 +126,4 @@ class Comparer:
                 if not (isinstance(error, PostFailed) and (error.is_lasting or error.is_closed)):
                     self.doubt(channel_id)
             else:
-                logger.warning("%s: was posted twice; the second message points to the first", about)
+                logger.warning("%s: was in the channels twice; one message points to the other", about)

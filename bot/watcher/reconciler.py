@@ -364,6 +364,8 @@ class Reconciler:
             is_final = isinstance(error, PostFailed) and (error.is_lasting or error.is_closed)
             if not (is_final or self.queue.is_stuck(message.id, Lane.POST)):
                 raise
+            if not is_final:
+                self.comparer.doubt(message.channel_id)  # which points to it later
             logger.warning("%s: can't be changed in its former channel: %s", before.subject, error)
         logger.info("%s: moves from %s to %s", before.subject, message.channel_id, channel_id)
         self.teller.forget(message.id)

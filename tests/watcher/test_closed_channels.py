@@ -117,10 +117,10 @@ async def test_failure_of_a_repair_in_a_closed_former_channel_is_told_in_the_new
         assert lines[0].startswith("<@U0ALICE>, Reboot failed on instance-1"), lines
 
 
-@pytest.mark.parametrize("refusal", ["no_permission", "html"])
+@pytest.mark.parametrize("refusal", ["no_permission", "html", "ratelimited"])
 async def test_what_waits_moves_although_slack_takes_no_edit_in_the_former_channel(bot: World, refusal: str) -> None:
     bot.together.add()
-    await card(bot)
+    old = await card(bot)
     bot.together.fire("a-1", "cluster-1", "gpu-1", **XID)
     await message(bot)
     await bot.settle()
@@ -128,3 +128,7 @@ async def test_what_waits_moves_although_slack_takes_no_edit_in_the_former_chann
     async with bot.another(bot.settings.model_copy(update={"bot_alert_channel": NEW})):
         await until(bot, lambda: [each for each in bot.slack.cards(IDS[2]) if each.channel == NEW], 180)
         await until(bot, lambda: [each for each in told(bot) if each.channel == NEW], 300)
+        assert old.buttons
+        bot.slack.faults.clear()
+        await until(bot, lambda: not old.buttons, 300)
+        assert old.text == f"instance-1: moved to <#{NEW}>. Decide there."
