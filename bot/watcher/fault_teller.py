@@ -50,7 +50,7 @@ class View:
         channel_id: of the message.
         is_elsewhere: the cluster's alerts go to another channel now.
         is_stuck: Slack took no edit of the message a moment ago: that keeps nobody from being called.
-        is_left: the same where it is elsewhere: it is left as it is.
+        is_left: the same where it is to move: it is left as it is.
     """
 
     report: FaultReport
@@ -179,7 +179,7 @@ class FaultTeller:
         channel_id = message.channel_id if message else route.channel_id
         is_elsewhere = channel_id != route.channel_id and route.channel_id not in self.config.refused.channels
         key = f"{KEY}{cluster_id}"
-        is_left = is_elsewhere and self.queue.is_stuck(key, Lane.EDIT)
+        is_left = is_elsewhere and not is_over and self.queue.is_stuck(key, Lane.EDIT)
         is_stuck = key in self.config.refused.edits
         return View(report, overdue, draw, is_fresh, as_of, is_over, channel_id, is_elsewhere, is_stuck, is_left)
 

@@ -132,3 +132,17 @@ async def test_what_waits_moves_although_slack_takes_no_edit_in_the_former_chann
         bot.slack.faults.clear()
         await until(bot, lambda: not old.buttons, 300)
         assert old.text == f"instance-1: moved to <#{NEW}>. Decide there."
+
+
+async def test_message_about_faults_in_the_former_channel_says_that_they_are_over_once_slack_takes_it(
+    bot: World,
+) -> None:
+    bot.together.fire("a-1", "cluster-1", "gpu-1", **XID)
+    old = await message(bot)
+    await bot.settle()
+    bot.slack.faults.append(SlackFault("chat.update", "no_permission", times=-1, channel=CHANNEL))
+    bot.together.alerts.clear()
+    async with bot.another(bot.settings.model_copy(update={"bot_alert_channel": NEW})):
+        await pass_time(bot, 300)
+        bot.slack.faults.clear()
+        await until(bot, lambda: "lists no critical fault" in old.text, 300)
