@@ -9,6 +9,7 @@ from slack_bolt.async_app import AsyncAck
 
 from bot import cards
 from bot.decisions import LeasedEntry, PauseService
+from bot.errors import UnknownControl
 from bot.models import Json, ReplyTarget, Verb, read_button_value
 from handlers.payloads import action_of, chosen_in, known_of, reason_of, view_of
 from handlers.surface import Interaction, Surface, Taken, say_in_dialog, submission_of
@@ -93,7 +94,7 @@ class Pauses(Surface):
         seconds = PAUSE_SECONDS
         if entry.action == cards.PAUSE_DIALOG:
             value, seconds = json.loads(value)
-        cluster_id = value.removeprefix(cards.ALL_CLUSTERS)
+        cluster_id = _cluster_of(value)
         pause = await self.service.pause(cluster_id, leased, seconds)
         return await self.replies.reply_privately(entry.place, cards.paused(cluster_id, pause))
 
@@ -102,7 +103,7 @@ class Pauses(Surface):
         entry = leased.entry
         chosen: Collection[str] | None = None
         since = ""
-        cluster_id = entry.value.removeprefix(cards.ALL_CLUSTERS)
+        cluster_id = _cluster_of(entry.value)
         if entry.action == cards.RESUME_DIALOG:
             cluster_id, *rest = json.loads(entry.value)
             chosen, since = rest if isinstance(rest[0], list) else ([rest[2]], rest[3])  # as release 0.1 wrote it
@@ -126,3 +127,10 @@ class Pauses(Surface):
         about = read_button_value(value)[0] if value.startswith("{") else value
         looked = await self.service.look_into(about, leased)
         return await self.replies.reply_privately(leased.entry.place, cards.looked_into(looked))
+
+
+def _cluster_of(value: str) -> str:
+    """Return the cluster that a button names; empty for all of them, which it says too."""
+    if not value:
+        raise UnknownControl("a button that names no cluster")
+    return value.removeprefix(cards.ALL_CLUSTERS)

@@ -421,3 +421,16 @@ async def test_press_that_only_a_newer_version_knows_is_left_for_it_or_said_not_
         assert told.startswith(
             "Approvals are paused" if is_back else "Your request to pause approvals wasn't carried out"
         )
+
+
+@pytest.mark.parametrize("action_id", [PAUSE, RESUME])
+async def test_press_that_names_no_cluster_is_not_about_all(bot: World, action_id: str) -> None:
+    await bot.slack.press(with_button(bot, PAUSE), PAUSE, user="U0BOB")
+    await bot.reply_privately("U0BOB")
+    message = bot.slack.post_as_tool([button_row(action_id)])
+    payload = bot.slack.click(message, action_id)
+    payload["actions"][0].pop("value", None)
+    await bot.slack.deliver("interactive", payload)
+    told = (await bot.reply_privately()).text
+    assert "doesn't recognize a button that names no cluster" in told
+    assert await events(bot) == ["paused", "refused"]
