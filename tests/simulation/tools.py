@@ -47,6 +47,13 @@ def everybody(world: "World") -> dict[str, str]:
     }
 
 
+class Webhook(WebhookReceiver):
+    """Checks no signatures: worlds are played with what the bot itself needs, and tests check them."""
+
+    def is_signed(self, headers: dict[str, str], body: bytes) -> bool:  # noqa: ARG002 - as it is asked
+        return True
+
+
 class Tools:
     """The tools of a world, and what they were told.
 
@@ -56,7 +63,7 @@ class Tools:
 
     def __init__(self, world: "World") -> None:
         self._world = world
-        self.webhook, self.pagerduty = WebhookReceiver(), PagerDuty()
+        self.webhook, self.pagerduty = Webhook(), PagerDuty()
         self.told: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
         self._known: set[str] = set()
 

@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from aiohttp import web
-from standardwebhooks import Webhook, WebhookVerificationError
 
 from tests.simulator.listener import Listener
 
@@ -79,19 +78,25 @@ class WebhookReceiver(Receiver):
             return 415
         if self.unwanted and self.unwanted in body:
             return 422
-        headers = dict(request.headers)
+        if not self.is_signed(dict(request.headers), body):
+            return 401
+        self.events.append(json.loads(body))
+        return 200 if self.body else 204
+
+    def is_signed(self, headers: dict[str, str], body: bytes) -> bool:
+        from standardwebhooks import Webhook, WebhookVerificationError  # noqa: PLC0415 - only tests have it
+
         at = datetime.fromtimestamp(int(headers["webhook-timestamp"]), UTC)
         if Webhook(SECRET).sign(headers["webhook-id"], at, body.decode()) != headers["webhook-signature"]:
             self.refused.append("signature")
-            return 401
+            return False
         try:
             Webhook(SECRET).verify(body, headers)
         except WebhookVerificationError as error:
             if self.is_real_time:
                 self.refused.append(str(error))
-                return 401
-        self.events.append(json.loads(body))
-        return 200 if self.body else 204
+                return False
+        return True
 
     def of(self, remediation_id: str) -> list[str]:
         """What was told of a remediation, each once, in order."""
