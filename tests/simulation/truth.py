@@ -161,8 +161,8 @@ def _home(world: "World") -> None:
     drawn = json.dumps(world.slack.homes[AT_HOME]["blocks"], ensure_ascii=False)
     if f'"{so}' not in drawn:
         world.history.wrong(f"{so}, and Home says otherwise: {drawn}")
-    firing = len(world.together.alerts) if world.environ["BOT_UNREPAIRED_MINUTES"] != "0" else 0
     is_sure = not (+world.losses or +world.episodes or "process away for days" in world.history.marks)
+    firing = len(world.together.alerts)  # listed there also where nobody is told of them
     counts = {r" · (\d+) failed": states.count("FAILED"), r" · (\d+) alerts? without a repair": firing}
     for words, count in counts.items():
         found = re.search(words, drawn)
