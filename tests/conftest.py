@@ -1,5 +1,6 @@
 """The fixtures that tests share, and how much Hypothesis tries."""
 
+import gc
 import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -27,6 +28,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Sort the tests of the longest files to the front."""
     places = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: next((places[name] for name in LONGEST if item.nodeid.startswith(name)), len(LONGEST)))
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector look seldom, and at nothing that lives as long as the run: it took a sixth of it."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
 
 
 # What may keep the loop waiting inside the bot: its log, and what is done before the first request and after the last.
