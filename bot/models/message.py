@@ -4,6 +4,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import cached_property
 
 from bot.errors import DOUBTFUL, OutcomeKind
 from bot.models.alert import Alert, Looking
@@ -220,7 +221,7 @@ class TrackedMessage:
         return replace(self.due, looking=looking, escalate_from=now)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)  # without slots, so that it keeps what is asked for again and again
 class Snapshot:
     """A message with everything that it is drawn from, as of one moment: no two are the same.
 
@@ -274,7 +275,7 @@ class Snapshot:
             if item.outcome == RULES[batch.verb].done and batch.asked_at >= since.get(item.ref, 0.0)
         }
 
-    @property
+    @cached_property
     def undecided(self) -> list[Alert]:
         """What waits for approval, but for what somebody has decided and nobody has read again since."""
         open_ones, decided = waiting(self.alerts), self.decided
@@ -282,7 +283,7 @@ class Snapshot:
             each for each in open_ones if not each.is_stale or (each.ref not in decided and each.as_told.is_waiting)
         ]
 
-    @property
+    @cached_property
     def unheld(self) -> list[Alert]:
         """What waits and is on nobody's hold."""
         return [each for each in self.undecided if each.hold is None]
