@@ -25,7 +25,7 @@ from bot.watcher.workqueue import Lane, Laned
 # What is drawn of a message that can change.
 _SHOWN_OF = operator.attrgetter("id", "is_started", "mentioned", "looking", "announced")
 # What the last messages were drawn from, and how they look: a digest of a thousand nodes takes long.
-_drawn = deque[tuple[tuple[object, ...], object, Message]](maxlen=2)
+_drawn = deque[tuple[object, Message]](maxlen=2)
 EDIT_AGAIN_SECONDS = 10.0  # after which a message that took no edit is looked at again
 GROWS_SECONDS = 60.0  # so long after the last one, what is new in the cluster goes into its digest
 
@@ -48,13 +48,15 @@ class Step(Laned):
 
 def content(snapshot: Snapshot, config: WatchConfig) -> Message:
     """Return what the message should say. What is noted once Slack has taken it changes nothing of that."""
-    parts = config, snapshot.alerts, snapshot.firsts, snapshot.batches, snapshot.pause
-    fields = snapshot.now, _SHOWN_OF(snapshot.message)
-    for known_parts, known_fields, drawn in _drawn:
-        if known_fields == fields and all(map(operator.is_, known_parts, parts)):
+    message, batches = snapshot.message, snapshot.batches
+    now = snapshot.now if batches or not message.is_digest else None  # a digest says moments; its results run out
+    # The alerts last, because they are many: those that nothing has changed are the same objects in the next snapshot.
+    of = now, _SHOWN_OF(message), config, snapshot.firsts, batches, snapshot.pause, snapshot.alerts
+    for known, drawn in _drawn:
+        if known == of:
             return drawn
     drawn = _draw(snapshot, config)
-    _drawn.append((parts, fields, drawn))
+    _drawn.append((of, drawn))
     return drawn
 
 

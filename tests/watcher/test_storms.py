@@ -2,13 +2,29 @@
 
 import pytest
 
+from bot.cards.digest import draw
 from tests.deaths import free_the_lease, kill_the_watch
+from tests.simulation.steps import Trace
 from tests.simulator.slack.workspace import SlackFault
 from tests.storms import REVIEW, began, choose, digest, storm
 from tests.watch import card, enforce_slacks_limits, pass_time, poll, quiet, until
 from tests.world import APPROVE, World
 
 pytestmark = pytest.mark.bot(watching=True)
+
+
+async def test_digest_is_drawn_once_for_a_change(bot: World) -> None:
+    await began(bot)
+    first, *_ = storm(bot, 12)
+    message = await digest(bot, "12 nodes")
+    await pass_time(bot, 60)
+    edits = message.edits
+    with Trace() as trace:
+        bot.together.resolve(first)
+        await digest(bot, "11 nodes")
+        await pass_time(bot, 60)
+    assert message.edits == edits + 1
+    assert trace.count(draw) == 1
 
 
 async def test_five_at_once_get_cards_of_their_own(bot: World) -> None:
