@@ -353,6 +353,38 @@ async def test_next_incident_triggers_though_the_repair_before_it_was_not_seen_t
         await until(bot, lambda: [each["event_action"] for each in pagerduty.calls] == actions)
 
 
+async def test_incident_of_a_stuck_repair_that_is_not_listed_for_a_while_stays_open(pagerduty: PagerDuty) -> None:
+    async with watching(**paged(pagerduty), BOT_STUCK_MINUTES="30", BOT_WAIT_MINUTES="*=10") as bot:
+        bot.together.add()
+        await bot.slack.press(await card(bot), APPROVE)
+        await card(bot, words="Approved")
+        await until(bot, lambda: pagerduty.incidents == {REF: "triggered"}, seconds=4 * 3600)
+        calls = len(pagerduty.calls)
+        kept = bot.together.remediations.pop(IDS)
+        await card(bot, words="No longer listed")
+        bot.together.remediations[IDS] = kept
+        await card(bot, words="May be stuck")
+        await pass_time(bot, 3600)
+        assert len(pagerduty.calls) == calls
+        assert pagerduty.incidents == {REF: "triggered"}
+        bot.together.remediations[IDS]["state"] = "SUCCEEDED"
+        await until(bot, lambda: pagerduty.incidents == {REF: "resolved"})
+
+
+async def test_next_incident_triggers_though_the_repair_before_it_vanished_midway(pagerduty: PagerDuty) -> None:
+    async with watching(**paged(pagerduty), BOT_PAGERDUTY_WHEN="opened", BOT_REMIND_MINUTES="0") as bot:
+        bot.together.add(linked_alerts=XID)
+        await card(bot)
+        bot.together.review(IDS, "approve")
+        await card(bot, words="Approved")
+        del bot.together.remediations[IDS]
+        await card(bot, words="No longer listed")
+        await bot.time.advance(3)
+        bot.together.add(linked_alerts=XID)
+        actions = ["trigger", "resolve", "trigger"]
+        await until(bot, lambda: [each["event_action"] for each in pagerduty.calls] == actions)
+
+
 async def test_failed_repair_triggers_an_incident(pagerduty: PagerDuty) -> None:
     async with watching(**paged(pagerduty)) as bot:
         bot.together.add(state="PENDING_APPROVAL")

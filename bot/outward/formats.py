@@ -60,7 +60,7 @@ def incident(event: Event, routing_key: str, *, at_once: bool) -> Json | None:
     """Return the event for PagerDuty's Events API v2; None where it isn't told of that.
 
     It learns of what nobody has decided by the first reminder, and of a repair that failed or may be stuck; again is
-    the same incident.
+    the same incident. A repair that vanishes midway may be listed again, so its incident stays open.
 
     Args:
         at_once: it learns of what is critical as soon as it waits for approval, or becomes so while it waits.
@@ -68,7 +68,7 @@ def incident(event: Event, routing_key: str, *, at_once: bool) -> Json | None:
     is_new = event.kind in {EventKind.OPENED, EventKind.WORSENED}
     is_urgent = at_once and is_new and not event.data.get("is_warning")
     action = "trigger" if is_urgent else _ACTIONS.get(event.kind)
-    if action is None:
+    if action is None or event.data.get("is_midway"):
         return None
     key = event.subject
     if len(key) > _MAX_KEY:

@@ -159,7 +159,8 @@ def changed(connection: Connection, before: Alert, after: Alert) -> None:
     if after.hold and (before.hold is None or after.hold.until > before.hold.until):
         happened(connection, EventKind.HELD, after, by=after.hold.user_id, until=after.hold.until)
     waits_again = after.is_waiting and after.waiting_since != before.waiting_since
-    if waits_again and not before.is_closed:  # its end wasn't seen
+    vanished_midway = before.is_unlisted and before.remediation.is_under_way  # which ends no incident
+    if waits_again and (vanished_midway or not before.is_closed):  # its end wasn't seen
         happened(connection, EventKind.RESOLVED, before, state="WITHDRAWN")
     if waits_again:
         happened(connection, EventKind.OPENED, after)
@@ -171,7 +172,8 @@ def changed(connection: Connection, before: Alert, after: Alert) -> None:
     )
     if after.is_unlisted and not before.is_unlisted:
         if before.remediation.state not in FINAL:
-            happened(connection, EventKind.RESOLVED, after, state="WITHDRAWN")
+            is_midway = before.as_told.is_under_way or None
+            happened(connection, EventKind.RESOLVED, after, state="WITHDRAWN", is_midway=is_midway)
     elif was != is_now and (
         kind := _KINDS.get(after.remediation.state)  # type: ignore[call-overload] # the set of states is open
     ):
