@@ -275,4 +275,4 @@ def decidable(
     alerts: Sequence[Alert], firsts: Mapping[RemediationRef, FirstApproval], load: RepairLoad | None, total: int = 0
 ) -> Decidable:
     """What of a digest can be decided."""
-    return Decidable(alerts, total or len(alerts), firsts, load)
+    return Decidable(alerts, total or len(alerts), firsts, CardContext(share=load))

@@ -29,19 +29,18 @@ from bot.cards.listing import (
 from bot.cards.pause import pause_buttons, pause_line
 from bot.errors import BotError, OutcomeKind
 from bot.models import (
-    NOTHING_KNOWN,
     RULES,
     TROUBLES,
     Alert,
     Batch,
     BatchItem,
     Blocks,
+    CardContext,
     Decidable,
     Json,
     Message,
     Pause,
     RemediationRef,
-    RepairLoad,
     StopReason,
     TrackedMessage,
     Verb,
@@ -125,7 +124,7 @@ def dialog(
                 f"{blast_radius(alerts, nodes)} of {escape(name, 100)} need{'s' if count == 1 else ''} a decision.",
                 f"You'll see what happens to which node before anything is sent.{more}",
             ),
-            *([blocks.context(f"Cluster: {room(waiting.load, config)}.")] if waiting.load else []),
+            *_load(waiting.about, config),
             *_meanwhile(waiting),
             blocks.field(VERB, "What to do", what, is_optional=False),
             *(block for each in some for block in each),
@@ -154,11 +153,14 @@ def _clusters_of(alerts: Sequence[Alert]) -> tuple[str, int | None]:
     return cluster_of(alerts[0].cluster_id, alerts) if len(several) == 1 else (f"{len(several)} clusters", None)
 
 
-def room(load: RepairLoad, config: CardConfig, own: int | None = None) -> str:
-    """Return how much of a cluster is in repair, and how many more the limit lets start."""
-    left = config.limit.room(load)
+def _load(about: CardContext, config: CardConfig, own: int | None = None) -> Blocks:
+    """Return how much of a cluster is in repair, and how many more the limit lets start, where that is confirmed."""
+    share = about.share
+    if share is None:
+        return []
+    left = None if about.as_of else config.limit.room(share)
     more = "" if left is None else f". The limit lets {left or 'no'} more start"
-    return f"{labels.load(load, NOTHING_KNOWN, load.waiting if own is None else own)}{more}"
+    return [blocks.context(f"Cluster: {labels.load(share, about, share.waiting if own is None else own)}{more}.")]
 
 
 def _group(group: Group, half: Firsts, called: Names, config: CardConfig, only: Collection[RemediationRef]) -> Blocks:
@@ -248,7 +250,7 @@ def confirmation(batch: Batch, chosen: Decidable, called: Names, config: CardCon
     Args:
         called: what nodes are called.
     """
-    alerts, load = chosen.alerts, chosen.load
+    alerts = chosen.alerts
     count, is_approval = len(alerts), batch.verb is Verb.APPROVE
     needs_reason = batch.verb in config.asks_reason
     waits = {config.wait_of(each.cluster_id) for each in alerts}
@@ -265,7 +267,7 @@ def confirmation(batch: Batch, chosen: Decidable, called: Names, config: CardCon
                 f"{do} on {blast_radius(alerts, nodes)} in {escape(name, 100)}.",
                 labels.drain(waits.pop() if len(waits) == 1 else None, "each node") if is_approval else left,
             ),
-            *([blocks.context(f"Cluster: {room(load, config, nodes_of(alerts))}.")] if load and is_approval else []),
+            *(_load(chosen.about, config, nodes_of(alerts)) if is_approval else []),
             *_meanwhile(chosen),
             *(
                 block

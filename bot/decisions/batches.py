@@ -22,12 +22,13 @@ from bot.errors import (
 )
 from bot.models import (
     MAX_CHOSEN,
+    NOTHING_KNOWN,
     Actor,
     Alert,
     Batch,
     BatchItem,
+    CardContext,
     Decidable,
-    RepairLoad,
     ReplyTarget,
     SeenState,
     Verb,
@@ -56,7 +57,7 @@ class BatchService:
             async with self.clock.timeout(RECEIVE_SECONDS):
                 snapshot = await self.store.database.read(rows.load, digest_id)
                 open_ones = snapshot.undecided if snapshot else []
-                load = await self._load(open_ones)
+                about = await self._cluster(open_ones)
                 clusters = {each.cluster_id for each in open_ones}
                 unclear = await self.store.database.read(approvals.unsettled, clusters)
         except (StorageUnavailable, TimeoutError) as error:
@@ -64,16 +65,17 @@ class BatchService:
         decidable = [each for each in open_ones if not self.config.observes(each.cluster_id)]
         oldest = sorted(decidable, key=cards.listing.since)[:MAX_CHOSEN]
         if snapshot is None:
-            return Decidable([], 0, {}, load)
+            return Decidable([], 0, {}, about)
         running = [each for each in snapshot.batches if each.is_running]
-        return Decidable(oldest, len(decidable), snapshot.firsts, load, running, snapshot.pause, unclear)
+        return Decidable(oldest, len(decidable), snapshot.firsts, about, running, snapshot.pause, unclear)
 
-    async def _load(self, alerts: Sequence[Alert]) -> RepairLoad | None:
-        clusters = {each.cluster_id for each in alerts}
-        known = max((each.share for each in alerts if each.share), key=lambda each: each.at, default=None)
-        if known is None or len(clusters) != 1:
-            return None
-        return await self.store.database.read(approvals.load_now, clusters.pop(), known)
+    async def _cluster(self, alerts: Sequence[Alert]) -> CardContext:
+        """Return how much is in repair in the cluster of what waits, where it is one and that is known."""
+        known = [each for each in alerts if each.share]
+        if not known or len({each.cluster_id for each in alerts}) != 1:
+            return NOTHING_KNOWN
+        latest = max(known, key=lambda each: (not each.as_of, each.share_at)).ref
+        return (await self.store.database.read(approvals.contexts_now, [latest]))[latest]
 
     async def ask(self, asked: Batch, values: Collection[str]) -> tuple[Batch, Decidable]:
         """Keep what an authorized person has chosen until it is confirmed.

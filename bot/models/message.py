@@ -7,8 +7,8 @@ from enum import StrEnum
 from functools import cached_property
 
 from bot.errors import DOUBTFUL, OutcomeKind
-from bot.models.alert import Alert, Looking
-from bot.models.guardrails import Pause, RepairLoad
+from bot.models.alert import Alert, CardContext, Looking
+from bot.models.guardrails import Pause
 from bot.models.ids import RemediationRef
 from bot.models.outcome import DOUBT_SECONDS, FirstApproval
 from bot.models.remediation import State
@@ -118,7 +118,7 @@ class Decidable:
         alerts: the oldest, as many as can be decided at once.
         total: how many there are.
         firsts: the first of two approvals, where there is one.
-        load: how much of its cluster is in repair; None where that isn't known, or it is of several.
+        about: how much of its cluster is in repair, as far as that is known, and it is of one.
         running: the selections that are being carried out.
         pause: approvals are paused, of its cluster or of all.
         unclear: on which a decision isn't answered yet, or may still take effect.
@@ -127,7 +127,7 @@ class Decidable:
     alerts: Sequence[Alert]
     total: int
     firsts: Mapping[RemediationRef, FirstApproval]
-    load: RepairLoad | None
+    about: CardContext
     running: Sequence[Batch] = ()
     pause: Pause | None = None
     unclear: Collection[RemediationRef] = ()

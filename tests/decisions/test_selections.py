@@ -14,7 +14,7 @@ from tests.rows import execute_beside
 from tests.simulator.render import render_view
 from tests.simulator.slack.limits import Refused
 from tests.simulator.slack.workspace import SlackFault
-from tests.simulator.together import Ids
+from tests.simulator.together import Fault, Ids
 from tests.sqlite import locked
 from tests.storms import REVIEW, SOME, XID, began, choose, digest, review, storm, ticked
 from tests.watch import pass_time, pause, quiet, resume, thread, until, watching
@@ -517,6 +517,18 @@ async def test_digest_does_not_say_that_the_limit_is_reached_once_it_may_not_be_
         assert "already in repair" not in message.everything
         assert "Stopped: the cluster's repair limit let no more start. 5 not attempted." in message.everything
         assert "already in repair" in " ".join(thread(bot, message))
+
+
+async def test_dialogs_say_of_when_a_load_is_that_nothing_confirms() -> None:
+    async with watching(BOT_MAX_IN_REPAIR="1") as bot:
+        await began(bot)
+        storm(bot, 6)
+        message = await digest(bot)
+        bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1))
+        await pass_time(bot, 1300)
+        dialogs = [str(await review(bot, message)), str(await choose(bot, message))]
+        assert [each.count("Cluster: 0 nodes in repair (as of ") for each in dialogs] == [1, 1]
+        assert "limit lets" not in "".join(dialogs)
 
 
 async def test_review_says_that_a_colleagues_selection_runs_and_that_approvals_are_paused() -> None:
