@@ -125,6 +125,7 @@ class PostFailed(Exception):
         is_lasting: it will refuse the same again: the message is gone, or may not be changed any more.
         is_gone: the message was deleted, or its channel is closed and alerts go to another one now.
         is_closed: the channel takes nothing from the bot, so nothing else needs to be tried there now.
+        is_final: either of both, so the message stays as it is.
     """
 
     def __init__(self, code: str, *, is_lasting: bool = False, is_gone: bool = False, is_closed: bool = False) -> None:
@@ -132,10 +133,13 @@ class PostFailed(Exception):
         self.is_lasting = is_lasting
         self.is_gone = is_gone
         self.is_closed = is_closed
+        self.is_final = is_lasting or is_closed
 
 
 class PostUncertain(Exception):
     """Slack may have posted or changed a message, or not; the message names what went wrong."""
+
+    is_final = False
 
 
 class StartError(Exception):

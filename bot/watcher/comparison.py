@@ -12,6 +12,7 @@ from bot.models import (
     HISTORY_BEFORE,
     AlertChannels,
     Found,
+    Message,
     Snapshot,
     TrackedMessage,
     decision_of,
@@ -30,7 +31,7 @@ LATE_SECONDS = 60.0  # Slack has executed by then what it left open, as a rule
 
 @dataclass(slots=True)
 class Comparer:
-    """Finds what Slack did late, or twice, or somebody undid."""
+    """Finds what Slack did late, or twice, or somebody undid; and changes for the last time what is left."""
 
     database: LeasedDatabase
     channels: AlertChannels
@@ -38,14 +39,32 @@ class Comparer:
     config: WatchConfig
     clock: Clock
     _doubted: dict[str, float] = field(init=False)
+    _owed: dict[tuple[str, str], Message] = field(init=False)  # what messages that are left are yet to say
 
     def begin(self) -> None:
         """Forget the doubts of an earlier watch: everything is compared when one begins."""
-        self._doubted = {}
+        self._doubted, self._owed = {}, {}
 
     def doubt(self, channel_id: str) -> None:
         """Look at a channel again in a minute: something may arrive there late."""
         self._doubted[channel_id] = self.clock.monotonic() + LATE_SECONDS
+
+    async def leave(self, ts: str, shows: Message, channel_id: str, *, may_wait: bool) -> None:
+        """Change a message for the last time; where it `may_wait` and Slack doesn't take it now, in a minute again.
+
+        Raises:
+            PostFailed, PostUncertain: Slack did not take it, or may have, and it may not wait.
+        """
+        try:
+            await self.channels.update(ts, shows, channel_id, is_card=False)
+        except (PostFailed, PostUncertain) as error:
+            if not (error.is_final or may_wait):
+                raise
+            logger.warning("The last edit of a message in %s isn't taken: %s", channel_id, error, extra=lasting())
+            if not error.is_final:
+                self._owed[channel_id, ts] = shows
+                return
+        self._owed.pop((channel_id, ts), None)
 
     async def compare(self, *, only_doubted: bool = False, is_takeover: bool = False) -> None:
         """Compare what was last written with what is there.
@@ -57,6 +76,8 @@ class Comparer:
             only_doubted: look at the channels alone in which something may have arrived late by now.
             is_takeover: another process watched before: where the bot may not read, all is drawn again.
         """
+        for (channel_id, ts), shows in [*self._owed.items()]:
+            await self._leave(ts, shows, channel_id)
         now = self.clock.monotonic()
         doubted = {channel_id for channel_id, at in self._doubted.items() if at <= now}
         if only_doubted and not doubted:
@@ -117,13 +138,10 @@ class Comparer:
             shown = [each for each in kept.alerts if isinstance(about, str) or each.ref == about]
             is_here = kept.message.channel_id == channel_id
             pointer = cards.posted_twice(shown, link) if is_here else cards.moved(shown, kept.message.channel_id)
-            await self.channels.turn_to_update()
-            self.database.ensure_held()
-            try:
-                await finish(self.channels.update(ts, pointer, channel_id, is_card=False))
-            except (PostFailed, PostUncertain) as error:
-                logger.warning("%s: a second message can't be changed right now: %s", about, error)
-                if not (isinstance(error, PostFailed) and (error.is_lasting or error.is_closed)):
-                    self.doubt(channel_id)
-            else:
-                logger.warning("%s: was in the channels twice; one message points to the other", about)
+            logger.warning("%s: is in the channels twice; one message is to point to the other", about)
+            await self._leave(ts, pointer, channel_id)
+
+    async def _leave(self, ts: str, shows: Message, channel_id: str) -> None:
+        await self.channels.turn_to_update()
+        self.database.ensure_held()
+        await finish(self.leave(ts, shows, channel_id, may_wait=True))

@@ -15,7 +15,7 @@ from bot.readings import CLEARS_SECONDS
 from bot.store import read_clock
 from bot.store.outbox import Data
 from bot.tasks import finish
-from bot.watcher.comparison import LATE_SECONDS
+from bot.watcher.comparison import LATE_SECONDS, Comparer
 from bot.watcher.config import Warn, WatchConfig
 from bot.watcher.faults import Reports
 from bot.watcher.workqueue import Lane, Laned, WorkQueue
@@ -50,7 +50,6 @@ class View:
         channel_id: of the message.
         is_elsewhere: the cluster's alerts go to another channel now.
         is_stuck: Slack took no edit of the message a moment ago: that keeps nobody from being called.
-        is_left: the same where it is to move: it is left as it is.
     """
 
     report: FaultReport
@@ -62,7 +61,6 @@ class View:
     channel_id: str
     is_elsewhere: bool
     is_stuck: bool
-    is_left: bool
 
     @property
     def news(self) -> frozenset[str]:
@@ -112,6 +110,7 @@ class FaultTeller:
     config: WatchConfig
     clock: Clock
     warn: Warn
+    comparer: Comparer
     _arrives_by: dict[str, float] = field(init=False)
     _doubted: set[str] = field(default_factory=set, init=False)
     _called_at: dict[str, float] = field(default_factory=dict, init=False)
@@ -149,8 +148,9 @@ class FaultTeller:
         channel_id = self.config.route(cluster_id).channel_id
         if step is Step.FIND:
             await self._find(cluster_id)
-        elif step is Step.MOVE and not await self.config.may_move(channel_id, self.channels, self.warn):
-            return
+        elif step is Step.MOVE:
+            if await self.config.may_move(channel_id, self.channels, self.warn):
+                await finish(self._move(cluster_id, view.report, channel_id))
         elif lane is Lane.EDIT:
             await finish(self._edit(cluster_id, view, step))
         else:
@@ -178,10 +178,8 @@ class FaultTeller:
             draw = partial(faults.unrepaired, cluster_id, report, shown, oncall, as_of)
         channel_id = message.channel_id if message else route.channel_id
         is_elsewhere = channel_id != route.channel_id and route.channel_id not in self.config.refused.channels
-        key = f"{KEY}{cluster_id}"
-        is_left = is_elsewhere and not is_over and self.queue.is_stuck(key, Lane.EDIT)
-        is_stuck = key in self.config.refused.edits
-        return View(report, overdue, draw, is_fresh, as_of, is_over, channel_id, is_elsewhere, is_stuck, is_left)
+        is_stuck = f"{KEY}{cluster_id}" in self.config.refused.edits
+        return View(report, overdue, draw, is_fresh, as_of, is_over, channel_id, is_elsewhere, is_stuck)
 
     async def _send(self, cluster_id: str, view: View, *, is_reply: bool) -> None:
         """Post the message, or a reply that calls people for what has come since."""
@@ -248,23 +246,14 @@ class FaultTeller:
         )
 
     async def _edit(self, cluster_id: str, view: View, step: Step) -> None:
-        """Bring the message up to date. At the end it says so, and is left.
-
-        Where it moves, it is left with a pointer: it is posted, and calls, where the cluster's alerts go now.
-        """
+        """Bring the message up to date. At the end it says so, and is left."""
         report, message = view.report, view.report.message
         if step is Step.END and report.is_announced:  # other tools wait for nothing that Slack may refuse
             told: Data = {"is_over": True, "is_watched": report.is_watched}
             await self.reports.change(cluster_id, partial(replace, is_announced=False), told=told)
         if message and message.takes_edits:
-            shown = view.draw()
-            if step is Step.MOVE:
-                shown = moved_cluster(report.cluster or cluster_id, self.config.route(cluster_id).channel_id)
-            message = await self._change(cluster_id, view, message, shown)
-        if step is Step.MOVE:
-            self._doubted.discard(cluster_id)  # that was about the message that is left
-            change = partial(replace, message=None, told={})
-        elif step is Step.EDIT:
+            message = await self._change(cluster_id, view, message)
+        if step is Step.EDIT:
             change = partial(replace, message=message)
         elif cluster_id in self._doubted:  # an earlier edit may arrive over this one: it is made once more
             self._doubted.discard(cluster_id)
@@ -274,8 +263,19 @@ class FaultTeller:
             change = partial(replace, message=None)
         await self.reports.change(cluster_id, change)
 
-    async def _change(self, cluster_id: str, view: View, message: FaultMessage, shown: Message) -> FaultMessage | None:
-        """Let the message show something else. Returns what is known of it then; None where it was deleted."""
+    async def _move(self, cluster_id: str, report: FaultReport, channel_id: str) -> None:
+        """Leave the message with a pointer: it is posted, and calls, where the cluster's alerts go now."""
+        message = report.message
+        if message and message.takes_edits:
+            pointer, key = moved_cluster(report.cluster or cluster_id, channel_id), f"{KEY}{cluster_id}"
+            is_stuck = self.queue.is_stuck(key, Lane.EDIT)
+            await self.comparer.leave(message.ts, pointer, message.channel_id, may_wait=is_stuck)
+        self._doubted.discard(cluster_id)  # that was about the message that is left
+        await self.reports.change(cluster_id, partial(replace, message=None, told={}))
+
+    async def _change(self, cluster_id: str, view: View, message: FaultMessage) -> FaultMessage | None:
+        """Let the message show what it should. Returns what is known of it then; None where it was deleted."""
+        shown = view.draw()
         # Before it leaves: if this process dies, what the message shows isn't known.
         await self._keep(cluster_id, replace(message, content_hash=""))
         try:
@@ -283,11 +283,9 @@ class FaultTeller:
         except PostUncertain:
             self._arrives_by[cluster_id] = self.clock.monotonic() + ARRIVED_SECONDS
             self._doubted.add(cluster_id)
-            if not view.is_left:
-                raise
-            return message
+            raise
         except PostFailed as error:
-            if not (error.is_lasting or view.is_left):
+            if not error.is_lasting:
                 raise
             logger.warning("The message about cluster %s can't be changed any more: %s", cluster_id, error)
             return None if error.is_gone else replace(message, is_read_only=True)

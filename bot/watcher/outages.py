@@ -12,6 +12,7 @@ from bot.errors import PostFailed, PostUncertain
 from bot.models import ARRIVED_SECONDS, AlertChannels, Message, new_id
 from bot.store import LeasedDatabase, Outage, clusters, outages, read_clock
 from bot.tasks import finish
+from bot.watcher.comparison import Comparer
 from bot.watcher.config import WatchConfig
 from bot.watcher.poller import ALL_CLUSTERS
 from bot.watcher.workqueue import Lane, Rank, WorkQueue
@@ -76,6 +77,7 @@ class OutageNotifier:
     queue: WorkQueue
     config: WatchConfig
     clock: Clock
+    comparer: Comparer
     _known: dict[str, _Known] = field(default_factory=dict, init=False)
     _ended: dict[str, float] = field(default_factory=dict, init=False)
     _sent: dict[str, _Notice] = field(default_factory=dict, init=False)
@@ -251,15 +253,13 @@ class OutageNotifier:
             self.database.ensure_held()
             for known in about.values():
                 known.is_shown_over = True
+            is_stuck = self.queue.is_stuck(f"{KEY}{notice.channel_id}", Lane.REPLY)
             try:
-                await self.channels.update(ts, shown, next(iter(about.values())).outage.channel_id)
+                await self.comparer.leave(ts, shown, next(iter(about.values())).outage.channel_id, may_wait=is_stuck)
             except (PostFailed, PostUncertain) as error:
-                is_final = isinstance(error, PostFailed) and (error.is_lasting or error.is_closed)
                 for known in about.values():
                     known.is_shown_over = isinstance(error, PostUncertain)
-                if not (is_final or self.queue.is_stuck(f"{KEY}{notice.channel_id}", Lane.REPLY)):
-                    raise
-                logger.warning("The message about an outage can't be changed any more: %s", error)
+                raise
 
     def _is_told(self, cluster_id: str, known: _Known) -> bool:
         """Return whether people were told that it can't be read, or may have been; it may be forgotten by now."""

@@ -358,15 +358,8 @@ class Reconciler:
         assert message.ts is not None  # noqa: S101 - it is in a channel
         channel_id = self.config.channel_of(before)
         pointer = cards.moved(before.alerts, channel_id)
-        try:
-            await self.channels.update(message.ts, pointer, message.channel_id, is_card=False)
-        except (PostFailed, PostUncertain) as error:
-            is_final = isinstance(error, PostFailed) and (error.is_lasting or error.is_closed)
-            if not (is_final or self.queue.is_stuck(message.id, Lane.POST)):
-                raise
-            if not is_final:
-                self.comparer.doubt(message.channel_id)  # which points to it later
-            logger.warning("%s: can't be changed in its former channel: %s", before.subject, error)
+        is_stuck = self.queue.is_stuck(message.id, Lane.POST)
+        await self.comparer.leave(message.ts, pointer, message.channel_id, may_wait=is_stuck)
         logger.info("%s: moves from %s to %s", before.subject, message.channel_id, channel_id)
         self.teller.forget(message.id)
         return await self.teller.settle(before, alerts.moved)

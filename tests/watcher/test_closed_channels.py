@@ -122,7 +122,7 @@ async def test_what_waits_moves_although_slack_takes_no_edit_in_the_former_chann
     bot.together.add()
     old = await card(bot)
     bot.together.fire("a-1", "cluster-1", "gpu-1", **XID)
-    await message(bot)
+    fault = await message(bot)
     await bot.settle()
     bot.slack.faults.append(SlackFault("chat.update", refusal, times=-1, channel=CHANNEL))
     async with bot.another(bot.settings.model_copy(update={"bot_alert_channel": NEW})):
@@ -132,6 +132,7 @@ async def test_what_waits_moves_although_slack_takes_no_edit_in_the_former_chann
         bot.slack.faults.clear()
         await until(bot, lambda: not old.buttons, 300)
         assert old.text == f"instance-1: moved to <#{NEW}>. Decide there."
+        await until(bot, lambda: fault.text.endswith(f": moved to <#{NEW}>."), 300)
 
 
 async def test_message_about_faults_in_the_former_channel_says_that_they_are_over_once_slack_takes_it(

@@ -439,7 +439,7 @@ class SlowDatabase(LeasedDatabase):
 async def test_clusters_that_leave_the_list_as_one_of_them_is_read_stop_no_watch() -> None:
     database = SlowDatabase()
     unused: Any = None
-    outages = OutageNotifier(database, unused, unused, WATCH, ManualClock().clock)
+    outages = OutageNotifier(database, unused, unused, WATCH, ManualClock().clock, unused)
     await outages.failed("cluster-2")
     await outages.failed("cluster-3")
     first, second = asyncio.Event(), asyncio.Event()
@@ -463,7 +463,7 @@ async def test_cluster_that_is_read_as_its_outage_is_about_to_be_told_keeps_no_o
             return "1.0"
 
     time, database, unused = ManualClock(), SlowDatabase(), cast("Any", None)
-    outages = OutageNotifier(database, cast("Any", Channels()), unused, WATCH, time.clock)
+    outages = OutageNotifier(database, cast("Any", Channels()), unused, WATCH, time.clock, unused)
     await outages.failed("cluster-2")
     await outages.failed("cluster-3")
     await time.advance(300)
@@ -477,11 +477,17 @@ async def test_cluster_that_is_read_as_its_outage_is_about_to_be_told_keeps_no_o
     assert ["cluster-2" in each for each in posted] == [True]
 
 
-@pytest.mark.parametrize("refusal", ["no_permission", "html"])
+@pytest.mark.parametrize("refusal", ["no_permission", "html", "ratelimited"])
 async def test_end_of_an_outage_is_told_although_slack_takes_no_edit_of_its_message(bot: World, refusal: str) -> None:
     await poll(bot)
     bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1))
-    await until(bot, lambda: [each for each in bot.slack.visible() if "Couldn't read" in each.text], 600)
+    (message,) = await until(
+        bot, lambda: [each for each in bot.slack.visible() if "from Together since" in each.text], 600
+    )
     bot.slack.faults.append(SlackFault("chat.update", refusal, times=-1))
     bot.together.faults.clear()
     await until(bot, lambda: [each for each in bot.slack.visible() if "from Together again" in each.text], 300)
+    assert message.buttons
+    bot.slack.faults.clear()
+    await until(bot, lambda: not message.buttons, 300)
+    assert " to <!date" in message.text
