@@ -56,18 +56,18 @@ class Answers:
         about = replace(about, is_unlisted=False, hold=None if verdict.decided else about.hold)
         note = CardNote(verdict.notice, verdict.buttons, verdict.decided, present.state, present.mode, self.clock.now())
         summary = verdict.summary or verdict.notice
+        apparently = "" if verdict.decided and verdict.decided.is_sure else ", apparently"
+        done = f"{request.rule.done}{apparently} by {verdict.decided.people}." if verdict.decided else ""
+        said = summary or done or f"{cards.labels.state(present.state)[0]}."
         # Then the remediation's own card is drawn again, and the answer is a line that points at it.
         is_linked = not place.is_button and _has_card(about, place)
-        card = self._card(place, verdict, about, is_linked=is_linked)
+        card = self._card(place, verdict, about, said, is_linked=is_linked)
         answer = Answer(ReplyKind.CARD, card, note, summary=summary)
         if not is_linked:
             return answer
         is_in_thread = place.thread_ts == about.ts and verdict.kind is OutcomeKind.HELD
         if not request.rule.decides and (place.is_home or is_in_thread):
             return replace(answer, card_ts=about.ts)  # the card says it, and its thread
-        apparently = "" if verdict.decided and verdict.decided.is_sure else ", apparently"
-        done = f"{request.rule.done}{apparently} by {verdict.decided.people}." if verdict.decided else ""
-        said = summary or done or f"{cards.labels.state(present.state)[0]}."
         return replace(answer, card_ts=about.ts, line=self._line(present, said, about, place))
 
     def of_failure(self, job: Job, error: BotError) -> tuple[Answer, Outcome]:
@@ -92,9 +92,11 @@ class Answers:
         note = CardNote(said, is_sure, None, shown.state or "", mode, now, is_error=True)
         return replace(answer, remark=note, card_ts=card_ts), outcome
 
-    def _card(self, place: ReplyTarget, verdict: Verdict, about: CardContext, *, is_linked: bool) -> Message:
+    def _card(self, place: ReplyTarget, verdict: Verdict, about: CardContext, said: str, *, is_linked: bool) -> Message:
         is_copy = place.is_home and not is_linked
         if not is_linked and (about.channel_id, about.ts) != (place.channel_id, place.message_ts):
+            if about.ts and place.is_button and not place.is_foreign and verdict.kind is not OutcomeKind.READ:
+                return cards.pointer(verdict.present, said, about, self.config)  # it was the card before, and says so
             is_copy = is_copy or bool(about.ts)
             about = replace(about, mentioned="")  # another message than the one that called calls nobody
         alert = place.original if place.is_foreign else None
@@ -178,7 +180,7 @@ class Answers:
         What isn't recorded yet is only told in the thread: it may turn out otherwise.
         """
         place = job.request.place
-        if job.answer is None or place.original is None or answer.remark is None:
+        if job.answer is None or place.original is None or answer.remark is None or is_elsewhere(job.about, place):
             return None
         return cards.after_failure(place, job.request.ref, answer.remark)
 
@@ -188,6 +190,12 @@ class Answers:
             await self.store.database.run(rows.mark_stale, job.request.ref, may_overwrite=may_overwrite)
         except StorageUnavailable as error:
             logger.warning("Couldn't mark a card as out of date: %s", error)
+
+
+def is_elsewhere(about: CardContext, place: ReplyTarget) -> bool:
+    """Return whether a message of the bot was pressed that isn't the remediation's card any more, but points to it."""
+    is_own = place.is_button and not place.is_foreign
+    return is_own and bool(about.ts) and (about.channel_id, about.ts) != (place.channel_id, place.message_ts)
 
 
 def _has_card(about: CardContext, place: ReplyTarget) -> bool:

@@ -9,7 +9,7 @@ from functools import partial
 
 from bot import cards, metrics
 from bot.clock import WaitReason
-from bot.decisions.delivery import Answers
+from bot.decisions.delivery import Answers, is_elsewhere
 from bot.decisions.executor import Executor
 from bot.decisions.guardrails import Guardrails
 from bot.decisions.storing import briefly, forever, in_time, or_none, voided
@@ -314,6 +314,8 @@ class DecisionService:
         place = request.place
         said = cards.in_progress(request, self._clock.now())
         try:
+            if is_elsewhere(job.about, place):
+                return  # it says where the card is
             if place.is_button:
                 await self._store.set_place(job, replace(place, in_progress=place.original is not None))
                 job.request = request.at(await self._messenger.progress(place, said))

@@ -1,5 +1,7 @@
 """Alert channels that are closed, changed, slow, or can't be read."""
 
+from dataclasses import replace
+
 import pytest
 
 from bot.clock import WaitReason
@@ -8,7 +10,7 @@ from tests.simulator.slack import Posted
 from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault, Ids
 from tests.storms import began, digest, storm
-from tests.watch import CHANNEL, card, enforce_slacks_limits, pass_time, poll, thread, until, updates, watching
+from tests.watch import CHANNEL, HOLD, card, enforce_slacks_limits, pass_time, poll, thread, until, updates, watching
 from tests.world import APPROVE, IDS, OTHER, World
 
 pytestmark = pytest.mark.bot(watching=True)
@@ -51,6 +53,35 @@ async def test_what_waits_is_posted_and_reminded_of_in_the_new_channel(
             assert old[0].buttons == {}
         bot.together.review(ids[0], "cancel")
         await until(bot, lambda: "Cancelled" in new[0].everything or "5 nodes" in new[0].text)
+
+
+@pytest.mark.parametrize(
+    ("control", "fault", "said"),
+    [
+        (APPROVE, None, "approved by <@U0ALICE>."),
+        (HOLD, None, "on hold until"),
+        (APPROVE, Fault("hang", verb="get", times=-1), "moved to"),
+    ],
+)
+async def test_press_on_a_card_as_it_was_before_it_moved_leaves_it_pointing_to_the_new_one(
+    bot: World, control: str, fault: Fault | None, said: str
+) -> None:
+    bot.together.add()
+    old = await card(bot)
+    await bot.settle()
+    press = bot.slack.click(old, control)
+    async with bot.another(bot.settings.model_copy(update={"bot_alert_channel": NEW})):
+        new = await until(bot, lambda: [each for each in bot.slack.cards(IDS[2]) if each.channel == NEW])
+        if fault:
+            bot.together.faults.append(replace(fault))
+        await bot.slack.deliver("interactive", press)
+        await pass_time(bot, 60)
+        assert said in old.text
+        assert NEW in old.text
+        assert old.buttons == {}
+        assert not old.text.startswith("Approve")
+        assert fault is None or "wasn't sent" in bot.slack.replies(old)[0].text
+        assert new[0].buttons
 
 
 @pytest.mark.parametrize(
