@@ -13,6 +13,7 @@ from bot import cards
 from bot.decisions import DecisionService, Inbox, LeasedEntry, Lookup, Receipt, Unrecorded, Way
 from bot.errors import (
     BotError,
+    Interrupted,
     NotAttempted,
     NotRecorded,
     NotShown,
@@ -32,7 +33,7 @@ from handlers.replies import Replies
 
 logger = logging.getLogger(__name__)
 
-_PRESS = "press"
+_PRESS, _SHOW = "press", "show"
 T = TypeVar("T")
 Ack = Callable[[], Awaitable[object]]
 Say = Callable[[BotError], Awaitable[object]]
@@ -194,11 +195,14 @@ class Surface:
         return await self.take(ack, of, partial(self.once, of, do), decides=decides)
 
     async def once(self, of: Interaction, do: Do) -> Receipt:
-        """Record what changes nothing; its work also says what can't be done."""
-        is_new = await self.inbox.once(of.key, of.actor, of.place)
-        if isinstance(is_new, Unrecorded):
-            return is_new
-        return self._explained(of, do) if is_new else None
+        """Record what changes nothing; its work also says what can't be done, and another process that it wasn't."""
+        if not of.key:
+            return self._explained(of, do)
+        entry = Entry(of.key, _SHOW, "show this", of.actor, replace(of.place, original=None))
+        return await self.inbox.receive(entry, lambda _: self._explained(of, do))
+
+    def __post_init__(self) -> None:
+        self.on(_SHOW, _not_shown)
 
     def on(self, name: str, change: Way) -> None:
         """Let requests of a kind, or presses of a control, be carried out, also those that were left behind."""
@@ -265,10 +269,12 @@ class Surface:
         self.tasks.spawn(self.refuse(error, of), f"refused {of.name}")
         return None
 
-    async def _explained(self, of: Interaction, do: Do) -> None:
+    async def _explained(self, of: Interaction, do: Do) -> bool:
+        """Do something, or say why it can't be done. Returns whether Slack took what was said."""
         result = await self.tried(of, partial(do, of))
         if isinstance(result, BotError):
-            await self.replies.reply_privately(of.place, cards.private(result))
+            return await self.replies.reply_privately(of.place, cards.private(result))
+        return result is not False
 
     async def tried(self, of: Interaction, do: Callable[[], Awaitable[T]]) -> T | BotError:
         """Do something, or return why it can't be done: what was acknowledged is answered in any case."""
@@ -284,6 +290,11 @@ class Surface:
         except Exception:  # the last net
             logger.exception("Failed")
             return NotShown()
+
+
+async def _not_shown(_: LeasedEntry) -> bool:
+    """Say of what another process was to show that it didn't: a dialog can't be opened any more."""
+    raise Interrupted
 
 
 async def say_in_dialog(ack: AsyncAck, error: BotError) -> None:

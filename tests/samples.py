@@ -132,6 +132,7 @@ ERRORS: dict[str, BotError] = {
     "NoReference-several": errors.NoReference(12),
     "NothingSelected": errors.NothingSelected(),
     "Overloaded": errors.Overloaded(),
+    "Interrupted": errors.Interrupted(),
     "DialogNotShown": errors.DialogNotShown(),
     "TooManyRequests": errors.TooManyRequests(),
     "RefusedWithoutDatabase": errors.RefusedWithoutDatabase(),

@@ -20,7 +20,7 @@ from bot.errors import (
     RequestExpired,
     StorageUnavailable,
 )
-from bot.models import LIFETIME, Actor, Entry, Messenger, ReplyTarget, new_id
+from bot.models import LIFETIME, Entry, Messenger, ReplyTarget, new_id
 from bot.store import Database, InboxStore
 from bot.store.database import Transaction
 from bot.tasks import Tasks, finish
@@ -102,18 +102,12 @@ class Inbox:
         """
         self._ways[name] = way
 
-    async def once(self, key: str | None, actor: Actor, place: ReplyTarget) -> bool | Unrecorded:
-        """Write down that something was asked that changes nothing. Returns False for a redelivery."""
-        if key is None:
-            return True
-        try:
-            return await in_time(self._clock, RECEIVE_SECONDS, self._store.receive_once(key))
-        except StorageUnavailable as error:
-            logger.error("Couldn't record a request of %s: %s", actor.user_id, error)  # noqa: TRY400 - an outage
-            return Unrecorded(down := RefusedWithoutDatabase(), self._tell(place, down))
+    async def receive(self, entry: Entry, show: Way | None = None) -> Receipt:
+        """Write down what was asked, before Slack is told "received".
 
-    async def receive(self, entry: Entry) -> Receipt:
-        """Write down what was asked, before Slack is told "received"."""
+        Args:
+            show: does it in this process, where it changes nothing; None for the way of its kind.
+        """
         owner = new_id()
         self._owned.add(owner)  # before the row is there, so that no round of this process takes it over
         try:
@@ -121,14 +115,14 @@ class Inbox:
         except StorageUnavailable as error:
             logger.error("Couldn't record a request of %s: %s", entry.actor.user_id, error)  # noqa: TRY400 - an outage
             self._owned.discard(owner)
-            if error.in_doubt:
+            if error.in_doubt and not show:
                 return Unrecorded(MayBeDone(entry.what), self._void_uncertain(entry, owner))
             return Unrecorded(down := RefusedWithoutDatabase(), self._tell(entry.place, down))
         if not is_new:
             self._owned.discard(owner)
             logger.info("Redelivery ignored")
             return None
-        return self._work(LeasedEntry(entry, owner, self._store, self._clock))
+        return self._work(LeasedEntry(entry, owner, self._store, self._clock), show=show)
 
     async def keep(self) -> None:
         """Keep what this process works on.
@@ -164,10 +158,10 @@ class Inbox:
             leased = LeasedEntry(entry, taken.owner, self._store, self._clock)
             tasks.spawn(self._drop(leased) if is_late else self._work(leased, refusal), f"take over {entry.key}")
 
-    async def _work(self, leased: LeasedEntry, refusal: BotError | None = None) -> None:
+    async def _work(self, leased: LeasedEntry, refusal: BotError | None = None, show: Way | None = None) -> None:
         entry = leased.entry
         try:
-            is_told = await self._carry_out(leased, refusal)
+            is_told = await (show(leased) if show else self._carry_out(leased, refusal))
             await finish(leased.end(is_told=is_told))
         except LeaseLost:
             if await or_none(self._store.is_gone(entry.key)):

@@ -210,6 +210,14 @@ class DialogNotShown(NotAttempted):
     next_step = "Try again in 30 seconds."
 
 
+class Interrupted(NotAttempted):
+    """What was only to be shown wasn't: the process that was to show it has ended, or Slack didn't take it."""
+
+    code = OutcomeKind.OVERLOADED
+    sentence = "The bot was restarted before it could answer you, or Slack didn't take the answer. Nothing was sent."
+    next_step = "Ask again."
+
+
 class TooManyRequests(NotAttempted):
     """One person has so much under way that others would have to wait."""
 

@@ -37,7 +37,7 @@ _INSERT = insert(inbox).values(
     lease_until=LEASE_UNTIL,
 )  # fmt: skip
 _RECEIVE = _INSERT.on_conflict_do_nothing(index_elements=["key"]).returning(i.key)
-_RECEIVE_ENDED, _LEAVE = _RECEIVE.values(done_at=now()), _RECEIVE.values(result="true")
+_LEAVE = _RECEIVE.values(result="true")
 _VOID = (
     _INSERT.values(done_at=now())
     .on_conflict_do_update(index_elements=["key"], set_=_ENDED, where=and_(i.owner == OWNER, i.result.is_(None)))
@@ -92,10 +92,6 @@ class InboxStore:
     async def leave(self, entry: Entry) -> None:
         """Write down what follows from a change that was made, for the next round of any process."""
         await self._write(_LEAVE, entry.key, "", b_body=dump(_ENTRIES, entry), b_lease=0.0)
-
-    async def receive_once(self, key: str) -> bool:
-        """Write down that something was asked that changes nothing. Returns False for a redelivery."""
-        return await self._write(_RECEIVE_ENDED, key, "", b_body=None)
 
     async def void(self, entry: Entry, owner: str) -> bool:
         """Make sure that a row whose commit is in doubt isn't worked on. False: another process has taken it."""

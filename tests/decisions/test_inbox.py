@@ -67,6 +67,28 @@ async def test_acked_resume_is_made_by_the_next_process(bot: World) -> None:
 
 
 @both_databases
+@pytest.mark.parametrize("asked", ["command", "mention", "dialog"])
+async def test_person_whose_question_was_acked_and_not_answered_is_told_by_the_next_process(
+    bot: World, asked: str
+) -> None:
+    bot.together.add(instance_name="gpu-node-7")
+    with bot.slack.paused("users.info"):
+        if asked == "mention":
+            await bot.slack.say(f"{BOT} list", user="U0ALICE")
+        elif asked == "dialog":
+            await bot.slack.press(with_button(bot, PAUSE_DIALOG), PAUSE_DIALOG)
+        else:
+            assert (await bot.slack.command("gpu-node-7")).status == 200
+        await bot.slack.until(lambda: bot.slack.is_waiting("users.info"))
+        await bot.settle()
+    assert bot.slack.visible("U0ALICE") == []
+    async with bot.another():
+        told = (await bot.reply_privately()).text
+        assert told.startswith("The bot was restarted before it could answer you")
+        assert told.endswith("Ask again.")
+
+
+@both_databases
 async def test_pause_that_lay_for_too_long_is_not_made_and_the_person_learns_it(bot: World) -> None:
     await left_behind(bot, PAUSE)
     await execute_beside(bot, update(inbox).values(received_at=inbox.c.received_at - 601))
