@@ -59,11 +59,11 @@ def none_left(report: FaultReport, now: float, as_of: float) -> Message:
     where = escape(report.cluster, 100)
     if not report.is_watched:
         return listing.message([elements(f"{where} isn't monitored any more, {when(now)}.", bold=True)])
-    if as_of and report.is_announced:
+    if as_of and not report.is_of_brake:
         head = elements(f"{where}: no critical fault without a repair is known", bold=True)
         return listing.message([head, labels.as_of(as_of, _UNREADABLE)])
     told = ["the storm brake is released"] if report.message and report.message.has_brake else []
-    if report.is_announced or not told:
+    if not report.is_of_brake:
         told.append("Together lists no critical fault without a repair")
     return listing.message([elements(f"{where}: {', and '.join(told)}, {when(now)} ✅", bold=True)])
 

@@ -103,6 +103,7 @@ class FaultMessage:
         is_read_only: Slack takes no edit of it any more.
         is_locked: Slack takes no reply in its thread, so what has come since is posted in the channel.
         has_brake: it has said that approvals are paused.
+        has_faults: it has called people for alerts.
         is_silent: nobody was called by its post, nor in its thread: an edit notifies nobody.
         as_of: when the alerts were last read, where it says so because that is long ago; else 0.
     """
@@ -117,6 +118,7 @@ class FaultMessage:
     is_read_only: bool = False
     is_locked: bool = False
     has_brake: bool = False
+    has_faults: bool = False
     is_silent: bool = False
     as_of: float = 0.0
 
@@ -142,6 +144,7 @@ class FaultMessage:
             calls=frozenset() if ts else self.calls,
             is_repeated=not ts,
             has_brake=self.has_brake or any(each.startswith(_BRAKE) for each in self.calls),
+            has_faults=self.has_faults or not all(each.startswith(_BRAKE) for each in self.calls),
             is_silent=not self.calls and (self.is_silent or not self.ts),
         )
 
@@ -235,6 +238,12 @@ class FaultReport:
     def is_empty(self) -> bool:
         """Whether there is nothing to remember."""
         return not (self.faults or self.message or self.brake or self.is_announced or self.told)
+
+    @property
+    def is_of_brake(self) -> bool:
+        """Whether all that its message has told is that approvals are paused: no reading of alerts ends that."""
+        message = self.message
+        return message is not None and message.has_brake and not (message.has_faults or self.is_announced)
 
     @property
     def braked(self) -> str | None:

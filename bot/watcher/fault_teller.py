@@ -80,7 +80,7 @@ class View:
     def _step(self) -> Step | None:  # noqa: PLR0911 - one line for each step, in their order
         report, message = self.report, self.report.message
         if self.is_over:
-            if self.is_fresh or not report.is_announced or not report.is_watched:
+            if self.is_fresh or report.is_of_brake or not report.is_watched:
                 return Step.END if message or report.is_announced else None
             return Step.EDIT if self.as_of and self._is_outdated else None
         if self.is_elsewhere:

@@ -92,8 +92,8 @@ class Reports:
         for cluster_id in self.clusters:
             known, as_of = self[cluster_id], self.as_of(cluster_id)
             if not (as_of or self.is_fresh(cluster_id) or self._is_recent(self._began_at)):
-                # When an earlier process read them isn't known, but what it has seen then.
-                as_of = max((each.since for each in known.faults), default=0.0)
+                # When an earlier process read them isn't known, but what it has seen come and go then.
+                as_of = max((*(each.since for each in known.faults), *known.told.values()), default=0.0)
             if as_of != known.as_of:
                 await self.change(cluster_id, partial(replace, as_of=as_of))
 

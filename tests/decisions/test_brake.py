@@ -11,6 +11,7 @@ from bot.store.tables import audit
 from tests.rows import execute_beside, outcomes_by_user
 from tests.simulator.receivers import SECRET, WebhookReceiver
 from tests.simulator.slack import Posted
+from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Ids
 from tests.storms import began, digest, storm
 from tests.watch import PAUSE_DIALOG, card, ends, enforce_slacks_limits, pass_time, poll, thread, until, watching
@@ -254,6 +255,20 @@ async def test_message_of_the_brake_ends_though_alerts_fire_that_nobody_is_to_be
     clear(bot, ids)
     await until(bot, lambda: "the storm brake is released" in message.text, 2100)
     assert "no critical fault" not in message.text
+
+
+async def test_end_of_the_brake_and_of_faults_is_told_whole_though_slack_refused_it_before(bot: World) -> None:
+    bot.together.fire("a-1", "cluster-1", "gpu-1")
+    ids, message = await broken(bot)
+    await until(bot, lambda: CALL in str(thread(bot, message)), 1200)
+    clear(bot, ids)
+    bot.together.alerts.clear()
+    await pass_time(bot, 1500)
+    bot.slack.faults.append(SlackFault("chat.update", "no_permission", times=-1))
+    await pass_time(bot, 900)
+    bot.slack.faults.clear()
+    words = "the storm brake is released, and Together lists no critical fault without a repair"
+    await until(bot, lambda: words in message.text)
 
 
 async def test_brake_that_is_set_no_longer_is_released(database_url: str) -> None:

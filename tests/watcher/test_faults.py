@@ -272,6 +272,20 @@ async def test_other_tools_are_told_that_a_fault_is_over_although_slack_takes_no
             assert [each["data"]["is_over"] for each in webhook.events] == [False, True]
 
 
+async def test_end_that_slack_took_late_is_told_by_a_reading_of_then(bot: World) -> None:
+    bot.together.fire("a-1", "cluster-1", "gpu-1")
+    alert = await message(bot)
+    bot.slack.faults.append(SlackFault("chat.update", "no_permission", times=-1))
+    bot.together.alerts.clear()
+    await pass_time(bot, 300)
+    bot.together.faults.append(Fault("rpc", "alerts", times=-1))
+    await pass_time(bot, 900)
+    bot.slack.faults.clear()
+    await until(bot, lambda: "no critical fault without a repair is known" in alert.text, 600)
+    bot.together.faults.clear()
+    await until(bot, lambda: "Together lists no critical fault without a repair" in alert.text, 600)
+
+
 async def came_back(bot: World, seconds: float, key: str) -> Posted:
     """Let a repair end, and its fault fire again so long after it. Returns its card."""
     bot.together.add(linked_alerts=[{"alert_name": "DmesgXidError", **XID}])
