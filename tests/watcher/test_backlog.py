@@ -5,7 +5,7 @@ import pytest
 from tests.simulator.together import Fault
 from tests.storms import began, digest, storm
 from tests.watch import card, pass_time, poll, until, watching
-from tests.world import World
+from tests.world import IDS, World
 
 pytestmark = pytest.mark.bot(watching=True)
 
@@ -84,3 +84,20 @@ async def test_card_from_a_lost_database_is_adopted() -> None:
         assert known.edits == 1
         assert somebodys.edits == 0
         assert "6 nodes need a decision (open before monitoring started)" in bot.slack.digests()[0].text
+
+
+@pytest.mark.bot(BOT_ONCALL="S0ONCALL")
+async def test_what_opens_again_after_the_database_was_lost_calls_on_call(bot: World) -> None:
+    bot.together.add()
+    before = await card(bot)
+    bot.together.resolve(IDS)
+    await card(bot, words="recovered on its own")
+    await bot.settle()
+    lost = bot.settings.model_copy(update={"database_url": f"{bot.settings.database_url}.new"})
+    async with bot.another(lost):
+        await pass_time(bot, 1800)
+        edits = before.edits
+        bot.together.add()
+        alert = await until(bot, lambda: next((each for each in bot.slack.cards(IDS[2]) if each is not before), None))
+        assert "On call: <!subteam^S0ONCALL>" in alert.text
+        assert before.edits == edits
