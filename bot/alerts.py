@@ -242,7 +242,8 @@ def answered(  # noqa: PLR0913, PLR0917 - all that bears on it
     if remark and is_card and (alert.is_unlisted or (remark.state, remark.mode) != known):
         # The card must say it too if Together can't be read; the notice was for the person who asked.
         alert = replace(alert, is_stale=True, missing_since=0.0, remark=replace(remark, notice="", at=at))
-    alert = replace(alert, decided_seq=seq if decides else alert.decided_seq)
+    as_of = at if alert.as_of and is_card else alert.as_of  # it was read for that
+    alert = replace(alert, decided_seq=seq if decides else alert.decided_seq, as_of=as_of)
     if remark and remark.decided:
         message = _told_of_ended_hold(alert, message, remark.decided.verb, remark.decided)
         alert = replace(alert, hold=None, decided=remark.decided)

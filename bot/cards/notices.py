@@ -203,7 +203,7 @@ def unfollowed(
     decided: DecidedBy | None = None,
 ) -> Message:
     """Return a card that nobody keeps current, without controls that would outlive it."""
-    about = replace(about, mentioned="", is_unlisted=False, as_of=None)  # Together has just told of it
+    about = replace(about, mentioned="", is_unlisted=False, is_just_read=True)
     is_sure = not about.is_in_doubt(remediation)
     said = notice or ("" if is_sure else labels.UNCONFIRMED)
     drawn = card(remediation, decided=decided, notice=said, buttons=is_sure, about=about, config=config)

@@ -177,7 +177,7 @@ def _warnings(remediation: Remediation, notice: str, about: CardContext, config:
     """Yield what must be known before anything else."""
     if notice:
         yield notice
-    if about.as_of:
+    if about.as_of and not about.is_just_read:
         yield labels.as_of(about.as_of)
     if about.came_back:
         did = "didn't stop with this repair" if about.came_back.was_firing else "is back"

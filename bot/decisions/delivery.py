@@ -53,7 +53,8 @@ class Answers:
         if verdict.was_so_before:
             said = f"{verdict.notice[0].lower()}{verdict.notice[1:]}"
             return Answer(ReplyKind.CARD, self._line(present, said, about, place), summary=verdict.notice)
-        about = replace(about, is_unlisted=False, hold=None if verdict.decided else about.hold)
+        hold = None if verdict.decided else about.hold
+        about = replace(about, is_unlisted=False, is_just_read=True, hold=hold)
         note = CardNote(verdict.notice, verdict.buttons, verdict.decided, present.state, present.mode, self.clock.now())
         summary = verdict.summary or verdict.notice
         apparently = "" if verdict.decided and verdict.decided.is_sure else ", apparently"

@@ -197,6 +197,7 @@ class CardContext:
         followed: the bot tracks it, so that a hold can be kept and shown.
         is_unlisted: Together no longer lists it.
         as_of: when Together last said what the card shows, where that is too long ago; in Unix time in seconds.
+        is_just_read: it is shown as Together has just answered it, whatever its cluster's list did.
         pause: approvals of its cluster are paused.
         mentioned: the user or group that its message called; empty for nobody.
         looking: who looks into it.
@@ -224,6 +225,7 @@ class CardContext:
     followed: bool = False
     is_unlisted: bool = False
     as_of: float | None = None
+    is_just_read: bool = False
     pause: Pause | None = None
     mentioned: str = ""
     looking: tuple[Looking, ...] = ()

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from typing import Any
 
 import pytest
@@ -453,6 +454,38 @@ async def test_approved_card_says_when_it_was_last_confirmed(bot: World, before:
     bot.together.faults.clear()
     await until(bot, lambda: "Last confirmed" not in alert.text)
     assert "Approved, queued" in alert.text
+
+
+async def test_card_says_when_it_was_read_for_an_answer_though_its_cluster_cannot_be_read(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1))
+    await pass_time(bot, 900)
+    held_at = bot.time.now()
+
+    def confirmed_at() -> int:
+        found = re.search(r"Last confirmed <!date\^(\d+)", alert.text)
+        return int(found[1]) if found else 0
+
+    assert 0 < confirmed_at() < held_at - 600
+    await bot.slack.press(alert, HOLD)
+    await until(bot, lambda: "On hold until" in alert.text and confirmed_at() >= int(held_at))
+    await bot.slack.press(alert, APPROVE)
+    await card(bot, words="Approved, queued")
+    assert "Last confirmed" not in alert.text
+    await bot.slack.command(f"status {IDS[1]}")
+    assert "Last confirmed" not in (await bot.reply_privately()).text
+
+
+async def test_status_says_of_when_a_load_is_that_nothing_confirms(bot: World) -> None:
+    bot.together.add()
+    await card(bot)
+    bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1))
+    await pass_time(bot, 900)
+    await bot.slack.command(f"status {IDS[1]}")
+    told = (await bot.reply_privately()).text
+    assert "0 of 1 node in repair (as of <!date^" in told
+    assert "Last confirmed" not in told, "it was just read"
 
 
 async def test_card_that_waits_follows_how_much_of_the_cluster_is_in_repair(bot: World) -> None:
