@@ -132,7 +132,11 @@ class Comparer:
         }
         for ts, about in copies.items():
             kept = await self.database.read(rows.showing, about)
-            if kept is None or kept.message.ts in {None, ts}:
+            if kept is None or kept.message.ts == ts:
+                continue
+            if kept.message.ts is None:
+                if not kept.message.done:  # it is posted elsewhere, yet
+                    self.doubt(channel_id)
                 continue
             link = self.config.cards.permalink(kept.message.channel_id, kept.message.ts or "")
             shown = [each for each in kept.alerts if isinstance(about, str) or each.ref == about]

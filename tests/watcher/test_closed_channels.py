@@ -135,6 +135,19 @@ async def test_what_waits_moves_although_slack_takes_no_edit_in_the_former_chann
         await until(bot, lambda: fault.text.endswith(f": moved to <#{NEW}>."), 300)
 
 
+async def test_former_channel_learns_where_a_card_is_that_the_new_one_takes_late(bot: World) -> None:
+    bot.together.add()
+    old = await card(bot)
+    await bot.settle()
+    bot.slack.faults.append(SlackFault("chat.update", "no_permission", times=-1, channel=CHANNEL))
+    bot.slack.faults.append(SlackFault("chat.postMessage", "no_permission", times=-1, channel=NEW))
+    async with bot.another(bot.settings.model_copy(update={"bot_alert_channel": NEW})):
+        await pass_time(bot, 300, longest=15)
+        bot.slack.faults.clear()
+        await until(bot, lambda: [each for each in bot.slack.cards(IDS[2]) if each.channel == NEW])
+        await until(bot, lambda: not old.buttons, 180)
+
+
 async def test_message_about_faults_in_the_former_channel_says_that_they_are_over_once_slack_takes_it(
     bot: World,
 ) -> None:
