@@ -119,6 +119,15 @@ async def test_repair_says_how_long_it_took_and_who_approved_it(bot: World) -> N
     assert " · Reboot · succeeded · <@U0ALICE> · took 5 min" in line
 
 
+async def test_what_was_cancelled_took_no_time_though_an_earlier_incident_under_its_id_ran(bot: World) -> None:
+    bot.together.add(start_time="2026-11-23T03:00:00Z")
+    alert = await card(bot)
+    bot.together.review(IDS, "cancel")
+    await until(bot, lambda: "Cancelled" in alert.text)
+    assert "took" not in await asked(bot, f"history {IDS[1]}")
+    assert "Decided by: in Together 1." in await asked(bot, "tonight")
+
+
 async def test_mention_is_answered_too_and_other_words_are_no_request(bot: World) -> None:
     bot.together.add(instance_name="gpu-node-7")
     await card(bot)

@@ -352,8 +352,9 @@ async def test_timeline_tells_of_an_approval_of_another_mode_once(bot: World) ->
 
 
 @pytest.mark.bot(watching=True)
-async def test_timeline_of_what_never_ran_ends_no_repair(bot: World) -> None:
-    bot.together.add(instance_name="gpu-node-7")
+@pytest.mark.parametrize("of_an_earlier_incident", [{}, {"start_time": "2026-11-23T03:00:00Z"}])
+async def test_timeline_of_what_never_ran_ends_no_repair(bot: World, of_an_earlier_incident: dict[str, Any]) -> None:
+    bot.together.add(instance_name="gpu-node-7", **of_an_earlier_incident)
     alert = await card(bot)
     await bot.slack.press(alert, CANCEL)
     await card(bot, words="Cancelled")

@@ -149,7 +149,7 @@ def _past(alert: Alert, cluster: str) -> Line:
     ]
     told += [_result(alert), _who(alert)]
     began = unix(one.start_time)
-    if alert.is_closed and 0 < began < one.ended_at:
+    if one.state in RAN and 0 < began < one.ended_at:  # else it began for an earlier incident
         told.append(f"took {lasted(one.ended_at - began)}")
     return " · ".join(filter(None, told))
 
@@ -203,9 +203,9 @@ def _decided(alerts: Sequence[Alert], began: float) -> str:
     """Return who has decided how often since then."""
     people = Counter[str]()
     for each in alerts:
-        one, is_cancelled = each.remediation, each.remediation.state == State.CANCELLED
-        reviewed = one.review_time if one.is_reviewed else None
-        moment = reviewed or one.start_time or (one.end_time if is_cancelled else None)
+        one, reviewed = each.remediation, each.remediation.review_time if each.remediation.is_reviewed else None
+        without_a_repair = {State.CANCELLED: one.end_time, State.AUTO_RESOLVED: None}
+        moment = reviewed or without_a_repair.get(one.state, one.start_time)  # type: ignore[call-overload] # the set of states is open
         at = each.decided.at if each.decided else unix(moment)
         if at >= began and (who := _deciders(each)):
             people[who] += 1
@@ -285,8 +285,7 @@ def _to_copy(told: Sequence[str]) -> Message:
 def timeline(remediation: Remediation, about: CardContext, past: Sequence[PastDecision]) -> Message:
     """Return what happened and when, as Markdown to copy into a postmortem."""
     mode, state = labels.mode(remediation.mode).name, labels.state(remediation.state)[0]
-    has_run = bool(remediation.start_time) or remediation.state in {State.SUCCEEDED, State.FAILED}
-    ended = f"{'Repair ended' if has_run else 'Ended without a repair'}: {state}"
+    ended = f"{'Repair ended' if remediation.state in RAN else 'Ended without a repair'}: {state}"
     error = f" ({remediation.error_message})" if remediation.error_message else ""
     moments = [
         (remediation.create_time, "Remediation created"),
