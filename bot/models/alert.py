@@ -197,7 +197,7 @@ class CardContext:
         followed: the bot tracks it, so that a hold can be kept and shown.
         is_unlisted: Together no longer lists it.
         as_of: when Together last said what the card shows, where that is too long ago; in Unix time in seconds.
-        is_just_read: it is shown as Together has just answered it, whatever its cluster's list did.
+        is_just_read: it is shown as Together has just answered it, though its cluster may not have been read.
         pause: approvals of its cluster are paused.
         mentioned: the user or group that its message called; empty for nobody.
         looking: who looks into it.

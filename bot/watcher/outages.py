@@ -105,7 +105,7 @@ class OutageNotifier:
         """A cluster, or the list of clusters, could not be read."""
         known = self._known.get(cluster_id)
         if known is None or known.is_shown_over:
-            again = Outage(known.outage.since if known else self.clock.now(), told=False)
+            again = Outage(self.clock.now(), told=False)
             self._known[cluster_id] = _Known(again, is_gone=bool(known and known.is_gone))
             await self._note(cluster_id, again)
         else:
@@ -237,6 +237,7 @@ class OutageNotifier:
             known = self._known.get(each)
             if known and known.over_at and not known.outage.told:
                 await self._forget(each)  # nobody has heard of it, and it is over
+                self._told_blindly.discard(channel_id)
         return True
 
     async def _take_buttons(self, notice: _Notice) -> None:

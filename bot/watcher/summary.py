@@ -32,7 +32,7 @@ class SummaryTeller:
     config: WatchConfig
     clock: Clock
     _told: dict[str, float] = field(init=False)
-    _unclear: set[str] = field(default_factory=set, init=False)
+    _unclear: dict[str, str] = field(default_factory=dict, init=False)  # which one a channel may have
     _wait_until: float = field(init=False)  # what this or an earlier process sent has arrived, or won't
 
     async def begin(self) -> None:
@@ -68,7 +68,8 @@ class SummaryTeller:
         midnight = datetime.combine(day, time(), at.zone).timestamp()
         mark = f"summary {day.toordinal()}"
         ts = await self.channels.look_for(mark, channel_id, since=midnight)
-        if not ts and not (ts is None and channel_id in self._unclear):  # where it can't be read, after a doubt only
+        is_doubted = ts is None and self._unclear.get(channel_id) == mark  # where it can't be read
+        if not (ts or is_doubted):
             alerts, _ = await self.database.read(ended.lately, handover.LONGEST_SHIFT)
             shown = [each for each in alerts if self._goes_to(each.cluster_id, channel_id)]
             faults = [self.reports[each] for each in self.reports.clusters if self._goes_to(each, channel_id)]
@@ -81,12 +82,12 @@ class SummaryTeller:
             try:
                 await self.channels.post(told, channel_id=channel_id, mark=mark)
             except PostUncertain:
-                self._unclear.add(channel_id)
+                self._unclear[channel_id] = mark
                 self._wait_until = self.clock.monotonic() + ARRIVED_SECONDS
                 raise
         await self.database.run(summaries.note, channel_id, due_at)
         self._told[channel_id] = due_at
-        self._unclear.discard(channel_id)
+        self._unclear.pop(channel_id, None)
 
     async def _named(self, user_id: str) -> tuple[str, str]:
         """Return a person with what Slack calls them: a mention would wake them. Without an answer, it's their ID."""

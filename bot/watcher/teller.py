@@ -67,7 +67,7 @@ class Teller:
     unclear: dict[str, Unclear] = field(init=False)
     asking: Backoff[tuple[Hashable, str]] = field(init=False)
     left: set[str] = field(init=False)
-    _told_blindly: set[str] = field(init=False)
+    _told_blindly: dict[str, str] = field(init=False)  # the mark of what was repeated, by the IDs of messages
 
     def __post_init__(self) -> None:
         self.asking = Backoff(self.clock.monotonic, LONGEST_WAIT[Lane.REPLY])
@@ -75,13 +75,13 @@ class Teller:
     def begin(self, due: Collection[str]) -> None:
         """Forget what an earlier watch had in hand; `due` are the messages that it left something to do on."""
         self.unclear = {}
-        self._told_blindly = set()
+        self._told_blindly = {}
         self.left = set(due)
 
     def forget(self, key: str) -> None:
         """Forget what a thread may have been told."""
         self.unclear.pop(key, None)
-        self._told_blindly.discard(key)
+        self._told_blindly.pop(key, None)
 
     async def settle(
         self,
@@ -252,12 +252,12 @@ class Teller:
     async def make_sure(self, snapshot: Snapshot) -> Snapshot | None:
         """Look in the thread for what it may have been told. Where the bot may not, a line twice rather than none."""
         message, unclear = snapshot.message, self.unclear[snapshot.message.id]
-        ts = await self._find(message, unclear.part)
-        if ts or (ts is None and message.id in self._told_blindly):
+        ts, mark = await self._find(message, unclear.part), _mark_of(message.id, unclear.part)
+        if ts or (ts is None and self._told_blindly.get(message.id) == mark):
             return await self._count_as_told(message.id, unclear.part)
         del self.unclear[message.id]
         if ts is None:
-            self._told_blindly.add(message.id)  # but not forever
+            self._told_blindly[message.id] = mark  # but not forever
         return await self.settle(message.id, lambda each: each.message)
 
     async def remind(self, snapshot: Snapshot) -> Snapshot | None:

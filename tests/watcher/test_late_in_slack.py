@@ -196,6 +196,25 @@ async def test_failure_is_told_once_although_the_thread_could_not_be_read_at_fir
     assert len([line for line in thread(bot, alert) if "no host left" in line]) == 1
 
 
+async def test_failure_is_told_in_a_thread_that_cannot_be_read_though_slack_was_unclear_before(bot: World) -> None:
+    await began(bot)
+    ids = storm(bot, 6)
+    alert = await digest(bot)
+    bot.slack.faults.append(SlackFault("conversations.replies", "missing_scope", times=-1))
+    reminder = unclear()
+    bot.slack.faults.append(reminder)
+    await until(bot, lambda: not reminder.times, 2400)
+    for each in ids:
+        bot.together.review(each, "approve")
+        bot.together.advance(each)
+    await pass_time(bot, 300)
+    lost = unclear()
+    bot.slack.faults.append(lost)
+    bot.together.fail(ids[0], "no host left")
+    await until(bot, lambda: not lost.times, 300)
+    await until(bot, lambda: [line for line in thread(bot, alert) if "no host left" in line], 300)
+
+
 @pytest.mark.parametrize("arrives", [True, False])
 async def test_reminder_is_sent_once_although_slack_was_unclear(bot: World, *, arrives: bool) -> None:
     bot.together.add()

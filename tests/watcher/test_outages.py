@@ -228,11 +228,33 @@ async def test_outage_that_continues_while_its_message_is_being_ended_is_told_ag
     await pass_time(bot, 1800)
     assert " to <!date" in message.text
     (again,) = [each for each in bot.slack.visible() if "from Together since" in each.text]
+    _, ended = re.findall(r"<!date\^(\d+)", message.text)
+    assert int(re.findall(r"<!date\^(\d+)", again.text)[0]) >= int(ended)
     bot.together.faults.clear()
     await until(
         bot, lambda: [each for each in bot.slack.visible() if "can be read from Together again" in each.text], 1800
     )
     assert " to <!date" in again.text
+
+
+async def test_outage_is_told_though_it_was_unclear_whether_slack_took_the_last_one(bot: World) -> None:
+    bot.slack.faults.append(SlackFault("conversations.history", "missing_scope", times=-1))
+
+    async def told_unclearly() -> None:
+        lost = SlackFault("chat.postMessage", "internal_error")
+        bot.slack.faults.append(lost)
+        bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1))
+        await until(bot, lambda: not lost.times, 600)
+
+    def told() -> list[Posted]:
+        return [each for each in bot.slack.visible() if "from Together since" in each.text]
+
+    await told_unclearly()
+    bot.together.faults.clear()
+    await pass_time(bot, 1800)
+    assert told() == []
+    await told_unclearly()
+    await until(bot, told, 300)
 
 
 async def test_unreadable_list_of_clusters_is_reported_and_known_clusters_are_read_on(bot: World) -> None:

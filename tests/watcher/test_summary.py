@@ -108,6 +108,18 @@ async def test_summary_that_slack_did_not_take_is_sent_again(bot: World) -> None
     assert len(summaries(bot)) == 1
 
 
+@pytest.mark.bot(watching=True, BOT_SUMMARY=IN_TEN_MINUTES)
+async def test_summary_of_the_next_day_is_sent_though_it_is_unclear_whether_slack_took_the_last_one(bot: World) -> None:
+    await pass_time(bot, 500)
+    bot.slack.faults.append(SlackFault("chat.postMessage", "internal_error"))
+    await until(bot, lambda: not bot.slack.faults[-1].times, 900)
+    bot.slack.faults.append(SlackFault("conversations.history", "internal_error", times=-1))
+    await pass_time(bot, 3 * 3600)
+    bot.slack.faults[-1].kind = "missing_scope"
+    await pass_time(bot, DAY)
+    assert len(summaries(bot)) == 1
+
+
 async def test_next_process_does_not_repeat_it(database_url: str) -> None:
     async with watching(database=database_url, drain_seconds=0.2, BOT_SUMMARY=IN_TEN_MINUTES) as bot:
         await until(bot, lambda: summaries(bot), 900)
