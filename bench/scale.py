@@ -19,7 +19,6 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import aiohttp
-import httpx
 
 from bench.fleet import HOUR, Clusters, Fleet, InProcessClient, Office
 from bot.settings import read_settings
@@ -64,8 +63,8 @@ async def bot_of(
     database = Database(settings.database_url, clock)
     await database.open()
     store, client = DecisionStore(database, settings.bot_lease_seconds, clock), InProcessClient(slack)
-    async with httpx.AsyncClient(transport=clusters) as http, aiohttp.ClientSession() as session:
-        together = together_client(settings, http, clock, None)
+    async with clusters, aiohttp.ClientSession() as session:
+        together = together_client(settings, clusters, clock, None)
         connections = Connections(Identity(TEAM, "", BOT_USER), client, client, session, together, together, None)
         bot = build_bot(
             settings, connections, store, tasks, clock, report=_report, warn=lambda _about, problem: _report(problem)

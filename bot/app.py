@@ -26,10 +26,10 @@ from bot.wiring import (
     Connections,
     build_bot,
     destinations,
-    http_client,
     plain_client,
     slack_client,
     together_client,
+    together_transport,
     tool_clients,
 )
 from handlers.bolt import Bolt
@@ -140,14 +140,14 @@ class App:
         session = await stack.enter_async_context(
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10, sock_connect=3))
         )
-        http = [await stack.enter_async_context(http_client(settings)) for _ in range(2)]
+        transports = [await stack.enter_async_context(together_transport(settings)) for _ in range(2)]
         reading = slack_client(settings, session, reads_only=True)
         needed = needed_scopes(settings.bot_operators)
         report, warn = partial(self._note, "slack"), partial(self._note, "scopes")
         connection = Connection(reading, self._clock, needed, report, warn)
         identity = await connection.identify()
         writing = slack_client(settings, session, reads_only=False)
-        together, lists = (together_client(settings, each, self._clock, self._patience) for each in http)
+        together, lists = (together_client(settings, each, self._clock, self._patience) for each in transports)
         impacts = None
         if settings.bot_impact_url:
             impacts = await stack.enter_async_context(plain_client(settings.bot_impact_url))

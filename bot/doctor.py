@@ -24,7 +24,7 @@ from bot.store import Database
 from bot.store.connection import check_writable, read_clock
 from bot.surroundings import look_around
 from bot.together import Timeouts, TogetherClient
-from bot.wiring import http_client, slack_client, together_client
+from bot.wiring import slack_client, together_client, together_transport
 from handlers.client import SlackFailure
 from handlers.connection import REMEDY, scopes_of
 from handlers.directory import SlackDirectory
@@ -43,10 +43,11 @@ async def examine(
     """Run every check."""
     async with AsyncExitStack() as stack:
         session = await stack.enter_async_context(aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)))
-        http = await stack.enter_async_context(http_client(settings))
+        transport = await stack.enter_async_context(together_transport(settings))
         slack, clock = slack_client(settings, session, reads_only=True), clock or Clock()
-        together = together_client(settings, http, clock, WAIT)
+        together = together_client(settings, transport, clock, WAIT)
         directory = SlackDirectory(slack, clock)
+        http = httpx.AsyncClient(transport=transport)
         doctor = Doctor(settings, slack, http, clock, together, directory, posts=posts)
         checks = doctor.workspace, doctor.slack_checks, doctor.listed, doctor.clusters, doctor.database, doctor.skew
         around = partial(look_around, settings, session)

@@ -289,11 +289,11 @@ def plain_client(url: str) -> httpx.AsyncClient:
 
 
 def together_client(
-    settings: Settings, http: httpx.AsyncClient, clock: Clock, patience: Timeouts | None
+    settings: Settings, transport: httpx.AsyncBaseTransport, clock: Clock, patience: Timeouts | None
 ) -> TogetherClient:
     """Make a client of the API."""
     return TogetherClient(
-        http,
+        transport,
         settings.together_base_url,
         settings.together_api_key.get_secret_value(),
         clock=clock,
@@ -317,7 +317,7 @@ def slack_client(settings: Settings, session: aiohttp.ClientSession, *, reads_on
     return client
 
 
-def http_client(settings: Settings) -> httpx.AsyncClient:
+def together_transport(settings: Settings) -> AiohttpTransport:
     """Make the connections to Together."""
     proxy = proxy_for(settings.together_base_url)
-    return httpx.AsyncClient(transport=AiohttpTransport(_trusted(), limit=MAX_AT_ONCE, proxy=proxy))
+    return AiohttpTransport(_trusted(), limit=MAX_AT_ONCE, proxy=proxy)

@@ -23,8 +23,8 @@ async def answering(page: Callable[[httpx.QueryParams], Any]) -> AsyncIterator[T
         return httpx.Response(400 if "code" in found else 200, json=found)
 
     time = ManualClock(passing=frozenset(WaitReason))
-    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
-        yield TogetherClient(http, "http://x/v1", "k", clock=time.clock, patience=SMALL)
+    async with httpx.MockTransport(answer) as line:
+        yield TogetherClient(line, "http://x/v1", "k", clock=time.clock, patience=SMALL)
 
 
 def two_pages(query: httpx.QueryParams, **more: Any) -> dict[str, Any]:

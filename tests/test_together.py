@@ -75,8 +75,8 @@ def transport(limit: int) -> AiohttpTransport:
 async def client_of(
     api: Together, time: ManualClock, patience: Timeouts | None = None, limit: int = 10
 ) -> AsyncIterator[TogetherClient]:
-    async with httpx.AsyncClient(transport=transport(limit)) as http:
-        yield TogetherClient(http, api.base_url, API_KEY, clock=time.clock, patience=patience, jitter=lambda: 0.5)
+    async with transport(limit) as line:
+        yield TogetherClient(line, api.base_url, API_KEY, clock=time.clock, patience=patience, jitter=lambda: 0.5)
 
 
 @pytest.fixture
@@ -126,9 +126,9 @@ async def test_pages_in_a_circle_end(time: ManualClock) -> None:
     def answer(_request: httpx.Request) -> httpx.Response:
         return httpx.Response(200, json={"remediations": [], "has_next": True, "next_page_token": "again"})
 
-    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
+    async with httpx.MockTransport(answer) as line:
         with pytest.raises(UnreadableAnswer, match="endless pages"):
-            await TogetherClient(http, "http://x/v1", "k", clock=time.clock).list_remediations("c")
+            await TogetherClient(line, "http://x/v1", "k", clock=time.clock).list_remediations("c")
 
 
 async def test_clusters(api: Together, client: TogetherClient) -> None:
@@ -296,8 +296,9 @@ async def test_without_a_connection_a_get_is_tried_again_and_a_post_is_the_calle
 async def test_a_full_pool_counts_as_not_reached(api: Together, time: ManualClock) -> None:
     api.faults.append(Fault("drip", times=-1))
     slow = Timeouts(connect=0.05, attempt=5)
-    async with httpx.AsyncClient(transport=transport(1)) as http:
-        client = TogetherClient(http, api.base_url, API_KEY, clock=time.clock, patience=slow)
+    line = transport(1)
+    async with httpx.AsyncClient(transport=line) as http:
+        client = TogetherClient(line, api.base_url, API_KEY, clock=time.clock, patience=slow)
         async with http.stream("GET", f"{api.base_url}/compute/clusters"):
             with pytest.raises(NotReached):
                 await client.decide(REF, Verb.CANCEL)
@@ -351,18 +352,18 @@ async def test_an_error_carries_the_request_id(api: Together, client: TogetherCl
 @pytest.mark.parametrize("body", [b"[]", b'{"code": [], "message": 5, "details": {}}', b"[" * 100_000, b"\xff"])
 async def test_a_strange_error_body_still_has_a_class(time: ManualClock, body: bytes) -> None:
     transport = httpx.MockTransport(lambda _request: httpx.Response(400, content=body))
-    async with httpx.AsyncClient(transport=transport) as http:
+    async with transport as line:
         with pytest.raises(RequestRefused) as caught:
-            await TogetherClient(http, "http://x/v1", "k", clock=time.clock).decide(REF, Verb.CANCEL)
+            await TogetherClient(line, "http://x/v1", "k", clock=time.clock).decide(REF, Verb.CANCEL)
     assert (caught.value.quote, caught.value.details) == ("", ())
 
 
 @pytest.mark.parametrize("answer", [{"remediations": {}}, {"remediations": [{}]}])
 async def test_a_list_that_is_none_is_unreadable(time: ManualClock, answer: object) -> None:
     transport = httpx.MockTransport(lambda _request: httpx.Response(200, json=answer))
-    async with httpx.AsyncClient(transport=transport) as http:
+    async with transport as line:
         with pytest.raises(UnreadableAnswer):
-            await TogetherClient(http, "http://x/v1", "k", clock=time.clock).list_remediations("c")
+            await TogetherClient(line, "http://x/v1", "k", clock=time.clock).list_remediations("c")
 
 
 async def test_an_answer_with_ids_that_are_none_is_about_another(api: Together, client: TogetherClient) -> None:
@@ -388,15 +389,15 @@ def test_date_without_a_zone_is_utc(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_list_that_is_null_is_empty(time: ManualClock) -> None:
     answer = httpx.Response(200, json={"remediations": None, "has_next": False, "next_page_token": ""})
-    async with httpx.AsyncClient(transport=httpx.MockTransport(lambda _request: answer)) as http:
-        assert await TogetherClient(http, "http://x/v1", "k", clock=time.clock).list_remediations("c") == []
+    async with httpx.MockTransport(lambda _request: answer) as line:
+        assert await TogetherClient(line, "http://x/v1", "k", clock=time.clock).list_remediations("c") == []
 
 
 async def test_more_pages_without_a_token_are_unreadable(time: ManualClock) -> None:
     answer = httpx.Response(200, json={"remediations": [], "has_next": True})
-    async with httpx.AsyncClient(transport=httpx.MockTransport(lambda _request: answer)) as http:
+    async with httpx.MockTransport(lambda _request: answer) as line:
         with pytest.raises(UnreadableAnswer, match="more pages"):
-            await TogetherClient(http, "http://x/v1", "k", clock=time.clock).list_remediations("c")
+            await TogetherClient(line, "http://x/v1", "k", clock=time.clock).list_remediations("c")
 
 
 async def test_list_ends_after_so_many_pages_or_seconds(time: ManualClock) -> None:
@@ -406,8 +407,8 @@ async def test_list_ends_after_so_many_pages_or_seconds(time: ManualClock) -> No
         time.seconds += step
         return httpx.Response(200, json={"remediations": [], "has_next": True, "next_page_token": str(next(tokens))})
 
-    async with httpx.AsyncClient(transport=httpx.MockTransport(page)) as http:
-        client = TogetherClient(http, "http://x/v1", "k", clock=time.clock)
+    async with httpx.MockTransport(page) as line:
+        client = TogetherClient(line, "http://x/v1", "k", clock=time.clock)
         step = 0.0
         with pytest.raises(UnreadableAnswer, match="endless pages"):
             await client.list_remediations("c")

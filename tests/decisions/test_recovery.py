@@ -2,13 +2,13 @@
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from sqlalchemy import select, text, update
 
@@ -22,6 +22,7 @@ from bot.policy import Policy
 from bot.store import Database, DecisionStore, audit
 from bot.store.tables import decisions
 from bot.together import TogetherClient
+from bot.transport import AiohttpTransport
 from tests.deaths import age_by, died_while, left_behind, own_comment
 from tests.manual_clock import ON_THE_WAY, ManualClock
 from tests.rows import column, execute, execute_beside
@@ -243,11 +244,11 @@ async def broken(tmp_path: Path) -> AsyncIterator[tuple[DecisionService, Decisio
     time = ManualClock(ON_THE_WAY)
     database = Database(f"sqlite:///{tmp_path}/bot.db")
     await database.open()
-    http = httpx.AsyncClient()
-    await http.aclose()
+    transport = AiohttpTransport(ssl.create_default_context(), limit=1, proxy=None)
+    await transport.aclose()
     store, ear = DecisionStore(database, 15, time.clock), Ear()
     policy = Policy(("U0ALICE",), frozenset(), "T0HOME", Members(), CardConfig().observes)
-    together = TogetherClient(http, "http://127.0.0.1:1/v1", "key", clock=time.clock)
+    together = TogetherClient(transport, "http://127.0.0.1:1/v1", "key", clock=time.clock)
     try:
         guards = Guardrails(CardConfig(), together, database, policy, time.clock, None)
         yield DecisionService(guards, ear, store), store, ear
