@@ -196,7 +196,8 @@ class Chooser(Surface):
         if shown.state not in CANCELLABLE:
             state = cards.labels.state(shown.state)[0]
             return chooser.chooser(choice, f"Too late to cancel: it's already “{state}”.")
-        return chooser.chooser(choice, note, shown, await self.decisions.about(shown.ref), self.config)
+        about, cluster = await self.decisions.about(shown.ref), (await self.lookup.names())[shown.cluster_id]
+        return chooser.chooser(choice, note, shown, about, self.config, cluster=cluster)
 
     async def _fill(self, view_id: str, make: Callable[[], Awaitable[Json]], of: Interaction, seen: str = "") -> None:
         """Put into an open dialog what was looked up, or why it couldn't be, unless something newer was asked for."""

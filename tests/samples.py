@@ -13,6 +13,7 @@ from bot.models import (
     Batch,
     BatchItem,
     CardContext,
+    ClusterNames,
     Decidable,
     DecidedBy,
     FirstApproval,
@@ -267,7 +268,7 @@ def overview(**extra: Any) -> Overview:
         "faults": (), "returned": (), "unreadable": (), "unconfirmed": (),
         "digests": (), "pause": None, "refused": None,
         "about": {REF: ABOUT},
-        "called": {"c-7f2": "llama-train"},
+        "called": ClusterNames({"c-7f2": "llama-train"}),
         **extra,
     })  # fmt: skip
 

@@ -11,7 +11,7 @@ from tests.storms import XID
 from tests.test_flow_chooser import offered
 from tests.test_flow_chooser import opened as dialog
 from tests.test_flow_home import opened, said, shown
-from tests.watch import PAUSE_DIALOG, RESUME_DIALOG, card, ends, pass_time, submit_pause, until
+from tests.watch import PAUSE_DIALOG, RESUME_DIALOG, card, ends, pass_time, poll, submit_pause, until
 from tests.world import World
 
 pytestmark = pytest.mark.bot(watching=True)
@@ -93,6 +93,16 @@ async def test_cluster_is_named_in_dialog_list_and_home_and_found_by_name_and_id
     train.together.review(("c-7f2", "instance-1", "r-1"), "approve")
     await card(train, ("c-7f2", "instance-1", "r-1"), "Approved")
     assert "llama-train · Reboot · " in said(await opened(train))
+
+
+@pytest.mark.bot(BOT_AUTOMATIC_REPAIRS="none")
+async def test_dialog_names_the_cluster_of_what_the_bot_tells_nobody_of(train: World) -> None:
+    await poll(train)
+    ids = ("c-7f2", "instance-2", "r-2")
+    train.together.add(ids, "PENDING", instance_name="gpu-2", trigger="REMEDIATION_TRIGGER_AUTOMATED")
+    await poll(train)
+    view = await dialog(train, "gpu-2")
+    assert "'text': 'gpu-2 · Reboot · llama-train'" in str(view)
 
 
 @pytest.mark.parametrize("node", ["gpu-1", "gpu-node-0007-in-rack-22-of-the-third-hall-behind-the-cooling-tower"])

@@ -11,6 +11,7 @@ from sqlalchemy import select
 from bot.cards import chooser
 from bot.clock import WaitReason
 from bot.decisions.lookup import FRESH_SECONDS, MENU_SECONDS
+from bot.models import ClusterNames
 from bot.store.tables import audit
 from tests.manual_clock import ON_THE_WAY
 from tests.rows import execute_beside, outcomes_by_user
@@ -361,7 +362,7 @@ def test_any_number_of_choices_with_any_name_fits(count: int) -> None:
         )
         for number in range(count)
     ]
-    assert len(check_option_groups(chooser.option_groups(many, "", {}, ()))) == min(count, 100)
+    assert len(check_option_groups(chooser.option_groups(many, "", ClusterNames(), ()))) == min(count, 100)
     check_view(chooser.chooser(chooser.Choice("C1"), ""))
     if many:
         check_view(chooser.chooser(chooser.Choice("C1", ids=("c-0", "i-0", "r-0")), "", shown=many[0]))

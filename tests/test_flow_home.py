@@ -10,7 +10,7 @@ import pytest
 from bot import cards
 from bot.cards import home, review
 from bot.clock import WaitReason
-from bot.models import PER_PAGE, Remediation
+from bot.models import PER_PAGE, ClusterNames, Remediation
 from tests.manual_clock import ON_THE_WAY
 from tests.rows import outcomes_by_user
 from tests.samples import remediation
@@ -324,12 +324,12 @@ def waits(cluster_id: str, node: str = "gpu-node-7") -> Remediation:
 
 async def test_choices_of_clusters_and_nodes_are_narrowed_by_what_is_typed() -> None:
     def values(found: list[Remediation], query: str) -> list[str]:
-        return [each["value"].partition(" ")[0] for each in home.options(found, query, {})]
+        return [each["value"].partition(" ")[0] for each in home.options(found, query, ClusterNames())]
 
     assert values([waits("a-1"), waits("b-2")], "") == ["*", "a-1", "b-2", "node", "node"]
     assert values([waits("a-1"), waits("b-2"), waits("b" * 100)], "B-2") == ["b-2", "node"]
     assert values([waits("a-1", "gpu-node-7"), waits("a-1", "gpu-node-8")], "NODE-8") == ["node"]
-    assert len(home.options([waits(f"c-{n}") for n in range(1000)], "c-", {})) == 100
+    assert len(home.options([waits(f"c-{n}") for n in range(1000)], "c-", ClusterNames())) == 100
     async with watching() as bot:
         bot.together.add()
         await card(bot)

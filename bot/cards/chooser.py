@@ -1,7 +1,7 @@
 """The dialog in which somebody chooses what to cancel, and the private list of what is waiting."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from pydantic import ConfigDict
@@ -13,7 +13,18 @@ from bot.cards.controls import question
 from bot.cards.labels import fault
 from bot.cards.listing import first_of, lines_message, remediation_lines, returned_lines
 from bot.cards.notices import unfollowed, without_header
-from bot.models import NOTHING_KNOWN, Alert, Blocks, CardContext, FaultReport, Json, Message, Remediation, Verb
+from bot.models import (
+    NOTHING_KNOWN,
+    Alert,
+    Blocks,
+    CardContext,
+    ClusterNames,
+    FaultReport,
+    Json,
+    Message,
+    Remediation,
+    Verb,
+)
 from bot.mrkdwn import ago, clean, entities, escape
 from bot.parsing import MAX_REASON
 
@@ -65,12 +76,14 @@ def nothing(text: str) -> Json:
     return {**loading(), "blocks": [blocks.paragraph(text)]}
 
 
-def chooser(
+def chooser(  # noqa: PLR0913 - what is chosen, and all that is shown of it
     choice: Choice,
     note: str,
     shown: Remediation | None = None,
     about: CardContext = NOTHING_KNOWN,
     config: CardConfig = UNSET,
+    *,
+    cluster: str = "",
 ) -> Json:
     """Return the dialog, whose menu begins afresh.
 
@@ -78,6 +91,7 @@ def chooser(
         note: what the person must know, as trusted markup.
         shown: the remediation that is chosen, as it was just read; its card is shown, and what cancelling it does.
         about: what that card says beyond it.
+        cluster: what its own is called, raw.
     """
     choice = Choice(choice.channel_id, choice.thread_ts, choice.only, round=choice.round + 1, reason=choice.reason)
     if shown:
@@ -89,7 +103,7 @@ def chooser(
             episode=shown.episode_key,
             ids=(shown.cluster_id, shown.instance_id, shown.id),
         )
-    picked = option(shown, labels.cluster(shown, about.share)) if shown else None
+    picked = option(shown, cluster) if shown else None
     remediation = {
         "type": "input",
         "block_id": f"{REMEDIATION}:{choice.round}",  # an input keeps what was chosen while its ID stays the same
@@ -117,11 +131,11 @@ def chooser(
     }
 
 
-def option_groups(found: Sequence[Remediation], query: str, called: Mapping[str, str], only: Collection[str]) -> Blocks:
+def option_groups(found: Sequence[Remediation], query: str, called: ClusterNames, only: Collection[str]) -> Blocks:
     """Return the choices of the menu that hold each word of a query, else `only` some, grouped by cluster.
 
     Args:
-        called: the names of clusters, raw, by their IDs.
+        called: the names of clusters.
     """
     if only and not query.split():
         found = [each for each in found if each.key in only]
@@ -134,9 +148,9 @@ def option_groups(found: Sequence[Remediation], query: str, called: Mapping[str,
     ]
 
 
-def matching(found: Sequence[Remediation], query: str, called: Mapping[str, str]) -> list[tuple[Remediation, str]]:
+def matching(found: Sequence[Remediation], query: str, called: ClusterNames) -> list[tuple[Remediation, str]]:
     """Return what holds each word of a query, with what its cluster is called."""
-    named = ((each, called.get(each.cluster_id, each.cluster_id)) for each in found)
+    named = ((each, called[each.cluster_id]) for each in found)
     return [(each, cluster) for each, cluster in named if matches(query, f"{_searched(each)} {cluster}")]
 
 
@@ -164,7 +178,7 @@ def in_a_line(each: Remediation) -> str:
 def waiting_list(  # noqa: PLR0913 - what is listed, and what is told beside it
     found: Sequence[Remediation],
     unreadable: Sequence[str],
-    called: Mapping[str, str],
+    called: ClusterNames,
     title: str,
     *,
     broken: Sequence[FaultReport] = (),
@@ -174,7 +188,7 @@ def waiting_list(  # noqa: PLR0913 - what is listed, and what is told beside it
 
     Args:
         unreadable: the names of clusters that couldn't be read; "" for the list of clusters.
-        called: the names of clusters, raw, by their IDs.
+        called: the names of clusters.
         title: what they are, without a full stop.
         broken: what fires without a repair.
         returned: the repairs of the last day that didn't help.

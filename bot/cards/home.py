@@ -1,7 +1,7 @@
 """The app's home: what waits, a row each, what runs, what failed, and the person's own decisions."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from bot.cards import blocks, faults, labels
@@ -15,7 +15,7 @@ from bot.cards.pause import ALL_CLUSTERS, pause_buttons, pause_line
 from bot.cards.remediation_card import summary
 from bot.cards.review import review_button
 from bot.errors import BotError
-from bot.models import Blocks, CardContext, Json, Overview, Remediation
+from bot.models import Blocks, CardContext, ClusterNames, Json, Overview, Remediation
 from bot.mrkdwn import ago, clean, clock_time, escape, lasted
 
 CLUSTER = "home:cluster"
@@ -68,7 +68,7 @@ def problem(error: BotError, looks_at: Filter) -> Json:
 
 def home(shown: Overview, looks_at: Filter, config: CardConfig, now: float) -> Json:
     """Return the view; `now` in Unix time in seconds."""
-    cluster_id, cluster = looks_at.cluster_id, shown.name_of(looks_at.cluster_id)
+    cluster_id, cluster = looks_at.cluster_id, shown.called[looks_at.cluster_id]
     may_decide = shown.refused is None
     failed = shown.failed or ()
     named = shown.names.get
@@ -103,13 +103,13 @@ def home(shown: Overview, looks_at: Filter, config: CardConfig, now: float) -> J
     return _view(drawn, replace(looks_at, page=shown.page))
 
 
-def options(found: Sequence[Remediation], query: str, called: Mapping[str, str]) -> list[Json]:
+def options(found: Sequence[Remediation], query: str, called: ClusterNames) -> list[Json]:
     """Return the choices of the menu: all, the clusters in which something is open, and the nodes that wait.
 
     Args:
-        called: the names of clusters, raw, by their IDs.
+        called: the names of clusters.
     """
-    clusters = sorted((called.get(each, each), each) for each in {each.cluster_id for each in found})
+    clusters = sorted((called[each], each) for each in {each.cluster_id for each in found})
     # An option's value may have 75 characters, and a cluster's ID more: such a one can't be chosen here.
     drawn = [
         blocks.option(name, value)
@@ -137,9 +137,9 @@ def _update() -> Json:
 
 def _menu(looks_at: Filter, shown: Overview) -> Json:
     cluster_id = looks_at.cluster_id
-    first = blocks.option(shown.name_of(cluster_id) or ALL, cluster_id[: blocks.MAX_OPTION_TEXT] or ALL_CLUSTERS)
+    first = blocks.option(shown.called[cluster_id] or ALL, cluster_id[: blocks.MAX_OPTION_TEXT] or ALL_CLUSTERS)
     alone = next((each for each in shown.waiting if each.key == looks_at.only), None)
-    chosen = option(alone, shown.name_of(alone.cluster_id), _NODE) if alone else first
+    chosen = option(alone, shown.called[alone.cluster_id], _NODE) if alone else first
     return blocks.search(CLUSTER, "Cluster or node", chosen)
 
 
@@ -155,13 +155,13 @@ def _notes(shown: Overview) -> Iterator[str]:
         best = sorted(known, key=lambda each: each[0].nodes or 0)  # the one that knows how many nodes there are
         loads = {cluster_id: (share, about) for share, cluster_id, about in best}
         for cluster_id, (share, about) in list(loads.items())[:_LOADS]:
-            yield f"{escape(shown.name_of(cluster_id), 100)}: {labels.load(share, about, share.waiting)}"
+            yield f"{escape(shown.called[cluster_id], 100)}: {labels.load(share, about, share.waiting)}"
 
 
 def _reviews(shown: Overview) -> Blocks:
     """Return the buttons that review what waits in one message."""
     buttons = [
-        review_button(digest_id, count, shown.name_of(cluster_id) or "several clusters")
+        review_button(digest_id, count, shown.called[cluster_id] or "several clusters")
         for digest_id, count, cluster_id in shown.digests
     ]
     return [blocks.actions([each]) for each in buttons]
@@ -179,7 +179,7 @@ def _row(each: Remediation, shown: Overview, config: CardConfig, now: float, *, 
     """Return what waits in two lines, drawn literally, with a button for the rest."""
     about = shown.about.get(each.ref, CardContext())
     told = (
-        clean(shown.name_of(each.cluster_id), 60),
+        clean(shown.called[each.cluster_id], 60),
         f"waiting {lasted(now - each.create_time.timestamp())}" if each.create_time else "",
         "warning" if each.is_warning else "",
         "not confirmed" if each.ref in shown.unconfirmed else "",
@@ -200,7 +200,7 @@ def _opened(each: Remediation, shown: Overview, config: CardConfig) -> Blocks:
     is_sure = each.ref not in shown.unconfirmed
     title, *lines = summary(each, about, config, is_sure=is_sure)
     opened = f" · opened {ago(each.create_time)}" if each.create_time else ""
-    where = f"{escape(shown.name_of(each.cluster_id), 100)}{opened}"
+    where = f"{escape(shown.called[each.cluster_id], 100)}{opened}"
     if not is_sure:
         lines.insert(0, labels.UNCONFIRMED)
     drawn = blocks.rich_texts([elements(title, bold=True), *lines, where])

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from itertools import count
 
-from bot.models import CardContext, LinkedAlert, Mode, Remediation, RepairLoad, State
+from bot.models import CardContext, ClusterNames, LinkedAlert, Mode, Remediation, RepairLoad, State
 from bot.mrkdwn import ago, clean, escape, lasted, plain_when, when
 
 RULES_PASSED = "the two-person rule or the repair limit"  # by who approves alone
@@ -188,9 +188,9 @@ def cluster(remediation: Remediation, share: RepairLoad | None) -> str:
     return (share.cluster if share else "") or remediation.cluster_id
 
 
-def clusters(names: Mapping[str, str]) -> dict[str, str]:
-    """Return what clusters are called, raw, by their IDs: by name, where several look the same, with part of its ID."""
-    called = {**names}
+def clusters(names: Mapping[str, str]) -> ClusterNames:
+    """Return what clusters are called: by name, where several look the same, with part of its ID."""
+    called = ClusterNames(names)
     alike: dict[str, list[str]] = {}
     for cluster_id, name in called.items():
         alike.setdefault(clean(name, _NAME).casefold(), []).append(cluster_id)

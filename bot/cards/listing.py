@@ -13,6 +13,7 @@ from bot.cards.labels import fault
 from bot.models import (
     EVERYTHING,
     Alert,
+    ClusterNames,
     FirstApproval,
     Message,
     Remediation,
@@ -120,14 +121,14 @@ def entry(name: str, *told: str) -> Line:
 
 
 def remediation_lines(
-    found: Sequence[Remediation], most: int, called: Mapping[str, str], when: Callable[[Remediation], str]
+    found: Sequence[Remediation], most: int, called: ClusterNames, when: Callable[[Remediation], str]
 ) -> list[Line]:
     """Return a line for each of the first `most`, ending in what `when` says of it, and how many more there are.
 
     Args:
-        called: the names of clusters, raw, by their IDs.
+        called: the names of clusters.
     """
-    some = [_line(each, called.get(each.cluster_id, each.cluster_id), when(each)) for each in found[:most]]
+    some = [_line(each, called[each.cluster_id], when(each)) for each in found[:most]]
     return with_rest(some, len(found))
 
 

@@ -16,6 +16,7 @@ from bot.models import (
     RULES,
     Actor,
     Alert,
+    ClusterNames,
     DecidedBy,
     FaultReport,
     PastDecision,
@@ -53,19 +54,28 @@ class LookupResult:
 
     Attributes:
         found: oldest first.
-        unreadable: the names of the clusters that couldn't be read, or not wholly; "" for the list of clusters.
+        unread: the IDs of the clusters that couldn't be read, or not wholly; "" for the list of clusters.
         outdated: what was decided on since it was last seen, with the state that people were told.
         shown_on: the IDs of the messages that show it.
-        within: the names of the only clusters that were searched; empty for all.
-        names: what clusters are called, as far as it isn't by their IDs.
+        searched: the IDs of the only clusters that were searched; empty for all.
     """
 
     found: Sequence[Remediation]
-    unreadable: Sequence[str]
+    unread: Collection[str]
     outdated: Mapping[RemediationRef, str] = field(default_factory=dict)
     shown_on: Mapping[RemediationRef, str] = field(default_factory=dict)
-    within: Sequence[str] = ()
-    names: Mapping[str, str] = field(default_factory=dict)
+    searched: Sequence[str] = ()
+    names: ClusterNames = field(default_factory=ClusterNames)
+
+    @property
+    def unreadable(self) -> list[str]:
+        """The names of what couldn't be read."""
+        return [self.names[each] for each in self.unread]
+
+    @property
+    def within(self) -> list[str]:
+        """The names of what alone was searched."""
+        return [self.names[each] for each in self.searched]
 
 
 @dataclass(slots=True)
@@ -166,11 +176,11 @@ class Lookup:
     async def unreadable(self) -> Sequence[str]:
         """Return the names of the clusters that the watch can't read now; "" for the list of clusters."""
         called = await self.names()
-        return [called.get(each, each) for each in sorted(await self.database.read(outages.known))]
+        return [called[each] for each in sorted(await self.database.read(outages.known))]
 
-    async def names(self) -> Mapping[str, str]:
-        """Return what clusters are called, as far as the bot watches and knows; raw, by their IDs."""
-        return await self.database.read(clusters.names) if self.is_watching else {}
+    async def names(self) -> ClusterNames:
+        """Return what clusters are called, as far as the bot watches and knows."""
+        return await self.database.read(clusters.names) if self.is_watching else ClusterNames()
 
     async def open(self, cluster_id: str = "") -> LookupResult:
         """Return what is open, of what the bot tracks where it watches.
@@ -181,18 +191,18 @@ class Lookup:
         if not self.is_watching:
             return await self._scan()
         asked_at = self.clock.monotonic()
-        tracked = replace(await self._tracked(), unreadable=await self.unreadable())
+        tracked = replace(await self._tracked(), unread=sorted(await self.database.read(outages.known)))
         if _waiting(tracked, cluster_id):
             return tracked
         try:
             async with self.clock.timeout(MENU_SECONDS):
                 looked = await self._scan(asked_at)
         except TimeoutError:
-            return replace(tracked, unreadable=sorted({*tracked.unreadable, ""}))
+            return replace(tracked, unread=sorted({*tracked.unread, ""}))
         unseen = _waiting(looked, cluster_id)
         every = oldest_first((*(each for each in looked.found if each.ref in unseen), *tracked.found))
         outdated = {**tracked.outdated, **unseen} if len(unseen) <= PER_PAGE else tracked.outdated
-        return replace(tracked, found=every, unreadable=looked.unreadable, outdated=outdated)
+        return replace(tracked, found=every, unread=looked.unread, outdated=outdated)
 
     async def _everything(self, as_of: float | None = None) -> LookupResult:
         """Return what is open at Together, as `_scan` does, and what the bot tracks beside it."""
@@ -200,7 +210,7 @@ class Lookup:
             return await self._scan(as_of)
         scanned, tracked = await self._scan(as_of), await self._tracked()
         every = oldest_first((*tracked.found, *scanned.found))
-        return replace(tracked, found=every, unreadable=scanned.unreadable, within=scanned.within)
+        return replace(tracked, found=every, unread=scanned.unread, searched=scanned.searched)
 
     async def _tracked(self) -> LookupResult:
         tracked = await self.database.read(messages.tracked)
@@ -288,13 +298,11 @@ class Lookup:
         return looked
 
     async def _scan_clusters(self) -> LookupResult:
-        called = await self.names()
-        within = [called.get(each, each) for each in self.clusters]
         try:
             listed, is_all = ([], True) if self.clusters else await self.together.list_clusters()
         except TogetherError as error:
             logger.warning("Can't list clusters for a search: %s", type(error).__name__)
-            return LookupResult((), ("",), within=within)
+            return LookupResult((), ("",), searched=self.clusters)
         lane = asyncio.Semaphore(CLUSTERS_AT_ONCE)
 
         async def read(cluster_id: str) -> list[Remediation | None]:
@@ -308,10 +316,9 @@ class Lookup:
 
         names = self.clusters or [each.cluster_id for each in listed]
         lists = await asyncio.gather(*map(read, names))
-        unreadable = [called.get(name, name) for name, some in zip(names, lists, strict=True) if None in some]
-        unreadable += [] if is_all else [""]
+        unread = [name for name, some in zip(names, lists, strict=True) if None in some] + ([] if is_all else [""])
         found = oldest_first(each for some in lists for each in some if each)
-        return LookupResult(found, unreadable, within=within)
+        return LookupResult(found, unread, searched=self.clusters)
 
 
 def _read(item: object) -> Remediation | None:

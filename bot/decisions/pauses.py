@@ -82,7 +82,7 @@ class PauseService:
         Raises:
             StorageUnavailable: the database did not answer.
         """
-        return (await self.database.read(clusters.names)).get(cluster_id, cluster_id)
+        return (await self.database.read(clusters.names))[cluster_id]
 
     async def look_into(self, about: RemediationRef | str, leased: LeasedEntry) -> Looked:
         """Note that somebody looks into a remediation, or a digest.

@@ -18,7 +18,7 @@ from bot.models.alert import (
     Override,
     repairs_since,
 )
-from bot.models.cluster import Cluster
+from bot.models.cluster import Cluster, ClusterNames
 from bot.models.event import WHILE_OPEN, Event, EventKind, Target
 from bot.models.fault import QUIET_SECONDS, Brake, Fault, FaultMessage, FaultReport
 from bot.models.guardrails import Braked, Pause, Pauser, RepairLimit, RepairLoad

@@ -5,6 +5,14 @@ from bot.models.remediation import ApiModel, Lenient, Remediation
 _NOT_RUNNING = {"PENDING", "SCHEDULING", "BOOTING", "BOOTSTRAPPING", "FAILED", "PAUSED"}  # phases of a node
 
 
+class ClusterNames(dict[str, str]):
+    """What clusters are called, raw, by their IDs; one whose name isn't known by its ID."""
+
+    def __missing__(self, cluster_id: str) -> str:
+        """Return the ID."""
+        return cluster_id
+
+
 class ClusterNode(ApiModel):
     """A GPU node of a cluster. `node_id` is its name within it (api reference of clusters, `node_lifecycle_events`)."""
 

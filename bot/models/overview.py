@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from bot.errors import NotAllowed
 from bot.models.alert import Alert, CardContext
+from bot.models.cluster import ClusterNames
 from bot.models.fault import FaultReport
 from bot.models.guardrails import Pause
 from bot.models.ids import RemediationRef
@@ -32,7 +33,7 @@ class Overview:
         unconfirmed: what of that couldn't be read, though it isn't what it was.
         pause: approvals are paused.
         digests: the messages with more than one that waits: their IDs, how many, and their cluster; empty for several.
-        called: the names of clusters, raw, by their IDs.
+        called: the names of clusters.
         unreadable: the names of the clusters that couldn't be read; "" for the list of clusters.
         refused: why the person can't decide; None if they can.
     """
@@ -50,7 +51,7 @@ class Overview:
     unconfirmed: Collection[RemediationRef]
     pause: Pause | None
     digests: Sequence[tuple[str, int, str]]
-    called: Mapping[str, str]
+    called: ClusterNames
     unreadable: Collection[str]
     refused: NotAllowed | None
 
@@ -58,7 +59,3 @@ class Overview:
     def pages(self) -> int:
         """How many pages there are."""
         return max(1, -(-self.count // PER_PAGE))
-
-    def name_of(self, cluster_id: str) -> str:
-        """Return what a cluster is called, raw; empty for all clusters."""
-        return self.called.get(cluster_id, cluster_id)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from sqlalchemy import bindparam, delete, select
 
+from bot.models import ClusterNames
 from bot.store import pauses
 from bot.store.connection import Connection
 from bot.store.tables import clusters, outages, upsert
@@ -14,9 +15,9 @@ _WRITE = upsert(clusters)
 _DROP = delete(clusters).where(_ONE, clusters.c.cluster_id.not_in(select(outages.c.cluster_id)))
 
 
-def names(connection: Connection) -> dict[str, str]:
-    """Return what clusters are called, raw, by their IDs; one without a name isn't there."""
-    return dict(map(tuple, connection.execute(_KNOWN)))
+def names(connection: Connection) -> ClusterNames:
+    """Return what clusters are called."""
+    return ClusterNames(map(tuple, connection.execute(_KNOWN)))
 
 
 def keep(connection: Connection, named: Mapping[str, str]) -> None:

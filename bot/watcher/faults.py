@@ -222,7 +222,7 @@ class FaultWatch:
         if report.brake is None:
             tracked = [each.remediation for each in await self.database.read(messages.tracked)]
             cause = cards.most_common_fault(each for each in tracked if each.cluster_id == cluster_id)
-        name = self.poller.name_of(cluster_id)
+        name = self.poller.called[cluster_id]
 
         def braked(known: FaultReport) -> FaultReport:
             first = Brake(broken, limit, nodes, now, cause, peak=broken, looked_at=now) if broken >= limit else None
@@ -298,7 +298,7 @@ class FaultWatch:
             is_gone = each.missed + 1 >= MISSED if is_whole else is_unseen
             if key not in firing and not is_gone and each.alert.names.isdisjoint(seen.under_repair):
                 faults.append(replace(each, missed=each.missed + 1 if is_whole else 0))
-        name = self.poller.name_of(cluster_id)
+        name = self.poller.called[cluster_id]
         self.reports.read_at[cluster_id] = mono, now
         # A fault of a repaired node is told in its thread: it calls nobody again.
         came_back = await self._look_for_returns(cluster_id, firing)

@@ -279,4 +279,4 @@ class OutageNotifier:
 
     async def _named(self, group: Collection[str]) -> list[str]:
         called = await self.database.read(clusters.names)
-        return [called.get(each, each) for each in group if each != ALL_CLUSTERS]
+        return [called[each] for each in group if each != ALL_CLUSTERS]

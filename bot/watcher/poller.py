@@ -15,7 +15,7 @@ from bot import cards
 from bot.clock import Clock
 from bot.errors import InvalidId, NotFound, RateLimited, TogetherError
 from bot.logs import lasting
-from bot.models import IN_REPAIR, OPEN, Alert, Cluster, Remediation, RemediationRef, RepairLoad, State
+from bot.models import IN_REPAIR, OPEN, Alert, Cluster, ClusterNames, Remediation, RemediationRef, RepairLoad, State
 from bot.tasks import cancel
 from bot.together import TogetherClient
 from bot.watcher.index import TrackedIndex
@@ -107,7 +107,7 @@ class Poller:
         self.in_unknown_states: set[RemediationRef] = set()
         self.listings: asyncio.Queue[Listing] = asyncio.Queue(LISTINGS_AT_ONCE)
         self.clusters: dict[str, Cluster] = {}
-        self.called: dict[str, str] = {}
+        self.called = ClusterNames()
         self.loads: dict[str, tuple[int, int]] = {}
 
     async def start_round(self, sequence: int) -> Collection[str] | None:
@@ -272,10 +272,6 @@ class Poller:
             await self.listings.put(Listing(of.cluster_id, of.asked_at, of.sequence, changed=found, alone=ref))
 
         await asyncio.gather(*map(read, refs))
-
-    def name_of(self, cluster_id: str) -> str:
-        """Return a cluster's name, raw; its ID where that isn't known."""
-        return self.called.get(cluster_id, cluster_id)
 
     def share(self, cluster_id: str) -> RepairLoad | None:
         """Return how much of a cluster is in repair, as far as it was read."""

@@ -74,7 +74,7 @@ class SummaryTeller:
             shown = [each for each in alerts if self._goes_to(each.cluster_id, channel_id)]
             faults = [self.reports[each] for each in self.reports.clusters if self._goes_to(each, channel_id)]
             known, called = await self.database.read(outages.known), await self.database.read(clusters.names)
-            unreadable = [called.get(each, each) for each in sorted(known) if self._goes_to(each, channel_id)]
+            unreadable = [called[each] for each in sorted(known) if self._goes_to(each, channel_id)]
             draw = partial(handover.shift, shown, faults, unreadable, at.shift_began(due_at))
             people = sorted(handover.people_in(draw()))
             told = draw(dict(await asyncio.gather(*map(self._named, people))))

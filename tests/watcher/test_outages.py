@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 from sqlalchemy import update
 
-from bot.models import Message
+from bot.models import ClusterNames, Message
 from bot.store import Database, Lease, LeasedDatabase, clusters
 from bot.store.tables import leases
 from bot.watcher.outages import OutageNotifier
@@ -452,7 +452,7 @@ class SlowDatabase(LeasedDatabase):
 
     async def read(self, *asked: object, **_: object) -> Any:
         await self.run()
-        return {} if asked[0] is clusters.names else 0.0
+        return ClusterNames() if asked[0] is clusters.names else 0.0
 
     def ensure_held(self) -> None:
         """It always is."""
