@@ -237,6 +237,7 @@ async def test_outage_that_continues_while_its_message_is_being_ended_is_told_ag
     assert " to <!date" in again.text
 
 
+@pytest.mark.bot(BOT_POLL_SECONDS="5")
 async def test_outage_is_told_though_it_was_unclear_whether_slack_took_the_last_one(bot: World) -> None:
     bot.slack.faults.append(SlackFault("conversations.history", "missing_scope", times=-1))
 
