@@ -46,8 +46,7 @@ class World:
 
     def transactions(self) -> "set[asyncio.Future[Any]]":
         """What the databases of all bots work on right now."""
-        databases = [app.database for app in (self.app, *self.others) if app.database]
-        return set().union(*(database.under_way for database in databases))
+        return {each for app in (self.app, *self.others) if app.database for each in app.database.under_way}
 
     def alert(
         self,
