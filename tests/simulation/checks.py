@@ -315,7 +315,8 @@ def _unrepaired(world: "World", process: object, text: str, *, calls: bool) -> N
         if any(world.loop.time() - at > LATE_TRUTH for at in known_at):
             world.history.wrong(f"{node} is said to be broken long after its alert cleared")
         world.called_for[node] += calls
-        if world.called_for[node] > 1 + len(world.deleted) and not forgets_cards(world):
+        left = sum("isn't monitored any more" in each.text for each in world.history.told)  # what calls when it is back
+        if world.called_for[node] > 1 + len(world.deleted) + left and not forgets_cards(world):
             world.history.wrong(f"on-call is mentioned {world.called_for[node]} times for {node}")
 
 
