@@ -550,5 +550,6 @@ async def test_review_says_that_a_colleagues_selection_runs_and_that_approvals_a
             await bot.slack.press(message, REVIEW, user="U0BOB")
             (view,) = await bot.slack.until(lambda: list(bot.slack.views))
             assert "Approving 8, started by @U0ALICE" in render_view(view)
+            assert "Not confirmed" not in render_view(view)
             await bot.slack.submit(view, user="U0BOB", **{"review:verb": "cancel"})
             assert "Approving 8, started by @U0ALICE" in render_view(bot.slack.views[-1])
