@@ -67,9 +67,7 @@ class BatchService:
         if snapshot is None:
             return Decidable([], 0, {}, about)
         running = [each for each in snapshot.batches if each.is_running]
-        unclear -= {
-            item.ref for each in running for item in each.items if item.outcome is None
-        }  # that is being decided
+        unclear -= {item.ref for each in running for item in each.items if item.outcome is None}
         return Decidable(oldest, len(decidable), snapshot.firsts, about, running, snapshot.pause, unclear)
 
     async def _cluster(self, alerts: Sequence[Alert]) -> CardContext:

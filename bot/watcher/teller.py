@@ -69,12 +69,10 @@ class Teller:
     left: set[str] = field(init=False)
     _told_blindly: dict[str, str] = field(init=False)  # the mark of what was repeated, by the IDs of messages
 
-    def __post_init__(self) -> None:
-        self.asking = Backoff(self.clock.monotonic, LONGEST_WAIT[Lane.REPLY])
-
     def begin(self, due: Collection[str]) -> None:
         """Forget what an earlier watch had in hand; `due` are the messages that it left something to do on."""
         self.unclear = {}
+        self.asking = Backoff(self.clock.monotonic, LONGEST_WAIT[Lane.REPLY])
         self._told_blindly = {}
         self.left = set(due)
 

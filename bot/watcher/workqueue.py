@@ -117,12 +117,8 @@ class WorkQueue:
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
-        self._backoff: dict[Lane, Backoff[str]] = {lane: Backoff(monotonic, LONGEST_WAIT[lane]) for lane in Lane}
-        self._lines: dict[Line, _Waiting] = {}
-        # In which line a key waits, and when it was last looked at, on this process's monotonic clock.
-        self._waits_in: dict[str, tuple[Line, float]] = {}
-        self._active: set[str] = set()
         self.opened = asyncio.Event()
+        self.clear()
 
     @property
     def lines(self) -> Collection[Line]:
@@ -189,10 +185,12 @@ class WorkQueue:
             self._backoff[lane].succeeded(each)
 
     def clear(self) -> None:
-        """Forget what waits: the store knows what is due."""
-        self._lines.clear()
-        self._waits_in.clear()
-        self._active.clear()
+        """Forget what waits, and what has failed: the store knows what is due."""
+        self._backoff = {lane: Backoff[str](self._monotonic, LONGEST_WAIT[lane]) for lane in Lane}
+        self._lines: dict[Line, _Waiting] = {}
+        # In which line a key waits, and when it was last looked at, on this process's monotonic clock.
+        self._waits_in: dict[str, tuple[Line, float]] = {}
+        self._active: set[str] = set()
 
     def _waiting(self, line: Line) -> _Waiting:
         if line not in self._lines:

@@ -75,6 +75,19 @@ def refs(count: int, cluster: str = "c") -> list[RemediationRef]:
     return [RemediationRef(cluster, f"i{number}", "r") for number in range(count)]
 
 
+def test_next_watch_begins_without_the_failures_of_the_one_before() -> None:
+    queue = WorkQueue(ManualClock().clock.monotonic)
+    for _ in range(3):
+        queue.failed("a", Lane.EDIT)
+    queue.put("b", Lane.POST, "C0OPS")
+    queue.closed("C0OPS", Lane.POST)
+    queue.clear()
+    assert not queue.is_stuck("a", Lane.EDIT)
+    queue.put("a", Lane.EDIT)
+    queue.put("b", Lane.POST, "C0OPS")
+    assert queue.waiting(Lane.EDIT) == queue.waiting(Lane.POST) == 1
+
+
 def test_storm_is_more_than_five_of_a_cluster_within_a_minute() -> None:
     storms = Storms()
     many = refs(STORM + 1)
