@@ -197,8 +197,9 @@ class FaultTeller:
             said = faults.unrepaired(cluster_id, report, shown, oncall if new else "", view.as_of)
         known = replace(report.message or FaultMessage(view.channel_id), as_of=view.as_of)
         sent_at = await self.reports.database.read(read_clock)
-        # What was to be repeated may have gone before: a call of much later is another one.
-        is_repeated = known.is_repeated and not known.mark and sent_at - known.sent_at < FORGOTTEN_SECONDS
+        # What was to be repeated may have gone before: a call for others, or of much later, is another one.
+        is_same = new <= known.calls and sent_at - known.sent_at < FORGOTTEN_SECONDS
+        is_repeated = known.is_repeated and not known.mark and is_same
         sending = replace(known, mark=new_id(), sent_at=sent_at, calls=new, is_repeated=is_repeated)
         # Before it leaves, so that the next process with the watch looks for it.
         await self._keep(cluster_id, sending)
@@ -303,7 +304,7 @@ class FaultTeller:
             self._arrives_by[cluster_id] = self.clock.monotonic() + LATE_SECONDS
             await self._arrived(cluster_id, ts or "")
             return
-        again = replace(message, mark="", calls=frozenset(), is_repeated=ts is None)
+        again = replace(message, mark="", is_repeated=ts is None)
         left = again if again.ts or again.is_repeated else None
 
         def missing(known: FaultReport) -> FaultReport:

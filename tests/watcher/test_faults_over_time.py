@@ -526,6 +526,21 @@ async def test_later_call_in_a_channel_that_cannot_be_read_is_repeated_too(bot: 
     assert [each for each in thread(bot, alert) if f"gpu-{2 if is_same else 3}: critical" in each]
 
 
+async def test_call_is_repeated_though_another_one_was_to_be_that_is_not_needed_any_more(bot: World) -> None:
+    bot.slack.may_read_history = False
+    await began(bot)
+    bot.together.fire("a-1", "cluster-1", "gpu-1")
+    alert = await message(bot)
+    for number in (2, 3):
+        bot.together.fire(f"a-{number}", "cluster-1", f"gpu-{number}")
+        unclear = SlackFault("chat.postMessage", "internal_error")
+        bot.slack.faults.append(unclear)
+        await until(bot, lambda: not unclear.times, 2400)  # noqa: B023 - it is awaited here
+        bot.together.alerts.pop("a-2", None)
+    await pass_time(bot, 900, longest=60)
+    assert [each for each in thread(bot, alert) if "gpu-3: critical" in each]
+
+
 async def test_unclear_post_while_the_alert_flaps(bot: World) -> None:
     await began(bot)
     bot.together.fire("a-1", "cluster-1", "gpu-1")
