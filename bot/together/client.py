@@ -56,7 +56,7 @@ class Timeouts:
     Attributes:
         attempt: one request in all; a server that drips a byte at a time passes every timeout per read.
         get: a GET with all its attempts.
-        max_page: of a page of a list.
+        max_page: of a page of a list, or of a cluster.
     """
 
     connect: float = 3
@@ -217,7 +217,8 @@ class TogetherClient:
         Raises:
             InvalidId: it is no ID.
         """
-        return answers.parse(Cluster, await self._get(f"/compute/clusters/{_segment('cluster', cluster_id)}"))
+        path = f"/compute/clusters/{_segment('cluster', cluster_id)}"
+        return answers.parse(Cluster, await self._get(path, {}))  # with all its nodes it's as large as a page
 
     async def list_clusters(self) -> tuple[list[Cluster], bool]:
         """List the clusters that the key sees, as far as they can be read, and whether that is all."""

@@ -94,6 +94,17 @@ async def test_percentage_of_an_unknown_number_of_nodes_refuses_everything() -> 
         assert bot.together.posts == []
 
 
+async def test_percentage_of_a_cluster_whose_answer_is_large_lets_an_approval_pass() -> None:
+    async with world(BOT_MAX_IN_REPAIR_PERCENT="10") as bot:
+        bot.together.nodes["cluster-1"] = 1000
+        bot.together.kube_config = 2 * 1024 * 1024 * "x"  # as 1,000 nodes with a remediation each are
+        bot.together.add()
+        alert = bot.alert()
+        await bot.slack.press(alert, APPROVE)
+        await bot.edited(alert)
+        assert bot.together.state(IDS) == "PENDING"
+
+
 async def test_number_of_nodes_is_read_once_in_ten_minutes() -> None:
     async with world(BOT_MAX_IN_REPAIR_PERCENT="50") as bot:
         bot.together.nodes["cluster-1"] = 8
