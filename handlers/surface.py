@@ -293,7 +293,7 @@ class Surface:
 
 
 async def _not_shown(_: LeasedEntry) -> bool:
-    """Say of what another process was to show that it didn't: a dialog can't be opened any more."""
+    """Say of what another process was to show that it may not have: a dialog can't be opened any more."""
     raise Interrupted
 
 

@@ -24,7 +24,7 @@
     │   ├── NothingToResume           approvals that are not paused
     │   ├── Overloaded                the bot is stopping or full
     │   ├── DialogNotShown            Slack couldn't show a dialog
-    │   ├── Interrupted               what was asked for was not shown, as its process ended
+    │   ├── Interrupted               what was asked for may not have been shown: its process ended
     │   ├── TooManyRequests           one person has too much under way
     │   └── RefusedWithoutDatabase    the bot cannot write down what was asked, or what it is about to do
     ├── TogetherError                 a call was attempted; told to the channel

@@ -211,11 +211,11 @@ class DialogNotShown(NotAttempted):
 
 
 class Interrupted(NotAttempted):
-    """What was only to be shown wasn't: the process that was to show it has ended, or Slack didn't take it."""
+    """What was only to be shown may not have been: its process has ended, or Slack didn't take it."""
 
     code = OutcomeKind.OVERLOADED
-    sentence = "The bot was restarted before it could answer you, or Slack didn't take the answer. Nothing was sent."
-    next_step = "Ask again."
+    sentence = "The bot was restarted, or Slack didn't take its answer, so you may not have seen what you asked for."
+    next_step = "Ask again if you didn't."
 
 
 class TooManyRequests(NotAttempted):
