@@ -221,10 +221,8 @@ class Reconciler:
         key, now = snapshot.message.id, self.clock.monotonic()
         if step is Step.EDIT:
             shown = self._edited.get(key, (0.0, ""))[1]
-            is_same = (
-                alerts.is_unsure(snapshot.message, snapshot.now)
-                and schedule.content(snapshot, self.config).fingerprint == shown
-            )
+            is_unsure = alerts.is_unsure(snapshot.message, snapshot.now)
+            is_same = is_unsure and schedule.content(snapshot, self.config).fingerprint == shown
             return is_same or self._was_just_edited(key)
         if step is Step.MAKE_SURE:
             return now < self.teller.unclear[key].until
@@ -349,8 +347,11 @@ class Reconciler:
         if not await self.config.may_move(self.config.channel_of(snapshot), self.channels, self.warn):
             return snapshot  # it keeps its buttons, and what else it needs is done where it is
         await self.channels.turn_to_update()
+        present = await self.database.read(rows.load, snapshot.message.id)  # somebody may have decided by now
+        if present is None or self._next_step(present) is not Step.MOVE:
+            return present
         self.database.ensure_held()
-        return await finish(self._leave(snapshot))
+        return await finish(self._leave(present))
 
     async def _leave(self, before: Snapshot) -> Snapshot | None:
         """Let the message in a former channel name the present one, where it is posted then."""

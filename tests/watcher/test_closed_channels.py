@@ -5,7 +5,7 @@ import pytest
 from tests.fetch import get
 from tests.simulator.slack.workspace import SlackFault
 from tests.storms import began
-from tests.watch import CHANNEL, card, pass_time, thread, until
+from tests.watch import CHANNEL, card, enforce_slacks_limits, pass_time, thread, until
 from tests.watcher.test_faults import XID, message, told
 from tests.world import APPROVE, IDS, World
 
@@ -133,6 +133,23 @@ async def test_what_waits_moves_although_slack_takes_no_edit_in_the_former_chann
         await until(bot, lambda: not old.buttons, 300)
         assert old.text == f"instance-1: moved to <#{NEW}>. Decide there."
         await until(bot, lambda: fault.text.endswith(f": moved to <#{NEW}>."), 300)
+
+
+async def test_card_that_is_decided_while_its_move_waits_for_its_turn_stays(bot: World) -> None:
+    enforce_slacks_limits(bot)
+    ids = [bot.together.add(("cluster-1", f"instance-{number}", f"r-{number}")) for number in (1, 2)]
+    cards = [await card(bot, each) for each in ids]
+    await bot.settle()
+    limited = SlackFault("chat.update", "ratelimited", retry_after=120, channel=CHANNEL)
+    bot.slack.faults.append(limited)
+    async with bot.another(bot.settings.model_copy(update={"bot_alert_channel": NEW})):
+        await until(bot, lambda: not limited.times)
+        await pass_time(bot, 10)
+        for each in cards:
+            await bot.slack.press(each, APPROVE)
+            await until(bot, lambda: "Approved, queued" in each.text)  # noqa: B023 - it is awaited here
+        await pass_time(bot, 300, longest=15)
+        assert ["moved to" in each.text for each in cards] == [False, False]
 
 
 async def test_former_channel_learns_where_a_card_is_that_the_new_one_takes_late(bot: World) -> None:
