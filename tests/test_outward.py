@@ -158,6 +158,16 @@ async def test_bot_that_does_not_watch_tells_what_is_decided(webhook: WebhookRec
         assert webhook.events[0]["data"]["reason"] == "by hand"
 
 
+async def test_cancellation_that_was_only_read_back_is_not_told_as_certain(webhook: WebhookReceiver) -> None:
+    async with world(**told(webhook)) as bot:
+        bot.together.add()
+        bot.together.faults.append(Fault("html", verb="cancel", after=True))
+        await bot.slack.command(REF)
+        assert "Cancelled, apparently by <@U0ALICE>" in (await bot.answer()).everything
+        await until(bot, lambda: webhook.of(IDS[2]) == ["decided"])
+        assert (webhook.events[0]["data"]["by"], webhook.events[0]["data"]["is_sure"]) == ("U0ALICE", False)
+
+
 @pytest.mark.parametrize("status", [0, 302, 404, 429, 500])
 async def test_what_is_not_taken_is_told_again_in_order_and_holds_up_no_other(
     webhook: WebhookReceiver, status: int

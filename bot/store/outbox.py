@@ -150,6 +150,7 @@ def decided(connection: Connection, job: Job, outcome: Outcome) -> None:
         "reason": request.reason or None,
         "mode": request.saw.mode,
         "state": outcome.state,
+        "is_sure": None if outcome.of else False,  # a cancellation that was only read back may be somebody else's
     }
     emit(connection, EventKind.DECIDED, str(request.ref), told, key=f"decision {job.id}")
 

@@ -119,7 +119,7 @@ def judge(world: "World", process: str, told: list[dict[str, Any]]) -> None:
         world.history.wrong(f"“{kind}” is told {count} times of {ids[2]}, {may_be[kind]} are right", ids[2])
     if kind == "decided" and event["data"]["decision"] in truth.DONE:
         did = truth.DONE[event["data"]["decision"]], event["data"]["by"], ids[2]
-        if did not in world.effects:
+        if did not in world.effects and event["data"].get("is_sure", True):
             world.history.wrong(f"{did} is told to the webhook, and isn't so", ids[2])
     if kind == "reminded" and truth.is_known_to_be_over(world, process, ids, _at(event)):
         world.history.wrong(f"the webhook is reminded of {ids[2]}, which is {world.together.state(ids)}", ids[2])
