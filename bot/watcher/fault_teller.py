@@ -270,6 +270,7 @@ class FaultTeller:
         if message and message.takes_edits:
             pointer, key = moved_cluster(report.cluster or cluster_id, channel_id), f"{KEY}{cluster_id}"
             is_stuck = self.queue.is_stuck(key, Lane.EDIT)
+            await self._keep(cluster_id, replace(message, content_hash=""))  # it may not move after all
             await self.comparer.leave(message.ts, pointer, message.channel_id, may_wait=is_stuck)
         self._doubted.discard(cluster_id)  # that was about the message that is left
         await self.reports.change(cluster_id, partial(replace, message=None, told={}))

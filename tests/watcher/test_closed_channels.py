@@ -6,7 +6,7 @@ from tests.fetch import get
 from tests.simulator.slack.workspace import SlackFault
 from tests.storms import began
 from tests.watch import CHANNEL, card, enforce_slacks_limits, pass_time, thread, until
-from tests.watcher.test_faults import XID, message, told
+from tests.watcher.test_faults import TOLD, XID, message, told
 from tests.world import APPROVE, IDS, World
 
 pytestmark = pytest.mark.bot(watching=True, BOT_ONCALL="S0ONCALL")
@@ -94,6 +94,18 @@ async def test_message_about_faults_stays_where_the_new_channel_is_closed(bot: W
     async with bot.another(bot.settings.model_copy(update={"bot_alert_channel": NEW})):
         await pass_time(bot, 600)
         assert "moved to" not in old.text
+
+
+async def test_message_about_faults_is_drawn_again_where_the_new_channel_is_closed_as_it_moves(bot: World) -> None:
+    bot.together.fire("a-1", "cluster-1", "gpu-1", **XID)
+    old = await message(bot)
+    await bot.settle()
+    bot.slack.faults.append(SlackFault("chat.update", "internal_error", after=True))
+    async with bot.another(bot.settings.model_copy(update={"bot_alert_channel": NEW})):
+        await until(bot, lambda: "moved to" in old.text)
+        bot.slack.channels[NEW].is_archived = True
+        await until(bot, lambda: "moved to" not in old.text, 300)
+        assert TOLD in old.text
 
 
 @pytest.mark.parametrize("is_tried_before", [True, False])
