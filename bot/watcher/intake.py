@@ -346,7 +346,9 @@ class Intake:
     async def _add_cards(self, new: Sequence[Alert]) -> None:
         cards = []
         for alert in new:
-            has_opened_since = alert.remediation.began_at > self._began_at  # then that card is of an earlier incident
+            one = alert.remediation
+            # Then that card is of an earlier incident; what has ended since was open.
+            has_opened_since = one.state not in FINAL and one.began_at > self._began_at
             known = None if has_opened_since else self._adopted.get(alert.ref)
             channel_id, ts = known or (self.config.route(alert.cluster_id).channel_id, None)
             card = TrackedMessage(new_id(), False, alert.cluster_id, channel_id, ts=ts, is_started=not alert.is_waiting)

@@ -86,6 +86,26 @@ async def test_card_from_a_lost_database_is_adopted() -> None:
         assert "6 nodes need a decision (open before monitoring started)" in bot.slack.digests()[0].text
 
 
+async def test_card_from_a_lost_database_says_how_its_repair_ended_though_together_could_not_be_read(
+    bot: World,
+) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    bot.together.review(IDS, "approve")
+    await card(bot, words="Approved")
+    await bot.settle()
+    bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1))
+    lost = bot.settings.model_copy(update={"database_url": f"{bot.settings.database_url}.new"})
+    async with bot.another(lost):
+        await pass_time(bot, 60)
+        for _ in range(4):
+            bot.together.advance(IDS)
+        bot.together.faults.clear()
+        await pass_time(bot, 900)
+        assert bot.slack.cards(IDS[2]) == [alert]
+        assert "Rebooted" in alert.text
+
+
 @pytest.mark.bot(BOT_ONCALL="S0ONCALL")
 async def test_what_opens_again_after_the_database_was_lost_calls_on_call(bot: World) -> None:
     bot.together.add()
