@@ -51,12 +51,18 @@ class Reports:
     read_at: dict[str, tuple[float, float]] = field(default_factory=dict, init=False)
     _began_at: float = field(default=-math.inf, init=False)
     _known: dict[str, FaultReport] = field(default_factory=dict, init=False)
+    _seen_before: dict[str, float] = field(default_factory=dict, init=False)
     _writing: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
 
     async def load(self) -> None:
         """Begin with what the last process knew."""
         await self.database.run(faults.drop_unreadable)
         self._known = await self.database.read(faults.known)
+        # When an earlier process read alerts isn't known, but what it has seen come and go then.
+        self._seen_before = {
+            cluster_id: max((*(each.since for each in known.faults), *known.told.values()), default=0.0)
+            for cluster_id, known in self._known.items()
+        }
         self.read_at.clear()
         self._began_at = self.clock.monotonic()
 
@@ -92,8 +98,7 @@ class Reports:
         for cluster_id in self.clusters:
             known, as_of = self[cluster_id], self.as_of(cluster_id)
             if not (as_of or self.is_fresh(cluster_id) or self._is_recent(self._began_at)):
-                # When an earlier process read them isn't known, but what it has seen come and go then.
-                as_of = max((*(each.since for each in known.faults), *known.told.values()), default=0.0)
+                as_of = self._seen_before.get(cluster_id, 0.0)
             if as_of != known.as_of:
                 await self.change(cluster_id, partial(replace, as_of=as_of))
 

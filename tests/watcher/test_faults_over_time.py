@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from typing import Any
 
 import pytest
@@ -665,6 +666,20 @@ async def test_message_still_says_after_a_restart_when_alerts_were_last_read(dat
         async with bot.another():
             await pass_time(bot, 1800)
             assert (alert.text, alert.edits) == (text, edits)
+
+
+async def test_repair_that_opens_unread_is_no_reading_of_the_alerts_before(bot: World) -> None:
+    bot.together.fire("a-1", "cluster-1", "instance-1")
+    alert = await message(bot)
+    await bot.settle()
+    last_read = bot.time.now()
+    bot.together.faults.append(Fault("rpc", verb="alerts", code=13, times=-1))
+    await bot.time.advance(7200)
+    bot.together.add(linked_alerts=[bot.together.alerts["a-1"]])
+    async with bot.another():
+        await until(bot, lambda: "Last confirmed" in alert.text, 1800)
+        (at,) = re.findall(r"Last confirmed <!date\^(\d+)", alert.text)
+        assert float(at) <= last_read, alert.text
 
 
 @pytest.mark.parametrize("code", [7, 13], ids=["a refused key", "an outage"])
