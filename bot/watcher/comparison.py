@@ -49,8 +49,10 @@ class Comparer:
         """Look at a channel again in a minute: something may arrive there late."""
         self._doubted[channel_id] = self.clock.monotonic() + LATE_SECONDS
 
-    async def leave(self, ts: str, shows: Message, channel_id: str, *, may_wait: bool) -> None:
+    async def leave(self, ts: str, shows: Message, channel_id: str, *, may_wait: bool) -> bool:
         """Change a message for the last time; where it `may_wait` and Slack doesn't take it now, in a minute again.
+
+        Returns False where Slack will never take it.
 
         Raises:
             PostFailed, PostUncertain: Slack did not take it, or may have, and it may not wait.
@@ -63,8 +65,11 @@ class Comparer:
             logger.warning("The last edit of a message in %s isn't taken: %s", channel_id, error, extra=lasting())
             if not error.is_final:
                 self._owed[channel_id, ts] = shows
-                return
+                return True
+            self._owed.pop((channel_id, ts), None)
+            return False
         self._owed.pop((channel_id, ts), None)
+        return True
 
     async def compare(self, *, only_doubted: bool = False, is_takeover: bool = False) -> None:
         """Compare what was last written with what is there.

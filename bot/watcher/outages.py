@@ -8,7 +8,7 @@ from enum import IntEnum
 
 from bot.cards import thread
 from bot.clock import Clock
-from bot.errors import PostFailed, PostUncertain
+from bot.errors import PostUncertain
 from bot.models import ARRIVED_SECONDS, AlertChannels, Message, new_id
 from bot.store import LeasedDatabase, Outage, clusters, outages, read_clock
 from bot.tasks import finish
@@ -254,13 +254,16 @@ class OutageNotifier:
             self.database.ensure_held()
             for known in about.values():
                 known.is_shown_over = True
-            is_stuck = self.queue.is_stuck(f"{KEY}{notice.channel_id}", Lane.REPLY)
+            is_stuck, is_shown = self.queue.is_stuck(f"{KEY}{notice.channel_id}", Lane.REPLY), False
+            channel_id = next(iter(about.values())).outage.channel_id
             try:
-                await self.comparer.leave(ts, shown, next(iter(about.values())).outage.channel_id, may_wait=is_stuck)
-            except (PostFailed, PostUncertain) as error:
-                for known in about.values():
-                    known.is_shown_over = isinstance(error, PostUncertain)
+                is_shown = await self.comparer.leave(ts, shown, channel_id, may_wait=is_stuck)
+            except PostUncertain:
+                is_shown = True
                 raise
+            finally:
+                for known in about.values():
+                    known.is_shown_over = is_shown
 
     def _is_told(self, cluster_id: str, known: _Known) -> bool:
         """Return whether people were told that it can't be read, or may have been; it may be forgotten by now."""

@@ -258,6 +258,23 @@ async def test_outage_is_told_though_it_was_unclear_whether_slack_took_the_last_
     await until(bot, told, 300)
 
 
+async def test_end_of_an_outage_is_told_though_its_message_takes_no_edit_and_it_came_back_before(bot: World) -> None:
+    outage = Fault("rpc", verb="list", code=14, times=-1)
+    bot.together.faults.append(outage)
+    await until(bot, lambda: [each for each in bot.slack.visible() if "from Together since" in each.text], 600)
+    bot.slack.faults.append(SlackFault("chat.update", "edit_window_closed", times=-1))
+    refused = SlackFault("chat.postMessage", "no_permission", times=-1)
+    bot.slack.faults.append(refused)
+    bot.together.faults.clear()
+    await until(bot, lambda: "chat.update" in [method for method, _ in bot.slack.calls], 600)
+    await quiet(bot)
+    bot.together.faults.append(outage)
+    await pass_time(bot, 60)
+    bot.together.faults.clear()
+    bot.slack.faults.remove(refused)
+    await until(bot, lambda: [each for each in bot.slack.visible() if "from Together again" in each.text], 1800)
+
+
 async def test_unreadable_list_of_clusters_is_reported_and_known_clusters_are_read_on(bot: World) -> None:
     bot.together.add()
     await card(bot)
