@@ -81,7 +81,8 @@ class OutageNotifier:
     _known: dict[str, _Known] = field(default_factory=dict, init=False)
     _ended: dict[str, float] = field(default_factory=dict, init=False)
     _sent: dict[str, _Notice] = field(default_factory=dict, init=False)
-    _told_blindly: set[str] = field(default_factory=set, init=False)
+    # What was repeated, by its channel.
+    _told_blindly: dict[str, tuple[_Kind, tuple[str, ...]]] = field(default_factory=dict, init=False)
 
     async def load(self) -> None:
         """Begin with what the last process knew, and look for what it sent without writing down that it had arrived."""
@@ -220,7 +221,7 @@ class OutageNotifier:
             else:
                 self._ended[each] = self.clock.now()
                 await self._forget(each, is_watched=notice.kind is _Kind.OVER)
-        self._told_blindly.discard(notice.channel_id)
+        self._told_blindly.pop(notice.channel_id, None)
 
     async def _is_settled(self, sent: _Notice) -> bool:
         """Look for what a channel may have been told. Where the bot may not read it, it is repeated, but only once."""
@@ -228,16 +229,17 @@ class OutageNotifier:
             return False
         channel_id = sent.channel_id
         ts = await self.channels.look_for(sent.mark, channel_id, since=sent.since)
-        if ts or (ts is None and channel_id in self._told_blindly):
+        what = sent.kind, sent.clusters
+        if ts or (ts is None and self._told_blindly.get(channel_id) == what):
             await self._told(sent, ts or "")
         elif ts is None:
-            self._told_blindly.add(channel_id)
+            self._told_blindly[channel_id] = what
         del self._sent[channel_id]
         for each in sent.clusters:
             known = self._known.get(each)
             if known and known.over_at and not known.outage.told:
                 await self._forget(each)  # nobody has heard of it, and it is over
-                self._told_blindly.discard(channel_id)
+                self._told_blindly.pop(channel_id, None)
         return True
 
     async def _take_buttons(self, notice: _Notice) -> None:

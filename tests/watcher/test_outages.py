@@ -258,6 +258,25 @@ async def test_outage_is_told_though_it_was_unclear_whether_slack_took_the_last_
     await until(bot, told, 300)
 
 
+async def test_outage_is_told_though_it_was_unclear_whether_slack_took_the_end_of_the_last_one(bot: World) -> None:
+    def told() -> list[Posted]:
+        return [each for each in bot.slack.visible() if "from Together since" in each.text]
+
+    outage = Fault("rpc", verb="list", code=14, times=-1)
+    bot.together.faults.append(outage)
+    await until(bot, told, 600)
+    bot.slack.faults.append(SlackFault("conversations.history", "missing_scope", times=-1))
+    lost = SlackFault("chat.postMessage", "internal_error")
+    bot.slack.faults.append(lost)
+    bot.together.faults.clear()
+    await until(bot, lambda: not lost.times, 1800)
+    assert told() == []
+    lost.times = 1
+    bot.together.faults.append(outage)
+    await until(bot, lambda: not lost.times, 1800)
+    await until(bot, told, 300)
+
+
 async def test_end_of_an_outage_is_told_though_its_message_takes_no_edit_and_it_came_back_before(bot: World) -> None:
     outage = Fault("rpc", verb="list", code=14, times=-1)
     bot.together.faults.append(outage)
