@@ -31,7 +31,7 @@ from tests.simulator.slack.workspace import BOT_USER, SlackFault
 from tests.simulator.together import Fault, Together
 from tests.storms import XID, began
 from tests.test_flow_reasons import opened
-from tests.watch import HOLD, LOOKING, card, pass_time, poll, until, watching
+from tests.watch import HOLD, LOOKING, card, pass_time, poll, quiet, until, watching
 from tests.world import APPROVE, CANCEL, IDS, REF, settings_for, world
 
 COUNTER = "remediation_bot_outward_events_total"
@@ -391,6 +391,41 @@ async def test_next_incident_triggers_though_the_repair_before_it_vanished_midwa
         await card(bot, words="No longer listed")
         await bot.time.advance(3)
         bot.together.add(linked_alerts=XID)
+        actions = ["trigger", "resolve", "trigger"]
+        await until(bot, lambda: [each["event_action"] for each in pagerduty.calls] == actions)
+
+
+async def test_next_incident_triggers_though_what_was_approved_vanished_before_it_was_read(
+    pagerduty: PagerDuty,
+) -> None:
+    async with watching(**paged(pagerduty), BOT_PAGERDUTY_WHEN="opened", BOT_REMIND_MINUTES="0") as bot:
+        bot.together.add(linked_alerts=XID)
+        await bot.slack.press(await card(bot), APPROVE)
+        await bot.together.until(lambda: bot.together.remediations[IDS]["state"] == "PENDING")
+        await quiet(bot)
+        del bot.together.remediations[IDS]
+        await card(bot, words="No longer listed")
+        await bot.time.advance(3)
+        bot.together.add(linked_alerts=XID)
+        actions = ["trigger", "resolve", "trigger"]
+        await until(bot, lambda: [each["event_action"] for each in pagerduty.calls] == actions)
+
+
+async def test_next_repair_triggers_as_it_fails_though_the_one_before_it_vanished_midway(pagerduty: PagerDuty) -> None:
+    async with watching(**paged(pagerduty), BOT_PAGERDUTY_WHEN="opened", BOT_REMIND_MINUTES="0") as bot:
+        bot.together.add(linked_alerts=XID)
+        await card(bot)
+        bot.together.review(IDS, "approve")
+        await card(bot, words="Approved")
+        del bot.together.remediations[IDS]
+        await card(bot, words="No longer listed")
+        await bot.time.advance(3)
+        bot.together.add(linked_alerts=XID)
+        bot.together.review(IDS, "approve")
+        for _ in range(3):
+            bot.together.advance(IDS)
+        await card(bot, words="Rebooting")
+        bot.together.fail(IDS, "x")
         actions = ["trigger", "resolve", "trigger"]
         await until(bot, lambda: [each["event_action"] for each in pagerduty.calls] == actions)
 

@@ -159,11 +159,12 @@ def changed(connection: Connection, before: Alert, after: Alert) -> None:
     """Write down what has become of a remediation."""
     if after.hold and (before.hold is None or after.hold.until > before.hold.until):
         happened(connection, EventKind.HELD, after, by=after.hold.user_id, until=after.hold.until)
-    waits_again = after.is_waiting and after.waiting_since != before.waiting_since
-    vanished_midway = before.is_unlisted and before.remediation.is_under_way  # which ends no incident
-    if waits_again and (vanished_midway or not before.is_closed):  # its end wasn't seen
+    is_next = after.waiting_since != before.waiting_since
+    is_approved = before.decided is not None and before.decided.is_approval  # which may not have been read
+    vanished_midway = before.is_unlisted and (is_approved or before.remediation.is_under_way)  # which ends no incident
+    if is_next and (vanished_midway or not before.is_closed):  # its end wasn't seen
         happened(connection, EventKind.RESOLVED, before, state="WITHDRAWN")
-    if waits_again:
+    if is_next and after.is_waiting:
         happened(connection, EventKind.OPENED, after)
     elif after.remediation is not before.remediation and after.is_waiting and is_worse(before, after.remediation):
         happened(connection, EventKind.WORSENED, after)
