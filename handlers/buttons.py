@@ -134,7 +134,8 @@ class Buttons(Surface):
         press = self.press_of(body, _MENU_DECIDES.get(option_of(action_of(body))))
         return await self.take_once(ack, press, self._do)
 
-    async def _do(self, press: Interaction) -> None:
+    async def _do(self, press: Interaction) -> bool:
+        """Do it. Returns whether Slack took what was said."""
         action = action_of(press.body)
         chosen = option_of(action)
         if verb := _MENU_DECIDES.get(chosen):
@@ -143,11 +144,11 @@ class Buttons(Surface):
             alone = chosen == cards.ALONE
             request = Request(verb, ref, press.actor, place, shown, trigger_id=press.trigger_id, overrides=alone)
             await self._ask(request, other_mode=chosen == cards.OTHER_MODE)
-            return
+            return True
         ref = _reference(press.body, action)
         if dialog := _MENU_PAUSES.get(chosen):
             await self.pausing.ask(press, dialog, ref.cluster_id)
-            return
+            return True
         await self.lookup.authorize(press.actor, press.place.channel_id)
         if chosen == cards.COPY_IDS:
             told = cards.copyable(ref)
@@ -161,7 +162,7 @@ class Buttons(Surface):
             told = cards.support(await self.lookup.get(ref), await self.lookup.history(ref))
         else:
             raise UnknownControl(f"the choice {chosen}")
-        await self.replies.reply_privately(press.place, told)
+        return await self.replies.reply_privately(press.place, told)
 
 
 def read(click: Interaction) -> Request | None:

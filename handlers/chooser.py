@@ -76,13 +76,12 @@ class Chooser(Surface):
         asked = Suggested(tuple(find_references(message)), find_words(message))
         return await self.take_once(ack, used, partial(self.answer, asked), decides=False)
 
-    async def answer(self, asked: Asked, of: Interaction) -> None:
-        """Show privately what was asked for."""
+    async def answer(self, asked: Asked, of: Interaction) -> bool:
+        """Show privately what was asked for. Returns whether Slack took it."""
         if isinstance(asked, Browse | Suggested) or (isinstance(asked, Find) and not asked.only_shows):
-            await self._open(asked, of)
-            return
+            return await self._open(asked, of)
         await self.lookup.authorize(of.actor, of.place.channel_id)
-        await self.replies.reply_privately(of.place, await self._told(asked))
+        return await self.replies.reply_privately(of.place, await self._told(asked))
 
     async def _told(self, asked: Find | Report) -> Message:
         match asked:
@@ -142,10 +141,10 @@ class Chooser(Surface):
             return chooser.waiting_list(looked.found, looked.unreadable, looked.names, title)
         return _first_of(looked, text).ref
 
-    async def _open(self, asked: Browse | Find | Suggested, of: Interaction) -> None:
+    async def _open(self, asked: Browse | Find | Suggested, of: Interaction) -> bool:
         """Open the dialog at once, then fill it."""
         view_id = await self.dialogs.open(of.trigger_id, chooser.loading())
-        await self._fill(view_id, lambda: self._first_view(asked, of.actor, of.place), of)
+        return await self._fill(view_id, lambda: self._first_view(asked, of.actor, of.place), of)
 
     async def _first_view(self, asked: Browse | Find | Suggested, actor: Actor, place: ReplyTarget) -> Json:
         await self.lookup.authorize(actor, place.channel_id, Verb.CANCEL)
@@ -199,8 +198,11 @@ class Chooser(Surface):
         about, cluster = await self.decisions.about(shown.ref), (await self.lookup.names())[shown.cluster_id]
         return chooser.chooser(choice, note, shown, about, self.config, cluster=cluster)
 
-    async def _fill(self, view_id: str, make: Callable[[], Awaitable[Json]], of: Interaction, seen: str = "") -> None:
-        """Put into an open dialog what was looked up, or why it couldn't be, unless something newer was asked for."""
+    async def _fill(self, view_id: str, make: Callable[[], Awaitable[Json]], of: Interaction, seen: str = "") -> bool:
+        """Put into an open dialog what was looked up, or why it couldn't be, unless something newer was asked for.
+
+        Returns whether Slack took it, or else why not.
+        """
         self._asked[view_id] = of
         view = await self.tried(of, make)
         if isinstance(view, BotError):
@@ -208,7 +210,9 @@ class Chooser(Surface):
         try:
             await self.dialogs.change(view_id, view, seen, lambda: self._asked.get(view_id) is of)
         except DialogNotShown as error:
-            await self.refuse(error, of)
+            return await self.refuse(error, of)
+        else:
+            return True
         finally:
             if self._asked.get(view_id) is of:
                 del self._asked[view_id]

@@ -75,21 +75,22 @@ class Mentions(Surface):
             return receipt.work  # it says that nothing was done, and Slack must not repeat it
         return receipt
 
-    async def _answer(self, asked: Mentioned, ts: str, said: Interaction) -> None:
+    async def _answer(self, asked: Mentioned, ts: str, said: Interaction) -> bool:
+        """Answer it. Returns whether Slack took what was said."""
         match asked:
             case Help():
-                await self.replies.reply_privately(said.place, cards.mentions())
+                return await self.replies.reply_privately(said.place, cards.mentions())
             case ListWaiting() | Tonight() | RepairsOf() | Find():
-                await self.chooser.answer(asked, said)
+                return await self.chooser.answer(asked, said)
             case AskForStatus():
                 ref = await self._of_thread(said.place)
-                await self.chooser.answer(Find(str(ref), only_shows=True), said)
+                return await self.chooser.answer(Find(str(ref), only_shows=True), said)
             case Ask():
-                await self._show(asked, ts, said)
+                return await self._show(asked, ts, said)
             case AskToHold():
                 raise RequestExpired(_HOLDING)  # one in time is in the inbox
 
-    async def _show(self, asked: Ask, ts: str, said: Interaction) -> None:
+    async def _show(self, asked: Ask, ts: str, said: Interaction) -> bool:
         """Point at the card in the thread: nobody has seen what would be decided, and a copy would outlive it."""
         verb = Verb(asked.verb)
         actor = said.actor
@@ -97,7 +98,7 @@ class Mentions(Surface):
         await self.lookup.authorize(actor, place.channel_id, verb)
         ref = await self._find(asked.of, place, verb)
         if ref is None:
-            return
+            return True
         present, about = await self.lookup.get(ref), await self.decisions.about(ref)
         if self.config.observes(ref.cluster_id):
             told = cards.labels.OBSERVED
@@ -116,7 +117,7 @@ class Mentions(Surface):
             notice, decided = f"{notice} This message isn't updated.", await self.lookup.who_decided(present)
             shown = cards.unfollowed(present, about, self.config, notice, decided)
         in_thread = place if place.is_direct else replace(place, thread_ts=place.thread_ts or ts)
-        await self.replies.answer(in_thread, shown)
+        return (await self.replies.answer(in_thread, shown)).is_told
 
     async def _hold(self, leased: LeasedEntry) -> bool:
         """Put it on hold at once, so only what was named in full: nobody sees it first."""

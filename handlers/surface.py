@@ -10,10 +10,9 @@ from slack_bolt.async_app import AsyncAck
 from slack_bolt.response import BoltResponse
 
 from bot import cards
-from bot.decisions import DecisionService, Inbox, LeasedEntry, Lookup, Receipt, Unrecorded, Way
+from bot.decisions import SHOW, DecisionService, Inbox, LeasedEntry, Lookup, Receipt, Unrecorded, Way
 from bot.errors import (
     BotError,
-    Interrupted,
     NotAttempted,
     NotRecorded,
     NotShown,
@@ -33,7 +32,7 @@ from handlers.replies import Replies
 
 logger = logging.getLogger(__name__)
 
-_PRESS, _SHOW = "press", "show"
+_PRESS = "press"
 T = TypeVar("T")
 Ack = Callable[[], Awaitable[object]]
 Say = Callable[[BotError], Awaitable[object]]
@@ -195,14 +194,11 @@ class Surface:
         return await self.take(ack, of, partial(self.once, of, do), decides=decides)
 
     async def once(self, of: Interaction, do: Do) -> Receipt:
-        """Record what changes nothing; its work also says what can't be done, and another process that it wasn't."""
+        """Record what changes nothing; its work also says what can't be done, another process that it may not be."""
         if not of.key:
             return self._explained(of, do)
-        entry = Entry(of.key, _SHOW, "show this", of.actor, replace(of.place, original=None))
+        entry = Entry(of.key, SHOW, "show this", of.actor, replace(of.place, original=None))
         return await self.inbox.receive(entry, lambda _: self._explained(of, do))
-
-    def __post_init__(self) -> None:
-        self.on(_SHOW, _not_shown)
 
     def on(self, name: str, change: Way) -> None:
         """Let requests of a kind, or presses of a control, be carried out, also those that were left behind."""
@@ -290,11 +286,6 @@ class Surface:
         except Exception:  # the last net
             logger.exception("Failed")
             return NotShown()
-
-
-async def _not_shown(_: LeasedEntry) -> bool:
-    """Say of what another process was to show that it may not have: a dialog can't be opened any more."""
-    raise Interrupted
 
 
 async def say_in_dialog(ack: AsyncAck, error: BotError) -> None:

@@ -2,7 +2,7 @@
 
 from bot.decisions.batches import BatchService
 from bot.decisions.guardrails import Guardrails, two_needed
-from bot.decisions.inbox import Inbox, LeasedEntry, Way
+from bot.decisions.inbox import SHOW, Inbox, LeasedEntry, Way
 from bot.decisions.lookup import CANCELLABLE, Lookup, LookupResult
 from bot.decisions.overview import Overviews
 from bot.decisions.pauses import PauseService

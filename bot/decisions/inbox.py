@@ -13,6 +13,7 @@ from bot.decisions.service import RECEIVE_SECONDS, Receipt, Unrecorded
 from bot.decisions.storing import briefly, forever, in_time, or_none, voided
 from bot.errors import (
     BotError,
+    Interrupted,
     LeaseLost,
     MayBeDone,
     NotAttempted,
@@ -27,6 +28,7 @@ from bot.tasks import Tasks, finish
 
 logger = logging.getLogger(__name__)
 
+SHOW = "show"  # the kind of what changes nothing
 TELL_AGAIN_SECONDS = 60.0
 TELL_SECONDS = 86_400.0  # so long a result that Slack didn't take is told again, like a decision's
 P = ParamSpec("P")
@@ -106,7 +108,7 @@ class Inbox:
         """Write down what was asked, before Slack is told "received".
 
         Args:
-            show: does it in this process, where it changes nothing; None for the way of its kind.
+            show: does it, in this process alone, where its kind is `SHOW`; None for the way of its kind.
         """
         owner = new_id()
         self._owned.add(owner)  # before the row is there, so that no round of this process takes it over
@@ -145,8 +147,12 @@ class Inbox:
             if entry is None:
                 left.add(taken.owner)
                 continue
-            refusal: BotError | None = NotAttempted(*taken.refusal) if taken.refusal else None
-            if taken.age > LIFETIME and not taken.is_acted:
+            refusal: BotError | None = None
+            if taken.refusal:
+                refusal = NotAttempted(*taken.refusal)
+            elif entry.kind == SHOW:
+                refusal = Interrupted()  # a dialog can't be opened any more, and what it was may have been shown
+            elif taken.age > LIFETIME and not taken.is_acted:
                 refusal = RequestExpired(entry.what)
             is_late = taken.is_acted and taken.age > TELL_SECONDS
             if not refusal and not is_late and entry.way not in self._ways:

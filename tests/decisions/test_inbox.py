@@ -341,6 +341,21 @@ async def test_resume_that_was_made_is_told_later_and_not_called_expired(bot: Wo
     assert told == "Approvals resumed in cluster-1."
 
 
+async def test_list_that_may_have_been_shown_is_not_called_expired(bot: World) -> None:
+    """The process stops before it knows that Slack took the list, and the next one comes late."""
+    bot.slack.faults += [
+        SlackFault("response_url", "html", times=-1),
+        SlackFault("chat.postEphemeral", "hang", after=True),
+    ]
+    await bot.slack.command("list")
+    await bot.reply_privately()
+    await bot.settle()
+    bot.slack.faults.clear()
+    await lie(bot, 660)
+    async with bot.another():
+        assert "you may not have seen what you asked for" in (await bot.reply_privately(count=2)).text
+
+
 @pytest.mark.bot(watching=True)
 async def test_hold_that_was_made_is_not_called_expired(bot: World) -> None:
     """The process stops while it tells of the hold, and the next one comes late."""
@@ -368,6 +383,21 @@ async def test_acked_pause_is_answered_after_forty_minutes_without_slack() -> No
         bot.slack.faults.clear()
         await pass_time(bot, 3600)
         assert bot.slack.visible("U0BOB")
+
+
+@pytest.mark.parametrize("asked", ["help", "list", "approve gpu-node-7"])
+async def test_acked_question_is_answered_after_forty_minutes_without_slack(asked: str) -> None:
+    async with watching() as bot:
+        bot.together.add(instance_name="gpu-node-7")
+        await card(bot)
+        await bot.slack.command("list", user="U0BOB")  # from now on he is known
+        await bot.reply_privately("U0BOB")
+        fail(bot)
+        await bot.slack.say(f"{BOT} {asked}", user="U0BOB")
+        await pass_time(bot, 2400)
+        bot.slack.faults.clear()
+        await pass_time(bot, 600)
+        assert "Ask again if you didn't" in bot.slack.visible("U0BOB")[1].text
 
 
 @pytest.mark.bot(watching=True)
