@@ -27,6 +27,7 @@ NODES = 3  # whose history is asked for
 SECONDS = 10.0  # in which an answer comes
 LEFT_BEHIND = 60.0  # a process that dies so soon may not have answered
 ASKS = {"list", "tonight", "history", "status", ""}  # of the command: only who typed it is told
+HOME_TRIES = 3  # of a home that was already being drawn
 SILENT = {"block_suggestion", "view_closed"}
 RESULTS = {
     "SUCCEEDED": "succeeded", "FAILED": "failed", "CANCELLED": "cancelled", "AUTO_RESOLVED": "resolved on its own",
@@ -72,6 +73,9 @@ def everybody_has_one(world: "World") -> None:
             continue  # whether a decision is answered is judged beside it
         if any(0 < at - taken.at < LEFT_BEHIND for at in world.killed_at):
             continue  # another process picks up decisions, holds, pauses, and stops alone
+        tries = sum(user == taken.user and at >= taken.at for at, user in world.history.drawn)
+        if "home:" in taken.what and tries >= HOME_TRIES:
+            continue  # Slack didn't take it for most of a minute
         later = [each for each in world.history.told if each.at >= taken.at]
         if not any(each.to == taken.user or each.names(taken) or {each.ts, each.root} & taken.where for each in later):
             world.history.wrong(f"{taken.user} was told nothing after {taken.at:.0f} s: {taken.what}")

@@ -104,6 +104,7 @@ class History:
         lines: each with its time and the remediation that it is about, if any.
         problems: what must never be.
         marks: what has happened at least once, for "sometimes".
+        drawn: when a bot tried to draw whose home.
     """
 
     lines: list[tuple[float, str, str]] = field(default_factory=list)
@@ -113,6 +114,7 @@ class History:
     taken: dict[bytes, Taken] = field(default_factory=dict)
     problems: list[tuple[str, str]] = field(default_factory=list)
     marks: set[str] = field(default_factory=set)
+    drawn: list[tuple[float, str]] = field(default_factory=list)
 
     def note(self, at: float, text: str, about: str = "") -> None:
         self.lines.append((at, about, text))

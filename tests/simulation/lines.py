@@ -194,6 +194,8 @@ class SlackLine(MeasuredClient):
     async def _request(self, *, http_verb: str, api_url: str, req_args: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002 - the SDK's own
         world, method, decision = self._world, api_url.rpartition("/")[2], _decision()
         body = json.loads(json.dumps(req_args.get("json") or req_args.get("params") or {}))
+        if method == "views.publish":
+            world.history.drawn.append((world.loop.time(), body["user_id"]))
 
         def effect() -> tuple[int, dict[str, Any], dict[str, str]]:
             return world.slack.take(self._process, decision, method, body)
