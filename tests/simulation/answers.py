@@ -61,12 +61,13 @@ def note(world: "World", body: bytes, at: float, ack: Ack) -> None:
     what = f"{kind} {words}{view.get('callback_id', '')} {done or ''}"
     taken = world.history.taken.setdefault(body, Taken(at, who, what, where, alone=alone))
     taken.acked |= ack.status == HTTPStatus.OK and not ack.body
+    taken.is_told |= ack.status == HTTPStatus.OK and bool(ack.body)
 
 
 def everybody_has_one(world: "World") -> None:
     """Judge that everybody who was told "received" was told more since, or sees it where they asked."""
     found = rows(world, select(decisions.c.user_id, decisions.c.received_at))
-    for taken in [each for each in world.history.taken.values() if each.acked]:
+    for taken in [each for each in world.history.taken.values() if each.acked and not each.is_told]:
         if any(
             each["user_id"] == taken.user and 0 <= each["received_at"] - START - taken.at < SECONDS for each in found
         ):

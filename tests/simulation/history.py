@@ -86,6 +86,7 @@ class Taken:
         where: the messages that it was done on or is one of, by their `ts`.
         alone: it is to be answered to nobody else.
         acked: Slack was told "received" in time, with no words for the person.
+        is_told: another delivery of it was answered in its ack.
     """
 
     at: float
@@ -94,6 +95,7 @@ class Taken:
     where: set[str]
     alone: bool = False
     acked: bool = False
+    is_told: bool = False
 
 
 @dataclass
