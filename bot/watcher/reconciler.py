@@ -360,7 +360,11 @@ class Reconciler:
         channel_id = self.config.channel_of(before)
         pointer = cards.moved(before.alerts, channel_id)
         is_stuck = self.queue.is_stuck(message.id, Lane.POST)
-        await self.comparer.leave(message.ts, pointer, message.channel_id, may_wait=is_stuck)
+        try:
+            await self.comparer.leave(message.ts, pointer, message.channel_id, may_wait=is_stuck)
+        except PostUncertain:  # and the new channel may be closed by the next attempt
+            await self.teller.settle(before, lambda each: alerts.outdated(each.message, each.now, may_overwrite=True))
+            raise
         logger.info("%s: moves from %s to %s", before.subject, message.channel_id, channel_id)
         self.teller.forget(message.id)
         return await self.teller.settle(before, alerts.moved)

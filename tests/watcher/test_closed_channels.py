@@ -96,6 +96,17 @@ async def test_message_about_faults_stays_where_the_new_channel_is_closed(bot: W
         assert "moved to" not in old.text
 
 
+async def test_card_is_drawn_again_where_the_new_channel_is_closed_as_it_moves(bot: World) -> None:
+    bot.together.add()
+    old = await card(bot)
+    await bot.settle()
+    bot.slack.faults.append(SlackFault("chat.update", "internal_error", after=True))
+    async with bot.another(bot.settings.model_copy(update={"bot_alert_channel": NEW})):
+        await until(bot, lambda: "moved to" in old.text)
+        bot.slack.channels[NEW].is_archived = True
+        await until(bot, lambda: APPROVE in old.buttons, 300)
+
+
 async def test_message_about_faults_is_drawn_again_where_the_new_channel_is_closed_as_it_moves(bot: World) -> None:
     bot.together.fire("a-1", "cluster-1", "gpu-1", **XID)
     old = await message(bot)
