@@ -211,10 +211,10 @@ class DialogNotShown(NotAttempted):
 
 
 class Interrupted(NotAttempted):
-    """What was only to be shown may not have been: its process has ended, or Slack didn't take it."""
+    """What was only to be shown may not have been: its process ended or lost it, or Slack didn't take it."""
 
     code = OutcomeKind.OVERLOADED
-    sentence = "The bot was restarted, or Slack didn't take its answer, so you may not have seen what you asked for."
+    sentence = "The bot was interrupted, or Slack didn't take its answer, so you may not have seen what you asked for."
     next_step = "Ask again if you didn't."
 
 

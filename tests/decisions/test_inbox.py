@@ -211,6 +211,20 @@ async def test_pause_whose_receipt_is_in_doubt_is_voided_before_the_person_is_to
         assert await events(bot) == []
 
 
+async def test_question_whose_receipt_is_in_doubt_is_not_said_to_have_met_a_restart(postgresql: str) -> None:
+    async with line_to(postgresql) as line, world(database=line.url) as bot:
+        await quiet(bot)
+        line.cut_after = COMMIT
+        await bot.slack.say(f"{BOT} help", user="U0ALICE")
+        line.is_down = False
+        assert "can't reach its database, so nothing was sent" in (await bot.reply_privately()).text
+        await lie(bot, 60)
+        await pass_time(bot, 60)
+        told = (await bot.reply_privately(count=2)).text
+        assert "you may not have seen what you asked for" in told
+        assert "restarted" not in told
+
+
 async def test_dialog_whose_pause_is_in_doubt_is_not_headed_as_if_nothing_was_sent(postgresql: str) -> None:
     async with line_to(postgresql) as line, world(database=line.url) as bot:
         await bot.slack.press(with_button(bot, PAUSE_DIALOG), PAUSE_DIALOG)
