@@ -49,7 +49,7 @@ async def test_search_that_a_stop_overtakes_leaves_no_traceback_in_the_log() -> 
     (search,) = [each for each in asyncio.all_tasks() if each.get_name() == "search"]
     await time.end_pause(WaitReason.RETRY)
     await asyncio.wait({search})
-    assert "client has been closed" in repr(search)
+    assert "Session is closed" in repr(search)
     assert not search._log_traceback  # of an exception that nobody has seen
 
 
