@@ -254,8 +254,6 @@ class OutageNotifier:
                 return
             shown = thread.was_unreadable(named, *self._lasted(about))
             self.database.ensure_held()
-            for known in about.values():
-                known.is_shown_over = True
             is_stuck, is_shown = self.queue.is_stuck(f"{KEY}{notice.channel_id}", Lane.REPLY), False
             channel_id = next(iter(about.values())).outage.channel_id
             try:
