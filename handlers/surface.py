@@ -194,7 +194,7 @@ class Surface:
         return await self.take(ack, of, partial(self.once, of, do), decides=decides)
 
     async def once(self, of: Interaction, do: Do) -> Receipt:
-        """Record what changes nothing; its work also says what can't be done, another process that it may not be."""
+        """Record what changes nothing; its work also says what can't be done."""
         if not of.key:
             return self._explained(of, do)
         entry = Entry(of.key, SHOW, "show this", of.actor, replace(of.place, original=None))

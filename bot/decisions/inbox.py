@@ -151,7 +151,7 @@ class Inbox:
             if taken.refusal:
                 refusal = NotAttempted(*taken.refusal)
             elif entry.kind == SHOW:
-                refusal = Interrupted()  # a dialog can't be opened any more, and what it was may have been shown
+                refusal = Interrupted()  # it may have been shown already, and a dialog can't be opened any more
             elif taken.age > LIFETIME and not taken.is_acted:
                 refusal = RequestExpired(entry.what)
             is_late = taken.is_acted and taken.age > TELL_SECONDS

@@ -118,7 +118,7 @@ class Decidable:
         alerts: the oldest, as many as can be decided at once.
         total: how many there are.
         firsts: the first of two approvals, where there is one.
-        about: how much of its cluster is in repair, as far as that is known, and it is of one.
+        about: how much of its cluster is in repair, where it is of one and that is known.
         running: the selections that are being carried out.
         pause: approvals are paused, of its cluster or of all.
         unclear: on which a decision isn't answered yet, or may still take effect.
