@@ -32,7 +32,7 @@ from tests.simulator.together import Fault, Together
 from tests.storms import XID, began
 from tests.test_flow_reasons import opened
 from tests.watch import HOLD, LOOKING, card, pass_time, poll, quiet, until, watching
-from tests.world import APPROVE, CANCEL, IDS, REF, settings_for, world
+from tests.world import APPROVE, CANCEL, IDS, REF, World, settings_for, world
 
 COUNTER = "remediation_bot_outward_events_total"
 OTHER = ("cluster-1", "i-2", "r-2")
@@ -381,16 +381,21 @@ async def test_incident_of_a_stuck_repair_that_is_not_listed_for_a_while_stays_o
         await until(bot, lambda: pagerduty.incidents == {REF: "resolved"})
 
 
+async def vanish_midway(bot: World) -> None:
+    """Let what was approved in Together's console be listed no more, and its node break once more under the same ID."""
+    bot.together.add(linked_alerts=XID)
+    await card(bot)
+    bot.together.review(IDS, "approve")
+    await card(bot, words="Approved")
+    del bot.together.remediations[IDS]
+    await card(bot, words="No longer listed")
+    await bot.time.advance(3)
+    bot.together.add(linked_alerts=XID)
+
+
 async def test_next_incident_triggers_though_the_repair_before_it_vanished_midway(pagerduty: PagerDuty) -> None:
     async with watching(**paged(pagerduty), BOT_PAGERDUTY_WHEN="opened", BOT_REMIND_MINUTES="0") as bot:
-        bot.together.add(linked_alerts=XID)
-        await card(bot)
-        bot.together.review(IDS, "approve")
-        await card(bot, words="Approved")
-        del bot.together.remediations[IDS]
-        await card(bot, words="No longer listed")
-        await bot.time.advance(3)
-        bot.together.add(linked_alerts=XID)
+        await vanish_midway(bot)
         actions = ["trigger", "resolve", "trigger"]
         await until(bot, lambda: [each["event_action"] for each in pagerduty.calls] == actions)
 
@@ -413,14 +418,7 @@ async def test_next_incident_triggers_though_what_was_approved_vanished_before_i
 
 async def test_next_repair_triggers_as_it_fails_though_the_one_before_it_vanished_midway(pagerduty: PagerDuty) -> None:
     async with watching(**paged(pagerduty), BOT_PAGERDUTY_WHEN="opened", BOT_REMIND_MINUTES="0") as bot:
-        bot.together.add(linked_alerts=XID)
-        await card(bot)
-        bot.together.review(IDS, "approve")
-        await card(bot, words="Approved")
-        del bot.together.remediations[IDS]
-        await card(bot, words="No longer listed")
-        await bot.time.advance(3)
-        bot.together.add(linked_alerts=XID)
+        await vanish_midway(bot)
         bot.together.review(IDS, "approve")
         for _ in range(3):
             bot.together.advance(IDS)

@@ -308,6 +308,8 @@ def _aftermath(world: "World", about: str, words: str) -> None:
 def _unrepaired(world: "World", process: object, text: str, *, calls: bool) -> None:
     """Judge that faults without a repair are those that fire, and that each calls people once."""
     world.history.marks.add("fault without a repair")
+    left = sum("isn't monitored any more" in each.text for each in world.history.told)  # what calls when it is back
+    is_sure = not (forgets_cards(world) or "messages move" in world.history.marks)  # which call where they go
     for node in set(NODE.findall(text)):
         cluster, cleared_at = world.cleared_at.get(node, ("", math.inf))
         # One answer that lacks it is not enough, and while Together can't be read, nobody knows.
@@ -315,8 +317,6 @@ def _unrepaired(world: "World", process: object, text: str, *, calls: bool) -> N
         if any(world.loop.time() - at > LATE_TRUTH for at in known_at):
             world.history.wrong(f"{node} is said to be broken long after its alert cleared")
         world.called_for[node] += calls
-        left = sum("isn't monitored any more" in each.text for each in world.history.told)  # what calls when it is back
-        is_sure = not (forgets_cards(world) or "messages move" in world.history.marks)  # which call where they go
         if is_sure and world.called_for[node] > 1 + len(world.deleted) + left:
             world.history.wrong(f"on-call is mentioned {world.called_for[node]} times for {node}")
 

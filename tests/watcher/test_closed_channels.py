@@ -1,9 +1,12 @@
 """Messages that belong in a channel in which the bot may not post: they stay where they are, and are kept current."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 import pytest
 
 from tests.fetch import get
-from tests.simulator.slack.workspace import SlackFault
+from tests.simulator.slack.workspace import Posted, SlackFault
 from tests.storms import began
 from tests.watch import CHANNEL, card, enforce_slacks_limits, pass_time, thread, until
 from tests.watcher.test_faults import TOLD, XID, message, told
@@ -96,25 +99,28 @@ async def test_message_about_faults_stays_where_the_new_channel_is_closed(bot: W
         assert "moved to" not in old.text
 
 
-async def test_card_is_drawn_again_where_the_new_channel_is_closed_as_it_moves(bot: World) -> None:
-    bot.together.add()
-    old = await card(bot)
+@asynccontextmanager
+async def closed_as_it_moves(bot: World, old: Posted) -> AsyncIterator[None]:
+    """Let the next process move a message, Slack leave open whether it took the pointer, and the new channel close."""
     await bot.settle()
     bot.slack.faults.append(SlackFault("chat.update", "internal_error", after=True))
     async with bot.another(bot.settings.model_copy(update={"bot_alert_channel": NEW})):
         await until(bot, lambda: "moved to" in old.text)
         bot.slack.channels[NEW].is_archived = True
+        yield
+
+
+async def test_card_is_drawn_again_where_the_new_channel_is_closed_as_it_moves(bot: World) -> None:
+    bot.together.add()
+    old = await card(bot)
+    async with closed_as_it_moves(bot, old):
         await until(bot, lambda: APPROVE in old.buttons, 300)
 
 
 async def test_message_about_faults_is_drawn_again_where_the_new_channel_is_closed_as_it_moves(bot: World) -> None:
     bot.together.fire("a-1", "cluster-1", "gpu-1", **XID)
     old = await message(bot)
-    await bot.settle()
-    bot.slack.faults.append(SlackFault("chat.update", "internal_error", after=True))
-    async with bot.another(bot.settings.model_copy(update={"bot_alert_channel": NEW})):
-        await until(bot, lambda: "moved to" in old.text)
-        bot.slack.channels[NEW].is_archived = True
+    async with closed_as_it_moves(bot, old):
         await until(bot, lambda: "moved to" not in old.text, 300)
         assert TOLD in old.text
 

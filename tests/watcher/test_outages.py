@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
@@ -151,22 +152,28 @@ async def test_outage_that_ends_while_its_message_is_on_its_way_is_told_to_be_ov
     assert [each.text for each in bot.slack.visible() if "from Together since" in each.text] == []
 
 
+async def died_as_it_told(bot: World, look: Callable[[], list[Posted]]) -> Posted:
+    """Let the process die as Slack takes its message about an outage."""
+    bot.together.add()
+    await card(bot)
+    bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1))
+    await pass_time(bot, 250)
+    bot.slack.faults.append(SlackFault("chat.postMessage", "hang", after=True))
+    (message,) = await until(bot, look, 200)
+    kill_the_watch()
+    await bot.settle()
+    await free_the_lease(bot.settings.database_url)
+    return message
+
+
 @pytest.mark.parametrize("is_over", [True, False])
 async def test_outage_whose_process_died_as_its_message_arrived_is_told_once(*, is_over: bool) -> None:
     async with watching(drain_seconds=0.05) as bot:
-        bot.together.add()
-        await card(bot)
-        bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1))
-        await pass_time(bot, 250)
-        bot.slack.faults.append(SlackFault("chat.postMessage", "hang", after=True))
 
         def look() -> list[Posted]:
             return [each for each in bot.slack.visible() if "from Together since" in each.text]
 
-        (message,) = await until(bot, look, 200)
-        kill_the_watch()
-        await bot.settle()
-        await free_the_lease(bot.settings.database_url)
+        message = await died_as_it_told(bot, look)
         if is_over:
             bot.together.faults.clear()
         async with bot.another():
@@ -184,19 +191,11 @@ async def test_outage_whose_process_died_as_its_message_arrived_is_told_once(*, 
 
 async def test_outage_is_told_once_though_its_cluster_has_another_channel_by_the_next_start() -> None:
     async with watching(drain_seconds=0.05) as bot:
-        bot.together.add()
-        await card(bot)
-        bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1))
-        await pass_time(bot, 250)
-        bot.slack.faults.append(SlackFault("chat.postMessage", "hang", after=True))
 
         def look() -> list[Posted]:
             return [each for each in bot.slack.messages if "from Together since" in each.text]
 
-        (message,) = await until(bot, look, 200)
-        kill_the_watch()
-        await bot.settle()
-        await free_the_lease(bot.settings.database_url)
+        message = await died_as_it_told(bot, look)
         async with bot.another(bot.settings.model_copy(update={"bot_routes": {"cluster-1": ("C0OTHER", "")}})):
             await pass_time(bot, 600)
             assert look() == [message]
