@@ -54,7 +54,7 @@ _NEEDED = {
     "start": "The bot is starting.",
 }
 DRAIN_SECONDS = 20.0
-END_SECONDS = 4.0  # for each part; with two after the drain, all of it stays below what a host grants
+END_SECONDS = 4.0  # after the drain, and for each part after that; all of it stays below what a host grants
 RETRY_STORE_EVERY = 3.0
 CHECK_NAMED_EVERY = 600.0
 
@@ -126,9 +126,10 @@ class App:
             if self._bolt:  # what it has written down by now is still done, and its ack needs the connection
                 await self._bolt.finish()
             # Recovery keeps running: without its heartbeats, another process would take over these decisions.
-            ends = [self._end("watcher"), self._end("sender"), self.tasks.drain(self._drain_seconds)]
+            as_long = self._drain_seconds + END_SECONDS  # what they have begun, they may finish in that time
+            ends = [self._end("watcher", as_long), self._end("sender", as_long), self.tasks.drain(self._drain_seconds)]
             await asyncio.gather(*ends, *([self._socket.stop()] if self._socket else []))
-            await asyncio.gather(self._end("recovery"), self._end("audit trail"))
+            await asyncio.gather(*(self._end(name, END_SECONDS) for name in ("recovery", "audit trail")))
             if not working.cancelled():
                 working.result()  # it ends only with an error
         logger.info("Stopped")
@@ -214,18 +215,18 @@ class App:
     def _begin(self, name: str, part: _Part) -> None:
         self._parts[name] = part, asyncio.create_task(part.run(), name=name)
 
-    async def _end(self, name: str) -> None:
-        """Stop a part, and let the next process take its work over at once."""
+    async def _end(self, name: str, seconds: float) -> None:
+        """Stop a part within that time, and let the next process take its work over at once."""
         if name not in self._parts:
             return
         part, task = self._parts[name]
         task.cancel()
-        await asyncio.wait({task})
         try:
-            async with asyncio.timeout(END_SECONDS):
+            async with asyncio.timeout(seconds):
+                await asyncio.wait({task})
                 await part.end()
         except TimeoutError:
-            logger.warning("%s: it took longer than %g s", _UNLESS_ENDED[name], END_SECONDS)
+            logger.warning("%s: it took longer than %g s", _UNLESS_ENDED[name], seconds)
         except StorageUnavailable as error:
             logger.warning("%s: can't reach the database: %s", _UNLESS_ENDED[name], error)
         except Exception:  # no part may keep the others from their end

@@ -175,9 +175,11 @@ async def test_stop_while_the_database_hangs_ends_within_what_the_deploy_files_g
         bot.together.add()
         alert = bot.alert()
         with bot.together.paused("approve"):
-            await bot.slack.press(alert, APPROVE)
-            await bot.together.until(lambda: bot.together.posts)
-            line.freeze()
+            with bot.slack.paused("chat.postMessage"):
+                await bot.slack.press(alert, APPROVE)
+                await bot.together.until(lambda: bot.together.posts)
+                await bot.slack.until(lambda: bot.slack.is_waiting("chat.postMessage"))  # the watch's card
+                line.freeze()
             began = real.monotonic()
             await bot.settle()
             took = real.monotonic() - began
