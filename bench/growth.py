@@ -1,9 +1,11 @@
 """What may grow, and must not make a command slower: `python -m bench.growth`. On SQLite, the bot on a core alone."""
 
 import asyncio
+import json
 import os
 import shutil
 import sqlite3
+import statistics
 import sys
 import tempfile
 import time
@@ -15,7 +17,7 @@ import uvloop
 from bench.compare import FIGURES, Program, Target, one_round, ratio, start
 from bench.load import Load
 from bench.watch import PAGE, bot_beside, digest_of, false_alarm
-from tests.simulator.slack import Slack
+from tests.simulator.slack import Posted, Slack
 from tests.simulator.together import Together
 
 ROUNDS = 5
@@ -24,6 +26,8 @@ FLIGHTS = (1, 8, 64)
 FLOOD = 300
 PURGED = 100_000
 PACED, PER_SECOND = 100, 20.0
+ACKS, ACKS_PER_SECOND = 1_200, 40.0
+EDIT_SECONDS = 0.075  # in which a digest is loaded, drawn, and sent
 CLUSTERS = (10, 100, 1_000)
 CYCLES = 3
 NODES, CANCELS = 1_000, 40
@@ -143,7 +147,7 @@ async def _clusters() -> None:
 
 
 async def _digest() -> None:
-    print(f"\nAcks at {PER_SECOND:g} a second, asked for by a process of its own, while {CANCELS} nodes are cancelled")
+    print(f"\nAcks at {ACKS_PER_SECOND:g} a second, asked for by another process, while {CANCELS} nodes are cancelled")
     with tempfile.TemporaryDirectory() as name:
         async with Slack() as slack, Together(slack.now) as together:
             together.clusters["cluster-1"] = "H100"
@@ -152,14 +156,37 @@ async def _digest() -> None:
                 digest = await digest_of(slack, NODES)
                 other = [together.add(("not watched", f"i-{number}", f"r-{number}")) for number in range(CANCELS)]
                 for title, ids in (("none of them in a digest", other), (f"of a digest of {NODES}", shown)):
-                    edits = digest.edits
-                    words = ("-m", "bench.load", slack.bot_url, str(PACED), str(PER_SECOND))
+                    edits: list[float] = []
+                    noting = asyncio.create_task(_note_edits(slack, digest, edits))
+                    words = ("-m", "bench.load", slack.bot_url, str(ACKS), str(ACKS_PER_SECOND))
                     load = await asyncio.create_subprocess_exec(sys.executable, *words, stdout=asyncio.subprocess.PIPE)
                     for one in ids[:CANCELS]:
                         await slack.command(" ".join(one))
-                        await asyncio.sleep(PACED / PER_SECOND / CANCELS)
-                    told, _ = await load.communicate()
-                    print(f"  {title}, {digest.edits - edits} edits: {told.decode().strip()}", flush=True)
+                        await asyncio.sleep(ACKS / ACKS_PER_SECOND / CANCELS)
+                    acks = json.loads((await load.communicate())[0])
+                    noting.cancel()
+                    near = [took for at, took in acks if any(at < edit < at + EDIT_SECONDS for edit in edits)]
+                    far = [took for at, took in acks if not any(abs(at - edit) < 6 * EDIT_SECONDS for edit in edits)]
+                    print(f"  {title}: {len(edits)} edits; {_spread(far)} apart from them")
+                    if near:
+                        more, window = statistics.median(near) / statistics.median(far), 1000 * EDIT_SECONDS
+                        print(f"    {_spread(near)} within {window:g} ms before one, {more:.1f} times as long")
+                    sys.stdout.flush()
+
+
+async def _note_edits(slack: Slack, digest: Posted, edits: list[float]) -> None:
+    """Note when edits of a digest arrive."""
+    count = digest.edits
+    while True:
+        await slack.news()
+        edits += [time.time()] * (digest.edits - count)
+        count = digest.edits
+
+
+def _spread(seconds: list[float]) -> str:
+    took = sorted(1000 * each for each in seconds)
+    middle, most = took[len(took) // 2], took[-1]
+    return f"{len(took)} acks, p50 {middle:.1f} ms, p90 {took[-len(took) // 10]:.1f}, at most {most:.1f}"
 
 
 async def _lists(together: Together, count: int) -> None:

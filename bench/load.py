@@ -168,14 +168,15 @@ def _done(took: tuple[float, float] | None) -> tuple[float, float]:
 
 
 async def _acks(url: str, commands: int, per_second: float) -> None:
-    """Print how long the acks of commands take, of remediations that nobody has."""
+    """Print when commands were sent and how long their acks took, of remediations that nobody has, as JSON."""
     async with Load() as load:
-        typing = []
+        sent, typing = [], []
         for _ in range(commands):
+            sent.append(time.time())
             typing.append(asyncio.create_task(load.command(url, until_card=False)))
             await asyncio.sleep(1 / per_second)
-        acks = sorted(1000 * _done(took)[0] for took in await asyncio.gather(*typing))
-    print(f"ack p50 {acks[commands // 2]:.1f} ms, p90 {acks[-commands // 10]:.1f}, most {acks[-1]:.1f}")
+        acks = [_done(took)[0] for took in await asyncio.gather(*typing)]
+    print(json.dumps(list(zip(sent, acks, strict=True))))
 
 
 if __name__ == "__main__":
