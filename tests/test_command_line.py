@@ -5,7 +5,9 @@ import json
 import signal
 from pathlib import Path
 
+import aiohttp
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from bot.__main__ import main
 from tests.simulator.process import free_port, ready, start_bot, variables
@@ -42,6 +44,27 @@ async def test_the_process_serves_and_a_signal_ends_it_with_status_0(tmp_path: P
         assert process.returncode == 0
         assert json.loads(logged.splitlines()[-1])["message"] == "Stopped"
         assert json.loads(logged.splitlines()[-2])["message"].startswith("Audit head ")
+
+
+async def test_garbage_is_looked_for_seldom(tmp_path: Path) -> None:
+    async with Slack() as slack, Together(slack.now) as together:
+        several = [together.add((*IDS[:2], f"r{number}")) for number in range(60)]
+        port = free_port()
+        with start_bot(tmp_path, variables(slack, together), port=port) as process:
+            await ready(slack, port)
+            before = await _collections(port)
+            for ids in several:
+                await slack.command(" ".join(ids))
+            await slack.until(lambda: len(slack.visible()) == len(several))
+            looks = await _collections(port) - before
+            process.terminate()
+    assert looks <= 2
+
+
+async def _collections(port: int) -> float:
+    async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}/metrics") as response:
+        samples = text_string_to_metric_families(await response.text())
+        return sum(each.value for of in samples if of.name == "python_gc_collections" for each in of.samples)
 
 
 async def test_hangup_of_a_terminal_ends_it_like_any_stop(tmp_path: Path) -> None:
