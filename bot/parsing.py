@@ -172,8 +172,20 @@ def _beginning(text: str) -> str:
 
 
 def _read(plain: str) -> Find | Order:
-    """Read one word to be looked up, or what names a remediation."""
-    return _find(plain) or _from_reference(plain)
+    """Read one word to be looked up; or the API's URL, options, or three words, and a reason behind them."""
+    with suppress(InvalidId):
+        return Find(check_id("remediation", plain.strip(QUOTES + " ,/")))
+    bare = plain.lstrip(QUOTES + " ")
+    if url := _URL.match(bare):
+        verb = (url[4] or "").strip(QUOTES + "/").lower()
+        if verb not in {"", "cancel"}:
+            raise UnreadableCommand(f'That URL ends in "/{verb}", but {COMMAND} only cancels.')
+        return _order(_reference(map(unquote, url.group(1, 2, 3))), bare[url.end() :])
+    if _OTHER_URL.match(bare):
+        raise UnreadableCommand("That URL names no remediation.")
+    option = _OPTION.search(plain)
+    has_few_words_before = option is not None and len(list(_words(plain[: option.start()]))) < len(PARTS)
+    return _from_options(plain) if has_few_words_before else _from_words(plain)
 
 
 def _from_verb(bare: str) -> Typed | None:
@@ -184,8 +196,11 @@ def _from_verb(bare: str) -> Typed | None:
             return Help()
         case "list" | "tonight" | "history" as report:
             return _report(report, rest.strip(QUOTES + " ,"))
+        case "status" if not rest:
+            raise UnreadableCommand(f"Type {COMMAND} status and a node name or an ID.")
         case "status":
-            return _status(rest)
+            meant = _read(rest)
+            return Find(meant.text if isinstance(meant, Find) else str(meant.ref), only_shows=True)
         case "cancel" if rest:
             if (word := _first_word(rest)[0]).lower() in RESERVED:
                 raise UnreadableCommand(f"“{word}” isn't a node name or an ID.")
@@ -215,50 +230,15 @@ def _first_word(bare: str) -> tuple[str, str]:
     return (word[0].strip(QUOTES + ":;"), bare[word.end() :].strip(" ,/")) if word else ("", "")
 
 
-def _status(rest: str) -> Find:
-    if not rest:
-        raise UnreadableCommand(f"Type {COMMAND} status and a node name or an ID.")
-    meant = _read(rest)
-    return Find(meant.text if isinstance(meant, Find) else str(meant.ref), only_shows=True)
-
-
-def _from_reference(plain: str) -> Order:
-    """Read the API's URL, options, or three words, and a reason behind them."""
-    bare = plain.lstrip(QUOTES + " ")
-    if url := _URL.match(bare):
-        verb = (url[4] or "").strip(QUOTES + "/").lower()
-        if verb not in {"", "cancel"}:
-            raise UnreadableCommand(f'That URL ends in "/{verb}", but {COMMAND} only cancels.')
-        return _order(_reference(map(unquote, url.group(1, 2, 3))), bare[url.end() :])
-    if _OTHER_URL.match(bare):
-        raise UnreadableCommand("That URL names no remediation.")
-    option = _OPTION.search(plain)
-    has_few_words_before = option is not None and len(list(_words(plain[: option.start()]))) < len(PARTS)
-    return _from_options(plain) if has_few_words_before else _from_words(plain)
-
-
-def _find(text: str) -> Find | None:
-    """Return what is to be looked up; None where it is no single word that could be a name or an ID."""
-    try:
-        return Find(check_id("remediation", text.strip(QUOTES + " ,/")))
-    except InvalidId:
-        return None
-
-
 def plain_text(text: str) -> str:
     """Undo what Slack, phones and word processors do to a pasted text, and nothing else."""
-    spaced = "".join(_visible(character) for character in text)
-    named = _MENTION.sub(lambda found: f"{'#' if found[1] == '#' else '@'}{found[3] or found[2]}", spaced)
+    # A space for what separates, nothing for what is invisible.
+    kinds = ((each, unicodedata.category(each)) for each in text)
+    seen = (" " if each.isspace() or kind == "Cc" else each for each, kind in kinds if kind not in {"Cf", "Cs"})
+    named = _MENTION.sub(lambda found: f"{'#' if found[1] == '#' else '@'}{found[3] or found[2]}", "".join(seen))
     # Slack links anything that looks like a host; what was typed then is the label.
     linked = _LINK.sub(lambda link: link[1] if _URL.match(link[1]) or not link[2] else link[2], named)
     return linked.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&").strip()
-
-
-def _visible(character: str) -> str:
-    """Return a character as it is seen: a space for what separates, nothing for what is invisible."""
-    if character.isspace() or unicodedata.category(character) == "Cc":
-        return " "
-    return "" if unicodedata.category(character) in {"Cf", "Cs"} else character
 
 
 def _from_options(plain: str) -> Order:
