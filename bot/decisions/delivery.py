@@ -50,9 +50,11 @@ class Answers:
         about = verdict.about or job.about
         if about is NOTHING_KNOWN:
             about = await or_none(self.store.database.read(rows.card_context, present.ref)) or about
+        # Where the remediation's own card is in this channel, it is drawn again, and a line points at it.
+        card_ts = "" if place.is_button or about.channel_id != place.channel_id else about.ts
         if verdict.was_so_before:
             said = f"{verdict.notice[0].lower()}{verdict.notice[1:]}"
-            return Answer(ReplyKind.CARD, self._line(present, said, about, place), summary=verdict.notice)
+            return Answer(ReplyKind.CARD, self._line(present, said, about, card_ts), summary=verdict.notice)
         hold = None if verdict.decided else about.hold
         about = replace(about, is_unlisted=False, is_just_read=True, hold=hold)
         note = CardNote(verdict.notice, verdict.buttons, verdict.decided, present.state, present.mode, self.clock.now())
@@ -60,16 +62,26 @@ class Answers:
         apparently = "" if verdict.decided and verdict.decided.is_sure else ", apparently"
         done = f"{request.rule.done}{apparently} by {verdict.decided.people}." if verdict.decided else ""
         said = summary or done or f"{cards.labels.state(present.state)[0]}."
-        # Then the remediation's own card is drawn again, and the answer is a line that points at it.
-        is_linked = not place.is_button and _has_card(about, place)
-        card = self._card(place, verdict, about, said, is_linked=is_linked)
-        answer = Answer(ReplyKind.CARD, card, note, summary=summary)
-        if not is_linked:
-            return answer
-        is_in_thread = place.thread_ts == about.ts and verdict.kind is OutcomeKind.HELD
-        if not request.rule.decides and (place.is_home or is_in_thread):
-            return replace(answer, card_ts=about.ts)  # the card says it, and its thread
-        return replace(answer, card_ts=about.ts, line=self._line(present, said, about, place))
+        if is_elsewhere(about, place) and verdict.kind is not OutcomeKind.READ:
+            pointer = cards.pointer(present, said, about, self.config)  # it was the card before, and says so
+            return Answer(ReplyKind.CARD, pointer, note, summary=summary)
+        is_kept = bool(card_ts) or (about.channel_id, about.ts) == (place.channel_id, place.message_ts)
+        if not is_kept:
+            about = replace(about, mentioned="")  # another message than the one that called calls nobody
+        alert = place.original if place.is_foreign else None
+        card = cards.card(
+            present, decided=verdict.decided, notice=verdict.notice, buttons=verdict.buttons, about=about,
+            config=self.config, is_beneath=alert is not None,
+        )  # fmt: skip
+        if alert:
+            card = cards.decision_beneath(alert, card)
+        elif not is_kept and (about.ts or place.is_home):
+            card = cards.without_decisions(card)  # only the card itself is kept current
+        answer = Answer(ReplyKind.CARD, card, note, summary=summary, card_ts=card_ts)
+        is_in_thread = place.thread_ts == card_ts and verdict.kind is OutcomeKind.HELD
+        if not card_ts or (not request.rule.decides and (place.is_home or is_in_thread)):
+            return answer  # the card says it, and its thread
+        return replace(answer, line=self._line(present, said, about, card_ts))
 
     def of_failure(self, job: Job, error: BotError) -> tuple[Answer, Outcome]:
         """Draw an error, and a line for the card: it must not look untouched, also where something else was clicked."""
@@ -93,25 +105,9 @@ class Answers:
         note = CardNote(said, is_sure, None, shown.state or "", mode, now, is_error=True)
         return replace(answer, remark=note, card_ts=card_ts), outcome
 
-    def _card(self, place: ReplyTarget, verdict: Verdict, about: CardContext, said: str, *, is_linked: bool) -> Message:
-        is_copy = place.is_home and not is_linked
-        if not is_linked and (about.channel_id, about.ts) != (place.channel_id, place.message_ts):
-            if about.ts and place.is_button and not place.is_foreign and verdict.kind is not OutcomeKind.READ:
-                return cards.pointer(verdict.present, said, about, self.config)  # it was the card before, and says so
-            is_copy = is_copy or bool(about.ts)
-            about = replace(about, mentioned="")  # another message than the one that called calls nobody
-        alert = place.original if place.is_foreign else None
-        card = cards.card(
-            verdict.present, decided=verdict.decided, notice=verdict.notice, buttons=verdict.buttons, about=about,
-            config=self.config, is_beneath=alert is not None,
-        )  # fmt: skip
-        if alert:
-            return cards.decision_beneath(alert, card)
-        return cards.without_decisions(card) if is_copy else card  # only the card itself is kept current
-
-    def _line(self, present: Remediation, said: str, about: CardContext, place: ReplyTarget) -> Message:
+    def _line(self, present: Remediation, said: str, about: CardContext, card_ts: str) -> Message:
         """Return a result in a line, with a link to the card where that is in the same channel."""
-        link = self.config.permalink(about.channel_id, about.ts) if _has_card(about, place) else ""
+        link = self.config.permalink(about.channel_id, card_ts) if card_ts else ""
         return cards.line(f"{escape(present.node, 100)}: {said}{f' <{link}|See the card>' if link else ''}")
 
     async def deliver(self, job: Job, answer: Answer) -> None:
@@ -197,8 +193,3 @@ def is_elsewhere(about: CardContext, place: ReplyTarget) -> bool:
     """Return whether a message of the bot was pressed that isn't the remediation's card any more, but points to it."""
     is_own = place.is_button and not place.is_foreign
     return is_own and bool(about.ts) and (about.channel_id, about.ts) != (place.channel_id, place.message_ts)
-
-
-def _has_card(about: CardContext, place: ReplyTarget) -> bool:
-    """Return whether a remediation's own card is in the channel of a place."""
-    return bool(about.ts) and about.channel_id == place.channel_id
