@@ -226,14 +226,9 @@ def was_only_waiting(alert: Alert) -> bool:
 # What people do.
 
 
-def answered(  # noqa: PLR0913, PLR0917 - all that bears on it
-    alert: Alert, message: TrackedMessage, request: Request, answer: Answer, at: float, seq: int
-) -> Tracked:
-    """Note that somebody was answered: what the answer says must stay on the card.
-
-    Args:
-        at: the present, as Unix time in seconds.
-    """
+def answered(look: Look, request: Request, answer: Answer, seq: int) -> Tracked:
+    """Note that somebody was answered: what the answer says must stay on the card."""
+    alert, message, at = look.alert, look.message, look.now
     decides, remark = request.rule.decides, answer.remark
     if remark and not (decides or remark.buttons):
         remark = None  # it says what somebody's decision may do yet, and leaves no doubt of its own behind
@@ -300,9 +295,9 @@ def _told_of_undone_cancellation(alert: Alert, message: TrackedMessage, read: Re
     return message.saying(f"{escape(read.node, 100)}: Together went on with this {did}.", of_many=True)
 
 
-def overridden(alert: Alert, message: TrackedMessage, override: Override) -> Tracked:
+def overridden(look: Look, override: Override) -> Tracked:
     """Note that somebody approves alone: the thread is told, also where what comes of it stays unknown."""
-    return replace(alert, override=override), message.due
+    return replace(look.alert, override=override), look.message.due
 
 
 def outdated(message: TrackedMessage, now: float, *, may_overwrite: bool) -> TrackedMessage:
@@ -316,9 +311,9 @@ def is_unsure(message: TrackedMessage, now: float) -> bool:
     return 0 < message.unsure_until - now <= ARRIVED_SECONDS
 
 
-def held(alert: Alert, message: TrackedMessage, hold: Hold) -> Tracked:
+def held(look: Look, hold: Hold) -> Tracked:
     """Put an alert on hold. Who asks again at once is not told of again."""
-    before = alert.hold
+    alert, message, before = look.alert, look.message.due, look.alert.hold
     joined = before.joined(hold) if before else hold
     is_again = (
         before is not None
@@ -326,27 +321,25 @@ def held(alert: Alert, message: TrackedMessage, hold: Hold) -> Tracked:
         and abs(hold.until - before.until) < HELD_AGAIN_SECONDS
         and hold.reason in {"", before.reason}
     )
-    message, node = message.due, escape(alert.remediation.node, 100)
     if not is_again:
-        why = f": “{escape(hold.reason, 300)}”" if hold.reason else "."
+        node, why = escape(alert.remediation.node, 100), f": “{escape(hold.reason, 300)}”" if hold.reason else "."
         message = message.saying(f"{node}: <@{hold.user_id}> put this on hold until {when(hold.until)}{why}")
     return replace(alert, hold=joined, asked_since=joined.until), message
 
 
-def released(
-    alert: Alert, message: TrackedMessage, user_id: str, now: float, shown: AbstractSet[str]
-) -> Tracked | None:
+def released(look: Look, user_id: str, shown: AbstractSet[str]) -> Tracked | None:
     """End a hold. Returns None if there was no hold, or somebody has joined it since it was shown.
 
     Args:
         shown: the keys of what was shown; empty where that isn't known.
     """
+    alert = look.alert
     if alert.hold is None or (shown and not alert.hold.keys <= shown):
         return None
     theirs = [f"<@{each.user_id}>" for each in alert.holds if each.user_id != user_id]
     whose = f" of {', '.join(theirs)}" if theirs else ""
-    message = message.saying(f"{escape(alert.remediation.node, 100)}: <@{user_id}> released the hold{whose}.")
-    return replace(alert, hold=None, asked_since=now), message.due
+    said = f"{escape(alert.remediation.node, 100)}: <@{user_id}> released the hold{whose}."
+    return replace(alert, hold=None, asked_since=look.now), look.message.saying(said).due
 
 
 # What becomes of the message in Slack.

@@ -56,14 +56,14 @@ def test_fault_is_not_called_back_on_what_is_no_repaired_node_any_more(state: st
 
 def test_hold_that_is_over_cannot_be_released() -> None:
     alert = alert_of(hold=Hold("U0ALICE", START))
-    assert alerts.released(alert.at(START), MESSAGE, "U0BOB", START, frozenset()) is None
+    assert alerts.released(look(alert.at(START)), "U0BOB", frozenset()) is None
 
 
 def test_hold_that_the_same_person_makes_longer_is_told() -> None:
     alert = alert_of(hold=Hold("U0ALICE", START + 1800))
-    _, message = alerts.held(alert, MESSAGE, Hold("U0ALICE", START + 7200))
+    _, message = alerts.held(look(alert), Hold("U0ALICE", START + 7200))
     assert len(message.pending_lines) == 1
-    _, message = alerts.held(alert, MESSAGE, Hold("U0ALICE", START + 1830))
+    _, message = alerts.held(look(alert), Hold("U0ALICE", START + 1830))
     assert message.pending_lines == ()
 
 

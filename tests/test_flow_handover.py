@@ -4,8 +4,8 @@ import pytest
 from sqlalchemy import insert, update
 
 from bot.models import Alert
-from bot.store.rows import alert_row
-from bot.store.tables import alerts
+from bot.store.rows import alert_columns
+from bot.store.tables import alerts, ids_of
 from tests.rows import execute_beside
 from tests.samples import remediation
 from tests.simulator.slack.workspace import BOT_USER
@@ -88,7 +88,8 @@ async def test_history_of_a_node_is_found_among_any_number_of_others(bot: World)
     others = [Alert(remediation(id=f"r-{number}", state="CANCELLED"), "", "m", later) for number in range(10_001)]
     database = bot.app.database
     assert database
-    await database.run(lambda connection: connection.execute(insert(alerts), list(map(alert_row, others))))
+    rows = [ids_of(each.ref) | alert_columns(each) for each in others]
+    await database.run(lambda connection: connection.execute(insert(alerts), rows))
     assert "gpu_node%7: 1 remediation" in await asked(bot, "history gpu_node%7")
     assert "has no record of a node" in await asked(bot, "history gpuxnode%7")
 

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
+from functools import partial
 
 from sqlalchemy import and_, bindparam, or_, select
 
@@ -75,7 +76,7 @@ def hold(connection: Connection, ref: RemediationRef, actor: Actor, seconds: flo
 
     def change(look: Look) -> Tracked:
         asked = Hold(actor.user_id, look.now + seconds, reason=reason, name=actor.name, since=look.now)
-        return held(look.alert, look.message, asked)
+        return held(look, asked)
 
     changed = change_alert(connection, ref, change)
     return changed.hold if changed else None
@@ -83,7 +84,7 @@ def hold(connection: Connection, ref: RemediationRef, actor: Actor, seconds: flo
 
 def release(connection: Connection, ref: RemediationRef, user_id: str, shown: AbstractSet[str] = frozenset()) -> bool:
     """End a hold. Returns False where there is none, or somebody has joined it since it was shown."""
-    after = change_alert(connection, ref, lambda look: released(look.alert, look.message, user_id, look.now, shown))
+    after = change_alert(connection, ref, partial(released, user_id=user_id, shown=shown))
     return after is not None
 
 

@@ -6,6 +6,7 @@ decision another one has taken over, writes nothing any more.
 
 import math
 from dataclasses import asdict, replace
+from functools import partial
 
 from sqlalchemy import ColumnElement, Double, and_, bindparam, func, or_, select
 from sqlalchemy.dialects.postgresql import insert
@@ -194,7 +195,7 @@ class DecisionStore(Ownership):
             # One person approves alone: the thread learns it, also where the result stays unknown.
             audit.record(connection, job, "override", None, left_at, end)
             override = Override(request.actor.user_id, request.reason, job.id)
-            change_alert(connection, request.ref, lambda look: overridden(look.alert, look.message, override))
+            change_alert(connection, request.ref, partial(overridden, override=override))
             end = audit.end_of_trail(connection)
         audit.record(connection, job, "repeat" if is_repeat else "send", None, left_at, end)
         return left_at
@@ -239,12 +240,8 @@ class DecisionStore(Ownership):
                 _note_first(connection, request, outcome)
                 if kind == request.rule.done:
                     outbox.decided(connection, job, outcome)
-            change_alert(
-                connection,
-                request.ref,
-                lambda look: answered(look.alert, look.message, request, answer, look.now, seq),
-                found=shown,
-            )
+            change = partial(answered, request=request, answer=answer, seq=seq)
+            change_alert(connection, request.ref, change, found=shown)
         following = None
         if request.batch_id:
             following = batches.advance(connection, request.batch_id, self._holder, job.received_at)

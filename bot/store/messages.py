@@ -30,7 +30,7 @@ from bot.store.rows import (
     WITHDRAWN,
     WRITE_MESSAGE,
     Told,
-    alert_row,
+    alert_columns,
     change_alert,
     load,
     message_columns,
@@ -39,7 +39,7 @@ from bot.store.rows import (
     readable_message,
     write,
 )
-from bot.store.tables import alerts, cursors, ids_in, messages
+from bot.store.tables import alerts, cursors, ids_in, ids_of, messages
 
 _TRIES = 3  # to write a message as it was loaded
 _AT_ONCE = 500  # messages that are due in one look
@@ -181,8 +181,8 @@ def add_cards(connection: Connection, new: Sequence[Tracked], verify_seconds: fl
     note_returns(connection, [alert for alert, _ in new], verify_seconds)
     present = read_clock(connection)
     for alert, message in new:
-        row = alert_row(replace(alert, seen_at=present, message_id=message.id))
-        if connection.execute(_ADD_ALERTS, row):
+        row = alert_columns(replace(alert, seen_at=present, message_id=message.id))
+        if connection.execute(_ADD_ALERTS, row, **ids_of(alert.ref)):
             called_at = present if message.ts else 0.0  # one that was found in the channel has called long ago
             opened = replace(message, opened_at=present, remind_from=present, called_at=called_at)
             connection.execute(_ADD_MESSAGE, id=opened.id, **message_columns(opened))
@@ -202,7 +202,8 @@ def gather(
     growing = map(readable_message, connection.execute(_GROWING, b_seconds=seconds).scalars())
     known = next((each for each in growing if each and _PLACE_OF(each) == _PLACE_OF(digest)), None)
     into = known or replace(digest, opened_at=present, remind_from=present)
-    rows = [alert_row(replace(each, seen_at=present, message_id=into.id)) for each in new]
+    placed = [replace(each, seen_at=present, message_id=into.id) for each in new]
+    rows = [ids_of(each.ref) | alert_columns(each) for each in placed]
     added = {RemediationRef(*row) for row in connection.execute(_ADD_ALERTS, rows)}
     for each in new:
         if each.ref in added:

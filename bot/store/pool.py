@@ -29,10 +29,13 @@ class Pool:
         """
         driver = self._driver
         while True:
-            while idle := self._take_idle():
+            with self._changed:
+                idle = self._idle.pop() if self._idle else None
+            if idle:
                 if not driver.has_ended(idle.raw):
                     return idle
                 self.drop(idle)
+                continue
             try:
                 connection = driver.connection(driver.connect(), driver, self.targets)
             except driver.api.Error:
@@ -52,10 +55,6 @@ class Pool:
                     return False
             return True
 
-    def _take_idle(self) -> Connection | None:
-        with self._changed:
-            return self._idle.pop() if self._idle else None
-
     def give_back(self, connection: Connection | None) -> None:
         """Let others have a connection, unless it was dropped."""
         with self._changed:
@@ -72,8 +71,10 @@ class Pool:
 
     def drop_idle(self) -> None:
         """Close what isn't in use."""
-        while idle := self._take_idle():
-            self.drop(idle)
+        with self._changed:
+            idle, self._idle = self._idle, []
+        for each in idle:
+            self.drop(each)
 
     def refuse(self) -> None:
         """Let nobody wait any longer."""

@@ -35,7 +35,6 @@ from bot.store.tables import (
     decisions,
     first_approvals,
     ids_in,
-    ids_of,
     key_of,
     messages,
     one_remediation,
@@ -140,7 +139,7 @@ def write(
     if learned and learned != Learned():
         alert = before.alerts[0]
         alert = replace(alert, history=learned.history or alert.history, impact=learned.impact or alert.impact)
-        connection.execute(_WRITE_ALERT, _alert_columns(alert), **key_of(alert.ref))
+        connection.execute(_WRITE_ALERT, alert_columns(alert), **key_of(alert.ref))
         before = replace(before, alerts=[alert])
     return replace(before, message=after, version=before.version + 1)
 
@@ -176,7 +175,7 @@ def change_alert(
     may_be_of_another = not (before.is_waiting or alert.remediation.began_at)
     if first_one and is_news and (may_be_of_another or not first_one.counts_for(alert.remediation)):
         connection.execute(FORGET_FIRST, key_of(ref), b_user="")
-    connection.execute(_WRITE_ALERT, _alert_columns(alert), **key_of(ref))
+    connection.execute(_WRITE_ALERT, alert_columns(alert), **key_of(ref))
     connection.execute(WRITE_MESSAGE, b_message=message.id, **message_columns(message))
     outbox.changed(connection, before, alert)
     return alert
@@ -250,12 +249,8 @@ def to_first_approval(row: Any) -> FirstApproval | None:  # noqa: ANN401 - a row
     return FirstApproval(row.user_id, row.mode, row.at, row.job_id, row.episode)
 
 
-def alert_row(alert: Alert) -> Record:
-    """Return the columns of a new alert."""
-    return ids_of(alert.ref) | _alert_columns(alert)
-
-
-def _alert_columns(alert: Alert) -> Record:
+def alert_columns(alert: Alert) -> Record:
+    """Return the columns of an alert, but for its IDs."""
     return {
         "message_id": alert.message_id,
         "state": WITHDRAWN if alert.is_unlisted else alert.remediation.state,

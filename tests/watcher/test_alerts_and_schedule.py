@@ -71,9 +71,11 @@ class Model:
     def snapshot(self) -> Snapshot:
         return Snapshot(self.message, [self.alert.at(self.now)], {}, [], is_being_decided=False, now=self.now)
 
+    def look(self) -> Look:
+        return Look(self.alert.at(self.now), self.message, None, self.now)
+
     def poll(self, *, is_old: bool = False) -> None:
-        look = Look(self.alert.at(self.now), self.message, None, self.now)
-        sequence = -1 if is_old else self.sequence
+        look, sequence = self.look(), -1 if is_old else self.sequence
         if self.truth is None:
             changed = alerts.gone(look, sequence)
         else:
@@ -83,7 +85,7 @@ class Model:
             self.alert, self.message = changed
 
     def hold(self, user: str) -> None:
-        self.alert, self.message = held(self.alert.at(self.now), self.message, Hold(user, self.now + 1800))
+        self.alert, self.message = held(self.look(), Hold(user, self.now + 1800))
 
     def answer(self, *, on_the_card: bool) -> None:
         """Somebody approves, and is answered on the card or elsewhere."""
@@ -95,7 +97,7 @@ class Model:
         told = Message("answer", [{"type": "divider"}])
         request = Request(Verb.APPROVE, self.alert.remediation.ref, Actor("U0ALICE", "a", "T"), place)
         answer = Answer(ReplyKind.CARD, told, remark)
-        self.alert, self.message = answered(self.alert, self.message, request, answer, self.now, self.sequence)
+        self.alert, self.message = answered(self.look(), request, answer, self.sequence)
         if on_the_card and self.message.ts in self.channel:
             self.channel[self.message.ts] = told
 
