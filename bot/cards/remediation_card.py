@@ -302,7 +302,10 @@ def _agreed(remediation: Remediation, about: CardContext, config: CardConfig) ->
 
 def _approvers(remediation: Remediation, about: CardContext, config: CardConfig) -> Iterator[str]:
     """Yield who is the first of two to approve, and what must follow; nothing where one person is enough."""
-    first, too_often = about.first, _too_often(about, config)
+    first, rule, lately = about.first, config.two_people, about.history.lately if about.history else 0
+    too_often, repairs = "", "repair" if lately == 1 else "repairs"
+    if rule.is_too_often(lately):
+        too_often = f" {lately} {repairs} of this node in {lasted(rule.seconds)}: another one may not help."
     if first is None or not first.counts_for(remediation):
         if config.needs_two(remediation.mode, about.history):
             yield f"Needs two approvers.{too_often}"
@@ -334,15 +337,6 @@ def looking_line(looking: Sequence[Looking]) -> str:
 def on_call(called: str) -> str:
     """Return the line that says whom a message called; empty for nobody."""
     return f"{ON_CALL}{mention(called)}" if called else ""
-
-
-def _too_often(about: CardContext, config: CardConfig) -> str:
-    """Return why one person isn't enough, where that is how often the node was repaired."""
-    rule, lately = config.two_people, about.history.lately if about.history else 0
-    if not rule.is_too_often(lately):
-        return ""
-    repairs = "repair" if lately == 1 else "repairs"
-    return f" {lately} {repairs} of this node in {lasted(rule.seconds)}: another one may not help."
 
 
 def calling(said: str, called: str) -> Message:

@@ -86,12 +86,6 @@ class _Waiting:
         self.ranks: Sequence[dict[str, None]] = {}, {}, {}
         self.news = asyncio.Event()
 
-    def __len__(self) -> int:
-        return sum(map(len, self.ranks))
-
-    def first(self, active: Collection[str]) -> str | None:
-        return next((key for key in chain(*self.ranks) if key not in active), None)
-
     def add(self, key: str, rank: Rank) -> None:
         if key not in ChainMap(*self.ranks[: rank + 1]):
             for later in self.ranks[rank + 1 :]:
@@ -142,12 +136,12 @@ class WorkQueue:
 
     def waiting(self, lane: Lane) -> int:
         """Return how many keys wait in a lane."""
-        return sum(len(waiting) for (each, _), waiting in self._lines.items() if each is lane)
+        return sum(len(keys) for (each, _), waiting in self._lines.items() if each is lane for keys in waiting.ranks)
 
     async def get(self, lane: Lane, channel_id: str = "") -> str:
         """Take the first key of a line, as soon as there is one. Its worker calls `done` afterwards."""
         waiting = self._waiting((lane, channel_id))
-        while (key := waiting.first(self._active)) is None:
+        while (key := next((each for each in chain(*waiting.ranks) if each not in self._active), None)) is None:
             waiting.news.clear()
             await waiting.news.wait()
         waiting.drop(key)
