@@ -35,12 +35,12 @@ class Upkeep:
     clock: Clock
 
     async def carry_out(self, job: Job) -> Verdict:
-        """Do what was asked for; may raise a BotError."""
-        ways = {Verb.REFRESH: self._look, Verb.HOLD: self._hold, Verb.RELEASE: self._release}
-        return await self._unless_in_doubt(job, await ways[job.request.verb](job))
+        """Do what was asked for; without buttons where a decision that somebody has begun may still take effect.
 
-    async def _unless_in_doubt(self, job: Job, verdict: Verdict) -> Verdict:
-        """Return a verdict, without buttons where a decision that somebody has begun may still take effect."""
+        May raise a BotError.
+        """
+        ways = {Verb.REFRESH: self._look, Verb.HOLD: self._hold, Verb.RELEASE: self._release}
+        verdict = await ways[job.request.verb](job)
         known = await or_none(self.store.database.read(approvals.claim_and_context, job.request.ref))
         if known is None:
             return replace(verdict, buttons=False)  # nobody can say, and what is done must be answered

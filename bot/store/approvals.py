@@ -48,6 +48,7 @@ from bot.store.tables import (
     ids_in,
     key_of,
     one_remediation,
+    refs_in,
 )
 
 LISTED_SECONDS = 180.0  # cards that wait follow their cluster's load within this time
@@ -168,14 +169,14 @@ def about_to_be_in_repair(connection: Connection, job: Job) -> set[str]:
 
 def unsettled(connection: Connection, clusters: Collection[str]) -> set[RemediationRef]:
     """Return on which remediations of clusters a decision isn't answered yet, or may still take effect."""
-    return {RemediationRef(*row) for row in connection.execute(_UNSETTLED, b_clusters=listed(clusters))}
+    return set(refs_in(connection.execute(_UNSETTLED, b_clusters=listed(clusters))))
 
 
 def approved_lately(connection: Connection, cluster_id: str) -> list[RemediationRef]:
     """Return what this bot approved within the last minute, which Together's lists may not show yet."""
-    return [RemediationRef(*row) for row in connection.execute(_APPROVED_LATELY, b_cluster=cluster_id)]
+    return refs_in(connection.execute(_APPROVED_LATELY, b_cluster=cluster_id))
 
 
 def at_work(connection: Connection, cluster_id: str) -> list[RemediationRef]:
     """Return what the bot tracks in a cluster that was neither waiting nor over when it was last seen."""
-    return [RemediationRef(*row) for row in connection.execute(_AT_WORK, b_cluster=cluster_id)]
+    return refs_in(connection.execute(_AT_WORK, b_cluster=cluster_id))

@@ -24,8 +24,8 @@ from bot.models import (
     Request,
     StopReason,
     new_id,
+    stop_reason,
 )
-from bot.models import stop_reason as reason_to_stop
 from bot.store import audit
 from bot.store.connection import Connection, Record, Values, dump, now, read_clock, read_json
 from bot.store.lease import LEASE_UNTIL, OWNER
@@ -167,7 +167,7 @@ def advance(connection: Connection, batch_id: str | None, holder: Values, began_
         return read_job(connection, row) if row else None
     is_late = began_at is not None and read_clock(connection) - began_at > LIFETIME
     latest = connection.execute(_LATEST, b_id=batch_id).scalars()
-    reason = StopReason.TOO_OLD if is_late else reason_to_stop(latest)
+    reason = StopReason.TOO_OLD if is_late else stop_reason(latest)
     if reason in _OF_A_CLUSTER and connection.execute(_CLUSTERS, b_id=batch_id).scalar() > 1:
         reason = None  # the others of the batch may be decided
     if reason:

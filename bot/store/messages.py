@@ -39,7 +39,7 @@ from bot.store.rows import (
     readable_message,
     write,
 )
-from bot.store.tables import alerts, cursors, ids_in, ids_of, messages
+from bot.store.tables import alerts, cursors, ids_in, ids_of, messages, refs_in
 
 _TRIES = 3  # to write a message as it was loaded
 _AT_ONCE = 500  # messages that are due in one look
@@ -110,7 +110,7 @@ def tracked(connection: Connection) -> list[Alert]:
 
 def in_unknown_states(connection: Connection) -> set[RemediationRef]:
     """Return what is in a state that this version doesn't know, so that no list has it."""
-    return {RemediationRef(*row) for row in connection.execute(_IN_UNKNOWN_STATES)}
+    return set(refs_in(connection.execute(_IN_UNKNOWN_STATES)))
 
 
 def waiting(connection: Connection, cluster_id: str, *, in_digests: bool) -> list[Alert]:
@@ -123,7 +123,7 @@ def shown_in(connection: Connection, channel_id: str, ts: str) -> list[Remediati
     """Return the remediations that a message of the bot shows."""
     rows = connection.execute(_AT, b_ts=ts)
     here = [each.id for row in rows if (each := readable_message(row.body)) and each.channel_id == channel_id]
-    return [RemediationRef(*row) for some in here for row in connection.execute(_OF_MESSAGE, b_message=some)]
+    return [ref for some in here for ref in refs_in(connection.execute(_OF_MESSAGE, b_message=some))]
 
 
 def nodes(connection: Connection, refs: Collection[RemediationRef]) -> dict[RemediationRef, str]:
@@ -144,8 +144,7 @@ def note_watched(connection: Connection) -> None:
 
 def existing(connection: Connection, refs: Sequence[RemediationRef]) -> set[RemediationRef]:
     """Return which of these the bot has told of before."""
-    rows = connection.execute(_EXISTING, b_ids=listed(map(astuple, refs)))
-    return {RemediationRef(*row) for row in rows}
+    return set(refs_in(connection.execute(_EXISTING, b_ids=listed(map(astuple, refs)))))
 
 
 def closed(connection: Connection, refs: Sequence[RemediationRef]) -> list[Alert]:
@@ -162,7 +161,7 @@ def lost(connection: Connection) -> list[RemediationRef]:
 
 def arrivals(connection: Connection, seconds: float) -> list[RemediationRef]:
     """Return what was first seen within the last `seconds`."""
-    return [RemediationRef(*row) for row in connection.execute(_ARRIVALS, b_seconds=seconds)]
+    return refs_in(connection.execute(_ARRIVALS, b_seconds=seconds))
 
 
 def due(connection: Connection, at_most: int = _AT_ONCE) -> list[str]:
@@ -204,7 +203,7 @@ def gather(
     into = known or replace(digest, opened_at=present, remind_from=present)
     placed = [replace(each, seen_at=present, message_id=into.id) for each in new]
     rows = [ids_of(each.ref) | alert_columns(each) for each in placed]
-    added = {RemediationRef(*row) for row in connection.execute(_ADD_ALERTS, rows)}
+    added = set(refs_in(connection.execute(_ADD_ALERTS, rows)))
     for each in new:
         if each.ref in added:
             outbox.opened(connection, each)
@@ -380,4 +379,4 @@ def forget(connection: Connection, message_id: str) -> list[RemediationRef]:
     if snapshot is None or snapshot.message.ts or any(each.is_waiting for each in snapshot.alerts):
         return []
     connection.execute(_DROP_MESSAGES, b_ids=listed([message_id]))
-    return [RemediationRef(*row) for row in connection.execute(_DROP_ALERTS, b_message=message_id)]
+    return refs_in(connection.execute(_DROP_ALERTS, b_message=message_id))

@@ -3,6 +3,7 @@
 Times are Unix times in seconds on the database's clock, so that replicas need not agree on theirs.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy import (
@@ -279,6 +280,11 @@ def same_remediation(columns: Any, others: Any) -> ColumnElement[bool]:  # noqa:
 def key_of(ref: RemediationRef) -> dict[str, str]:
     """Return the values for `one_remediation`."""
     return {f"b_{name}": value for name, value in ids_of(ref).items()}
+
+
+def refs_in(rows: Iterable[Any]) -> list[RemediationRef]:
+    """Return the remediations of rows that begin with the columns of `ids_in`."""
+    return [RemediationRef(*row[:3]) for row in rows]
 
 
 def ids_of(ref: RemediationRef) -> dict[str, str]:
