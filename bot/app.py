@@ -7,8 +7,6 @@ from contextlib import AsyncExitStack, suppress
 from functools import partial
 from typing import Protocol
 
-import aiohttp
-
 from bot import metrics
 from bot.clock import Clock, WaitReason
 from bot.errors import StorageUnavailable, TogetherError
@@ -33,6 +31,7 @@ from bot.wiring import (
     tool_clients,
 )
 from handlers.bolt import Bolt
+from handlers.client import slack_session
 from handlers.connection import Connection
 from handlers.manifest import needed_scopes
 from handlers.server import Server
@@ -138,9 +137,7 @@ class App:
         """Connect to everything, take Slack's requests, and watch Slack until cancelled."""
         settings = self._settings
         store = await self._open_store(stack)
-        session = await stack.enter_async_context(
-            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10, sock_connect=3))
-        )
+        session = await stack.enter_async_context(slack_session())
         transports = [await stack.enter_async_context(together_transport(settings)) for _ in range(2)]
         reading = slack_client(settings, session, reads_only=True)
         needed = needed_scopes(settings.bot_operators)

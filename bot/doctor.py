@@ -10,7 +10,6 @@ from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import Any
 
-import aiohttp
 import httpx
 from slack_sdk.web.async_client import AsyncWebClient
 
@@ -25,7 +24,7 @@ from bot.store.connection import check_writable, read_clock
 from bot.surroundings import look_around
 from bot.together import Timeouts, TogetherClient
 from bot.wiring import slack_client, together_client, together_transport
-from handlers.client import SlackFailure
+from handlers.client import SlackFailure, slack_session
 from handlers.connection import REMEDY, scopes_of
 from handlers.directory import SlackDirectory
 from handlers.manifest import SCOPES, missing_scopes, needed_scopes
@@ -42,7 +41,7 @@ async def examine(
 ) -> list[Finding]:
     """Run every check."""
     async with AsyncExitStack() as stack:
-        session = await stack.enter_async_context(aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)))
+        session = await stack.enter_async_context(slack_session())
         transport = await stack.enter_async_context(together_transport(settings))
         slack, clock = slack_client(settings, session, reads_only=True), clock or Clock()
         together = together_client(settings, transport, clock, WAIT)

@@ -1,19 +1,40 @@
-"""How httpx's requests reach Together: over aiohttp, whose connections cost less than half as much CPU a request.
+"""How httpx's requests leave: over aiohttp, whose connections cost less than half as much CPU a request.
 
 Only a connection that was never made may be called that: httpx's ConnectError, ConnectTimeout, or ProxyError. After any
 other error, the request may have arrived.
 """
 
+import socket
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 
 import aiohttp
 import httpx
+from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
+
+from bot.tasks import in_thread
 
 _KEPT_SECONDS = 5.0  # a connection without a request: as httpx has it, since many servers close after ten or more
 _ADDED_BY_AIOHTTP = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
+
+
+class Resolver(AbstractResolver):
+    """Looks up a host in a thread of its own: uvloop has two for all, and two lookups that hang stop the rest."""
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        """Return the addresses of a host."""
+        found = await in_thread(socket.getaddrinfo, host, port, family, socket.SOCK_STREAM, 0, socket.AI_ADDRCONFIG)
+        return [
+            ResolveResult(hostname=host, host=str(to[0]), port=int(to[1]), family=of, proto=proto, flags=0)
+            for of, _, proto, _, to in found
+        ]
+
+    async def close(self) -> None:
+        """Leave the threads alone: each ends with its answer."""
 
 
 class AiohttpTransport(httpx.AsyncBaseTransport):
@@ -26,7 +47,9 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
 
     def __init__(self, trusted: ssl.SSLContext, *, limit: int, proxy: str | None) -> None:
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=limit, ssl=trusted, keepalive_timeout=_KEPT_SECONDS),
+            connector=aiohttp.TCPConnector(
+                limit=limit, ssl=trusted, keepalive_timeout=_KEPT_SECONDS, resolver=Resolver()
+            ),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             skip_auto_headers=_ADDED_BY_AIOHTTP,

@@ -284,8 +284,7 @@ def tool_clients(settings: Settings) -> dict[Target, httpx.AsyncClient]:
 
 def plain_client(url: str) -> httpx.AsyncClient:
     """Make the connections to another tool."""
-    transport = httpx.AsyncHTTPTransport(proxy=proxy_for(url))
-    return httpx.AsyncClient(timeout=None, transport=transport)  # noqa: S113 - all who use it have a limit
+    return httpx.AsyncClient(timeout=None, transport=_transport(url))  # noqa: S113 - all who use it have a limit
 
 
 def together_client(
@@ -319,5 +318,8 @@ def slack_client(settings: Settings, session: aiohttp.ClientSession, *, reads_on
 
 def together_transport(settings: Settings) -> AiohttpTransport:
     """Make the connections to Together."""
-    proxy = proxy_for(settings.together_base_url)
-    return AiohttpTransport(_trusted(), limit=MAX_AT_ONCE, proxy=proxy)
+    return _transport(settings.together_base_url)
+
+
+def _transport(url: str) -> AiohttpTransport:
+    return AiohttpTransport(_trusted(), limit=MAX_AT_ONCE, proxy=proxy_for(url))

@@ -10,6 +10,7 @@ from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from bot import cards, metrics
 from bot.models import Json
+from bot.transport import Resolver
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +27,12 @@ _REFUSED_BLOCKS = {
 _REFUSED_ANYWHERE = _REFUSED_BLOCKS | {"invalid_arguments"}  # of a dialog (docs.slack.dev, views.open)
 # What slack_sdk lets out when an answer is none of Slack's, such as a proxy's (seen with slack_sdk 3.48).
 _NON_SLACK = (AttributeError, TypeError, ValueError)
+
+
+def slack_session() -> aiohttp.ClientSession:
+    """Make connections to Slack, with a limit for each call in all."""
+    limits = aiohttp.ClientTimeout(total=10, sock_connect=3)
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(resolver=Resolver()), timeout=limits)
 
 
 class SlackFailure(SlackApiError):

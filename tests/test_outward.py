@@ -36,7 +36,7 @@ from tests.world import APPROVE, CANCEL, IDS, REF, World, settings_for, world
 
 COUNTER = "remediation_bot_outward_events_total"
 OTHER = ("cluster-1", "i-2", "r-2")
-REASONS = {0: "RemoteProtocolError"}
+REASONS = {0: "ReadError"}
 CLOUD_EVENT = {
     "type": "object",
     "required": ["id", "source", "specversion", "type"],

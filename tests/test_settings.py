@@ -353,13 +353,13 @@ def test_socks_proxy_is_refused_unless_all_is_on_loopback(monkeypatch: pytest.Mo
     {"NO_PROXY": "*"},
     {"NO_PROXY": "slack.com,api.together.xyz"},
 ])  # fmt: skip
-def test_socks_proxy_that_nothing_goes_through_is_not_refused(
+async def test_socks_proxy_that_nothing_goes_through_is_not_refused(
     monkeypatch: pytest.MonkeyPatch, others: dict[str, str]
 ) -> None:
     monkeypatch.setenv("ALL_PROXY", "socks5://proxy:1080")
     for name, value in others.items():
         monkeypatch.setenv(name, value)
-    plain_client(read_settings(GOOD).slack_api_url)
+    await plain_client(read_settings(GOOD).slack_api_url).aclose()
 
 
 @pytest.mark.parametrize("told", [

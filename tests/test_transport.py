@@ -2,7 +2,9 @@
 
 import asyncio
 import ssl
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 
 import aiohttp
@@ -12,7 +14,8 @@ import pytest
 from bot.formats import proxy_for
 from bot.settings import read_settings
 from bot.transport import AiohttpTransport
-from bot.wiring import slack_client
+from bot.wiring import plain_client, slack_client
+from handlers.client import slack_session
 from tests.manual_clock import HANGS_AFTER
 from tests.test_settings import GOOD
 
@@ -110,6 +113,31 @@ async def test_host_without_an_address_is_a_failed_connection() -> None:
     async with client() as made:
         with pytest.raises(httpx.ConnectError):
             await made.post("http://nowhere.invalid/", content=b"post")
+
+
+@pytest.mark.parametrize("made_for", ["Together", "Slack", "other tools"])
+async def test_hosts_whose_lookup_hangs_keep_no_other_waiting(made_for: str) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await request(reader)
+        writer.write(ANSWER)
+        await writer.drain()
+
+    async def status(url: str) -> int:
+        if made_for == "Slack":
+            async with slack_session() as session, session.get(url) as response:
+                return response.status
+        async with client() if made_for == "Together" else plain_client(url) as made:
+            return (await made.get(url)).status_code
+
+    hangs = threading.Event()
+    with ThreadPoolExecutor(1) as lookups:  # in which asyncio looks up every host
+        asyncio.get_running_loop().set_default_executor(lookups)
+        lookups.submit(hangs.wait)
+        try:
+            async with serving(answer) as there, asyncio.timeout(5):
+                assert await status(f"http://localhost:{there.rpartition(':')[2]}/") == 200
+        finally:
+            hangs.set()
 
 
 async def test_pool_that_is_full_is_a_failed_connection() -> None:
