@@ -14,6 +14,7 @@ from bot import metrics
 from bot.clock import Clock, WaitReason
 from bot.logs import lasting
 from bot.tasks import cancel
+from handlers.client import slack_session
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +50,9 @@ class Sockets:
 
     async def start(self) -> None:
         """Connect, as often as it takes, and keep watch. Returns as soon as one connection is up."""
+        for each in self.handlers:  # the SDK's own session waits 5 min for the answer to a handshake (slack_sdk 3.48)
+            await each.client.aiohttp_client_session.close()
+            each.client.aiohttp_client_session = slack_session()
         self._watching = [asyncio.create_task(self._watch(each), name="socket watchdog") for each in self.handlers]
         await self._up.wait()
 

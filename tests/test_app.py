@@ -424,6 +424,22 @@ async def test_watchdog_drops_a_dead_ticket() -> None:
         await connections(bot, 2 * AT_ONCE)
 
 
+async def test_handshake_that_is_never_answered_is_given_up() -> None:
+    async with world(socket=True) as bot:
+        await connections(bot, AT_ONCE)
+        assert bot.app._socket
+        for each in bot.app._socket.handlers:
+            each.client.ping_interval = 0.1  # how often the SDK itself tries to reconnect
+        bot.slack.sockets.answers_handshakes = False
+        await bot.slack.sockets.close_all()
+        await bot.slack.until(lambda: bot.slack.sockets.unanswered == AT_ONCE)
+        bot.slack.sockets.answers_handshakes = True
+        await bot.slack.until(lambda: bot.slack.sockets.refused >= AT_ONCE)  # after 10 s; the SDK alone waits 5 min
+        await bot.time.end_pause(WaitReason.SOCKET_CHECK)
+        await bot.time.advance(DEAD_TICKET_AFTER)
+        await connections(bot, 2 * AT_ONCE)
+
+
 async def until_seen_down(bot: World) -> None:
     async with asyncio.timeout(HANGS_AFTER):
         while (await get(bot.app, "/readyz"))[0] != 503:

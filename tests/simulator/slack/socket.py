@@ -34,9 +34,11 @@ class Sockets:
         self.open: list[web.WebSocketResponse] = []
         self.refuse_new_tickets = False
         self.answers_pings = True
+        self.answers_handshakes = True
         self.hears = asyncio.Event()
         self.hears.set()
         self.refused = 0
+        self.unanswered = 0
         self.connected = 0
 
     def new_ticket(self) -> str:
@@ -53,6 +55,11 @@ class Sockets:
             self._slack.changed()
             return web.Response(status=401, text="dead ticket")
         self._tickets.discard(ticket)
+        if not self.answers_handshakes:
+            self.unanswered += 1
+            self._slack.changed()
+            await self._slack.stopping.wait()
+            return web.Response(status=503)
         socket = web.WebSocketResponse(autoping=False)
         await socket.prepare(request)
         known = {"num_connections": len(self.open) + 1, "connection_info": {"app_id": "A0BOT"}}
