@@ -6,6 +6,7 @@ from pathlib import Path
 from sqlalchemy import select
 
 from bot.clock import WaitReason
+from bot.decisions.lookup import SEARCH_SECONDS
 from bot.store.tables import batches
 from tests.manual_clock import HANGS_AFTER, ManualClock
 from tests.rows import execute_beside
@@ -13,7 +14,7 @@ from tests.simulator.together import Fault
 from tests.sqlite import locked
 from tests.storms import began, choose, digest, storm
 from tests.test_flow_chooser import opened, shown_in
-from tests.watch import card, quiet, watching
+from tests.watch import card, quiet, until, watching
 from tests.world import world
 
 
@@ -38,6 +39,16 @@ async def test_two_who_search_at_once_cause_one_search() -> None:
         for user in ("U0ALICE", "U0BOB"):
             assert "gpu-node-7" in (await bot.reply_privately(user)).everything
         assert [call.verb for call in bot.together.calls].count("list") == 1
+
+
+async def test_search_of_many_clusters_that_hang_ends() -> None:
+    async with world(clusters=[f"cluster-{number}" for number in range(60)]) as bot:
+        with bot.together.paused("list"):
+            await bot.slack.command("list")
+            await bot.together.until(lambda: bot.together.is_waiting("list"))
+            (told,) = await until(bot, lambda: bot.slack.visible("U0ALICE"), SEARCH_SECONDS + 1)
+        assert "Nothing to cancel was found" in told.everything
+        assert "and 55 more" in told.everything
 
 
 async def test_search_that_a_stop_overtakes_leaves_no_traceback_in_the_log() -> None:

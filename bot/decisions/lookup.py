@@ -37,7 +37,8 @@ logger = logging.getLogger(__name__)
 CANCELLABLE = frozenset(RULES[Verb.CANCEL].allowed)
 CLUSTERS_AT_ONCE = 6
 FRESH_SECONDS = 10.0  # each letter that a person types is a new search
-LOOK_SECONDS = 8.0
+LOOK_SECONDS = 8.0  # for one cluster
+SEARCH_SECONDS = 30.0  # for all of them: somebody waits
 MENU_SECONDS = 2.5  # Slack waits 3 s for the choices of a menu (docs.slack.dev, external data source)
 AUTHORIZE_SECONDS = 1.0  # a dialog must be opened within 3 s of the click (docs.slack.dev, trigger_id)
 MAX_TRIPLES = 5  # of a message are looked up: any path looks like three IDs
@@ -304,11 +305,12 @@ class Lookup:
             logger.warning("Can't list clusters for a search: %s", type(error).__name__)
             return LookupResult((), ("",), searched=self.clusters)
         lane = asyncio.Semaphore(CLUSTERS_AT_ONCE)
+        give_up_at = self.clock.monotonic() + SEARCH_SECONDS
 
         async def read(cluster_id: str) -> list[Remediation | None]:
             async with lane:
                 try:
-                    async with self.clock.timeout(LOOK_SECONDS):
+                    async with self.clock.timeout(min(LOOK_SECONDS, give_up_at - self.clock.monotonic())):
                         return [_read(item) for item in await self.together.scan(cluster_id, states=OPEN)]
                 except (TogetherError, InvalidId, TimeoutError) as error:
                     logger.warning("Can't search cluster %s: %s", cluster_id, type(error).__name__)
