@@ -44,14 +44,10 @@ class Lease:
 
     Args:
         name: of what only one process does.
-
-    Attributes:
-        read: like `Database.read`, which needs no lease.
     """
 
     def __init__(self, database: Database, name: str, seconds: float, clock: Clock) -> None:
         self.database = database
-        self.read = database.read
         self._seconds = seconds
         self._clock = clock
         self._keys = {"b_name": name, "b_owner": new_id(), "b_lease": seconds}
@@ -102,6 +98,10 @@ class LeasedDatabase(Lease):
 
     Call `ensure_held` before writing anything elsewhere, such as in a channel.
     """
+
+    async def read(self, function: Transaction[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a function in a transaction that only reads; like `Database.read`."""
+        return await self.database.read(function, *args, **kwargs)
 
     async def run(self, function: Transaction[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a function in a transaction that may write; otherwise like `Database.run`."""
