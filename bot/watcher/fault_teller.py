@@ -114,6 +114,8 @@ class FaultTeller:
     _arrives_by: dict[str, float] = field(init=False)
     _doubted: set[str] = field(default_factory=set, init=False)
     _called_at: dict[str, float] = field(default_factory=dict, init=False)
+    # What the messages were last drawn from, and how they look: each is looked at with every tick.
+    _drawn: dict[str, tuple[object, Message]] = field(default_factory=dict, init=False)
 
     def begin(self) -> None:
         """Wait for what an earlier watch has sent: it arrives by then, or never will."""
@@ -179,7 +181,14 @@ class FaultTeller:
         channel_id = message.channel_id if message else route.channel_id
         is_elsewhere = channel_id != route.channel_id and route.channel_id not in self.config.refused.channels
         is_stuck = f"{KEY}{cluster_id}" in self.config.refused.edits
+        draw = partial(self._draw, cluster_id, draw)
         return View(report, overdue, draw, is_fresh, as_of, is_over, channel_id, is_elsewhere, is_stuck)
+
+    def _draw(self, cluster_id: str, draw: partial[Message]) -> Message:
+        of = draw.func, draw.args
+        if cluster_id not in self._drawn or self._drawn[cluster_id][0] != of:
+            self._drawn[cluster_id] = of, draw()
+        return self._drawn[cluster_id][1]
 
     async def _send(self, cluster_id: str, view: View, *, is_reply: bool) -> None:
         """Post the message, or a reply that calls people for what has come since."""
@@ -262,6 +271,7 @@ class FaultTeller:
             return
         else:
             change = partial(replace, message=None)
+            self._drawn.pop(cluster_id, None)
         await self.reports.change(cluster_id, change)
 
     async def _move(self, cluster_id: str, report: FaultReport, channel_id: str) -> None:

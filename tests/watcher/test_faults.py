@@ -6,10 +6,12 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from bot.cards.faults import unrepaired
 from bot.store.tables import faults
 from tests.deaths import free_the_lease, kill_the_watch
 from tests.manual_clock import POLL
 from tests.rows import execute_beside
+from tests.simulation.steps import Trace
 from tests.simulator.receivers import SECRET, WebhookReceiver
 from tests.simulator.slack.workspace import Posted, SlackFault
 from tests.simulator.together import Fault
@@ -64,6 +66,17 @@ async def test_critical_fault_without_a_repair_is_told_once_kept_current_and_goe
     await pass_time(bot, 3600)
     assert CALL not in alert.text
     assert told(bot) == [alert]
+
+
+async def test_message_is_not_drawn_again_while_nothing_changes(bot: World) -> None:
+    await began(bot)
+    bot.together.fire("a-1", "cluster-1", "gpu-1", **XID)
+    await message(bot)
+    with Trace() as trace:
+        await pass_time(bot, 60)
+        bot.together.fire("a-2", "cluster-1", "gpu-2", **XID)
+        await pass_time(bot, 60)
+    assert trace.count(unrepaired) == 3, "for what came, and as its message is written down before and after its edit"
 
 
 async def test_next_one_is_in_the_same_message_and_called_for_in_its_thread(bot: World) -> None:
