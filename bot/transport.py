@@ -62,7 +62,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         with _errors_of_httpx():
             response = await self._session.request(
                 request.method,
-                URL(str(request.url), encoded=True),
+                URL(str(request.url), encoded=True).with_user(None),  # whose login httpx has put into the headers
                 data=request.content or None,
                 headers=request.headers.multi_items(),
                 allow_redirects=False,

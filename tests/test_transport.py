@@ -189,6 +189,19 @@ async def test_headers_and_body_leave_as_httpx_made_them() -> None:
     ]  # fmt: skip
 
 
+async def test_login_of_a_url_is_sent_in_the_headers() -> None:
+    arrived: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        arrived.append(await request(reader))
+        writer.write(ANSWER)
+        await writer.drain()
+
+    async with serving(answer) as there, client() as made:
+        assert (await made.get(f"http://name:word@{there}/")).status_code == 200
+    assert b"\r\nauthorization: Basic bmFtZTp3b3Jk\r\n" in arrived[0]
+
+
 def test_proxy_is_what_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
