@@ -140,16 +140,15 @@ def _button(  # noqa: PLR0913, PLR0917 - all that bears on it
         wait = config.wait_of(remediation.cluster_id)
         asked = question(verb, remediation.mode, remediation.node, known, wait=wait)
         fitting = (each for each in held if blocks.units(f"{each} {asked.text}") <= _MAX_DIALOG)
-        line = next(fitting, "On hold." if held else "")
-        asked = asked._replace(text=f"{line} {asked.text}".lstrip())
+        text = f"{next(fitting, 'On hold.' if held else '')} {asked.text}".lstrip()
         load = ""
         if is_approval and about.share:
             load = f" Cluster: {labels.load(about.share, about, tell=plain_when)}."
-        if blocks.units(asked.text + load) <= _MAX_DIALOG:  # the effect matters more
-            asked = asked._replace(text=asked.text + load)
+        if blocks.units(text + load) <= _MAX_DIALOG:  # the effect matters more
+            text += load
         button["confirm"] = {
             "title": blocks.plain(clean(asked.title, 100)),
-            "text": blocks.plain(clean(asked.text, _MAX_DIALOG)),
+            "text": blocks.plain(clean(text, _MAX_DIALOG)),
             "confirm": blocks.plain(asked.yes),
             "deny": blocks.plain(asked.no),
             **({"style": "danger"} if asked.is_destructive else {}),

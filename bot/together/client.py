@@ -261,11 +261,17 @@ class TogetherClient:
         params: Mapping[str, str] | None = None,
         body: Mapping[str, str] | None = None,
     ) -> Any:  # noqa: ANN401 - JSON
-        call = _call_of(method, path)
+        call, connect = _call_of(method, path), self._patience.connect
+        extensions = {"timeout": httpx.Timeout(READ_SECONDS, connect=connect, pool=connect).as_dict()}
+        request = httpx.Request(
+            method, self._base_url + path, params=params or None, json=body, headers=self._headers,
+            extensions=extensions,
+        )  # fmt: skip
+        limit = MAX_BODY if params is None else self._patience.max_page
         try:
             with metrics.TOGETHER_SECONDS.labels(call).time():
                 async with self._clock.timeout(seconds):
-                    reply = await self._exchange(method, path, params, body)
+                    reply = await self._exchange(request, limit)
         except (httpx.HTTPError, TimeoutError) as error:
             is_unsent = isinstance(error, _UNSENT)
             metrics.TOGETHER_CALLS.labels(call, "not reached" if is_unsent else "no answer").inc()
@@ -290,16 +296,8 @@ class TogetherClient:
             logger.warning("together %s %s: details %s", method, path, json.dumps(refused.details)[:2000], extra=extra)
         raise refused
 
-    async def _exchange(
-        self, method: str, path: str, params: Mapping[str, str] | None, body: Mapping[str, str] | None
-    ) -> httpx.Response:
-        patience = self._patience
-        limit = MAX_BODY if params is None else patience.max_page
-        wait = httpx.Timeout(READ_SECONDS, connect=patience.connect, pool=patience.connect).as_dict()
-        url, extensions = self._base_url + path, {"timeout": wait}
-        request = httpx.Request(
-            method, url, params=params or None, json=body, headers=self._headers, extensions=extensions
-        )
+    async def _exchange(self, request: httpx.Request, limit: int) -> httpx.Response:
+        """Send a request, and return the answer, whose body may have so many bytes."""
         # Without httpx's client, whose redirects, cookies, and logins aren't wanted, a call takes half the CPU.
         async with aclosing(await self._transport.handle_async_request(request)) as response:
             if response.headers.get("content-encoding", "identity") != "identity":
