@@ -14,7 +14,7 @@ from bot.store import LeasedDatabase, Outage, clusters, outages, read_clock
 from bot.tasks import finish
 from bot.watcher.comparison import Comparer
 from bot.watcher.config import WatchConfig
-from bot.watcher.poller import ALL_CLUSTERS
+from bot.watcher.poller import CLUSTER_LIST
 from bot.watcher.workqueue import Lane, Rank, WorkQueue
 
 logger = logging.getLogger(__name__)
@@ -123,7 +123,7 @@ class OutageNotifier:
     async def keep(self, clusters: Collection[str]) -> None:
         """Forget what is read no more."""
         for cluster_id, known in list(self._known.items()):
-            is_needed = cluster_id == ALL_CLUSTERS and not self.config.clusters
+            is_needed = cluster_id == CLUSTER_LIST and not self.config.clusters
             known.is_gone = cluster_id not in clusters and not is_needed
             if known.is_gone and not self._is_told(cluster_id, known):
                 await self._forget(cluster_id)
@@ -159,7 +159,7 @@ class OutageNotifier:
         groups: dict[tuple[_Kind, bool, str], list[str]] = {}
         for cluster_id in sorted(self._known):
             if kind := self._kind_of(cluster_id):
-                key = kind, cluster_id != ALL_CLUSTERS, self.config.route(cluster_id).channel_id
+                key = kind, cluster_id != CLUSTER_LIST, self.config.route(cluster_id).channel_id
                 groups.setdefault(key, []).append(cluster_id)
         return [_Notice(key[0], tuple(clusters), key[2]) for key, clusters in sorted(groups.items())]
 
@@ -282,4 +282,4 @@ class OutageNotifier:
 
     async def _named(self, group: Collection[str]) -> list[str]:
         called = await self.database.read(clusters.names)
-        return [called[each] for each in group if each != ALL_CLUSTERS]
+        return [called[each] for each in group if each != CLUSTER_LIST]

@@ -34,7 +34,7 @@ MISSING_TIMES = 3  # a cluster that this many lists in a row don't have is gone
 LONGEST_RETRY_AFTER = 300.0  # even if Together asks for more: people are told that the bot keeps retrying
 LOST_SECONDS = 3600.0
 LOST_WAIT = 300.0
-ALL_CLUSTERS = ""  # the list of clusters, in place of a cluster's ID
+CLUSTER_LIST = ""  # the list of clusters, in place of a cluster's ID
 _NAMES = "passive_health_check_alert_id", "instance_id", "target_vm"  # of an alert
 Raw = Mapping[str, Any] | Remediation
 
@@ -44,7 +44,7 @@ class Listing:
     """What there is in a cluster now, or why that can't be read; or what became of one that no list has.
 
     Attributes:
-        cluster_id: `ALL_CLUSTERS` for the list of clusters itself.
+        cluster_id: `CLUSTER_LIST` for the list of clusters itself.
         asked_at: when Together was asked, on this process's monotonic clock.
         sequence: the audit trail's last row before that.
         error: why nothing, or not all of it, could be read.
@@ -117,10 +117,10 @@ class Poller:
             What is read now; None while it isn't known which clusters there are.
         """
         self._running = {cluster_id: task for cluster_id, task in self._running.items() if not task.done()}
-        if ALL_CLUSTERS not in self._running:
-            self._start(ALL_CLUSTERS, sequence)
+        if CLUSTER_LIST not in self._running:
+            self._start(CLUSTER_LIST, sequence)
         if self._known_at is None and not self.chosen:
-            await asyncio.wait({self._running[ALL_CLUSTERS]})  # until then it is not known what to read
+            await asyncio.wait({self._running[CLUSTER_LIST]})  # until then it is not known what to read
         now = self.clock.monotonic()
         names = {**dict.fromkeys(self.chosen or self.clusters), **dict.fromkeys(self.index.clusters)}
         for cluster_id in names:
@@ -129,7 +129,7 @@ class Poller:
         return names if self.chosen or self._known_at is not None else None
 
     def _start(self, cluster_id: str, sequence: int) -> None:
-        work = self._list_clusters(sequence) if cluster_id == ALL_CLUSTERS else self._read(cluster_id, sequence)
+        work = self._list_clusters(sequence) if cluster_id == CLUSTER_LIST else self._read(cluster_id, sequence)
         self._running[cluster_id] = asyncio.create_task(work, name=f"read {cluster_id or 'clusters'}")
 
     async def stop(self) -> None:
@@ -153,14 +153,14 @@ class Poller:
         """
         now = self.clock.monotonic()
         is_fresh = self._known_at is not None and now - self._known_at < CLUSTERS_FRESH_SECONDS
-        if is_fresh or now < self._not_before.get(ALL_CLUSTERS, 0.0):
+        if is_fresh or now < self._not_before.get(CLUSTER_LIST, 0.0):
             return
-        listing = Listing(ALL_CLUSTERS, now, sequence)
+        listing = Listing(CLUSTER_LIST, now, sequence)
         try:
             found, _ = await self.together.list_clusters()
         except TogetherError as error:
-            self._not_before[ALL_CLUSTERS] = now + CLUSTERS_AGAIN_SECONDS
-            self._honor_retry_after(ALL_CLUSTERS, error)
+            self._not_before[CLUSTER_LIST] = now + CLUSTERS_AGAIN_SECONDS
+            self._honor_retry_after(CLUSTER_LIST, error)
             if self.chosen:
                 return
             listing.error = error
@@ -176,7 +176,7 @@ class Poller:
             if listed and not kept:
                 self._known_at = now
             else:
-                self._not_before[ALL_CLUSTERS] = now + CLUSTERS_AGAIN_SECONDS
+                self._not_before[CLUSTER_LIST] = now + CLUSTERS_AGAIN_SECONDS
                 self._known_at = None if self._known_at is None else now - CLUSTERS_FRESH_SECONDS
         await self.listings.put(listing)
 

@@ -132,7 +132,7 @@ class Reconciler:
                 self.queue.succeeded(key, lane, channel_id)
             finally:
                 if after:
-                    self._give_on(key, after)
+                    self._pass_on(key, after)
                 else:
                     self.queue.done(key)
 
@@ -194,7 +194,7 @@ class Reconciler:
         following = self._next_step(after)
         return None if following.lane is Lane.LOOK or self._is_too_early(after, following) else after
 
-    def _give_on(self, key: str, snapshot: Snapshot) -> None:
+    def _pass_on(self, key: str, snapshot: Snapshot) -> None:
         """Hand a message to the lane that continues: its thread calls people once the message itself is right."""
         step, message = self._next_step(snapshot), snapshot.message
         channel_id = self.config.channel_of(snapshot) if step.lane is Lane.POST else message.channel_id
