@@ -15,9 +15,7 @@ class Status(StrEnum):
     PROBLEM = "problem"
 
 
-_SIGNS = {Status.OK: "✓", Status.WARNING: "!", Status.PROBLEM: "✗"}
-_PLAIN_SIGNS = {Status.OK: "+", Status.WARNING: "!", Status.PROBLEM: "x"}  # where a terminal has no others
-_EXIT = {Status.OK: 0, Status.WARNING: 1, Status.PROBLEM: 2}
+_LEVELS = tuple(Status)  # the place of each is the exit status, and that of its sign
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +56,12 @@ def report(findings: Sequence[Finding], *, as_json: bool) -> int:
         print(json.dumps([asdict(each) for each in findings], ensure_ascii=is_plain, indent=2))
     else:
         width = max(len(each.check) for each in findings)
-        signs, arrow = (_PLAIN_SIGNS, "->") if is_plain else (_SIGNS, "→")
+        signs, arrow = ("+!x", "->") if is_plain else ("✓!✗", "→")
         for each in findings:
-            print(f"{signs[each.status]} {each.check:{width}}  {each.detail}")
+            print(f"{signs[_LEVELS.index(each.status)]} {each.check:{width}}  {each.detail}")
             if each.fix:
                 print(f"  {'':{width}}  {arrow} {each.fix}")
-    return max(_EXIT[each.status] for each in findings)
+    return max(_LEVELS.index(each.status) for each in findings)
 
 
 def _shows(text: str) -> bool:
