@@ -36,7 +36,6 @@ from bot.store.rows import (
     message_columns,
     message_of,
     read_alerts,
-    readable_message,
     write,
 )
 from bot.store.tables import alerts, cursors, ids_in, ids_of, messages, refs_in
@@ -56,7 +55,7 @@ _WAITING = (
     )
 )  # fmt: skip
 _OPEN_ON = ALERTS.where(a.is_open, a.cluster_id == bindparam("b_cluster"), a.instance_id == bindparam("b_instance"))
-_AT = select(m.body).where(m.ts == bindparam("b_ts"))
+_AT = select(m.body, m.is_open).where(m.ts == bindparam("b_ts"))
 _IN_MESSAGE = a.message_id == bindparam("b_message")
 _OF_MESSAGE = select(*_IDS).where(_IN_MESSAGE)
 _AMONG = is_among("b_ids", *_IDS)
@@ -76,12 +75,12 @@ _DUE = (
 )
 _IN_CHANNELS = select(m.body, m.is_open).where(m.ts.is_not(None), or_(m.is_open, m.opened_at > _SINCE))
 _GROWING = (
-    select(m.body)
+    select(m.body, m.is_open)
     .where(m.is_open, m.is_digest, m.last_added_at > _SINCE)
     .order_by(m.last_added_at.desc())
     .with_for_update()
 )  # fmt: skip
-_UNPOSTED = select(m.body).where(
+_UNPOSTED = select(m.body, m.is_open).where(
     m.is_open, m.is_digest.is_(False), m.cluster_id == bindparam("b_cluster"), m.ts.is_(None), m.posted_at == 0
 )
 _ADD_ALERTS = insert(alerts).values(changed_at=now()).on_conflict_do_nothing().returning(*_IDS)
@@ -122,7 +121,7 @@ def waiting(connection: Connection, cluster_id: str, *, in_digests: bool) -> lis
 def shown_in(connection: Connection, channel_id: str, ts: str) -> list[RemediationRef]:
     """Return the remediations that a message of the bot shows."""
     rows = connection.execute(_AT, b_ts=ts)
-    here = [each.id for row in rows if (each := readable_message(row.body)) and each.channel_id == channel_id]
+    here = [each.id for row in rows if (each := message_of(row)) and each.channel_id == channel_id]
     return [ref for some in here for ref in refs_in(connection.execute(_OF_MESSAGE, b_message=some))]
 
 
@@ -198,7 +197,7 @@ def gather(
     note_returns(connection, new, verify_seconds)
     present = read_clock(connection)
     new = list({each.ref: each for each in new}.values())  # one may be on two pages of a list
-    growing = map(readable_message, connection.execute(_GROWING, b_seconds=seconds).scalars())
+    growing = map(message_of, connection.execute(_GROWING, b_seconds=seconds))
     known = next((each for each in growing if each and _PLACE_OF(each) == _PLACE_OF(digest)), None)
     into = known or replace(digest, opened_at=present, remind_from=present)
     placed = [replace(each, seen_at=present, message_id=into.id) for each in new]
@@ -207,11 +206,11 @@ def gather(
     for each in new:
         if each.ref in added:
             outbox.opened(connection, each)
-    bodies = connection.execute(_UNPOSTED, b_cluster=digest.cluster_id).scalars()
+    cards = connection.execute(_UNPOSTED, b_cluster=digest.cluster_id)
     # What somebody has deleted keeps what was told of it, and what is told only if it fails stays so.
     unposted = [
         card.id
-        for card in map(readable_message, bodies)
+        for card in map(message_of, cards)
         if card
         and card.is_started is digest.is_started
         and not card.edited_at

@@ -79,9 +79,10 @@ IN_DOUBT = and_(d.outcome.in_(DOUBTFUL), d.answered_at > now() - DOUBT_SECONDS)
 _DOUBTFUL_AT = select(func.max(d.answered_at)).where(one_remediation(d), d.verb.in_(_DECIDES), IN_DOUBT)
 _BODY = (
     select(
-        a.body,
+        a.body.label("alert"),
         a.message_id,
-        m.body.label("message"),
+        m.body,
+        m.is_open,
         now().label("present"),
         _DOUBTFUL_AT.scalar_subquery().label("doubtful_at"),
     )
@@ -199,12 +200,12 @@ def card_context(connection: Connection, ref: RemediationRef) -> CardContext:
     bodies = connection.execute(_BODY, key_of(ref))
     pause = pauses.active(connection, [ref.cluster_id])
     first_one, row = to_first_approval(firsts.first()), bodies.first()
-    alert = readable_alert(row.body, row.message_id) if row else None
+    alert = readable_alert(row.alert, row.message_id) if row else None
     if alert is None:
         return CardContext(first=first_one, pause=pause)
     present = float(row.present)
     about = replace(alert.at(present).about(first_one), pause=pause, now=present)
-    message = readable_message(row.message) if row.message else None
+    message = message_of(row)
     if message is None:
         return about
     is_automatic = message.is_started and alert.remediation.is_automatic
@@ -218,9 +219,9 @@ def card_context(connection: Connection, ref: RemediationRef) -> CardContext:
 
 
 def message_of(row: Any) -> TrackedMessage | None:  # noqa: ANN401 - a row of a select with these columns
-    """Read the message of a row that may be missing, with whether it is done."""
-    message = readable_message(row.body) if row else None
-    return replace(message, done=not row.is_open) if row and message else None
+    """Read the message of a row, with whether it is done; None where it has none, or one of another version."""
+    message = read_json(_MESSAGES, row.body, "A message") if row and row.body else None
+    return replace(message, done=not row.is_open) if message else None
 
 
 def read_alerts(connection: Connection, statement: Executable, **values: object) -> list[Alert]:
@@ -235,11 +236,6 @@ def readable_alert(body: str, message_id: str) -> Alert | None:
     """Read the alert of a row; None for one of another version: nothing else must fail for it."""
     alert = read_json(_ALERTS, body, "An alert")
     return replace(alert, message_id=message_id) if alert else None
-
-
-def readable_message(body: str) -> TrackedMessage | None:
-    """Read a message; None for one of another version."""
-    return read_json(_MESSAGES, body, "A message")
 
 
 def to_first_approval(row: Any) -> FirstApproval | None:  # noqa: ANN401 - a row of any select with these columns
