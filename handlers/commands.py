@@ -6,12 +6,11 @@ from functools import partial
 from slack_bolt.async_app import AsyncAck
 
 from bot import cards
-from bot.decisions import Receipt
 from bot.errors import BotError, NotAttempted, RefusedWithoutDatabase, StorageUnavailable, UnknownControl
 from bot.models import Actor, Json, Message, ReplyTarget, Request, Verb
 from bot.parsing import COMMAND, Browse, Find, Help, Order, Report, Typed, parse
 from handlers.chooser import Chooser
-from handlers.surface import Interaction, Surface, Taken
+from handlers.surface import Interaction, Record, Surface, Taken
 
 READ_SECONDS = 1.0  # Slack waits 3 s for the ack, and recording may take 2 of them
 Asked = Request | Browse | Find | Report
@@ -39,30 +38,29 @@ class Commands(Surface):
         if isinstance(asked, Help):
             await _say(ack, cards.usage())
             return None
+        record: Record | NotAttempted
+        match asked:
+            case NotAttempted():
+                record = asked
+            case Request():
+                record = partial(self.decisions.receive, asked)
+            case _:
+                record = partial(self.once, typed, partial(self.chooser.answer, asked))
         say = partial(_say_no, ack, asked if isinstance(asked, Request) else None)
-        record = asked if isinstance(asked, NotAttempted) else partial(self._record, typed, asked)
         return await self.take(ack, typed, record, say=say)
 
     async def _read(self, typed: Interaction) -> Asked | Help:
-        """Read what the command asks for; three words are a node and a reason where the bot knows that node."""
-        order = read(typed.body)
-        if not isinstance(order, Order):
-            return order
+        asked = read(typed.body)
+        if not isinstance(asked, Order):
+            return asked
         try:
             async with self.lookup.clock.timeout(READ_SECONDS):
-                node = order.or_node if order.or_node and await self.lookup.knows(order.or_node.text) else None
-                if reason := (node or order).reason:
-                    await self.lookup.ensure_one_node(reason, order.ref)
+                meant = await self.meant_by(asked)
         except (StorageUnavailable, TimeoutError) as error:  # what is meant isn't sure
             raise RefusedWithoutDatabase from error
-        if node:
-            return node
-        return Request(Verb.CANCEL, order.ref, typed.actor, typed.place, reason=order.reason, trigger_id=typed.key)
-
-    async def _record(self, typed: Interaction, asked: Asked) -> Receipt:
-        if isinstance(asked, Request):
-            return await self.decisions.receive(asked)
-        return await self.once(typed, partial(self.chooser.answer, asked))
+        if isinstance(meant, Find):
+            return meant
+        return Request(Verb.CANCEL, meant.ref, typed.actor, typed.place, reason=meant.reason, trigger_id=typed.key)
 
 
 async def _say_no(ack: AsyncAck, request: Request | None, error: BotError) -> None:

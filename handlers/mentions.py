@@ -157,11 +157,9 @@ class Mentions(Surface):
         if of is None:
             return await self._of_thread(place)
         if isinstance(of, Order):
-            node = of.or_node if of.or_node and await self.lookup.knows(of.or_node.text) else None
-            await self.lookup.ensure_one_node((node or of).reason, of.ref)
-            if node is None:
-                return of.ref
-            of = node
+            of = await self.meant_by(of)
+        if isinstance(of, Order):
+            return of.ref
         found = await self.chooser.one(of.text, in_full=in_full, prefer=RULES[verb].allowed)
         if isinstance(found, RemediationRef):
             return found
