@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 TICK = 3.0
 COMPARE_EVERY = 3600.0
 LOOK_AT_DOUBTS_EVERY = 60.0
+# Slack says 20 times a minute who is in a group (docs.slack.dev, usergroups.users.list), and decisions ask it too.
+SECONDS_PER_LOOK_UP = 4.0
 _DAY = 86_400.0
 
 
@@ -243,7 +245,9 @@ class Watcher:
 
     async def _look_up_called(self) -> None:
         """Report whom the settings call though that reaches nobody: a group may be disabled since, or a user gone."""
-        for each in self._config.called:
+        for number, each in enumerate(self._config.called):
+            if number:
+                await self._clock.sleep(SECONDS_PER_LOOK_UP, WaitReason.SLACK_LIMIT)
             with suppress(DirectoryUnavailable):
                 if each[0] == "S":  # guests and bots can't be in one (docs.slack.dev, usergroups.users.update)
                     lacks = "" if await self._directory.members(each) else "that group has no members"

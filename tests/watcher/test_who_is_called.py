@@ -10,7 +10,7 @@ from tests.fetch import get
 from tests.simulator.slack import Posted
 from tests.simulator.slack.workspace import SlackFault
 from tests.storms import XID, began, choose, digest, storm
-from tests.watch import CHANNEL, HOLD, card, pass_time, thread, until, watching
+from tests.watch import CHANNEL, HOLD, card, enforce_slacks_limits, pass_time, thread, until, watching
 from tests.world import APPROVE, IDS, World
 
 ONCALL = "<!subteam^S0ONCALL>"
@@ -39,6 +39,20 @@ async def test_somebody_on_call_whom_nobody_is_any_more_is_reported() -> None:
         bot.slack.users["U0BOB"] |= {"deleted": False, "is_restricted": True}  # a mention reaches a guest
         await pass_time(bot, 7200)
         assert await get(bot.app, "/readyz") == (200, "ready\n")
+
+
+async def test_looking_up_many_groups_leaves_an_operator_able_to_decide() -> None:
+    groups = {f"S0GROUP{number}": ["U0BOB"] for number in range(30)}
+    routes = ",".join(f"cluster-{number}={CHANNEL}/{group}" for number, group in enumerate(groups, 2))
+    async with watching(BOT_ROUTES=routes, BOT_OPERATORS="S0OPS", BOT_REMIND_MINUTES="0") as bot:
+        enforce_slacks_limits(bot)
+        bot.slack.groups |= {**groups, "S0OPS": ["U0ALICE"]}
+        bot.together.add()
+        alert = await card(bot)
+        await pass_time(bot, 3610)
+        await bot.slack.press(alert, APPROVE)
+        await card(bot, words="Approved, queued")
+        assert "usergroups.users.list" not in bot.slack.refused_for_limits
 
 
 async def test_nothing_waits_while_slack_does_not_say_who_is_on_call() -> None:
