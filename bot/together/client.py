@@ -297,7 +297,7 @@ class TogetherClient:
         raise refused
 
     async def _exchange(self, request: httpx.Request, limit: int) -> httpx.Response:
-        """Send a request, and return the answer, whose body may have so many bytes."""
+        """Send a request, and return the answer, whose body may have up to `limit` bytes."""
         # Without httpx's client, whose redirects, cookies, and logins aren't wanted, a call takes half the CPU.
         async with aclosing(await self._transport.handle_async_request(request)) as response:
             if response.headers.get("content-encoding", "identity") != "identity":
