@@ -25,7 +25,7 @@ def remind_at(snapshot: Snapshot, config: WatchConfig) -> float:
     if config.remind_seconds and is_escalated:
         moments.append(max(message.escalated_at, message.reminded_at) + AGAIN_SECONDS)
     elif config.remind_seconds and (counting := _counting(snapshot)):
-        moments.append(counting[0] + config.remind_seconds * 2.0 ** counting[1])
+        moments.append(_due_at(counting, config))
     return max([min(moments), *(each.until for each in message.looking)])
 
 
@@ -60,8 +60,13 @@ def _counting(snapshot: Snapshot) -> tuple[float, int] | None:
     return (message.remind_from, message.reminders) if asking and message.reminders < MAX_REMINDERS else None
 
 
+def _due_at(counting: tuple[float, int], config: WatchConfig) -> float:
+    since, reminders = counting
+    return since + config.remind_seconds * 2.0**reminders
+
+
 def reminded(snapshot: Snapshot, waiting: Sequence[Alert], config: WatchConfig) -> TrackedMessage:
-    """Return the message with a reminder of some of it counted; those that are overdue come to one."""
+    """Return the message with a reminder of some of it counted; those that are overdue, or nearly due, come to one."""
     message = snapshot.message
     since, reminders = _counting(snapshot) or (message.remind_from, message.reminders)
     message = replace(message, remind_from=since, reminders=reminders + 1, reminded_at=snapshot.now)
@@ -69,6 +74,9 @@ def reminded(snapshot: Snapshot, waiting: Sequence[Alert], config: WatchConfig) 
         message = replace(message, escalated_at=snapshot.now)
     while remind_at(replace(snapshot, message=message), config) <= snapshot.now:
         message = replace(message, reminders=message.reminders + 1)
+    following = _counting(replace(snapshot, message=message))
+    if following and _due_at(following, config) - snapshot.now < config.remind_seconds / 2:
+        message = replace(message, reminders=message.reminders + 1)  # this one came late, and that would be at once
     called, all_of_them = ({*config.on_call(some, snapshot).split()} for some in (waiting, snapshot.unheld))
     asked = having_asked(message, waiting, snapshot, config)
     read = {each.cluster_id for each in waiting}

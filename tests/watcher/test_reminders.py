@@ -116,6 +116,20 @@ async def test_overdue_digest_reminders_become_one() -> None:
         assert len(bot.slack.replies(message)) == 1
 
 
+async def test_late_reminder_is_not_followed_by_the_next_one_at_once() -> None:
+    async with watching() as bot:
+        bot.together.add()
+        alert = await card(bot)
+        await bot.settle()
+        await bot.time.advance(29 * 60)
+        async with bot.another():
+            await until(bot, lambda: bot.slack.replies(alert))
+            await pass_time(bot, 30 * 60)
+            assert len(reminders(bot, alert)) == 1, "that of half an hour would have come a minute later"
+            await pass_time(bot, 3 * 60)
+            assert len(reminders(bot, alert)) == 2
+
+
 async def test_no_digest_reminder_while_the_list_cannot_be_read(bot: World) -> None:
     await began(bot)
     ids = storm(bot, 7)
