@@ -60,7 +60,7 @@ class Database:
         migrations: the versions of the schema.
 
     Attributes:
-        seconds: as above; a process that ends waits less.
+        seconds: as above.
         under_way: the transactions that have not ended yet.
     """
 
