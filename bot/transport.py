@@ -16,6 +16,7 @@ from yarl import URL
 
 from bot.tasks import in_thread
 
+_NUMERIC = socket.NI_NUMERICHOST | socket.NI_NUMERICSERV
 _KEPT_SECONDS = 5.0  # a connection without a request: as httpx has it, since many servers close after ten or more
 _ADDED_BY_AIOHTTP = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 
@@ -29,8 +30,10 @@ class Resolver(AbstractResolver):
         """Return the addresses of a host."""
         found = await in_thread(socket.getaddrinfo, host, port, family, socket.SOCK_STREAM, 0, socket.AI_ADDRCONFIG)
         return [
-            ResolveResult(hostname=host, host=str(to[0]), port=int(to[1]), family=of, proto=proto, flags=0)
-            for of, _, proto, _, to in found
+            ResolveResult(
+                hostname=host, host=socket.getnameinfo(to, _NUMERIC)[0], port=port, family=of, proto=proto, flags=0
+            )
+            for of, _, proto, _, to in found  # a link-local address has an interface behind it
         ]
 
     async def close(self) -> None:

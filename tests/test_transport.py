@@ -1,6 +1,7 @@
 """What may be called "not sent": servers and proxies that end a connection at each moment."""
 
 import asyncio
+import socket
 import ssl
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -13,7 +14,7 @@ import pytest
 
 from bot.formats import proxy_for
 from bot.settings import read_settings
-from bot.transport import AiohttpTransport
+from bot.transport import AiohttpTransport, Resolver
 from bot.wiring import plain_client, slack_client
 from handlers.client import slack_session
 from tests.manual_clock import HANGS_AFTER
@@ -113,6 +114,11 @@ async def test_host_without_an_address_is_a_failed_connection() -> None:
     async with client() as made:
         with pytest.raises(httpx.ConnectError):
             await made.post("http://nowhere.invalid/", content=b"post")
+
+
+async def test_link_local_address_of_a_host_keeps_its_interface() -> None:
+    host = f"fe80::1%{socket.if_nameindex()[0][1]}"
+    assert [each["host"] for each in await Resolver().resolve(host)] == [host]
 
 
 @pytest.mark.parametrize("made_for", ["Together", "Slack", "other tools"])
