@@ -56,6 +56,8 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             skip_auto_headers=_ADDED_BY_AIOHTTP,
+            max_field_size=65_536,  # an event whose answer has a longer header, or more of them, is sent again
+            max_headers=1000,
             proxy=proxy,
         )
 

@@ -208,6 +208,17 @@ async def test_login_of_a_url_is_sent_in_the_headers() -> None:
     assert b"\r\nauthorization: Basic bmFtZTp3b3Jk\r\n" in arrived[0]
 
 
+@pytest.mark.parametrize(("lines", "length"), [(1, 60_000), (500, 50)])
+async def test_answer_with_long_or_many_headers_is_read(lines: int, length: int) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await request(reader)
+        writer.write(ANSWER.replace(b"\r\n\r\n", b"\r\nx-policy: %b" % (b"x" * length) * lines + b"\r\n\r\n"))
+        await writer.drain()
+
+    async with serving(answer) as there, client() as made:
+        assert (await made.post(f"http://{there}/", content=b"post")).status_code == 200
+
+
 def test_proxy_is_what_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
