@@ -28,7 +28,8 @@ class Resolver(AbstractResolver):
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
         """Return the addresses of a host."""
-        found = await in_thread(socket.getaddrinfo, host, port, family, socket.SOCK_STREAM, 0, socket.AI_ADDRCONFIG)
+        name = host.encode()  # of text, Python refuses an empty or long label with an error that is no OSError
+        found = await in_thread(socket.getaddrinfo, name, port, family, socket.SOCK_STREAM, 0, socket.AI_ADDRCONFIG)
         return [
             ResolveResult(
                 hostname=host, host=socket.getnameinfo(to, _NUMERIC)[0], port=port, family=of, proto=proto, flags=0

@@ -110,10 +110,11 @@ async def test_handshake_that_fails_sends_nothing(*, closes: bool) -> None:
     assert b"post" not in b"".join(seen)
 
 
-async def test_host_without_an_address_is_a_failed_connection() -> None:
+@pytest.mark.parametrize("host", ["nowhere.invalid", "empty..label.invalid", f"{'x' * 64}.invalid"])
+async def test_host_without_an_address_is_a_failed_connection(host: str) -> None:
     async with client() as made:
         with pytest.raises(httpx.ConnectError):
-            await made.post("http://nowhere.invalid/", content=b"post")
+            await made.post(f"http://{host}/", content=b"post")
 
 
 async def test_link_local_address_of_a_host_keeps_its_interface() -> None:
