@@ -75,7 +75,8 @@ def reminded(snapshot: Snapshot, waiting: Sequence[Alert], config: WatchConfig) 
     while remind_at(replace(snapshot, message=message), config) <= snapshot.now:
         message = replace(message, reminders=message.reminders + 1)
     following = _counting(replace(snapshot, message=message))
-    if following and _due_at(following, config) - snapshot.now < config.remind_seconds / 2:
+    is_of_all = config.remind_seconds and len(waiting) == len(snapshot.unheld)
+    if is_of_all and following and _due_at(following, config) - snapshot.now < config.remind_seconds / 2:
         message = replace(message, reminders=message.reminders + 1)  # this one came late, and that would be at once
     called, all_of_them = ({*config.on_call(some, snapshot).split()} for some in (waiting, snapshot.unheld))
     asked = having_asked(message, waiting, snapshot, config)

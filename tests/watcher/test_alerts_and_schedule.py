@@ -293,3 +293,22 @@ def test_reminder_owes_no_call_for_what_was_just_decided_where_it_has_called_the
     message = TrackedMessage("m", is_digest=True, cluster_id="c-7f2", channel_id="C0OPS", owes_call=True)
     snapshot = Snapshot(message, waiting, {}, [], is_being_decided=False, now=START)
     assert not calls.reminded(snapshot, waiting[:1], config).owes_call
+
+
+def test_late_reminder_of_one_cluster_stands_for_no_later_one_of_another() -> None:
+    waiting = [
+        Alert(remediation(id=f"r-{number}", cluster_id=f"c-{number}"), "", "m", START - 1500) for number in range(2)
+    ]
+    message = TrackedMessage("m", is_digest=True, cluster_id=None, channel_id="C0OPS", remind_from=START - 1500)
+    snapshot = Snapshot(message, waiting, {}, [], is_being_decided=False, now=START)
+    for told, minutes in ((waiting, 60), (waiting[:1], 30)):
+        after = replace(snapshot, message=calls.reminded(snapshot, told, WATCH))
+        assert calls.remind_at(after, WATCH) == START - 1500 + minutes * 60
+
+
+def test_escalation_counts_once_where_there_are_no_reminders() -> None:
+    config = replace(WATCH, remind_seconds=0, escalation=("S0LEADS", 1800))
+    message = TrackedMessage("m", is_digest=False, cluster_id="c-7f2", channel_id="C0OPS", remind_from=START - 1800)
+    waiting = [Alert(remediation(), "", "m", START - 1800)]
+    snapshot = Snapshot(message, waiting, {}, [], is_being_decided=False, now=START)
+    assert calls.reminded(snapshot, waiting, config).reminders == 1
