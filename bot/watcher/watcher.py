@@ -131,8 +131,9 @@ class Watcher:
         try:
             is_first = await self._begin()
             loops = (self._poll(), self._take_in(), self._tick(), self._compare(is_first=is_first))
+            others = (self._look_up_called(), self._reconciler.work())
             readers = (self._faults.read() for _ in range(faults.READERS))
-            tasks |= {asyncio.create_task(each, name="watch") for each in (*loops, *readers, self._reconciler.work())}
+            tasks |= {asyncio.create_task(each, name="watch") for each in (*loops, *others, *readers)}
             ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in ended:
                 task.result()
@@ -240,22 +241,22 @@ class Watcher:
             await self._comparer.compare(is_takeover=is_takeover)
             if is_takeover:  # what it shows, and when it is due, is by the settings of the process before
                 await self._database.run(pauses.wake, "")
-            await self._look_up_called()
             due_at, is_takeover = self._clock.monotonic() + COMPARE_EVERY, False
 
     async def _look_up_called(self) -> None:
         """Report whom the settings call though that reaches nobody: a group may be disabled since, or a user gone."""
-        for number, each in enumerate(self._config.called):
-            if number:
-                await self._clock.sleep(SECONDS_PER_LOOK_UP, WaitReason.SLACK_LIMIT)
-            with suppress(DirectoryUnavailable):
-                if each[0] == "S":  # guests and bots can't be in one (docs.slack.dev, usergroups.users.update)
-                    lacks = "" if await self._directory.members(each) else "that group has no members"
-                else:
-                    person = await self._directory.person(each)
-                    lacks = "" if person.is_active else "that isn't a person with an active account"
-                fix = "Check BOT_ONCALL, BOT_ROUTES, and BOT_ESCALATE."
-                self._warn(each, lacks and f"Alerts call {each}, but {lacks}. {fix}")
+        while True:
+            for each in self._config.called:
+                await self._clock.sleep(SECONDS_PER_LOOK_UP, WaitReason.COMPARE)
+                with suppress(DirectoryUnavailable):
+                    if each[0] == "S":  # guests and bots can't be in one (docs.slack.dev, usergroups.users.update)
+                        lacks = "" if await self._directory.members(each) else "that group has no members"
+                    else:
+                        person = await self._directory.person(each)
+                        lacks = "" if person.is_active else "that isn't a person with an active account"
+                    fix = "Check BOT_ONCALL, BOT_ROUTES, and BOT_ESCALATE."
+                    self._warn(each, lacks and f"Alerts call {each}, but {lacks}. {fix}")
+            await self._clock.sleep(COMPARE_EVERY, WaitReason.COMPARE)
 
     async def _tick(self) -> None:
         """Requeue what is due by time or changed by other processes."""

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from bot.models import ARRIVED_SECONDS
 from tests.fetch import get
 from tests.simulator.slack.workspace import Posted, SlackFault
 from tests.storms import began
@@ -36,6 +37,20 @@ async def test_card_keeps_its_buttons_until_the_bot_may_post_in_the_new_channel(
         new.is_archived, new.bot_may_post = False, True
         await until(bot, lambda: [each for each in bot.slack.visible() if each.channel == NEW], 1800)
         assert old.buttons == {}
+
+
+async def test_card_moves_soon_while_many_groups_are_looked_up(bot: World) -> None:
+    bot.together.add()
+    await card(bot)
+    await bot.settle()
+    close(bot, is_archived=False)
+    routes = {f"cluster-{number}": (CHANNEL, f"S0GROUP{number}") for number in range(2, 52)}
+    async with bot.another(bot.settings.model_copy(update={"bot_alert_channel": NEW, "bot_routes": routes})):
+        enforce_slacks_limits(bot)
+        bot.slack.groups |= {group: ["U0BOB"] for _, group in routes.values()}
+        await pass_time(bot, ARRIVED_SECONDS + 20)
+        bot.slack.channels[NEW].bot_may_post = True
+        await until(bot, lambda: [each for each in bot.slack.visible() if each.channel == NEW], 90)
 
 
 @pytest.mark.parametrize("is_archived", [True, False])
