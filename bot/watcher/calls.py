@@ -24,7 +24,7 @@ def remind_at(snapshot: Snapshot, config: WatchConfig) -> float:
     is_escalated = message.escalated_at and all(each.remind_from <= message.escalated_at for each in asking)
     if config.remind_seconds and is_escalated:
         moments.append(max(message.escalated_at, message.reminded_at) + AGAIN_SECONDS)
-    elif config.remind_seconds and (counting := _counting(snapshot)):
+    elif config.remind_seconds and (counting := _counting(snapshot, config)):
         moments.append(_due_at(counting, config))
     return max([min(moments), *(each.until for each in message.looking)])
 
@@ -47,17 +47,19 @@ def escalate_at(snapshot: Snapshot, config: WatchConfig) -> float:
     return min(moments, default=math.inf)
 
 
-def _counting(snapshot: Snapshot) -> tuple[float, int] | None:
+def _counting(snapshot: Snapshot, config: WatchConfig) -> tuple[float, int] | None:
     """Return since when reminders count, and how many of them were sent; None where none is to be sent.
 
     They start over once nothing waits that was there at the last one, and, after the third, for what has come since.
     """
-    message = snapshot.message
+    message, reminders = snapshot.message, snapshot.message.reminders
     asking = [each.remind_from for each in snapshot.unheld]
     new = [each for each in asking if each > max(message.remind_from, message.reminded_at)]
-    if new and (len(new) == len(asking) or message.reminders >= MAX_REMINDERS):
+    if new and reminders and min(new) < _due_at((message.remind_from, reminders - 1), config):
+        reminders -= 1  # it was skipped, as the last one had come late, but without these
+    if new and (len(new) == len(asking) or reminders >= MAX_REMINDERS):
         return min(new), 0
-    return (message.remind_from, message.reminders) if asking and message.reminders < MAX_REMINDERS else None
+    return (message.remind_from, reminders) if asking and reminders < MAX_REMINDERS else None
 
 
 def _due_at(counting: tuple[float, int], config: WatchConfig) -> float:
@@ -68,13 +70,13 @@ def _due_at(counting: tuple[float, int], config: WatchConfig) -> float:
 def reminded(snapshot: Snapshot, waiting: Sequence[Alert], config: WatchConfig) -> TrackedMessage:
     """Return the message with a reminder of some of it counted; those that are overdue, or nearly due, come to one."""
     message = snapshot.message
-    since, reminders = _counting(snapshot) or (message.remind_from, message.reminders)
+    since, reminders = _counting(snapshot, config) or (message.remind_from, message.reminders)
     message = replace(message, remind_from=since, reminders=reminders + 1, reminded_at=snapshot.now)
     if escalate_at(snapshot, config) <= snapshot.now:
         message = replace(message, escalated_at=snapshot.now)
     while remind_at(replace(snapshot, message=message), config) <= snapshot.now:
         message = replace(message, reminders=message.reminders + 1)
-    following = _counting(replace(snapshot, message=message))
+    following = _counting(replace(snapshot, message=message), config)
     is_of_all = config.remind_seconds and len(waiting) == len(snapshot.unheld)
     if is_of_all and following and _due_at(following, config) - snapshot.now < config.remind_seconds / 2:
         message = replace(message, reminders=message.reminders + 1)  # this one came late, and that would be at once
