@@ -15,18 +15,26 @@ AGAIN_SECONDS = 3600.0  # between two reminders of what was escalated
 def remind_at(snapshot: Snapshot, config: WatchConfig) -> float:
     """Return when the next reminder is due: after the time, twice and four times the time without an act.
 
-    What was escalated is reminded of each hour. While somebody looks into it, no reminder is due. Infinity is never.
+    What was escalated is reminded of each hour. While somebody looks into it, no reminder is due, nor within half the
+    time after one. Infinity is never.
     """
-    message, asking = snapshot.message, snapshot.unheld
-    if not asking or any(each.is_running for each in snapshot.batches):
+    message = snapshot.message
+    if not snapshot.unheld or any(each.is_running for each in snapshot.batches):
         return math.inf
-    moments = [escalate_at(snapshot, config)]
-    is_escalated = message.escalated_at and all(each.remind_from <= message.escalated_at for each in asking)
-    if config.remind_seconds and is_escalated:
-        moments.append(max(message.escalated_at, message.reminded_at) + AGAIN_SECONDS)
-    elif config.remind_seconds and (counting := _counting(snapshot, config)):
-        moments.append(_due_at(counting, config))
-    return max([min(moments), *(each.until for each in message.looking)])
+    calm_until = message.reminded_at + config.remind_seconds / 2  # the one before may have come late
+    moment = min(escalate_at(snapshot, config), max(_due_at(snapshot, config), calm_until))
+    return max([moment, *(each.until for each in message.looking)])
+
+
+def _due_at(snapshot: Snapshot, config: WatchConfig) -> float:
+    """Return when the next reminder is due that calls nobody else, however late the one before has come."""
+    message = snapshot.message
+    if not config.remind_seconds:
+        return math.inf
+    if message.escalated_at and all(each.remind_from <= message.escalated_at for each in snapshot.unheld):
+        return max(message.escalated_at, message.reminded_at) + AGAIN_SECONDS
+    counting = _counting(snapshot)
+    return counting[0] + config.remind_seconds * 2.0 ** counting[1] if counting else math.inf
 
 
 def escalate_at(snapshot: Snapshot, config: WatchConfig) -> float:
@@ -47,39 +55,28 @@ def escalate_at(snapshot: Snapshot, config: WatchConfig) -> float:
     return min(moments, default=math.inf)
 
 
-def _counting(snapshot: Snapshot, config: WatchConfig) -> tuple[float, int] | None:
+def _counting(snapshot: Snapshot) -> tuple[float, int] | None:
     """Return since when reminders count, and how many of them were sent; None where none is to be sent.
 
     They start over once nothing waits that was there at the last one, and, after the third, for what has come since.
     """
-    message, reminders = snapshot.message, snapshot.message.reminders
+    message = snapshot.message
     asking = [each.remind_from for each in snapshot.unheld]
     new = [each for each in asking if each > max(message.remind_from, message.reminded_at)]
-    if new and reminders and min(new) < _due_at((message.remind_from, reminders - 1), config):
-        reminders -= 1  # it was skipped, as the last one had come late, but without these
-    if new and (len(new) == len(asking) or reminders >= MAX_REMINDERS):
+    if new and (len(new) == len(asking) or message.reminders >= MAX_REMINDERS):
         return min(new), 0
-    return (message.remind_from, reminders) if asking and reminders < MAX_REMINDERS else None
-
-
-def _due_at(counting: tuple[float, int], config: WatchConfig) -> float:
-    since, reminders = counting
-    return since + config.remind_seconds * 2.0**reminders
+    return (message.remind_from, message.reminders) if asking and message.reminders < MAX_REMINDERS else None
 
 
 def reminded(snapshot: Snapshot, waiting: Sequence[Alert], config: WatchConfig) -> TrackedMessage:
-    """Return the message with a reminder of some of it counted; those that are overdue, or nearly due, come to one."""
+    """Return the message with a reminder of some of it counted; those that are overdue come to one."""
     message = snapshot.message
-    since, reminders = _counting(snapshot, config) or (message.remind_from, message.reminders)
+    since, reminders = _counting(snapshot) or (message.remind_from, message.reminders)
     message = replace(message, remind_from=since, reminders=reminders + 1, reminded_at=snapshot.now)
     if escalate_at(snapshot, config) <= snapshot.now:
         message = replace(message, escalated_at=snapshot.now)
-    while remind_at(replace(snapshot, message=message), config) <= snapshot.now:
+    while _due_at(replace(snapshot, message=message), config) <= snapshot.now:
         message = replace(message, reminders=message.reminders + 1)
-    following = _counting(replace(snapshot, message=message), config)
-    is_of_all = config.remind_seconds and len(waiting) == len(snapshot.unheld)
-    if is_of_all and following and _due_at(following, config) - snapshot.now < config.remind_seconds / 2:
-        message = replace(message, reminders=message.reminders + 1)  # this one came late, and that would be at once
     called, all_of_them = ({*config.on_call(some, snapshot).split()} for some in (waiting, snapshot.unheld))
     asked = having_asked(message, waiting, snapshot, config)
     read = {each.cluster_id for each in waiting}

@@ -295,29 +295,15 @@ def test_reminder_owes_no_call_for_what_was_just_decided_where_it_has_called_the
     assert not calls.reminded(snapshot, waiting[:1], config).owes_call
 
 
-def test_late_reminder_of_one_cluster_stands_for_no_later_one_of_another() -> None:
-    waiting = [
-        Alert(remediation(id=f"r-{number}", cluster_id=f"c-{number}"), "", "m", START - 1500) for number in range(2)
-    ]
-    message = TrackedMessage("m", is_digest=True, cluster_id=None, channel_id="C0OPS", remind_from=START - 1500)
+@pytest.mark.parametrize(("sent", "due"), [(15, 30), (25, 32.5), (29, 36.5), (31, 60), (54, 61.5)])
+@pytest.mark.parametrize("told", [1, 2])
+def test_late_reminder_moves_the_next_one_away(sent: int, due: float, told: int) -> None:
+    began = START - sent * 60
+    waiting = [Alert(remediation(id=f"r-{number}", cluster_id=f"c-{number}"), "", "m", began) for number in range(2)]
+    message = TrackedMessage("m", is_digest=True, cluster_id=None, channel_id="C0OPS", remind_from=began)
     snapshot = Snapshot(message, waiting, {}, [], is_being_decided=False, now=START)
-    for told, minutes in ((waiting, 60), (waiting[:1], 30)):
-        after = replace(snapshot, message=calls.reminded(snapshot, told, WATCH))
-        assert calls.remind_at(after, WATCH) == START - 1500 + minutes * 60
-
-
-@pytest.mark.parametrize(("late", "joins", "due"), [(25, 26, 30), (25, 31, 60), (54, 55, 60)])
-def test_reminder_that_a_late_one_stands_for_comes_for_a_node_that_joins_in_between(
-    late: int, joins: int, due: int
-) -> None:
-    began = START - late * 60
-    waiting = [Alert(remediation(id=f"r-{number}"), "", "m", began) for number in range(2)]
-    message = TrackedMessage("m", is_digest=True, cluster_id="c-7f2", channel_id="C0OPS", remind_from=began)
-    snapshot = Snapshot(message, waiting, {}, [], is_being_decided=False, now=START)
-    snapshot = replace(snapshot, message=calls.reminded(snapshot, waiting, WATCH))
-    assert calls.remind_at(snapshot, WATCH) > began + 30 * 60
-    joined = Alert(remediation(id="r-3"), "", "m", began + joins * 60)
-    assert calls.remind_at(replace(snapshot, alerts=[*waiting, joined]), WATCH) == began + due * 60
+    after = replace(snapshot, message=calls.reminded(snapshot, waiting[:told], WATCH))
+    assert calls.remind_at(after, WATCH) == began + due * 60
 
 
 def test_escalation_counts_once_where_there_are_no_reminders() -> None:
