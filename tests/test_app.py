@@ -407,10 +407,7 @@ async def test_connection_that_is_dead_but_looks_alive_is_replaced() -> None:
 
 async def test_watchdog_drops_a_dead_ticket() -> None:
     async with world(socket=True) as bot:
-        await connections(bot, AT_ONCE)
-        assert bot.app._socket
-        for each in bot.app._socket.handlers:
-            each.client.ping_interval = 0.1  # how often the SDK itself tries to reconnect
+        await connected_anew_soon(bot)
         bot.slack.sockets.refuse_new_tickets = True
         await bot.slack.sockets.close_all()
         await bot.slack.until(lambda: not bot.slack.sockets.open)
@@ -426,10 +423,7 @@ async def test_watchdog_drops_a_dead_ticket() -> None:
 
 async def test_handshake_that_is_never_answered_is_given_up() -> None:
     async with world(socket=True) as bot:
-        await connections(bot, AT_ONCE)
-        assert bot.app._socket
-        for each in bot.app._socket.handlers:
-            each.client.ping_interval = 0.1  # how often the SDK itself tries to reconnect
+        await connected_anew_soon(bot)
         bot.slack.sockets.answers_handshakes = False
         await bot.slack.sockets.close_all()
         await bot.slack.until(lambda: bot.slack.sockets.unanswered == AT_ONCE)
@@ -438,6 +432,14 @@ async def test_handshake_that_is_never_answered_is_given_up() -> None:
         await bot.time.end_pause(WaitReason.SOCKET_CHECK)
         await bot.time.advance(DEAD_TICKET_AFTER)
         await connections(bot, 2 * AT_ONCE)
+
+
+async def connected_anew_soon(bot: World) -> None:
+    """Wait until it is connected, and let the SDK itself try to reconnect often."""
+    await connections(bot, AT_ONCE)
+    assert bot.app._socket
+    for each in bot.app._socket.handlers:
+        each.client.ping_interval = 0.1
 
 
 async def until_seen_down(bot: World) -> None:

@@ -71,10 +71,12 @@ class Pool:
 
     def drop_idle(self) -> None:
         """Close what isn't in use."""
-        with self._changed:
-            idle, self._idle = self._idle, []
-        for each in idle:
-            self.drop(each)
+        while True:  # one at a time: where closing it fails, the others are still there
+            with self._changed:
+                if not self._idle:
+                    return
+                idle = self._idle.pop()
+            self.drop(idle)
 
     def refuse(self) -> None:
         """Let nobody wait any longer."""

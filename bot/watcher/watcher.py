@@ -130,10 +130,11 @@ class Watcher:
         tasks = {asyncio.create_task(self._keep_lease(), name="watch keep_lease")}
         try:
             is_first = await self._begin()
-            loops = (self._poll(), self._take_in(), self._tick(), self._compare(is_first=is_first))
-            others = (self._look_up_called(), self._reconciler.work())
-            readers = (self._faults.read() for _ in range(faults.READERS))
-            tasks |= {asyncio.create_task(each, name="watch") for each in (*loops, *others, *readers)}
+            loops = (
+                self._poll(), self._take_in(), self._tick(), self._compare(is_first=is_first), self._look_up_called(),
+                self._reconciler.work(), *(self._faults.read() for _ in range(faults.READERS)),
+            )  # fmt: skip
+            tasks |= {asyncio.create_task(each, name="watch") for each in loops}
             ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in ended:
                 task.result()
@@ -249,14 +250,16 @@ class Watcher:
             for each in self._config.called:
                 await self._clock.sleep(SECONDS_PER_LOOK_UP, WaitReason.COMPARE)
                 with suppress(DirectoryUnavailable):
-                    if each[0] == "S":  # guests and bots can't be in one (docs.slack.dev, usergroups.users.update)
-                        lacks = "" if await self._directory.members(each) else "that group has no members"
-                    else:
-                        person = await self._directory.person(each)
-                        lacks = "" if person.is_active else "that isn't a person with an active account"
-                    fix = "Check BOT_ONCALL, BOT_ROUTES, and BOT_ESCALATE."
+                    lacks, fix = await self._lack_of(each), "Check BOT_ONCALL, BOT_ROUTES, and BOT_ESCALATE."
                     self._warn(each, lacks and f"Alerts call {each}, but {lacks}. {fix}")
             await self._clock.sleep(COMPARE_EVERY, WaitReason.COMPARE)
+
+    async def _lack_of(self, called: str) -> str:
+        """Return why a group or a user that is called reaches nobody; empty where they do."""
+        if called[0] == "S":  # guests and bots can't be in one (docs.slack.dev, usergroups.users.update)
+            return "" if await self._directory.members(called) else "that group has no members"
+        person = await self._directory.person(called)
+        return "" if person.is_active else "that isn't a person with an active account"
 
     async def _tick(self) -> None:
         """Requeue what is due by time or changed by other processes."""
