@@ -65,6 +65,13 @@ class Replies:
         ts = answer.get("ts") if isinstance(answer, dict) else None
         return replace(place, message_ts=ts, in_progress=ts is not None)
 
+    async def take_back(self, place: ReplyTarget) -> None:
+        """Show again what "in progress" stands instead of, or delete it."""
+        if place.in_progress:
+            shown = {"channel": place.channel_id, "ts": place.message_ts}
+            delete: list[Way] = [lambda: self.client.api_call("chat.delete", json=shown)]
+            await self._first(self._in_place(place, place.original) if place.original else delete)
+
     async def answer(self, place: ReplyTarget, message: Message) -> Delivery:
         """Show a card: in place of the clicked message, or to the channel."""
         ways = self._in_place(place, message) if place.is_button or place.message_ts else []
@@ -87,11 +94,8 @@ class Replies:
         return Delivery(await self._say(place, message, self._to_channel(place, message)), may_overwrite=may_overwrite)
 
     async def reply_privately(self, place: ReplyTarget, message: Message, *, once: bool = False) -> bool:
-        """Tell the person alone. Where "in progress" is shown, it's taken back: nothing else would end it."""
-        if place.in_progress:
-            shown = {"channel": place.channel_id, "ts": place.message_ts}
-            delete: list[Way] = [lambda: self.client.api_call("chat.delete", json=shown)]
-            await self._first(self._in_place(place, place.original) if place.original else delete)
+        """Tell the person alone, and take back "in progress": nothing else would end it."""
+        await self.take_back(place)
         # In a thread it is shown only while that is active (docs.slack.dev, chat.postEphemeral).
         may_be_none = place.thread_ts == place.message_ts or (place.is_dialog and not place.message_ts)
         channel, thread_ts = place.channel_id, None if may_be_none else place.thread_ts

@@ -319,8 +319,14 @@ class DecisionService:
             if place.is_button:
                 await self._store.set_place(job, replace(place, in_progress=place.original is not None))
                 job.request = request.at(await self._messenger.progress(place, said))
-            else:
-                await self._store.set_place(job, await self._messenger.progress(place, said))
+                return
+            shown = await self._messenger.progress(place, said)
+            try:
+                await self._store.set_place(job, shown)
+            except (LeaseLost, StorageUnavailable):
+                job.request = request
+                await self._messenger.take_back(shown)  # another process, which may answer, wouldn't know of it
+                raise
         except (LeaseLost, StorageUnavailable) as error:
             logger.warning("Couldn't record where the answer goes: %s", type(error).__name__)
 

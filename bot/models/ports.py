@@ -63,6 +63,9 @@ class Messenger(Protocol):
     async def progress(self, place: ReplyTarget, message: Message) -> ReplyTarget:
         """Say that somebody is on it. The place that is given back is where the answer goes."""
 
+    async def take_back(self, place: ReplyTarget) -> None:
+        """Take "in progress" back, where it is shown."""
+
     async def answer(self, place: ReplyTarget, message: Message) -> Delivery:
         """Show a card: in place of the clicked message, or to the channel."""
 
