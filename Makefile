@@ -20,8 +20,9 @@ help: ## show this help
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@touch $@
 
+# Much of it is never imported, so none of it is compiled before it is.
 .venv/dev: .venv/runtime requirements-dev.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-compile -r requirements-dev.lock
 	@touch $@
 
 run: .venv/runtime ## run the bot with the settings in .env

@@ -66,7 +66,7 @@ class Replies:
         return replace(place, message_ts=ts, in_progress=ts is not None)
 
     async def take_back(self, place: ReplyTarget) -> None:
-        """Show again what "in progress" stands instead of, or delete it."""
+        """Take "in progress" back: show what stood there before, or delete it."""
         if place.in_progress:
             shown = {"channel": place.channel_id, "ts": place.message_ts}
             delete: list[Way] = [lambda: self.client.api_call("chat.delete", json=shown)]
