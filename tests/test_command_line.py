@@ -1,6 +1,7 @@
 """`python -m bot` as a process."""
 
 import asyncio
+import gc
 import json
 import signal
 from pathlib import Path
@@ -47,6 +48,7 @@ async def test_the_process_serves_and_a_signal_ends_it_with_status_0(tmp_path: P
 
 
 async def test_garbage_is_looked_for_seldom(tmp_path: Path) -> None:
+    assert gc.isenabled(), "after the import of `main`"
     async with Slack() as slack, Together(slack.now) as together:
         several = [together.add((*IDS[:2], f"r{number}")) for number in range(60)]
         port = free_port()
