@@ -66,7 +66,7 @@ from handlers.payloads import SHORTCUT
 from handlers.replies import Replies
 
 MAX_AT_ONCE = 200
-_trusted = functools.cache(ssl.create_default_context)  # takes 10 ms, and each process needs it twice
+_trusted = functools.cache(ssl.create_default_context)  # takes 10 ms, and each process needs it four times
 # What each surface works with, in the order of `Surface`.
 _Shared = tuple[DecisionService, Inbox, Lookup, Replies, Dialogs, Tasks, Home, CardConfig]
 _ANY = re.compile("")
