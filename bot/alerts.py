@@ -10,7 +10,6 @@ from bot.models import (
     ARRIVED_SECONDS,
     BEGUN,
     FINAL,
-    HISTORY_DAYS,
     PRECISION,
     RULES,
     Alert,
@@ -37,6 +36,7 @@ HELD_AGAIN_SECONDS = 60.0  # a second press of the same person within these is t
 # A decided card isn't looked at until Together is read, which makes it due; after so long it is looked at anyway.
 LEFT_ALONE_SECONDS = 60.0
 EARLIER = 20  # repairs under one ID that are kept
+KEPT_SECONDS = 999 * 3600.0  # so long: BOT_MAX_REPAIRS_PER_NODE counts as far back
 Tracked = tuple[Alert, TrackedMessage]
 _USUAL = Verb.APPROVE, Verb.CANCEL  # of those that bring it into a state
 
@@ -155,7 +155,7 @@ def _having_run(alert: Alert, one: Remediation, read: Remediation, now: float, v
     kept = [
         each
         for each in alert.earlier
-        if each.remediation.ended_at > now - HISTORY_DAYS * 86_400.0
+        if each.remediation.ended_at > now - KEPT_SECONDS
         and (one.start_time is None or each.remediation.start_time != one.start_time)  # a reading went back
     ]
     return replace(alert, earlier=(*kept[1 - EARLIER :], ended))

@@ -63,6 +63,24 @@ async def test_repair_of_the_day_before_does_not_count_for_the_next_incident(bot
     await card(bot, words="Approved")
 
 
+@pytest.mark.bot(watching=True, BOT_ONCALL="S0ONCALL", BOT_MAX_REPAIRS_PER_NODE="2/999h")
+async def test_repair_of_weeks_ago_counts_for_the_next_incident_as_long_as_the_limit_says(bot: World) -> None:
+    alert = await opened_again(bot, 20 * DAY)
+    await bot.slack.press(alert, APPROVE)
+    await card(bot, words="Approved")
+    bot.together.remediations[IDS] |= {"state": "RUNNING", "start_time": moment(bot)}
+    await pass_time(bot, 60)
+    bot.together.remediations[IDS] |= {"state": "SUCCEEDED", "end_time": moment(bot)}
+    await card(bot, words="Watched until")
+    await pass_time(bot, 20 * DAY)
+    bot.together.add(create_time=moment(bot), linked_alerts=firing("79", moment(bot)))
+    await card(bot, words="2 repairs of this node in")
+    before = len(bot.together.posts)
+    await bot.slack.press(alert, APPROVE)
+    await card(bot, words="1 of 2 approvals")
+    assert len(bot.together.posts) == before
+
+
 @once_a_day
 async def test_repair_counts_for_the_next_incident_though_its_end_was_not_seen(bot: World) -> None:
     await began(bot)
