@@ -826,3 +826,19 @@ async def test_repair_that_is_listed_again_is_said_to_run_again(webhook: Webhook
         await until(bot, lambda: webhook.of(IDS[2])[-1:] == ["resolved"])
         bot.together.lost.clear()
         await until(bot, lambda: webhook.of(IDS[2]) == ["opened", "decided", "running", "resolved", "running"])
+
+
+async def test_hold_that_somebody_shortens_or_another_person_joins_is_told_with_its_present_end(
+    webhook: WebhookReceiver,
+) -> None:
+    async with watching(**told(webhook)) as bot:
+        bot.together.add()
+        alert = await card(bot)
+        for user, choice in (("U0ALICE", "14400"), ("U0ALICE", "1800"), ("U0BOB", "3600"), ("U0ALICE", "1800")):
+            await bot.slack.press(alert, HOLD, choice=choice, user=user)
+            await pass_time(bot, 60)
+        held = [each["data"] for each in webhook.events if each["type"].endswith(".held")]
+        assert [each["by"] for each in held] == ["U0ALICE", "U0ALICE", "U0BOB", "U0ALICE"]
+        lasts = [each["until"] - held[0]["until"] for each in held]
+        assert lasts[1] < -14400 + 1800 + 300
+        assert lasts[3] == lasts[2] > lasts[1]

@@ -157,8 +157,10 @@ def decided(connection: Connection, job: Job, outcome: Outcome) -> None:
 
 def changed(connection: Connection, before: Alert, after: Alert) -> None:
     """Write down what has become of a remediation."""
-    if after.hold and (before.hold is None or after.hold.until > before.hold.until):
-        happened(connection, EventKind.HELD, after, by=after.hold.user_id, until=after.hold.until)
+    known = {(each.user_id, each.since) for each in before.holds}
+    for each in after.holds:
+        if (each.user_id, each.since) not in known:
+            happened(connection, EventKind.HELD, after, by=each.user_id, until=after.holds[0].until)
     is_next = after.waiting_since != before.waiting_since
     is_approved = before.decided is not None and before.decided.is_approval  # which may not have been read
     vanished_midway = before.is_unlisted and (is_approved or before.remediation.is_under_way)  # which ends no incident
