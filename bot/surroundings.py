@@ -3,6 +3,7 @@
 import asyncio
 import os
 import socket
+import stat
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
@@ -111,11 +112,16 @@ async def _audit_copy(path: str) -> Finding:
 
 def _unwritable(path: Path) -> str:
     """Return why a file can't be written; empty where it can. It isn't made."""
-    if path.is_dir():
-        return "it's a folder"
-    there = path if path.exists() else path.parent
-    if not there.exists():
-        return f"there is no {there}"
+    try:
+        if stat.S_ISDIR(path.stat().st_mode):
+            return "it's a folder"
+        there = path
+    except FileNotFoundError:
+        there = path.parent
+        if not there.is_dir():
+            return f"there is no {there}"
+    except OSError as error:
+        return error.strerror or type(error).__name__
     return "" if os.access(there, os.W_OK) else f"no permission for {there}"
 
 

@@ -273,6 +273,12 @@ async def test_audit_file_that_cannot_be_written_is_found(bot: World, tmp_path: 
     finding = (await found(bot, bot_audit_file=str(tmp_path / "none" / "audit.jsonl")))["audit copy"]
     assert (finding.status, "there is no" in finding.detail) == (Status.PROBLEM, True)
     assert (await found(bot, bot_audit_file=str(tmp_path)))["audit copy"].status is Status.PROBLEM
+    for path, why in (
+        (tmp_path / ("a" * 300), "File name too long"),
+        (Path("/dev/null/audit.jsonl"), "Not a directory"),
+    ):
+        finding = (await found(bot, bot_audit_file=str(path)))["audit copy"]
+        assert (finding.status, why in finding.detail) == (Status.PROBLEM, True)
     assert (await found(bot, bot_audit_file=str(tmp_path / "audit.jsonl")))["audit copy"].status is Status.OK
     assert not (tmp_path / "audit.jsonl").exists()
 
