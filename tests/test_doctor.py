@@ -192,6 +192,9 @@ async def test_databases_that_are_not_there_or_cannot_be_written(bot: World, pos
     finding = (await found(bot, database_url=f"sqlite:///{tmp_path}/none/bot.db"))["database"]
     assert finding.status is Status.PROBLEM
     assert finding.detail.endswith(f"there is no {tmp_path}/none/bot.db, and {tmp_path}/none can't be written.")
+    for path, why in ((f"{tmp_path}/{'a' * 300}", "File name too long"), ("/dev/null/bot.db", "Not a directory")):
+        finding = (await found(bot, database_url=f"sqlite:///{path}"))["database"]
+        assert (finding.status, finding.detail) == (Status.PROBLEM, f"DATABASE_URL: {path} can't be read: {why}.")
     async with locked(Path(bot.settings.database_url.removeprefix("sqlite:///"))):
         finding = (await found(bot))["database"]
         assert "SQLite can't be reached or written" in finding.detail

@@ -126,12 +126,16 @@ class SQLiteFile(Driver):
         """Check that the file exists.
 
         Raises:
-            StartError: it doesn't.
+            StartError: it doesn't, or the system won't say.
         """
-        if not self.path.exists():
+        try:
+            self.path.stat()
+        except FileNotFoundError:
             folder = self.path.parent
             lacks = "" if os.access(folder, os.W_OK) else f", and {folder} can't be written"
-            raise StartError(f"DATABASE_URL: there is no {self.path}{lacks}.")
+            raise StartError(f"DATABASE_URL: there is no {self.path}{lacks}.") from None
+        except OSError as error:
+            raise StartError(f"DATABASE_URL: {self.path} can't be read: {error.strerror}.") from None
 
     def is_in_use(self) -> bool:
         """Return whether a process owns the file, where the system tells who holds which lock (Linux)."""
