@@ -86,8 +86,11 @@ class AuditExporter:
     async def end(self) -> None:
         """Sign and copy what was written last, and let the next process do it at once."""
         self._sign_at = 0.0
+        was_copying = self._copying is not None
         try:
             await self._round(END_SECONDS)
+            if was_copying and self._copying is None:  # it may have looked before the last row was written
+                await self._round(END_SECONDS)
         finally:
             if self._copying:
                 self._copying.cancel()

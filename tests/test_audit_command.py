@@ -30,7 +30,7 @@ from bot.store.tables import cursors, decisions, signed_heads
 from bot.trail import SIGN_EVERY, AuditExporter
 from tests.deaths import died_while, left_behind
 from tests.fetch import get
-from tests.manual_clock import START, ManualClock
+from tests.manual_clock import HANGS_AFTER, START, ManualClock
 from tests.rows import execute, execute_beside
 from tests.simulator.process import ROOT, free_port, ready, start_bot, stop_bot, variables
 from tests.simulator.slack import Slack
@@ -306,6 +306,30 @@ async def test_row_that_was_cut_in_half_on_standard_output_is_written_whole_agai
     os.close(reader)
     await database.close()
     assert [json.loads(line)["seq"] for line in written.splitlines() if line.endswith(b"}")][-10:] == [*range(1, 11)]
+
+
+async def test_rows_that_come_while_a_copy_ends_are_copied_at_the_stop(tmp_path: Path, time: ManualClock) -> None:
+    """A pipe that nobody reads until the process is stopped."""
+    os.mkfifo(tmp_path / "pipe")
+    database = Database(f"sqlite:///{tmp_path}/bot.db", time.clock)
+    await database.open()
+    noted = AuditNote("refused", Actor("U0ALICE", "alice", "T0HOME"), "C0OPS")
+    await database.run(audit.note, noted)
+    keeper = AuditExporter(database, f"{tmp_path}/pipe", "", clock=time.clock, lease_seconds=15, warn=lambda _: None)
+    before = asyncio.all_tasks()
+    running = asyncio.create_task(keeper.run())
+    async with asyncio.timeout(HANGS_AFTER):
+        while not (copying := asyncio.all_tasks() - before - {running}):
+            await database.read(audit.last_row)
+        running.cancel()
+        reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+        await asyncio.wait(copying)
+    await database.run(audit.note, noted)
+    await keeper.end()
+    written = os.read(reader, 65_536)
+    os.close(reader)
+    await database.close()
+    assert [json.loads(line)["seq"] for line in written.splitlines()] == [1, 2]
 
 
 NEW_KEY = "another key of at least thirty-two characters"
