@@ -21,6 +21,7 @@ from bot.policy import EVERYBODY
 from bot.settings import Settings
 from bot.store import Database
 from bot.store.connection import check_writable, read_clock
+from bot.store.health import closed_tables
 from bot.surroundings import look_around
 from bot.together import Timeouts, TogetherClient
 from bot.wiring import slack_client, together_client, together_transport
@@ -250,6 +251,7 @@ class Doctor:
         try:
             await database.open(migrate=False)
             await database.run(check_writable)
+            closed = ", ".join(await database.read(closed_tables))
             self._clocks["database"] = await database.read(read_clock) - self.clock.now()
         except StartError as error:
             said = str(error)
@@ -260,7 +262,9 @@ class Doctor:
             yield problem(check, f"{kind} can't be reached or written ({error})", "Check DATABASE_URL and its disk.")
         else:
             owner = ", and a bot is running on it" if database.is_in_use() else ""
-            yield ok(check, f"{kind} can be read and written{owner}")
+            fix = "Grant them again, as docs/security.md says."
+            is_open = ok(check, f"{kind} can be read and written{owner}")
+            yield problem(check, f"its role has no rights on {closed}", fix) if closed else is_open
         finally:
             await database.close()
 

@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -19,7 +20,7 @@ from bot.settings import read_settings
 from bot.store import Database
 from bot.store.connection import check_writable
 from tests.simulator.process import ROOT
-from tests.test_audit_command import as_user, decide
+from tests.test_audit_command import adding_role, as_user, decide
 from tests.test_doctor import found
 from tests.world import REF, World, world
 
@@ -75,6 +76,17 @@ async def test_doctor_says_what_a_role_needs_that_may_not_make_tables(bot: World
         await database.close()
     assert finding.status is Status.PROBLEM
     assert "GRANT CREATE ON SCHEMA" in finding.detail
+
+
+async def test_doctor_names_the_tables_of_an_upgrade_on_which_a_role_has_no_rights(bot: World, postgresql: str) -> None:
+    async with adding_role(postgresql) as limited:
+        assert (await found(bot, database_url=limited))["database"].status is Status.OK
+        async with await psycopg.AsyncConnection.connect(postgresql, autocommit=True) as owner:
+            await owner.execute("REVOKE ALL ON clusters, outages FROM PUBLIC")
+            role = urlsplit(limited).username
+            await owner.execute(f"REVOKE ALL ON clusters, outages FROM {role}")
+        finding = (await found(bot, database_url=limited))["database"]
+    assert (finding.status, finding.detail) == (Status.PROBLEM, "its role has no rights on clusters, outages")
 
 
 async def test_full_disk_is_found_by_a_write(tmp_path: Path) -> None:

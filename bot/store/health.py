@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from itertools import count
 
 from prometheus_client import Gauge
-from sqlalchemy import bindparam, func, select, union_all
+from sqlalchemy import bindparam, func, select, text, union_all
 
 from bot import metrics
 from bot.models import State
 from bot.store.connection import Connection, read_clock
-from bot.store.tables import ANSWERED, SET_ASIDE, alerts, decisions, ids_in, inbox
+from bot.store.tables import ANSWERED, SET_ASIDE, alerts, decisions, ids_in, inbox, metadata
 
 c = decisions.c
 a = alerts.c
@@ -31,6 +31,11 @@ _WAITING = (
     .offset(bindparam("b_offset"))
 )
 
+_CLOSED = text(
+    "SELECT relname FROM pg_class WHERE relnamespace = current_schema()::regnamespace AND relname = ANY(:names) "
+    "AND NOT (has_table_privilege(oid, 'SELECT') AND has_table_privilege(oid, 'INSERT')) ORDER BY relname"
+)
+
 
 def health(connection: Connection, *, is_watching: bool) -> tuple[Mapping[Gauge, float], Mapping[str, int]]:
     """Return what gauges show, with 0 for none, and how many alerts are open, by state.
@@ -48,6 +53,13 @@ def health(connection: Connection, *, is_watching: bool) -> tuple[Mapping[Gauge,
         metrics.OLDEST_WAITING: present - waiting if waiting else 0.0,
     }
     return gauges, {row.state: row.number for row in connection.execute(_ALERTS)} if is_watching else {}
+
+
+def closed_tables(connection: Connection) -> list[str]:
+    """Return the tables that the role may not read or add to, such as those of an upgrade that its rights lack."""
+    if not connection.is_postgresql:
+        return []
+    return list(connection.execute(_CLOSED, names=list(metadata.tables)).scalars())
 
 
 def count_set_aside(connection: Connection) -> int:
