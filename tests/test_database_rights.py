@@ -19,6 +19,8 @@ from bot.findings import Status
 from bot.settings import read_settings
 from bot.store import Database
 from bot.store.connection import check_writable
+from tests.fetch import get
+from tests.manual_clock import HANGS_AFTER
 from tests.simulator.process import ROOT
 from tests.test_audit_command import adding_role, as_user, decide
 from tests.test_doctor import found
@@ -87,6 +89,22 @@ async def test_doctor_names_the_tables_of_an_upgrade_on_which_a_role_has_no_righ
             await owner.execute(f"REVOKE ALL ON clusters, outages FROM {role}")
         finding = (await found(bot, database_url=limited))["database"]
     assert (finding.status, finding.detail) == (Status.PROBLEM, "its role has no rights on clusters, outages")
+
+
+async def test_watch_that_fails_is_told_until_it_works(postgresql: str) -> None:
+    problem = "Watching the clusters failed, and is tried again."
+    async with (
+        adding_role(postgresql) as limited,
+        await psycopg.AsyncConnection.connect(postgresql, autocommit=True) as owner,
+    ):
+        role = urlsplit(limited).username
+        await owner.execute(f"REVOKE ALL ON outages FROM {role}")
+        async with world(database=limited, BOT_ALERT_CHANNEL="C0OPS") as bot, asyncio.timeout(HANGS_AFTER):
+            while problem not in (await get(bot.app, "/readyz"))[1]:
+                await bot.time.advance(5)
+            await owner.execute(f"GRANT ALL ON outages TO {role}")
+            while problem in (await get(bot.app, "/readyz"))[1]:
+                await bot.time.advance(5)
 
 
 async def test_full_disk_is_found_by_a_write(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ LOOK_AT_DOUBTS_EVERY = 60.0
 # Slack says 20 times a minute who is in a group (docs.slack.dev, usergroups.users.list), and decisions ask it too.
 SECONDS_PER_LOOK_UP = 4.0
 _DAY = 86_400.0
+_FAILED = "Watching the clusters failed, and is tried again. Until it works, alerts may be missing. The log says why."
 
 
 class Watcher:
@@ -95,6 +96,8 @@ class Watcher:
                 if await self._database.acquire():
                     self._is_watching = True
                     await self._watch()
+                else:
+                    self._warn("watch", "")  # another process does it
             except StorageUnavailable as error:
                 logger.warning("Watch: can't reach the database: %s", error, extra=lasting())
             except Exception:  # clicks and commands must keep working, and so must the attempts
@@ -142,6 +145,7 @@ class Watcher:
             logger.warning("Stopped watching: %s", type(error).__name__)
         except Exception:  # clicks and commands must keep working
             logger.exception("Watch failed; restarting", extra=lasting())
+            self._warn("watch", _FAILED)
         finally:
             await cancel(tasks)
             await self._poller.stop()
@@ -231,6 +235,7 @@ class Watcher:
         while True:
             left = due_at - self._clock.monotonic()
             await self._clock.sleep(max(0.0, min(left, LOOK_AT_DOUBTS_EVERY)), WaitReason.COMPARE)
+            self._warn("watch", "")  # it has worked for so long
             self._config.refused.edits.clear()  # an edit of each is tried once more
             if self._config.refused.channels:  # what stayed because of them is looked at once more
                 self._config.refused.channels.clear()
