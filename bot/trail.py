@@ -150,7 +150,7 @@ def _problem(why: str) -> str:
 
 
 def _lines(rows: Sequence[Record]) -> bytes:
-    return "".join(f"{json.dumps(dict(row), ensure_ascii=False)}\n" for row in rows).encode()
+    return "".join(f"{json.dumps(dict(row))}\n" for row in rows).encode()  # as `audit export` prints them
 
 
 def _write(path: str, lines: bytes) -> None:

@@ -204,6 +204,16 @@ async def test_rows_are_copied_to_standard_output(database_url: str, capfd: pyte
     assert [json.loads(line)["event"] for line in lines] == [event for event, _ in EVENTS]
 
 
+async def test_export_prints_the_same_lines_as_the_copy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    copy, url = tmp_path / "audit.jsonl", f"sqlite:///{tmp_path}/bot.db"
+    async with world(database=url, BOT_AUDIT_FILE=str(copy)) as bot:
+        bot.together.add()
+        await bot.slack.command(f"{REF} Ошибка диска")
+        await bot.answer()
+    await print_trail(url, "json", since=0, remediation=None, user=None)
+    assert copy.read_text("utf-8") == capsys.readouterr().out
+
+
 async def test_file_that_cannot_be_written_stops_neither_decisions_nor_signatures_and_is_told(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
