@@ -156,7 +156,7 @@ def mode(value: str) -> str:
         alike += [mode for mode in known if mode.startswith(f"{name}_")]
         alike += difflib.get_close_matches(name, known, n=1, cutoff=0.75)
         if alike:
-            raise ValueError(f"contains “{value[:40]}”; did you mean {alike[0]}?")
+            raise ValueError(f"contains “{value[:40]}” (did you mean {alike[0]}?)")
     return f"{_MODE}{name}"
 
 

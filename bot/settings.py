@@ -125,7 +125,7 @@ def read_settings(variables: Variables) -> Settings:
     """
     from_files, problems = read_files(variables)
     values = {**variables, **from_files}
-    problems |= {name: f"isn't a setting; did you mean {meant}?" for name, meant in strangers(values).items() if meant}
+    problems |= {name: f"isn't a setting (did you mean {meant}?)" for name, meant in strangers(values).items() if meant}
     given = {name.lower(): value for name in EXAMPLES if (value := (values.get(name) or "").strip())}
     try:
         settings = Settings.model_validate(given)
@@ -143,7 +143,7 @@ def _contradictions(given: Mapping[str, str]) -> dict[str, str]:
     """Return what is wrong with variables that are right on their own."""
     found: dict[str, str] = {}
     if "slack_app_token" not in given and "slack_signing_secret" not in given:
-        found["SLACK_SIGNING_SECRET"] = "is missing (or set SLACK_APP_TOKEN to use Socket Mode)"  # noqa: S105 - a sentence, no secret
+        found["SLACK_APP_TOKEN"] = "is missing (or set SLACK_SIGNING_SECRET for HTTP mode)"  # noqa: S105 - a sentence, no secret
     channels, alert_channel = given.get("bot_channels"), given.get("bot_alert_channel")
     allowed = {each.strip() for each in channels.split(",")} if channels else None
     if allowed and alert_channel and alert_channel not in allowed:
