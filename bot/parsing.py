@@ -8,13 +8,13 @@ from dataclasses import dataclass, field, replace
 from urllib.parse import unquote
 
 from bot.errors import InvalidId, UnreadableCommand
-from bot.models import RemediationRef, check_id
+from bot.models import RemediationRef, Verb, check_id
 
 COMMAND = "/cancel-remediation"
 MAX_REASON = 500
 MAX_TEXT = 4_000  # characters that a request may have: three encoded IDs and a reason have fewer
 MAX_SEARCHED = 16_000  # characters of one text that are searched for references
-VERBS = {"approve", "reject", "hold", "release", "refresh", "pause", "resume", "stop"}
+VERBS = {*Verb, "pause", "resume", "stop"} - {Verb.CANCEL}
 RESERVED = VERBS | {"cancel", "help", "history", "list", "status", "tonight"}
 PARTS = ("cluster", "instance", "remediation")
 

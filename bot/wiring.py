@@ -39,7 +39,7 @@ from bot.decisions import (
     Recovery,
 )
 from bot.formats import is_loopback, proxy_for
-from bot.models import RepairLimit, Target, Verb
+from bot.models import RULES, RepairLimit, Target, Verb
 from bot.outward import Destinations, ImpactReader
 from bot.policy import Policy
 from bot.settings import Settings, revealed
@@ -222,11 +222,12 @@ def card_config(settings: Settings, identity: Identity) -> CardConfig:
     limit = RepairLimit(settings.bot_max_in_repair, settings.bot_max_in_repair_percent)
     two_people = TwoPeople(frozenset(settings.bot_two_people_modes), *settings.bot_max_repairs_per_node)
     has_rules_to_pass = (limit, two_people) != (RepairLimit(), TwoPeople())
-    asking = {"never": (), "cancel": (Verb.CANCEL, Verb.REJECT), "always": (Verb.CANCEL, Verb.REJECT, Verb.APPROVE)}
+    deciding = frozenset(verb for verb, rule in RULES.items() if rule.decides)
+    asking = {"never": frozenset[Verb](), "cancel": deciding - {Verb.APPROVE}, "always": deciding}
     return CardConfig(
         console_url=settings.bot_console_url,
         runbook_url=settings.bot_runbook_url,
-        asks_reason=frozenset(asking[settings.bot_reason]),
+        asks_reason=asking[settings.bot_reason],
         workspace_url=identity.url,
         limit=limit,
         two_people=two_people,

@@ -15,7 +15,7 @@ NEEDED = "SLACK_BOT_TOKEN=xoxb-1\nSLACK_APP_TOKEN=xapp-1\nTOGETHER_API_KEY=k\nBO
 def test_guard_rail_in_other_letters_is_refused(line: str, tmp_path: Path) -> None:
     path = tmp_path / ".env"
     path.write_text(f"{line}\n{NEEDED}", "utf-8")
-    with pytest.raises(SettingsError, match="isn't a setting .did you mean BOT_OBSERVE"):
+    with pytest.raises(SettingsError, match=r"isn't a setting \(did you mean BOT_OBSERVE\?\)"):
         read_settings(read_variables({}, path))
 
 

@@ -195,7 +195,7 @@ def question(verb: Verb, mode: str, node: str, known: str = "", *, wait: int | N
         case Verb.REJECT:
             said = f"{left} Together's record names you, with your comment."
             return Question(f"Reject remediation for {node}?", said, "Reject remediation", "Keep remediation")
-        case _:
+        case Verb.REFRESH | Verb.HOLD | Verb.RELEASE:
             raise ValueError(f"{verb} decides nothing")
 
 

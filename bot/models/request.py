@@ -8,7 +8,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
-from bot.errors import InvalidId, UnreadableButton
+from bot.errors import InvalidId, OutcomeKind, UnreadableButton
 from bot.models.ids import MAX_ID_LENGTH, RemediationRef, short_hash
 from bot.models.remediation import BEGUN, Remediation, State
 
@@ -43,7 +43,7 @@ class Rule:
     Attributes:
         label: on its button.
         doing: in progress, as in "is approving".
-        done: finished, as in "was approved".
+        done: finished, as in "was approved"; the code of its success, where the verb decides.
         noun: as in "your approval".
         allowed: the states from which Together takes it.
         effect: the states that show that it took effect.
@@ -68,7 +68,7 @@ RULES: Mapping[Verb, Rule] = {
     Verb.APPROVE: Rule(
         label="Approve",
         doing="approving",
-        done="approved",
+        done=OutcomeKind.APPROVED,
         noun="approval",
         allowed=_WAITING,
         effect=BEGUN,
@@ -79,7 +79,7 @@ RULES: Mapping[Verb, Rule] = {
     Verb.REJECT: Rule(
         label="Reject",
         doing="rejecting",
-        done="rejected",
+        done=OutcomeKind.REJECTED,
         noun="rejection",
         allowed=_WAITING,
         effect=_CANCELLED,
@@ -88,7 +88,7 @@ RULES: Mapping[Verb, Rule] = {
     Verb.CANCEL: Rule(
         label="Cancel remediation",
         doing="cancelling",
-        done="cancelled",
+        done=OutcomeKind.CANCELLED,
         noun="cancellation",
         allowed=frozenset({State.PENDING_APPROVAL, State.PENDING}),
         effect=_CANCELLED,
@@ -100,14 +100,14 @@ RULES: Mapping[Verb, Rule] = {
     Verb.HOLD: Rule(
         label="Hold for 30 min",
         doing="holding",
-        done="held",
+        done=OutcomeKind.HELD,
         noun="hold",
         allowed=_WAITING,
     ),
     Verb.RELEASE: Rule(
         label="Release hold",
         doing="releasing",
-        done="released",
+        done=OutcomeKind.RELEASED,
         noun="release",
         allowed=_WAITING,
     ),
