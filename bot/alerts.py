@@ -1,4 +1,4 @@
-"""An alert and its message: what each thing that happens makes of them. Pure functions; times are Unix times."""
+"""How each event changes an alert and its message. Pure functions; times are Unix times."""
 
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""What the doctor's checks found, and how it's told."""
+"""What the doctor's checks found, and how it's printed."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""How the values of variables are written: each is read or checked, or it is said what is wrong with it."""
+"""Reads and checks the values of settings, and says what is wrong with each."""
 
 import base64
 import difflib

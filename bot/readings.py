@@ -1,4 +1,4 @@
-"""What two readings say of one another: which is older, as a list may lag, and whether a repair's fault is back."""
+"""Compares two readings of a remediation: which is older, since lists lag, and whether a repair's fault is back."""
 
 from bot.models import FINAL, OPEN, PRECISION, RAN, Alert, CameBack, LinkedAlert, Remediation, State, unix
 

@@ -1,4 +1,4 @@
-"""The doctor's look at what is around the bot: its port, the copy of its audit trail, and the tools that it tells."""
+"""The doctor's checks of what is around the bot: its port, the copy of its audit trail, and other tools."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""What the bot is made of: settings and connections in, concrete parts out."""
+"""Puts the bot together from its settings and connections."""
 
 import functools
 import logging

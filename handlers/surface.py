@@ -1,4 +1,4 @@
-"""How what people do in Slack is taken: a seat, a record, the ack, the work, and the reason where it can't be done."""
+"""What all Slack surfaces share: check for room, record, acknowledge, work, and say why where it can't be done."""
 
 import logging
 from collections.abc import Awaitable, Callable
@@ -10,7 +10,7 @@ from slack_bolt.async_app import AsyncAck
 from slack_bolt.response import BoltResponse
 
 from bot import cards
-from bot.decisions import SHOW, DecisionService, Inbox, LeasedEntry, Lookup, Receipt, Unrecorded, Way
+from bot.decisions import SHOW, DecisionService, Handler, Inbox, LeasedEntry, Lookup, Receipt, Unrecorded
 from bot.errors import (
     BotError,
     NotAttempted,
@@ -213,11 +213,11 @@ class Surface:
         entry = Entry(of.key, SHOW, "show this", of.actor, replace(of.place, original=None))
         return await self.inbox.receive(entry, lambda _: self._explained(of, do))
 
-    def on(self, name: str, change: Way) -> None:
+    def on(self, name: str, change: Handler) -> None:
         """Let requests of a kind, or presses of a control, be carried out, also those that were left behind."""
         self.inbox.on(name, partial(self._carry_out, change))
 
-    async def _carry_out(self, change: Way, leased: LeasedEntry) -> bool:
+    async def _carry_out(self, change: Handler, leased: LeasedEntry) -> bool:
         entry = leased.entry
         try:
             return await change(leased)

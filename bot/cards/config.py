@@ -1,4 +1,4 @@
-"""What cards are set to, and when two people must approve."""
+"""The settings of cards, and when two people must approve."""
 
 import math
 from collections.abc import Collection, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What says that something is broken, and no repair is open."""
+"""Messages about what is broken while no repair is open for it."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What says that approvals are paused, and the controls for it."""
+"""Messages about paused approvals, with their controls and dialogs."""
 
 import json
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Selections: what one person chose in a digest, shown to them first, and once confirmed carried out as decisions."""
+"""Batches, which people see as selections: what one person chose in a digest and confirmed, decided one by one."""
 
 import uuid
 from collections.abc import Collection, Sequence

@@ -1,4 +1,4 @@
-"""Requests that are no decisions: written down before the ack, done once, finished by another process after a crash."""
+"""Requests that aren't decisions: written down before the ack, done once, finished by another process after a crash."""
 
 import asyncio
 import logging
@@ -84,7 +84,7 @@ class LeasedEntry:
         await forever(self.clock, end)
 
 
-Way = Callable[[LeasedEntry], Awaitable[bool]]
+Handler = Callable[[LeasedEntry], Awaitable[bool]]
 
 
 class Inbox:
@@ -94,21 +94,18 @@ class Inbox:
         self._store = InboxStore(database, lease_seconds)
         self._messenger = messenger
         self._clock = clock
-        self._ways: dict[str, Way] = {}
+        self._handlers: dict[str, Handler] = {}
         self._owned: set[str] = set()
 
-    def on(self, name: str, way: Way) -> None:
-        """Let requests of a kind, or presses of a control, be worked on by `way`.
+    def on(self, name: str, handler: Handler) -> None:
+        """Set what handles requests of a kind, or presses of a control: it returns whether Slack took what it said."""
+        self._handlers[name] = handler
 
-        It returns whether Slack took what it said.
-        """
-        self._ways[name] = way
-
-    async def receive(self, entry: Entry, show: Way | None = None) -> Receipt:
+    async def receive(self, entry: Entry, show: Handler | None = None) -> Receipt:
         """Write down what was asked, before Slack is told "received".
 
         Args:
-            show: does it, in this process alone, where its kind is `SHOW`; None for the way of its kind.
+            show: does it, in this process alone, where its kind is `SHOW`; None for the handler of its kind.
         """
         owner = new_id()
         self._owned.add(owner)  # before the row is there, so that no round of this process takes it over
@@ -155,8 +152,8 @@ class Inbox:
             elif taken.age > LIFETIME and not taken.is_acted:
                 refusal = RequestExpired(entry.what)
             is_late = taken.is_acted and taken.age > TELL_SECONDS
-            if not refusal and not is_late and entry.way not in self._ways:
-                logger.error("A request is left for another version, which knows %s", entry.way)
+            if not refusal and not is_late and entry.handler not in self._handlers:
+                logger.error("A request is left for another version, which knows %s", entry.handler)
                 left.add(taken.owner)  # until its lease runs out
                 continue
             logger.info("Taking over a request: %s", entry.kind)
@@ -164,7 +161,7 @@ class Inbox:
             leased = LeasedEntry(entry, taken.owner, self._store, self._clock)
             tasks.spawn(self._drop(leased) if is_late else self._work(leased, refusal), f"take over {entry.key}")
 
-    async def _work(self, leased: LeasedEntry, refusal: BotError | None = None, show: Way | None = None) -> None:
+    async def _work(self, leased: LeasedEntry, refusal: BotError | None = None, show: Handler | None = None) -> None:
         entry = leased.entry
         try:
             is_told = await (show(leased) if show else self._carry_out(leased, refusal))
@@ -193,7 +190,7 @@ class Inbox:
         entry = leased.entry
         try:
             if refusal is None:
-                return await self._ways[entry.way](leased)
+                return await self._handlers[entry.handler](leased)
         except RequestExpired:
             refusal = RequestExpired(entry.what)
         await leased.refuse(refusal)

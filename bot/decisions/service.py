@@ -1,4 +1,4 @@
-"""The way of a decision through one process: receive, authorize, claim, execute, record, deliver."""
+"""Takes a decision through one process: receive, authorize, claim, execute, record, deliver."""
 
 import asyncio
 import logging

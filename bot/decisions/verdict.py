@@ -1,4 +1,4 @@
-"""What a request has come to, from Together's answer, or from what is read where that says too little."""
+"""How a decision ended: from Together's answer, or where that says too little, from reading the remediation again."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""A decision on its way, as the store keeps it."""
+"""An unfinished decision, as the store keeps it."""
 
 from dataclasses import dataclass
 

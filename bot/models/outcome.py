@@ -1,4 +1,4 @@
-"""What decisions come to: outcomes, answers, the first of two approvals, and what the audit trail says of them."""
+"""How decisions end: outcomes, answers, the first of two approvals, and what the audit trail says of them."""
 
 import math
 from dataclasses import dataclass

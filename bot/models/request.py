@@ -340,7 +340,7 @@ class Entry:
 
     Attributes:
         key: Slack's ID of the click or message, by which a redelivery is known.
-        kind: the way in, which knows how it is done.
+        kind: what came in, such as a press; names its handler where there is no `action`.
         what: is asked for, as the end of "your request to".
         action: the control that was used; empty for a message.
         value: the control's value, or the message's text.
@@ -359,6 +359,6 @@ class Entry:
     reason: str = ""
 
     @property
-    def way(self) -> str:
-        """By what it is known how this is done."""
+    def handler(self) -> str:
+        """The name of what does it."""
         return self.action or self.kind

@@ -1,4 +1,4 @@
-"""An event in the words of those who are told."""
+"""Events as a webhook and PagerDuty expect them."""
 
 import base64
 import hashlib

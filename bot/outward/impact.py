@@ -1,4 +1,4 @@
-"""Asks a service of the team's own who is affected by a broken node: for a line of a card, never in its way."""
+"""Asks a service of the team's own who is affected by a broken node, for a line of a card: for 2 s at most."""
 
 import json
 import logging

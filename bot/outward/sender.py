@@ -1,4 +1,4 @@
-"""Tells other tools what happened: at least once, in order for each remediation, never in the way of a decision."""
+"""Tells other tools what happened: at least once, in order for each remediation, without delaying a decision."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""What must survive: decisions on their way, alerts, and the audit trail.
+"""What must survive: unfinished decisions, alerts, and the audit trail.
 
 A transaction is a function of a module here, which `Database.run` and `Database.read` run in a thread.
 """

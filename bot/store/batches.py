@@ -1,4 +1,4 @@
-"""Batches: one row for what was selected, and once it is confirmed a decision for each of its remediations.
+"""Batches: one row for a selection, and once it is confirmed a decision for each of its remediations.
 
 The decisions of a batch are queued. Each one's outcome gives the next one its turn, in the same transaction: there is
 always one that a process works on, or that another one takes over, until all have ended or the rest is left alone.

@@ -1,4 +1,4 @@
-"""Decisions on their way: the row is the job, the key against duplicates, and the anchor of its audit rows.
+"""Unfinished decisions: the row is the job, the key against duplicates, and the anchor of its audit rows.
 
 Every write to a decision carries the fence that it was taken with: a process that was thought dead, and whose
 decision another one has taken over, writes nothing any more.

@@ -1,4 +1,4 @@
-"""Requests that are no decisions: the row is the key against duplicates, and what another process needs to do it.
+"""Requests that aren't decisions: the row is the key against duplicates, and what another process needs to do it.
 
 The owner is a new token whenever a request changes hands, so a process that was thought dead changes nothing any more.
 """

@@ -1,4 +1,4 @@
-"""Events on their way to other tools: written with what they are about, told later, in order for each remediation."""
+"""Events for other tools: written with what they are about, told later, in order for each remediation."""
 
 import uuid
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Finds what waits for approval, tells it once, and follows it to its end: a controller, as Kubernetes has them.
+"""Finds what waits for approval, posts it once, and follows it to its end, like a Kubernetes controller.
 
 `poller` lists clusters, `intake` writes down what has changed and puts messages on the `workqueue`, and `reconciler`
 makes each message say what `schedule`, `threads` and `calls` work out from the store.

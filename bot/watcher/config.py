@@ -1,4 +1,4 @@
-"""What the watch is set to."""
+"""The watch's settings."""
 
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What is tracked, in memory: the store knows better, and fills it when the watch begins."""
+"""What is tracked, cached in memory: filled from the store, which is right, when the watch begins."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping

@@ -1,4 +1,4 @@
-"""Tells threads what they lack, each thing once: what may have arrived is looked for before it is repeated."""
+"""Posts what threads lack, each line once: one that may have arrived is looked for before it is posted again."""
 
 import asyncio
 import hashlib

@@ -1,4 +1,4 @@
-"""What the thread of a message lacks: pure functions. Times are Unix times."""
+"""What a message's thread doesn't say yet: pure functions. Times are Unix times."""
 
 import math
 from collections.abc import Collection, Iterator, Sequence
