@@ -31,7 +31,7 @@ from handlers.payloads import (
     value_beside,
     view_of,
 )
-from handlers.surface import BadField, Interaction, Surface, Taken, click_of
+from handlers.surface import BadField, Interaction, Surface, Unacked, click_of
 
 _VERBS = {verb.action_id: verb for verb in Verb}
 _MENUS = cards.MODE, cards.HOLD_FOR  # of the dialog for a reason
@@ -45,7 +45,7 @@ class Buttons(Surface):
 
     pausing: Pauses
 
-    async def listen(self, ack: AsyncAck, body: Json) -> Taken:
+    async def listen(self, ack: AsyncAck, body: Json) -> Unacked:
         """Take a click."""
         click = click_of(body)
         try:
@@ -129,7 +129,7 @@ class Buttons(Surface):
             raise BadField(cards.REASON, _why_needed(request))
         return request
 
-    async def listen_to_menu(self, ack: AsyncAck, body: Json) -> Taken:
+    async def listen_to_menu(self, ack: AsyncAck, body: Json) -> Unacked:
         """Take what was chosen in the menu of a card, then do it: what is seldom wanted."""
         press = self.press_of(body, _MENU_DECIDES.get(option_of(action_of(body))))
         return await self.take_once(ack, press, self._do)

@@ -45,7 +45,7 @@ from handlers.payloads import (
     reason_of,
     view_of,
 )
-from handlers.surface import BadField, Interaction, Surface, Taken, click_of
+from handlers.surface import BadField, Interaction, Surface, Unacked, click_of
 
 logger = logging.getLogger(__name__)
 
@@ -59,12 +59,12 @@ class Chooser(Surface):
 
     _asked: dict[str, Interaction] = field(default_factory=dict, init=False)  # last, by the dialog that it fills
 
-    async def tonight(self, ack: AsyncAck, body: Json) -> Taken:
+    async def tonight(self, ack: AsyncAck, body: Json) -> Unacked:
         """Sum up the last shift, for somebody who asks in their home."""
         press = self.press_of(body)
         return await self.take_once(ack, press, partial(self.answer, Tonight()), decides=False)
 
-    async def suggest(self, ack: AsyncAck, body: Json) -> Taken:
+    async def suggest(self, ack: AsyncAck, body: Json) -> Unacked:
         """Let somebody choose from what a message names: a suggestion, never a permission."""
         message = body.get("message") or {}
         actor = actor_of(body)
@@ -230,7 +230,7 @@ class Chooser(Surface):
             logger.warning("Couldn't read the choices of a dialog: %s", type(error).__name__)
         await ack(option_groups=groups)
 
-    async def pick(self, ack: AsyncAck, body: Json) -> Taken:
+    async def pick(self, ack: AsyncAck, body: Json) -> Unacked:
         """Show the remediation that was chosen in the dialog."""
         view, picked = view_of(body), click_of(body, Verb.CANCEL)
         value = option_of(action_of(body))

@@ -10,7 +10,7 @@ from bot.errors import BotError, NotAttempted, RefusedWithoutDatabase, StorageUn
 from bot.models import Actor, Json, Message, ReplyTarget, Request, Verb
 from bot.parsing import COMMAND, Browse, Find, Help, Order, Report, Typed, parse
 from handlers.chooser import Chooser
-from handlers.surface import Interaction, Record, Surface, Taken
+from handlers.surface import Interaction, Record, Surface, Unacked
 
 READ_SECONDS = 1.0  # Slack waits 3 s for the ack, and recording may take 2 of them
 Asked = Request | Browse | Find | Report
@@ -22,7 +22,7 @@ class Commands(Surface):
 
     chooser: Chooser
 
-    async def listen(self, ack: AsyncAck, body: Json) -> Taken:
+    async def listen(self, ack: AsyncAck, body: Json) -> Unacked:
         """Take a command. What isn't taken is answered in the ack itself, which only the person sees."""
         trigger_id = body.get("trigger_id")
         user_id = body.get("user_id") or ""

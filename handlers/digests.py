@@ -12,7 +12,7 @@ from bot.decisions import BatchService, LeasedEntry
 from bot.errors import NotAttempted, NothingSelected, UnknownControl
 from bot.models import Actor, Batch, Json, ReplyTarget, Verb
 from handlers.payloads import actor_of, chosen_in, dicts, fields_of, known_of, reason_of, view_of
-from handlers.surface import Interaction, Surface, Taken, say_in_dialog, submission_of
+from handlers.surface import Interaction, Surface, Unacked, say_in_dialog, submission_of
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ class Digests(Surface):
     def __post_init__(self) -> None:
         self.on(review.STOP, self._stop)
 
-    async def review(self, ack: AsyncAck, body: Json) -> Taken:
+    async def review(self, ack: AsyncAck, body: Json) -> Unacked:
         """Take it, then open the dialog with what waits."""
         press = self.press_of(body, Verb.APPROVE)
         return await self.take_once(ack, press, self._review)
@@ -91,7 +91,7 @@ class Digests(Surface):
         called = {each.ref: each.node for each in asked.items}
         return review.confirmation(asked, waiting, called, self.config)
 
-    async def stop(self, ack: AsyncAck, body: Json) -> Taken:
+    async def stop(self, ack: AsyncAck, body: Json) -> Unacked:
         """Write it down, ack, then leave alone what of a running selection has not begun."""
         return await self.change(ack, body, "stop this selection")
 

@@ -26,7 +26,7 @@ from bot.parsing import Find, Help, ListWaiting, Order, RepairsOf, Tonight
 from handlers.chooser import Chooser
 from handlers.client import SlackFailure
 from handlers.payloads import find_references
-from handlers.surface import Interaction, Surface, Taken
+from handlers.surface import Interaction, Surface, Unacked
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ class Mentions(Surface):
     def __post_init__(self) -> None:
         self.on(_MESSAGE, self._hold)
 
-    async def listen(self, ack: AsyncAck, body: Json) -> Taken:
+    async def listen(self, ack: AsyncAck, body: Json) -> Unacked:
         """Take a message to the bot, then answer."""
         event, name = body.get("event") or {}, f"event {body.get('event_id')}"
         user_id = str(event.get("user") or "")

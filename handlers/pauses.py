@@ -12,7 +12,7 @@ from bot.decisions import LeasedEntry, PauseService
 from bot.errors import UnknownControl
 from bot.models import Json, ReplyTarget, Verb, read_button_value
 from handlers.payloads import action_of, chosen_in, known_of, reason_of, view_of
-from handlers.surface import Interaction, Surface, Taken, say_in_dialog, submission_of
+from handlers.surface import Interaction, Surface, Unacked, say_in_dialog, submission_of
 
 _WHAT = {
     cards.PAUSE: "pause approvals",
@@ -39,7 +39,7 @@ class Pauses(Surface):
         self.on(cards.LOOKING, self._look)
         self.on(_ENDED, self._tell_of_end)
 
-    async def listen(self, ack: AsyncAck, body: Json) -> Taken:
+    async def listen(self, ack: AsyncAck, body: Json) -> Unacked:
         """Write it down, ack, then pause or resume, or ask why."""
         action_id = action_of(body).get("action_id")
         if action_id in {cards.PAUSE_DIALOG, cards.RESUME_DIALOG}:

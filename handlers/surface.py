@@ -38,7 +38,7 @@ T = TypeVar("T")
 Ack = Callable[[], Awaitable[object]]
 Say = Callable[[BotError], Awaitable[object]]
 Record = Callable[[], Awaitable[Receipt]]
-Taken = BoltResponse | None  # what Slack gets instead of an ack; None where it got one
+Unacked = BoltResponse | None  # what Slack gets instead of an ack; None where it got one
 
 
 class BadField(Exception):
@@ -149,7 +149,7 @@ class Surface:
         *,
         decides: bool = True,
         say: Say | None = None,
-    ) -> Taken:
+    ) -> Unacked:
         """Record, ack, then work.
 
         Args:
@@ -202,7 +202,7 @@ class Surface:
             record = partial(self.decisions.receive, asked)
         await self.take(ack, submitted, record, say=partial(say_in_dialog, ack))
 
-    async def take_once(self, ack: Ack, of: Interaction, do: Do, *, decides: bool = True) -> Taken:
+    async def take_once(self, ack: Ack, of: Interaction, do: Do, *, decides: bool = True) -> Unacked:
         """Take what changes nothing."""
         return await self.take(ack, of, partial(self.once, of, do), decides=decides)
 
@@ -229,7 +229,7 @@ class Surface:
         except BotError as error:
             return await self.replies.reply_privately(entry.place, cards.private(error))
 
-    async def change(self, ack: AsyncAck, body: Json, what: str) -> Taken:
+    async def change(self, ack: AsyncAck, body: Json, what: str) -> Unacked:
         """Take a press that changes something; `what` as in "your request to pause approvals"."""
         press = self.press_of(body)
         return await self.take(ack, press, lambda: self.record_press(press, what, press.action_id, press.value))
@@ -252,7 +252,7 @@ class Surface:
         note = AuditNote("refused", of.actor, of.place.channel_id, of.verb, kind, selection=of.selection)
         await self.decisions.note(note)
 
-    async def _not_recorded(self, receipt: Unrecorded, of: Interaction, say: Say | None) -> Taken:
+    async def _not_recorded(self, receipt: Unrecorded, of: Interaction, say: Say | None) -> Unacked:
         """Say so instead of an ack: the person isn't left waiting, even if this process dies."""
         if say:
             await say(receipt.error)
@@ -262,7 +262,7 @@ class Surface:
             self.tasks.spawn(receipt.work, f"unrecorded {of.name}", person=of.actor.user_id)
         return None if say else BoltResponse(status=503, body="")
 
-    async def _turn_away(self, ack: Ack, of: Interaction, room: Capacity, say: Say | None) -> Taken:
+    async def _turn_away(self, ack: Ack, of: Interaction, room: Capacity, say: Say | None) -> Unacked:
         """Say why there is no room, once a minute to each person where that takes work."""
         person = of.actor.user_id
         error = TooManyRequests() if room is Capacity.PERSON_LIMIT else Overloaded()

@@ -39,8 +39,11 @@ class Upkeep:
 
         May raise a BotError.
         """
-        ways = {Verb.REFRESH: self._look, Verb.HOLD: self._hold, Verb.RELEASE: self._release}
-        verdict = await ways[job.request.verb](job)
+        present = await self._read(job)
+        verdict = Verdict(OutcomeKind.READ, present, await who_decided(self.store.database, present))
+        if job.request.verb is not Verb.REFRESH:
+            change = {Verb.HOLD: self._hold, Verb.RELEASE: self._release}[job.request.verb]
+            verdict = await change(job, verdict)
         known = await or_none(self.store.database.read(approvals.claim_and_context, job.request.ref))
         if known is None:
             return replace(verdict, buttons=False)  # nobody can say, and what is done must be answered
@@ -56,17 +59,13 @@ class Upkeep:
             return replace(verdict, about=about)
         return replace(verdict, notice=f"{verdict.notice} {said}".lstrip(), buttons=False, about=about)
 
-    async def _look(self, job: Job) -> Verdict:
-        """Read the remediation.
+    async def _read(self, job: Job) -> Remediation:
+        """Read the remediation, again where a decision on it was answered since: this may be from before it.
 
         Raises:
-            CheckFailed: it can't be read.
+            CheckFailed: it can't be read, which was all that was asked for.
+            ReadFailed: it can't be read.
         """
-        present = await self._read(job)
-        return Verdict(OutcomeKind.READ, present, await who_decided(self.store.database, present))
-
-    async def _read(self, job: Job) -> Remediation:
-        """Read the remediation, again where a decision on it was answered since: this may be from before it."""
         try:
             present = await self.together.get(job.request.ref)
             if await or_none(self.store.is_answered_since(job)):
@@ -76,48 +75,42 @@ class Upkeep:
             raise (CheckFailed(cause) if is_look else ReadFailed(noun, cause)) from cause
         return present
 
-    async def _hold(self, job: Job) -> Verdict:
+    async def _hold(self, job: Job, read: Verdict) -> Verdict:
         """Keep the bot from reminding, and show everybody who asked for it and until when.
 
         Raises:
             NotTracked: the bot did not post this remediation's alert.
-            ReadFailed: it cannot be read.
             RefusedWithoutDatabase: it was not written.
             MayBeDone: it may have been.
         """
-        present = await self._read(job)
-        decided = await who_decided(self.store.database, present)
+        present = read.present
         if not present.is_waiting:
             notice = f"Too late to hold: it's already “{escape(cards.labels.state(present.state)[0], 90)}”."
-            return Verdict(OutcomeKind.CHANGED, present, decided, notice)
+            return replace(read, kind=OutcomeKind.CHANGED, notice=notice)
         seconds = min(job.request.seconds or HOLD_SECONDS, MAX_HOLD_SECONDS)
         change = self.store.database.run(approvals.hold, present.ref, job.request.actor, seconds, job.request.reason)
         hold = await _kept(change, "put this on hold")
         if hold is None:
             raise NotTracked
         said = f"on hold until {when(hold.until)} by {cards.asked_to_wait(hold)}"
-        return Verdict(OutcomeKind.HELD, present, decided, summary=said)
+        return replace(read, kind=OutcomeKind.HELD, summary=said)
 
-    async def _release(self, job: Job) -> Verdict:
+    async def _release(self, job: Job, read: Verdict) -> Verdict:
         """End a hold, for anyone who may decide.
 
         Raises:
-            ReadFailed: the remediation can't be read.
             RefusedWithoutDatabase: it was not written.
             MayBeDone: it may have been.
         """
-        present, holds = await self._read(job), frozenset(job.request.saw.holds or ())
-        change = self.store.database.run(approvals.release, present.ref, job.request.actor.user_id, holds)
-        is_released = await _kept(change, "release this hold")
-        decided = await who_decided(self.store.database, present)
-        if is_released:
-            return Verdict(OutcomeKind.RELEASED, present, decided)
-        about = await or_none(self.store.database.read(rows.card_context, present.ref))
+        ref, user_id, holds = job.request.ref, job.request.actor.user_id, frozenset(job.request.saw.holds or ())
+        change = self.store.database.run(approvals.release, ref, user_id, holds)
+        if await _kept(change, "release this hold"):
+            return replace(read, kind=OutcomeKind.RELEASED)
+        notice = "It isn't on hold." if job.taken_over else "There was no hold to release."  # another process may have
+        about = await or_none(self.store.database.read(rows.card_context, ref))
         if about and about.hold:
-            kept = f"<@{job.request.actor.user_id}>, nothing was released: the hold has changed since you saw it."
-            return Verdict(OutcomeKind.CHANGED, present, decided, kept)
-        none = "It isn't on hold." if job.taken_over else "There was no hold to release."  # another process may have
-        return Verdict(OutcomeKind.CHANGED, present, decided, none)
+            notice = f"<@{user_id}>, nothing was released: the hold has changed since you saw it."
+        return replace(read, kind=OutcomeKind.CHANGED, notice=notice)
 
 
 async def _kept(change: Awaitable[T], what: str) -> T:
