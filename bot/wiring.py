@@ -105,8 +105,8 @@ class Bot:
 
     Attributes:
         bolt: takes Slack's requests.
-        recovery: keeps jobs, and takes over those of dead processes; runs until it is canceled.
-        watcher: keeps the alert channels current until it is canceled; None without an alert channel.
+        recovery: keeps jobs, and takes over those of dead processes; runs until it is cancelled.
+        watcher: keeps the alert channels current until it is cancelled; None without an alert channel.
     """
 
     bolt: Bolt

@@ -5,7 +5,7 @@ import random
 from copy import deepcopy
 from typing import TYPE_CHECKING
 
-from tests.simulator.together import Ids, RpcError
+from tests.simulator.together import WORK, Ids, RpcError
 
 if TYPE_CHECKING:
     from tests.simulation.people import Act
@@ -97,7 +97,7 @@ def clear_up(world: "World", ids: Ids) -> None:
 async def work(act: "Act") -> None:
     """Repairs move forward, one may fail."""
     for _ in range(act.chance.randint(1, 4)):
-        if ids := act.ill("PENDING", "QUARANTINING", "QUARANTINED", "RUNNING"):
+        if ids := act.ill(*WORK[:-1]):
             try:
                 if act.chance.random() < 0.2:
                     act.world.together.fail(ids, "VM did not come up")

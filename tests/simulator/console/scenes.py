@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from itertools import count, cycle
 from typing import Any
 
-from tests.simulator.together import DECISIONS, TERMINAL, Call, Fault, Ids, Together
+from tests.simulator.together import DECISIONS, TERMINAL, WORK, Call, Fault, Ids, Together
 
 TRAINING, INFERENCE = "c-train", "c-infer"
 STORM = 40
@@ -15,7 +15,7 @@ NODES = 64
 SLOW_SECONDS = 4.0
 ESCALATIONS = ("REBOOT_VM", "VM_ONLY", "HOST_AWARE", "HOST_POWER_CYCLE")
 CORDONS = {"REMEDIATION_MODE_HOST_AWARE", "REMEDIATION_MODE_HOST_POWER_CYCLE"}
-UNDER_WAY = {"PENDING", "QUARANTINING", "QUARANTINED", "RUNNING"}
+UNDER_WAY = set(WORK[:-1])
 
 # How the API is, and what goes wrong with every call until it is healthy again. Where it hangs after decisions, each
 # takes effect, but nothing is answered from then on.
