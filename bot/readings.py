@@ -1,11 +1,10 @@
 """Compares two readings of a remediation: which is older, since lists lag, and whether a repair's fault is back."""
 
-from bot.models import FINAL, OPEN, PRECISION, RAN, Alert, CameBack, LinkedAlert, Remediation, State, unix
+from bot.models import CALLED_OFF, FINAL, OPEN, PRECISION, RAN, Alert, CameBack, LinkedAlert, Remediation, unix
 
 # A remediation only moves forward in these, unless it begins once more.
 _ORDER = {str(state): place for place, state in enumerate(OPEN)} | dict.fromkeys(map(str, FINAL), len(OPEN))
 _TIMES = "create_time", "update_time"
-_CLEARED = {State.CANCELLED, State.AUTO_RESOLVED}
 CLEARS_SECONDS = 900.0  # within which an alert clears after a repair that helped (about 5 min, by Together's docs)
 
 
@@ -73,7 +72,7 @@ def came_back(one: Remediation, new: Remediation, seconds: float, *, is_last_loo
     fault, alert = same
     at, ended = unix(new.create_time), one.succeeded_at
     is_new = ended <= at <= ended + seconds
-    is_still = is_last_look and 0 < unix(one.create_time) < at < ended and new.state not in _CLEARED
+    is_still = is_last_look and 0 < unix(one.create_time) < at < ended and new.state not in CALLED_OFF
     if not (is_new or is_still):
         return None
     fires = alert.resolved_at is None and 0 < unix(alert.started_at) < ended

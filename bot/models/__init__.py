@@ -66,6 +66,7 @@ from bot.models.ports import (
 )
 from bot.models.remediation import (
     BEGUN,
+    CALLED_OFF,
     FINAL,
     IN_REPAIR,
     NEXT_STEP,

@@ -9,7 +9,7 @@ from enum import StrEnum
 from bot.models.guardrails import Pause, RepairLoad
 from bot.models.ids import RemediationRef, short_hash
 from bot.models.outcome import CardNote, DecidedBy, FirstApproval
-from bot.models.remediation import FINAL, RAN, Remediation, State
+from bot.models.remediation import CALLED_OFF, FINAL, RAN, Remediation, State
 
 HOLD_SECONDS = 30 * 60
 MAX_HOLD_SECONDS = 24 * 3600.0
@@ -17,7 +17,7 @@ HOLD_ENDS_SOON_SECONDS = 120.0  # before a hold ends, its person is told
 HISTORY_DAYS = 7
 LOOKING_SECONDS = 15 * 60.0
 _DAY = 86_400.0
-_NEVER_RAN = frozenset({State.PENDING_APPROVAL, State.CANCELLED, State.AUTO_RESOLVED})  # so far, or any more
+_NEVER_RAN = CALLED_OFF | {State.PENDING_APPROVAL}
 
 
 @dataclass(frozen=True, slots=True)

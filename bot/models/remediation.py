@@ -41,8 +41,8 @@ OWN_COMMENT = re.compile(
     re.DOTALL,
 )
 _MILD = {"PHC_SEVERITY_WARNING", "PHC_SEVERITY_INFO"}
-_NOT_TO_RUN = frozenset({State.CANCELLED, State.AUTO_RESOLVED})
-FINAL = RAN | _NOT_TO_RUN
+CALLED_OFF = frozenset({State.CANCELLED, State.AUTO_RESOLVED})  # ended, and nothing was done
+FINAL = RAN | CALLED_OFF
 
 
 class Mode(StrEnum):
@@ -300,8 +300,8 @@ class Remediation(ApiModel):
         """Return it with whether it has begun with the review of before, which need not have been an approval."""
         is_same = (self.reviewed_by, self.review_comment) == (known.reviewed_by, known.review_comment)
         is_same &= abs(unix(self.review_time) - unix(known.review_time)) <= PRECISION  # a list may round it
-        was_old = known.has_old_review or known.is_waiting or known.state in _NOT_TO_RUN
-        is_old = was_old and is_same and self.state not in _NOT_TO_RUN and self.is_reviewed
+        was_old = known.has_old_review or known.is_waiting or known.state in CALLED_OFF
+        is_old = was_old and is_same and self.state not in CALLED_OFF and self.is_reviewed
         return self.model_copy(update={"has_old_review": True}) if is_old else self
 
     @property

@@ -40,12 +40,10 @@ _POSTPONE = (
     .values(attempts=o.attempts + 1, next_at=now() + bindparam("b_seconds"))
 )
 _HURRY = update(outbox).where(o.next_at > now()).values(next_at=now())
-_KINDS = {
+_KINDS = dict.fromkeys(FINAL, EventKind.RESOLVED) | {
     State.RUNNING: EventKind.RUNNING,
     State.SUCCEEDED: EventKind.SUCCEEDED,
     State.FAILED: EventKind.FAILED,
-    State.CANCELLED: EventKind.RESOLVED,
-    State.AUTO_RESOLVED: EventKind.RESOLVED,
 }
 
 
