@@ -114,7 +114,9 @@ sbom: .venv/dev ## write the software bill of materials to build/sbom.json
 	mkdir -p build
 	$(BIN)/cyclonedx-py requirements --output-reproducible --output-file build/sbom.json requirements.lock
 
+# Without what an earlier build has left, which would be packed too though it was deleted since.
 dist: .venv/dev ## build the wheel into build/dist
+	rm -rf build/lib
 	$(BIN)/uv build --quiet --wheel --out-dir build/dist
 
 clean: ## remove build output
