@@ -18,7 +18,7 @@ from bot.errors import (
     StorageUnavailable,
     TogetherError,
 )
-from bot.models import HOLD_SECONDS, MAX_HOLD_SECONDS, RULES, Job, Remediation, Verb
+from bot.models import HOLD_SECONDS, MAX_HOLD_SECONDS, RULES, Job, Verb
 from bot.mrkdwn import clock_time, escape, when
 from bot.store import DecisionStore, approvals, rows
 from bot.together import TogetherClient
@@ -39,8 +39,7 @@ class Upkeep:
 
         May raise a BotError.
         """
-        present = await self._read(job)
-        verdict = Verdict(OutcomeKind.READ, present, await who_decided(self.store.database, present))
+        verdict = await self._look(job)
         if job.request.verb is not Verb.REFRESH:
             change = {Verb.HOLD: self._hold, Verb.RELEASE: self._release}[job.request.verb]
             verdict = await change(job, verdict)
@@ -59,7 +58,7 @@ class Upkeep:
             return replace(verdict, about=about)
         return replace(verdict, notice=f"{verdict.notice} {said}".lstrip(), buttons=False, about=about)
 
-    async def _read(self, job: Job) -> Remediation:
+    async def _look(self, job: Job) -> Verdict:
         """Read the remediation, again where a decision on it was answered since: this may be from before it.
 
         Raises:
@@ -69,11 +68,11 @@ class Upkeep:
         try:
             present = await self.together.get(job.request.ref)
             if await or_none(self.store.is_answered_since(job)):
-                return await self.together.get(job.request.ref)
+                present = await self.together.get(job.request.ref)
         except TogetherError as cause:
             is_look, noun = job.request.verb is Verb.REFRESH, job.request.rule.noun
             raise (CheckFailed(cause) if is_look else ReadFailed(noun, cause)) from cause
-        return present
+        return Verdict(OutcomeKind.READ, present, await who_decided(self.store.database, present))
 
     async def _hold(self, job: Job, read: Verdict) -> Verdict:
         """Keep the bot from reminding, and show everybody who asked for it and until when.
@@ -83,17 +82,19 @@ class Upkeep:
             RefusedWithoutDatabase: it was not written.
             MayBeDone: it may have been.
         """
-        present = read.present
-        if not present.is_waiting:
-            notice = f"Too late to hold: it's already “{escape(cards.labels.state(present.state)[0], 90)}”."
-            return replace(read, kind=OutcomeKind.CHANGED, notice=notice)
-        seconds = min(job.request.seconds or HOLD_SECONDS, MAX_HOLD_SECONDS)
-        change = self.store.database.run(approvals.hold, present.ref, job.request.actor, seconds, job.request.reason)
-        hold = await _kept(change, "put this on hold")
-        if hold is None:
-            raise NotTracked
-        said = f"on hold until {when(hold.until)} by {cards.asked_to_wait(hold)}"
-        return replace(read, kind=OutcomeKind.HELD, summary=said)
+        request = job.request
+        seconds = min(request.seconds or HOLD_SECONDS, MAX_HOLD_SECONDS)
+        for is_certain in (False, True):
+            if not read.present.is_waiting:
+                state = escape(cards.labels.state(read.present.state)[0], 90)
+                return replace(read, kind=OutcomeKind.CHANGED, notice=f"Too late to hold: it's already “{state}”.")
+            asked = request.ref, request.actor, seconds, request.reason
+            change = self.store.database.run(approvals.hold, *asked, even_if_over=is_certain)
+            if hold := await _kept(change, "put this on hold"):
+                said = f"on hold until {when(hold.until)} by {cards.asked_to_wait(hold)}"
+                return replace(read, kind=OutcomeKind.HELD, summary=said)
+            read = await self._look(job)  # it may have ended since it was read
+        raise NotTracked
 
     async def _release(self, job: Job, read: Verdict) -> Verdict:
         """End a hold, for anyone who may decide.

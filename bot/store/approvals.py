@@ -72,10 +72,27 @@ _APPROVED_LATELY = select(*ids_in(c)).where(
 )
 
 
-def hold(connection: Connection, ref: RemediationRef, actor: Actor, seconds: float, reason: str) -> Hold | None:
-    """Keep the bot from reminding of a remediation. Returns until when; None where the bot does not track it."""
+def hold(  # noqa: PLR0913 - what a hold has
+    connection: Connection,
+    ref: RemediationRef,
+    actor: Actor,
+    seconds: float,
+    reason: str,
+    *,
+    even_if_over: bool = False,
+) -> Hold | None:
+    """Keep the bot from reminding of a remediation.
 
-    def change(look: Look) -> Tracked:
+    Args:
+        even_if_over: also where it doesn't wait as far as the bot knows: it waits again.
+
+    Returns:
+        Until when; None where the bot doesn't track it.
+    """
+
+    def change(look: Look) -> Tracked | None:
+        if not (look.alert.is_waiting or even_if_over):
+            return None
         asked = Hold(actor.user_id, look.now + seconds, reason=reason, name=actor.name, since=look.now)
         return held(look, asked)
 

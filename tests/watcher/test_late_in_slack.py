@@ -119,9 +119,11 @@ async def test_hold_that_read_what_was_before_the_end_leaves_the_card_ended(bot:
         with bot.together.open_for_others("get answered"):
             bot.together.resolve(IDS)
             await card(bot, words="recovered on its own")
-    await until(bot, lambda: "On hold until" in alert.text)
-    await until(bot, lambda: "recovered on its own" in alert.text, 180)
+    await until(bot, lambda: "Too late to hold: it's already" in alert.text)
     assert APPROVE not in alert.buttons
+    await pass_time(bot, 180)
+    assert "recovered on its own" in alert.text
+    assert "put this on hold" not in "\n".join(thread(bot, alert))
 
 
 @pytest.mark.parametrize("count", [1, 6])
