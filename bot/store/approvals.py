@@ -84,7 +84,7 @@ def hold(  # noqa: PLR0913 - what a hold has
     """Keep the bot from reminding of a remediation.
 
     Args:
-        even_if_over: also where it doesn't wait as far as the bot knows: it waits again.
+        even_if_over: also where the bot knows that it ended: Together was asked again since, and says that it waits.
 
     Returns:
         Until when; None where the bot doesn't track it.

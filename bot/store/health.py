@@ -56,7 +56,7 @@ def health(connection: Connection, *, is_watching: bool) -> tuple[Mapping[Gauge,
 
 
 def closed_tables(connection: Connection) -> list[str]:
-    """Return the tables that the role may not read or add to, such as those of an upgrade that its rights lack."""
+    """Return the tables that the role can't read or add to: the grants of an older release name no newer ones."""
     if not connection.is_postgresql:
         return []
     return list(connection.execute(_CLOSED, names=list(metadata.tables)).scalars())
