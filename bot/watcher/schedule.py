@@ -11,6 +11,7 @@ from bot.models import (
     ARRIVED_SECONDS,
     FINAL,
     FIRST_APPROVAL_SECONDS,
+    RAN,
     Alert,
     Message,
     Snapshot,
@@ -137,14 +138,16 @@ def _step_to_the_channel(snapshot: Snapshot, config: WatchConfig) -> Step:
     due = [each for each in threads.outstanding_checks(snapshot, config) if each.at <= now]
     has_found = any(each.found in message.announced for each in due)
     is_bad = message.edited_at and (has_found or threads.new_failures(snapshot) or threads.new_returns(snapshot))
-    is_untold = message.is_started and not message.edited_at
+    has_run = any(each.remediation.state in RAN for each in snapshot.alerts)
+    is_untold = (message.is_started or has_run) and not message.edited_at
     if is_bad or (is_untold and any(config.tells(each) for each in snapshot.alerts)):
         return Step.POST
     if message.edited_at and due:
         return Step.CHECK
     # What somebody has deleted may fail yet, and so may repairs that nobody is told of otherwise.
     may_fail = message.edited_at or (is_untold and not all(each.is_closed for each in snapshot.alerts))
-    return Step.IDLE if may_fail else Step.DROP
+    # What has run stays known: the list of clusters, which says what each node had last, would tell it as new.
+    return Step.IDLE if may_fail or has_run else Step.DROP
 
 
 def leaving(snapshot: Snapshot, config: WatchConfig) -> TrackedMessage | None:

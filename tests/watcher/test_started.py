@@ -7,7 +7,8 @@ import pytest
 
 from bot.models import Remediation
 from tests.deaths import free_the_lease, kill_the_watch
-from tests.simulator.slack.workspace import Posted
+from tests.simulator.receivers import SECRET, WebhookReceiver
+from tests.simulator.slack.workspace import Posted, SlackFault
 from tests.simulator.together import Ids
 from tests.storms import began, storm
 from tests.watch import card, enforce_slacks_limits, pass_time, thread, until, watching
@@ -265,6 +266,31 @@ async def test_nothing_is_told_of_what_never_ran_is_old_or_was_approved_here(
     ran(bot, **fields)
     await pass_time(bot, 1300)
     assert posted(bot) == []
+
+
+async def test_other_tools_are_told_once_of_what_ran_between_two_polls_and_has_no_message() -> None:
+    async with WebhookReceiver() as webhook:
+        environ: Any = {"BOT_WEBHOOK_URL": f"{webhook.url}/events", "BOT_WEBHOOK_SECRET": SECRET}
+        async with watching(**environ) as bot:
+            await watched_for_a_while(bot)
+            ran(bot, review_comment="[0123abcd] Approved in Slack by alice (U0ALICE)")
+            await pass_time(bot, 2000)
+            assert [each["type"].rpartition(".")[2] for each in webhook.events] == ["succeeded"]
+            assert posted(bot) == []
+
+
+async def test_failure_of_what_waited_while_slack_took_no_card_calls_on_call(bot: World) -> None:
+    await began(bot)
+    refused = SlackFault("chat.postMessage", "fatal_error", times=10_000)
+    bot.slack.faults.append(refused)
+    bot.together.add()
+    await pass_time(bot, 120)
+    bot.together.remediations[IDS] |= {**AUTO, "state": "FAILED", "error_message": "no host"}
+    await pass_time(bot, 120)
+    bot.slack.faults.remove(refused)
+    alert = await until(bot, lambda: next(iter(posted(bot)), None), 700)
+    assert "Failed: reboot" in alert.text
+    await until(bot, lambda: [each for each in thread(bot, alert) if f"{CALL}, Reboot failed on instance-1" in each])
 
 
 async def test_many_that_ran_between_two_polls_are_one_message(bot: World) -> None:
