@@ -106,11 +106,12 @@ def judge(world: "World", process: str, told: list[dict[str, Any]]) -> None:
         world.history.wrong(f"“{kind}” comes after “{_kind(told[-2])}”, which is later", ids[-1])
     if ids not in world.together.remediations:
         return  # it is about a cluster
-    count, again = sum(_kind(each) == kind for each in told), world.episodes[ids] + world.losses[ids]
+    count, lost = sum(_kind(each) == kind for each in told), world.losses[ids]
+    again = world.episodes[ids] + lost
     state = event["data"].get("state")
     may_be = {
         "opened": 1 + again,
-        "running": world.starts[ids],
+        "running": world.starts[ids] + lost,  # what is listed again runs again, as far as a tool was told
         "succeeded": world.successes[ids],
         "failed": world.failures[ids],
         "resolved": again + (world.together.state(ids) == state),
