@@ -288,10 +288,18 @@ def cluster_or_all(value: str) -> str:
 
 
 def password_of(url: str) -> str:
-    """Return the password of a PostgreSQL URL as libpq reads it; empty where it has none."""
+    """Return the password of a PostgreSQL URL as libpq reads it; empty where it has none.
+
+    Raises:
+        psycopg.Error: it can't be read.
+        ValueError: the password's end was read as that of a host or database.
+    """
     from psycopg.conninfo import conninfo_to_dict  # noqa: PLC0415 - a bot on SQLite doesn't load the driver
 
-    return str(conninfo_to_dict(url).get("password") or "")
+    read = conninfo_to_dict(url)
+    if any("@" in str(read.get(name)) for name in ("host", "dbname")):
+        raise ValueError("“@” or “/” in the password")
+    return str(read.get("password") or "")
 
 
 def database(value: str) -> str:
@@ -303,7 +311,7 @@ def database(value: str) -> str:
 
         try:
             password_of(value)
-        except psycopg.Error:  # it quotes what it could not read, and with it the password
+        except (psycopg.Error, ValueError):  # it quotes what it could not read, and with it the password
             raise ValueError("can't be read; percent-encode special characters in its user name and password") from None
     return value
 

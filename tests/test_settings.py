@@ -408,11 +408,15 @@ def test_mode_that_is_not_known_yet_is_taken_and_told() -> None:
     assert settings.unknown_modes == ("REMEDIATION_MODE_QUANTUM_RESET",)
 
 
-def test_database_url_with_an_odd_password_is_not_quoted() -> None:
+@pytest.mark.parametrize("password", ["100%sure", "very@sure", "very/sure"])
+def test_database_url_with_an_odd_password_is_not_quoted(password: str) -> None:
     with pytest.raises(SettingsError) as caught:
-        read_settings(GOOD | {"DATABASE_URL": "postgresql://bot:100%sure@host/db"})
+        read_settings(GOOD | {"DATABASE_URL": f"postgresql://bot:{password}@host/db"})
     assert "sure" not in str(caught.value)
     assert "percent-encode" in str(caught.value)
+
+
+def test_database_url_with_a_percent_encoded_password_is_taken() -> None:
     kept = read_settings(GOOD | {"DATABASE_URL": "postgresql://bot:p%40ssword@host/db"})
     assert {"p%40ssword", "p@ssword"} <= set(kept.secrets)
 
