@@ -61,6 +61,8 @@ class Replies:
             result, may_overwrite = await self._first([lambda: self._update(place, message, attempts=1)])
             # Where Slack did not say no, it may be shown all the same.
             return replace(place, in_progress=result is not None or may_overwrite, may_overwrite=may_overwrite)
+        if place.in_progress:
+            return place  # as the process said that began with it
         answer, _ = await self._first([lambda: self._post(place, message, attempts=1)])
         ts = answer.get("ts") if isinstance(answer, dict) else None
         return replace(place, message_ts=ts, in_progress=ts is not None)

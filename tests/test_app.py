@@ -361,6 +361,26 @@ async def test_next_process_replaces_progress_that_has_begun() -> None:
         assert (len(bot.slack.messages), len(bot.together.posts)) == (1, 1)
 
 
+async def test_next_process_that_takes_long_says_so_where_the_one_before_said_it() -> None:
+    async with world(drain_seconds=0.05) as bot, AsyncExitStack() as stack:
+        bot.together.add()
+        with bot.together.paused("get"):
+            with bot.together.paused("cancel"):
+                await bot.slack.command(REF)
+                await bot.together.until(lambda: bot.together.posts)
+                await bot.time.advance(1)
+                message = await bot.answer()
+                assert "is cancelling this" in message.text
+                bot.stop.set()
+                await bot.running
+            await stack.enter_async_context(bot.another())
+            await bot.together.until(lambda: any(each.verb == "get" for each in bot.together.calls))
+            await bot.time.advance(1)
+        await bot.edited(message)
+        assert "Cancelled" in message.text
+        assert bot.slack.messages == [message]
+
+
 async def test_socket_mode_survives_a_cut_and_a_refresh() -> None:
     async with world(socket=True) as bot:
         sockets = bot.slack.sockets

@@ -16,12 +16,17 @@ from tests.manual_clock import START
 
 
 class Process:
-    """What a kill or a suspension stops at once: every callback that was scheduled inside it."""
+    """What a kill or a suspension stops at once: every callback that was scheduled inside it.
+
+    Attributes:
+        woken: how often it went on after a suspension.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.is_dead = False
         self.is_suspended = False
+        self.woken = 0
         self.parked: list[asyncio.Handle] = []
 
     def __repr__(self) -> str:
@@ -82,6 +87,7 @@ class SeededLoop(asyncio.BaseEventLoop):
     def resume(self, process: Process) -> None:
         """Let a suspended process go on."""
         process.is_suspended = False
+        process.woken += 1
         self._ready.extend(process.parked)
         process.parked.clear()
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from types import SimpleNamespace
 from typing import Any, TypeVar, cast
+from urllib.parse import unquote_plus
 
 import aiohttp
 import httpx
@@ -316,11 +317,15 @@ class World:
         if not able:
             return Ack(0, "", 0.0)
         running = self.streams["balancer"].choice(able)
+        process = running.process
         request = AsyncBoltRequest(body=body.decode(), headers={**signed_headers(body, self.clock.now()), **headers})
         await asyncio.sleep(self.streams["network"].uniform(0.01, 0.2))
-        task = self.loop.spawn(running.process, running.bot.bolt.async_dispatch(request), "request")
+        woken = process.woken
+        task = self.loop.spawn(process, running.bot.bolt.async_dispatch(request), "request")
         await asyncio.wait({task}, timeout=ACK_SECONDS)
         if not task.done():
+            if not (process.is_dead or process.is_suspended or process.woken > woken):
+                self.history.wrong(f"{process} lets Slack wait for an ack: {unquote_plus(body.decode())[:300]}")
             return Ack(0, "", ACK_SECONDS)
         response = task.result()
         return Ack(response.status, response.body, 0.0)
