@@ -92,7 +92,22 @@ class BatchService:
             Paused: approvals are paused in all of its clusters.
             RefusedWithoutDatabase: it could not be written.
         """
-        waiting = await self.waiting(asked.digest_id)
+        try:
+            async with self.clock.timeout(RECEIVE_SECONDS):
+                waiting = await self.waiting(asked.digest_id)
+                batch, wanted = self._chosen(asked, waiting, values)
+                if asked.verb is Verb.APPROVE:
+                    clusters = {each.cluster_id for each in wanted}
+                    held = [await self.store.database.read(pauses.active, [each]) for each in clusters]
+                    if held[0] and all(held):  # else something of it could be approved now
+                        raise paused(held[0], asked.actor.user_id)
+                await self.store.database.run(batches.ask, batch)
+        except (StorageUnavailable, TimeoutError) as error:
+            raise RefusedWithoutDatabase from error  # what was written is carried out by nobody who doesn't confirm it
+        return batch, replace(waiting, alerts=wanted)
+
+    def _chosen(self, asked: Batch, waiting: Decidable, values: Collection[str]) -> tuple[Batch, Sequence[Alert]]:
+        """Return a batch with its items, and what they are about."""
         wanted = cards.listing.chosen(waiting.alerts, values)
         if not wanted:
             raise NothingSelected
@@ -105,18 +120,7 @@ class BatchService:
         ]
         # Of everything that its confirmation shows, so that what is confirmed is what was kept.
         batch = replace(asked, items=items)
-        batch = replace(batch, id=uuid.uuid5(uuid.NAMESPACE_URL, repr(batch)).hex)
-        try:
-            async with self.clock.timeout(RECEIVE_SECONDS):
-                if asked.verb is Verb.APPROVE:
-                    clusters = {each.cluster_id for each in wanted}
-                    held = [await self.store.database.read(pauses.active, [each]) for each in clusters]
-                    if held[0] and all(held):  # else something of it could be approved now
-                        raise paused(held[0], asked.actor.user_id)
-                await self.store.database.run(batches.ask, batch)
-        except (StorageUnavailable, TimeoutError) as error:
-            raise RefusedWithoutDatabase from error  # what was written is carried out by nobody who doesn't confirm it
-        return batch, replace(waiting, alerts=wanted)
+        return replace(batch, id=uuid.uuid5(uuid.NAMESPACE_URL, repr(batch)).hex), wanted
 
     def _shown(self, alert: Alert, *, is_half: bool) -> SeenState:
         shown = alert.remediation

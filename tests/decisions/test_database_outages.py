@@ -1,5 +1,6 @@
 """When the database goes away in the middle of a decision."""
 
+import asyncio
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from bot.clock import WaitReason
 from bot.store.tables import decisions
 from tests.postgres import CUT_ALL
 from tests.rows import column, execute_beside
+from tests.simulation.faults import EVERY
+from tests.simulation.names import REVIEW
+from tests.simulation.world import opened
 from tests.simulator.together import Fault
 from tests.sqlite import locked
 from tests.watch import quiet
@@ -152,3 +156,28 @@ async def test_progress_of_a_command_that_could_not_be_recorded_is_taken_back(bo
             await bot.slack.until(lambda: not bot.slack.visible())
     assert "Cancelled: reboot" in (await bot.answer()).text
     assert len(bot.slack.visible()) == 1
+
+
+def test_question_before_a_selection_is_acked_in_time_while_the_database_is_slow() -> None:
+    with opened(0, without=EVERY) as world:
+        world.environ["BOT_STORM_BRAKE"] = ""
+
+        async def live() -> None:
+            world.begin()
+            for number in range(7):
+                world.together.add(
+                    (f"c-{'abc'[number % 3]}", f"i-{number}", f"r-{number}"), instance_name=f"gpu-{number}"
+                )
+            await asyncio.sleep(120.0)
+            (digest,) = world.slack.digests()
+            await world.slack.press(digest, REVIEW, user="U0BOB")
+            await asyncio.sleep(5.0)
+            (dialog,) = world.slack.views
+            for seconds in (0.6, 0.1):
+                world.loop.delays = lambda: (seconds, 0.0)  # noqa: B023 - used before the next one
+                ack = await world.slack.submit(dialog, user="U0BOB", **{"review:verb": "approve"})
+                assert ack.status == 200
+                assert ("can't reach its database" in ack.body) == (seconds > 0.1), ack.body
+
+        world.loop.run_until_complete(live())
+    assert world.history.problems == []

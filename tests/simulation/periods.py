@@ -116,6 +116,7 @@ PERIODS = {
     "process away for days": _long_away,
     "database away": _database("away", 60.0),
     "database frozen": _database("frozen", 40.0),
+    "database slow": _database("slow", 60.0),
     "line cut": _line("cut"),
     "line frozen": _line("frozen"),
     "process killed": _killed,

@@ -304,6 +304,8 @@ class World:
         before = stream.choice((0.0, 0.001, 0.004, 0.02)) * self._slowness
         if self.faults.strikes("transaction busy"):
             before += stream.uniform(0.5, 4.0)
+        if self.database_is == "slow":
+            before += stream.uniform(0.2, 1.2)
         if self.database_is == "frozen" or (running and running.line == "frozen"):
             frozen = stream.uniform(4.0, 20.0)
             return (before + frozen, 0.0) if stream.random() < 0.5 else (before, frozen)
