@@ -17,6 +17,7 @@ import yaml
 
 from bot import metrics
 from bot.app import DRAIN_SECONDS, END_SECONDS
+from bot.clock import WaitReason
 from bot.environment import EXAMPLES, SECRETS
 from bot.settings import read_settings
 from handlers.alert_channels import CLOSED
@@ -218,12 +219,17 @@ def test_container_without_a_database_url_keeps_its_file_on_the_volume() -> None
 
 def health_check() -> list[str]:
     text = (DEPLOY / "Dockerfile").read_text("utf-8")
-    return list(json.loads(re.findall(r"CMD (\[.*readyz.*\])", text)[0]))
+    return list(json.loads(re.findall(r"HEALTHCHECK [^\n]*\n *CMD (\[.*\])", text)[0]))
 
 
 @pytest.mark.parametrize("is_default", [False, True])
-async def test_health_check_asks_the_bot_beside_it_and_no_proxy(*, is_default: bool) -> None:
+async def test_health_check_of_a_bot_that_waits_for_slack_asks_it_and_no_proxy(*, is_default: bool) -> None:
     async with world() as bot:
+        bot.slack.token_error = "token_revoked"
+        await bot.time.end_pause(WaitReason.SLACK_CHECK)
+        await bot.slack.until(lambda: [method for method, _ in bot.slack.calls].count("auth.test") > 1)
+        await bot.time.until_sleeping(WaitReason.SLACK_CHECK)
+        assert (await get(bot.app, "/readyz"))[0] == 503
         here, code = str(bot.app.port), health_check()[2]
         environ = {"HTTP_PROXY": "http://127.0.0.1:1", "http_proxy": "http://127.0.0.1:1", "PORT": here}
         if is_default:  # an empty variable counts as not set
@@ -249,9 +255,7 @@ def test_dockerfile_runs_as_nobody_and_says_whether_it_is_healthy() -> None:
     lines = (DEPLOY / "Dockerfile").read_text("utf-8").splitlines()
     assert "USER 65534:65534" in lines
     assert 'CMD ["remediation-bot"]' in lines
-    check = next(line for line in lines if "readyz" in line)
-    (_, code) = json.loads(check.strip().removeprefix("CMD "))[1:]
-    compile(code, "HEALTHCHECK", "exec")
+    compile(health_check()[2], "HEALTHCHECK", "exec")
     copies = [line for line in lines if line.startswith("COPY ") and "--from" not in line]
     copied = {word for line in copies for word in line.split()[1:-1]}
     ignored = (ROOT / ".dockerignore").read_text("utf-8").splitlines()
