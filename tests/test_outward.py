@@ -80,12 +80,14 @@ async def test_life_of_a_remediation_is_told_in_order_and_signed(webhook: Webhoo
         await pass_time(bot, 960)
         await bot.slack.press(alert, HOLD, user="U0BOB")
         await until(bot, lambda: "On hold" in alert.text)
+        await bot.slack.press(alert, HOLD, choice="release", user="U0ALICE")
+        await until(bot, lambda: "On hold" not in alert.text)
         await bot.slack.press(alert, APPROVE)
         await card(bot, words="Approved")
         for _ in range(4):
             bot.together.advance(IDS)
             await poll(bot)
-        kinds = ["opened", "reminded", "held", "decided", "running", "succeeded"]
+        kinds = ["opened", "reminded", "held", "released", "decided", "running", "succeeded"]
         await until(bot, lambda: webhook.of(IDS[2]) == kinds)
         assert webhook.refused == []
         for event in webhook.events:
@@ -96,7 +98,7 @@ async def test_life_of_a_remediation_is_told_in_order_and_signed(webhook: Webhoo
         times = [each["time"] for each in webhook.events]
         assert times == sorted(times)
         assert times[0].startswith("2026-11-24T03:00:")
-        assert (data["held"]["by"], data["decided"]["by"]) == ("U0BOB", "U0ALICE")
+        assert [data[each]["by"] for each in ("held", "released", "decided")] == ["U0BOB", "U0ALICE", "U0ALICE"]
         assert data["decided"]["decision"] == "approved"
 
 

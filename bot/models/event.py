@@ -11,6 +11,7 @@ class EventKind(StrEnum):
     WORSENED = "worsened"
     REMINDED = "reminded"
     HELD = "held"
+    RELEASED = "released"
     LOOKING = "looking"
     DECIDED = "decided"
     RUNNING = "running"

@@ -103,7 +103,10 @@ def hold(  # noqa: PLR0913 - what a hold has
 def release(connection: Connection, ref: RemediationRef, user_id: str, shown: AbstractSet[str] = frozenset()) -> bool:
     """End a hold. Returns False where there is none, or somebody has joined it since it was shown."""
     after = change_alert(connection, ref, partial(released, user_id=user_id, shown=shown))
-    return after is not None
+    if after is None:
+        return False
+    outbox.happened(connection, EventKind.RELEASED, after, by=user_id)
+    return True
 
 
 def claim_and_context(connection: Connection, ref: RemediationRef) -> tuple[Claim | None, CardContext]:
