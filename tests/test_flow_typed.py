@@ -3,7 +3,7 @@
 import pytest
 
 from tests.simulator.together import Fault
-from tests.watch import card, poll, quiet, thread
+from tests.watch import card, poll, quiet, thread, until
 from tests.world import APPROVE, CANCEL, REF, World
 
 pytestmark = pytest.mark.bot(watching=True)
@@ -85,6 +85,21 @@ async def test_deleted_card_does_not_swallow_the_answer(bot: World) -> None:
     assert posted.title == "Cancelled: reboot instance-1 🚫 · cluster-1 (H100)"
     await quiet(bot)
     assert not [each for each in bot.slack.visible() if "|See the card>" in each.text]
+
+
+async def test_deleted_card_leaves_no_progress_behind(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    with bot.together.paused("cancel"):
+        await bot.slack.command(REF)
+        await bot.together.until(lambda: bot.together.posts)
+        await bot.time.advance(1)
+        progress = await bot.answer(2)
+        assert "is cancelling this" in progress.text
+        bot.slack.messages.remove(alert)
+    await until(bot, lambda: progress not in bot.slack.messages)
+    (posted,) = bot.slack.visible()
+    assert posted.title == "Cancelled: reboot instance-1 🚫 · cluster-1 (H100)"
 
 
 async def test_card_beside_the_alerts_own_offers_no_decision_that_would_outlive_it(bot: World) -> None:

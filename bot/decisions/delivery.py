@@ -144,8 +144,10 @@ class Answers:
                 may_overwrite = place.may_overwrite or delivery.may_overwrite or job.taken_over
                 if may_overwrite or is_late or not (delivery.is_told and delivery.is_in_place):
                     await self._mark_stale(job, may_overwrite=may_overwrite)
-                if answer.line and delivery.is_told and delivery.is_in_place:  # else the whole card was told
+                if answer.line and delivery.is_told and delivery.is_in_place:
                     delivery = await self.messenger.answer(place, answer.line)
+                elif answer.line and delivery.is_told:  # the whole card, in another message
+                    await self.messenger.take_back(place)
                 return delivery.is_told
             case ReplyKind.ERROR:
                 delivery = await self.messenger.reply(
