@@ -38,7 +38,7 @@ from bot.store.rows import (
     read_alerts,
     write,
 )
-from bot.store.tables import alerts, cursors, ids_in, ids_of, messages, refs_in
+from bot.store.tables import alerts, cursors, ids_in, ids_of, messages, refs_in, upsert
 
 _TRIES = 3  # to write a message as it was loaded
 _AT_ONCE = 500  # messages that are due in one look
@@ -63,6 +63,8 @@ _BODIES = ALERTS.where(_AMONG)
 _ANY = select(m.id).limit(1)
 _WATCHED = select(cursors.c.seq).where(cursors.c.name == "watch")
 _NOTE_WATCHED = insert(cursors).values(name="watch", seq=1).on_conflict_do_nothing()
+_READ = "read"
+_LAST_READ, _NOTE_READ = select(cursors.c.seq).where(cursors.c.name == _READ), upsert(cursors)
 _EXISTING = select(*_IDS).where(_AMONG)
 _SINCE = now() - bindparam("b_seconds")
 _GONE = ALERTS.where(a.state == WITHDRAWN, a.changed_at > _SINCE)
@@ -139,6 +141,16 @@ def is_first(connection: Connection) -> bool:
 def note_watched(connection: Connection) -> None:
     """Write down that the bot has watched for long."""
     connection.execute(_NOTE_WATCHED)
+
+
+def last_read(connection: Connection) -> float:
+    """Return since when Together had confirmed all that no message called out of date; 0 where nobody noted it."""
+    return float(connection.execute(_LAST_READ).scalar() or 0.0)
+
+
+def note_read(connection: Connection, at: float) -> None:
+    """Write down since when Together has confirmed all that no message calls out of date, for the next watch."""
+    connection.execute(_NOTE_READ, name=_READ, seq=int(at))
 
 
 def existing(connection: Connection, refs: Sequence[RemediationRef]) -> set[RemediationRef]:

@@ -26,6 +26,7 @@ BACKLOG_SECONDS = 10.0  # for the clusters that are read for the first time, so 
 BACKLOG_LASTS = 600.0  # for those that can't be read at once
 LOAD_SECONDS = 120.0  # between two updates of what the waiting cards of a cluster say of its load
 ENDED_SECONDS = 1800.0  # what ended longer ago is no news: clusters are listed each ten minutes
+NOTE_SECONDS = 60.0  # between two notes of when everything was read
 LOADS_AT_ONCE = 10  # of 40 edits a minute that there are for all
 
 
@@ -113,7 +114,9 @@ class Intake:
             adopted: channel and `ts` of the cards that were found in the channels though the store is empty; None
                 where the store is not.
         """
-        now = self.clock.monotonic()
+        self._begun = now = self.clock.monotonic()
+        self._read_before = await self.database.read(messages.last_read)
+        self._note_at = now + NOTE_SECONDS
         self.index.load(await self.database.read(messages.known), now)
         self.poller.in_unknown_states = await self.database.read(messages.in_unknown_states)
         self._started = Storms()  # what is under way buries no decision
@@ -309,13 +312,24 @@ class Intake:
             if ref in self._aged:
                 continue
             self._aged.add(ref)
-            as_of = self.clock.now() - (now - at)
+            # What this watch has never read, the one before read at some time.
+            as_of = self.clock.now() - (now - at) if at > self._begun else self._read_before
             before, after = await self.database.run(messages.observe, ref, partial(alerts.unconfirmed, as_of=as_of))
             if before is None:  # somebody decides on it right now
                 self._aged.discard(ref)
             elif after:
                 self.index.mark_stale(ref)
                 self.queue.put(after.message_id)
+        if now >= self._note_at:
+            await self._note_read(now)
+
+    async def _note_read(self, now: float) -> None:
+        """Let the next watch know since when all has been confirmed that no message calls out of date."""
+        self._note_at = now + NOTE_SECONDS
+        known = self.index.confirmed_before(now)
+        oldest = min((at for ref, at in known.items() if ref not in self._aged), default=now)
+        if oldest > self._begun:
+            await self.database.run(messages.note_read, self.clock.now() - (now - oldest))
 
     # What is new.
 

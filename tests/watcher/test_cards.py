@@ -9,6 +9,7 @@ import pytest
 
 from bot.models import FINAL
 from bot.store import messages
+from tests.deaths import free_the_lease, kill_the_watch
 from tests.manual_clock import HANGS_AFTER
 from tests.rows import column
 from tests.simulator.slack.workspace import SlackFault
@@ -454,6 +455,21 @@ async def test_approved_card_says_when_it_was_last_confirmed(bot: World, before:
     bot.together.faults.clear()
     await until(bot, lambda: "Last confirmed" not in alert.text)
     assert "Approved, queued" in alert.text
+
+
+@pytest.mark.parametrize("watched", [30.0, 1800.0])
+async def test_next_watch_does_not_call_confirmed_what_it_could_not_read(bot: World, watched: float) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    await pass_time(bot, watched)
+    kill_the_watch()
+    stopped = bot.time.now()
+    await pass_time(bot, 4 * 3600)
+    bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1))
+    await free_the_lease(bot.settings.database_url)
+    async with bot.another():
+        found = await until(bot, lambda: re.search(r"Last confirmed <!date\^(\d+)", alert.text), 900)
+    assert stopped - 120 < int(found[1]) <= stopped
 
 
 async def test_card_says_when_it_was_read_for_an_answer_though_its_cluster_cannot_be_read(bot: World) -> None:
