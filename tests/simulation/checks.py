@@ -208,6 +208,7 @@ def said(  # noqa: PLR0917 - what a call is
     where = body.get("ts") or result.get("ts") or body.get("user") or result.get("user") or ""
     thread = f" in thread {body['thread_ts']}" if body.get("thread_ts") else ""
     history.note(now, f"{process} {method} {body.get('channel', '')} {where}{thread} [{decision}]: {text}", about)
+    truth.confirmed(world, about, text)
     for secret in SECRETS:
         if secret in everything:
             history.wrong(f"a secret is told: {text}", about)

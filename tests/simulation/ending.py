@@ -109,7 +109,7 @@ def _trail_has_what_left(world: "World") -> None:
 def _faults_are_shown(world: "World") -> None:
     """Judge that what fires in the end is told, and nothing else."""
     told = " ".join(each.text for each in world.slack.messages if UNREPAIRED in each.text and not each.thread_ts)
-    firing = {each["target_vm"] for each in world.together.alerts.values()}
+    firing = {each["target_vm"] for each in world.together.alerts.values() if NODE.fullmatch(each["target_vm"])}
     if world.environ["BOT_UNREPAIRED_MINUTES"] == "0":
         firing.clear()
     for node in firing if not world.deleted else ():

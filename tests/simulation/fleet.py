@@ -99,19 +99,25 @@ async def work(act: "Act") -> None:
     for _ in range(act.chance.randint(1, 4)):
         if ids := act.ill(*WORK[:-1]):
             try:
-                if act.chance.random() < 0.2:
-                    act.world.together.fail(ids, "VM did not come up")
-                    act.world.failures[ids] += 1
-                else:
-                    act.world.together.advance(ids)
+                move(act.world, ids, fails=act.chance.random() < 0.2)
             except RpcError:
                 continue
-            act.world.starts[ids] += act.world.together.state(ids) == "RUNNING"
-            if act.world.together.state(ids) == "SUCCEEDED":
-                act.world.successes[ids] += 1
-                relapse(act.world, ids)
-            act.world.history.note(act.world.loop.time(), f"{ids[2]} is now {act.world.together.state(ids)}", ids[2])
         await asyncio.sleep(act.chance.uniform(0.0, 60.0))
+
+
+def move(world: "World", ids: Ids, *, fails: bool) -> None:
+    """Let a repair move forward, or fail."""
+    if fails:
+        world.together.fail(ids, "VM did not come up")
+        world.failures[ids] += 1
+    else:
+        world.together.advance(ids)
+    state = world.together.state(ids)
+    world.starts[ids] += state == "RUNNING"
+    if state == "SUCCEEDED":
+        world.successes[ids] += 1
+        relapse(world, ids)
+    world.history.note(world.loop.time(), f"{ids[2]} is now {state}", ids[2])
 
 
 def relapse(world: "World", ids: Ids) -> None:
@@ -121,6 +127,20 @@ def relapse(world: "World", ids: Ids) -> None:
         world.together.node_status[ids[1]] = chance.choice(("", "NODE_PHASE_BOOTING"))
     if chance.random() < 0.7:
         world.loop.outside(chance.uniform(1.0, 1200.0), come_back, world, ids)
+    elif chance.random() < 0.5:
+        world.loop.outside(chance.uniform(1.0, 600.0), fire_again, world, ids)
+
+
+def fire_again(world: "World", ids: Ids) -> None:
+    """Let the alert of a repaired node fire again, for which Together suggests nothing, and perhaps clear."""
+    repaired, alert, chance = world.together.remediations[ids], f"again-{ids[2]}", world.streams["relapses"]
+    if repaired["state"] != "SUCCEEDED" or alert in world.together.alerts:
+        return
+    world.together.fire(alert, ids[0], repaired["instance_name"], **repaired["linked_alerts"][0])
+    world.returned.add(ids[2])
+    world.history.note(world.loop.time(), f"the alert of {ids[2]} fires again", ids[2])
+    if chance.random() < 0.6:
+        world.loop.outside(chance.uniform(30.0, 600.0), world.together.alerts.pop, alert)
 
 
 def come_back(world: "World", ids: Ids) -> None:

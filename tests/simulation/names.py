@@ -5,3 +5,4 @@ LEADS = "S0LEADS"
 CHANNELS = {CHANNEL, OTHER_CHANNEL}
 MOVED = "moved to <#"  # says a message whose alert is in another channel now
 APPROVE, CANCEL, REVIEW = "remediation:approve", "remediation:cancel", "digest:review"
+HOLD = "remediation:hold"

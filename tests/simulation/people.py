@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.simulation import fleet, rarities
 from tests.simulation.history import Asked
-from tests.simulation.names import APPROVE, CANCEL, CHANNEL, CHANNELS, OPERATORS, REVIEW
+from tests.simulation.names import APPROVE, CANCEL, CHANNEL, CHANNELS, HOLD, OPERATORS, REVIEW
 from tests.simulator.slack import Posted
 from tests.simulator.slack.limits import Refused
 from tests.simulator.slack.workspace import BOT_USER, PRESSED, im_of
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 PEOPLE = ("U0ALICE", "U0BOB", "U0CAROL", "U0DAVE")  # Dave may decide nothing
-HOLD = "remediation:hold"
 REASONS = ("job is checkpointing", "job is checkpointing", "*it's* <fine> & `done`\n> <@U0BOB> <!channel>")
 PAUSE, RESUME = "approvals:pause-for", "approvals:resume-reason"
 DECIDES = {"remediation:approve": "approve", "remediation:reject": "reject", "remediation:cancel": "cancel"}
@@ -130,6 +129,9 @@ class Act:
                 typed[block["block_id"]] = self.chance.choice(REASONS)[: element.get("max_length", 3000)]
             elif element["type"] == "static_select":
                 typed[block["block_id"]] = self.chance.choice(element["options"])["value"]
+            elif element["type"] == "checkboxes":
+                ticked = [each["value"] for each in element["options"] if self.chance.random() < 0.7]
+                typed[block["block_id"]] = " ".join(ticked)
             else:
                 options = await slack.ask_in_view(view, element["action_id"], user=self.user)
                 if not options:
@@ -333,6 +335,7 @@ async def select(act: Act) -> None:
             await slack.submit(view, user=act.user, **typed)
         for asked in act.opened():
             await act.fill_in(asked, None)
+        await rarities.stop_perhaps(act, digest)
         if verb == "approve":
             await pause_meanwhile(act, digest)
 
@@ -413,4 +416,7 @@ TABLE: Sequence[tuple[int, str, Callable[[Act], Awaitable[None]]]] = (
     (1, "a cluster goes", rarities.cluster_goes),
     (3, "asks for what there is", rarities.asks),
     (3, "opens the menu of a card", rarities.menu),
+    (2, "releases a hold", rarities.release),
+    (2, "pauses approvals, or lets them go on", rarities.pause_or_resume),
+    (2, "a repair is over at once", rarities.over_at_once),
 )

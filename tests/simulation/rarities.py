@@ -4,14 +4,18 @@ import asyncio
 import json
 from typing import TYPE_CHECKING
 
-from tests.simulation.names import APPROVE, CANCEL, CHANNEL, CHANNELS
+from tests.simulation import fleet
+from tests.simulation.names import APPROVE, CANCEL, CHANNEL, CHANNELS, HOLD
 from tests.simulator.slack.workspace import BOT_USER, im_of
+from tests.simulator.together import WORK
 
 if TYPE_CHECKING:
     from tests.simulation.people import Act
+    from tests.simulator.slack import Posted
 
 HOLDS = ("hold 1m", "hold 90m", "hold 24h", "hold 2h because the *job* of <team> & co. ends at 4", "hold 0m", "hold 2d")
 TOLD_ALONE = ("ids", "history", "timeline", "support")  # choices of a card's menu
+STOP, PAUSES = "digest:stop", {"approvals:pause-for", "approvals:resume-reason"}
 SHORTCUT, MORE, ALONE = "cancel_remediation", "remediation:more", '"value": "alone"'
 
 
@@ -132,3 +136,48 @@ async def menu(act: "Act") -> None:
     if cards:
         card = act.chance.choice(cards)
         await act.press(card, MORE, seen=card.controls[MORE], choice=act.chance.choice(("", *TOLD_ALONE)))
+
+
+async def release(act: "Act") -> None:
+    """Release a hold, as soon as somebody else holds or later."""
+    cards = [each for each in act.world.slack.messages if '"value": "release"' in json.dumps(each.controls.get(HOLD))]
+    if cards:
+        card = act.chance.choice(cards)
+        seen = json.loads(json.dumps(card.controls[HOLD]))
+        await act.pause(20.0)
+        await act.press(card, HOLD, seen=seen, choice="release", twice=act.chance.random() < 0.2)
+
+
+async def stop_perhaps(act: "Act", digest: "Posted") -> None:
+    """Stop a selection while it is carried out, sometimes; it may be somebody else's."""
+    chance = act.world.streams["stops a selection"]
+    if chance.random() < 0.4:
+        await asyncio.sleep(chance.uniform(0.0, 4.0))
+        if STOP in digest.controls:
+            await act.press(digest, STOP, seen=digest.controls[STOP], twice=chance.random() < 0.2)
+
+
+async def pause_or_resume(act: "Act") -> None:
+    """Pause approvals, or end pauses, by the menu of a card or by a digest."""
+    found = []
+    for each in act.world.slack.messages:
+        found += [(each, name, "") for name in PAUSES & set(each.controls)]
+        choices = [option["value"] for option in each.controls.get(MORE, {}).get("options", ())]
+        found += [(each, MORE, choice) for choice in choices if choice in {"pause", "resume"}]
+    if found:
+        message, name, choice = act.chance.choice(found)
+        await act.press(message, name, seen=message.controls[name], choice=choice)
+
+
+async def over_at_once(act: "Act") -> None:
+    """A repair begins and ends on its own within seconds, mostly between two lists."""
+    world, number = act.world, len(act.world.together.remediations)
+    ids = world.together.add(
+        (act.chance.choice(("c-a", "c-b")), f"i-{number}", f"r-{number}"), "PENDING", instance_name=f"gpu-{number}",
+        reviewed_by="Auto-Approved", review_time=world.together._time(), review_comment="auto-approved: approved",
+    )  # fmt: skip
+    world.history.note(world.loop.time(), f"{ids[2]} starts on its own", ids[2])
+    while world.together.state(ids) in WORK[:-1]:
+        await asyncio.sleep(act.chance.uniform(0.0, 6.0))
+        if world.together.state(ids) in WORK[:-1]:
+            fleet.move(world, ids, fails=world.together.state(ids) == "RUNNING" and act.chance.random() < 0.2)

@@ -32,6 +32,7 @@ VERBS = {"approv": "approve", "cancell": "cancel", "reject": "reject"}
 DONE = {"approved": "approve", "cancelled": "cancel", "rejected": "reject"}
 FINAL_NO = re.compile(r"^Not (approved|cancelled|rejected)|\bwasn't sent[:.]|[Nn]othing was (sent|decided)")
 UNDER_WAY = re.compile(r"is (approving|cancelling|rejecting) this…|Still retrying")  # by an answer, by an outage
+CONFIRMED, LAGS = re.compile(r"Last confirmed <!date\^(\d+)"), 60.0  # seconds
 LOAD = re.compile(r"(\d+)(?: of \d+)? nodes? in repair")
 ASKS_ABOUT = re.compile(r"^█ (\d+)\b.* needs? a decision")
 AFTERMATH = re.compile(r"came back on|isn't running in the cluster")
@@ -66,6 +67,24 @@ def after_a_no(world: "World", it: Sent) -> None:
         world.history.wrong(f"decision {it.decision} takes effect after this was told: {told}", it.ids[2])
 
 
+def confirmed(world: "World", about: str, text: str) -> None:
+    """Judge that what is said to be confirmed at a moment was so then, at least in a list that lags."""
+    if not (about and (found := CONFIRMED.search(text))):
+        return
+    ids = next(each for each in world.together.remediations if each[2] == about)
+    if world.together.state(ids) in TERMINAL and int(found[1]) - START > over_since(world, ids) + LAGS:
+        world.history.wrong(f"{about} was over since {over_since(world, ids):.0f}, and this is told: {text}", about)
+
+
+def over_since(world: "World", ids: Ids) -> float:
+    """Return when something last changed in a remediation that is over."""
+    present = world.together.remediations[ids]
+    return (
+        max(datetime.fromisoformat(present.get(name, EPOCH)).timestamp() for name in ("end_time", "update_time"))
+        - START
+    )
+
+
 def calls(world: "World", process: str, about: str, text: str) -> None:
     """Judge that nobody is called for what is over, where the bot has read that twice."""
     for ids in world.together.remediations:
@@ -77,8 +96,7 @@ def calls(world: "World", process: str, about: str, text: str) -> None:
 def is_known_to_be_over(world: "World", process: str, ids: Ids, now: float) -> bool:
     """Return whether a bot had read twice, and a while before, that a remediation is over and hasn't failed."""
     present = world.together.remediations[ids]
-    moments = [datetime.fromisoformat(present.get(name, EPOCH)) for name in ("end_time", "update_time")]
-    over_at = max(moments).timestamp() - START
+    over_at = over_since(world, ids)
     known_at = [at for at in world.lists_read[process, ids[0]] if at > over_at][1:2]
     return present["state"] in TERMINAL - {"FAILED"} and any(now - at > KNOWN_AFTER for at in known_at)
 
@@ -163,14 +181,16 @@ def _home(world: "World", rows: Any) -> None:
     if f'"{so}' not in drawn:
         world.history.wrong(f"{so}, and Home says otherwise: {drawn}")
     is_sure = not (+world.losses or +world.episodes or "process away for days" in world.history.marks)
-    firing = len(world.together.alerts)  # listed there also where nobody is told of them
+    firing = [each["target_vm"] for each in world.together.alerts.values()]
+    # Those of nodes that were never repaired are listed there also where nobody is told of them.
+    unrepaired = sum(each.startswith("bad-") for each in firing)
     first = min((each["seen_at"] for each in rows(world, select(alerts.c.seen_at))), default=math.inf)
     # What had failed when the bot first read a list is no news to it.
     failed = [each for each in world.together.remediations.values() if each["state"] == "FAILED"]
     since = sum(datetime.fromisoformat(each["end_time"]).timestamp() > first for each in failed)
     for words, least, most in (
         (r" · (\d+) failed", since, len(failed)),
-        (r" · (\d+) alerts? without a repair", firing, firing),
+        (r" · (\d+) alerts? without a repair", unrepaired, len(firing)),
     ):
         found = re.search(words, drawn)
         if is_sure and not least <= (int(found[1]) if found else 0) <= most:
