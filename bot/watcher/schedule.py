@@ -9,9 +9,9 @@ from dataclasses import replace
 from bot import cards
 from bot.models import (
     ARRIVED_SECONDS,
+    BEGUN,
     FINAL,
     FIRST_APPROVAL_SECONDS,
-    RAN,
     Alert,
     Message,
     Snapshot,
@@ -138,16 +138,16 @@ def _step_to_the_channel(snapshot: Snapshot, config: WatchConfig) -> Step:
     due = [each for each in threads.outstanding_checks(snapshot, config) if each.at <= now]
     has_found = any(each.found in message.announced for each in due)
     is_bad = message.edited_at and (has_found or threads.new_failures(snapshot) or threads.new_returns(snapshot))
-    has_run = any(each.remediation.state in RAN for each in snapshot.alerts)
-    is_untold = (message.is_started or has_run) and not message.edited_at
+    has_begun = message.is_started or any(each.remediation.state in BEGUN for each in snapshot.alerts)
+    is_untold = has_begun and not message.edited_at
     if is_bad or (is_untold and any(config.tells(each) for each in snapshot.alerts)):
         return Step.POST
     if message.edited_at and due:
         return Step.CHECK
-    # What somebody has deleted may fail yet, and so may repairs that nobody is told of otherwise.
-    may_fail = message.edited_at or (is_untold and not all(each.is_closed for each in snapshot.alerts))
-    # What has run stays known: the list of clusters, which says what each node had last, would tell it as new.
-    return Step.IDLE if may_fail or has_run else Step.DROP
+    # What has begun may fail yet, and stays known when it's over: the list of clusters, which says what each node had
+    # last, would tell it as new.
+    is_over = not (message.edited_at or has_begun) and all(each.is_closed for each in snapshot.alerts)
+    return Step.DROP if is_over else Step.IDLE
 
 
 def leaving(snapshot: Snapshot, config: WatchConfig) -> TrackedMessage | None:

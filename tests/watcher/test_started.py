@@ -293,6 +293,22 @@ async def test_failure_of_what_waited_while_slack_took_no_card_calls_on_call(bot
     await until(bot, lambda: [each for each in thread(bot, alert) if f"{CALL}, Reboot failed on instance-1" in each])
 
 
+async def test_other_tools_are_told_the_end_of_what_began_while_slack_took_no_card() -> None:
+    async with WebhookReceiver() as webhook:
+        environ: Any = {"BOT_WEBHOOK_URL": f"{webhook.url}/events", "BOT_WEBHOOK_SECRET": SECRET}
+        async with watching(**environ) as bot:
+            await began(bot)
+            refused = SlackFault("chat.postMessage", "fatal_error", times=10_000)
+            bot.slack.faults.append(refused)
+            bot.together.add()
+            await pass_time(bot, 60)
+            bot.together.review(IDS, "approve")
+            await pass_time(bot, 25)
+            bot.together.review(IDS, "cancel")
+            await pass_time(bot, 120)
+            assert webhook.of(IDS[2]) == ["opened", "resolved"]
+
+
 async def test_many_that_ran_between_two_polls_are_one_message(bot: World) -> None:
     await began(bot)
     ended = datetime.fromtimestamp(bot.time.now(), UTC).isoformat()
