@@ -138,8 +138,12 @@ def in_the_end(world: "World", rows: Any) -> None:
     for ids, present in world.together.remediations.items():
         subject, state = "/".join(ids), present["state"]
         ways = [_kind(each) for each in world.tools.told[subject] if _kind(each) in LASTS]
-        # What can't be found may end unseen; when it is found again, no event says that a repair is about to run.
-        is_uncertain = (state in TERMINAL and world.episodes[ids]) or (state != "RUNNING" and world.losses[ids])
+        # What can't be found may end unseen; of what is found again, or waited again between two lists alone, no event
+        # says that a repair is about to run.
+        is_about_to_run = state in truth.IN_REPAIR - {"RUNNING"}
+        is_uncertain = (world.episodes[ids] and (state in TERMINAL or is_about_to_run)) or (
+            world.losses[ids] and state != "RUNNING"
+        )
         if ways and (Target.WEBHOOK, subject) not in first and state not in LASTS[ways[-1]] and not is_uncertain:
             world.history.wrong(f"{ids[2]} is {state}, and the webhook was told last: {ways}", ids[2])
         if (Target.PAGERDUTY, subject) not in first:
