@@ -151,8 +151,8 @@ async def release(act: "Act") -> None:
 async def stop_perhaps(act: "Act", digest: "Posted") -> None:
     """Stop a selection while it is carried out, sometimes; it may be somebody else's."""
     chance = act.world.streams["stops a selection"]
-    if chance.random() < 0.4:
-        await asyncio.sleep(chance.uniform(0.0, 4.0))
+    if chance.random() < 0.6:
+        await asyncio.sleep(chance.uniform(0.5, 6.0))
         if STOP in digest.controls:
             await act.press(digest, STOP, seen=digest.controls[STOP], twice=chance.random() < 0.2)
 
