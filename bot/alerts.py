@@ -199,7 +199,7 @@ def unconfirmed(look: Look, as_of: float) -> Tracked | None:
     """Return an alert that Together has not confirmed for too long, so that its message says as of when it is."""
     if look.alert.is_closed or look.alert.as_of:
         return None
-    known_at = max(as_of, look.alert.seen_at, look.alert.share_at)
+    known_at = max(as_of, look.alert.seen_at)
     # The next reading counts as news, for the next watcher too.
     return replace(look.alert, as_of=known_at, fingerprint=""), look.message.due
 

@@ -419,4 +419,5 @@ TABLE: Sequence[tuple[int, str, Callable[[Act], Awaitable[None]]]] = (
     (2, "releases a hold", rarities.release),
     (2, "pauses approvals, or lets them go on", rarities.pause_or_resume),
     (2, "a repair is over at once", rarities.over_at_once),
+    (2, "Together tells something odd", rarities.oddly_told),
 )

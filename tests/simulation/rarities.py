@@ -16,6 +16,14 @@ if TYPE_CHECKING:
 HOLDS = ("hold 1m", "hold 90m", "hold 24h", "hold 2h because the *job* of <team> & co. ends at 4", "hold 0m", "hold 2d")
 TOLD_ALONE = ("ids", "history", "timeline", "support")  # choices of a card's menu
 STOP, PAUSES = "digest:stop", {"approvals:pause-for", "approvals:resume-reason"}
+WAITS = ("PENDING_APPROVAL",)
+ODD: tuple[tuple[str, object, tuple[str, ...]], ...] = (
+    ("state", "REMEDIATION_STATE_DRAINING", ("QUARANTINING", "QUARANTINED")),
+    ("mode", "REMEDIATION_MODE_TURN_IT_OFF_AND_ON", WAITS),
+    ("mode", None, WAITS),
+    ("linked_alerts", [], WAITS),
+    ("trigger", None, WAITS),
+)
 SHORTCUT, MORE, ALONE = "cancel_remediation", "remediation:more", '"value": "alone"'
 
 
@@ -181,3 +189,17 @@ async def over_at_once(act: "Act") -> None:
         await asyncio.sleep(act.chance.uniform(0.0, 6.0))
         if world.together.state(ids) in WORK[:-1]:
             fleet.move(world, ids, fails=world.together.state(ids) == "RUNNING" and act.chance.random() < 0.2)
+
+
+async def oddly_told(act: "Act") -> None:
+    """For a while, Together tells a state or mode that the bot doesn't know, or leaves out what is known."""
+    world, (name, value, states) = act.world, act.chance.choice(ODD)
+    if ids := act.ill(*states):
+        told = world.together.remediations[ids]
+        before, present = told.get(name), told["state"]
+        told[name] = value
+        world.history.note(world.loop.time(), f"{ids[2]} has the {name} {value}, instead of {before}", ids[2])
+        await asyncio.sleep(act.chance.choice((20.0, 90.0, 400.0)))
+        if told["state"] in (present, value) and told.get(name) == value:
+            told[name] = before
+        world.history.note(world.loop.time(), f"{ids[2]} has the {name} {told[name]} again", ids[2])
