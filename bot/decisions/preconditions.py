@@ -5,6 +5,7 @@ from bot.errors import WrongState
 from bot.models import BEGUN, PRECISION, RULES, DecidedBy, Job, Mode, Remediation, Request, SeenState, State, Verb, unix
 from bot.mrkdwn import ago, clean, escape
 
+OPENED_AGAIN = "the remediation ended and opened again since you saw it"
 CLOCKS_DIFFER_BY = 60.0
 _READ_TAKES = 5.0  # seconds; as much may pass around the moment that an answer of Together's names
 _ONE_MOMENT = 0.1  # seconds between the times that Together writes for one change
@@ -39,8 +40,8 @@ def changes(request: Request, shown: SeenState, present: Remediation) -> str:
     suggested = request.instead_of or shown.mode
     if suggested and present.mode not in {suggested, ""}:
         found.append(f"the repair changed from “{_mode(suggested)}” to “{_mode(present.mode)}”")
-    if not found and _is_of_another_episode(request, shown, present):
-        found.append("the remediation ended and opened again since you saw it")
+    if not found and is_of_another_episode(request, shown, present):
+        found.append(OPENED_AGAIN)
     if request.verb is Verb.APPROVE and not present.mode:
         found.append("Together doesn't say which repair would run")
     elif request.verb is Verb.APPROVE and not shown.mode:
@@ -50,7 +51,7 @@ def changes(request: Request, shown: SeenState, present: Remediation) -> str:
     return " and ".join(found)
 
 
-def _is_of_another_episode(request: Request, shown: SeenState, present: Remediation) -> bool:
+def is_of_another_episode(request: Request, shown: SeenState, present: Remediation) -> bool:
     """Return whether what was seen is an earlier incident under the same ID.
 
     Other tools' buttons don't say which they are of. The time of their message does, if Together says when this began.

@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from bot import cards
 from bot.clock import Clock
+from bot.decisions.preconditions import OPENED_AGAIN, is_of_another_episode
 from bot.decisions.storing import or_none, who_decided
 from bot.decisions.verdict import Verdict
 from bot.errors import (
@@ -88,6 +89,9 @@ class Upkeep:
             if not read.present.is_waiting:
                 state = escape(cards.labels.state(read.present.state)[0], 90)
                 return replace(read, kind=OutcomeKind.CHANGED, notice=f"Too late to hold: it's already “{state}”.")
+            # Who presses the menu sees the card as it is; a dialog may have been open for long.
+            if request.place.is_dialog and is_of_another_episode(request, request.saw, read.present):
+                return replace(read, kind=OutcomeKind.CHANGED, notice=f"Not held: {OPENED_AGAIN}.")
             asked = request.ref, request.actor, seconds, request.reason
             change = self.store.database.run(approvals.hold, *asked, even_if_over=is_certain)
             if hold := await _kept(change, "put this on hold"):

@@ -258,7 +258,7 @@ EVERY = (
         needs=(faults.CHANGES,),
     ),
     Ablation("what was shown", [(executor, "precondition_failure", _answers(""))]),
-    Ablation("which incident was shown", [(preconditions, "_is_of_another_episode", _answers(False))]),
+    Ablation("which incident was shown", [(preconditions, "is_of_another_episode", _answers(False))]),
     Ablation("recorded before told", [(DecisionService, "_record_and_deliver", _tell_first)]),
     Ablation("recorded before acked", [(DecisionService, "receive", _not_durable)], needs=("process killed",)),
     Ablation("takeover", [(Ownership, "take_over", _awaited([]))], needs=("process killed",)),

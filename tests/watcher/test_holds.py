@@ -252,6 +252,23 @@ async def test_reason_of_a_hold_is_on_the_card_in_the_thread_and_in_the_dialog_o
     assert bot.together.posts == []
 
 
+async def test_dialog_of_the_incident_before_holds_nothing(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    await bot.slack.press(alert, HOLD, user="U0BOB", choice="reason")
+    await bot.slack.until(lambda: bot.slack.views)
+    bot.together.resolve(IDS)
+    await card(bot, words="recovered on its own")
+    await pass_time(bot, 120)
+    bot.together.remediations.pop(IDS)
+    bot.together.add()
+    await until(bot, lambda: APPROVE in alert.buttons)
+    await bot.slack.submit(bot.slack.views.pop(0), user="U0BOB", seconds="3600", reason="checkpointing")
+    await until(bot, lambda: "Not held: the remediation ended and opened again since you saw it." in alert.text)
+    assert "On hold" not in alert.text
+    assert APPROVE in alert.buttons
+
+
 async def test_hold_without_a_reason_is_kept_by_its_dialog_too(bot: World) -> None:
     bot.together.add()
     alert = await card(bot)
