@@ -41,6 +41,7 @@ from bot.store.rows import (
 from bot.store.tables import alerts, cursors, ids_in, ids_of, messages, refs_in, upsert
 
 _TRIES = 3  # to write a message as it was loaded
+_MINUTE = 60.0
 _AT_ONCE = 500  # messages that are due in one look
 a, m = alerts.c, messages.c
 _IDS = ids_in(a)
@@ -144,13 +145,13 @@ def note_watched(connection: Connection) -> None:
 
 
 def last_read(connection: Connection) -> float:
-    """Return since when Together had confirmed all that no message called out of date; 0 where nobody noted it."""
-    return float(connection.execute(_LAST_READ).scalar() or 0.0)
+    """Return since when Together had confirmed all that no message called out of date, to the minute; 0 if unknown."""
+    return (connection.execute(_LAST_READ).scalar() or 0) * _MINUTE
 
 
 def note_read(connection: Connection, at: float) -> None:
     """Write down since when Together has confirmed all that no message calls out of date, for the next watch."""
-    connection.execute(_NOTE_READ, name=_READ, seq=int(at))
+    connection.execute(_NOTE_READ, name=_READ, seq=int(at // _MINUTE))
 
 
 def existing(connection: Connection, refs: Sequence[RemediationRef]) -> set[RemediationRef]:
