@@ -47,6 +47,8 @@ SOMETIMES = (
     "webhook is told",
     "a summary",
     "a cluster goes",
+    "a selection is stopped",
+    "outcome released",
     "outcome first_of_two",
     "outcome already_in_flight",
     "outcome paused",

@@ -186,6 +186,8 @@ def marks(world: "World") -> set[str]:
                 found.add("pause during a selection")
         if row["batch_id"] and row["outcome"] == "approved":
             found.add("a selection approves")
+    if rows(world, select(audit.c.seq).where(audit.c.event == "stopped")):
+        found.add("a selection is stopped")
     if any(world.episodes[each.ids] and each.took_effect for each in world.history.sent):
         found.add("a decision on what came back")
     if any(world.slack.digests()):

@@ -386,7 +386,7 @@ async def lose_right(act: Act) -> None:
 
 TABLE: Sequence[tuple[int, str, Callable[[Act], Awaitable[None]]]] = (
     (10, "a node breaks", fleet.broken),
-    (2, "a storm", fleet.storm),
+    (3, "a storm", fleet.storm),
     (3, "it gets worse", fleet.escalate),
     (2, "it clears", fleet.resolve),
     (4, "repairs go on", fleet.work),
@@ -403,7 +403,7 @@ TABLE: Sequence[tuple[int, str, Callable[[Act], Awaitable[None]]]] = (
     (4, "mentions the bot", mention),
     (1, "writes directly", direct),
     (4, "uses Home", home),
-    (4, "selects", select),
+    (8, "selects", select),
     (1, "deletes a message", delete_card),
     (1, "loses the right", lose_right),
     (2, "a repair starts on its own", rarities.starts_by_itself),
@@ -416,7 +416,7 @@ TABLE: Sequence[tuple[int, str, Callable[[Act], Awaitable[None]]]] = (
     (1, "a cluster goes", rarities.cluster_goes),
     (3, "asks for what there is", rarities.asks),
     (3, "opens the menu of a card", rarities.menu),
-    (2, "releases a hold", rarities.release),
+    (3, "holds, and releases it", rarities.hold_and_release),
     (2, "pauses approvals, or lets them go on", rarities.pause_or_resume),
     (2, "a repair is over at once", rarities.over_at_once),
     (2, "Together tells something odd", rarities.oddly_told),

@@ -146,14 +146,20 @@ async def menu(act: "Act") -> None:
         await act.press(card, MORE, seen=card.controls[MORE], choice=act.chance.choice(("", *TOLD_ALONE)))
 
 
-async def release(act: "Act") -> None:
-    """Release a hold, as soon as somebody else holds or later."""
-    cards = [each for each in act.world.slack.messages if '"value": "release"' in json.dumps(each.controls.get(HOLD))]
-    if cards:
-        card = act.chance.choice(cards)
-        seen = json.loads(json.dumps(card.controls[HOLD]))
-        await act.pause(20.0)
-        await act.press(card, HOLD, seen=seen, choice="release", twice=act.chance.random() < 0.2)
+async def hold_and_release(act: "Act") -> None:
+    """Hold, and release that again or somebody else's hold, perhaps while a third one joins it."""
+    cards = [each for each in act.world.slack.messages if each.channel in CHANNELS and HOLD in each.controls]
+    if not cards:
+        return
+    card = act.chance.choice(cards)
+    for choice in ("14400", act.chance.choice(("", "1800", "86400")), "release"):
+        if choice and HOLD in card.controls:
+            seen = json.loads(json.dumps(card.controls[HOLD]))
+            offered = [each["value"] for each in seen["options"]]
+            await act.pause(20.0)
+            if chosen := [each for each in offered if each.partition(":")[0] == choice]:
+                await act.press(card, HOLD, seen=seen, choice=chosen[0], twice=act.chance.random() < 0.2)
+        act.user = act.chance.choice(("U0ALICE", "U0BOB", act.user))
 
 
 async def stop_perhaps(act: "Act", digest: "Posted") -> None:
