@@ -7,6 +7,7 @@ Every answer has several ways to its reader, tried in turn: a bot that is not in
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,6 +18,7 @@ from bot import cards
 from bot.clock import Clock, WaitReason
 from bot.models import Delivery, Message, ReplyTarget
 from handlers.client import SlackFailure, text_alone
+from handlers.dialogs import patiently
 
 logger = logging.getLogger(__name__)
 
@@ -71,8 +73,9 @@ class Replies:
         """Take "in progress" back: show what stood there before, or delete it."""
         if place.in_progress:
             shown = {"channel": place.channel_id, "ts": place.message_ts}
-            delete: list[Way] = [lambda: self.client.api_call("chat.delete", json=shown)]
-            await self._first(self._in_place(place, place.original) if place.original else delete)
+            delete = partial(self.client.api_call, "chat.delete", json=shown)
+            gone: list[Way] = [partial(patiently, self.clock, delete)]
+            await self._first(self._in_place(place, place.original) if place.original else gone)
 
     async def answer(self, place: ReplyTarget, message: Message) -> Delivery:
         """Show a card: in place of the clicked message, or to the channel."""
@@ -84,6 +87,8 @@ class Replies:
                 return Delivery(may_overwrite=may_overwrite)
             message = cards.as_copy(message)  # nothing keeps it current, and people on call were mentioned before
         is_told = await self._say(place, message, self._to_channel(place, message))
+        if is_told and not place.is_button:
+            await self.take_back(place)  # the answer is beside it
         return Delivery(is_told, is_in_place=not ways, may_overwrite=may_overwrite)
 
     async def reply(self, place: ReplyTarget, message: Message, on_card: Message | None) -> Delivery:
