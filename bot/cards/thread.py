@@ -241,8 +241,10 @@ def late_call(alerts: Sequence[Alert], called: str, *, again: bool) -> Message:
     node, faults = _node(alerts[0].remediation), {fault(each.remediation) for each in alerts}
     broken = escape(faults.pop(), 100) if len(faults) == 1 else ""
     others = f" and {len(alerts) - 1} more" if len(alerts) > 1 else ""
-    waits = f"{'are' if others else 'is'} waiting for a decision{' again' if again else ''}"
-    return calling(f"{node}{others} {waits}{f': {broken}' if broken else ''}.", called)
+    ages = [each.as_of for each in alerts if each.as_of]
+    verb = ("were" if others else "was") if ages else "are" if others else "is"
+    waits = f"{verb} waiting for a decision{' again' if again else ''}{f': {broken}' if broken else ''}."
+    return calling(f"{node}{others} {waits}{f' {labels.as_of(min(ages))}' if ages else ''}", called)
 
 
 def first_approval(alerts: Sequence[Alert], user_id: str, called: str) -> Message:

@@ -74,6 +74,18 @@ async def test_call_that_is_owed_after_quiet_hours_is_made_although_one_list_lac
     assert calling(), thread(bot, message)
 
 
+@pytest.mark.bot(BOT_REMIND_MINUTES="0", BOT_QUIET_HOURS="03:05-07:00 UTC")
+async def test_call_after_quiet_hours_says_as_of_when_it_is_true_where_together_cannot_be_read(bot: World) -> None:
+    await pass_time(bot, 400)
+    bot.together.add(linked_alerts=WARNING)
+    alert = await card(bot)
+    bot.together.faults += [Fault("rpc", verb=verb, code=14, times=-1) for verb in ("list", "get")]
+    bot.together.resolve(IDS)
+    (told,) = await until(bot, lambda: thread(bot, alert), 5 * 3600)
+    assert told.startswith("instance-1 was waiting for a decision: X. Last confirmed <!date^")
+    assert told.endswith(f"Can't read it from Together now. {CALL}")
+
+
 async def test_what_waits_again_is_called_for_though_its_cluster_was_not_read_for_the_reminder_just_after(
     bot: World,
 ) -> None:
