@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 
 from bot.models import RemediationRef
 
@@ -50,7 +51,7 @@ class TrackedIndex:
         """Let it be read alone, should the next list have it: it may be listed as it was a while ago."""
         self._doubted.add(ref)
 
-    def take_doubts(self, cluster_id: str) -> Collection[RemediationRef]:
+    def take_doubts(self, cluster_id: str) -> AbstractSet[RemediationRef]:
         """Return what is in doubt in a cluster, and forget that: it is read alone now, where it is listed."""
         taken = {ref for ref in self._doubted if ref.cluster_id == cluster_id}
         self._doubted -= taken

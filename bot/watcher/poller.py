@@ -51,7 +51,7 @@ class Listing:
         new: what waits for approval and isn't tracked.
         changed: what is tracked and isn't what was seen last; None for what Together knows no longer.
         started_elsewhere: what others have begun, in the middle of its work, as it is listed.
-        unconfirmed: what is tracked and isn't in it: each is read alone, and comes in a listing of its own.
+        unconfirmed: what is tracked and isn't in it, or is in doubt: each is read alone, and comes in one of its own.
         in_repair: the instances in repair.
         waiting: the instances with a repair that waits for approval.
         under_repair: the nodes and alerts that open remediations are about, by their IDs and names.
@@ -240,11 +240,12 @@ class Poller:
         # A list that lags behind undoes nothing: what is listed as it had been before is held back until it is read.
         doubtful = self.index.take_doubts(cluster_id)
         held = [ref for ref in (*listing.new, *listing.changed, *listing.started_elsewhere) if ref in doubtful]
+        listing.unconfirmed.update(doubtful & listing.changed.keys())
         for ref in held:
             listing.new.pop(ref, None)
             listing.changed.pop(ref, None)
             listing.started_elsewhere.pop(ref, None)
-        if alone := [*listing.unconfirmed, *self._vanished_of(cluster_id), *held]:
+        if alone := [*listing.unconfirmed.union(held), *self._vanished_of(cluster_id)]:
             self._reads[cluster_id] = asyncio.create_task(self._read_alone(listing, alone), name=f"read {cluster_id}")
 
     async def _read_alone(self, of: Listing, refs: Sequence[RemediationRef]) -> None:

@@ -457,6 +457,22 @@ async def test_approved_card_says_when_it_was_last_confirmed(bot: World, before:
     assert "Approved, queued" in alert.text
 
 
+async def test_list_that_is_not_believed_until_it_is_read_confirms_nothing(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    with bot.together.paused("approve"):
+        await bot.slack.press(alert, APPROVE)
+        await bot.together.until(lambda: bot.together.posts)
+        bot.together.remediations[IDS]["linked_alerts"] = [{"alert_name": "X"}]
+        bot.together.faults.append(Fault("rpc", verb="get", code=14, times=-1))
+        await pass_time(bot, 40)
+    await card(bot, words="Not confirmed")
+    answered = bot.time.now()
+    bot.together.advance(IDS)
+    found = await until(bot, lambda: re.search(r"Last confirmed <!date\^(\d+)", alert.text), 300)
+    assert int(found[1]) <= answered
+
+
 @pytest.mark.parametrize("watched", [30.0, 1800.0])
 async def test_next_watch_does_not_call_confirmed_what_it_could_not_read(bot: World, watched: float) -> None:
     bot.together.add()
