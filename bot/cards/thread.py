@@ -287,29 +287,31 @@ def unreadable(clusters: Sequence[str], since: float, ids: Sequence[str]) -> Mes
     return Message(text, [blocks.paragraph(f"{text} ⚠️", bold=True), blocks.actions(pause)])
 
 
-def was_unreadable(clusters: Sequence[str], since: float, until: float) -> Message:
+def was_unreadable(clusters: Sequence[str], since: float, until: float, *, at_most: bool) -> Message:
     """Return what a message about an outage says once it is over: it offers nothing any more.
 
     Args:
         clusters: their names; empty for the list of clusters.
         since: when it began, in Unix time in seconds.
         until: when it was over, likewise.
+        at_most: it wasn't so all the time: of several clusters, or where nobody was reading for a part of it.
     """
-    began, ended = ("between", "and") if len(clusters) > 1 else ("from", "to")
-    span = f"{began} {when(since)} {ended} {when(until)} ({_lasted(clusters, until - since)})"
+    began, ended = ("between", "and") if at_most else ("from", "to")
+    span = f"{began} {when(since)} {ended} {when(until)} ({_lasted(until - since, at_most=at_most)})"
     return line(f"Couldn't read {_named(clusters)} {span}.")
 
 
-def readable(clusters: Sequence[str], since: float, now: float) -> Message:
+def readable(clusters: Sequence[str], since: float, now: float, *, at_most: bool) -> Message:
     """Return that Together can be read again.
 
     Args:
         clusters: their names; empty for the list of clusters.
         since: when it began, in Unix time in seconds.
         now: likewise.
+        at_most: as in `was_unreadable`.
     """
-    what = capital(_named(clusters))
-    text = f"{what} can be read from Together again after {_lasted(clusters, now - since)}. Cards are being updated."
+    what, after = capital(_named(clusters)), _lasted(now - since, at_most=at_most)
+    text = f"{what} can be read from Together again after {after}. Cards are being updated."
     return Message(text, [blocks.paragraph(f"{text} ✅")])
 
 
@@ -339,9 +341,9 @@ def _nodes(alerts: Sequence[Alert]) -> str:
     return first_of(list(called.values()), LISTED, 100)
 
 
-def _lasted(clusters: Sequence[str], seconds: float) -> str:
-    """Return how long an outage lasted: of several clusters, that of the first."""
-    return f"{'up to ' if len(clusters) > 1 else ''}{lasted(seconds)}"
+def _lasted(seconds: float, *, at_most: bool) -> str:
+    """Return how long an outage lasted."""
+    return f"{'up to ' if at_most else ''}{lasted(seconds)}"
 
 
 def _named(clusters: Sequence[str]) -> str:

@@ -41,7 +41,7 @@ from bot.store.rows import (
 from bot.store.tables import alerts, cursors, ids_in, ids_of, messages, refs_in, upsert
 
 _TRIES = 3  # to write a message as it was loaded
-_MINUTE = 60.0
+_TEN_SECONDS = 10.0  # in these a moment is noted: 32 bits hold seconds until 2038
 _AT_ONCE = 500  # messages that are due in one look
 a, m = alerts.c, messages.c
 _IDS = ids_in(a)
@@ -64,8 +64,9 @@ _BODIES = ALERTS.where(_AMONG)
 _ANY = select(m.id).limit(1)
 _WATCHED = select(cursors.c.seq).where(cursors.c.name == "watch")
 _NOTE_WATCHED = insert(cursors).values(name="watch", seq=1).on_conflict_do_nothing()
-_READ = "read"
-_LAST_READ, _NOTE_READ = select(cursors.c.seq).where(cursors.c.name == _READ), upsert(cursors)
+READ = "read"  # since when Together has confirmed all that no message calls out of date
+ALIVE = "alive"  # when there was a watch
+_NOTED, _NOTE = select(cursors.c.seq).where(cursors.c.name == bindparam("b_name")), upsert(cursors)
 _EXISTING = select(*_IDS).where(_AMONG)
 _SINCE = now() - bindparam("b_seconds")
 _GONE = ALERTS.where(a.state == WITHDRAWN, a.changed_at > _SINCE)
@@ -144,14 +145,14 @@ def note_watched(connection: Connection) -> None:
     connection.execute(_NOTE_WATCHED)
 
 
-def last_read(connection: Connection) -> float:
-    """Return since when Together had confirmed all that no message called out of date, to the minute; 0 if unknown."""
-    return (connection.execute(_LAST_READ).scalar() or 0) * _MINUTE
+def noted(connection: Connection, name: str) -> float:
+    """Return a moment that a watch noted for the next one, as Unix time in seconds; 0 where none did."""
+    return (connection.execute(_NOTED, b_name=name).scalar() or 0) * _TEN_SECONDS
 
 
-def note_read(connection: Connection, at: float) -> None:
-    """Write down since when Together has confirmed all that no message calls out of date, for the next watch."""
-    connection.execute(_NOTE_READ, name=_READ, seq=int(at // _MINUTE))
+def note(connection: Connection, name: str, at: float) -> None:
+    """Write down a moment for the next watch, rounded down."""
+    connection.execute(_NOTE, name=name, seq=int(at // _TEN_SECONDS))
 
 
 def existing(connection: Connection, refs: Sequence[RemediationRef]) -> set[RemediationRef]:

@@ -26,7 +26,7 @@ BACKLOG_SECONDS = 10.0  # for the clusters that are read for the first time, so 
 BACKLOG_LASTS = 600.0  # for those that can't be read at once
 LOAD_SECONDS = 120.0  # between two updates of what the waiting cards of a cluster say of its load
 ENDED_SECONDS = 1800.0  # what ended longer ago is no news: clusters are listed each ten minutes
-NOTE_SECONDS = 60.0  # between two notes of when everything was read
+NOTE_SECONDS = 60.0  # between two notes of when there was a watch, and everything was read
 LOADS_AT_ONCE = 10  # of 40 edits a minute that there are for all
 
 
@@ -115,7 +115,7 @@ class Intake:
                 where the store is not.
         """
         self._begun = now = self.clock.monotonic()
-        self._read_before = await self.database.read(messages.last_read)
+        self._read_before = await self.database.read(messages.noted, messages.READ)
         self._note_at = now + NOTE_SECONDS
         self.index.load(await self.database.read(messages.known), now)
         self.poller.in_unknown_states = await self.database.read(messages.in_unknown_states)
@@ -321,15 +321,16 @@ class Intake:
                 self.index.mark_stale(ref)
                 self.queue.put(after.message_id)
         if now >= self._note_at:
-            await self._note_read(now)
+            await self._note(now)
 
-    async def _note_read(self, now: float) -> None:
-        """Let the next watch know since when all has been confirmed that no message calls out of date."""
+    async def _note(self, now: float) -> None:
+        """Let the next watch know when there was this one, and what it had read."""
         self._note_at = now + NOTE_SECONDS
+        await self.database.run(messages.note, messages.ALIVE, self.clock.now())
         known = self.index.confirmed_before(now)
         oldest = min((at for ref, at in known.items() if ref not in self._aged), default=now)
         if oldest > self._begun:
-            await self.database.run(messages.note_read, self.clock.now() - (now - oldest))
+            await self.database.run(messages.note, messages.READ, self.clock.now() - (now - oldest))
 
     # What is new.
 

@@ -10,7 +10,7 @@ from bot.cards import thread
 from bot.clock import Clock
 from bot.errors import PostUncertain
 from bot.models import ARRIVED_SECONDS, AlertChannels, Message, new_id
-from bot.store import LeasedDatabase, Outage, clusters, outages, read_clock
+from bot.store import LeasedDatabase, Outage, clusters, messages, outages, read_clock
 from bot.tasks import finish
 from bot.watcher.comparison import Comparer
 from bot.watcher.config import WatchConfig
@@ -59,12 +59,14 @@ class _Known:
         outage: as it is in the database.
         over_at: since when it can be read again; 0 while it can't.
         is_gone: it is read no more: the list of clusters has lost it, or the settings have.
+        has_gap: for a part of it, nobody was reading.
         is_shown_over: the message about it says that it is over.
     """
 
     outage: Outage
     over_at: float = 0.0
     is_gone: bool = False
+    has_gap: bool = False
     is_shown_over: bool = False
 
 
@@ -87,7 +89,8 @@ class OutageNotifier:
     async def load(self) -> None:
         """Begin with what the last process knew, and look for what it sent without writing down that it had arrived."""
         known = await self.database.read(outages.known)
-        self._known = {cluster_id: _Known(self._continued(outage)) for cluster_id, outage in known.items()}
+        has_gap = self.clock.now() - await self.database.read(messages.noted, messages.ALIVE) > TOLD_AFTER
+        self._known = {cluster_id: self._continued(outage, has_gap=has_gap) for cluster_id, outage in known.items()}
         self._told_blindly.clear()
         self._sent.clear()
         arrived = self.clock.monotonic() + ARRIVED_SECONDS
@@ -97,10 +100,14 @@ class OutageNotifier:
             sent = _Notice(_Kind.LASTS, clusters, outage.channel_id, outage.mark, outage.sent_at, arrived)
             self._sent[sent.channel_id] = sent
 
-    def _continued(self, outage: Outage) -> Outage:
-        """Return what the last process knew. What that should have told long ago begins now: nobody was reading."""
+    def _continued(self, outage: Outage, *, has_gap: bool) -> _Known:
+        """Return what the last process knew. What nobody was told of continues once this one can't read it either.
+
+        What should have been told long ago begins then: nobody was reading.
+        """
         now, is_untold = self.clock.now(), not (outage.told or outage.mark)
-        return replace(outage, since=now) if is_untold and now - outage.since > 2 * TOLD_AFTER else outage
+        known = replace(outage, since=now) if is_untold and now - outage.since > 2 * TOLD_AFTER else outage
+        return _Known(known, over_at=now if is_untold else 0.0, has_gap=has_gap)
 
     async def failed(self, cluster_id: str) -> None:
         """A cluster, or the list of clusters, could not be read."""
@@ -197,19 +204,20 @@ class OutageNotifier:
 
     async def _message(self, notice: _Notice) -> Message:
         named = await self._named(notice.clusters)
-        since, until = self._lasted(notice.clusters)
+        since, until, at_most = self._lasted(notice.clusters)
         match notice.kind:
             case _Kind.LASTS:
                 return thread.unreadable(named, since, notice.clusters)
             case _Kind.GONE:
                 return thread.unwatched(named)
             case _Kind.OVER:
-                return thread.readable(named, since, until)
+                return thread.readable(named, since, until, at_most=at_most)
 
-    def _lasted(self, clusters: Collection[str]) -> tuple[float, float]:
-        """Return since when some of these couldn't be read, and until when."""
+    def _lasted(self, clusters: Collection[str]) -> tuple[float, float, bool]:
+        """Return since when some of these couldn't be read, until when, and whether not surely all that time."""
         found, now = [self._known[each] for each in clusters], self.clock.now()
-        return min(each.outage.since for each in found), max(each.over_at or now for each in found)
+        at_most = len(found) > 1 or found[0].has_gap
+        return min(each.outage.since for each in found), max(each.over_at or now for each in found), at_most
 
     async def _told(self, notice: _Notice, ts: str) -> None:
         for each in notice.clusters:
@@ -252,7 +260,8 @@ class OutageNotifier:
             await self.channels.turn_to_update()
             if notice not in self._notices():
                 return
-            shown = thread.was_unreadable(named, *self._lasted(about))
+            since, until, at_most = self._lasted(about)
+            shown = thread.was_unreadable(named, since, until, at_most=at_most)
             self.database.ensure_held()
             is_stuck, is_shown = self.queue.is_stuck(f"{KEY}{notice.channel_id}", Lane.REPLY), False
             channel_id = next(iter(about.values())).outage.channel_id

@@ -445,6 +445,36 @@ async def test_time_without_a_bot_is_not_called_an_outage() -> None:
             assert f"from Together since <!date^{came_back}^" in told.text
 
 
+async def test_outage_is_not_said_to_have_lasted_as_long_as_no_bot_ran() -> None:
+    async with watching() as bot:
+        bot.together.add()
+        await card(bot)
+        bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1))
+        await until(bot, lambda: [each for each in bot.slack.visible() if "Couldn't read" in each.text], 900)
+        await bot.settle()
+        await bot.time.advance(2 * 86_400)
+        bot.together.faults.clear()
+        async with bot.another():
+            await until(bot, lambda: [each for each in bot.slack.visible() if "can be read" in each.text])
+            said = "\n".join(each.text for each in bot.slack.visible())
+            assert re.search(r"Couldn't read cluster .* between <.*> and <.*> \(up to 48 h\)", said)
+            assert "can be read from Together again after up to 48 h" in said
+
+
+async def test_outage_is_not_said_to_continue_before_the_next_watch_has_read(bot: World) -> None:
+    bot.together.add()
+    await card(bot)
+    bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1))
+    await poll(bot)
+    await bot.settle()
+    await bot.time.advance(400)
+    bot.together.faults.clear()
+    with bot.together.paused("list"):
+        async with bot.another():
+            await pass_time(bot, 9)
+            assert not [each for each in bot.slack.visible() if "Couldn't read" in each.text]
+
+
 async def test_end_of_an_outage_is_told_though_the_clock_was_set_back_meanwhile(bot: World) -> None:
     def said(words: str) -> list[str]:
         return [each.text for each in bot.slack.visible() if words in each.text]
