@@ -94,9 +94,9 @@ class Chooser(Surface):
             case RepairsOf():
                 return handover.repairs_of(asked.node, await self.lookup.of_node(asked.node))
             case Tonight():
-                alerts, now = await self.lookup.lately(handover.LONGEST_SHIFT)
-                began = handover.shift_began(self.config.summary, now)
-                return handover.shift(alerts, await self.lookup.faults(), await self.lookup.unreadable(), began)
+                alerts, now, unread = await self.lookup.lately(handover.LONGEST_SHIFT)
+                began, faults = handover.shift_began(self.config.summary, now), await self.lookup.faults()
+                return handover.shift(alerts, faults, await self.lookup.unreadable(), began, unread=unread)
 
     async def _waiting(self) -> Message:
         looked = await self.lookup.cancellable()

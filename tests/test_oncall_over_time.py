@@ -394,4 +394,4 @@ def test_summary_that_names_people_fits() -> None:
     told = handover.shift(alerts, [], [], START - 3600)
     check_message(sent(told), is_update=False)
     names = {f"U{number}": "n" * 80 for number in range(10)}
-    check_message(sent(handover.shift(alerts, [], [], START - 3600, names)), is_update=False)
+    check_message(sent(handover.shift(alerts, [], [], START - 3600, names=names)), is_update=False)

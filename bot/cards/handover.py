@@ -51,11 +51,13 @@ def shift_began(summary: DailyTime | None, now: float) -> float:
     return summary.shift_began(now) if summary else now - SHIFT_SECONDS
 
 
-def shift(
+def shift(  # noqa: PLR0913 - what a shift is summed up from
     alerts: Sequence[Alert],
     faults: Sequence[FaultReport],
     unreadable: Sequence[str],
     began: float,
+    *,
+    unread: tuple[float, float] = (0.0, 0.0),
     names: Mapping[str, str] | None = None,
 ) -> Message:
     """Return what has happened within a shift, and what is left of it.
@@ -65,6 +67,7 @@ def shift(
         faults: what fires without a repair.
         unreadable: the names of the clusters that can't be read now; "" for the list of clusters.
         began: when the shift began, as Unix time in seconds.
+        unread: from when to when, the last time, nobody could know what began and ended; zeros for never.
         names: of people, raw, by user ID; without them, people are mentioned.
     """
     alerts = _with_earlier(alerts)
@@ -75,6 +78,9 @@ def shift(
     count = sum(each.count for each in faults)
     unrepaired = f"Faults without a repair: {count}." if count else ""
     rest = [_decided(alerts, began), _often(opened), unrepaired, as_of(faults), not_read(unreadable)]
+    if unread[1] > began:
+        span = " and ".join(map(when, unread))
+        rest.append(f"Together wasn't read between {span}: repairs that started and ended then may be missing.")
     lines: list[Line] = [f"In repair now: {len(running)}."] if running else []
     if waiting := [each for each in alerts if each.is_waiting and each.as_told.is_waiting]:
         lines.append(elements(f"Waiting for approval: {len(waiting)}, oldest first", bold=True))

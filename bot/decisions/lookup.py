@@ -170,8 +170,8 @@ class Lookup:
         """Return the repairs within a year of nodes with this name or ID, the latest first."""
         return await self.database.read(ended.of_node, name, YEAR_SECONDS)
 
-    async def lately(self, seconds: float) -> tuple[Sequence[Alert], float]:
-        """Return what is open or may have changed within the last `seconds`, and the present in Unix time."""
+    async def lately(self, seconds: float) -> tuple[Sequence[Alert], float, tuple[float, float]]:
+        """Return what is open or may have changed within the last `seconds`, as `ended.lately` does."""
         return await self.database.read(ended.lately, seconds)
 
     async def unreadable(self) -> Sequence[str]:

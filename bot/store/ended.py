@@ -9,11 +9,13 @@ from sqlalchemy import Select, bindparam, func, or_
 
 from bot.models import Alert, Remediation, State
 from bot.store.connection import Connection, read_clock
+from bot.store.messages import note, noted
 from bot.store.rows import ALERTS, read_alerts
 from bot.store.tables import alerts, messages
 
 _MOST = 10_000  # alerts of a shift, or of a node
 _LONGEST_REPAIR = 7 * 86_400.0  # from its alert to its end
+_LISTED, _UNREAD_SINCE, _UNREAD_UNTIL = "listed", "unread since", "unread until"
 a, m = alerts.c, messages.c
 _LATELY = (
     ALERTS.where(or_(a.is_open, a.changed_at > bindparam("b_since")))
@@ -32,10 +34,28 @@ _FAILED = _ENDED.where(a.state == State.FAILED)
 _SUCCEEDED = _ENDED.where(a.state == State.SUCCEEDED)
 
 
-def lately(connection: Connection, seconds: float) -> tuple[list[Alert], float]:
-    """Return what is open, and what changed within the last `seconds` or a week before; and the present."""
+def lately(connection: Connection, seconds: float) -> tuple[list[Alert], float, tuple[float, float]]:
+    """Return what is open, and what changed within the last `seconds` or a week before.
+
+    Returns:
+        That; the present; and from when to when nobody could know last what began and ended, zeros for never.
+    """
     present = read_clock(connection)
-    return read_alerts(connection, _LATELY, b_since=present - seconds - _LONGEST_REPAIR), present
+    unread = noted(connection, _UNREAD_SINCE), noted(connection, _UNREAD_UNTIL)
+    return read_alerts(connection, _LATELY, b_since=present - seconds - _LONGEST_REPAIR), present, unread
+
+
+def note_listed(connection: Connection, at: float, seconds: float) -> None:
+    """Write down that the clusters were listed, which says what ended within the `seconds` before.
+
+    Raises:
+        LeaseLost: another process watches now.
+    """
+    before = noted(connection, _LISTED)
+    if 0 < before < at - seconds:
+        note(connection, _UNREAD_SINCE, before)
+        note(connection, _UNREAD_UNTIL, at - seconds)
+    note(connection, _LISTED, at)
 
 
 def of_node(connection: Connection, name: str, seconds: float) -> list[Alert]:

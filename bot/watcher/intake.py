@@ -11,7 +11,7 @@ from bot.clock import Clock
 from bot.errors import LeaseLost, StorageUnavailable
 from bot.logs import lasting
 from bot.models import FINAL, OPEN, RAN, Alert, Cluster, RemediationRef, RepairLoad, TrackedMessage, new_id
-from bot.store import LeasedDatabase, messages
+from bot.store import LeasedDatabase, ended, messages
 from bot.watcher.config import WatchConfig, calling
 from bot.watcher.index import TrackedIndex
 from bot.watcher.poller import Listing, Poller, Raw, alert_of, reference_of
@@ -156,19 +156,20 @@ class Intake:
         Args:
             listing: the one of the clusters.
         """
+        await self.database.run(ended.note_listed, self.clock.now(), ENDED_SECONDS)
         lately = max(self.clock.now() - ENDED_SECONDS, self._began_at)
         for cluster in clusters:
             latest = [each.latest_remediation for each in cluster.gpu_worker_nodes or () if each]
             over = [each for each in latest if each and each.state not in OPEN]
             over = [each for each in over if each.ended_at > lately or each.state not in FINAL]
-            ended = {ref: each for each in over if (ref := reference_of(each.model_dump(), cluster.cluster_id))}
-            if ended and self.poller.is_watched(cluster.cluster_id):
-                await self._take_begun(cluster.cluster_id, {ref: one for ref, one in ended.items() if one.state in RAN})
-                closed = await self.database.read(messages.closed, list(ended))
+            told = {ref: each for each in over if (ref := reference_of(each.model_dump(), cluster.cluster_id))}
+            if told and self.poller.is_watched(cluster.cluster_id):
+                await self._take_begun(cluster.cluster_id, {ref: one for ref, one in told.items() if one.state in RAN})
+                closed = await self.database.read(messages.closed, list(told))
                 again = {
                     each.ref: Alert(read, "")
                     for each in closed
-                    if (read := ended[each.ref]).state != each.remediation.state
+                    if (read := told[each.ref]).state != each.remediation.state
                     or each.is_unlisted
                     or readings.opened_later(each.remediation, read)
                     or readings.ran_again(each.remediation, read)

@@ -70,14 +70,14 @@ class SummaryTeller:
         ts = await self.channels.look_for(mark, channel_id, since=midnight)
         is_doubted = ts is None and self._unclear.get(channel_id) == mark  # where it can't be read
         if not (ts or is_doubted):
-            alerts, _ = await self.database.read(ended.lately, handover.LONGEST_SHIFT)
+            alerts, _, unread = await self.database.read(ended.lately, handover.LONGEST_SHIFT)
             shown = [each for each in alerts if self._goes_to(each.cluster_id, channel_id)]
             faults = [self.reports[each] for each in self.reports.clusters if self._goes_to(each, channel_id)]
             known, called = await self.database.read(outages.known), await self.database.read(clusters.names)
             unreadable = [called[each] for each in sorted(known) if self._goes_to(each, channel_id)]
-            draw = partial(handover.shift, shown, faults, unreadable, at.shift_began(due_at))
+            draw = partial(handover.shift, shown, faults, unreadable, at.shift_began(due_at), unread=unread)
             people = sorted(handover.people_in(draw()))
-            told = draw(dict(await asyncio.gather(*map(self._named, people))))
+            told = draw(names=dict(await asyncio.gather(*map(self._named, people))))
             self.database.ensure_held()
             try:
                 await self.channels.post(told, channel_id=channel_id, mark=mark)

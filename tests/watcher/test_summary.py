@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import re
+from contextlib import nullcontext
 from datetime import UTC, datetime
 
 import pytest
@@ -15,6 +17,7 @@ from tests.deaths import free_the_lease, kill_the_watch
 from tests.manual_clock import START
 from tests.rows import execute_beside
 from tests.simulator.slack.workspace import SlackFault
+from tests.simulator.together import Fault
 from tests.storms import XID
 from tests.watch import card, pass_time, poll, quiet, until, watching
 from tests.world import APPROVE, CANCEL, World
@@ -268,3 +271,27 @@ async def test_summary_of_another_zone_is_not_sent_twice_in_ten_minutes(database
         async with bot.another(bot.settings.model_copy(update={"bot_summary": SOON_AFTER})):
             await pass_time(bot, 3600)
             assert len(summaries(bot)) == 1
+
+
+@pytest.mark.parametrize("is_away", [True, False])
+async def test_summary_says_when_nobody_could_know_what_began_and_ended(*, is_away: bool) -> None:
+    async with watching(BOT_SUMMARY="09:10 UTC") as bot:
+        await pass_time(bot, 900)
+        last = bot.time.now()
+        bot.together.faults += [Fault("rpc", verb=verb, code=14, times=-1) for verb in ("list", "clusters")]
+        if is_away:
+            await bot.settle()
+        ended = datetime.fromtimestamp(bot.time.now() + 3600, UTC).isoformat()
+        bot.together.add(state="SUCCEEDED", start_time=ended, end_time=ended)
+        await (bot.time.advance(5 * 3600) if is_away else pass_time(bot, 5 * 3600))
+        bot.together.faults.clear()
+        back = bot.time.now()
+        async with bot.another() if is_away else nullcontext():
+            (told,) = await until(bot, lambda: summaries(bot), 3 * 3600)
+            assert "no new remediations. None ended." in told
+            found = re.search(r"between <!date\^(\d+)\^.* and <!date\^(\d+)\^.* may be missing", told)
+            assert found, told
+            assert last - 900 <= int(found[1]) <= last
+            assert back - 1800 <= int(found[2]) <= back
+            await bot.slack.command("tonight")
+            assert "may be missing" in (await bot.reply_privately()).text
