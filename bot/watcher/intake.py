@@ -117,7 +117,9 @@ class Intake:
         self._begun = now = self.clock.monotonic()
         self._read_before = await self.database.read(messages.noted, messages.READ)
         self._note_at = now + NOTE_SECONDS
-        self.index.load(await self.database.read(messages.known), now)
+        unread_seconds = self.clock.now() - self._read_before if self._read_before else 0.0
+        self._was_away = unread_seconds > self.config.stale_seconds + NOTE_SECONDS
+        self.index.load(await self.database.read(messages.known), math.nextafter(now, 0.0))
         self.poller.in_unknown_states = await self.database.read(messages.in_unknown_states)
         self._started = Storms()  # what is under way buries no decision
         self._storms = Storms(await self.database.read(messages.arrivals, STORM_SECONDS), now)
@@ -309,12 +311,13 @@ class Intake:
     async def look_at_ages(self) -> None:
         """Let messages say as of when they are true, where Together has not confirmed that for too long."""
         now = self.clock.monotonic()
-        for ref, at in self.index.confirmed_before(now - self.config.stale_seconds).items():
+        moment = max(now - self.config.stale_seconds, self._begun if self._was_away else 0.0)
+        for ref, at in self.index.confirmed_before(moment).items():
             if ref in self._aged:
                 continue
             self._aged.add(ref)
             # What this watch has never read, the one before read at some time.
-            as_of = self.clock.now() - (now - at) if at > self._begun else self._read_before
+            as_of = self.clock.now() - (now - at) if at >= self._begun else self._read_before
             before, after = await self.database.run(messages.observe, ref, partial(alerts.unconfirmed, as_of=as_of))
             if before is None:  # somebody decides on it right now
                 self._aged.discard(ref)
@@ -330,7 +333,7 @@ class Intake:
         await self.database.run(messages.note, messages.ALIVE, self.clock.now())
         known = self.index.confirmed_before(now)
         oldest = min((at for ref, at in known.items() if ref not in self._aged), default=now)
-        if oldest > self._begun:
+        if oldest >= self._begun:
             await self.database.run(messages.note, messages.READ, self.clock.now() - (now - oldest))
 
     # What is new.

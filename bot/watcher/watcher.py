@@ -270,9 +270,9 @@ class Watcher:
         """Requeue what is due by time or changed by other processes."""
         while True:
             await self._clock.sleep(TICK, WaitReason.TICK)
+            await self._intake.look_at_ages()  # before anybody is called for what is old
             for message_id in await self._database.read(messages.due):
                 self._queue.put(message_id)
-            await self._intake.look_at_ages()
             await self._intake.release_backlog()
             self._outages.look()
             await self._reports.refresh()

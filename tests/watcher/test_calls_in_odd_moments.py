@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Iterator
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import Any
 
@@ -75,13 +76,20 @@ async def test_call_that_is_owed_after_quiet_hours_is_made_although_one_list_lac
 
 
 @pytest.mark.bot(BOT_REMIND_MINUTES="0", BOT_QUIET_HOURS="03:05-07:00 UTC")
-async def test_call_after_quiet_hours_says_as_of_when_it_is_true_where_together_cannot_be_read(bot: World) -> None:
+@pytest.mark.parametrize("is_away", [False, True])
+async def test_call_after_quiet_hours_says_as_of_when_it_is_true_where_together_cannot_be_read(
+    bot: World, *, is_away: bool
+) -> None:
     await pass_time(bot, 400)
     bot.together.add(linked_alerts=WARNING)
     alert = await card(bot)
     bot.together.faults += [Fault("rpc", verb=verb, code=14, times=-1) for verb in ("list", "get")]
     bot.together.resolve(IDS)
-    (told,) = await until(bot, lambda: thread(bot, alert), 5 * 3600)
+    if is_away:
+        await bot.settle()
+        await bot.time.advance(4 * 3600)
+    async with bot.another() if is_away else nullcontext():
+        (told,) = await until(bot, lambda: thread(bot, alert), 5 * 3600)
     assert told.startswith("instance-1 was waiting for a decision: X. Last confirmed <!date^")
     assert told.endswith(f"Can't read it from Together now. {CALL}")
 
