@@ -46,11 +46,7 @@ def lately(connection: Connection, seconds: float) -> tuple[list[Alert], float, 
 
 
 def note_listed(connection: Connection, at: float, seconds: float) -> None:
-    """Write down that the clusters were listed, which says what ended within the `seconds` before.
-
-    Raises:
-        LeaseLost: another process watches now.
-    """
+    """Write down that the clusters were listed, which says what ended within the `seconds` before."""
     before = noted(connection, _LISTED)
     if 0 < before < at - seconds:
         note(connection, _UNREAD_SINCE, before)

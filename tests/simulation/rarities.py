@@ -202,10 +202,10 @@ async def oddly_told(act: "Act") -> None:
     world, (name, value, states) = act.world, act.chance.choice(ODD)
     if ids := act.ill(*states):
         told = world.together.remediations[ids]
-        before, present = told.get(name), told["state"]
+        before = told.get(name)
         told[name] = value
         world.history.note(world.loop.time(), f"{ids[2]} has the {name} {value}, instead of {before}", ids[2])
         await asyncio.sleep(act.chance.choice((20.0, 90.0, 400.0)))
-        if told["state"] in (present, value) and told.get(name) == value:
+        if told.get(name) == value:
             told[name] = before
         world.history.note(world.loop.time(), f"{ids[2]} has the {name} {told[name]} again", ids[2])
