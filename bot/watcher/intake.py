@@ -376,7 +376,8 @@ class Intake:
         if cards:
             await self.database.run(messages.add_cards, cards, self.config.cards.verify_seconds)
         for alert, card in cards:
-            self.index.note(alert.ref, alert.fingerprint)
+            if not alert.is_closed:  # else it would be read each time, and its node be taken for one in repair
+                self.index.note(alert.ref, alert.fingerprint)
             if card.ts:
                 self.queue.put(card.id)
             else:
@@ -391,7 +392,8 @@ class Intake:
             messages.gather, digest, new, 0.0 if is_posted else GROWS_SECONDS, self.config.cards.verify_seconds
         )
         for alert in new:
-            self.index.note(alert.ref, alert.fingerprint)
+            if not alert.is_closed:
+                self.index.note(alert.ref, alert.fingerprint)
         logger.info("%d new alerts at once: posting one digest", len(new))
         self.queue.put(digest_id)
 

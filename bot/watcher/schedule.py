@@ -142,7 +142,7 @@ def _step_to_the_channel(snapshot: Snapshot, config: WatchConfig) -> Step:
     is_untold = has_begun and not message.edited_at
     if is_bad or (is_untold and any(config.tells(each) for each in snapshot.alerts)):
         return Step.POST
-    if message.edited_at and due:
+    if due:
         return Step.CHECK
     # What has begun may fail yet, and stays known when it's over: the list of clusters, which says what each node had
     # last, would tell it as new.

@@ -286,8 +286,9 @@ def missing_key(alert: Alert) -> str:
 
 
 def outstanding_checks(snapshot: Snapshot, config: WatchConfig) -> Iterator[Due]:
-    """Yield the checks that are yet to be made."""
-    for alert in snapshot.alerts:
+    """Yield the checks that are yet to be made, where people were told of a repair."""
+    was_posted = snapshot.message.ts or snapshot.message.edited_at
+    for alert in snapshot.alerts if was_posted else ():
         is_sure = not (alert.is_waiting or alert.is_unlisted or alert.is_stale)
         for check, at in _moments(alert, config, snapshot.now).items() if is_sure else ():
             if at < math.inf and check.key(alert) not in snapshot.message.announced:

@@ -11,6 +11,7 @@ from tests.simulator.receivers import SECRET, WebhookReceiver
 from tests.simulator.slack.workspace import Posted, SlackFault
 from tests.simulator.together import Ids
 from tests.storms import began, storm
+from tests.watcher.test_verification import firing
 from tests.watch import card, enforce_slacks_limits, pass_time, thread, until, watching
 from tests.world import APPROVE, CANCEL, IDS, World
 
@@ -336,3 +337,17 @@ async def test_thousand_automatic_repairs_at_once_stay_within_slacks_limits(bot:
         each["state"] = "SUCCEEDED"
     await until(bot, lambda: "Over: 1000 nodes" in digest.text, 300)
     assert posted(bot) == [digest]
+
+
+@pytest.mark.parametrize(("told", "code"), [("destructive", "79"), ("destructive", "31"), ("all", "31")])
+async def test_alert_that_fires_after_a_repair_that_ran_between_two_polls_calls(told: str, code: str) -> None:
+    async with watching(BOT_ONCALL="S0ONCALL", BOT_AUTOMATIC_REPAIRS=told) as bot:
+        await watched_for_a_while(bot)
+        ran(bot, linked_alerts=firing("79"))
+        await pass_time(bot, 700)
+        before = posted(bot)
+        assert len(before) == (told == "all")
+        bot.together.fire("a-1", "cluster-1", "instance-1", annotation=firing(code)[0]["annotation"])
+        await pass_time(bot, 1200)
+        (alert,) = [each for each in posted(bot) if each not in before]
+        assert CALL in alert.everything
