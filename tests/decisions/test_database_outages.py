@@ -158,7 +158,9 @@ async def test_progress_of_a_command_that_could_not_be_recorded_is_taken_back(bo
     assert len(bot.slack.visible()) == 1
 
 
-def test_question_before_a_selection_is_acked_in_time_while_the_database_is_slow() -> None:
+@pytest.mark.parametrize("is_known", [True, False])
+def test_question_before_a_selection_is_acked_in_time_while_the_database_and_slack_are_slow(*, is_known: bool) -> None:
+    """A process that has just started asks Slack who the person is."""
     with opened(0, without=EVERY) as world:
         world.environ["BOT_STORM_BRAKE"] = ""
 
@@ -170,12 +172,19 @@ def test_question_before_a_selection_is_acked_in_time_while_the_database_is_slow
                 )
             await asyncio.sleep(120.0)
             (digest,) = world.slack.digests()
-            await world.slack.press(digest, REVIEW, user="U0BOB")
+            await world.slack.press(digest, REVIEW, user="U0ALICE")
             await asyncio.sleep(5.0)
             (dialog,) = world.slack.views
+            world.faults.on.append("slack slow")
             for seconds in (0.6, 0.1):
+                if not is_known:
+                    for each in [*world.bots]:
+                        world.kill(each)
+                    world.start()
+                    world.slow.add("S0OPS")
+                    await asyncio.sleep(5.0)
                 world.loop.delays = lambda: (seconds, 0.0)  # noqa: B023 - used before the next one
-                ack = await world.slack.submit(dialog, user="U0BOB", **{"review:verb": "approve"})
+                ack = await world.slack.submit(dialog, user="U0ALICE", **{"review:verb": "approve"})
                 assert ack.status == 200
                 assert ("can't reach its database" in ack.body) == (seconds > 0.1), ack.body
 

@@ -202,7 +202,8 @@ class SlackLine(MeasuredClient):
 
         try:
             async with asyncio.timeout(10):  # the session's own
-                is_slow = not decision and method == "chat.update" and world.makes_slow("slack", str(body.get("ts")))
+                named = {"chat.update": "ts", "usergroups.users.list": "usergroup"}.get(method, "")
+                is_slow = not decision and world.makes_slow("slack", str(body.get(named)))
                 answer = await world.call("slack", effect, is_slow=is_slow)
         except Broken as broken:
             match str(broken):

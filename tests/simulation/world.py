@@ -101,7 +101,8 @@ class World:
         environ: what the bots are set to that start now.
         settings: what each process was set to.
         transactions, calls: how many there were.
-        slow: the cards whose next edit by the watch, and the remediations whose next reading for a person, is slow.
+        slow: what the next call about is slow: the watch's edit of a card, the look-up of a group, or the reading of a
+            remediation for a person.
     """
 
     def __init__(  # noqa: PLR0915 - what a world is made of, and what is counted in it
@@ -321,10 +322,11 @@ class World:
         running = self.streams["balancer"].choice(able)
         process = running.process
         request = AsyncBoltRequest(body=body.decode(), headers={**signed_headers(body, self.clock.now()), **headers})
-        await asyncio.sleep(self.streams["network"].uniform(0.01, 0.2))
+        there = self.streams["network"].uniform(0.01, 0.2)
+        await asyncio.sleep(there)
         woken = process.woken
         task = self.loop.spawn(process, running.bot.bolt.async_dispatch(request), "request")
-        await asyncio.wait({task}, timeout=ACK_SECONDS)
+        await asyncio.wait({task}, timeout=ACK_SECONDS - 2 * there)  # the ack takes as long
         if not task.done():
             if not (process.is_dead or process.is_suspended or process.woken > woken):
                 self.history.wrong(f"{process} lets Slack wait for an ack: {unquote_plus(body.decode())[:300]}")

@@ -11,8 +11,8 @@ from tests.simulator.receivers import SECRET, WebhookReceiver
 from tests.simulator.slack.workspace import Posted, SlackFault
 from tests.simulator.together import Ids
 from tests.storms import began, storm
-from tests.watcher.test_verification import firing
 from tests.watch import card, enforce_slacks_limits, pass_time, thread, until, watching
+from tests.watcher.test_verification import firing
 from tests.world import APPROVE, CANCEL, IDS, World
 
 pytestmark = pytest.mark.bot(watching=True, BOT_ONCALL="S0ONCALL")
