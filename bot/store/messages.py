@@ -11,6 +11,7 @@ from sqlalchemy.dialects.postgresql import insert
 from bot.alerts import Look, Tracked, returned
 from bot.models import (
     IN_REPAIR,
+    RAN,
     Alert,
     EventKind,
     Learned,
@@ -387,9 +388,11 @@ def close(connection: Connection, message_id: str) -> None:
 
 
 def forget(connection: Connection, message_id: str) -> list[RemediationRef]:
-    """Drop a message that was never posted, unless something of it waits now. Returns what it was to show."""
+    """Drop a message that was never posted, unless something of it waits now, or began. Returns what it was to show."""
     snapshot = load(connection, message_id, to_change=True)
-    if snapshot is None or snapshot.message.ts or any(each.is_waiting for each in snapshot.alerts):
+    if snapshot is None or snapshot.message.ts:
         return []
+    if any(not each.is_closed or each.remediation.state in RAN for each in snapshot.alerts):
+        return []  # it would be told as new
     connection.execute(_DROP_MESSAGES, b_ids=listed([message_id]))
     return refs_in(connection.execute(_DROP_ALERTS, b_message=message_id))

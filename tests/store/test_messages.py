@@ -102,12 +102,13 @@ def remediations(count: int) -> list[Remediation]:
     return [remediation(id=f"r-{number:04}") for number in range(count)]
 
 
-async def test_message_is_not_forgotten_while_something_of_it_waits(database_url: str) -> None:
+@pytest.mark.parametrize("state", ["PENDING_APPROVAL", "RUNNING", "SUCCEEDED"])
+async def test_message_is_not_forgotten_while_something_of_it_waits_or_has_begun(database_url: str, state: str) -> None:
     database = Database(database_url, ManualClock().clock)
     await database.open()
     over = Alert(remediation(state="CANCELLED"), "")
-    waits = Alert(remediation(id="r-0001"), "")
-    digest_id = await database.run(messages.gather, DIGEST, [over, waits], 60, 0)
+    other = Alert(remediation(id="r-0001", state=state), "")
+    digest_id = await database.run(messages.gather, DIGEST, [over, other], 60, 0)
     kept = await database.run(messages.forget, digest_id)
     await database.run(messages.add_cards, [(Alert(remediation(id="r-0002", state="CANCELLED"), ""), card_of("m"))], 0)
     dropped = await database.run(messages.forget, "m")
