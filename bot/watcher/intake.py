@@ -117,8 +117,7 @@ class Intake:
         self._begun = now = self.clock.monotonic()
         self._read_before = await self.database.read(messages.noted, messages.READ)
         self._note_at = now + NOTE_SECONDS
-        unread_seconds = self.clock.now() - self._read_before if self._read_before else 0.0
-        self._was_away = unread_seconds > self.config.stale_seconds + NOTE_SECONDS
+        self._was_away = 0 < self._read_before < self.clock.now() - self.config.stale_seconds - NOTE_SECONDS
         # As of just before all that this watch reads.
         self.index.load(await self.database.read(messages.known), math.nextafter(now, 0.0))
         self.poller.in_unknown_states = await self.database.read(messages.in_unknown_states)
