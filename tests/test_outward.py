@@ -279,6 +279,45 @@ async def test_incident_is_triggered_while_slack_takes_no_reminder(pagerduty: Pa
         assert pagerduty.incidents == {REF: "triggered"}
 
 
+async def test_incident_is_triggered_while_slack_takes_no_card(pagerduty: PagerDuty) -> None:
+    async with watching(**paged(pagerduty)) as bot:
+        refused = SlackFault("chat.postMessage", "html", times=-1)
+        bot.slack.faults.append(refused)
+        bot.together.add()
+        await pass_time(bot, 800)
+        assert pagerduty.incidents == {}
+        await pass_time(bot, 300)
+        assert pagerduty.incidents == {REF: "triggered"}
+        await pass_time(bot, 3600)
+        assert len(pagerduty.calls) == 1
+        bot.slack.faults.remove(refused)
+        await bot.slack.press(await card(bot, seconds=700), CANCEL)
+        await until(bot, lambda: pagerduty.incidents == {REF: "resolved"})
+
+
+async def test_incident_is_triggered_while_slack_takes_no_line_of_the_thread(pagerduty: PagerDuty) -> None:
+    async with watching(**paged(pagerduty)) as bot:
+        bot.together.add()
+        alert = await card(bot)
+        bot.slack.faults.append(SlackFault("chat.postMessage", "html", times=-1))
+        await bot.slack.press(alert, HOLD)
+        await until(bot, lambda: "On hold" in alert.text)
+        await bot.slack.press(alert, HOLD, choice="release")
+        await pass_time(bot, 1200)
+        assert pagerduty.incidents == {REF: "triggered"}
+
+
+async def test_incident_is_not_triggered_for_what_together_no_longer_lists_as_waiting(pagerduty: PagerDuty) -> None:
+    async with watching(**paged(pagerduty)) as bot:
+        bot.slack.faults.append(SlackFault("chat.postMessage", "html", times=-1))
+        bot.together.add()
+        await pass_time(bot, 800)
+        bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1))
+        bot.together.review(IDS, "approve")
+        await pass_time(bot, 900)
+        assert pagerduty.incidents == {}
+
+
 async def test_reminder_is_told_before_a_decision_that_comes_while_it_is_unclear_whether_slack_took_it(
     webhook: WebhookReceiver,
 ) -> None:

@@ -277,18 +277,18 @@ async def change(
 
 
 def remind(
-    connection: Connection, before: Snapshot, reminded: TrackedMessage, refs: Collection[RemediationRef]
+    connection: Connection, before: Snapshot, after: TrackedMessage, reminded: TrackedMessage, waiting: Sequence[Alert]
 ) -> bool:
     """Tell other tools of what people are about to be reminded. Returns False where the message has changed since.
 
     Args:
+        after: what the message becomes.
         reminded: the message with the reminder counted.
     """
-    if write(connection, before, before.message) is None:
+    if write(connection, before, after) is None:
         return False
-    for each in before.alerts:
-        if each.ref in refs:
-            outbox.told(connection, EventKind.REMINDED, each, reminded)
+    for each in waiting:
+        outbox.told(connection, EventKind.REMINDED, each, reminded)
     return True
 
 

@@ -10,6 +10,7 @@ from bot.watcher.config import WatchConfig
 
 MAX_REMINDERS = 3
 AGAIN_SECONDS = 3600.0  # between two reminders of what was escalated
+OVERDUE_SECONDS = 60.0  # so late, other tools are told of a reminder that Slack hasn't taken
 
 
 def remind_at(snapshot: Snapshot, config: WatchConfig) -> float:
@@ -84,6 +85,11 @@ def reminded(snapshot: Snapshot, waiting: Sequence[Alert], config: WatchConfig) 
     left_out = [each for each in snapshot.unheld if each.cluster_id not in read and calls_at(each, message) < math.inf]
     is_owed = asked.owes_call or left_out or (message.owes_call and called != all_of_them)
     return replace(asked, owes_call=bool(is_owed))
+
+
+def alarm(message: TrackedMessage) -> str:
+    """Return as what it is remembered that other tools were told of the next reminder before Slack took it."""
+    return f"alarm {message.remind_from} {message.reminders}"
 
 
 def counted(message: TrackedMessage, reminded: TrackedMessage) -> TrackedMessage:

@@ -178,6 +178,7 @@ class Reconciler:
             Step.REPLY: self.teller.tell,
             Step.CHECK: self.teller.check,
             Step.REMIND: self.teller.remind,
+            Step.ALARM: self.teller.alarm,
             Step.FIND: self._find,
             Step.MAKE_SURE: self.teller.make_sure,
             Step.MOVE: self._move,
@@ -212,6 +213,8 @@ class Reconciler:
 
     def _next_step(self, snapshot: Snapshot) -> Step:
         """Return what a message needs next; its thread isn't told more until it is known what it was told."""
+        if self.teller.is_alarming(snapshot):
+            return Step.ALARM  # it waits for nothing in Slack
         step = schedule.next_step(snapshot, self.config)
         is_unclear = snapshot.message.id in self.teller.unclear and step in _NOT_WHILE_UNCLEAR
         return Step.MAKE_SURE if is_unclear else step

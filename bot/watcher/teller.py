@@ -260,8 +260,39 @@ class Teller:
 
     async def remind(self, snapshot: Snapshot) -> Snapshot | None:
         """Ask Together a last time, then remind: never of what was just decided, nor once too often."""
+        if (still := await self._waits_still(snapshot, schedule.Step.REMIND)) is None:
+            return None
+        present, waiting = still
+        if schedule.next_step(present, self.config) is not schedule.Step.REMIND:
+            return None
+        reminded = calls.reminded(present, waiting, self.config)
+        # Other tools learn of it also where Slack doesn't take it, and never after a decision.
+        if not await self.database.run(messages.remind, present, present.message, reminded, waiting):
+            return None
+        return await self.tell(present, self._reminder(present, reminded, waiting))
+
+    def is_alarming(self, snapshot: Snapshot) -> bool:
+        """Return whether other tools are to be told now of what nobody has decided, as Slack takes no reminder."""
+        message, is_known = snapshot.message, not (snapshot.is_being_decided or snapshot.awaits_reading)
+        is_overdue = calls.remind_at(snapshot, self.config) <= snapshot.now - calls.OVERDUE_SECONDS
+        if not (is_known and is_overdue) or calls.alarm(message) in message.announced:
+            return False
+        return not self.asking.is_to_wait((schedule.Step.ALARM, message.id))
+
+    async def alarm(self, snapshot: Snapshot) -> Snapshot | None:
+        """Tell other tools what nobody has decided, after a last look at Together: they are there for an outage."""
+        if still := await self._waits_still(snapshot, schedule.Step.ALARM):
+            present, waiting = still
+            if self.is_alarming(present):
+                reminded, message = calls.reminded(present, waiting, self.config), present.message
+                after = replace(message, announced=message.announced | {calls.alarm(message)})
+                await self.database.run(messages.remind, present, after, reminded, waiting)
+        return None
+
+    async def _waits_still(self, snapshot: Snapshot, step: schedule.Step) -> tuple[Snapshot, list[Alert]] | None:
+        """Return a message and what of it certainly waits still; None where nothing does, or it was answered since."""
         asking = [each.ref for each in snapshot.unheld]
-        key = (schedule.Step.REMIND, snapshot.message.id)
+        key = step, snapshot.message.id
         still = await self._are_still({State.PENDING_APPROVAL}, asking) or set()
         still -= await self.database.read(approvals.unsettled, {each.cluster_id for each in still})
         if not still:
@@ -272,13 +303,7 @@ class Teller:
         if present is None or schedule.answers_on(present) != schedule.answers_on(snapshot):
             return None
         waiting = [each for each in present.unheld if each.ref in still]
-        if not waiting or schedule.next_step(present, self.config) is not schedule.Step.REMIND:
-            return None
-        reminded = calls.reminded(present, waiting, self.config)
-        # Other tools learn of it also where Slack doesn't take it, and never after a decision.
-        if not await self.database.run(messages.remind, present, reminded, still):
-            return None
-        return await self.tell(present, self._reminder(present, reminded, waiting))
+        return (present, waiting) if waiting else None
 
     def _reminder(self, snapshot: Snapshot, message: TrackedMessage, waiting: Sequence[Alert]) -> PendingReply:
         """Return a reminder of what certainly waits still; `message` has it counted."""
