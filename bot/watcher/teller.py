@@ -281,13 +281,13 @@ class Teller:
 
     async def alarm(self, snapshot: Snapshot) -> Snapshot | None:
         """Tell other tools what nobody has decided, after a last look at Together: they are there for an outage."""
-        if still := await self._waits_still(snapshot, schedule.Step.ALARM):
+        still = await self._waits_still(snapshot, schedule.Step.ALARM)
+        if still and self.is_alarming(still[0]):
             present, waiting = still
-            if self.is_alarming(present):
-                reminded, message = calls.reminded(present, waiting, self.config), present.message
-                after = replace(message, announced=message.announced | {calls.alarm(message)})
-                await self.database.run(messages.remind, present, after, reminded, waiting)
-        return None
+            reminded, message = calls.reminded(present, waiting, self.config), present.message
+            after = replace(message, announced=message.announced | {calls.alarm(message)})
+            await self.database.run(messages.remind, present, after, reminded, waiting)
+        return await self.settle(snapshot.message.id, lambda each: each.message)  # and what Slack is to take
 
     async def _waits_still(self, snapshot: Snapshot, step: schedule.Step) -> tuple[Snapshot, list[Alert]] | None:
         """Return a message and what of it certainly waits still; None where nothing does, or it was answered since."""
