@@ -202,7 +202,8 @@ async def oddly_told(act: "Act") -> None:
     world, (name, value, states) = act.world, act.chance.choice(ODD)
     if ids := act.ill(*states):
         told = world.together.remediations[ids]
-        before = told.get(name)
+        if (before := told.get(name)) in [odd for _, odd, _ in ODD]:
+            return  # it is odd already
         told[name] = value
         world.history.note(world.loop.time(), f"{ids[2]} has the {name} {value}, instead of {before}", ids[2])
         await asyncio.sleep(act.chance.choice((20.0, 90.0, 400.0)))
