@@ -88,7 +88,7 @@ def reminded(snapshot: Snapshot, waiting: Sequence[Alert], config: WatchConfig) 
 
 
 def alarm(message: TrackedMessage) -> str:
-    """Return as what it is remembered that other tools were told of the next reminder before Slack took it."""
+    """Return the note that other tools were told of the next reminder before Slack took it."""
     return f"alarm {message.remind_from} {message.reminders}"
 
 

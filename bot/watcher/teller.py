@@ -272,7 +272,7 @@ class Teller:
         return await self.tell(present, self._reminder(present, reminded, waiting))
 
     def is_alarming(self, snapshot: Snapshot) -> bool:
-        """Return whether other tools are to be told now of what nobody has decided, as Slack takes no reminder."""
+        """Return whether a reminder is so late that other tools are told now, without waiting for Slack to take it."""
         message, is_known = snapshot.message, not (snapshot.is_being_decided or snapshot.awaits_reading)
         is_overdue = calls.remind_at(snapshot, self.config) <= snapshot.now - calls.OVERDUE_SECONDS
         if not (is_known and is_overdue) or calls.alarm(message) in message.announced:
@@ -280,7 +280,7 @@ class Teller:
         return not self.asking.is_to_wait((schedule.Step.ALARM, message.id))
 
     async def alarm(self, snapshot: Snapshot) -> Snapshot | None:
-        """Tell other tools what nobody has decided, after a last look at Together: they are there for an outage."""
+        """Tell other tools that nobody has decided, after a last look at Together, while Slack takes no reminder."""
         still = await self._waits_still(snapshot, schedule.Step.ALARM)
         if still and self.is_alarming(still[0]):
             present, waiting = still
@@ -290,7 +290,7 @@ class Teller:
         return await self.settle(snapshot.message.id, lambda each: each.message)  # and what Slack is to take
 
     async def _waits_still(self, snapshot: Snapshot, step: schedule.Step) -> tuple[Snapshot, list[Alert]] | None:
-        """Return a message and what of it certainly waits still; None where nothing does, or it was answered since."""
+        """Return a message with the alerts on it that surely still wait; None where none does, or one was answered."""
         asking = [each.ref for each in snapshot.unheld]
         key = step, snapshot.message.id
         still = await self._are_still({State.PENDING_APPROVAL}, asking) or set()

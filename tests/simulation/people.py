@@ -417,7 +417,7 @@ TABLE: Sequence[tuple[int, str, Callable[[Act], Awaitable[None]]]] = (
     (3, "asks for what there is", rarities.asks),
     (3, "opens the menu of a card", rarities.menu),
     (3, "holds, and releases it", rarities.hold_and_release),
-    (2, "pauses approvals, or lets them go on", rarities.pause_or_resume),
+    (2, "pauses or resumes approvals", rarities.pause_or_resume),
     (2, "a repair is over at once", rarities.over_at_once),
     (2, "Together tells something odd", rarities.oddly_told),
 )

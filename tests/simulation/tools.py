@@ -111,7 +111,7 @@ def judge(world: "World", process: str, told: list[dict[str, Any]]) -> None:
     state = event["data"].get("state")
     may_be = {
         "opened": 1 + again,
-        "running": world.starts[ids] + lost,  # what is listed again runs again, as far as a tool was told
+        "running": world.starts[ids] + lost,  # a tool was told that it is over while it wasn't listed
         "succeeded": world.successes[ids],
         "failed": world.failures[ids],
         "resolved": again + (world.together.state(ids) == state),
