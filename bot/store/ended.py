@@ -9,13 +9,12 @@ from sqlalchemy import Select, bindparam, func, or_
 
 from bot.models import Alert, Remediation, State
 from bot.store.connection import Connection, read_clock
-from bot.store.messages import note, noted
+from bot.store.moments import UNREAD_SINCE, UNREAD_UNTIL, noted
 from bot.store.rows import ALERTS, read_alerts
 from bot.store.tables import alerts, messages
 
 _MOST = 10_000  # alerts of a shift, or of a node
 _LONGEST_REPAIR = 7 * 86_400.0  # from its alert to its end
-_LISTED, _UNREAD_SINCE, _UNREAD_UNTIL = "listed", "unread since", "unread until"
 a, m = alerts.c, messages.c
 _LATELY = (
     ALERTS.where(or_(a.is_open, a.changed_at > bindparam("b_since")))
@@ -41,17 +40,8 @@ def lately(connection: Connection, seconds: float) -> tuple[list[Alert], float, 
         That; the present; and from when to when nobody could know last what began and ended, zeros for never.
     """
     present = read_clock(connection)
-    unread = noted(connection, _UNREAD_SINCE), noted(connection, _UNREAD_UNTIL)
+    unread = noted(connection, UNREAD_SINCE), noted(connection, UNREAD_UNTIL)
     return read_alerts(connection, _LATELY, b_since=present - seconds - _LONGEST_REPAIR), present, unread
-
-
-def note_listed(connection: Connection, at: float, seconds: float) -> None:
-    """Write down that the clusters were listed, which says what ended within the `seconds` before."""
-    before = noted(connection, _LISTED)
-    if 0 < before < at - seconds:
-        note(connection, _UNREAD_SINCE, before)
-        note(connection, _UNREAD_UNTIL, at - seconds)
-    note(connection, _LISTED, at)
 
 
 def of_node(connection: Connection, name: str, seconds: float) -> list[Alert]:

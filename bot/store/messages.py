@@ -26,6 +26,7 @@ from bot.readings import came_back, fault_of, fires_again, may_still_clear
 from bot.store import audit, outbox
 from bot.store.connection import Connection, is_among, listed, now, read_clock
 from bot.store.lease import LeasedDatabase
+from bot.store.moments import WATCHED, noted
 from bot.store.rows import (
     ALERTS,
     WITHDRAWN,
@@ -39,10 +40,9 @@ from bot.store.rows import (
     read_alerts,
     write,
 )
-from bot.store.tables import alerts, cursors, ids_in, ids_of, messages, refs_in, upsert
+from bot.store.tables import alerts, ids_in, ids_of, messages, refs_in
 
 _TRIES = 3  # to write a message as it was loaded
-_TEN_SECONDS = 10.0  # in these a moment is noted: 32 bits hold seconds until 2038
 _AT_ONCE = 500  # messages that are due in one look
 a, m = alerts.c, messages.c
 _IDS = ids_in(a)
@@ -63,11 +63,6 @@ _OF_MESSAGE = select(*_IDS).where(_IN_MESSAGE)
 _AMONG = is_among("b_ids", *_IDS)
 _BODIES = ALERTS.where(_AMONG)
 _ANY = select(m.id).limit(1)
-_WATCHED = select(cursors.c.seq).where(cursors.c.name == "watch")
-_NOTE_WATCHED = insert(cursors).values(name="watch", seq=1).on_conflict_do_nothing()
-READ = "read"  # since when Together has confirmed all that no message calls out of date
-ALIVE = "alive"  # when there was a watch
-_NOTED, _NOTE = select(cursors.c.seq).where(cursors.c.name == bindparam("b_name")), upsert(cursors)
 _EXISTING = select(*_IDS).where(_AMONG)
 _SINCE = now() - bindparam("b_seconds")
 _GONE = ALERTS.where(a.state == WITHDRAWN, a.changed_at > _SINCE)
@@ -138,22 +133,7 @@ def nodes(connection: Connection, refs: Collection[RemediationRef]) -> dict[Reme
 
 def is_first(connection: Connection) -> bool:
     """Return whether the bot has never watched for long, nor posted anything, which is deleted in time."""
-    return not (connection.execute(_ANY) or connection.execute(_WATCHED))
-
-
-def note_watched(connection: Connection) -> None:
-    """Write down that the bot has watched for long."""
-    connection.execute(_NOTE_WATCHED)
-
-
-def noted(connection: Connection, name: str) -> float:
-    """Return a moment that a watch noted for the next one, as Unix time in seconds; 0 where none did."""
-    return (connection.execute(_NOTED, b_name=name).scalar() or 0) * _TEN_SECONDS
-
-
-def note(connection: Connection, name: str, at: float) -> None:
-    """Write down a moment for the next watch, rounded down."""
-    connection.execute(_NOTE, name=name, seq=int(at // _TEN_SECONDS))
+    return not (connection.execute(_ANY) or noted(connection, WATCHED))
 
 
 def existing(connection: Connection, refs: Sequence[RemediationRef]) -> set[RemediationRef]:

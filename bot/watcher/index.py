@@ -80,11 +80,12 @@ class TrackedIndex:
 
     def keep(self, clusters: Collection[str], at: float) -> None:
         """Note which clusters are read from a moment on, and forget when the others were."""
+        at = self._confirmed.get("", at)  # the first ones that are known were to be read before
         self._confirmed = {cluster_id: self._confirmed.get(cluster_id, at) for cluster_id in clusters}
 
-    def lag(self, now: float) -> float:
-        """Return how many seconds ago the longest unread cluster was read, or was to be for the first time."""
-        return now - min(self._confirmed.values(), default=now)
+    def all_read_at(self, now: float) -> float:
+        """Return when the longest unread cluster was read, or was to be the first time; `now` where there is none."""
+        return min(self._confirmed.values(), default=now)
 
     @property
     def clusters(self) -> Collection[str]:

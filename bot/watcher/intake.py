@@ -11,7 +11,8 @@ from bot.clock import Clock
 from bot.errors import LeaseLost, StorageUnavailable
 from bot.logs import lasting
 from bot.models import FINAL, OPEN, RAN, Alert, Cluster, RemediationRef, RepairLoad, TrackedMessage, new_id
-from bot.store import LeasedDatabase, ended, messages
+from bot.store import LeasedDatabase, messages, moments
+from bot.watcher.ages import Ages
 from bot.watcher.config import WatchConfig, calling
 from bot.watcher.index import TrackedIndex
 from bot.watcher.poller import Listing, Poller, Raw, alert_of, reference_of
@@ -26,7 +27,6 @@ BACKLOG_SECONDS = 10.0  # for the clusters that are read for the first time, so 
 BACKLOG_LASTS = 600.0  # for those that can't be read at once
 LOAD_SECONDS = 120.0  # between two updates of what the waiting cards of a cluster say of its load
 ENDED_SECONDS = 1800.0  # what ended longer ago is no news: clusters are listed each ten minutes
-NOTE_SECONDS = 60.0  # between two notes of when there was a watch, and everything was read
 LOADS_AT_ONCE = 10  # of 40 edits a minute that there are for all
 
 
@@ -102,6 +102,7 @@ class Intake:
 
     database: LeasedDatabase
     index: TrackedIndex
+    ages: Ages
     queue: WorkQueue
     poller: Poller
     config: WatchConfig
@@ -114,19 +115,13 @@ class Intake:
             adopted: channel and `ts` of the cards that were found in the channels though the store is empty; None
                 where the store is not.
         """
-        self._begun = now = self.clock.monotonic()
-        self._read_before = await self.database.read(messages.noted, messages.READ)
-        self._note_at = now + NOTE_SECONDS
-        self._was_away = 0 < self._read_before < self.clock.now() - self.config.stale_seconds - NOTE_SECONDS
-        # As of just before all that this watch reads.
-        self.index.load(await self.database.read(messages.known), math.nextafter(now, 0.0))
+        now = self.clock.monotonic()
         self.poller.in_unknown_states = await self.database.read(messages.in_unknown_states)
         self._started = Storms()  # what is under way buries no decision
         self._storms = Storms(await self.database.read(messages.arrivals, STORM_SECONDS), now)
         for ref in await self.database.read(messages.lost):
             self.poller.watch_for_return(ref)
         self._started_elsewhere: dict[str, set[RemediationRef]] = {}
-        self._aged: set[RemediationRef] = set()
         self._loads: dict[str, RepairLoad] = {}
         self._load_due: dict[str, float] = {}
         self._adopted = adopted or {}
@@ -158,7 +153,7 @@ class Intake:
         Args:
             listing: the one of the clusters.
         """
-        await self.database.run(ended.note_listed, self.clock.now(), ENDED_SECONDS)
+        await self.database.run(moments.note_listed, self.clock.now(), ENDED_SECONDS)
         lately = max(self.clock.now() - ENDED_SECONDS, self._began_at)
         for cluster in clusters:
             latest = [each.latest_remediation for each in cluster.gpu_worker_nodes or () if each]
@@ -256,7 +251,7 @@ class Intake:
         before, after = await self.database.run(
             messages.observe, ref, change, remediation, self.config.cards.verify_seconds
         )
-        self._aged.discard(ref)
+        self.ages.confirmed(ref)
         if before is None or after is None:
             # It has ended, nobody was answered otherwise since, and Together doesn't know it.
             is_over = remediation is None and before and before.is_closed and not before.is_stale
@@ -307,34 +302,6 @@ class Intake:
             _, after = await self.database.run(messages.observe, each.ref, partial(alerts.loaded, share=share))
             if after:
                 self.queue.put(after.message_id)
-
-    async def look_at_ages(self) -> None:
-        """Let messages say as of when they are true, where Together has not confirmed that for too long."""
-        now = self.clock.monotonic()
-        moment = max(now - self.config.stale_seconds, self._begun if self._was_away else 0.0)
-        for ref, at in self.index.confirmed_before(moment).items():
-            if ref in self._aged:
-                continue
-            self._aged.add(ref)
-            # What this watch has never read, the one before read at some time.
-            as_of = self.clock.now() - (now - at) if at >= self._begun else self._read_before
-            before, after = await self.database.run(messages.observe, ref, partial(alerts.unconfirmed, as_of=as_of))
-            if before is None:  # somebody decides on it right now
-                self._aged.discard(ref)
-            elif after:
-                self.index.mark_stale(ref)
-                self.queue.put(after.message_id)
-        if now >= self._note_at:
-            await self._note(now)
-
-    async def _note(self, now: float) -> None:
-        """Let the next watch know when there was this one, and what it had read."""
-        self._note_at = now + NOTE_SECONDS
-        await self.database.run(messages.note, messages.ALIVE, self.clock.now())
-        known = self.index.confirmed_before(now)
-        oldest = min((at for ref, at in known.items() if ref not in self._aged), default=now)
-        if oldest >= self._begun:
-            await self.database.run(messages.note, messages.READ, self.clock.now() - (now - oldest))
 
     # What is new.
 

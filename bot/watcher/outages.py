@@ -10,7 +10,7 @@ from bot.cards import thread
 from bot.clock import Clock
 from bot.errors import PostUncertain
 from bot.models import ARRIVED_SECONDS, AlertChannels, Message, new_id
-from bot.store import LeasedDatabase, Outage, clusters, messages, outages, read_clock
+from bot.store import LeasedDatabase, Outage, clusters, moments, outages, read_clock
 from bot.tasks import finish
 from bot.watcher.comparison import Comparer
 from bot.watcher.config import WatchConfig
@@ -89,7 +89,7 @@ class OutageNotifier:
     async def load(self) -> None:
         """Begin with what the last process knew, and look for what it sent without writing down that it had arrived."""
         known = await self.database.read(outages.known)
-        has_gap = self.clock.now() - await self.database.read(messages.noted, messages.ALIVE) > TOLD_AFTER
+        has_gap = self.clock.now() - await self.database.read(moments.noted, moments.ALIVE) > TOLD_AFTER
         self._known = {cluster_id: self._continued(outage, has_gap=has_gap) for cluster_id, outage in known.items()}
         self._told_blindly.clear()
         self._sent.clear()

@@ -10,7 +10,7 @@ from bot.clock import Clock
 from bot.daily import DailyTime
 from bot.errors import DirectoryUnavailable, PostUncertain
 from bot.models import ARRIVED_SECONDS, AlertChannels, Directory
-from bot.store import LeasedDatabase, clusters, ended, outages, summaries
+from bot.store import LeasedDatabase, clusters, ended, moments, outages
 from bot.watcher.config import WatchConfig
 from bot.watcher.faults import Reports
 from bot.watcher.workqueue import Lane, WorkQueue
@@ -37,7 +37,7 @@ class SummaryTeller:
 
     async def begin(self) -> None:
         """Begin with what the last process knew."""
-        self._told = await self.database.read(summaries.told) if self.config.cards.summary else {}
+        self._told = await self.database.read(moments.summaries) if self.config.cards.summary else {}
         self._wait_until = self.clock.monotonic() + ARRIVED_SECONDS
 
     def look(self) -> None:
@@ -85,7 +85,7 @@ class SummaryTeller:
                 self._unclear[channel_id] = mark
                 self._wait_until = self.clock.monotonic() + ARRIVED_SECONDS
                 raise
-        await self.database.run(summaries.note, channel_id, due_at)
+        await self.database.run(moments.note_summary, channel_id, due_at)
         self._told[channel_id] = due_at
         self._unclear.pop(channel_id, None)
 

@@ -10,10 +10,11 @@ from bot.clock import Clock, WaitReason
 from bot.errors import DirectoryUnavailable, LeaseLost, PostFailed, StorageUnavailable
 from bot.logs import lasting
 from bot.models import ARRIVED_SECONDS, HISTORY_DAYS, AlertChannels, Directory, Impacts, RemediationRef
-from bot.store import DecisionStore, LeasedDatabase, audit, clusters, messages, pauses
+from bot.store import DecisionStore, LeasedDatabase, audit, clusters, messages, moments, pauses
 from bot.tasks import cancel
 from bot.together import TogetherClient
 from bot.watcher import comparison, fault_teller, faults, outages, poller, reconciler, summary, teller
+from bot.watcher.ages import Ages
 from bot.watcher.config import Warn, WatchConfig, unknown_clusters
 from bot.watcher.index import TrackedIndex
 from bot.watcher.intake import Intake
@@ -62,7 +63,8 @@ class Watcher:
         self._index = index = TrackedIndex()
         self._is_watching = False
         self._poller = poller.Poller(together, config.clusters, index, clock)
-        self._intake = Intake(database, index, self._queue, self._poller, config, clock)
+        self._ages = Ages(database, index, self._queue, config, clock)
+        self._intake = Intake(database, index, self._ages, self._queue, self._poller, config, clock)
         self._comparer = comparison.Comparer(database, channels, self._queue, config, clock)
         self._outages = outages.OutageNotifier(database, channels, self._queue, config, clock, self._comparer)
         self._reports = faults.Reports(database, clock, config.stale_seconds)
@@ -112,7 +114,7 @@ class Watcher:
     def measure(self) -> None:
         """Bring the gauges of the watch up to date."""
         metrics.IS_WATCHING.set(self._is_watching)
-        metrics.WATCH_LAG.set(self._index.lag(self._clock.monotonic()) if self._is_watching else 0.0)
+        metrics.WATCH_LAG.set(self._ages.lag if self._is_watching else 0.0)
         for lane in Lane:
             metrics.QUEUE.labels(lane.value).set(self._queue.waiting(lane) if self._is_watching else 0)
         self._faults.measure(is_watching=self._is_watching)
@@ -186,6 +188,7 @@ class Watcher:
                     for about, all_ts in found.messages.items()
                     if isinstance(about, RemediationRef)
                 }
+        await self._ages.begin()
         await self._intake.begin(cards if is_first else None)
         logger.info("Watching")
         return is_first
@@ -243,7 +246,7 @@ class Watcher:
             if self._clock.monotonic() < due_at:
                 await self._comparer.compare(only_doubted=True)
                 continue
-            await self._database.run(messages.note_watched)
+            await self._database.run(moments.note, {moments.WATCHED: self._clock.now()})
             await self._comparer.compare(is_takeover=is_takeover)
             if is_takeover:  # what it shows, and when it is due, is by the settings of the process before
                 await self._database.run(pauses.wake, "")
@@ -270,7 +273,7 @@ class Watcher:
         """Requeue what is due by time or changed by other processes."""
         while True:
             await self._clock.sleep(TICK, WaitReason.TICK)
-            await self._intake.look_at_ages()  # before anybody is called for what is old
+            await self._ages.look()  # before anybody is called for what is old
             for message_id in await self._database.read(messages.due):
                 self._queue.put(message_id)
             await self._intake.release_backlog()

@@ -61,6 +61,21 @@ async def test_lag_grows_where_nothing_was_read_since_the_start(chosen: str) -> 
             assert Counted({}, await metrics(replace(bot, app=app))).now("watch_lag_seconds") > 800
 
 
+@pytest.mark.parametrize("has_card", [False, True])
+async def test_lag_goes_on_over_a_restart(bot: World, *, has_card: bool) -> None:
+    if has_card:
+        await began(bot)
+    bot.together.faults += [Fault("rpc", verb="list", code=13) for _ in range(9999)]
+    await pass_time(bot, 900)
+    await bot.settle()
+    async with bot.another() as app:
+        await poll(bot)
+        assert Counted({}, await metrics(replace(bot, app=app))).now("watch_lag_seconds") > 800
+        bot.together.faults.clear()
+        await pass_time(bot, 60)
+        assert Counted({}, await metrics(replace(bot, app=app))).now("watch_lag_seconds") < 2 * POLL
+
+
 async def test_key_that_sees_no_cluster_has_no_lag() -> None:
     async with watching() as bot:
         bot.together.clusters.clear()

@@ -1,0 +1,86 @@
+"""How old what is known is: messages say it once it is too old, and the next watch is told since when it counts."""
+
+import math
+from dataclasses import dataclass, field
+from functools import partial
+
+from bot import alerts
+from bot.clock import Clock
+from bot.models import RemediationRef
+from bot.store import LeasedDatabase, messages, moments
+from bot.watcher.config import WatchConfig
+from bot.watcher.index import TrackedIndex
+from bot.watcher.workqueue import WorkQueue
+
+NOTE_SECONDS = 60.0  # between two notes of when there was a watch, and everything was read
+
+
+@dataclass(slots=True)
+class Ages:
+    """Looks at when what is tracked was last confirmed."""
+
+    database: LeasedDatabase
+    index: TrackedIndex
+    queue: WorkQueue
+    config: WatchConfig
+    clock: Clock
+    _begun: float = field(default=0.0, init=False)
+    _note_at: float = field(default=0.0, init=False)
+    _read_before: float = field(default=0.0, init=False)
+    _all_read_before: float = field(default=0.0, init=False)
+    _was_away: bool = field(default=False, init=False)
+    _told: set[RemediationRef] = field(default_factory=set, init=False)
+
+    async def begin(self) -> None:
+        """Begin with what was confirmed before."""
+        self._begun = now = self.clock.monotonic()
+        self._note_at = now + NOTE_SECONDS
+        self._read_before = await self.database.read(moments.noted, moments.READ)
+        self._all_read_before = await self.database.read(moments.noted, moments.ALL_READ)
+        self._was_away = 0 < self._read_before < self.clock.now() - self.config.stale_seconds - NOTE_SECONDS
+        self._told.clear()
+        # As of just before all that this watch reads.
+        self.index.load(await self.database.read(messages.known), math.nextafter(now, 0.0))
+
+    async def look(self) -> None:
+        """Let messages say as of when they are true, where Together has not confirmed that for too long."""
+        now = self.clock.monotonic()
+        moment = max(now - self.config.stale_seconds, self._begun if self._was_away else 0.0)
+        for ref, at in self.index.confirmed_before(moment).items():
+            if ref in self._told:
+                continue
+            self._told.add(ref)
+            # What this watch has never read, the one before read at some time.
+            as_of = self.clock.now() - (now - at) if at >= self._begun else self._read_before
+            before, after = await self.database.run(messages.observe, ref, partial(alerts.unconfirmed, as_of=as_of))
+            if before is None:  # somebody decides on it right now
+                self._told.discard(ref)
+            elif after:
+                self.index.mark_stale(ref)
+                self.queue.put(after.message_id)
+        if now >= self._note_at:
+            await self._note(now)
+
+    def confirmed(self, ref: RemediationRef) -> None:
+        """Look at one from now on that was just read."""
+        self._told.discard(ref)
+
+    @property
+    def lag(self) -> float:
+        """How many seconds ago the longest unread cluster was read, or was to be for the first time."""
+        now = self.clock.monotonic()
+        read_at = self.index.all_read_at(now)
+        if read_at < self._begun and self._all_read_before:
+            return max(0.0, self.clock.now() - self._all_read_before)
+        return now - read_at
+
+    async def _note(self, now: float) -> None:
+        """Let the next watch know when there was this one, and what it had read."""
+        self._note_at = now + NOTE_SECONDS
+        present = self.clock.now()
+        noted = {moments.ALIVE: present, moments.ALL_READ: present - self.lag}
+        known = self.index.confirmed_before(now)
+        oldest = min((at for ref, at in known.items() if ref not in self._told), default=now)
+        if oldest >= self._begun:
+            noted[moments.READ] = present - (now - oldest)
+        await self.database.run(moments.note, noted)
