@@ -12,7 +12,7 @@ from bot.parsing import COMMAND, Browse, Find, Help, Order, Report, Typed, parse
 from handlers.chooser import Chooser
 from handlers.surface import Interaction, Record, Surface, Unacked
 
-READ_SECONDS = 1.0  # Slack waits 3 s for the ack, and recording may take 2 of them
+READ_SECONDS = 0.7  # Slack waits 3 s for the ack; recording may take 2 of them, and the way there and back takes some
 Asked = Request | Browse | Find | Report
 
 

@@ -11,6 +11,7 @@ from sqlalchemy import select
 
 from bot.clock import WaitReason
 from bot.store.tables import decisions
+from handlers.commands import READ_SECONDS
 from tests.postgres import CUT_ALL
 from tests.rows import column, execute_beside
 from tests.simulation.faults import EVERY
@@ -187,6 +188,28 @@ def test_question_before_a_selection_is_acked_in_time_while_the_database_and_sla
                 ack = await world.slack.submit(dialog, user="U0ALICE", **{"review:verb": "approve"})
                 assert ack.status == 200
                 assert ("can't reach its database" in ack.body) == (seconds > 0.1), ack.body
+
+        world.loop.run_until_complete(live())
+    assert world.history.problems == []
+
+
+@pytest.mark.parametrize("looking", [0.6, 0.95])
+def test_command_that_names_a_node_is_acked_in_time_while_the_database_is_slow(looking: float) -> None:
+    with opened(0, without=EVERY) as world:
+
+        async def live() -> None:
+            world.begin()
+            world.together.add(("c-a", "i-1", "r-1"), instance_name="gpu-1")
+            await asyncio.sleep(60.0)
+            took = iter([looking])
+            asks = asyncio.current_task
+            world.loop.delays = lambda: (
+                next(took, 1.95) if (of := asks()) and of.get_name() == "request" else 0.0,
+                0.0,
+            )
+            ack = await world.slack.command("gpu-1 rebooted by hand")
+            assert ack.status == 200
+            assert ("can't reach its database" in ack.body) == (looking > READ_SECONDS), ack.body
 
         world.loop.run_until_complete(live())
     assert world.history.problems == []
