@@ -31,7 +31,7 @@ from tests.simulator.slack.workspace import BOT_USER, SlackFault
 from tests.simulator.together import Fault, Together
 from tests.storms import XID, began
 from tests.test_flow_reasons import opened
-from tests.watch import HOLD, LOOKING, card, pass_time, poll, quiet, until, watching
+from tests.watch import HOLD, LOOKING, card, pass_time, poll, quiet, thread, until, watching
 from tests.world import APPROVE, CANCEL, IDS, REF, World, settings_for, world
 
 COUNTER = "remediation_bot_outward_events_total"
@@ -418,6 +418,31 @@ async def test_incident_of_a_stuck_repair_that_is_not_listed_for_a_while_stays_o
         await pass_time(bot, 3600)
         assert len(pagerduty.calls) == calls
         assert pagerduty.incidents == {REF: "triggered"}
+        bot.together.remediations[IDS]["state"] = "SUCCEEDED"
+        await until(bot, lambda: pagerduty.incidents == {REF: "resolved"})
+
+
+@pytest.mark.parametrize("is_refused", ["chat.update", "chat.postMessage"])
+async def test_incident_of_a_stuck_repair_is_triggered_while_slack_takes_nothing(
+    pagerduty: PagerDuty, is_refused: str
+) -> None:
+    async with watching(**paged(pagerduty), BOT_STUCK_MINUTES="30", BOT_WAIT_MINUTES="*=10") as bot:
+        bot.together.add()
+        alert = await card(bot)
+        bot.slack.faults.append(SlackFault("chat.postMessage", "html", times=-1))
+        await bot.slack.press(alert, HOLD)  # of which the thread is told
+        await until(bot, lambda: "On hold" in alert.text)
+        await bot.slack.press(alert, HOLD, choice="release")
+        await until(bot, lambda: "On hold" not in alert.text)
+        await bot.slack.press(alert, APPROVE)
+        await card(bot, words="Approved")
+        bot.slack.faults.append(SlackFault(is_refused, "html", times=-1))
+        bot.together.remediations[IDS]["state"] = "RUNNING"
+        await pass_time(bot, 3600)
+        assert pagerduty.incidents == {REF: "triggered"}
+        assert [each["event_action"] for each in pagerduty.calls] == ["acknowledge", "trigger"]
+        bot.slack.faults.clear()
+        await until(bot, lambda: "may be stuck" in " ".join(thread(bot, alert)), 1200)
         bot.together.remediations[IDS]["state"] = "SUCCEEDED"
         await until(bot, lambda: pagerduty.incidents == {REF: "resolved"})
 

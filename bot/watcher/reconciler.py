@@ -213,9 +213,9 @@ class Reconciler:
 
     def _next_step(self, snapshot: Snapshot) -> Step:
         """Return what a message needs next; its thread isn't told more until it is known what it was told."""
-        if self.teller.is_alarming(snapshot):
-            return Step.ALARM  # it waits for nothing in Slack
         step = schedule.next_step(snapshot, self.config)
+        if step.lane is not Lane.LOOK and self.teller.is_alarming(snapshot):
+            return Step.ALARM  # it waits for nothing in Slack
         is_unclear = snapshot.message.id in self.teller.unclear and step in _NOT_WHILE_UNCLEAR
         return Step.MAKE_SURE if is_unclear else step
 

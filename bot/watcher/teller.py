@@ -31,6 +31,7 @@ from bot.watcher import calls, schedule, threads
 from bot.watcher.config import WatchConfig
 from bot.watcher.faults import UNAVAILABLE
 from bot.watcher.poller import reference_of
+from bot.watcher.schedule import Step
 from bot.watcher.threads import Check, PendingReply
 from bot.watcher.workqueue import LONGEST_WAIT, Backoff, Lane
 
@@ -123,13 +124,20 @@ class Teller:
         self.database.ensure_held()
         return await finish(self._reply(snapshot, part))
 
-    def due(self, snapshot: Snapshot) -> Sequence[threads.Due]:
-        """Return the checks to make now that one answer of Together's settles; none where it's too soon to ask."""
+    def due(self, snapshot: Snapshot, *, is_alarm: bool = False) -> Sequence[threads.Due]:
+        """Return the checks to make now that one answer of Together's settles; none where it's too soon to ask.
+
+        Args:
+            is_alarm: only those that other tools are told of before Slack takes it.
+        """
+        message, moment = snapshot.message, snapshot.now - (calls.OVERDUE_SECONDS if is_alarm else 0.0)
         due = [
             each
             for each in threads.outstanding_checks(snapshot, self.config)
-            if each.at <= snapshot.now and not self.asking.is_to_wait((each.place, snapshot.message.id))
+            if each.at <= moment and not self.asking.is_to_wait((each.place, message.id))
         ]
+        if is_alarm:
+            due = [each for each in due if each.check is Check.STUCK and each.alarm not in message.announced]
         for check in Check:  # what can't be read keeps nothing waiting that can
             if places := [each.place for each in due if each.check is check]:
                 return [each for each in due if each.place == places[0]]
@@ -138,22 +146,25 @@ class Teller:
     async def check(self, snapshot: Snapshot) -> Snapshot | None:
         """Ask Together about what time alone says, and tell what it answers: never what has just changed."""
         made = self.due(snapshot)
-        check = made[0].check
-        place = (made[0].place, snapshot.message.id)
-        found = await self._found_by(made)
-        if found is None or (check is Check.STUCK and not found):
-            self.asking.failed(place)
-            return None
-        self.asking.succeeded(place)
-        if check is Check.LASTS and found:
-            return None  # that is told first
+        check, found = made[0].check, await self._look(made, snapshot)
+        if found is None or (check is Check.LASTS and found):
+            return None  # what is found is told first
         part = threads.check_reply(made, found, snapshot, self.config)
         if part and snapshot.message.ts:
             return await self.tell(snapshot, part)
         # Bad news has what somebody has deleted posted again, and is looked for once more then.
         is_bad = part is not None and part.broadcast
         keys = {each.found if is_bad and each.alert.ref in found else check.key(each.alert) for each in made}
-        return await self.settle(snapshot, lambda each: replace(each.message, announced=each.message.announced | keys))
+        return await self.settle(snapshot, lambda each: _announcing(each, keys))
+
+    async def _look(self, made: Sequence[threads.Due], snapshot: Snapshot) -> set[RemediationRef] | None:
+        """Return which checks found something; None where it's to be asked again later."""
+        place, found = (made[0].place, snapshot.message.id), await self._found_by(made)
+        if found is None or (made[0].check is Check.STUCK and not found):
+            self.asking.failed(place)
+            return None
+        self.asking.succeeded(place)
+        return found
 
     async def _found_by(self, made: Sequence[threads.Due]) -> set[RemediationRef] | None:
         """Return which checks found something: a repair under way, a node that isn't back, or a fault that is.
@@ -260,10 +271,10 @@ class Teller:
 
     async def remind(self, snapshot: Snapshot) -> Snapshot | None:
         """Ask Together a last time, then remind: never of what was just decided, nor once too often."""
-        if (still := await self._waits_still(snapshot, schedule.Step.REMIND)) is None:
+        if (still := await self._waits_still(snapshot, Step.REMIND)) is None:
             return None
         present, waiting = still
-        if schedule.next_step(present, self.config) is not schedule.Step.REMIND:
+        if schedule.next_step(present, self.config) is not Step.REMIND:
             return None
         reminded = calls.reminded(present, waiting, self.config)
         # Other tools learn of it also where Slack doesn't take it, and never after a decision.
@@ -272,24 +283,30 @@ class Teller:
         return await self.tell(present, self._reminder(present, reminded, waiting))
 
     def is_alarming(self, snapshot: Snapshot) -> bool:
-        """Return whether a reminder is so late that other tools are told now, without waiting for Slack to take it."""
+        """Return whether something is so late that other tools are told now, without waiting for Slack to take it."""
         message, is_known = snapshot.message, not (snapshot.is_being_decided or snapshot.awaits_reading)
         is_overdue = calls.remind_at(snapshot, self.config) <= snapshot.now - calls.OVERDUE_SECONDS
-        if not (is_known and is_overdue) or calls.alarm(message) in message.announced:
-            return False
-        return not self.asking.is_to_wait((schedule.Step.ALARM, message.id))
+        if is_known and is_overdue and calls.alarm(message) not in message.announced:
+            return not self.asking.is_to_wait((Step.ALARM, message.id))
+        return bool(is_known and message.edited_at and self.due(snapshot, is_alarm=True))
 
     async def alarm(self, snapshot: Snapshot) -> Snapshot | None:
-        """Tell other tools that nobody has decided, after a last look at Together, while Slack takes no reminder."""
-        still = await self._waits_still(snapshot, schedule.Step.ALARM)
+        """Tell other tools of what may be stuck, or that nobody has decided, after a last look at Together."""
+        if made := self.due(snapshot, is_alarm=True):
+            stuck = await self._look(made, snapshot) or set()
+            told = {each.alarm for each in made if each.alert.ref in stuck}
+            return await self.settle(
+                snapshot, lambda each: _announcing(each, told), told=dict.fromkeys(stuck, EventKind.STUCK)
+            )
+        still = await self._waits_still(snapshot, Step.ALARM)
         if still and self.is_alarming(still[0]):
             present, waiting = still
-            reminded, message = calls.reminded(present, waiting, self.config), present.message
-            after = replace(message, announced=message.announced | {calls.alarm(message)})
+            reminded = calls.reminded(present, waiting, self.config)
+            after = _announcing(present, {calls.alarm(present.message)})
             await self.database.run(messages.remind, present, after, reminded, waiting)
         return await self.settle(snapshot.message.id, lambda each: each.message)  # and what Slack is to take
 
-    async def _waits_still(self, snapshot: Snapshot, step: schedule.Step) -> tuple[Snapshot, list[Alert]] | None:
+    async def _waits_still(self, snapshot: Snapshot, step: Step) -> tuple[Snapshot, list[Alert]] | None:
         """Return a message with the alerts on it that surely still wait; None where none does, or one was answered."""
         asking = [each.ref for each in snapshot.unheld]
         key = step, snapshot.message.id
@@ -346,6 +363,11 @@ class Teller:
             logger.warning("Cluster %s can't be read before its thread is told: %s", cluster_id, type(error).__name__)
             return None
         return {ref for item in found if (ref := reference_of(item, cluster_id))}
+
+
+def _announcing(snapshot: Snapshot, keys: Collection[str]) -> TrackedMessage:
+    """Return the message with what was told, or looked for, remembered."""
+    return replace(snapshot.message, announced=snapshot.message.announced.union(keys))
 
 
 def _mark_of(message_id: str, part: PendingReply) -> str:

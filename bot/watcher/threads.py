@@ -275,6 +275,11 @@ class Due(NamedTuple):
         return f"found {self.check.key(self.alert)}"
 
     @property
+    def alarm(self) -> str:
+        """What is noted where other tools were told what it found before Slack took it."""
+        return f"alarm {self.check.key(self.alert)}"
+
+    @property
     def place(self) -> tuple[Check, str]:
         """What is the same for those that one answer of Together's settles."""
         return self.check, self.alert.cluster_id
