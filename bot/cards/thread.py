@@ -260,7 +260,7 @@ def approving_alone(remediation: Remediation, override: Override, called: str) -
     node = _node(remediation)
     who = f"<@{override.user_id}>"
     why = escape(override.reason, 600)
-    said = f"{node}: {who} is approving alone, without asking {labels.RULES_PASSED}: “{why}”"
+    said = f"{node}: {who} chose to approve alone, without asking {labels.RULES_PASSED}: “{why}”"
     return calling(said, called)
 
 

@@ -56,10 +56,9 @@ async def test_one_person_approves_over_both_rules_and_on_call_learns_why(bot: W
     await card(bot, words="Approved alone, without asking the two-person rule or the repair limit.")
     assert bot.together.state(IDS) == "PENDING"
     assert "“bob is away”" in alert.text
-    told = await until(bot, lambda: [line for line in thread(bot, alert) if "approving alone" in line])
-    assert told == [
-        f"gpu-node-7: <@U0ALICE> is approving alone, without asking {cards.labels.RULES_PASSED}: “bob is away” {CALL}"
-    ]
+    told = await until(bot, lambda: [line for line in thread(bot, alert) if "chose to approve alone" in line])
+    who = "gpu-node-7: <@U0ALICE> chose to approve alone"
+    assert told == [f"{who}, without asking {cards.labels.RULES_PASSED}: “bob is away” {CALL}"]
     rows = select(audit.c.event, audit.c.user_id, audit.c.remediation_id, audit.c.reason).where(
         audit.c.event.in_(["override", "send"])
     )
@@ -159,7 +158,7 @@ async def test_acked_override_is_made_by_the_next_process_which_asks_again_wheth
 
 
 def told_alone(bot: World, alert: Posted) -> list[str]:
-    return [line for line in thread(bot, alert) if "approving alone" in line]
+    return [line for line in thread(bot, alert) if "chose to approve alone" in line]
 
 
 async def test_stale_dialog_after_cancelling_says_approved_alone(bot: World) -> None:
@@ -245,6 +244,21 @@ async def test_on_call_is_called_in_quiet_hours(bot: World) -> None:
     assert "<!subteam^S0ONCALL>" in told[0]
 
 
+async def test_nobody_is_called_for_what_is_over_once_slack_takes_that_somebody_approved_alone(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    refused = SlackFault("chat.postMessage", "internal_error", times=-1)
+    bot.slack.faults.append(refused)
+    await approve_alone(bot, alert)
+    await card(bot, words="Approved alone")
+    bot.together.remediations[IDS]["state"] = "SUCCEEDED"
+    await card(bot, words="Rebooted")
+    bot.slack.faults.remove(refused)
+    (told,) = await until(bot, lambda: told_alone(bot, alert), 1200)
+    assert told.startswith("instance-1: <@U0ALICE> chose to approve alone")
+    assert CALL not in told
+
+
 async def test_deleted_card(bot: World) -> None:
     bot.together.add()
     alert = await card(bot)
@@ -253,7 +267,7 @@ async def test_deleted_card(bot: World) -> None:
     await bot.slack.submit(view, reason="bob is away")
     await pass_time(bot, 300)
     assert bot.together.state(IDS) != "PENDING_APPROVAL"
-    assert any("approving alone" in each.text and "S0ONCALL" in each.text for each in bot.slack.messages)
+    assert any("chose to approve alone" in each.text and "S0ONCALL" in each.text for each in bot.slack.messages)
 
 
 @pytest.mark.bot(BOT_TWO_PEOPLE_MODES="")
@@ -271,7 +285,7 @@ async def test_not_posted_yet_and_approved_alone_in_home(bot: World) -> None:
     await until(bot, lambda: bot.together.state(IDS) == "PENDING")
     bot.slack.faults.clear()
     await pass_time(bot, 600)
-    assert any("approving alone" in each.text and "S0ONCALL" in each.text for each in bot.slack.messages)
+    assert any("chose to approve alone" in each.text and "S0ONCALL" in each.text for each in bot.slack.messages)
 
 
 async def test_on_call_of_now_is_told(database_url: str) -> None:

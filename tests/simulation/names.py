@@ -6,3 +6,4 @@ CHANNELS = {CHANNEL, OTHER_CHANNEL}
 MOVED = "moved to <#"  # says a message whose alert is in another channel now
 APPROVE, CANCEL, REVIEW = "remediation:approve", "remediation:cancel", "digest:review"
 HOLD = "remediation:hold"
+MAY_ALONE = "U0CAROL"  # who may approve over the guard rails, where anybody may

@@ -5,7 +5,7 @@ import json
 from typing import TYPE_CHECKING
 
 from tests.simulation import fleet
-from tests.simulation.names import APPROVE, CANCEL, CHANNEL, CHANNELS, HOLD
+from tests.simulation.names import APPROVE, CANCEL, CHANNEL, CHANNELS, HOLD, MAY_ALONE
 from tests.simulator.slack.workspace import BOT_USER, im_of
 from tests.simulator.together import WORK
 
@@ -92,6 +92,7 @@ async def alone(act: "Act") -> None:
     cards = [each for each in act.world.slack.messages if ALONE in json.dumps(each.controls.get(MORE))]
     if cards:
         card = act.chance.choice(cards)
+        act.user = act.chance.choice((act.user, MAY_ALONE, MAY_ALONE))
         await act.press(card, MORE, seen=card.controls[MORE], choice="alone")
 
 

@@ -33,7 +33,7 @@ from tests.simulation.faults import SUSPENDS, Faults
 from tests.simulation.history import History
 from tests.simulation.lines import Broken, ResponseUrls, SlackLine, TogetherLine, ToolLine, Workspace
 from tests.simulation.loop import PROCESS, Process, SeededLoop
-from tests.simulation.names import CHANNEL, LEADS, ON_CALL, OPERATORS, OTHER_CHANNEL
+from tests.simulation.names import CHANNEL, LEADS, MAY_ALONE, ON_CALL, OPERATORS, OTHER_CHANNEL
 from tests.simulation.streams import Streams
 from tests.simulation.tools import Tools
 from tests.simulator.process import variables
@@ -56,7 +56,7 @@ CHANGEABLE = {
     "BOT_STORM_BRAKE": ("", "3", "60%"),
     "BOT_OBSERVE": ("", "", "c-a"),
     "BOT_ROUTES": ("", f"c-a={OTHER_CHANNEL}", f"c-b={OTHER_CHANNEL}/{ON_CALL}"),
-    "BOT_BREAK_GLASS": ("", "U0CAROL"),
+    "BOT_BREAK_GLASS": ("", MAY_ALONE),
     "BOT_MAX_REPAIRS_PER_NODE": ("", "1/24h"),
     "BOT_AUTOMATIC_REPAIRS": ("all", "destructive", "none"),
 }
@@ -133,10 +133,11 @@ class World:
             "BOT_ROUTES": "",
             "BOT_MAX_IN_REPAIR_PERCENT": self.streams["percent"].choice(("", "", "", "25")),
             "BOT_QUIET_HOURS": self.streams["quiet"].choice(("", "", "22:00-03:10 UTC")),
-            "BOT_BREAK_GLASS": self.streams["break glass"].choice(("", "", "U0CAROL")),
+            "BOT_BREAK_GLASS": self.streams["break glass"].choice(("", MAY_ALONE)),
             "BOT_MAX_REPAIRS_PER_NODE": self.streams["repairs per node"].choice(("", "", "1/24h")),
             "BOT_RETENTION_DAYS": self.streams["retention"].choice(("", "1")),
             "BOT_AUTOMATIC_REPAIRS": self.streams["automatic"].choice(("all", "all", "destructive", "none")),
+            "BOT_VERIFY_HOURS": self.streams["verify"].choice(("24",) * 7 + ("1",)),
             "BOT_UNREPAIRED_MINUTES": self.streams["unrepaired"].choice(("0", "2", "2")),
         }
         self.environ |= {"BOT_SUMMARY": self.streams["summary"].choice(("", "", "03:07 UTC"))} | tools.settings(self)
