@@ -73,8 +73,8 @@ def thread_parts(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingRep
         told = cards.listing.message(message.pending_lines)
         yield PendingReply(told, lines=len(message.pending_lines), mark=f"{message.told_lines} {told.text}")
     for alert, override in untold_overrides(snapshot):  # on-call learns of it also in quiet hours
-        called = "" if alert.is_closed else config.on_call([alert], snapshot)
-        told = thread.approving_alone(alert.remediation, override, called)
+        oncall = "" if alert.is_closed else config.on_call([alert], snapshot)
+        told = thread.approving_alone(alert.remediation, override, oncall)
         yield PendingReply(told, frozenset({f"override {override.decision_id}"}), broadcast=True)
     yield from _begun(snapshot, config)
     yield from _failures(snapshot, config)
