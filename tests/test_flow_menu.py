@@ -4,11 +4,11 @@ import json
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from bot import cards
 from bot.models import Mode
-from bot.store.tables import decisions
+from bot.store.tables import audit, decisions
 from tests.rows import column, execute_beside, outcomes_by_user
 from tests.simulator.slack import Posted
 from tests.simulator.slack.limits import Refused
@@ -61,6 +61,10 @@ async def test_another_mode_is_approved_in_place_of_the_suggested_one(bot: World
     assert await outcomes_by_user(bot) == [("U0ALICE", "approved")]
     said = await until(bot, lambda: thread(bot, shown))
     assert said[0] == "gpu-node-7: <@U0ALICE> approved “Quick reprovision”. Before, it was “Reboot”."
+    trail = select(audit.c.event, audit.c.shown_mode).order_by(audit.c.seq)
+    assert [tuple(row.values()) for row in await execute_beside(bot, trail)] == [
+        ("suggested", REBOOT), ("send", REPLACE), ("outcome", REPLACE),
+    ]  # fmt: skip
 
 
 async def test_weaker_mode_needs_a_reason_at_its_field(bot: World) -> None:

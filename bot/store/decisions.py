@@ -191,6 +191,10 @@ class DecisionStore(Ownership):
         written = self._use(connection, _RECORD_SEND, job, b_repeat=int(is_repeat), **seen)
         end = audit.end_of_trail(connection)
         left_at = sent_at(written)
+        if request.instead_of and not is_repeat:
+            suggested = replace(request, shown=replace(request.saw, mode=request.instead_of))
+            audit.record(connection, replace(job, request=suggested), "suggested", None, left_at, end)
+            end = audit.end_of_trail(connection)
         if request.overrides and not is_repeat:
             # One person approves alone: the thread learns it, also where the result stays unknown.
             audit.record(connection, job, "override", None, left_at, end)
