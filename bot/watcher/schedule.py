@@ -134,7 +134,13 @@ def _step_to_the_channel(snapshot: Snapshot, config: WatchConfig) -> Step:
         return Step.IDLE if message.ts else Step.DROP
     if message.posted_at:
         return Step.WAIT if 0 <= now - message.posted_at < ARRIVED_SECONDS else Step.FIND  # clocks can go back
-    if waiting(snapshot.alerts) or threads.untold_overrides(snapshot) or threads.untold_selections(snapshot):
+    is_pointed_at = message.moved_at > message.edited_at
+    if (
+        is_pointed_at
+        or waiting(snapshot.alerts)
+        or threads.untold_overrides(snapshot)
+        or threads.untold_selections(snapshot)
+    ):
         return Step.POST
     due = [each for each in threads.outstanding_checks(snapshot, config) if each.at <= now]
     has_found = any(each.found in message.announced for each in due)

@@ -196,6 +196,25 @@ async def test_card_that_is_decided_while_its_move_waits_for_its_turn_stays(bot:
         assert ["moved to" in each.text for each in cards] == [False, False]
 
 
+@pytest.mark.parametrize("verb", ["approve", "cancel"])
+async def test_card_that_is_decided_before_the_new_channel_takes_it_is_posted_there(bot: World, verb: str) -> None:
+    bot.together.add()
+    old = await card(bot)
+    await bot.settle()
+    refused = SlackFault("chat.postMessage", "internal_error", times=-1, channel=NEW)
+    bot.slack.faults.append(refused)
+    async with bot.another(bot.settings.model_copy(update={"bot_alert_channel": NEW})):
+        await until(bot, lambda: "moved to" in old.text)
+        bot.together.review(IDS, verb)
+        await pass_time(bot, 120)
+        bot.slack.faults.remove(refused)
+        (new,) = await until(bot, lambda: [each for each in bot.slack.cards(IDS[2]) if each.channel == NEW], 1800)
+        assert ("Approved" if verb == "approve" else "Cancelled") in new.text
+        bot.slack.messages.remove(new)
+        await pass_time(bot, 3600)
+        assert [each for each in bot.slack.cards(IDS[2]) if each.channel == NEW] == []
+
+
 async def test_former_channel_learns_where_a_card_is_that_the_new_one_takes_late(bot: World) -> None:
     bot.together.add()
     old = await card(bot)
