@@ -29,9 +29,11 @@ ROUNDS = 7
 PACED, PER_SECOND = 40, 20.0
 FLOOD, IN_FLIGHT = 300, 32
 WARM_UP = 100
-ACK_LIMIT = 0.35
 SQLITE, POSTGRESQL = "bot, SQLite", "bot, PostgreSQL"
 WSGI, ASYNC, JAVASCRIPT = "Bolt for Python, App", "Bolt for Python, AsyncApp", "Bolt for JavaScript"
+# How many times as long as Bolt for JavaScript's an ack may take. AsyncApp's is mostly a sleep of 10 ms (slack_bolt
+# 1.30, asyncio_runner): a share of that is a bound in milliseconds. A commit takes PostgreSQL longer than SQLite.
+ACK_LIMITS = {SQLITE: 2.2, POSTGRESQL: 2.7}
 # The bot as it is deployed, with nothing beside what its lock file names: httpx loads rich where it finds it.
 PRODUCTION = ROOT / "build" / "production" / "bin" / "python"
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -130,8 +132,12 @@ async def main() -> bool:
             target.after = target.memory()
         _print(targets, same_core=own == theirs)
     by_name = {target.name: target for target in targets}
-    slow = [name for name in (SQLITE, POSTGRESQL) if ratio(by_name[name], by_name[ASYNC], "ack p50, ms")[0] > ACK_LIMIT]
-    print(f"Ack limit {ACK_LIMIT} of AsyncApp's: {'exceeded by ' + ' and '.join(slow) if slow else 'kept'}", flush=True)
+    if JAVASCRIPT not in by_name:
+        print("The limits of the ack aren't checked.", flush=True)
+        return True
+    acks = {name: ratio(by_name[name], by_name[JAVASCRIPT], "ack p50, ms")[0] for name in ACK_LIMITS}
+    slow = [f"{name}, {acks[name]:.2f} over {limit}" for name, limit in ACK_LIMITS.items() if acks[name] > limit]
+    print(f"Limits of the ack: {'exceeded by ' + ' and '.join(slow) if slow else 'kept'}", flush=True)
     return not slow
 
 
