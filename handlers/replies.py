@@ -87,8 +87,8 @@ class Replies:
                 return Delivery(may_overwrite=may_overwrite)
             message = cards.as_copy(message)  # nothing keeps it current, and people on call were mentioned before
         is_told = await self._say(place, message, self._to_channel(place, message))
-        if ways and is_told and not place.is_button:
-            await self.take_back(place)  # the answer is beside it
+        if ways and is_told and (place.is_foreign or not place.is_button):
+            await self.take_back(place)  # the answer is beside it, and nothing else draws that message
         return Delivery(is_told, is_in_place=not ways, may_overwrite=may_overwrite)
 
     async def reply(self, place: ReplyTarget, message: Message, on_card: Message | None) -> Delivery:

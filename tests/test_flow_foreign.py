@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from bot.clock import WaitReason
+from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault
 from tests.storms import XID
 from tests.world import APPROVE, CANCEL, IDS, REFRESH, World, as_alert, both_transports
@@ -51,6 +52,21 @@ async def test_progress_and_an_error_are_one_line_beneath(bot: World) -> None:
     assert alert.blocks[:-1] == before
     assert bot.time.slept(WaitReason.PROGRESS)
     assert "'s approval: The bot's Together API key can't do that" in alert.text
+
+
+async def test_progress_goes_where_the_decision_could_only_be_said_beside_the_alert(bot: World) -> None:
+    bot.together.add()
+    alert = bot.alert()
+    with bot.together.paused("cancel"):
+        await bot.slack.press(alert, CANCEL)
+        await bot.together.until(lambda: bot.together.posts)
+        await bot.time.advance(1)
+        await bot.edited(alert)
+        assert "is cancelling this…" in alert.everything
+        bot.slack.faults += [SlackFault("chat.update", "internal_error"), SlackFault("response_url", "down")]
+    assert "Cancelled: reboot" in (await bot.answer(2)).text
+    await bot.edited(alert, 2)
+    assert "is cancelling this…" not in alert.everything
 
 
 async def test_second_look_replaces_the_first(bot: World) -> None:
