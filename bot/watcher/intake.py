@@ -290,8 +290,8 @@ class Intake:
         if now < self._load_due.get(cluster_id, math.inf):
             return
         waiting = await self.database.read(messages.waiting, cluster_id, in_digests=False)
-        behind = [each for each in waiting if not (each.is_stale or share.is_like(each.share))]
-        await self._update_load(behind[:LOADS_AT_ONCE], share)
+        behind = [each for each in waiting if not share.is_like(each.share)]
+        await self._update_load([each for each in behind if not each.is_stale][:LOADS_AT_ONCE], share)
         if behind:
             self._load_due[cluster_id] = now + LOAD_SECONDS
         else:

@@ -89,7 +89,8 @@ def _twice(world: "World", told: list[Told]) -> None:
 def _in_quiet_hours(world: "World", told: list[Told]) -> None:
     """Judge that what was never more than a warning called nobody in quiet hours, as far as a card shows it."""
     together = world.together.remediations
-    warnings = {ids[2] for ids, each in together.items() if each.get("linked_alerts") == fleet.WARNING}
+    shown = together.keys() - world.told_oddly
+    warnings = {ids[2] for ids in shown if together[ids].get("linked_alerts") == fleet.WARNING}
     for each in told if world.environ["BOT_QUIET_HOURS"] else ():
         calls = each.at < QUIET_UNTIL and each.about in warnings and MENTION in each.everything
         if calls and not any(words in each.text for words in ALSO_IN_QUIET):

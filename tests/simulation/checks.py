@@ -228,10 +228,8 @@ def said(  # noqa: PLR0917 - what a call is
     world.shown |= {(body.get("ts"), line) for line in text.splitlines() if " by <@" in line}
     if method == "chat.postMessage" and not body.get("thread_ts"):
         _announced(world, about, body, str(result.get("ts")))
-    if method == "chat.postMessage" and STUCK in text:
-        _stuck(world, about)
-    if method == "chat.postMessage" and (found := truth.AFTERMATH.search(text)):
-        _aftermath(world, about, found[0])
+    if method == "chat.postMessage":
+        _of_repairs(world, about, text)
     if method in {"chat.postMessage", "chat.update"} and UNREPAIRED in text:
         _unrepaired(world, process, text, calls=method == "chat.postMessage" and MENTION in everything)
     if method == "chat.postMessage" and MENTION in everything and world.environ["BOT_REMIND_MINUTES"] == "0":
@@ -290,6 +288,16 @@ def _stuck(world: "World", about: str) -> None:
     allowed = 1 + world.episodes[ids] + world.starts[ids]
     if world.stuck[about] > allowed and not forgets_cards(world):
         world.history.wrong(f"{about} is said to be stuck {world.stuck[about]} times", about)
+
+
+def _of_repairs(world: "World", about: str, text: str) -> None:
+    """Judge what is told of a repair that has begun, or is over."""
+    if STUCK in text:
+        _stuck(world, about)
+    if found := truth.AFTERMATH.search(text):
+        _aftermath(world, about, found[0])
+    if truth.HELD in text:
+        truth.has_lasted(world, about, text)
 
 
 def _aftermath(world: "World", about: str, words: str) -> None:

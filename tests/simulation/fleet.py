@@ -125,9 +125,9 @@ def relapse(world: "World", ids: Ids) -> None:
     chance = world.streams["relapses"]
     if chance.random() < 0.5:
         world.together.node_status[ids[1]] = chance.choice(("", "NODE_PHASE_BOOTING"))
-    if chance.random() < 0.7:
+    if chance.random() < 0.4:
         world.loop.outside(chance.uniform(1.0, 1200.0), come_back, world, ids)
-    elif chance.random() < 0.5:
+    elif chance.random() < 0.4:
         world.loop.outside(chance.uniform(1.0, 600.0), fire_again, world, ids)
 
 
@@ -138,6 +138,7 @@ def fire_again(world: "World", ids: Ids) -> None:
         return
     world.together.fire(alert, ids[0], repaired["instance_name"], **repaired["linked_alerts"][0])
     world.returned.add(ids[2])
+    world.back_at[alert] = world.loop.time()
     world.history.note(world.loop.time(), f"the alert of {ids[2]} fires again", ids[2])
     if chance.random() < 0.6:
         world.loop.outside(chance.uniform(30.0, 600.0), world.together.alerts.pop, alert)
@@ -148,6 +149,7 @@ def come_back(world: "World", ids: Ids) -> None:
     if before["state"] == "SUCCEEDED":
         world.together.add(again, instance_name=before.get("instance_name"), linked_alerts=before["linked_alerts"])
         world.returned.add(ids[2])
+        world.back_at[again[2]] = world.loop.time()
         world.history.note(world.loop.time(), f"the fault of {ids[2]} comes back as {again[2]}", ids[2])
 
 

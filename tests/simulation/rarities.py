@@ -206,6 +206,7 @@ async def oddly_told(act: "Act") -> None:
         if (before := told.get(name)) in [odd for _, odd, _ in ODD]:
             return  # it is odd already
         told[name] = value
+        world.told_oddly.add(ids)
         world.history.note(world.loop.time(), f"{ids[2]} has the {name} {value}, instead of {before}", ids[2])
         await asyncio.sleep(act.chance.choice((20.0, 90.0, 400.0)))
         if told.get(name) == value:

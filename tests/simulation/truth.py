@@ -35,6 +35,7 @@ UNDER_WAY = re.compile(r"is (approving|cancelling|rejecting) this…|Still retry
 CONFIRMED, LAGS = re.compile(r"Last confirmed <!date\^(\d+)"), 60.0  # seconds
 LOAD = re.compile(r"(\d+)(?: of \d+)? nodes? in repair")
 ASKS_ABOUT = re.compile(r"^█ (\d+)\b.* needs? a decision")
+HELD = "Held for "
 AFTERMATH = re.compile(r"came back on|isn't running in the cluster")
 EPOCH = "1970-01-01T00:00:00+00:00"
 IN_REPAIR = {"PENDING", "QUARANTINING", "QUARANTINED", "RUNNING"}
@@ -74,6 +75,16 @@ def confirmed(world: "World", about: str, text: str) -> None:
     ids = next(each for each in world.together.remediations if each[2] == about)
     if world.together.state(ids) in TERMINAL and int(found[1]) - START > over_since(world, ids) + LAGS:
         world.history.wrong(f"{about} was over since {over_since(world, ids):.0f}, and this is told: {text}", about)
+
+
+def has_lasted(world: "World", about: str, text: str) -> None:
+    """Judge that a repair is said to have held only where Together shows no other one for its fault, nor its alert."""
+    world.history.marks.add("a repair has lasted")
+    fires = [each for each in world.together.alerts if each == f"again-{about}"]
+    again = [each[2] for each in world.together.remediations if each[2].rpartition("-")[0] == about]
+    known = [each for each in [*fires, *again] if world.loop.time() - world.back_at[each] > LAGS]
+    if known:
+        world.history.wrong(f"{known} are there since {world.back_at[known[0]]:.0f}, and this is told: {text}", about)
 
 
 def over_since(world: "World", ids: Ids) -> float:

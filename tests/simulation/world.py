@@ -1,6 +1,7 @@
 """One to three bots on one database, Together, and Slack, put together on a seeded loop."""
 
 import asyncio
+import math
 import random
 import sqlite3
 from collections import Counter, defaultdict
@@ -152,6 +153,8 @@ class World:
         self.starts: Counter[Ids] = Counter()
         self.successes: Counter[Ids] = Counter()
         self.returned: set[str] = set()
+        self.told_oddly: set[Ids] = set()
+        self.back_at: defaultdict[str, float] = defaultdict(lambda: math.inf)  # what says that a fault is back
         self.aftermaths: Counter[str] = Counter()
         self.escalations: Counter[Ids] = Counter()
         self.failures: Counter[Ids] = Counter()

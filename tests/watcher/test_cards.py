@@ -10,7 +10,7 @@ import pytest
 from bot.models import FINAL
 from bot.store import messages
 from tests.deaths import free_the_lease, kill_the_watch
-from tests.manual_clock import HANGS_AFTER
+from tests.manual_clock import HANGS_AFTER, POLL
 from tests.rows import column
 from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault
@@ -536,6 +536,21 @@ async def test_card_that_waits_follows_how_much_of_the_cluster_is_in_repair(bot:
     edits = alert.edits
     await pass_time(bot, 600, longest=15)
     assert alert.edits == edits
+
+
+async def test_card_follows_the_load_also_where_an_answer_on_it_was_not_confirmed_when_that_changed(bot: World) -> None:
+    bot.together.nodes["cluster-1"] = 64
+    bot.together.add()
+    alert = await card(bot)
+    await until(bot, lambda: "0 of 64 nodes in repair" in alert.text, 700)
+    bot.together.remediations[IDS].pop("mode")
+    await bot.slack.press(alert, APPROVE)
+    await until(bot, lambda: "your approval wasn't sent" in alert.text)
+    bot.together.add(("cluster-1", "i-2", "r-2"), state="RUNNING")
+    bot.together.faults.append(Fault("rpc", verb="get", code=14, times=-1))
+    await pass_time(bot, 2 * POLL)
+    bot.together.faults.clear()
+    await until(bot, lambda: "1 of 64 nodes in repair" in alert.text, 600)
 
 
 async def test_card_says_that_its_own_node_is_in_repair(bot: World) -> None:
