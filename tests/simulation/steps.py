@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import logging
 import random
 import statistics
 import sys
@@ -146,7 +147,10 @@ async def _count(world: World, act: Callable[[], Awaitable[object]] | None) -> t
 
 def describe() -> str:
     """Return the figures in a line for each."""
+    logging.disable(logging.CRITICAL)
+    measured = measure()
+    logging.disable(logging.NOTSET)
     return "\n".join(
         f"{name}: {', '.join(f'{count} {what}' for what, count in steps._asdict().items())}"
-        for name, steps in measure().items()
+        for name, steps in measured.items()
     )
