@@ -53,7 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):  # a terminal that can't show a character shows another
             stream.reconfigure(errors="replace")
     try:
-        return int(options.run(options))
+        status = int(options.run(options))
+        print(end="", flush=True)  # or what can't be written is noticed only once nothing can be done about it
     except SettingsError as error:
         print(error, file=sys.stderr)
         return WRONG_SETTINGS
@@ -63,9 +64,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except StorageUnavailable as error:
         print(f"Can't reach the database ({error}).", file=sys.stderr)
         return FAILED
-    except BrokenPipeError:  # the reader, such as `head`, has read enough
+    except OSError as error:
+        if options.run is _serve:
+            raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        if isinstance(error, BrokenPipeError):
+            return 0  # the reader, such as `head`, has read enough
+        print(f"Can't write all of the output: {error.strerror or error}.", file=sys.stderr)
+        return FAILED
+    return status
 
 
 def _parser() -> argparse.ArgumentParser:

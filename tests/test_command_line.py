@@ -4,6 +4,8 @@ import asyncio
 import gc
 import json
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import aiohttp
@@ -11,7 +13,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from bot.__main__ import main
-from tests.simulator.process import free_port, ready, start_bot, variables
+from tests.simulator.process import ROOT, free_port, ready, start_bot, variables
 from tests.simulator.slack import Slack
 from tests.simulator.together import Together
 from tests.world import IDS, REF
@@ -22,6 +24,14 @@ def test_wrong_settings_end_with_status_2(tmp_path: Path) -> None:
     printed, told = process.communicate(timeout=30)
     assert (process.returncode, printed) == (2, "")
     assert told.startswith("The bot can't start: 4 variables are missing or invalid.")
+
+
+def test_output_that_a_full_disk_takes_no_more_of_is_said_not_to_be_whole() -> None:
+    with Path("/dev/full").open("wb") as full:
+        words = [sys.executable, "-m", "bot", "manifest"]
+        ended = subprocess.run(words, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, check=False, text=True)  # noqa: S603 - our own program
+    assert ended.returncode == 1
+    assert ended.stderr == "Can't write all of the output: No space left on device.\n"
 
 
 def test_help_lists_the_subcommands(capsys: pytest.CaptureFixture[str]) -> None:
@@ -52,7 +62,8 @@ async def test_garbage_is_looked_for_seldom(tmp_path: Path) -> None:
     async with Slack() as slack, Together(slack.now) as together:
         several = [together.add((*IDS[:2], f"r{number}")) for number in range(60)]
         port = free_port()
-        with start_bot(tmp_path, variables(slack, together), port=port) as process:
+        quiet = {"LOG_LEVEL": "WARNING"}  # nobody reads its log, and a pipe that is full would keep it waiting
+        with start_bot(tmp_path, variables(slack, together) | quiet, port=port) as process:
             await ready(slack, port)
             before = await _collections(port)
             for ids in several:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from types import TracebackType
 
 import aiohttp
 
@@ -36,9 +37,18 @@ def variables(slack: Slack, together: Together, *, use_socket: bool = False) -> 
     }
 
 
-def start_bot(
-    cwd: Path, settings: Mapping[str, str], *arguments: str, port: int = 0, log: Path | None = None
-) -> "subprocess.Popen[str]":
+class Bot(subprocess.Popen[str]):
+    """A bot in a process of its own, which ends with its context also where a test fails in that."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind:
+            self.kill()  # or it would be waited for forever
+        super().__exit__(kind, value, trace)
+
+
+def start_bot(cwd: Path, settings: Mapping[str, str], *arguments: str, port: int = 0, log: Path | None = None) -> Bot:
     """Start `python -m bot` with these settings and nothing else of this machine's environment.
 
     Args:
@@ -50,7 +60,7 @@ def start_bot(
     """
     kept = {name: value for name, value in os.environ.items() if name.startswith(KEPT)}
     with ExitStack() as stack:
-        return subprocess.Popen(  # noqa: S603 - our own module
+        return Bot(
             [sys.executable, "-m", "bot", *arguments],
             cwd=cwd,
             env={**kept, "PYTHONPATH": str(ROOT), **settings, "PORT": str(port)},
