@@ -5,6 +5,7 @@ import json
 import tracemalloc
 import zlib
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from tests.simulator.receivers import ROUTING_KEY, SECRET, PagerDuty, WebhookRec
 from tests.simulator.slack import Posted, Slack
 from tests.simulator.slack.workspace import BOT_USER, SlackFault
 from tests.simulator.together import Fault, Together
-from tests.storms import XID, began
+from tests.storms import XID, began, digest, storm
 from tests.test_flow_reasons import opened
 from tests.watch import HOLD, LOOKING, card, pass_time, poll, quiet, thread, until, watching
 from tests.world import APPROVE, CANCEL, IDS, REF, World, settings_for, world
@@ -445,6 +446,21 @@ async def test_incident_of_a_stuck_repair_is_triggered_while_slack_takes_nothing
         await until(bot, lambda: "may be stuck" in " ".join(thread(bot, alert)), 1200)
         bot.together.remediations[IDS]["state"] = "SUCCEEDED"
         await until(bot, lambda: pagerduty.incidents == {REF: "resolved"})
+
+
+async def test_incident_of_a_stuck_repair_waits_for_no_other_cluster_of_its_digest(pagerduty: PagerDuty) -> None:
+    async with watching(**paged(pagerduty), BOT_STUCK_MINUTES="60", BOT_WAIT_MINUTES="*=10") as bot:
+        stuck = [*storm(bot, 4), *storm(bot, 4, cluster="cluster-2")][4:]
+        await digest(bot)
+        for each in stuck:
+            bot.together.review(each, "approve")
+            start = datetime.fromtimestamp(bot.time.now(), UTC).isoformat()
+            bot.together.remediations[each] |= {"state": "RUNNING", "start_time": start}
+        await pass_time(bot, 60)
+        bot.slack.faults.append(SlackFault("chat.postMessage", "html", times=-1))
+        bot.together.faults.append(Fault("rpc", times=-1, cluster="cluster-1"))
+        await pass_time(bot, 4220)
+        assert pagerduty.incidents == dict.fromkeys(map("/".join, stuck), "triggered")
 
 
 async def vanish_midway(bot: World) -> None:

@@ -124,17 +124,18 @@ class Teller:
         self.database.ensure_held()
         return await finish(self._reply(snapshot, part))
 
-    def due(self, snapshot: Snapshot, *, is_alarm: bool = False) -> Sequence[threads.Due]:
+    def due(self, snapshot: Snapshot, step: Step = Step.CHECK) -> Sequence[threads.Due]:
         """Return the checks to make now that one answer of Together's settles; none where it's too soon to ask.
 
         Args:
-            is_alarm: only those that other tools are told of before Slack takes it.
+            step: for an alarm, only those that other tools are told of before Slack takes it.
         """
-        message, moment = snapshot.message, snapshot.now - (calls.OVERDUE_SECONDS if is_alarm else 0.0)
+        message, is_alarm = snapshot.message, step is Step.ALARM
+        moment = snapshot.now - (calls.OVERDUE_SECONDS if is_alarm else 0.0)
         due = [
             each
             for each in threads.outstanding_checks(snapshot, self.config)
-            if each.at <= moment and not self.asking.is_to_wait((each.place, message.id))
+            if each.at <= moment and not self.asking.is_to_wait(((step, each.place), message.id))
         ]
         if is_alarm:
             due = [each for each in due if each.check is Check.STUCK and each.alarm not in message.announced]
@@ -146,7 +147,7 @@ class Teller:
     async def check(self, snapshot: Snapshot) -> Snapshot | None:
         """Ask Together about what time alone says, and tell what it answers: never what has just changed."""
         made = self.due(snapshot)
-        check, found = made[0].check, await self._look(made, snapshot)
+        check, found = made[0].check, await self._look(made, snapshot, Step.CHECK)
         if found is None or (check is Check.LASTS and found):
             return None  # what is found is told first
         part = threads.check_reply(made, found, snapshot, self.config)
@@ -157,13 +158,13 @@ class Teller:
         keys = {each.found if is_bad and each.alert.ref in found else check.key(each.alert) for each in made}
         return await self.settle(snapshot, lambda each: _announcing(each, keys))
 
-    async def _look(self, made: Sequence[threads.Due], snapshot: Snapshot) -> set[RemediationRef] | None:
+    async def _look(self, made: Sequence[threads.Due], snapshot: Snapshot, step: Step) -> set[RemediationRef] | None:
         """Return which checks found something; None where it's to be asked again later."""
-        place, found = (made[0].place, snapshot.message.id), await self._found_by(made)
+        key, found = ((step, made[0].place), snapshot.message.id), await self._found_by(made)
         if found is None or (made[0].check is Check.STUCK and not found):
-            self.asking.failed(place)
+            self.asking.failed(key)
             return None
-        self.asking.succeeded(place)
+        self.asking.succeeded(key)
         return found
 
     async def _found_by(self, made: Sequence[threads.Due]) -> set[RemediationRef] | None:
@@ -286,14 +287,15 @@ class Teller:
         """Return whether something is so late that other tools are told now, without waiting for Slack to take it."""
         message, is_known = snapshot.message, not (snapshot.is_being_decided or snapshot.awaits_reading)
         is_overdue = calls.remind_at(snapshot, self.config) <= snapshot.now - calls.OVERDUE_SECONDS
-        if is_known and is_overdue and calls.alarm(message) not in message.announced:
-            return not self.asking.is_to_wait((Step.ALARM, message.id))
-        return bool(is_known and message.edited_at and self.due(snapshot, is_alarm=True))
+        is_untold = is_overdue and calls.alarm(message) not in message.announced
+        if is_known and is_untold and not self.asking.is_to_wait((Step.ALARM, message.id)):
+            return True
+        return bool(is_known and message.edited_at and self.due(snapshot, Step.ALARM))
 
     async def alarm(self, snapshot: Snapshot) -> Snapshot | None:
         """Tell other tools of what may be stuck, or that nobody has decided, after a last look at Together."""
-        if made := self.due(snapshot, is_alarm=True):
-            stuck = await self._look(made, snapshot) or set()
+        if made := self.due(snapshot, Step.ALARM):
+            stuck = await self._look(made, snapshot, Step.ALARM) or set()
             told = {each.alarm for each in made if each.alert.ref in stuck}
             return await self.settle(
                 snapshot, lambda each: _announcing(each, told), told=dict.fromkeys(stuck, EventKind.STUCK)

@@ -163,6 +163,25 @@ async def test_it_is_told_while_another_cluster_of_the_digest_can_not_be_read(bo
     assert len(calls(bot, message)) == 2
 
 
+@pytest.mark.bot(BOT_REMIND_MINUTES="0")
+async def test_it_is_told_once_slack_is_back_while_another_repair_of_the_digest_can_not_be_read(bot: World) -> None:
+    await began(bot)
+    ids = storm(bot, 7)
+    message = await digest(bot)
+    for each in ids[:2]:
+        bot.together.review(each, "approve")
+        start = datetime.fromtimestamp(bot.time.now(), UTC).isoformat()
+        bot.together.remediations[each] |= {"state": "RUNNING", "start_time": start}
+    await pass_time(bot, 60)
+    bot.slack.faults.append(SlackFault("chat.postMessage", "html", times=-1))
+    bot.together.lost.add(ids[1])
+    bot.together.faults.append(Fault("rpc", verb="get", times=-1, instance=ids[1][1]))
+    await pass_time(bot, 3600)
+    bot.slack.faults.clear()
+    (line,) = await until(bot, lambda: calls(bot, message), seconds=600)
+    assert line.startswith("gpu-node-0000: Reboot may be stuck.")
+
+
 async def test_node_that_is_not_back_is_told_though_another_repair_of_the_digest_may_be_stuck(bot: World) -> None:
     await began(bot)
     ids = storm(bot, 7)
