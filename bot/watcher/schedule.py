@@ -29,6 +29,7 @@ _SHOWN_OF = operator.attrgetter("id", "is_started", "mentioned", "looking", "ann
 _drawn = deque[tuple[object, Message]](maxlen=2)
 EDIT_AGAIN_SECONDS = 10.0  # after which a message that took no edit is looked at again
 GROWS_SECONDS = 60.0  # so long after the last one, what is new in the cluster goes into its digest
+POINTED_SECONDS = 86_400.0  # so long a channel that takes nothing is tried again for what only a pointer names
 
 
 class Step(Laned):
@@ -134,7 +135,7 @@ def _step_to_the_channel(snapshot: Snapshot, config: WatchConfig) -> Step:
         return Step.IDLE if message.ts else Step.DROP
     if message.posted_at:
         return Step.WAIT if 0 <= now - message.posted_at < ARRIVED_SECONDS else Step.FIND  # clocks can go back
-    is_pointed_at = message.moved_at > message.edited_at
+    is_pointed_at = message.edited_at < message.moved_at and now - message.moved_at < POINTED_SECONDS
     if (
         is_pointed_at
         or waiting(snapshot.alerts)

@@ -215,6 +215,20 @@ async def test_card_that_is_decided_before_the_new_channel_takes_it_is_posted_th
         assert [each for each in bot.slack.cards(IDS[2]) if each.channel == NEW] == []
 
 
+async def test_card_that_is_over_is_not_tried_for_ever_in_a_new_channel_that_takes_none(bot: World) -> None:
+    bot.together.add()
+    old = await card(bot)
+    await bot.settle()
+    bot.slack.faults.append(SlackFault("chat.postMessage", "is_archived", times=-1, channel=NEW))
+    async with bot.another(bot.settings.model_copy(update={"bot_alert_channel": NEW})):
+        await until(bot, lambda: "moved to" in old.text)
+        bot.together.review(IDS, "cancel")
+        await pass_time(bot, 86_400)
+        bot.slack.calls.clear()
+        await pass_time(bot, 3600)
+        assert "chat.postMessage" not in [method for method, _ in bot.slack.calls]
+
+
 async def test_former_channel_learns_where_a_card_is_that_the_new_one_takes_late(bot: World) -> None:
     bot.together.add()
     old = await card(bot)
