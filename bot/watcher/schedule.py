@@ -43,7 +43,7 @@ class Step(Laned):
     FIND = Lane.FIND, "find"
     MAKE_SURE = Lane.FIND, "make sure"
     MOVE = Lane.POST, "move"
-    ALARM = Lane.LOOK, "alarm"
+    ALARM = Lane.ALARM, "alarm"
     DROP = Lane.LOOK, "drop"
     WAIT = Lane.LOOK, "wait"
     IDLE = Lane.LOOK, "idle"

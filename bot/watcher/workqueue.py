@@ -15,13 +15,14 @@ OFTEN = 3  # failures, within half a minute
 
 
 class Lane(Enum):
-    """What is to be done next: Slack's limits differ, and a new card waits for no thread."""
+    """What is to be done next: Slack's limits differ, a new card waits for no thread, and no look for Together."""
 
     LOOK = "look"
     FIND = "find"
     POST = "post"
     EDIT = "edit"
     REPLY = "reply"
+    ALARM = "alarm"
 
 
 class Laned(Enum):
@@ -42,7 +43,7 @@ _LOOKS: Line = Lane.LOOK, ""
 # Seconds for which what waits in a line isn't looked at again: looks that follow each other would keep its worker out.
 LOOKED_SECONDS = 3.0
 # In seconds: so long a new alert may be missing, a card untrue, and a thread incomplete, at most, once Slack is back.
-LONGEST_WAIT = {Lane.LOOK: 60.0, Lane.FIND: 60.0, Lane.POST: 10.0, Lane.EDIT: 60.0, Lane.REPLY: 300.0}
+LONGEST_WAIT = dict.fromkeys(Lane, 60.0) | {Lane.POST: 10.0, Lane.REPLY: 300.0}
 
 
 @dataclass(slots=True)

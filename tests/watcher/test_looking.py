@@ -10,6 +10,7 @@ from tests.deaths import free_the_lease, kill_the_watch
 from tests.rows import execute_beside
 from tests.simulator.receivers import ROUTING_KEY, PagerDuty
 from tests.simulator.slack import Posted
+from tests.simulator.together import Fault
 from tests.storms import began, digest, storm
 from tests.watch import HOLD, LOOKING, card, pass_time, thread, until, watching
 from tests.world import CANCEL, World
@@ -195,3 +196,15 @@ async def test_change_of_leader_escalates_nothing_twice(database_url: str) -> No
         async with bot.another():
             await pass_time(bot, 30 * 60)
             assert sum(LEADS in each for each in reminders(bot, alert)) == 1
+
+
+async def test_who_looks_is_soon_on_the_card_while_together_hangs_and_many_reminders_are_late(bot: World) -> None:
+    await began(bot)
+    for number in range(15):
+        alert = await card(bot, bot.together.add(("cluster-1", f"i-{number}", f"r-{number}")))
+        await pass_time(bot, 61)
+    bot.together.faults.append(Fault("hang", times=-1))
+    await pass_time(bot, 600, longest=15)
+    pressed_at = bot.time.seconds
+    await looked(bot, alert)
+    assert bot.time.seconds - pressed_at < 20
