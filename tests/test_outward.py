@@ -32,6 +32,7 @@ from tests.simulator.slack.workspace import BOT_USER, SlackFault
 from tests.simulator.together import Fault, Together
 from tests.storms import XID, began, digest, storm
 from tests.test_flow_reasons import opened
+from tests.test_metrics import Counted, metrics
 from tests.watch import HOLD, LOOKING, card, pass_time, poll, quiet, thread, until, watching
 from tests.world import APPROVE, CANCEL, IDS, REF, World, settings_for, world
 
@@ -439,13 +440,17 @@ async def test_incident_of_a_stuck_repair_is_triggered_while_slack_takes_nothing
         await card(bot, words="Approved")
         bot.slack.faults.append(SlackFault(is_refused, "html", times=-1))
         bot.together.remediations[IDS]["state"] = "RUNNING"
+        before = await metrics(bot)
         await pass_time(bot, 3600)
         assert pagerduty.incidents == {REF: "triggered"}
+        assert Counted(before, await metrics(bot)).of("stuck_repairs_total") == 1
         assert [each["event_action"] for each in pagerduty.calls] == ["acknowledge", "trigger"]
         bot.slack.faults.clear()
         await until(bot, lambda: "may be stuck" in " ".join(thread(bot, alert)), 1200)
+        assert Counted(before, await metrics(bot)).of("stuck_repairs_total") == 1
         bot.together.remediations[IDS]["state"] = "SUCCEEDED"
         await until(bot, lambda: pagerduty.incidents == {REF: "resolved"})
+        assert [each["event_action"] for each in pagerduty.calls] == ["acknowledge", "trigger", "resolve"]
 
 
 async def test_incident_of_a_stuck_repair_waits_for_no_other_cluster_of_its_digest(pagerduty: PagerDuty) -> None:

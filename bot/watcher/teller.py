@@ -249,12 +249,17 @@ class Teller:
 
     async def _count_as_told(self, key: str, part: PendingReply) -> Snapshot | None:
         self.forget(key)
-        told = {each.ref: part.event for each in part.about} if part.event else {}
-        after = await self.settle(key, lambda each: threads.replied(each.message, part, each.now), told=told)
+        return await self._note(key, lambda each: threads.replied(each.message, part, each.now), part.event, part.about)
+
+    async def _note(
+        self, known: Snapshot | str, change: messages.Change, event: EventKind | None, about: Collection[Alert]
+    ) -> Snapshot | None:
+        """Change a message once people are told something of repairs, which other tools get as an event."""
+        after = await self.settle(known, change, told={each.ref: event for each in about} if event else {})
         closed = {each.ref for each in after.alerts if each.is_closed} if after else set()
-        for each in part.about if after and part.event else ():
-            if part.event is not EventKind.STUCK:
-                metrics.VERIFIED.labels(each.remediation.mode, part.event).inc()
+        for each in about if after and event else ():
+            if event is not EventKind.STUCK:
+                metrics.VERIFIED.labels(each.remediation.mode, event).inc()
             elif each.ref not in closed:
                 metrics.STUCK.inc()
         return after
@@ -295,11 +300,9 @@ class Teller:
     async def alarm(self, snapshot: Snapshot) -> Snapshot | None:
         """Tell other tools of what may be stuck, or that nobody has decided, after a last look at Together."""
         if made := self.due(snapshot, Step.ALARM):
-            stuck = await self._look(made, snapshot, Step.ALARM) or set()
-            told = {each.alarm for each in made if each.alert.ref in stuck}
-            return await self.settle(
-                snapshot, lambda each: _announcing(each, told), told=dict.fromkeys(stuck, EventKind.STUCK)
-            )
+            found = await self._look(made, snapshot, Step.ALARM) or set()
+            stuck = {each.alarm: each.alert for each in made if each.alert.ref in found}
+            return await self._note(snapshot, lambda each: _announcing(each, stuck), EventKind.STUCK, stuck.values())
         still = await self._waits_still(snapshot, Step.ALARM)
         if still and self.is_alarming(still[0]):
             present, waiting = still

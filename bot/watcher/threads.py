@@ -339,6 +339,8 @@ def check_reply(
             event = EventKind.STUCK
             said = thread.stuck(some, called, snapshot.now, has_card=has_card)
             keys = {check.key(each) for each in some}
+            told = {each.alert.ref for each in made if each.alarm in snapshot.message.announced}
+            some = [each for each in some if each.ref not in told]
     return PendingReply(said, frozenset(keys), broadcast=check is not Check.LASTS, event=event, about=tuple(some))
 
 
