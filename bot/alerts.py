@@ -150,7 +150,7 @@ def _having_run(alert: Alert, one: Remediation, read: Remediation, now: float, v
         one = one.model_copy(update={"state": "ENDED", "end_time": ended_at})
     ended = Alert(
         one, "", seen_at=alert.seen_at, waiting_since=alert.waiting_since, decided=alert.decided,
-        came_back=alert.came_back or readings.came_back(one, read, verify_seconds),
+        came_back=alert.came_back or readings.came_back(one, read, verify_seconds), override=alert.override,
     )  # fmt: skip
     kept = [
         each
@@ -158,7 +158,7 @@ def _having_run(alert: Alert, one: Remediation, read: Remediation, now: float, v
         if each.remediation.ended_at > now - KEPT_SECONDS
         and (one.start_time is None or each.remediation.start_time != one.start_time)  # a reading went back
     ]
-    return replace(alert, earlier=(*kept[1 - EARLIER :], ended))
+    return replace(alert, override=None, earlier=(*kept[1 - EARLIER :], ended))
 
 
 def loaded(look: Look, share: RepairLoad) -> Tracked:

@@ -72,8 +72,9 @@ def thread_parts(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingRep
     if message.pending_lines:
         told = cards.listing.message(message.pending_lines)
         yield PendingReply(told, lines=len(message.pending_lines), mark=f"{message.told_lines} {told.text}")
+    under_way = {each.override for each in snapshot.alerts if not each.is_closed}
     for alert, override in untold_overrides(snapshot):  # on-call learns of it also in quiet hours
-        oncall = "" if alert.is_closed else config.on_call([alert], snapshot)
+        oncall = config.on_call([alert], snapshot) if override in under_way else ""
         told = thread.approving_alone(alert.remediation, override, oncall)
         yield PendingReply(told, frozenset({f"override {override.decision_id}"}), broadcast=True)
     yield from _begun(snapshot, config)
@@ -175,7 +176,7 @@ def _first_approvals(snapshot: Snapshot, config: WatchConfig) -> Iterator[Pendin
 
 def untold_overrides(snapshot: Snapshot) -> list[tuple[Alert, Override]]:
     """Return the approvals by one person alone that the thread doesn't have yet."""
-    found = [(each, each.override) for each in snapshot.alerts if each.override]
+    found = [(each, each.override) for each in snapshot.incidents if each.override]
     return [both for both in found if f"override {both[1].decision_id}" not in snapshot.message.announced]
 
 

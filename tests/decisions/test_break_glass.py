@@ -17,6 +17,7 @@ from tests.simulator.together import Fault
 from tests.storms import began
 from tests.test_flow_menu import opened
 from tests.watch import card, pass_time, poll, thread, until, watching
+from tests.watcher.test_verification import moment
 from tests.world import APPROVE, CANCEL, IDS, REFRESH, World
 
 MORE, CALL = cards.MORE, "<!subteam^S0ONCALL>"
@@ -257,6 +258,27 @@ async def test_nobody_is_called_for_what_is_over_once_slack_takes_that_somebody_
     (told,) = await until(bot, lambda: told_alone(bot, alert), 1200)
     assert told.startswith("instance-1: <@U0ALICE> chose to approve alone")
     assert CALL not in told
+
+
+async def test_who_approved_alone_twice_while_slack_took_nothing_is_told_of_both(bot: World) -> None:
+    bot.together.add(create_time=moment(bot))
+    alert = await card(bot)
+    refused = SlackFault("chat.postMessage", "internal_error", times=-1)
+    bot.slack.faults.append(refused)
+    await approve_alone(bot, alert, reason="bob is away")
+    await card(bot, words="Approved alone")
+    bot.together.remediations[IDS] |= {"state": "SUCCEEDED", "end_time": moment(bot)}
+    await card(bot, words="Rebooted")
+    await pass_time(bot, 3600)
+    bot.together.add(create_time=moment(bot))
+    await card(bot, words="Approve reboot?")
+    await poll(bot)
+    await approve_alone(bot, alert, reason="and still is")
+    await card(bot, words="Approved alone")
+    bot.slack.faults.remove(refused)
+    first, second = await until(bot, lambda: told_alone(bot, alert)[1:] and told_alone(bot, alert), 1200)
+    assert first.endswith("“bob is away”")
+    assert second.endswith(f"“and still is” {CALL}")
 
 
 async def test_deleted_card(bot: World) -> None:
