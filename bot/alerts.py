@@ -354,5 +354,5 @@ def deleted(snapshot: Snapshot) -> TrackedMessage:
 def moved(snapshot: Snapshot) -> TrackedMessage:
     """Return a message whose alerts go to another channel now: it is posted there, where nobody was reminded yet."""
     now = snapshot.now
-    message = replace(deleted(snapshot), is_read_only=False, moved_at=now, reminders=0, looking=())
-    return replace(message, remind_from=now, escalate_from=now, escalated_at=0.0)
+    message = replace(deleted(snapshot), is_read_only=False, moved_at=now, moved_from=snapshot.message.channel_id)
+    return replace(message, reminders=0, looking=(), remind_from=now, escalate_from=now, escalated_at=0.0)

@@ -149,6 +149,7 @@ class TrackedMessage:
         posted_at: when it was last about to be posted; 0 while it certainly isn't in the channel.
         edited_at: when Slack last took it.
         moved_at: when its place in a former channel began to point at this one; else 0.
+        moved_from: that channel; else empty.
         content_hash: the fingerprint of what it shows; empty while that isn't known.
         unsure_until: until when an edit whose result wasn't clear may still arrive, over a newer one.
         last_added_at: when the last remediation came in.
@@ -179,6 +180,7 @@ class TrackedMessage:
     posted_at: float = 0.0
     edited_at: float = 0.0
     moved_at: float = 0.0
+    moved_from: str = ""
     content_hash: str = ""
     unsure_until: float = 0.0
     last_added_at: float = 0.0

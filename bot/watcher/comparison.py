@@ -90,11 +90,14 @@ class Comparer:
         self._doubted = {channel_id: at for channel_id, at in self._doubted.items() if at > now}
         known = await self.database.read(messages.in_channels, COMPARED_SECONDS if only_doubted else CLOSED_SECONDS)
         latest = self.clock.now() - COMPARED_SECONDS
-        for channel_id in sorted(doubted.union(each.channel_id for each in known)):
+        # Where messages were before, too: the pointer that Slack was to take later dies with the process.
+        places = {each for message in known for each in (message.channel_id, message.moved_from) if each}
+        for channel_id in sorted(doubted | places):
             if only_doubted and channel_id not in doubted:
                 continue
-            here = [each for each in known if each.channel_id == channel_id]
-            since = min((each.opened_at - HISTORY_BEFORE for each in here), default=latest)
+            those = [each for each in known if channel_id in {each.channel_id, each.moved_from}]
+            here = [each for each in those if each.channel_id == channel_id]
+            since = min((each.opened_at - HISTORY_BEFORE for each in those), default=latest)
             try:
                 found = await self.channels.find(max(since, latest), channel_id)
             except PostFailed as error:

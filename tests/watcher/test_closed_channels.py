@@ -242,6 +242,21 @@ async def test_former_channel_learns_where_a_card_is_that_the_new_one_takes_late
         await until(bot, lambda: not old.buttons, 180)
 
 
+async def test_former_channel_learns_where_a_card_is_although_the_process_that_moved_it_ends(bot: World) -> None:
+    bot.together.add()
+    old = await card(bot)
+    await bot.settle()
+    bot.slack.faults.append(SlackFault("chat.update", "html", times=-1, channel=CHANNEL))
+    settings = bot.settings.model_copy(update={"bot_alert_channel": NEW})
+    async with bot.another(settings):
+        await until(bot, lambda: [each for each in bot.slack.cards(IDS[2]) if each.channel == NEW], 300)
+        assert old.buttons
+    bot.slack.faults.clear()
+    async with bot.another(settings):
+        await until(bot, lambda: not old.buttons, 300)
+        assert old.text == f"instance-1: moved to <#{NEW}>. Decide there."
+
+
 async def test_message_about_faults_in_the_former_channel_says_that_they_are_over_once_slack_takes_it(
     bot: World,
 ) -> None:
