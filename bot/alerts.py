@@ -238,7 +238,9 @@ def answered(look: Look, request: Request, answer: Answer, seq: int) -> Tracked:
     if remark and is_card and (alert.is_unlisted or (remark.state, remark.mode) != known):
         # The card must say it too if Together can't be read; the notice was for the person who asked.
         alert = replace(alert, is_stale=True, missing_since=0.0, remark=replace(remark, notice="", at=at))
-    as_of = at if alert.as_of and is_card else alert.as_of  # it was read for that
+    read = answer.remark
+    is_confirmed = is_card and (remark is not None or (read is not None and (read.state, read.mode) == known))
+    as_of = at if alert.as_of and is_confirmed else alert.as_of  # the card is drawn by what was read for that
     alert = replace(alert, decided_seq=seq if decides else alert.decided_seq, as_of=as_of)
     if remark and remark.decided:
         message = _told_of_ended_hold(alert, message, remark.decided.verb, remark.decided)

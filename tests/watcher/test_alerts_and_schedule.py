@@ -274,6 +274,18 @@ def test_rejection_is_no_approval_of_what_runs_where_a_list_rounds_its_time() ->
         assert not alert.remediation.reviewer
 
 
+@pytest.mark.parametrize("read", [State.PENDING_APPROVAL, State.AUTO_RESOLVED])
+def test_hold_in_doubt_that_read_another_state_confirms_nothing_of_the_one_that_is_shown(read: State) -> None:
+    one = remediation(state=State.PENDING_APPROVAL)
+    alert = Alert(one, "", "m", START - 900, as_of=START - 600)
+    message = TrackedMessage("m", False, "c-7f2", "C0OPS", START - 900, ts="1.1")
+    request = Request(Verb.HOLD, one.ref, Actor("U0ALICE", "a", "T"), ReplyTarget("C0OPS", "U0ALICE", message_ts="1.1"))
+    answer = Answer(ReplyKind.CARD, Message("told", []), CardNote("", False, None, read, one.mode, START))
+    after, _ = answered(Look(alert, message, None, START), request, answer, 1)
+    assert after.remediation.state == State.PENDING_APPROVAL
+    assert after.as_of == (START if read == State.PENDING_APPROVAL else START - 600)
+
+
 @pytest.mark.parametrize("is_digest", [False, True])
 def test_failure_blames_nobody_who_has_approved_only_the_next_incident_under_its_id(*, is_digest: bool) -> None:
     by_alice = DecidedBy(Verb.APPROVE, "U0ALICE", START - 3000)
