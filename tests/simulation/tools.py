@@ -159,6 +159,8 @@ def _incident(world: "World", ids: Ids, incident: str) -> None:
     pages_at_once = world.environ.get("BOT_PAGERDUTY_WHEN") == "opened" and bool(world.environ["BOT_PAGERDUTY_KEY"])
     began = datetime.fromisoformat(present["create_time"]).timestamp() - START
     told = world.tools.told["/".join(ids)]
+    # What is found again may be on hold still, and is then reminded of once that is over.
+    began = max([began, *(_at(each) for each in told if _kind(each) == "opened")])
     is_reminded = any(_kind(each) == "reminded" and _at(each) > began for each in told)
     is_due = is_reminded or (pages_at_once and is_critical)
     if is_due and state == "PENDING_APPROVAL" and not is_open:
