@@ -73,10 +73,7 @@ async def test_slow_call_shows_who_is_deciding_and_then_the_card(bot: World) -> 
     bot.together.add()
     alert = bot.alert()
     with bot.together.paused("approve"):
-        await bot.slack.press(alert, APPROVE)
-        await bot.together.until(lambda: bot.together.posts)
-        await bot.time.advance(1)
-        await bot.edited(alert)
+        await bot.press_until_progress(alert, APPROVE)
         assert "<@U0ALICE> is approving this" in alert.text
         assert "GPU has fallen off the bus" in alert.everything
         assert alert.buttons == {}
@@ -90,10 +87,7 @@ async def test_slow_error_restores_the_card_and_its_buttons(bot: World) -> None:
     before = [dict(block) for block in alert.blocks]
     bot.together.faults.append(Fault("rpc", verb="approve", code=7))
     with bot.together.paused("approve"):
-        await bot.slack.press(alert, APPROVE)
-        await bot.together.until(lambda: bot.together.posts)
-        await bot.time.advance(1)
-        await bot.edited(alert)
+        await bot.press_until_progress(alert, APPROVE)
     error = await bot.answer(2)
     assert "(HTTP 403)" in error.text
     assert alert.edits == 2

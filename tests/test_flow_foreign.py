@@ -41,10 +41,7 @@ async def test_progress_and_an_error_are_one_line_beneath(bot: World) -> None:
     before = [dict(each) for each in alert.blocks]
     bot.together.faults.append(Fault("rpc", verb="approve", code=7))
     with bot.together.paused("approve"):
-        await bot.slack.press(alert, APPROVE)
-        await bot.together.until(lambda: bot.together.posts)
-        await bot.time.advance(1)
-        await bot.edited(alert)
+        await bot.press_until_progress(alert, APPROVE)
         assert "is approving this…" in alert.everything
         assert alert.blocks[: len(own_words(before))] == own_words(before)
         assert alert.buttons == {}
@@ -58,10 +55,7 @@ async def test_progress_goes_where_the_decision_could_only_be_said_beside_the_al
     bot.together.add()
     alert = bot.alert()
     with bot.together.paused("cancel"):
-        await bot.slack.press(alert, CANCEL)
-        await bot.together.until(lambda: bot.together.posts)
-        await bot.time.advance(1)
-        await bot.edited(alert)
+        await bot.press_until_progress(alert, CANCEL)
         assert "is cancelling this…" in alert.everything
         bot.slack.faults += [SlackFault("chat.update", "internal_error"), SlackFault("response_url", "down")]
     assert "Cancelled: reboot" in (await bot.answer(2)).text

@@ -87,6 +87,13 @@ class World:
         async with running(app, self.slack, socket=self.slack.use_socket):
             yield app
 
+    async def press_until_progress(self, message: Posted, action_id: str) -> None:
+        """Press a button whose call to Together is paused, until the message says who is on it."""
+        await self.slack.press(message, action_id)
+        await self.together.until(lambda: self.together.posts)
+        await self.time.advance(1)
+        await self.edited(message)
+
     async def settle(self) -> None:
         """Stop the bot, which first finishes all that it was told: nothing more can happen after this."""
         self.stop.set()

@@ -15,7 +15,10 @@ OFTEN = 3  # failures, within half a minute
 
 
 class Lane(Enum):
-    """What is to be done next: Slack's limits differ, a new card waits for no thread, and no look for Together."""
+    """What is to be done next, each in a line of its own.
+
+    Slack's limits differ, a new card doesn't wait for a thread, and no look at a message waits for Together.
+    """
 
     LOOK = "look"
     FIND = "find"
