@@ -23,7 +23,9 @@ CALM = 26  # rounds of the event loop in which nothing was being answered or wri
 LEAPS = (240.0, 60.0, 15.0)  # in seconds, where much time passes; none takes the bot its lease of 300 s
 LONG_LEAPS = (21_600.0, 3600.0, *LEAPS)  # where hours or days pass, which do
 LONG = 7200.0  # what takes longer passes in those
-PATIENCE = 120.0  # what is waited for longer is waited for in the shortest leaps
+# What only other tests look at. No job here lives as long as the lease that the heartbeat keeps.
+LEFT_OUT = frozenset({WaitReason.SLACK_CHECK, WaitReason.TIDY, WaitReason.HEARTBEAT})
+PATIENCE = {1800.0: 60.0, 120.0: 15.0}  # what is waited for longer is waited for in such leaps
 T = TypeVar("T")
 
 
@@ -34,7 +36,7 @@ async def watching(
     socket: bool = False,
     drain_seconds: float = 25,
     busy_seconds: float = BUSY_SECONDS,
-    endless: Collection[WaitReason] = frozenset({WaitReason.SLACK_CHECK}),
+    endless: Collection[WaitReason] = LEFT_OUT,
     **environ: str,
 ) -> AsyncIterator[World]:
     """A bot that watches, on a clock that stops until a test advances it."""
@@ -128,7 +130,8 @@ async def until(bot: World, look: Callable[[], T | None], seconds: float = 120) 
             return found
         waited = bot.time.seconds - began
         assert waited < seconds, f"it did not happen within {seconds} s"
-        leap = min(LEAPS[-1], seconds - waited) if waited >= PATIENCE else 0.0
+        leap = next((leap for patience, leap in PATIENCE.items() if waited >= patience), 0.0)
+        leap = min(leap, seconds - waited)
         await bot.time.advance(max(leap, bot.time.next_wake - bot.time.seconds))
 
 

@@ -404,7 +404,7 @@ async def test_home_of_all_clusters_tells_of_the_pause_of_one_and_ends_it(bot: W
     await until(bot, lambda: "paused" not in second.text)
 
 
-@pytest.mark.bot(drain_seconds=0.1)  # what Bob did is never answered
+@pytest.mark.bot(drain_seconds=0.1, endless=())  # what Bob did is never answered, for longer than its lease
 async def test_whose_pause_ended_is_told_once_whatever_becomes_of_who_ended_it(bot: World) -> None:
     await began(bot)
     storm(bot, 6)

@@ -209,10 +209,11 @@ def test_every_history_ends_in_the_message_that_the_last_truth_asks_for(
 
 
 def title(model: Model) -> str:
-    """Return how the header must begin, by what Together last said and by a hold."""
-    if model.truth is None:
+    """Return how the header must begin, by what Together last said and by a hold: what has ended stays so."""
+    known = model.alert.remediation
+    if model.truth is None and known.state not in FINAL:
         return "No longer listed: "
-    said: str = card(model.truth).blocks[0]["text"]["text"]
+    said: str = card(model.truth or known).blocks[0]["text"]["text"]
     return said.replace("Approval needed: ", "On hold: ") if model.alert.at(model.now).hold else said
 
 
