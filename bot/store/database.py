@@ -19,6 +19,7 @@ from bot.errors import StartError, StorageUnavailable
 from bot.store.connection import Connection, Driver, Running
 from bot.store.groups import Groups, Member
 from bot.store.pool import Pool
+from bot.store.schema import upgrade
 from bot.store.sqlite import BUSY_SECONDS, SCHEME, SQLiteFile
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -337,13 +338,12 @@ class Database:
         return is_cut
 
     def _upgrade(self, running: Running) -> None:
-        from bot.store import schema  # noqa: PLC0415 - Alembic takes 0.2 s to load, and is seldom needed
-
         running.start()
         try:
             with closing(self._driver.connect()) as running.raw:
                 begin = self._driver.begin_write.format(limit=int(MIGRATION_SECONDS * 1000))
-                schema.upgrade(running.raw, self._driver.dialect.name, self._migrations, begin)
+                newest = self._versions[-1]
+                upgrade(running.raw, self._driver.dialect.name, self._migrations, newest, begin)
         except (self._driver.api.Error, DBAPIError) as error:
             cause = getattr(error, "orig", error)
             raise StorageUnavailable(type(cause).__name__) from cause

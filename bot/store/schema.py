@@ -3,25 +3,24 @@
 from pathlib import Path
 from typing import Any
 
-from alembic import command
-from alembic.config import Config
-from sqlalchemy import create_engine, inspect
+from sqlalchemy import Column, Connection, MetaData, String, Table, create_engine, inspect
 from sqlalchemy.pool import StaticPool
 
 from bot.store.tables import metadata
 
 _LOCK = 7_265_646_501  # any number that nobody else in this database uses
+# As Alembic makes and reads it.
+_VERSION = Table("alembic_version", MetaData(), Column("version_num", String(32), primary_key=True))
 _LOCK_SECONDS = 2  # a migration waits for a lock: those that wait behind it for the same table are live replicas
 
 
-def upgrade(raw: Any, name: str, folder: Path, begin: str) -> None:  # noqa: ANN401 - the driver's own connection
+def upgrade(raw: Any, name: str, folder: Path, newest: str, begin: str) -> None:  # noqa: ANN401 - the driver's own connection
     """Bring the schema up to date on a connection, one process at a time.
 
     Args:
         name: of the database, as SQLAlchemy has it.
+        newest: the version that the tables have.
     """
-    schema = Config()
-    schema.set_main_option("script_location", str(folder))
     url = "postgresql+psycopg://" if name == "postgresql" else "sqlite://"
     engine = create_engine(url, creator=lambda: raw, poolclass=StaticPool)
     with engine.connect() as connection:
@@ -29,10 +28,20 @@ def upgrade(raw: Any, name: str, folder: Path, begin: str) -> None:  # noqa: ANN
         if name == "postgresql":
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")  # another replica may take long
             connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_LOCK_SECONDS}s'")
-        schema.attributes["connection"] = connection
-        if inspect(connection).has_table("alembic_version"):
-            command.upgrade(schema, "head")
+        if inspect(connection).has_table(_VERSION.name):
+            _migrate(connection, folder)
         else:
             metadata.create_all(connection)
-            command.stamp(schema, "head")
+            _VERSION.create(connection)
+            connection.execute(_VERSION.insert().values(version_num=newest))
         connection.commit()
+
+
+def _migrate(connection: Connection, folder: Path) -> None:
+    from alembic import command  # noqa: PLC0415 - a new database doesn't need it, and it takes 0.1 s to load
+    from alembic.config import Config  # noqa: PLC0415
+
+    schema = Config()
+    schema.set_main_option("script_location", str(folder))
+    schema.attributes["connection"] = connection
+    command.upgrade(schema, "head")

@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
 from bot.clock import Clock
 from bot.errors import StartError, StorageUnavailable
 from bot.models import Hold
 from bot.store import Database, DecisionStore, audit, batches, messages
+from bot.store.database import MIGRATIONS
 from bot.store.tables import metadata
 from tests.engine import engine_of
 from tests.manual_clock import START, ManualClock
@@ -29,6 +31,12 @@ async def test_replicas_that_start_together_create_the_schema_once(postgresql: s
     assert await DecisionStore(databases[0], LEASE, Clock()).take_over(1) == []
     for database in databases:
         await database.close()
+
+
+async def test_alembic_has_nothing_to_do_in_a_new_database(database_url: str, time: ManualClock) -> None:
+    async with open_store(database_url, time):
+        assert await asyncio.to_thread(_heads, database_url) == {*ScriptDirectory(str(MIGRATIONS)).get_heads()}
+        assert await asyncio.to_thread(_differences, database_url) == []
 
 
 async def test_newer_schema_stops_an_older_program(database_url: str, time: ManualClock) -> None:
@@ -130,6 +138,12 @@ async def test_database_of_an_earlier_release_is_migrated_with_all_that_it_holds
             assert [each.answer is not None for each in recorded] == [False, False, False, True, False]
     finally:
         await database.close()
+
+
+def _heads(url: str) -> set[str]:
+    """Where Alembic says that the schema stands."""
+    with engine_of(url).connect() as connection:
+        return {*MigrationContext.configure(connection).get_current_heads()}
 
 
 def _differences(url: str) -> list[Any]:
