@@ -230,8 +230,9 @@ class FaultWatch:
         name = self.poller.called[cluster_id]
 
         def braked(known: FaultReport) -> FaultReport:
-            first = Brake(broken, limit, nodes, now, cause, peak=broken, looked_at=now) if broken >= limit else None
-            brake = known.brake.then(broken, nodes, limit, now) if known.brake else first
+            brake = Brake(broken, limit, nodes, now, cause, peak=broken, looked_at=now) if broken >= limit else None
+            if known.brake:
+                brake = known.brake.then(broken, nodes, limit, now, stale_seconds=self.config.stale_seconds)
             return replace(known, cluster=known.cluster or name, brake=brake, is_watched=True)
 
         await self.reports.change(cluster_id, braked)

@@ -86,6 +86,16 @@ async def test_time_in_which_nothing_was_read_is_not_quiet(bot: World) -> None:
     assert "paused automatically" in message.text, message.text
 
 
+@pytest.mark.bot(BOT_POLL_SECONDS="600")
+async def test_quiet_time_counts_though_clusters_are_read_seldom(bot: World) -> None:
+    storm(bot, 4)
+    await until(bot, lambda: brakes(bot), 1800)
+    message = await braked(bot)
+    bot.together.remediations.clear()
+    await pass_time(bot, 2 * 3600)
+    assert "the storm brake is released" in message.text
+
+
 async def test_old_resume_button_does_not_say_on_again_while_the_brake_holds(bot: World) -> None:
     _ids, message = await broken(bot)
     await pause(bot, message)

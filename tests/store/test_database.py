@@ -141,7 +141,7 @@ async def test_database_of_an_earlier_release_is_migrated_with_all_that_it_holds
 
 
 def _heads(url: str) -> set[str]:
-    """Where Alembic says that the schema stands."""
+    """The versions that Alembic finds."""
     with engine_of(url).connect() as connection:
         return {*MigrationContext.configure(connection).get_current_heads()}
 
