@@ -27,8 +27,8 @@ from bot.wiring import (
     plain_client,
     slack_client,
     together_client,
-    together_transport,
     tool_clients,
+    transport_to,
 )
 from handlers.bolt import Bolt
 from handlers.client import slack_session
@@ -138,7 +138,7 @@ class App:
         settings = self._settings
         store = await self._open_store(stack)
         session = await stack.enter_async_context(slack_session())
-        transports = [await stack.enter_async_context(together_transport(settings)) for _ in range(2)]
+        transports = [await stack.enter_async_context(transport_to(settings.together_base_url)) for _ in range(2)]
         reading = slack_client(settings, session, reads_only=True)
         needed = needed_scopes(settings.bot_operators)
         report, warn = partial(self._note, "slack"), partial(self._note, "scopes")

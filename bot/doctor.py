@@ -24,7 +24,7 @@ from bot.store.connection import check_writable, read_clock
 from bot.store.health import closed_tables
 from bot.surroundings import look_around
 from bot.together import Timeouts, TogetherClient
-from bot.wiring import slack_client, together_client, together_transport
+from bot.wiring import slack_client, together_client, transport_to
 from handlers.client import SlackFailure, slack_session
 from handlers.connection import REMEDY, scopes_of
 from handlers.directory import SlackDirectory
@@ -43,7 +43,7 @@ async def examine(
     """Run every check."""
     async with AsyncExitStack() as stack:
         session = await stack.enter_async_context(slack_session())
-        transport = await stack.enter_async_context(together_transport(settings))
+        transport = await stack.enter_async_context(transport_to(settings.together_base_url))
         slack, clock = slack_client(settings, session, reads_only=True), clock or Clock()
         together = together_client(settings, transport, clock, WAIT)
         directory = SlackDirectory(slack, clock)

@@ -58,12 +58,12 @@ from handlers.connection import Identity
 from handlers.dialogs import Dialogs
 from handlers.digests import Digests
 from handlers.directory import SlackDirectory
-from handlers.fallbacks import Fallbacks
 from handlers.home import Home
 from handlers.mentions import Mentions
 from handlers.pauses import Pauses
 from handlers.payloads import SHORTCUT
 from handlers.replies import Replies
+from handlers.surface import Fallbacks
 
 MAX_AT_ONCE = 200
 _trusted = functools.cache(ssl.create_default_context)  # takes 10 ms, and each process needs it four times
@@ -285,7 +285,7 @@ def tool_clients(settings: Settings) -> dict[Target, httpx.AsyncClient]:
 
 def plain_client(url: str) -> httpx.AsyncClient:
     """Make the connections to another tool."""
-    return httpx.AsyncClient(timeout=None, transport=_transport(url))  # noqa: S113 - all who use it have a limit
+    return httpx.AsyncClient(timeout=None, transport=transport_to(url))  # noqa: S113 - all who use it have a limit
 
 
 def together_client(
@@ -317,10 +317,6 @@ def slack_client(settings: Settings, session: aiohttp.ClientSession, *, reads_on
     return client
 
 
-def together_transport(settings: Settings) -> AiohttpTransport:
-    """Make the connections to Together."""
-    return _transport(settings.together_base_url)
-
-
-def _transport(url: str) -> AiohttpTransport:
+def transport_to(url: str) -> AiohttpTransport:
+    """Make the connections to a host."""
     return AiohttpTransport(_trusted(), limit=MAX_AT_ONCE, proxy=proxy_for(url))

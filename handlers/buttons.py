@@ -149,7 +149,7 @@ class Buttons(Surface):
         if dialog := _MENU_PAUSES.get(chosen):
             await self.pausing.ask(press, dialog, ref.cluster_id)
             return True
-        await self.lookup.authorize(press.actor, press.place.channel_id)
+        await self.lookup.policy.authorize(Verb.REFRESH, press.actor, press.place.channel_id)
         if chosen == cards.COPY_IDS:
             told = cards.copyable(ref)
         elif chosen == cards.HISTORY:

@@ -79,8 +79,9 @@ class Chooser(Surface):
     async def answer(self, asked: Asked, of: Interaction) -> bool:
         """Show privately what was asked for. Returns whether Slack took it."""
         if isinstance(asked, Browse | Suggested) or (isinstance(asked, Find) and not asked.only_shows):
-            return await self._open(asked, of)
-        await self.lookup.authorize(of.actor, of.place.channel_id)
+            view_id = await self.dialogs.open(of.trigger_id, chooser.loading())
+            return await self._fill(view_id, partial(self._first_view, asked, of.actor, of.place), of)
+        await self.lookup.policy.authorize(Verb.REFRESH, of.actor, of.place.channel_id)
         return await self.replies.reply_privately(of.place, await self._told(asked))
 
     async def _told(self, asked: Find | Report) -> Message:
@@ -141,13 +142,8 @@ class Chooser(Surface):
             return chooser.waiting_list(looked.found, looked.unreadable, looked.names, title)
         return _first_of(looked, text).ref
 
-    async def _open(self, asked: Browse | Find | Suggested, of: Interaction) -> bool:
-        """Open the dialog at once, then fill it."""
-        view_id = await self.dialogs.open(of.trigger_id, chooser.loading())
-        return await self._fill(view_id, lambda: self._first_view(asked, of.actor, of.place), of)
-
     async def _first_view(self, asked: Browse | Find | Suggested, actor: Actor, place: ReplyTarget) -> Json:
-        await self.lookup.authorize(actor, place.channel_id, Verb.CANCEL)
+        await self.lookup.policy.authorize(Verb.CANCEL, actor, place.channel_id)
         choice = Choice(place.channel_id, place.thread_ts, reason=asked.reason if isinstance(asked, Find) else "")
         if isinstance(asked, Suggested) and (refs := asked.refs or await self.lookup.named(asked.words)):
             return await self._suggested(choice, refs)
@@ -222,7 +218,7 @@ class Chooser(Surface):
         groups: list[Json] = []
         try:
             choice = Choice.load(known_of(view_of(body)))
-            allow = self.lookup.authorize(actor_of(body), choice.channel_id, Verb.CANCEL)
+            allow = self.lookup.policy.authorize(Verb.CANCEL, actor_of(body), choice.channel_id)
             looked = await self.lookup.in_time_for_a_menu(allow)
             found = [each for each in looked.found if each.state in CANCELLABLE]
             groups = chooser.option_groups(found, str(body.get("value") or ""), looked.names, choice.only)
@@ -243,7 +239,7 @@ class Chooser(Surface):
             choice = Choice.load(known_of(view))
         except ValueError as error:
             raise UnknownControl("this dialog") from error
-        await self.lookup.authorize(actor, choice.channel_id, Verb.CANCEL)
+        await self.lookup.policy.authorize(Verb.CANCEL, actor, choice.channel_id)
         looked = await self.lookup.cancellable()
         for each in looked.found:
             if each.key == value:

@@ -8,7 +8,7 @@ from slack_bolt.async_app import AsyncAck
 
 from bot.cards import listing, review
 from bot.cards.review import Review
-from bot.decisions import BatchService, LeasedEntry
+from bot.decisions import BatchService
 from bot.errors import NotAttempted, NothingSelected, UnknownControl
 from bot.models import Actor, Batch, Json, ReplyTarget, Verb
 from handlers.payloads import actor_of, chosen_in, dicts, fields_of, known_of, reason_of, view_of
@@ -24,7 +24,7 @@ class Digests(Surface):
     batches: BatchService
 
     def __post_init__(self) -> None:
-        self.on(review.STOP, self._stop)
+        self.on(review.STOP, self.batches.stop)
 
     async def review(self, ack: AsyncAck, body: Json) -> Unacked:
         """Take it, then open the dialog with what waits."""
@@ -94,10 +94,6 @@ class Digests(Surface):
     async def stop(self, ack: AsyncAck, body: Json) -> Unacked:
         """Write it down, ack, then leave alone what of a running selection has not begun."""
         return await self.change(ack, body, "stop this selection")
-
-    async def _stop(self, leased: LeasedEntry) -> bool:
-        await self.batches.stop(leased)
-        return True  # the digest says it
 
     async def submit(self, ack: AsyncAck, body: Json) -> None:
         """Take the confirmation. What cannot be begun is said in the dialog."""

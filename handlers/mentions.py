@@ -95,7 +95,7 @@ class Mentions(Surface):
         verb = Verb(asked.verb)
         actor = said.actor
         place = said.place
-        await self.lookup.authorize(actor, place.channel_id, verb)
+        await self.lookup.policy.authorize(verb, actor, place.channel_id)
         ref = await self._find(asked.of, place, verb)
         if ref is None:
             return True
@@ -127,7 +127,7 @@ class Mentions(Surface):
         actor = leased.entry.actor
         place = leased.entry.place
         key = leased.entry.key
-        await self.lookup.authorize(actor, place.channel_id, Verb.HOLD)
+        await self.lookup.policy.authorize(Verb.HOLD, actor, place.channel_id)
         ref = await self._find(asked.of, place, Verb.HOLD, in_full=True)
         if ref is None:
             return True

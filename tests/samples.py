@@ -6,6 +6,7 @@ from typing import Any
 
 from bot import cards, errors
 from bot.cards import CardConfig, TwoPeople
+from bot.cards.home import Overview
 from bot.errors import BotError
 from bot.models import (
     Actor,
@@ -22,7 +23,6 @@ from bot.models import (
     Impact,
     Message,
     Mode,
-    Overview,
     PastDecision,
     Remediation,
     RemediationRef,
@@ -267,7 +267,7 @@ def overview(**extra: Any) -> Overview:
         "names": {REF: "gpu-node-07"},
         "faults": (), "returned": (), "unreadable": (), "unconfirmed": (),
         "digests": (), "pause": None, "refused": None,
-        "about": {REF: ABOUT},
+        "about": {REF: ABOUT, other: CardContext()},
         "called": ClusterNames({"c-7f2": "llama-train"}),
         **extra,
     })  # fmt: skip

@@ -10,7 +10,7 @@ import pytest
 from bot import cards
 from bot.cards import home, review
 from bot.clock import WaitReason
-from bot.models import PER_PAGE, ClusterNames, Remediation
+from bot.models import ClusterNames, Remediation
 from tests.manual_clock import ON_THE_WAY
 from tests.rows import outcomes_by_user
 from tests.samples import remediation
@@ -212,13 +212,13 @@ async def test_stranger_sees_nothing(bot: World, user: str) -> None:
 async def test_pages_and_filter_by_cluster(bot: World) -> None:
     bot.together.clusters["cluster-2"] = "two"
     await pass_time(bot, 700)
-    await several(bot, PER_PAGE + 3)
+    await several(bot, home.PER_PAGE + 3)
     other = bot.together.add(("cluster-2", "i-x", "r-x"), instance_name="gpu-node-x")
     await card(bot, other)
     view = await opened(bot)
-    assert f"Waiting for approval: {PER_PAGE + 4}" in said(view)
+    assert f"Waiting for approval: {home.PER_PAGE + 4}" in said(view)
     assert "Page 1 of 2" in said(view)
-    assert said(view).count(home.OPEN) == PER_PAGE
+    assert said(view).count(home.OPEN) == home.PER_PAGE
     await bot.slack.press_home(home.NEXT)
     view = await shown(bot, version=view["version"] + 1)
     assert "Page 2 of 2" in said(view)

@@ -1,7 +1,7 @@
 """The app's home: what waits, a row each, what runs, what failed, and the person's own decisions."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bot.cards import blocks, faults, labels
@@ -14,8 +14,19 @@ from bot.cards.listing import plural, remediation_lines, returned_lines
 from bot.cards.pause import ALL_CLUSTERS, pause_buttons, pause_line
 from bot.cards.remediation_card import summary
 from bot.cards.review import review_button
-from bot.errors import BotError
-from bot.models import Blocks, CardContext, ClusterNames, Json, Overview, Remediation
+from bot.errors import BotError, NotAllowed
+from bot.models import (
+    Alert,
+    Blocks,
+    CardContext,
+    ClusterNames,
+    FaultReport,
+    Json,
+    PastDecision,
+    Pause,
+    Remediation,
+    RemediationRef,
+)
 from bot.mrkdwn import ago, clean, clock_time, escape, lasted
 
 CLUSTER = "home:cluster"
@@ -24,6 +35,7 @@ PREVIOUS = "home:previous"
 NEXT = "home:next"
 OPEN = "home:open"  # shows a node's controls, or hides them again
 TONIGHT = "shift:tonight"  # sums up the last shift
+PER_PAGE = 15  # of what waits
 LISTED = 15
 ALL = "All clusters"
 _NODE = "node "  # begins the choice of a node; no cluster's ID has a space
@@ -54,6 +66,52 @@ class Filter(blocks.Remembered):
             return super(Filter, cls).load(metadata)
         except ValueError:
             return cls()
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """What is shown, of one cluster or of all.
+
+    Attributes:
+        waiting: what waits for approval on this page, oldest first.
+        count: how many wait in all.
+        page: which page this is, from 0.
+        running: what is being repaired.
+        faults: what fires without a repair, by cluster.
+        failed: what failed within the last day; None where the bot doesn't watch, and so doesn't know.
+        returned: repairs whose fault came back, or didn't stop, within the last day.
+        mine: the person's last decisions, the latest first.
+        names: the nodes of those, as far as they are known.
+        about: what the bot knows of what waits on this page.
+        unconfirmed: what of that couldn't be read, though it isn't what it was.
+        pause: approvals are paused.
+        digests: the messages with more than one that waits: their IDs, how many, and their cluster; empty for several.
+        called: the names of clusters.
+        unreadable: the names of the clusters that couldn't be read; "" for the list of clusters.
+        refused: why the person can't decide; None if they can.
+    """
+
+    waiting: Sequence[Remediation]
+    count: int
+    page: int
+    running: Sequence[Remediation]
+    failed: Sequence[Remediation] | None
+    mine: Sequence[PastDecision]
+    names: Mapping[RemediationRef, str]
+    faults: Sequence[FaultReport]
+    returned: Sequence[Alert]
+    about: Mapping[RemediationRef, CardContext]
+    unconfirmed: Collection[RemediationRef]
+    pause: Pause | None
+    digests: Sequence[tuple[str, int, str]]
+    called: ClusterNames
+    unreadable: Collection[str]
+    refused: NotAllowed | None
+
+    @property
+    def pages(self) -> int:
+        """How many pages there are."""
+        return max(1, -(-self.count // PER_PAGE))
 
 
 def loading() -> Json:
@@ -177,7 +235,7 @@ def _waiting(each: Remediation, shown: Overview, opened: str, config: CardConfig
 
 def _row(each: Remediation, shown: Overview, config: CardConfig, now: float, *, is_open: bool) -> Element:
     """Return what waits in two lines, drawn literally, with a button for the rest."""
-    about = shown.about.get(each.ref, CardContext())
+    about = shown.about[each.ref]
     told = (
         clean(shown.called[each.cluster_id], 60),
         f"waiting {lasted(now - each.create_time.timestamp())}" if each.create_time else "",
@@ -196,7 +254,7 @@ def _row(each: Remediation, shown: Overview, config: CardConfig, now: float, *, 
 
 def _opened(each: Remediation, shown: Overview, config: CardConfig) -> Blocks:
     """Return what its card says, with its controls."""
-    about = replace(shown.about.get(each.ref, CardContext()), is_observed=config.observes(each.cluster_id))
+    about = replace(shown.about[each.ref], is_observed=config.observes(each.cluster_id))
     is_sure = each.ref not in shown.unconfirmed
     title, *lines = summary(each, about, config, is_sure=is_sure)
     opened = f" · opened {ago(each.create_time)}" if each.create_time else ""

@@ -27,7 +27,7 @@ from bot.cards.listing import (
     value_of,
 )
 from bot.cards.pause import pause_buttons, pause_line
-from bot.errors import BotError, OutcomeKind
+from bot.errors import DOUBTFUL, BotError, OutcomeKind
 from bot.models import (
     RULES,
     TROUBLES,
@@ -345,7 +345,7 @@ def _counts(batch: Batch) -> str:
 def _others(batch: Batch) -> list[str]:
     known = [each.outcome for each in batch.items if each.outcome is not None]
     halves = known.count(OutcomeKind.FIRST_OF_TWO)
-    unclear = sum(each.is_doubtful for each in batch.items)
+    unclear = sum(each.outcome in DOUBTFUL for each in batch.items)
     skipped = len(known) - _well(batch) - halves - unclear
     told = [f"{halves} {plural('first approval', halves)}"] if halves else []  # true later too
     told += [f"{unclear} unclear"] if unclear else []

@@ -149,8 +149,8 @@ class BatchService:
         if await forever(self.clock, take_back):
             await self.decisions.refuse(ReplyTarget(None, actor.user_id), RefusedWithoutDatabase())
 
-    async def stop(self, leased: LeasedEntry) -> None:
-        """Leave alone what of a batch has not begun.
+    async def stop(self, leased: LeasedEntry) -> bool:
+        """Leave alone what of a batch has not begun. Returns True: the digest says it.
 
         Raises:
             NotAllowed: the actor may not.
@@ -161,3 +161,4 @@ class BatchService:
         await self.policy.authorize(Verb.CANCEL, asked.actor, asked.place.channel_id)
         if not await leased.act(batches.stop, asked.value, asked.actor, asked.place.channel_id):
             raise NothingToStop
+        return True

@@ -7,12 +7,12 @@ from collections.abc import Awaitable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
+from bot.cards.home import PER_PAGE
 from bot.clock import Clock
 from bot.decisions.storing import who_decided
 from bot.errors import InvalidId, InvalidIds, NotFound, TogetherError, UnreadableAnswer, UnreadableCommand
 from bot.models import (
     OPEN,
-    PER_PAGE,
     RULES,
     Actor,
     Alert,
@@ -97,14 +97,6 @@ class Lookup:
     _known: tuple[float, LookupResult] | None = field(default=None, init=False)
     _scanning: asyncio.Task[LookupResult] | None = field(default=None, init=False)
     _scanning_since: float = field(default=0.0, init=False)
-
-    async def authorize(self, actor: Actor, channel_id: str | None, verb: Verb = Verb.REFRESH) -> None:
-        """Check that the actor may do this here: see remediations, where nothing else is said.
-
-        Raises:
-            NotAllowed: the actor may not.
-        """
-        await self.policy.authorize(verb, actor, channel_id)
 
     async def authorize_in_time(self, verb: Verb, actor: Actor, channel_id: str | None) -> None:
         """Check that the actor may do this here, as long as a dialog can wait: its decision is authorized again.

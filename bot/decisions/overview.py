@@ -5,12 +5,12 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from bot.cards.home import Filter
+from bot.cards.home import PER_PAGE, Filter, Overview
 from bot.clock import Clock
 from bot.decisions.batches import BatchService
-from bot.decisions.lookup import LOOK_SECONDS, PAST_SECONDS, Lookup, LookupResult, oldest_first
+from bot.decisions.lookup import LOOK_SECONDS, PAST_SECONDS, Lookup, oldest_first
 from bot.errors import NotAllowed, TogetherError
-from bot.models import PER_PAGE, Actor, Overview, Remediation, RemediationRef, Verb
+from bot.models import Actor, Remediation, RemediationRef, Verb
 from bot.policy import Policy
 from bot.store import Database, approvals, audit, ended, messages, pauses
 
@@ -28,15 +28,6 @@ class Overviews:
     batches: BatchService
     database: Database
     clock: Clock
-
-    async def choices(self, actor: Actor, channel_id: str | None) -> LookupResult:
-        """Return what is open, in time for a menu.
-
-        Raises:
-            NotAllowed: the actor may not look.
-            StorageUnavailable: the database did not answer.
-        """
-        return await self.lookup.in_time_for_a_menu(self.policy.authorize_home(actor, channel_id))
 
     async def read(self, actor: Actor, channel_id: str | None, looks_at: Filter) -> Overview:
         """Read what somebody looks at; the last page where there are fewer.

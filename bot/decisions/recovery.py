@@ -101,13 +101,9 @@ class Recovery:
             logger.info("Deleted %d decisions older than %d days", purged, self.retention_days)
         if set_aside := await self.store.database.read(count_set_aside):
             logger.warning("%d decisions can't be read and are set aside", set_aside)
-        await self._log_head()
+        await self.end()
 
     async def end(self) -> None:
-        """Log the head of the audit trail a last time."""
-        await self._log_head()
-
-    async def _log_head(self) -> None:
         """Log the head of the audit trail: noted elsewhere, it proves later that nothing was cut or rewritten.
 
         Raises:

@@ -19,7 +19,7 @@ from bot.models.alert import (
     repairs_since,
 )
 from bot.models.cluster import Cluster, ClusterNames
-from bot.models.event import WHILE_OPEN, Event, EventKind, Target
+from bot.models.event import Event, EventKind, Target
 from bot.models.fault import QUIET_SECONDS, Brake, Fault, FaultMessage, FaultReport
 from bot.models.guardrails import Braked, Pause, Pauser, RepairLimit, RepairLoad
 from bot.models.ids import RemediationRef, check_id, new_id, read_reference, short_hash
@@ -53,7 +53,6 @@ from bot.models.outcome import (
     ReplyKind,
     token_of,
 )
-from bot.models.overview import PER_PAGE, Overview
 from bot.models.ports import (
     HISTORY_BEFORE,
     AlertChannels,

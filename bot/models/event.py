@@ -27,9 +27,6 @@ class EventKind(StrEnum):
     BRAKE = "brake"
 
 
-WHILE_OPEN = {EventKind.REMINDED, EventKind.STUCK}  # what is told only of what hasn't ended
-
-
 class Target(StrEnum):
     """Who is told."""
 

@@ -57,11 +57,6 @@ class BatchItem:
     answered_at: float = 0.0
 
     @property
-    def is_doubtful(self) -> bool:
-        """Whether it may have taken effect all the same."""
-        return self.outcome in DOUBTFUL
-
-    @property
     def holds_until(self) -> float:
         """Until when a digest says its result: a doubt, limit, or pause may be over then; infinity for others."""
         return self.answered_at + 2 * DOUBT_SECONDS if self.outcome in _FOR_NOW and self.answered_at else math.inf

@@ -252,8 +252,14 @@ async def change(
         if changed := await store.run(write, before, after, learned, told):
             return changed
         before = None
+
+    def as_it_is(connection: Connection) -> Snapshot | None:
+        present = load(connection, message_id, to_change=True)
+        after = change(present) if present else None
+        return write(connection, present, after, learned, told) if present and after else None
+
     # So much changes in it that what was loaded is always out of date.
-    return await store.run(_change, message_id, change, learned, told)
+    return await store.run(as_it_is)
 
 
 def remind(
@@ -267,21 +273,10 @@ def remind(
     """
     if write(connection, before, after) is None:
         return False
+    key = f"reminder {reminded.remind_from} {reminded.reminders}"  # the same, even if Slack is tried again
     for each in waiting:
-        outbox.told(connection, EventKind.REMINDED, each, reminded)
+        outbox.happened(connection, EventKind.REMINDED, each, key=key, reminder=reminded.reminders)
     return True
-
-
-def _change(
-    connection: Connection,
-    message_id: str,
-    change: Change,
-    learned: Learned | None,
-    told: Told,
-) -> Snapshot | None:
-    before = load(connection, message_id, to_change=True)
-    after = change(before) if before else None
-    return write(connection, before, after, learned, told) if before and after else None
 
 
 def observe(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pydantic import TypeAdapter
 from sqlalchemy import Text, bindparam, cast, delete, exists, func, insert, literal, select, union_all, update
 
-from bot.models import FINAL, Alert, Event, EventKind, Job, Outcome, State, Target, TrackedMessage, new_id
+from bot.models import FINAL, Alert, Event, EventKind, Job, Outcome, State, Target, new_id
 from bot.readings import is_worse
 from bot.store.audit import storable
 from bot.store.connection import Connection, dump, is_among, listed, now, read_clock, read_json
@@ -126,16 +126,12 @@ def opened(connection: Connection, alert: Alert) -> None:
         emit(connection, kind, str(alert.ref), about(alert))
 
 
-def told(connection: Connection, kind: EventKind, alert: Alert, message: TrackedMessage) -> None:
-    """Write down of what people are reminded, or that a repair may be stuck; once, even if Slack is tried again."""
-    if kind is EventKind.REMINDED:
-        key = f"reminder {message.remind_from} {message.reminders}"
-        happened(connection, kind, alert, key=key, reminder=message.reminders)
-    else:
-        if kind is EventKind.CAME_BACK:  # it may be told of an earlier repair under the same ID
-            repair = next((each for each in (alert, *reversed(alert.earlier)) if each.came_back), alert)
-            alert = replace(repair, share=alert.share)
-        happened(connection, kind, alert, key=f"{kind} {alert.remediation.under_way_since}")
+def told(connection: Connection, kind: EventKind, alert: Alert) -> None:
+    """Write down what a thread is told of a repair; once, even if Slack is tried again."""
+    if kind is EventKind.CAME_BACK:  # it may be told of an earlier repair under the same ID
+        repair = next((each for each in (alert, *reversed(alert.earlier)) if each.came_back), alert)
+        alert = replace(repair, share=alert.share)
+    happened(connection, kind, alert, key=f"{kind} {alert.remediation.under_way_since}")
 
 
 def decided(connection: Connection, job: Job, outcome: Outcome) -> None:

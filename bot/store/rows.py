@@ -15,7 +15,6 @@ from bot.models import (
     DOUBT_SECONDS,
     FIRST_APPROVAL_SECONDS,
     RULES,
-    WHILE_OPEN,
     Alert,
     CardContext,
     CardNote,
@@ -135,8 +134,8 @@ def write(
     if not connection.execute(_WRITE_SAME, columns, b_message=after.id, b_version=before.version):
         return None
     for each in before.alerts:
-        if (kind := (told or {}).get(each.ref)) and not (each.is_closed and kind in WHILE_OPEN):
-            outbox.told(connection, kind, each, after)
+        if (kind := (told or {}).get(each.ref)) and not (each.is_closed and kind is EventKind.STUCK):
+            outbox.told(connection, kind, each)
     if learned and learned != Learned():
         alert = before.alerts[0]
         alert = replace(alert, history=learned.history or alert.history, impact=learned.impact or alert.impact)

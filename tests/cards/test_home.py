@@ -8,7 +8,7 @@ from hypothesis import given
 
 from bot import cards
 from bot.cards import home
-from bot.models import PER_PAGE, PastDecision, Remediation, Verb
+from bot.models import PastDecision, Remediation, Verb
 from tests.card_text import MARKUP, NASTY, WORST, texts
 from tests.manual_clock import START
 from tests.samples import ABOUT, ALERTS, REF, TWO_CONFIG, overview, remediation
@@ -29,7 +29,7 @@ def test_worst_home_fits_into_slack_and_mentions_nobody(fields: dict[str, Any], 
     worst = Remediation.model_validate(fields)
     view = drawn(
         home.Filter(worst.cluster_id, 3),
-        waiting=[worst] * PER_PAGE,
+        waiting=[worst] * home.PER_PAGE,
         count=5000,
         page=3,
         running=[worst] * 30,
@@ -48,7 +48,7 @@ def test_page_of_long_names_keeps_its_buttons() -> None:
     long = [remediation(id=f"r-{number:0120}", instance_id="i" * 120, linked_alerts=ALERTS * 4) for number in range(15)]
     view = drawn(home.Filter(opened=long[3].key), waiting=long, count=15, about={each.ref: ABOUT for each in long})
     check_home(view)
-    assert json.dumps(view).count(home.OPEN) == PER_PAGE
+    assert json.dumps(view).count(home.OPEN) == home.PER_PAGE
     assert json.dumps(view).count(Verb.CANCEL.action_id) == 1
 
 
