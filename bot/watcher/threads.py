@@ -32,8 +32,7 @@ from bot.watcher.config import WatchConfig, calling
 FAILURE_SECONDS = 86_400.0  # a repair that failed longer ago calls nobody
 GATHERED_SECONDS = 600.0  # what is due in a digest is told together, at the next full ten minutes
 BACK_SECONDS = 900.0  # within which a repaired node is to run again
-# What is looked for so long after its moment says nothing of the repair any more.
-LATE_BACK_SECONDS, TOO_LATE_SECONDS = 3600.0, 86_400.0
+TOO_LATE_SECONDS = 86_400.0  # so long after a repair was watched, nothing more is looked for
 # Of what replaces the VM, neither its new ID nor its name is known before; and what is removed is not to come back.
 _KEEP_THE_NODE = {Mode.REBOOT_VM, Mode.HOST_POWER_CYCLE}
 SOON_SECONDS, LATE_SECONDS = 60.0, 120.0  # a call is left to a reminder that is due so soon, or is so late
@@ -255,8 +254,8 @@ class Check(Enum):
     """What is looked for, in this order."""
 
     STUCK = "stuck"
-    LASTS = "lasts"
     BACK = "back"
+    LASTS = "lasts"
 
     def key(self, alert: Alert) -> str:
         """Return as what it is remembered that this was looked for."""
@@ -308,8 +307,7 @@ def _moments(alert: Alert, config: WatchConfig, now: float) -> dict[Check, float
     if not ended or now > ended + watched + TOO_LATE_SECONDS or not watched:
         return {Check.STUCK: config.cards.stuck_at(alert.remediation)}
     moments = {Check.BACK: ended + BACK_SECONDS, Check.LASTS: ended + watched}
-    is_out_of_date = now > ended + BACK_SECONDS + LATE_BACK_SECONDS
-    if alert.came_back or is_out_of_date or alert.remediation.mode not in _KEEP_THE_NODE:
+    if alert.came_back or alert.remediation.mode not in _KEEP_THE_NODE:
         del moments[Check.BACK]
     if alert.came_back or not alert.remediation.can_be_watched:
         del moments[Check.LASTS]

@@ -300,6 +300,18 @@ async def test_nothing_is_said_of_a_node_while_together_can_not_be_read(bot: Wor
     assert any("isn't running in the cluster 1 h " in each for each in thread(bot, alert))
 
 
+async def test_node_that_is_not_back_is_told_however_long_nobody_could_be_asked_or_told(bot: World) -> None:
+    alert = await repaired(bot)
+    bot.together.node_status["instance-1"] = "FAILED"
+    bot.together.faults.append(Fault("rpc", "cluster", code=14, times=100_000))
+    await pass_time(bot, 3 * 3600)
+    bot.together.faults.clear()
+    await until(bot, lambda: "wasn't running in the cluster" in alert.text, seconds=600)
+    assert any("isn't running in the cluster 3 h " in each for each in thread(bot, alert))
+    await pass_time(bot, DAY)
+    assert not [each for each in thread(bot, alert) if "Held" in each]
+
+
 async def test_repairs_of_a_digest_are_one_line(bot: World) -> None:
     enforce_slacks_limits(bot)
     await began(bot)
