@@ -8,7 +8,7 @@ from functools import partial
 from sqlalchemy import and_, bindparam, or_, select
 
 from bot.alerts import Look, Tracked, held, released
-from bot.errors import OutcomeKind
+from bot.errors import DOUBTFUL, OutcomeKind
 from bot.models import (
     DOUBT_SECONDS,
     FINAL,
@@ -28,7 +28,7 @@ from bot.models import (
     Verb,
 )
 from bot.store import audit, outbox
-from bot.store.connection import Connection, is_among, listed, now, read_clock
+from bot.store.connection import PRESENT, Connection, is_among, listed, read_clock
 from bot.store.decisions import claimed_by
 from bot.store.rows import (
     ALERTS,
@@ -64,11 +64,11 @@ _AT_WORK = select(*ids_in(a)).where(_OPEN, a.state.not_in([State.PENDING_APPROVA
 _WAITING = select(a.instance_id).where(_OPEN, a.state == State.PENDING_APPROVAL)
 _IN_CLUSTERS = select(*ids_in(c)).where(is_among("b_clusters", c.cluster_id))
 _UNSETTLED = _IN_CLUSTERS.where(c.status == ACTIVE).union_all(
-    _IN_CLUSTERS.where(IN_DOUBT),
-    _IN_CLUSTERS.where(c.status == SET_ASIDE, c.sent_at > now() - DOUBT_SECONDS),
+    _IN_CLUSTERS.where(c.outcome.in_(DOUBTFUL), c.answered_at > bindparam("b_since")),
+    _IN_CLUSTERS.where(c.status == SET_ASIDE, c.sent_at > bindparam("b_since")),
 )
 _APPROVED_LATELY = select(*ids_in(c)).where(
-    _APPROVALS, c.outcome == OutcomeKind.APPROVED.value, c.answered_at > now() - DOUBT_SECONDS
+    _APPROVALS, c.outcome == OutcomeKind.APPROVED.value, c.answered_at > PRESENT - DOUBT_SECONDS
 )
 
 
@@ -189,7 +189,8 @@ def about_to_be_in_repair(connection: Connection, job: Job) -> set[str]:
 
 def unsettled(connection: Connection, clusters: Collection[str]) -> set[RemediationRef]:
     """Return on which remediations of clusters a decision isn't answered yet, or may still take effect."""
-    return set(refs_in(connection.execute(_UNSETTLED, b_clusters=listed(clusters))))
+    since = read_clock(connection) - DOUBT_SECONDS
+    return set(refs_in(connection.execute(_UNSETTLED, b_clusters=listed(clusters), b_since=since)))
 
 
 def approved_lately(connection: Connection, cluster_id: str) -> list[RemediationRef]:

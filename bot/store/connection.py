@@ -280,6 +280,8 @@ def read_json(adapter: TypeAdapter[T], body: str, what: str = "") -> T | None:
 
 
 NOW = select(now())
+# Asked once in a statement: PostgreSQL searches no index by a function that may return something else for each row.
+PRESENT = NOW.scalar_subquery()
 _WRITE = text("INSERT INTO leases (name, owner, until) VALUES ('doctor', :owner, 0)")
 _DELETE = text("DELETE FROM leases WHERE name = 'doctor'")
 _SOME = "." * 8192  # more than a full disk's last page has room for

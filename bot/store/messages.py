@@ -24,7 +24,7 @@ from bot.models import (
 )
 from bot.readings import came_back, fault_of, fires_again, may_still_clear
 from bot.store import audit, outbox
-from bot.store.connection import Connection, is_among, listed, now, read_clock
+from bot.store.connection import PRESENT, Connection, is_among, listed, now, read_clock
 from bot.store.lease import LeasedDatabase
 from bot.store.moments import WATCHED, noted
 from bot.store.rows import (
@@ -64,16 +64,16 @@ _AMONG = is_among("b_ids", *_IDS)
 _BODIES = ALERTS.where(_AMONG)
 _ANY = select(m.id).limit(1)
 _EXISTING = select(*_IDS).where(_AMONG)
-_SINCE = now() - bindparam("b_seconds")
+_SINCE = PRESENT - bindparam("b_seconds")
 _GONE = ALERTS.where(a.state == WITHDRAWN, a.changed_at > _SINCE)
 _ARRIVALS = select(*_IDS).where(a.seen_at > _SINCE)
 _DUE = (
     select(m.id)
-    .where(m.is_open, m.next_at <= now())
+    .where(m.is_open, m.next_at <= PRESENT)
     .order_by(func.random())  # in no order, so that those that can't be written keep no others waiting
     .limit(bindparam("b_limit"))
 )
-_IN_CHANNELS = select(m.body, m.is_open).where(m.ts.is_not(None), or_(m.is_open, m.opened_at > _SINCE))
+_IN_CHANNELS = select(m.body, m.is_open).where(m.ts.is_not(None), or_(m.is_open, m.opened_at > bindparam("b_since")))
 _GROWING = (
     select(m.body, m.is_open)
     .where(m.is_open, m.is_digest, m.last_added_at > _SINCE)
@@ -165,7 +165,7 @@ def due(connection: Connection, at_most: int = _AT_ONCE) -> list[str]:
 
 def in_channels(connection: Connection, seconds: float) -> list[TrackedMessage]:
     """Return the messages that are kept true, and those that are done and were opened in the last `seconds`."""
-    rows = connection.execute(_IN_CHANNELS, b_seconds=seconds)
+    rows = connection.execute(_IN_CHANNELS, b_since=read_clock(connection) - seconds)
     return [message for row in rows if (message := message_of(row))]
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import Text, bindparam, cast, delete, exists, func, insert, lite
 from bot.models import FINAL, Alert, Event, EventKind, Job, Outcome, State, Target, new_id
 from bot.readings import is_worse
 from bot.store.audit import storable
-from bot.store.connection import Connection, dump, is_among, listed, now, read_clock, read_json
+from bot.store.connection import PRESENT, Connection, dump, is_among, listed, now, read_clock, read_json
 from bot.store.tables import ids_of, outbox
 
 LONGEST_PAUSE = 3600.0  # before what wasn't taken is tried again
@@ -33,13 +33,13 @@ _DUE = union_all(*(
     for when in (o.next_at <= bindparam("b_now"), o.next_at > bindparam("b_never"))
 )).order_by("next_at", "id").limit(bindparam("b_limit"))  # fmt: skip
 _DROP = delete(outbox).where(o.id == bindparam("b_id"))
-_DROP_OLD = delete(outbox).where(~is_among("b_targets", o.target), o.created_at < now() - bindparam("b_seconds"))
+_DROP_OLD = delete(outbox).where(~is_among("b_targets", o.target), o.created_at < PRESENT - bindparam("b_seconds"))
 _POSTPONE = (
     update(outbox)
     .where(o.id == bindparam("b_id"))
     .values(attempts=o.attempts + 1, next_at=now() + bindparam("b_seconds"))
 )
-_HURRY = update(outbox).where(o.next_at > now()).values(next_at=now())
+_HURRY = update(outbox).where(o.next_at > PRESENT).values(next_at=now())
 _KINDS = dict.fromkeys(FINAL, EventKind.RESOLVED) | {
     State.RUNNING: EventKind.RUNNING,
     State.SUCCEEDED: EventKind.SUCCEEDED,

@@ -26,7 +26,7 @@ from bot.models import (
     TrackedMessage,
 )
 from bot.store import batches, outbox, pauses
-from bot.store.connection import NOW, Connection, Record, Rows, dump, now, read_clock, read_json
+from bot.store.connection import NOW, PRESENT, Connection, Record, Rows, dump, now, read_clock, read_json
 from bot.store.tables import (
     ACTIVE,
     ANSWERED,
@@ -74,7 +74,7 @@ _WRITE_SAME = WRITE_MESSAGE.where(m.version == bindparam("b_version")).returning
 _WRITE_ALERT = update(alerts).where(one_remediation(a)).values(changed_at=now())
 _DECIDES = [verb for verb, rule in RULES.items() if rule.decides]
 _FIRST = select(*_FIRST_APPROVAL).where(one_remediation(first), _FIRST_COUNTS)
-IN_DOUBT = and_(d.outcome.in_(DOUBTFUL), d.answered_at > now() - DOUBT_SECONDS)
+IN_DOUBT = and_(d.outcome.in_(DOUBTFUL), d.answered_at > PRESENT - DOUBT_SECONDS)
 _DOUBTFUL_AT = select(func.max(d.answered_at)).where(one_remediation(d), d.verb.in_(_DECIDES), IN_DOUBT)
 _BODY = (
     select(

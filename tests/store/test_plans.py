@@ -2,11 +2,17 @@
 
 import re
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
+from typing import LiteralString
+
+import psycopg
+from sqlalchemy import text
 
 from bot.models import Target
-from bot.store import outbox
+from bot.store import approvals, messages, outbox
 from bot.store.connection import Connection, _compiled
 from tests.manual_clock import ManualClock
 from tests.sqlite import fill_sqlite
@@ -99,3 +105,41 @@ async def test_events_that_are_due_are_found_without_those_that_are_tried_again_
     assert [each.partition("due_events ")[2] for each in found] == [
         "(target=? AND next_at<?)", "(target=? AND next_at>?)",
     ], plan  # fmt: skip
+
+
+async def test_postgresql_reads_what_is_recent_by_its_moment(postgresql: str, time: ManualClock) -> None:
+    async with open_store(postgresql, time) as store:
+        async with await psycopg.AsyncConnection.connect(postgresql, autocommit=True) as owner:
+            for statement in A_YEAR:
+                await owner.execute(statement)
+        run = store.database.run
+        assert await run(rows_read, "decisions", partial(approvals.approved_lately, cluster_id="c-1")) < 100
+        assert await run(rows_read, "decisions", partial(approvals.unsettled, clusters=["c-1", "c-2"])) < 100
+        assert await run(rows_read, "messages", partial(messages.in_channels, seconds=3600)) < 100
+
+
+A_YEAR: tuple[LiteralString, ...] = (
+    """
+    INSERT INTO decisions (id, dedup_key, status, verb, cluster_id, instance_id, remediation_id, user_id, outcome,
+                           received_at, repeats, answered_at, done_at, owner, lease_until, fence)
+    SELECT n, n, 'done', 'approve', 'c-' || n % 100, n, n, 'U0ALICE', 'approved', ago, 0, ago, ago, '', 0, 1
+    FROM (SELECT n, extract(epoch FROM now()) - 60 * n AS ago FROM generate_series(2, 100000) AS n) AS each
+    """,
+    """
+    INSERT INTO messages (id, is_digest, is_open, ts, posted_at, last_added_at, opened_at, version, body)
+    SELECT n, false, false, n, ago, ago, ago, 1, ''
+    FROM (SELECT n, extract(epoch FROM now()) - 60 * n AS ago FROM generate_series(2, 100000) AS n) AS each
+    """,
+    "ANALYZE",
+)
+
+
+def rows_read(connection: Connection, table: str, look: Callable[[Connection], object]) -> int:
+    """How many rows of a table PostgreSQL reads for something."""
+    counts = text("""
+        SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables
+        WHERE schemaname = current_schema() AND relname = :relname
+    """)
+    before = connection.execute(counts, relname=table).scalar()
+    look(connection)
+    return int(connection.execute(counts, relname=table).scalar() - before)
