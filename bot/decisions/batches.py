@@ -48,20 +48,27 @@ class BatchService:
     config: cards.CardConfig
 
     async def waiting(self, digest_id: str) -> Decidable:
-        """Return what waits in a digest and can be decided, in time for a dialog.
+        """Return `decidable`, in time for a dialog.
 
         Raises:
             RefusedWithoutDatabase: the database did not answer.
         """
         try:
             async with self.clock.timeout(RECEIVE_SECONDS):
-                snapshot = await self.store.database.read(rows.load, digest_id)
-                open_ones = snapshot.undecided if snapshot else []
-                about = await self._cluster(open_ones)
-                clusters = {each.cluster_id for each in open_ones}
-                unclear = await self.store.database.read(approvals.unsettled, clusters)
+                return await self.decidable(digest_id)
         except (StorageUnavailable, TimeoutError) as error:
             raise RefusedWithoutDatabase from error
+
+    async def decidable(self, digest_id: str) -> Decidable:
+        """Return what waits in a digest and can be decided.
+
+        Raises:
+            StorageUnavailable: the database did not answer.
+        """
+        snapshot = await self.store.database.read(rows.load, digest_id)
+        open_ones = snapshot.undecided if snapshot else []
+        about = await self._cluster(open_ones)
+        unclear = await self.store.database.read(approvals.unsettled, {each.cluster_id for each in open_ones})
         decidable = [each for each in open_ones if not self.config.observes(each.cluster_id)]
         oldest = sorted(decidable, key=cards.listing.since)[:MAX_CHOSEN]
         if snapshot is None:

@@ -86,7 +86,7 @@ class Overviews:
         shown = Counter(message_id for each in waiting if (message_id := shown_on.get(each.ref)))
         found = list[tuple[str, int, str]]()
         for message_id in [each for each, count in shown.most_common(_DIGESTS) if count > 1]:
-            known = await self.batches.waiting(message_id)
+            known = await self.batches.decidable(message_id)
             clusters = {each.cluster_id for each in known.alerts}
             if known.total > 1:
                 found.append((message_id, known.total, clusters.pop() if len(clusters) == 1 else ""))

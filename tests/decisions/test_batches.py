@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -429,3 +430,33 @@ async def test_pause_in_one_cluster_does_not_stop_a_selection_over_several(bot: 
     await digest(bot, "Approvals are paused in cluster-1")
     await bot.slack.submit(await choose(bot, message))
     await digest(bot, "4 of 8 approved · 4 skipped")
+
+
+async def test_home_may_take_longer_to_read_a_digest_than_a_dialog(bot: World) -> None:
+    await began(bot)
+    storm(bot, 8)
+    await digest(bot)
+    assert bot.app.database
+    reader, drawn = bot.app.database._reader, asyncio.create_task(bot.slack.until(lambda: home_says(bot, "Review 8")))
+    is_free = threading.Event()
+    reader.submit(is_free.wait)
+    await bot.slack.open_home()
+    while not drawn.done():
+        await asyncio.wait([drawn, asyncio.create_task(reads(bot))], return_when=asyncio.FIRST_COMPLETED)
+        await bot.time.advance(2.1)  # each read takes so long
+        was_busy, is_free = is_free, threading.Event()
+        reader.submit(is_free.wait)
+        was_busy.set()
+    is_free.set()
+    await drawn
+
+
+async def reads(bot: World) -> None:
+    while not bot.transactions():  # noqa: ASYNC110 - nobody says when a read begins
+        await asyncio.sleep(0)
+
+
+def home_says(bot: World, words: str) -> bool:
+    said = json.dumps(bot.slack.homes.get("U0ALICE"), ensure_ascii=False)
+    assert "can't reach" not in said
+    return words in said
