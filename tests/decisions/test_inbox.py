@@ -414,7 +414,7 @@ async def test_acked_question_is_answered_after_forty_minutes_without_slack(aske
         assert "Ask again if you didn't" in bot.slack.visible("U0BOB")[1].text
 
 
-@pytest.mark.bot(watching=True)
+@pytest.mark.bot(watching=True, endless=())  # the tidying drops it
 @both_databases
 async def test_request_that_slack_takes_no_answer_to_keeps_no_response_url(bot: World) -> None:
     message = with_button(bot, PAUSE)
