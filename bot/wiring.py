@@ -58,12 +58,12 @@ from handlers.connection import Identity
 from handlers.dialogs import Dialogs
 from handlers.digests import Digests
 from handlers.directory import SlackDirectory
+from handlers.fallbacks import Fallbacks
 from handlers.home import Home
 from handlers.mentions import Mentions
 from handlers.pauses import Pauses
 from handlers.payloads import SHORTCUT
 from handlers.replies import Replies
-from handlers.surface import Fallbacks
 
 MAX_AT_ONCE = 200
 _trusted = functools.cache(ssl.create_default_context)  # takes 10 ms, and each process needs it four times

@@ -81,7 +81,7 @@ class Overview:
         failed: what failed within the last day; None where the bot doesn't watch, and so doesn't know.
         returned: repairs whose fault came back, or didn't stop, within the last day.
         mine: the person's last decisions, the latest first.
-        names: the nodes of those, as far as they are known.
+        names: the names of their nodes, where those are known.
         about: what the bot knows of what waits on this page.
         unconfirmed: what of that couldn't be read, though it isn't what it was.
         pause: approvals are paused.

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field, replace
 
 from bot.models.remediation import LinkedAlert
 
-BLIND_SECONDS = 420.0  # without a look at a cluster that is read often, after which quiet time begins once more
 QUIET_SECONDS = 1800.0  # after which approvals resume automatically
 FORGOTTEN_SECONDS = 3600.0  # so long after it was last there, an alert that people were called for may call again
 KEPT = 200  # faults of a cluster
@@ -74,16 +73,14 @@ class Brake:
         """Whether approvals are paused."""
         return not self.resumed_by
 
-    def then(
-        self, broken: int, nodes: int | None, limit: int, now: float, *, stale_seconds: float = 0.0
-    ) -> "Brake | None":
+    def then(self, broken: int, nodes: int | None, limit: int, now: float, *, blind_seconds: float) -> "Brake | None":
         """Return it when `broken` nodes are broken; None once it is over.
 
         Args:
-            stale_seconds: how old what is known of a cluster may be, by how often it is read.
+            blind_seconds: without a look at the cluster, after which quiet time begins once more.
         """
         known = replace(self, broken=broken, nodes=nodes, limit=limit, peak=max(self.peak, broken), looked_at=now)
-        is_quiet, was_read = 2 * broken < limit, now - self.looked_at <= max(BLIND_SECONDS, stale_seconds)
+        is_quiet, was_read = 2 * broken < limit, now - self.looked_at <= blind_seconds
         if self.is_latched:
             since = (was_read and min(self.quiet_since, now)) or now  # clocks can go back
             since = since if is_quiet else 0.0

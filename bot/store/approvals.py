@@ -8,7 +8,7 @@ from functools import partial
 from sqlalchemy import and_, bindparam, or_, select
 
 from bot.alerts import Look, Tracked, held, released
-from bot.errors import DOUBTFUL, OutcomeKind
+from bot.errors import OutcomeKind
 from bot.models import (
     DOUBT_SECONDS,
     FINAL,
@@ -36,6 +36,7 @@ from bot.store.rows import (
     WITHDRAWN,
     card_context,
     change_alert,
+    in_doubt_since,
     readable_alert,
     showing,
     write,
@@ -64,7 +65,7 @@ _AT_WORK = select(*ids_in(a)).where(_OPEN, a.state.not_in([State.PENDING_APPROVA
 _WAITING = select(a.instance_id).where(_OPEN, a.state == State.PENDING_APPROVAL)
 _IN_CLUSTERS = select(*ids_in(c)).where(is_among("b_clusters", c.cluster_id))
 _UNSETTLED = _IN_CLUSTERS.where(c.status == ACTIVE).union_all(
-    _IN_CLUSTERS.where(c.outcome.in_(DOUBTFUL), c.answered_at > bindparam("b_since")),
+    _IN_CLUSTERS.where(in_doubt_since(bindparam("b_since"))),
     _IN_CLUSTERS.where(c.status == SET_ASIDE, c.sent_at > bindparam("b_since")),
 )
 _APPROVED_LATELY = select(*ids_in(c)).where(

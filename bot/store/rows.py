@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from pydantic import TypeAdapter
-from sqlalchemy import Executable, and_, bindparam, delete, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Executable, and_, bindparam, delete, exists, func, or_, select, update
 
 from bot.alerts import Look, Tracked, outdated
 from bot.errors import DOUBTFUL
@@ -74,7 +74,14 @@ _WRITE_SAME = WRITE_MESSAGE.where(m.version == bindparam("b_version")).returning
 _WRITE_ALERT = update(alerts).where(one_remediation(a)).values(changed_at=now())
 _DECIDES = [verb for verb, rule in RULES.items() if rule.decides]
 _FIRST = select(*_FIRST_APPROVAL).where(one_remediation(first), _FIRST_COUNTS)
-IN_DOUBT = and_(d.outcome.in_(DOUBTFUL), d.answered_at > PRESENT - DOUBT_SECONDS)
+
+
+def in_doubt_since(moment: ColumnElement[float]) -> ColumnElement[bool]:
+    """Build what finds decisions whose outcome wasn't clear when they were answered, since a moment."""
+    return and_(d.outcome.in_(DOUBTFUL), d.answered_at > moment)
+
+
+IN_DOUBT = in_doubt_since(PRESENT - DOUBT_SECONDS)
 _DOUBTFUL_AT = select(func.max(d.answered_at)).where(one_remediation(d), d.verb.in_(_DECIDES), IN_DOUBT)
 _BODY = (
     select(

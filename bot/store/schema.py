@@ -38,10 +38,9 @@ def upgrade(raw: Any, name: str, folder: Path, newest: str, begin: str) -> None:
 
 
 def _migrate(connection: Connection, folder: Path) -> None:
-    from alembic import command  # noqa: PLC0415 - a new database doesn't need it, and it takes 0.1 s to load
-    from alembic.config import Config  # noqa: PLC0415
+    from alembic import command, config  # noqa: PLC0415 - a new database doesn't need it, and it takes 0.1 s to load
 
-    schema = Config()
+    schema = config.Config()
     schema.set_main_option("script_location", str(folder))
     schema.attributes["connection"] = connection
     command.upgrade(schema, "head")

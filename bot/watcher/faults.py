@@ -41,13 +41,13 @@ class Reports:
 
     Attributes:
         database: others resume approvals there, so a report with a brake is always changed as it is in the database.
-        stale_seconds: how old what is known of a cluster may be, by how often it is read.
+        fresh_seconds: how old what was read may be, by how often clusters are read.
         read_at: when this process read the alerts of a cluster, on its monotonic clock, and in Unix time.
     """
 
     database: LeasedDatabase
     clock: Clock
-    stale_seconds: float
+    fresh_seconds: float
     read_at: dict[str, tuple[float, float]] = field(default_factory=dict, init=False)
     _began_at: float = field(default=-math.inf, init=False)
     _known: dict[str, FaultReport] = field(default_factory=dict, init=False)
@@ -85,7 +85,7 @@ class Reports:
         return self._is_recent(self.read_at.get(cluster_id, (-math.inf, 0.0))[0])
 
     def _is_recent(self, moment: float) -> bool:
-        return self.clock.monotonic() - moment <= max(FRESH_SECONDS, self.stale_seconds)
+        return self.clock.monotonic() - moment <= self.fresh_seconds
 
     def as_of(self, cluster_id: str) -> float:
         """Return when alerts were read that weren't lately, as Unix time; 0 for the others, or where nobody knows."""
@@ -232,7 +232,7 @@ class FaultWatch:
         def braked(known: FaultReport) -> FaultReport:
             brake = Brake(broken, limit, nodes, now, cause, peak=broken, looked_at=now) if broken >= limit else None
             if known.brake:
-                brake = known.brake.then(broken, nodes, limit, now, stale_seconds=self.config.stale_seconds)
+                brake = known.brake.then(broken, nodes, limit, now, blind_seconds=self.reports.fresh_seconds)
             return replace(known, cluster=known.cluster or name, brake=brake, is_watched=True)
 
         await self.reports.change(cluster_id, braked)

@@ -67,7 +67,7 @@ class Watcher:
         self._intake = Intake(database, index, self._ages, self._queue, self._poller, config, clock)
         self._comparer = comparison.Comparer(database, channels, self._queue, config, clock)
         self._outages = outages.OutageNotifier(database, channels, self._queue, config, clock, self._comparer)
-        self._reports = faults.Reports(database, clock, config.stale_seconds)
+        self._reports = faults.Reports(database, clock, max(faults.FRESH_SECONDS, config.stale_seconds))
         self._faults = faults.FaultWatch(together, self._reports, database, self._poller, config, clock)
         self._fault_teller = fault_teller.FaultTeller(
             self._reports, channels, self._queue, config, clock, warn, self._comparer

@@ -15,7 +15,7 @@ OFTEN = 3  # failures, within half a minute
 
 
 class Lane(Enum):
-    """What is to be done next, each in a line of its own.
+    """What to do next, each in its own line.
 
     Slack's limits differ, a new card doesn't wait for a thread, and no look at a message waits for Together.
     """

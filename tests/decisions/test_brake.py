@@ -8,6 +8,7 @@ from sqlalchemy import select
 
 from bot.models import Brake
 from bot.store.tables import audit
+from bot.watcher.faults import FRESH_SECONDS
 from tests.rows import execute_beside, outcomes_by_user
 from tests.simulator.receivers import SECRET, WebhookReceiver
 from tests.simulator.slack import Posted
@@ -282,10 +283,10 @@ async def test_brake_that_is_set_no_longer_is_released(database_url: str) -> Non
 def test_brake_counts_quiet_minutes_that_were_read_and_by_a_clock_that_was_set_back() -> None:
     brake: Brake | None = Brake(1, 4, None, 0.0, looked_at=9000.0, quiet_since=9000.0)
     for now in range(100, 1900, 300):
-        brake = brake and brake.then(1, None, 4, float(now))
+        brake = brake and brake.then(1, None, 4, float(now), blind_seconds=FRESH_SECONDS)
     assert brake is not None
     assert brake.quiet_since == 100.0
-    assert brake.then(1, None, 4, 1900.0) is None
-    late = brake.then(1, None, 4, 3600.0)
+    assert brake.then(1, None, 4, 1900.0, blind_seconds=FRESH_SECONDS) is None
+    late = brake.then(1, None, 4, 3600.0, blind_seconds=FRESH_SECONDS)
     assert late is not None
     assert late.quiet_since == 3600.0

@@ -1,0 +1,39 @@
+"""What Slack may send and this version doesn't handle: acked, and answered if a person waits."""
+
+from dataclasses import dataclass
+
+from slack_bolt.async_app import AsyncAck
+
+from bot import cards
+from bot.errors import UnknownControl
+from bot.models import Json, ReplyTarget
+from handlers.surface import Surface
+
+
+@dataclass(slots=True)
+class Fallbacks(Surface):
+    """Answers dialogs and shortcuts of other versions. Socket Mode acks only what a listener takes."""
+
+    async def view(self, ack: AsyncAck, body: Json) -> None:
+        """A dialog was submitted or closed. The empty ack closes it."""
+        await ack()
+        if body.get("type") == "view_submission":
+            self._tell(body, "this dialog")
+
+    async def shortcut(self, ack: AsyncAck, body: Json) -> None:
+        """A shortcut was used."""
+        await ack()
+        self._tell(body, "this shortcut")
+
+    async def options(self, ack: AsyncAck) -> None:
+        """A menu asks for its options."""
+        await ack(options=[])
+
+    async def nothing(self, ack: AsyncAck) -> None:
+        """An event to which the manifest doesn't subscribe, or a choice that Slack keeps until a button is pressed."""
+        await ack()
+
+    def _tell(self, body: Json, what: str) -> None:
+        user_id = (body.get("user") or {}).get("id") or ""
+        place = ReplyTarget((body.get("channel") or {}).get("id"), user_id, response_url=body.get("response_url"))
+        self.tasks.spawn(self.replies.reply_privately(place, cards.private(UnknownControl(what))), f"unknown {what}")
