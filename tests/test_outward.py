@@ -153,6 +153,32 @@ async def test_storm_and_outage_are_told(webhook: WebhookReceiver) -> None:
         assert [each["data"]["is_over"] for each in outages()] == [False, True]
 
 
+@pytest.mark.parametrize("kind", ["outage", "unrepaired"])
+async def test_what_is_wrong_in_a_cluster_is_told_once_although_slack_takes_no_message(
+    webhook: WebhookReceiver, kind: str
+) -> None:
+    async with watching(**told(webhook)) as bot:
+        await began(bot)
+        bot.slack.faults.append(SlackFault("chat.postMessage", "html", times=-1))
+        broken = Fault("html", verb="list", status=500, times=-1)
+        if kind == "outage":
+            bot.together.faults.append(broken)
+        else:
+            bot.together.fire("a-1", "cluster-1", "gpu-1")
+        await pass_time(bot, 3600)
+
+        def is_over() -> list[bool]:
+            return [each["data"]["is_over"] for each in webhook.events if each["type"].endswith(kind)]
+
+        assert is_over() == [False]
+        bot.together.faults.clear()
+        bot.together.alerts.clear()
+        await until(bot, lambda: is_over() == [False, True], seconds=1200)
+        await pass_time(bot, 1800)
+        assert is_over() == [False, True]
+        assert bot.slack.visible() == []
+
+
 async def test_bot_that_does_not_watch_tells_what_is_decided(webhook: WebhookReceiver) -> None:
     async with world(**told(webhook)) as bot:
         bot.together.add()

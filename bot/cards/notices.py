@@ -263,8 +263,8 @@ def moved(alerts: Sequence[Alert], channel_id: str) -> Message:
 
 
 def moved_cluster(cluster: str, channel_id: str) -> Message:
-    """Return that what is wrong in a cluster as a whole is told in another channel now."""
-    return line(f"Cluster {escape(cluster, 100)}: moved to <#{channel_id}>.")
+    """Return where a cluster's alerts go now: true whether or not any is there."""
+    return line(f"Cluster {escape(cluster, 100)}: its alerts go to <#{channel_id}> now.")
 
 
 def posted_twice(alerts: Sequence[Alert], link: str) -> Message:

@@ -164,7 +164,8 @@ class FaultReport:
         nodes: on how many nodes those are.
         told: of what people were called for, by its key: 0, or when it was gone, as Unix time in seconds.
         on_cards: the keys of those that a card tells, or will if they don't clear: they are of repaired nodes.
-        is_announced: people were called for alerts, and other tools not told yet that none is left.
+        announced: the keys of those that other tools were told of, which don't wait until Slack takes the message.
+        is_announced: they were told of some, and not told yet that none is left.
         is_watched: the cluster is read.
         as_of: when its alerts were last read, where that is long ago, as Unix time; else 0, or where nobody knows.
     """
@@ -178,6 +179,7 @@ class FaultReport:
     on_cards: frozenset[str] = frozenset()
     message: FaultMessage | None = None
     brake: Brake | None = None
+    announced: frozenset[str] = frozenset()
     is_announced: bool = False
     is_watched: bool = True
     as_of: float = 0.0
@@ -201,6 +203,7 @@ class FaultReport:
             message=self.message and self.message.forgetting(self.told.keys() - told.keys()),
             told=told,
             on_cards=self.on_cards.intersection(keys),
+            announced=self.announced.intersection(keys),
             is_watched=True,
         )
 
@@ -221,6 +224,7 @@ class FaultReport:
             nodes=self.nodes - len(nodes),
             told={key: at or (now if key in keys else 0.0) for key, at in self.told.items()},
             on_cards=self.on_cards.difference(keys),
+            announced=self.announced.difference(keys),
         )
 
     def having_told(self, keys: Collection[str]) -> "FaultReport":

@@ -33,6 +33,11 @@ class Outage:
     mark: str = ""
     sent_at: float = 0.0
 
+    @property
+    def has_lasted(self) -> bool:
+        """Whether it is told, or about to be: other tools don't wait until Slack takes it."""
+        return self.told or bool(self.mark)
+
 
 def known(connection: Connection) -> dict[str, Outage]:
     """Return the clusters that cannot be read."""
@@ -47,9 +52,9 @@ def note(connection: Connection, cluster_id: str, outage: Outage | None, *, is_w
         LeaseLost: another process watches now.
     """
     before = known(connection).get(cluster_id)
-    was_told, is_told = bool(before and before.told), bool(outage and outage.told)
-    if was_told != is_told:
-        told: Data = {"cluster_id": cluster_id, "is_over": was_told, "is_watched": is_watched}
+    had_lasted, has_lasted = (bool(each and each.has_lasted) for each in (before, outage))
+    if had_lasted != has_lasted:
+        told: Data = {"cluster_id": cluster_id, "is_over": had_lasted, "is_watched": is_watched}
         emit(connection, EventKind.OUTAGE, cluster_id, told)
     if outage:
         connection.execute(_WRITE, cluster_id=cluster_id, **asdict(outage))

@@ -210,8 +210,14 @@ class FaultTeller:
         is_same = new <= known.calls and sent_at - known.sent_at < FORGOTTEN_SECONDS
         is_repeated = known.is_repeated and not known.mark and is_same
         sending = replace(known, mark=new_id(), sent_at=sent_at, calls=new, is_repeated=is_repeated)
+        fresh = {each.alert.node for each in report.worst if each.key in new - report.announced}
+
+        def leaving(known: FaultReport) -> FaultReport:
+            is_announced = known.is_announced or bool(fresh)
+            return replace(known, message=sending, announced=known.announced | new, is_announced=is_announced)
+
         # Before it leaves, so that the next process with the watch looks for it.
-        await self._keep(cluster_id, sending)
+        await self.reports.change(cluster_id, leaving, told={"is_over": False, "nodes": len(fresh)} if fresh else None)
         if report.brake_key - self.reports[cluster_id].brake_key:  # somebody has resumed since
             await self._keep(cluster_id, known if known.ts else None)
             return
@@ -241,19 +247,12 @@ class FaultTeller:
 
     async def _arrived(self, cluster_id: str, ts: str, fingerprint: str = "") -> None:
         """Note that a post is in the channel, or a reply in the thread."""
-        report = self.reports[cluster_id]
-        calls = report.message.calls if report.message else frozenset()
-        called = {each.alert.node for each in report.worst if each.key in calls.difference(report.told)}
 
         def arrived(known: FaultReport) -> FaultReport:
             assert known.message is not None  # noqa: S101 - it was sent
-            there = known.message.arrived(ts, fingerprint)
-            is_announced = known.is_announced or bool(called)
-            return replace(known.having_told(known.message.calls), message=there, is_announced=is_announced)
+            return replace(known.having_told(known.message.calls), message=known.message.arrived(ts, fingerprint))
 
-        await self.reports.change(
-            cluster_id, arrived, told={"is_over": False, "nodes": len(called)} if called else None
-        )
+        await self.reports.change(cluster_id, arrived)
 
     async def _edit(self, cluster_id: str, view: View, step: Step) -> None:
         """Bring the message up to date. At the end it says so, and is left."""

@@ -105,7 +105,7 @@ class OutageNotifier:
 
         What should have been told long ago begins then: nobody was reading.
         """
-        now, is_untold = self.clock.now(), not (outage.told or outage.mark)
+        now, is_untold = self.clock.now(), not outage.has_lasted
         known = replace(outage, since=now) if is_untold and now - outage.since > 2 * TOLD_AFTER else outage
         return _Known(known, over_at=now if is_untold else 0.0, has_gap=has_gap)
 

@@ -111,7 +111,7 @@ async def test_message_about_faults_stays_where_the_new_channel_is_closed(bot: W
     bot.slack.channels[NEW].is_archived = True
     async with bot.another(bot.settings.model_copy(update={"bot_alert_channel": NEW})):
         await pass_time(bot, 600)
-        assert "moved to" not in old.text
+        assert NEW not in old.text
 
 
 @asynccontextmanager
@@ -120,7 +120,7 @@ async def closed_as_it_moves(bot: World, old: Posted) -> AsyncIterator[None]:
     await bot.settle()
     bot.slack.faults.append(SlackFault("chat.update", "internal_error", after=True))
     async with bot.another(bot.settings.model_copy(update={"bot_alert_channel": NEW})):
-        await until(bot, lambda: "moved to" in old.text)
+        await until(bot, lambda: NEW in old.text)
         bot.slack.channels[NEW].is_archived = True
         yield
 
@@ -136,7 +136,7 @@ async def test_message_about_faults_is_drawn_again_where_the_new_channel_is_clos
     bot.together.fire("a-1", "cluster-1", "gpu-1", **XID)
     old = await message(bot)
     async with closed_as_it_moves(bot, old):
-        await until(bot, lambda: "moved to" not in old.text, 300)
+        await until(bot, lambda: NEW not in old.text, 300)
         assert TOLD in old.text
 
 
@@ -176,7 +176,7 @@ async def test_what_waits_moves_although_slack_takes_no_edit_in_the_former_chann
         bot.slack.faults.clear()
         await until(bot, lambda: not old.buttons, 300)
         assert old.text == f"instance-1: moved to <#{NEW}>. Decide there."
-        await until(bot, lambda: fault.text.endswith(f": moved to <#{NEW}>."), 300)
+        await until(bot, lambda: fault.text.endswith(f": its alerts go to <#{NEW}> now."), 300)
 
 
 async def test_card_that_is_decided_while_its_move_waits_for_its_turn_stays(bot: World) -> None:
