@@ -271,7 +271,7 @@ class TogetherClient:
         try:
             with metrics.TOGETHER_SECONDS.labels(call).time():
                 async with self._clock.timeout(seconds):
-                    reply = await self._exchange(request, limit)
+                    reply, content = await self._exchange(request, limit)
         except (httpx.HTTPError, TimeoutError) as error:
             is_unsent = isinstance(error, _UNSENT)
             metrics.TOGETHER_CALLS.labels(call, "not reached" if is_unsent else "no answer").inc()
@@ -283,7 +283,7 @@ class TogetherClient:
         level = logging.DEBUG if method == "GET" and reply.is_success else logging.INFO
         extra = lasting(path, status) if method == "GET" and not reply.is_success else None
         logger.log(level, "together %s %s: HTTP %d, request %s", method, path, status, request_id, extra=extra)
-        answer = answers.read_json(reply.content)
+        answer = answers.read_json(content)
         if reply.is_success:
             if not isinstance(answer, dict):
                 raise UnreadableAnswer("not a JSON object")
@@ -296,8 +296,8 @@ class TogetherClient:
             logger.warning("together %s %s: details %s", method, path, json.dumps(refused.details)[:2000], extra=extra)
         raise refused
 
-    async def _exchange(self, request: httpx.Request, limit: int) -> httpx.Response:
-        """Send a request, and return the answer, whose body may have up to `limit` bytes."""
+    async def _exchange(self, request: httpx.Request, limit: int) -> tuple[httpx.Response, bytes]:
+        """Send a request, and return the answer with its body, which may have up to `limit` bytes."""
         # Without httpx's client, whose redirects, cookies, and logins aren't wanted, a call takes half the CPU.
         async with aclosing(await self._transport.handle_async_request(request)) as response:
             if response.headers.get("content-encoding", "identity") != "identity":
@@ -312,7 +312,7 @@ class TogetherClient:
             content = bytes(chunks)
             for key in self._keys:
                 content = content.replace(key, b"[secret]")
-            return httpx.Response(response.status_code, headers=response.headers, content=content)
+            return response, content
 
 
 def _call_of(method: str, path: str) -> str:
