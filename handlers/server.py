@@ -8,10 +8,10 @@ from functools import partial
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from slack_bolt.adapter.aiohttp import to_aiohttp_response, to_bolt_request
-from slack_bolt.async_app import AsyncApp
+from slack_bolt.adapter.aiohttp import to_aiohttp_response
 
 from bot.errors import StartError
+from handlers.bolt import Bolt
 
 logger = logging.getLogger(__name__)
 
@@ -132,7 +132,7 @@ class Server:
         self._problems = problems
         self._warnings = warnings
         self._measure = measure
-        self._bolt: AsyncApp | None = None
+        self._bolt: Bolt | None = None
         web_app = web.Application(client_max_size=MAX_BODY)
         web_app.add_routes(
             [
@@ -171,7 +171,7 @@ class Server:
         logger.info("Listening on %s:%d", host, port)
         return port
 
-    def serve(self, bolt: AsyncApp) -> None:
+    def serve(self, bolt: Bolt) -> None:
         """Take Slack's requests from now on; until then they are answered 503."""
         self._bolt = bolt
 
@@ -202,12 +202,8 @@ class Server:
             return web.Response(status=503, text="starting\n")
         if refusal := await self._read_body(request):
             return refusal
-        try:
-            bolt_request = await to_bolt_request(request)
-        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-            # Not UTF-8, an unknown charset, broken JSON or no object: Slack sends none of these.
-            return web.Response(status=401, text="invalid request\n")
-        return await to_aiohttp_response(await self._bolt.async_dispatch(bolt_request))
+        answer = await self._bolt.receive(await request.read(), dict(request.headers))
+        return await to_aiohttp_response(answer)
 
     async def _read_body(self, request: web.Request) -> web.Response | None:
         """Wait for the body. Returns the answer where there is none."""

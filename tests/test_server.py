@@ -87,6 +87,16 @@ async def test_compressed_body_is_never_unpacked(server: tuple[Server, int], pat
     assert spent < 0.1
 
 
+async def test_unsigned_body_is_never_parsed(server: tuple[Server, int]) -> None:
+    """Parsing a form with half a million fields takes most of a second, in which nothing else is acknowledged."""
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    began = time.process_time()
+    async with aiohttp.ClientSession() as session:
+        url = f"http://127.0.0.1:{server[1]}/slack/events"
+        assert (await session.post(url, data=b"a&" * (MAX_BODY // 2), headers=headers)).status == 401
+    assert time.process_time() - began < 0.2
+
+
 async def test_body_that_only_claims_to_be_compressed_is_refused_as_unsigned(server: tuple[Server, int]) -> None:
     headers = {"Content-Encoding": "gzip", "Content-Type": "application/json"}
     async with aiohttp.ClientSession() as session:

@@ -15,7 +15,6 @@ from urllib.parse import unquote_plus
 
 import aiohttp
 import httpx
-from slack_bolt.request.async_request import AsyncBoltRequest
 
 from bot.clock import Clock
 from bot.decisions import Recovery
@@ -236,7 +235,8 @@ class World:
         connections = Connections(Identity(TEAM, "", BOT_USER), client, client, session, together, together, None)
         store = DecisionStore(database, settings.bot_lease_seconds, clock)
         bot = build_bot(settings, connections, store, tasks, clock, report=lambda _: None, warn=lambda *_: None)
-        bot.bolt.verification.verifier.clock = cast("Any", SimpleNamespace(now=self.clock.now))
+        assert bot.bolt.verifier
+        bot.bolt.verifier.clock = cast("Any", SimpleNamespace(now=self.clock.now))
         running = Running(process, bot, tasks, database, 0.0, 0.0, store._owner)
         self.bots.append(running)
         self.started_at[str(process)] = self.loop.time()
@@ -325,11 +325,11 @@ class World:
             return Ack(0, "", 0.0)
         running = self.streams["balancer"].choice(able)
         process = running.process
-        request = AsyncBoltRequest(body=body.decode(), headers={**signed_headers(body, self.clock.now()), **headers})
+        headers = {**signed_headers(body, self.clock.now()), **headers}
         there = self.streams["network"].uniform(0.01, 0.2)
         await asyncio.sleep(there)
         woken = process.woken
-        task = self.loop.spawn(process, running.bot.bolt.async_dispatch(request), "request")
+        task = self.loop.spawn(process, running.bot.bolt.receive(body, headers), "request")
         await asyncio.wait({task}, timeout=ACK_SECONDS - 2 * there)  # the ack takes as long
         if not task.done():
             if not (process.is_dead or process.is_suspended or process.woken > woken):
