@@ -78,16 +78,15 @@ async def print_verdict(url: str, expected: str | None, keys: Sequence[str] = ()
     if signed:
         for key_id, count in signed.unchecked.items():
             print(f"{count} heads were signed with another key ({key_id}) and weren't checked: see --key.")
-        print(_signed(signed.signed_at))
+        if signed.signed_at is not None:
+            print(_signed(signed.signed_at))
     if set_aside:
         print(f"{set_aside} decisions can't be read and are set aside.")
     print(f"{repeats} decisions were re-sent after a crash.")
     return not problems
 
 
-def _signed(at: float | None) -> str:
-    if at is None:
-        return "No head was signed with this key: set BOT_AUDIT_KEY for the bot."
+def _signed(at: float) -> str:
     moment = datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     return f"Last signed {moment}. If the bot ran since then for more than an hour, rows after that may be missing."
 

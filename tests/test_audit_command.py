@@ -25,6 +25,7 @@ from bot.errors import LeaseLost, StartError, StorageUnavailable
 from bot.models import Actor, AuditNote
 from bot.store import Database, audit
 from bot.store.audit import key_id
+from bot.store.connection import Connection
 from bot.store.tables import audit as audit_rows
 from bot.store.tables import cursors, decisions, signed_heads
 from bot.trail import SIGN_EVERY, AuditExporter
@@ -399,6 +400,7 @@ async def test_signed_trail_is_whole(kept: World, capsys: pytest.CaptureFixture[
         ([delete(audit_rows)], "Row 3 was signed and is missing: the trail was truncated."),
         ([update(audit_rows).values(hash="f" * 64)], "Row 3 isn't what was signed: the trail was rewritten."),
         ([update(signed_heads).values(hash="f" * 64)], "isn't of this key: it was forged"),
+        ([delete(signed_heads)], "No head was signed with a key that was given"),
     ],
 )
 async def test_trail_that_was_cut_or_rewritten_is_found_without_a_noted_head(
@@ -407,6 +409,25 @@ async def test_trail_that_was_cut_or_rewritten_is_found_without_a_noted_head(
     await execute_beside(kept, *change)
     assert not await print_verdict(kept.settings.database_url, None, [KEY])
     assert words in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("hours", "is_whole"), [((0, 1), True), ((0, 1, 3), False)])
+async def test_rows_of_hours_whose_signatures_were_removed_are_named(
+    kept: World,
+    hours: tuple[int, ...],
+    is_whole: bool,  # noqa: FBT001 - a table's column
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def rewrite(connection: Connection) -> None:
+        for each in hours:
+            row = {name: value for name, value in FORGED.items() if name not in {"previous", "hash"}}
+            audit.append(connection, {**row, "at": START + 3600.0 * each}, audit.end_of_trail(connection))
+
+    database = Database(kept.settings.database_url)
+    await database.run(rewrite)
+    await database.close()
+    assert await print_verdict(kept.settings.database_url, None, [KEY]) is is_whole
+    assert ("Rows 4 to 6 aren't signed" in capsys.readouterr().out) is not is_whole
 
 
 async def test_head_is_signed_again_every_hour(kept: World) -> None:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, bindparam, select, text
+from sqlalchemy import Select, bindparam, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 
 from bot.errors import DOUBTFUL
@@ -61,6 +61,10 @@ _SIGNED = (
     .outerjoin(audit, audit.c.seq == signed_heads.c.seq)
     .order_by(signed_heads.c.seq, signed_heads.c.at)
 )
+_UNSIGNED = select(func.min(audit.c.seq), func.max(audit.c.seq), func.max(audit.c.at) - func.min(audit.c.at)).where(
+    audit.c.seq > bindparam("b_seq")
+)
+UNSIGNED_SECONDS = 7200.0  # of rows that the bot may leave unsigned: it signs every hour, at its start, and at its end
 _SIGNED_AS = b"remediation-bot audit head 1\n"  # what is signed begins with what it is
 _KEY_ID = b"remediation-bot audit key 1\n"
 
@@ -310,6 +314,7 @@ def check_signatures(connection: Connection, keys: Sequence[str]) -> Signatures:
     problems: list[str] = []
     unchecked: Counter[str] = Counter()
     signed_at: float | None = None
+    signed = 0
     for row in connection.execute(_SIGNED):
         if row.key_id not in known:
             unchecked[row.key_id] += 1
@@ -317,11 +322,15 @@ def check_signatures(connection: Connection, keys: Sequence[str]) -> Signatures:
         if not hmac.compare_digest(row.signature, signature(known[row.key_id], row.seq, row.hash)):
             problems.append(f"The signature of row {row.seq} isn't of this key: it was forged, or the key is another.")
             continue
-        signed_at = max(row.at, signed_at or row.at)
+        signed_at, signed = max(row.at, signed_at or row.at), row.seq
         if row.there is None:
             problems.append(f"Row {row.seq} was signed and is missing: the trail was truncated.")
         elif row.there != row.hash:
             problems.append(f"Row {row.seq} isn't what was signed: the trail was rewritten.")
-    if unchecked and signed_at is None:
-        problems.append("No head was signed with a key that was given: pass the right ones, or somebody replaced them.")
+    first, last, seconds = connection.execute(_UNSIGNED, b_seq=signed).first()
+    why = "BOT_AUDIT_KEY wasn't set for the bot, or somebody removed signatures."
+    if signed_at is None and (first or unchecked):
+        problems.append(f"No head was signed with a key that was given: {why}")
+    elif first and seconds > UNSIGNED_SECONDS:
+        problems.append(f"Rows {first} to {last} aren't signed with a key that was given: {why}")
     return Signatures(problems, signed_at, unchecked)
