@@ -75,17 +75,25 @@ def read_variables(environ: Mapping[str, str], dotenv: Path) -> Variables:
     """Return all variables, the real ones before those of a `.env` file.
 
     Raises:
-        SettingsError: the file can't be read. A line that is left out may be a guard rail.
+        SettingsError: the file can't be read. A line that is left out or overridden may be a guard rail.
     """
     try:
         with dotenv.open(encoding="utf-8-sig") as file:
             lines = [*parse_stream(file)]  # without interpolation: a secret may contain ${…}
-        wrong = next((each.original for each in lines if not _is_whole(each)), None)
-        if wrong is None:  # an empty value counts as not set, so another line's value stays
-            return {**{each.key: each.value for each in lines if each.key and each.value}, **environ}
-        blank = wrong.string.removesuffix(wrong.string.lstrip())  # dotenv counts from the blank lines before it
-        line = wrong.line + blank.count("\n")
-        why = f"line {line} isn't NAME=value. Correct it, or begin it with #"
+        values: dict[str, str] = {}  # an empty one counts as not set, so another line's stays
+        for each in lines:
+            if not _is_whole(each):
+                why = "isn't NAME=value. Correct it, or begin it with #"
+            elif each.key and each.value and values.setdefault(each.key, each.value) != each.value:
+                why = f"sets {each.key} to something else than an earlier line. Keep one"
+            else:
+                continue
+            text, line = each.original
+            blank = text.removesuffix(text.lstrip()).count("\n")  # dotenv counts from the blank lines before it
+            why = f"line {line + blank} {why}"
+            break
+        else:
+            return {**values, **environ}
     except (FileNotFoundError, IsADirectoryError):
         return environ
     except UnicodeDecodeError as error:

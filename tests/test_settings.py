@@ -278,6 +278,18 @@ def test_empty_line_of_the_example_takes_back_no_guard_rail(tmp_path: Path, line
     assert read_settings(read_variables(GOOD, tmp_path / ".env")).bot_observe == ("*",)
 
 
+@pytest.mark.parametrize("lines", ["BOT_OBSERVE=*\n\nBOT_OBSERVE=c-1\n", "BOT_OBSERVE=c-1\n\nBOT_OBSERVE='c-2'\n"])
+def test_two_lines_that_contradict_each_other_stop_the_start(tmp_path: Path, lines: str) -> None:
+    """A list of guard rails that continues on a second line looks as if both count."""
+    (tmp_path / ".env").write_text(lines)
+    with pytest.raises(SettingsError) as caught:
+        read_settings(read_variables(GOOD, tmp_path / ".env"))
+    why = "line 3 sets BOT_OBSERVE to something else than an earlier line. Keep one."
+    assert str(caught.value) == f"The bot can't start: {tmp_path}/.env can't be read: {why}"
+    (tmp_path / ".env").write_text("BOT_OBSERVE=c-1\nBOT_OBSERVE='c-1'\n")
+    assert read_settings(read_variables(GOOD, tmp_path / ".env")).bot_observe == ("c-1",)
+
+
 def test_dotenv_file_of_a_windows_editor_is_read_from_its_first_line(tmp_path: Path) -> None:
     (tmp_path / ".env").write_bytes(b"\xef\xbb\xbfBOT_CHANNELS=C1\r\n\r\nexport PORT=4000 # free\r\n")
     settings = read_settings(read_variables(GOOD, tmp_path / ".env"))
