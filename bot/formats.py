@@ -277,7 +277,8 @@ def _zone(name: str) -> ZoneInfo:
 
 def cluster(value: str) -> str:
     """Check a cluster's ID. A word that means all or none would name a cluster that isn't there."""
-    if value.lower() in _SWITCHES or re.search("[;*“”‘’]", value):  # a list takes commas, and no pattern
+    # A list takes commas, and no pattern; word processors turn quotes and dashes into others.
+    if value.lower() in _SWITCHES or re.search("[;*]", value) or not value.isascii():
         raise ValueError(f"contains “{value}”, which isn't a cluster ID")
     return check_id("cluster", value)
 

@@ -90,7 +90,7 @@ def test_wrong_waits_stop_the_start(waits: str) -> None:
         read_settings({**GOOD, "BOT_WAIT_MINUTES": waits})
 
 
-@pytest.mark.parametrize("word", ["all", "True", "1", "none", "off", "*", "c-1;c-2", "c-*", "“*”", "‘c-1’"])
+@pytest.mark.parametrize("word", ["all", "True", "1", "none", "off", "*", "c-1;c-2", "c-*", "“*”", "‘c-1’", "c–1"])
 def test_word_that_is_no_cluster_stops_the_start(word: str) -> None:
     given = {
         "BOT_CLUSTERS": word,
