@@ -20,6 +20,7 @@ FRESH_SECONDS = 300
 USABLE_SECONDS = 3600
 LOOKUP_SECONDS = 5
 PATIENCE_SECONDS = 0.5  # with Slack, by somebody about whom an older answer is known
+SLACKBOT = "USLACKBOT"  # of every workspace; its `is_bot` is false (github.com/slackapi/bolt-js, issue 794)
 FAILED_SECONDS = 30  # so long a failed look-up isn't tried again
 T = TypeVar("T")
 
@@ -67,7 +68,7 @@ class SlackDirectory:
                 return Person(team_id=None, is_full_member=False, is_active=False)
             raise
         user: Json = answer.get("user") or {}
-        is_active = not (user.get("deleted") or user.get("is_bot"))
+        is_active = not (user.get("deleted") or user.get("is_bot") or user_id == SLACKBOT)
         is_foreign = any(user.get(flag) for flag in ("is_restricted", "is_ultra_restricted", "is_stranger"))
         profile: Json = user.get("profile") or {}
         name = str(profile.get("display_name") or user.get("real_name") or user.get("name") or "")

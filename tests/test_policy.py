@@ -24,6 +24,7 @@ async def slack(time: ManualClock) -> AsyncIterator[Slack]:
         workspace.add_user("U0GUEST", "guest", is_restricted=True)
         workspace.add_user("U0SINGLE", "single-channel guest", is_ultra_restricted=True)
         workspace.add_user("U0ROBOT", "robot", is_bot=True)
+        workspace.add_user("USLACKBOT", "slackbot")
         workspace.add_user("U0LEFT", "left", deleted=True)
         workspace.add_user("U0PARTNER", "partner", team_id="T0PARTNER")
         workspace.add_user("U0STRANGER", "stranger", is_stranger=True)
@@ -56,7 +57,7 @@ async def allowed(policy: Policy, actor: Actor, channel: str | None = "C0OPS", v
 async def test_listed_user_must_be_a_full_member_too(
     slack: Slack, time: ManualClock, actor: Callable[[str], Actor]
 ) -> None:
-    nobody = ("U0GUEST", "U0SINGLE", "U0ROBOT", "U0LEFT", "U0PARTNER", "U0STRANGER", "U0UNKNOWN")
+    nobody = ("U0GUEST", "U0SINGLE", "U0ROBOT", "USLACKBOT", "U0LEFT", "U0PARTNER", "U0STRANGER", "U0UNKNOWN")
     policy = policy_for(slack, time, "U0ALICE", *nobody)
     assert await allowed(policy, actor("U0ALICE"))
     for user in nobody:
@@ -70,7 +71,7 @@ async def test_groups_and_everybody_are_full_members_of_this_workspace_only(
 ) -> None:
     policy = policy_for(slack, time, *operators)
     assert await allowed(policy, actor("U0ALICE"))
-    for user in ("U0GUEST", "U0SINGLE", "U0ROBOT", "U0LEFT", "U0PARTNER", "U0STRANGER", "U0UNKNOWN"):
+    for user in ("U0GUEST", "U0SINGLE", "U0ROBOT", "USLACKBOT", "U0LEFT", "U0PARTNER", "U0STRANGER", "U0UNKNOWN"):
         assert not await allowed(policy, actor(user)), user
 
 
