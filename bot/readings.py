@@ -81,9 +81,7 @@ def came_back(one: Remediation, new: Remediation, seconds: float, *, is_last_loo
 
 def fault_of(one: Remediation, firing: LinkedAlert) -> str:
     """Return the fault that a node was repaired for, where an alert is about it too, raw; else empty."""
-    if firing.names.isdisjoint({one.instance_id, one.node}):
-        return ""
-    return next((same for each in one.linked_alerts if (same := firing.same_fault(each))), "")
+    return "" if firing.names.isdisjoint({one.instance_id, one.node}) else firing.fault_in(one.kinds)
 
 
 def fires_again(one: Remediation, firing: LinkedAlert, seconds: float, now: float) -> CameBack | None:

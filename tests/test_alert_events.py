@@ -1,6 +1,7 @@
 """What each event makes of an alert, where nothing but one condition says so."""
 
 from dataclasses import replace
+from time import process_time
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from bot.models import (
     CardNote,
     Hold,
     Job,
+    Remediation,
     SeenState,
     Snapshot,
     State,
@@ -85,6 +87,26 @@ def test_alert_without_a_time_says_nothing_of_a_repair() -> None:
     untimed = one.linked_alerts[0].model_copy(update={"target_vm": one.node, "started_at": None})
     assert readings.fault_of(one, untimed)
     assert readings.fires_again(one, untimed, 3600, START) is None
+
+
+@pytest.mark.parametrize("name", ["DmesgXidError", "DmesgXidError{}"])
+def test_thousands_of_alerts_are_compared_in_no_time(name: str) -> None:
+    """Nothing else is acknowledged while an answer of some MiB is compared with an earlier one."""
+
+    def many(first: int) -> Remediation:
+        codes = range(first, first + 2000)
+        found = [
+            {"alert_name": name.format(each), "annotation": {"xid": {"events": [{"xid_code": each}]}}} for each in codes
+        ]
+        return remediation(linked_alerts=found)
+
+    one, another, overlapping = many(0), many(2000), many(1999)
+    began = process_time()
+    assert one.same_fault(another) is None
+    assert process_time() - began < 0.2
+    found = one.same_fault(overlapping)
+    assert found is not None
+    assert (found[0], found[1].xids) == ("Xid 1999", ["1999"])
 
 
 def test_clock_that_was_set_back_withdraws_nothing_at_once_and_nothing_for_too_long() -> None:

@@ -83,6 +83,7 @@ def _readable_items(value: object) -> list[object]:
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
+Kinds = set[tuple[str | None, str | None]]
 Lenient = Annotated[T | None, WrapValidator(_or_none)]
 OpenText = Annotated[str, WrapValidator(lambda value, handler: _or_none(value, handler) or "")]
 Many = Annotated[list[T], BeforeValidator(_readable_items)]
@@ -195,13 +196,13 @@ class LinkedAlert(ApiModel):
         """Whether it was a warning, and is over."""
         return self.resolved_at is not None and self.severity in _MILD
 
-    def same_fault(self, other: "LinkedAlert") -> str:
-        """Return the fault that both are about, raw; empty for none. Where both have Xid codes, they share one."""
-        if not self.alert_name or self.alert_name != other.alert_name:
+    def fault_in(self, kinds: Kinds) -> str:
+        """Return the fault that others are about too, raw; empty for none. Where both have Xids, they share one."""
+        name, xids = self.alert_name, self.xids
+        shared = next((code for code in xids if (name, code) in kinds), "")
+        if not name or not (shared or (name, "" if xids else None) in kinds):
             return ""
-        if self.xids and other.xids:
-            return next((f"Xid {code}" for code in self.xids if code in other.xids), "")
-        return (self.annotation and self.annotation.title) or self.alert_name
+        return f"Xid {shared}" if shared else (self.annotation and self.annotation.title) or name
 
 
 class Remediation(ApiModel):
@@ -262,8 +263,14 @@ class Remediation(ApiModel):
 
     def same_fault(self, other: "Remediation") -> tuple[str, LinkedAlert] | None:
         """Return the first fault that an alert of each is about, raw, with this one's alert."""
-        both = ((mine, theirs) for mine in self.linked_alerts for theirs in other.linked_alerts)
-        return next(((fault, mine) for mine, theirs in both if (fault := mine.same_fault(theirs))), None)
+        kinds = other.kinds
+        return next(((fault, mine) for mine in self.linked_alerts if (fault := mine.fault_in(kinds))), None)
+
+    @property
+    def kinds(self) -> Kinds:
+        """The names of its alerts, each with its Xid codes, with "" where it has none, and with None in any case."""
+        # To compare thousands with thousands, each with each, would take minutes.
+        return {(each.alert_name, code) for each in self.linked_alerts for code in (None, *(each.xids or [""]))}
 
     @property
     def can_be_watched(self) -> bool:
