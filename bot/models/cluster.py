@@ -1,6 +1,6 @@
 """Clusters as Together answers them."""
 
-from bot.models.remediation import ApiModel, Lenient, Remediation
+from bot.models.remediation import ApiModel, Lenient, Name, Remediation
 
 _NOT_RUNNING = {"PENDING", "SCHEDULING", "BOOTING", "BOOTSTRAPPING", "FAILED", "PAUSED"}  # phases of a node
 
@@ -16,8 +16,8 @@ class ClusterNames(dict[str, str]):
 class ClusterNode(ApiModel):
     """A GPU node of a cluster. `node_id` is its name within it (api reference of clusters, `node_lifecycle_events`)."""
 
-    node_id: Lenient[str] = None
-    host_name: Lenient[str] = None
+    node_id: Name = None
+    host_name: Name = None
     instance_id: Lenient[str] = None
     status: Lenient[str] = None
     latest_remediation: Lenient[Remediation] = None
@@ -37,7 +37,7 @@ class Cluster(ApiModel):
     """A cluster that the API key sees. Its other fields, a credential among them, are dropped as it is read."""
 
     cluster_id: str
-    cluster_name: Lenient[str] = None
+    cluster_name: Name = None
     gpu_worker_nodes: Lenient[list[Lenient[ClusterNode]]] = None
 
     @property

@@ -7,12 +7,18 @@ import re
 import unicodedata
 import uuid
 from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
 
 from bot.errors import InvalidId
 
 MAX_ID_LENGTH = 200
 _NOT_IN_AN_ID = re.compile(r"""[\s/\\?#%<>|@,="'`]""")
 _INVISIBLE = {"Cc", "Cf", "Cs"}  # control, format; and lone surrogates, which no URL can carry
+
+# A name of which a letter or digit can be seen at its beginning: Hangul's fillers are blank.
+VisibleName = Annotated[str, Field(pattern=r"\A[\s\S]{0,30}[^\W_\u115f\u1160\u3164\uffa0]")]
 
 
 def new_id() -> str:

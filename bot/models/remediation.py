@@ -8,7 +8,7 @@ from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidatorFunctionWrapHandler, WrapValidator
 
-from bot.models.ids import RemediationRef, short_hash
+from bot.models.ids import RemediationRef, VisibleName, short_hash
 
 _FIRST_YEAR, _LAST_YEAR = 1971, 9000
 PRECISION = 1.0  # in seconds: a list may round times
@@ -83,8 +83,8 @@ def _readable_items(value: object) -> list[object]:
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
-Kinds = set[tuple[str | None, str | None]]
 Lenient = Annotated[T | None, WrapValidator(_or_none)]
+Name = Lenient[VisibleName]  # else the ID is told
 OpenText = Annotated[str, WrapValidator(lambda value, handler: _or_none(value, handler) or "")]
 Many = Annotated[list[T], BeforeValidator(_readable_items)]
 
@@ -150,7 +150,7 @@ class LinkedAlert(ApiModel):
     severity: Lenient[str] = None
     started_at: Moment = None
     resolved_at: Moment = None
-    target_vm: Lenient[str] = None
+    target_vm: Name = None
     annotation: Lenient[Annotation] = None
     passive_health_check_alert_id: Lenient[str] = None
     instance_id: Lenient[str] = None
@@ -196,7 +196,7 @@ class LinkedAlert(ApiModel):
         """Whether it was a warning, and is over."""
         return self.resolved_at is not None and self.severity in _MILD
 
-    def fault_in(self, kinds: Kinds) -> str:
+    def fault_in(self, kinds: set[tuple[str | None, str | None]]) -> str:
         """Return the fault that others are about too, raw; empty for none. Where both have Xids, they share one."""
         name, xids = self.alert_name, self.xids
         shared = next((code for code in xids if (name, code) in kinds), "")
@@ -220,7 +220,7 @@ class Remediation(ApiModel):
     mode: OpenText = ""
     trigger: OpenText = ""
     state: str
-    instance_name: Lenient[str] = None
+    instance_name: Name = None
     reason: Lenient[str] = None
     requested_by: Lenient[str] = None
     create_time: Moment = None
@@ -267,7 +267,7 @@ class Remediation(ApiModel):
         return next(((fault, mine) for mine in self.linked_alerts if (fault := mine.fault_in(kinds))), None)
 
     @property
-    def kinds(self) -> Kinds:
+    def kinds(self) -> set[tuple[str | None, str | None]]:
         """The names of its alerts, each with its Xid codes, with "" where it has none, and with None in any case."""
         # To compare thousands with thousands, each with each, would take minutes.
         return {(each.alert_name, code) for each in self.linked_alerts for code in (None, *(each.xids or [""]))}

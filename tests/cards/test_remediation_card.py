@@ -15,10 +15,12 @@ from bot.models import (
     RULES,
     Alert,
     CardContext,
+    Cluster,
     DecidedBy,
     FirstApproval,
     History,
     Hold,
+    LinkedAlert,
     Message,
     Mode,
     Remediation,
@@ -464,6 +466,17 @@ def test_both_pushes_of_a_card_say_node_and_cluster_in_eighty_characters(state: 
         for push in (shown.text[:80], " ".join(map(block_text, shown.blocks))[:80]):
             assert "gpu-node-07" in push
             assert "llama-train" in push
+
+
+@pytest.mark.parametrize("name", [" ", "\u200b\u2060", "\u3164\uffa0", "\u2800", "..", "\u200b" * 300 + "7"])
+def test_node_and_cluster_whose_names_cannot_be_seen_are_called_by_their_ids(name: str) -> None:
+    """Else the card asks to delete a VM, and doesn't say of which node."""
+    named = remediation(instance_name=name, mode=Mode.VM_ONLY)
+    shown = cards.card(named, about=ABOUT)
+    assert shown.text.startswith("i-0042 (llama-train): ")
+    assert "reprovision i-0042" in block_text(shown.blocks[0])
+    assert Cluster.model_validate({"cluster_id": "c-7f2", "cluster_name": name}).cluster_name is None
+    assert LinkedAlert.model_validate({"target_vm": name, "instance_id": "i-0042"}).node == "i-0042"
 
 
 def sent(message: Message) -> dict[str, Any]:
