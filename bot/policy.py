@@ -69,8 +69,8 @@ class Policy:
                 "Couldn't check your permissions with Slack.", f"Try again in a minute. {self._who_can}"
             ) from None
 
-    async def authorize_home(self, actor: Actor, channel_id: str | None) -> None:
-        """Check that the actor may see all remediations in the app's home.
+    async def authorize_overview(self, actor: Actor, channel_id: str | None) -> None:
+        """Check that the actor may see all remediations: in the app's home, or by a command or mention.
 
         Where the bot acts in some channels only, who isn't a full member sees what is in those that they are in.
 

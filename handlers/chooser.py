@@ -81,7 +81,7 @@ class Chooser(Surface):
         if isinstance(asked, Browse | Suggested) or (isinstance(asked, Find) and not asked.only_shows):
             view_id = await self.dialogs.open(of.trigger_id, chooser.loading())
             return await self._fill(view_id, partial(self._first_view, asked, of.actor, of.place), of)
-        await self.lookup.policy.authorize(Verb.REFRESH, of.actor, of.place.channel_id)
+        await self.lookup.policy.authorize_overview(of.actor, of.place.channel_id)
         return await self.replies.reply_privately(of.place, await self._told(asked))
 
     async def _told(self, asked: Find | Report) -> Message:

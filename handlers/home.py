@@ -108,7 +108,7 @@ class Home:
     async def options(self, ack: AsyncAck, body: Json) -> None:
         """Answer the menu of clusters and nodes, which asks for its choices."""
         try:
-            allow = self.overviews.policy.authorize_home(actor_of(body), self.channel_for(""))
+            allow = self.overviews.policy.authorize_overview(actor_of(body), self.channel_for(""))
             found = await self.overviews.lookup.in_time_for_a_menu(allow)
         except NotAllowed:
             await ack(options=[])

@@ -220,6 +220,22 @@ async def test_channel_in_which_the_bot_is_not_enabled() -> None:
             assert "The bot isn't enabled here. Nothing changed. Use <#C0OPS>." in told
 
 
+async def test_guest_is_shown_nothing_of_channels_that_they_are_not_in() -> None:
+    async with watching(BOT_CHANNELS="C0OPS,C0TRAIN", BOT_ROUTES="c-train=C0TRAIN") as bot:
+        bot.slack.add_user("U0GUEST", "guest", is_restricted=True)
+        bot.together.clusters["c-train"] = "train"
+        bot.together.add(("c-train", "i-9", "r-9"), instance_name="gpu-node-9")
+        for number, text in enumerate(("list", "status gpu-node-9", "tonight", "history gpu-node-9")):
+            await bot.slack.command(text, user="U0GUEST")
+            told = (await bot.reply_privately("U0GUEST", 2 * number + 1)).text
+            await bot.slack.say(f"{BOT} {text}", user="U0GUEST")
+            said = (await bot.reply_privately("U0GUEST", 2 * number + 2)).text
+            assert "Guests can't see what's in other channels." in told
+            assert "Guests can't see what's in other channels." in said
+        await bot.slack.command("list", user="U0CAROL")
+        assert "gpu-node-9" in (await bot.reply_privately("U0CAROL")).text
+
+
 async def test_retried_event_is_answered_once(bot: World) -> None:
     event = {"type": "app_mention", "user": "U0ALICE", "text": f"{BOT} help", "ts": "1.2", "channel": "C0OPS"}
     for _ in range(3):

@@ -36,7 +36,7 @@ class Overviews:
             NotAllowed: the actor may not look.
             StorageUnavailable: the database did not answer.
         """
-        await self.policy.authorize_home(actor, channel_id)
+        await self.policy.authorize_overview(actor, channel_id)
         refused: NotAllowed | None = None
         try:
             await self.policy.authorize(Verb.APPROVE, actor, channel_id)
