@@ -29,7 +29,7 @@ _TALKATIVE = {
 }
 _CAPABILITY = re.compile(
     r"(hooks\.slack(?:-gov)?\.com/|/response/|[?&](?:ticket|app_id|token)=)[^\s\"'>)&\\]+|\bx(?:ox[a-z]|app)-[\w-]+"
-    r"|(?<=://)[^\s/@]+(?=@)"  # such as of the proxy in HTTPS_PROXY, which aiohttp names with its password
+    r"|(?<=://)[^\s/]+(?=@)"  # such as of the proxy in HTTPS_PROXY, which aiohttp names with its password
 )
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
 _FIELDS = ("outcome", "attempt")

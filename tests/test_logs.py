@@ -221,6 +221,12 @@ def test_socket_ticket_is_redacted(capsys: pytest.CaptureFixture[str]) -> None:
     assert "abc-123" not in capsys.readouterr().err
 
 
+def test_password_with_an_at_sign_in_a_url_is_redacted_to_its_end(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logs("INFO", "text", [])
+    logging.getLogger("x").info("via http://bot:h'u@sh@proxy:3128, 'https://a.example', for a@b.example")
+    assert "via http://[secret]@proxy:3128, 'https://a.example', for a@b.example" in capsys.readouterr().err
+
+
 async def test_password_of_a_proxy_that_refuses_is_redacted(capfd: pytest.CaptureFixture[str]) -> None:
     configure_logs("INFO", "text", SECRETS)
     connections, has_failed = itertools.count(), asyncio.Event()
