@@ -128,7 +128,10 @@ def _reason(typed: str, why: str) -> str:
 def _of(rest: str) -> Order | Find | None:
     if not rest:
         return None
-    asked = parse(rest)
+    try:
+        asked = parse(rest)
+    except UnreadableCommand as error:  # the command, which only cancels, may not be what is asked for
+        raise UnreadableCommand(error.problem) from None
     if isinstance(asked, Order | Find):
         return asked
     raise UnreadableCommand(f"“{rest[:60]}” isn't a node name or an ID.")

@@ -11,6 +11,7 @@ from bot.errors import InvalidId, UnreadableCommand
 from bot.models import RemediationRef, Verb, check_id
 
 COMMAND = "/cancel-remediation"
+_SHORTEST = f"Type just the node: {COMMAND} gpu-node-07. For more: {COMMAND} help."
 MAX_REASON = 500
 MAX_TEXT = 4_000  # characters that a request may have: three encoded IDs and a reason have fewer
 MAX_SEARCHED = 16_000  # characters of one text that are searched for references
@@ -143,7 +144,11 @@ def parse(text: str) -> Typed:
     try:
         return _from_verb(bare) or _read(plain)
     except InvalidId as error:
-        raise UnreadableCommand(str(error)) from None
+        problem = str(error)
+    except UnreadableCommand as error:
+        problem = error.problem
+    # The shortest way to cancel helps nobody who asked for something else.
+    raise UnreadableCommand(problem, "" if _first_word(bare)[0].lower() in RESERVED else _SHORTEST)
 
 
 def references(text: str) -> Iterator[RemediationRef]:

@@ -101,7 +101,10 @@ BY_STATE = {
 
 
 ERRORS: dict[str, BotError] = {
-    "UnreadableCommand": errors.UnreadableCommand("Missing instance ID. Read “c-7f2” as the cluster."),
+    "UnreadableCommand": errors.UnreadableCommand(
+        "Missing instance ID. Read “c-7f2” as the cluster.",
+        "Type just the node: /cancel-remediation gpu-node-07. For more: /cancel-remediation help.",
+    ),
     "UnreadableButton": errors.UnreadableButton("its value isn't a JSON object"),
     "UnknownControl": errors.UnknownControl("the button remediation:explode"),
     "NotAllowed": errors.NotAllowed("Only operators can approve remediations.", "Ask <@U0BOB>."),

@@ -14,6 +14,7 @@ import bot.cards.blocks
 import bot.mention_parsing
 import bot.mrkdwn
 import bot.parsing
+from bot import cards
 from bot.errors import InvalidId, UnreadableCommand
 from bot.mention_parsing import Ask, AskForStatus, AskToHold, parse_mention
 from bot.models import RemediationRef
@@ -131,6 +132,23 @@ def test_reads_what_people_type(text: str, reason: str) -> None:
 @pytest.mark.parametrize(("text", "sentence"), UNREADABLE.values(), ids=UNREADABLE)
 def test_names_the_part_that_is_missing_or_wrong(text: str, sentence: str) -> None:
     assert why_unreadable(parse, text).startswith(sentence)
+
+
+ELSE = ["approve gpu-1", "hold", "stop", "status", "status c1 i1", "history", "history a b", "list gpu-1"]
+UNCLEAR = ["approve c1 i1", "cancel c1 i1", "hold c1 i1", "hold 99h gpu-1", "hold an hour gpu-1", "approve list"]
+
+
+@pytest.mark.parametrize(
+    ("read", "text"),
+    [
+        *(pytest.param(parse, text, id=f"command {text}") for text in ELSE),
+        *(pytest.param(parse_mention, text, id=f"message {text}") for text in UNCLEAR),
+    ],
+)
+def test_nobody_who_asks_for_something_else_is_told_how_to_cancel(read: Callable[[str], object], text: str) -> None:
+    with pytest.raises(UnreadableCommand) as caught:
+        read(text)
+    assert cards.private(caught.value).text.endswith("Nothing was sent.")
 
 
 @pytest.mark.parametrize("text", ["help", "HELP", "`help`", "--help", "-h", "?"])

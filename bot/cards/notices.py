@@ -8,7 +8,7 @@ from bot.cards.blocks import line
 from bot.cards.config import CardConfig
 from bot.cards.controls import LOOKING, MORE
 from bot.cards.remediation_card import NOTICE, ON_CALL, card, ids
-from bot.errors import BotError, UnreadableCommand
+from bot.errors import BotError
 from bot.models import (
     MARK,
     RULES,
@@ -32,7 +32,6 @@ from bot.parsing import COMMAND
 ADDED = "remediation-bot-added-"  # how the IDs of such blocks begin, so that they are found again
 _LINE = f"{ADDED}line"
 _DECISION = "\n— Decision: "  # where the text of the bot's additions begins
-SHORTEST = f"Type just the node: {COMMAND} gpu-node-07. For more: {COMMAND} help."
 USAGE = (
     f"`{COMMAND}` lets you choose what to cancel.\n"
     f"`{COMMAND} gpu-node-07` finds it by node name or ID; the beginning is enough.\n"
@@ -182,10 +181,8 @@ def failure(error: BotError, request: Request, node: str = "", console: str = ""
 
 
 def private(error: BotError) -> Message:
-    """Return an error for one person alone; where a command was wrong, with the shortest one that works."""
-    more = f" {SHORTEST}" if isinstance(error, UnreadableCommand) else ""
-    shown = [blocks.statement(error.sentence, f"{error.next_step}{more}"), *_quotation(error)]
-    return Message(f"{error}{more}", shown)
+    """Return an error for one person alone."""
+    return Message(str(error), [blocks.statement(error.sentence, error.next_step), *_quotation(error)])
 
 
 def pointer(remediation: Remediation, said: str, about: CardContext, config: CardConfig) -> Message:

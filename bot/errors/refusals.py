@@ -11,12 +11,18 @@ class NotAttempted(BotError):
 
 
 class UnreadableCommand(NotAttempted):
-    """What was typed is not a reference."""
+    """What was typed can't be read.
+
+    Args:
+        problem: what is wrong with it, raw.
+        instead: what works, where what was meant is certain; may be empty.
+    """
 
     code = OutcomeKind.UNREADABLE_COMMAND
 
-    def __init__(self, problem: str) -> None:
-        super().__init__(escape(problem, 2 * _SHOWN), "Nothing was sent.")
+    def __init__(self, problem: str, instead: str = "") -> None:
+        super().__init__(escape(problem, 2 * _SHOWN), f"Nothing was sent. {instead}".rstrip())
+        self.problem = problem
 
 
 class UnreadableButton(NotAttempted):
