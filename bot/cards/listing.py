@@ -257,7 +257,7 @@ def ranges(names: Sequence[str]) -> list[str]:
     """Return names in as few words as say them, in pieces of Slack's size: "gpu-node-2, 4–40"."""
     lines: list[str] = []
     before, size = "", 0
-    found = enumerate(sorted(_parts(clean(each, 100) or "-") for each in names))
+    found = enumerate(sorted(order_of(clean(each, 100) or "-") for each in names))
     # Numbers that follow each other are as far from their places.
     for (prefix, _, _), run in groupby(found, key=lambda each: (*each[1][:2], each[1][2] - each[0])):
         ends = [text for _, (_, _, _, text) in run]
@@ -273,7 +273,7 @@ def ranges(names: Sequence[str]) -> list[str]:
     return lines
 
 
-def _parts(name: str) -> tuple[str, int, int, str]:
+def order_of(name: str) -> tuple[str, int, int, str]:
     """Return what a name is sorted by: all but its number, how wide that is with zeros before it, and the number.
 
     What has something behind the node's own name has no number.

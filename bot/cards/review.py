@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 from bot.cards import blocks, labels
 from bot.cards.blocks import Element, Line, elements
@@ -23,6 +22,7 @@ from bot.cards.listing import (
     named,
     names,
     nodes_of,
+    order_of,
     plural,
     value_of,
 )
@@ -165,12 +165,13 @@ def _load(about: CardContext, config: CardConfig, own: int | None = None) -> Blo
 
 def _group(group: Group, half: Firsts, called: Names, config: CardConfig, only: Collection[RemediationRef]) -> Blocks:
     """Return what is chosen from a group: a box for each node of a small one; of a large one all, or by search."""
-    name, mine = group.value, [each for each in group.alerts if not only or each.ref in only]
+    alerts = sorted(group.alerts, key=lambda each: order_of(called[each.ref]))
+    name, mine = group.value, [each for each in alerts if not only or each.ref in only]
     title = f"{'⚠️ ' if labels.deletes_data(group.mode) else ''}{clean(group.title, 150)} ({len(group.alerts)})"
     effect = labels.mode(group.mode).effect
     if len(group.alerts) <= BOXES:
-        options = [_box(each, half, called, config) for each in group.alerts]
-        first = [option for option, each in zip(options, group.alerts, strict=True) if each in mine]
+        options = [_box(each, half, called, config) for each in alerts]
+        first = [option for option, each in zip(options, alerts, strict=True) if each in mine]
         return [blocks.field(f"{NODES}:{name}", title, blocks.boxes(NODES, options, first), effect)]
     every = blocks.option(f"All {len(group.alerts)}", name)
     search: Element = {
@@ -216,12 +217,13 @@ def _marks(group: Group, half: Firsts, effect: str) -> str:
 def options(alerts: Sequence[Alert], group: str, query: str) -> Blocks:
     """Return the nodes of a group that a query matches; `group` is what choosing all of it is known by."""
     wanted, called = query.strip().casefold(), names(alerts)
-    found = (
+    found = [
         each
         for each in chosen(alerts, [group])
         if wanted in f"{called[each.ref]} {mode_name(each)} {each.cluster_id} {fault(each.remediation)}".casefold()
-    )
-    return [_option(each, called) for each in islice(found, blocks.MAX_OPTIONS)]
+    ]
+    found.sort(key=lambda each: order_of(called[each.ref]))
+    return [_option(each, called) for each in found[: blocks.MAX_OPTIONS]]
 
 
 def stop_button(batch: Batch) -> Json:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from bot.cards.review import NODES
 from bot.store.tables import audit, decisions
 from tests.proxy import line_to
 from tests.rows import execute_beside
@@ -459,6 +460,20 @@ async def test_nodes_whose_long_names_are_cut_do_not_look_the_same(bot: World) -
     shown = [each["text"]["text"] for each in offered]
     assert len(set(shown)) == len(shown)
     assert shown[0].endswith("… (i-0)")
+
+
+@pytest.mark.parametrize("count", [8, 12])
+async def test_nodes_are_offered_in_the_order_of_their_names(bot: World, count: int) -> None:
+    await began(bot)
+    for number in range(count):
+        instance = f"i-{7 * number % count}"  # Together's IDs say nothing, and neither does what came first
+        bot.together.add(("cluster-1", instance, f"r-{number}"), instance_name=f"gpu-{number}", linked_alerts=XID)
+    view = await review(bot, await digest(bot))
+    fields = [each for each in view["blocks"] if each.get("element", {}).get("action_id") in {NODES, SOME}]
+    offered = fields[0]["element"].get("options") or await bot.slack.ask_in_view(
+        view, SOME, "", block_id=fields[0]["block_id"]
+    )
+    assert [each["text"]["text"] for each in offered] == [f"gpu-{number}" for number in range(count)]
 
 
 async def test_selection_approves_no_repair_that_together_does_not_name(bot: World) -> None:
