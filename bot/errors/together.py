@@ -65,7 +65,10 @@ class NotFound(TogetherError):
 
     code = OutcomeKind.NOT_FOUND
     sentence = "Together has no such remediation on that cluster and instance."
-    next_step = "Check the three IDs and their order: cluster, instance, remediation."
+    next_step = (
+        "If you typed the IDs, check them and their order: cluster, instance, remediation. "
+        "Otherwise, use the Together console."
+    )
 
 
 class WrongState(TogetherError):
