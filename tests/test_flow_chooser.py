@@ -248,7 +248,7 @@ async def test_choice_that_cannot_be_looked_up_is_not_said_to_be_over() -> None:
         bot.together.faults.append(Fault("rpc", verb="list", code=13, times=-1))
         await bot.slack.pick(view, chooser.REMEDIATION, option)
         said = shown_in(await filled(bot, view.get("version", 0) + 1))
-        assert "Couldn't read cluster-1 from Together, so some may be missing. Choose again." in said
+        assert "Couldn't read cluster-1 from Together, so some may be missing or out of date. Choose again." in said
         assert "can no longer be cancelled" not in said
 
 

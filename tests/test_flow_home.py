@@ -306,7 +306,7 @@ async def test_cluster_that_cannot_be_read_is_named() -> None:
         bot.together.clusters["cluster-1"] = "one"
         bot.together.faults.append(Fault("html", verb="list", status=500, times=50))
         view = await opened(bot)
-        assert "Couldn't read cluster-1 from Together, so some may be missing." in said(view)
+        assert "Couldn't read cluster-1 from Together, so some may be missing or out of date." in said(view)
 
 
 async def test_messages_tab_and_refused_views_do_no_harm(bot: World) -> None:
@@ -410,7 +410,7 @@ async def test_outage_of_together_is_told_and_nothing_is_called_certain(bot: Wor
     await poll(bot)
     view = await opened(bot)
     assert "Nothing is waiting, as far as Together could be read" in said(view)
-    assert "Couldn't read cluster-1 (H100) from Together, so some may be missing." in said(view)
+    assert "Couldn't read cluster-1 (H100) from Together, so some may be missing or out of date." in said(view)
 
 
 async def test_button_drawn_under_other_settings_asks_for_a_reason_first() -> None:

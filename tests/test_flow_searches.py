@@ -25,7 +25,7 @@ async def test_tracked_node_is_found_while_together_lists_nothing() -> None:
         bot.together.faults += [Fault("rpc", verb=verb, code=13, times=-1) for verb in ("list", "clusters")]
         view = shown_in(await opened(bot, "gpu-node-7"))
         assert "reboot gpu-node-7" in view
-        assert "Couldn't read the list of clusters from Together, so some may be missing." in view
+        assert "Couldn't read the list of clusters from Together, so some may be missing or out of date." in view
 
 
 async def test_two_who_search_at_once_cause_one_search() -> None:

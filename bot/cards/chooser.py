@@ -218,9 +218,9 @@ def not_read(unreadable: Sequence[str]) -> str:
     """Return which clusters couldn't be read, as trusted markup; empty for none."""
     if not unreadable:
         return ""
-    named = [each for each in unreadable if each]
-    what = first_of(named, 5, 60, len(unreadable) - len(named)) if named else "the list of clusters"
-    return f"Couldn't read {what} from Together, so some may be missing."
+    named = first_of([each for each in unreadable if each], 5, 60)
+    what = " or ".join(filter(None, [named, "the list of clusters" if "" in unreadable else ""]))
+    return f"Couldn't read {what} from Together, so some may be missing or out of date."
 
 
 def places(within: Sequence[str]) -> str:

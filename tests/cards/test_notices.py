@@ -95,6 +95,10 @@ def test_pushes_of_errors_begin_with_the_node_and_what_was_asked() -> None:
     assert cards.failure(ERRORS["NotReached"], request()).text.startswith("i-0042, cancellation: ")
 
 
-def test_clusters_that_could_not_be_read_are_counted_with_the_list_of_them() -> None:
-    assert not_read(["", "c-1"]) == "Couldn't read c-1 and 1 more from Together, so some may be missing."
-    assert not_read([""]) == "Couldn't read the list of clusters from Together, so some may be missing."
+def test_clusters_that_could_not_be_read_are_named_with_the_list_of_them() -> None:
+    rest = "from Together, so some may be missing or out of date."
+    assert not_read(["", "c-1"]) == f"Couldn't read c-1 or the list of clusters {rest}"
+    assert not_read([""]) == f"Couldn't read the list of clusters {rest}"
+    assert (
+        not_read([f"c-{number}" for number in range(7)]) == f"Couldn't read c-0, c-1, c-2, c-3, c-4 and 2 more {rest}"
+    )
