@@ -176,7 +176,7 @@ async def test_direct_messages_are_answered_there(bot: World) -> None:
     await card(bot)
     for number, (text, words) in enumerate(
         [
-            ("hello", "Mention the bot, or send it a direct message:"),
+            ("cancle gpu-node-7", "Nothing was sent. Mention the bot, or send it a direct message:"),
             ("list", "1 remediation is waiting for approval or start."),
             ("status gpu-node-7", "Approve reboot?"),
             (f"{BOT} cancel gpu-node-7", "<@U0ALICE> asked to cancel this."),

@@ -43,7 +43,7 @@ USAGE = (
     '`cluster=… instance=… remediation=… reason="…"`.'
 )
 MENTIONS = (
-    "Mention the bot, or send it a direct message:\n"
+    "Nothing was sent. Mention the bot, or send it a direct message:\n"
     "`cancel gpu-node-07` or `approve gpu-node-07` links to its card. Nothing is sent until you press a button there.\n"
     "`hold 1h gpu-node-07` puts its approval on hold.\n"
     "`status gpu-node-07` shows one card; `list` lists what you can cancel. Only you see them.\n"
