@@ -232,6 +232,9 @@ def answered(look: Look, request: Request, answer: Answer, seq: int) -> Tracked:
     alert, message, at = look.alert, look.message, look.now
     decides, remark = request.rule.decides, answer.remark
     if remark and not (decides or remark.buttons):
+        doubt = alert.remark
+        if doubt and not doubt.buttons and (doubt.state, doubt.mode) == (remark.state, remark.mode):
+            alert = replace(alert, remark=replace(doubt, looked_at=at))
         remark = None  # it says what somebody's decision may do yet, and leaves no doubt of its own behind
     known = alert.remediation.state, alert.remediation.mode
     is_card = answer.manner is ReplyKind.CARD  # an error says nothing of the state

@@ -9,7 +9,7 @@ from functools import lru_cache
 from itertools import count
 
 from bot.models import CardContext, ClusterNames, LinkedAlert, Mode, Remediation, RepairLoad, State
-from bot.mrkdwn import ago, clean, escape, lasted, plain_when, when
+from bot.mrkdwn import ago, clean, clock_time, escape, lasted, plain_when, when
 
 RULES_PASSED = "the two-person rule or the repair limit"  # by who approves alone
 OBSERVED = "The bot only observes this cluster: decide in Together."
@@ -138,6 +138,12 @@ SEVERITIES: Mapping[str, str] = {
     "PHC_SEVERITY_WARNING": "Warning",
     "PHC_SEVERITY_INFO": "Info",
 }
+
+
+def still_unconfirmed(notice: str, looked_at: float) -> str:
+    """Return what is said of a decision in doubt, with when somebody looked last; times in Unix time."""
+    soon = "The buttons come back when it's certain, usually within 2 min."
+    return f"{notice or UNCONFIRMED} Checked at {clock_time(looked_at)}: no change yet. {soon}"
 
 
 def drain(wait: int | None, node: str = "it") -> str:

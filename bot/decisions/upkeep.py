@@ -54,7 +54,7 @@ class Upkeep:
             said = f"<@{claim.user_id}> has been {RULES[claim.verb].doing} this since {clock_time(claim.since)}."
         elif doubt and doubt.applies_to(verdict.present) and doubt.settles_at > self.clock.now():
             # It was said of a decision that may be on its way yet: that nothing has changed ends no such doubt.
-            said = doubt.notice or cards.labels.UNCONFIRMED
+            said = cards.labels.still_unconfirmed(doubt.notice, self.clock.now())
         else:
             return replace(verdict, about=about)
         return replace(verdict, notice=f"{verdict.notice} {said}".lstrip(), buttons=False, about=about)

@@ -104,6 +104,7 @@ class CardNote:
         mode: the remediation's, for which this holds.
         at: Unix time in seconds.
         is_error: it says what failed, while the remediation is what it was.
+        looked_at: when somebody looked again, and nothing had changed, in Unix time; 0 for never.
     """
 
     notice: str
@@ -113,6 +114,7 @@ class CardNote:
     mode: str
     at: float
     is_error: bool = False
+    looked_at: float = 0.0
 
     @property
     def until(self) -> float:

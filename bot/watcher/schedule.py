@@ -71,6 +71,8 @@ def _draw(snapshot: Snapshot, config: WatchConfig) -> Message:
     remediation = alert.as_told
     remark = alert.remark if alert.remark and alert.remark.applies_to(remediation) else None
     notice, buttons = (remark.notice, remark.buttons) if remark else ("", True)
+    if remark and remark.looked_at:
+        notice = cards.labels.still_unconfirmed(notice, remark.looked_at)
     decided = (remark.decided if remark else None) or alert.decided
     is_mended = remediation.state == State.SUCCEEDED
     is_missing = is_mended and threads.missing_key(alert) in message.announced

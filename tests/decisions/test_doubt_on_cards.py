@@ -72,9 +72,13 @@ async def test_look_that_finds_nothing_new_keeps_the_doubt_until_it_is_over() ->
             await bot.edited(alert, edits + 1)
             assert list(alert.buttons) == [REFRESH]
             assert "it still might" in alert.text
+            assert alert.text.count("no change yet") == 1, "who presses the button sees that it was taken"
+        await poll(bot)
+        assert alert.text.count("no change yet") == 1
         await pass_time(bot, 90.0)
         assert APPROVE in alert.buttons
         assert "it still might" not in alert.text
+        assert "no change yet" not in alert.text
 
 
 @pytest.mark.parametrize("asked", ["hold 1h", "hold 1h instance-1"])
