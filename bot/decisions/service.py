@@ -21,6 +21,7 @@ from bot.errors import (
     Expired,
     InternalError,
     LeaseLost,
+    NotAttempted,
     NotRecorded,
     OutcomeKind,
     RefusedWithoutDatabase,
@@ -29,6 +30,7 @@ from bot.errors import (
 from bot.logs import LOG_CONTEXT
 from bot.models import (
     LIFETIME,
+    NOTHING_KNOWN,
     RULES,
     Answer,
     AuditNote,
@@ -238,6 +240,8 @@ class DecisionService:
             answer = await self._answers.of(job, verdict)
             return answer, Outcome(verdict.kind, verdict.present.state, verdict.of, verdict.first)
         except BotError as error:
+            if job.about is NOTHING_KNOWN and not isinstance(error, NotAttempted):
+                await self._ensure_about(job)  # it begins with what the node is called
             return self._answers.of_failure(job, error)
         except (LeaseLost, StorageUnavailable, asyncio.CancelledError):
             raise

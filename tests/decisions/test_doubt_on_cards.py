@@ -41,18 +41,18 @@ def unreadable(bot: World) -> None:
 
 async def test_failed_look_keeps_the_doubt_and_brings_no_buttons_back() -> None:
     async with watching() as bot:
-        bot.together.add()
+        bot.together.add(instance_name="gpu-node-7")
         alert = await card(bot)
         bot.together.faults.append(Fault("cut", verb="approve"))
         await bot.slack.press(alert, APPROVE)
         await card(bot, words="hadn't taken effect")
         assert list(alert.buttons) == [REFRESH]
-        assert alert.title == "Not confirmed: reboot instance-1 ❔ · cluster-1 (H100)"
+        assert alert.title == "Not confirmed: reboot gpu-node-7 ❔ · cluster-1 (H100)"
         bot.together.faults.append(Fault("rpc", verb="get", code=8, times=9))
         before = len(bot.slack.visible())
         await bot.slack.press(alert, REFRESH, user="U0BOB")
         told = await bot.answer(before + 1)
-        assert "Couldn't check. Together is rate-limiting the bot." in told.text
+        assert told.text.startswith("gpu-node-7, check: <@U0BOB> Couldn't check. Together is rate-limiting the bot.")
         bot.together.faults.clear()
         await poll(bot)
         assert APPROVE not in alert.buttons
