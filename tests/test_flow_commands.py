@@ -63,7 +63,7 @@ async def test_refusal_while_still_waiting_quotes_together(bot: World) -> None:
     bot.together.faults.append(Fault("rpc", verb="cancel", code=10, message="<lock> is held"))
     await bot.slack.command(REF)
     card = await bot.answer()
-    assert "Together refused the cancellation, but the remediation is still waiting." in card.text
+    assert "<@U0ALICE>, your cancellation was refused by Together, but the remediation is still waiting." in card.text
     assert "&lt;lock&gt; is held" in card.text
     assert set(card.buttons) == {APPROVE, CANCEL}
 
@@ -73,7 +73,7 @@ async def test_approved_repair_whose_cancellation_is_refused_is_not_called_waiti
     bot.together.faults.append(Fault("rpc", verb="cancel", code=9, message="draining has begun"))
     await bot.slack.command(REF)
     told = (await bot.answer()).text
-    assert "Together refused the cancellation, but it's still queued. Together: “draining has begun”" in told
+    assert "your cancellation was refused by Together, but it's still queued. Together: “draining has begun”. " in told
 
 
 async def test_wrong_state_that_cannot_be_read_offers_check_again(bot: World) -> None:

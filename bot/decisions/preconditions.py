@@ -122,9 +122,9 @@ def too_late_notice(
             other_mode = f" The repair is “{_mode(present.mode)}”; you saw “{_mode(shown)}”."
         return f"{already} approved{_through_slack(decided) or reviewer}.{other_mode}"
     if present.state in rule.allowed:
-        said = f" Together: “{escape(refusal.quote, 300)}”" if refusal and refusal.quote else ""
+        said = f" Together: “{escape(refusal.quote, 300)}”." if refusal and refusal.quote else ""
         is_still = "the remediation is still waiting" if present.is_waiting else "it's still queued"
-        return f"Together refused the {rule.noun}, but {is_still}.{said} Review it and decide again."
+        return f"{your(request)} was refused by Together, but {is_still}.{said} Review it and decide again."
     return f"Too late to {request.verb}: it's already “{_state(present.state)}”."
 
 

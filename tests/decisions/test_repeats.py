@@ -48,7 +48,7 @@ async def test_refused_approval_of_what_has_opened_again_did_not_go_through() ->
         await bot.slack.press(alert, APPROVE)
         await bot.edited(alert)
         assert "may have gone through" not in alert.text
-        assert "Together refused the approval, but the remediation is still waiting." in alert.text
+        assert "<@U0ALICE>, your approval was refused by Together, but the remediation is still waiting." in alert.text
 
 
 async def test_repeat_that_is_refused_since_it_has_opened_again_may_have_gone_through() -> None:
