@@ -374,7 +374,11 @@ def _push(remediation: Remediation, about: CardContext, config: CardConfig, *, i
     """Return what a push notification shows: node and fault first, then what is asked or what has become of it."""
     node = where(remediation, about.share)
     if not is_asked:
-        return f"{node}: {escape(_title(remediation, about, config, is_sure=False, is_named=False), 150)}"
+        is_surprise = (
+            about.is_automatic and remediation.state in IN_REPAIR and labels.mode(remediation.mode).is_destructive
+        )
+        what = " Deletes local data." if is_surprise else ""  # so on-call is mentioned
+        return f"{node}: {escape(_title(remediation, about, config, is_sure=False, is_named=False), 150)}{what}"
     noun, fails = escape(labels.mode(remediation.mode).noun, 80), escape(fault(remediation), 100)
     is_elsewhere = about.is_observed or not remediation.mode
     asked = f"Together asks to approve: {noun}." if is_elsewhere else f"Approve {noun}?"

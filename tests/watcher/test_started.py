@@ -75,6 +75,8 @@ async def test_automatic_repair_that_deletes_data_or_fails_calls_on_call(bot: Wo
     await began(bot)
     bot.together.add(**AUTO, mode=DELETES)
     alert = await card(bot, words=f"On call: {CALL}")
+    pushed = alert.text.splitlines()[0]
+    assert pushed.endswith("Started automatically: quick reprovision 🕓 Deletes local data."), "why it calls"
     bot.together.remediations[IDS] |= {"state": "FAILED", "error_message": "no host"}
     await until(bot, lambda: [line for line in thread(bot, alert) if CALL in line])
 
