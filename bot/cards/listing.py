@@ -63,6 +63,11 @@ def clusters_of(alerts: Sequence[Alert]) -> dict[str, str]:
     return called if len({*called.values()}) == len(called) else labels.clusters(called)
 
 
+def by_name(alerts: Sequence[Alert], called: Names) -> list[Alert]:
+    """Return these in the order of what they are called."""
+    return sorted(alerts, key=lambda each: _parts(called[each.ref]))
+
+
 def nodes_of(alerts: Sequence[Alert]) -> int:
     """Return on how many nodes these remediations are."""
     return len({(each.cluster_id, each.remediation.instance_id) for each in alerts})
@@ -257,7 +262,7 @@ def ranges(names: Sequence[str]) -> list[str]:
     """Return names in as few words as say them, in pieces of Slack's size: "gpu-node-2, 4–40"."""
     lines: list[str] = []
     before, size = "", 0
-    found = enumerate(sorted(order_of(clean(each, 100) or "-") for each in names))
+    found = enumerate(sorted(_parts(clean(each, 100) or "-") for each in names))
     # Numbers that follow each other are as far from their places.
     for (prefix, _, _), run in groupby(found, key=lambda each: (*each[1][:2], each[1][2] - each[0])):
         ends = [text for _, (_, _, _, text) in run]
@@ -273,7 +278,7 @@ def ranges(names: Sequence[str]) -> list[str]:
     return lines
 
 
-def order_of(name: str) -> tuple[str, int, int, str]:
+def _parts(name: str) -> tuple[str, int, int, str]:
     """Return what a name is sorted by: all but its number, how wide that is with zeros before it, and the number.
 
     What has something behind the node's own name has no number.

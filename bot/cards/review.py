@@ -13,6 +13,7 @@ from bot.cards.listing import (
     Group,
     Names,
     blast_radius,
+    by_name,
     chosen,
     cluster_of,
     grouped,
@@ -22,7 +23,6 @@ from bot.cards.listing import (
     named,
     names,
     nodes_of,
-    order_of,
     plural,
     value_of,
 )
@@ -165,14 +165,13 @@ def _load(about: CardContext, config: CardConfig, own: int | None = None) -> Blo
 
 def _group(group: Group, half: Firsts, called: Names, config: CardConfig, only: Collection[RemediationRef]) -> Blocks:
     """Return what is chosen from a group: a box for each node of a small one; of a large one all, or by search."""
-    alerts = sorted(group.alerts, key=lambda each: order_of(called[each.ref]))
+    alerts = by_name(group.alerts, called)
     name, mine = group.value, [each for each in alerts if not only or each.ref in only]
     title = f"{'⚠️ ' if labels.deletes_data(group.mode) else ''}{clean(group.title, 150)} ({len(group.alerts)})"
     effect = labels.mode(group.mode).effect
     if len(group.alerts) <= BOXES:
-        options = [_box(each, half, called, config) for each in alerts]
-        first = [option for option, each in zip(options, alerts, strict=True) if each in mine]
-        return [blocks.field(f"{NODES}:{name}", title, blocks.boxes(NODES, options, first), effect)]
+        offered = ([_box(each, half, called, config) for each in some] for some in (alerts, mine))
+        return [blocks.field(f"{NODES}:{name}", title, blocks.boxes(NODES, *offered), effect)]
     every = blocks.option(f"All {len(group.alerts)}", name)
     search: Element = {
         "type": "multi_external_select", "action_id": SOME, "min_query_length": 0,
@@ -222,8 +221,7 @@ def options(alerts: Sequence[Alert], group: str, query: str) -> Blocks:
         for each in chosen(alerts, [group])
         if wanted in f"{called[each.ref]} {mode_name(each)} {each.cluster_id} {fault(each.remediation)}".casefold()
     ]
-    found.sort(key=lambda each: order_of(called[each.ref]))
-    return [_option(each, called) for each in found[: blocks.MAX_OPTIONS]]
+    return [_option(each, called) for each in by_name(found, called)[: blocks.MAX_OPTIONS]]
 
 
 def stop_button(batch: Batch) -> Json:
