@@ -142,8 +142,7 @@ SEVERITIES: Mapping[str, str] = {
 
 def still_unconfirmed(notice: str, looked_at: float) -> str:
     """Return what is said of a decision in doubt, with when somebody looked last; times in Unix time."""
-    soon = "The buttons come back when it's certain, usually within 2 min."
-    return f"{notice or UNCONFIRMED} Checked at {clock_time(looked_at)}: no change yet. {soon}"
+    return f"{notice or UNCONFIRMED} Checked at {clock_time(looked_at)}: no change yet. Check again in 2 min."
 
 
 def drain(wait: int | None, node: str = "it") -> str:
