@@ -103,7 +103,7 @@ async def test_home_shows_nothing_as_waiting_that_was_just_decided_on_its_card(
     assert "Approval needed" not in said(await opened(bot))
 
 
-async def test_home_counts_the_list_of_clusters_once_among_what_cannot_be_read(bot: World) -> None:
+async def test_home_names_the_list_of_clusters_once_among_what_cannot_be_read(bot: World) -> None:
     await began(bot)
     await pass_time(bot, 601)  # the list of clusters is read again
     bot.together.faults += [Fault("rpc", verb=verb, code=14, times=-1) for verb in ("clusters", "list")]
@@ -113,7 +113,7 @@ async def test_home_counts_the_list_of_clusters_once_among_what_cannot_be_read(b
     await quiet(bot)
     await bot.time.advance(MENU_SECONDS)
     text = said(await shown(bot, version=2))
-    assert "Couldn't read cluster-1 (H100) and 1 more from Together" in text, text
+    assert "Couldn't read cluster-1 (H100) or the list of clusters from Together" in text, text
 
 
 async def test_home_of_a_cluster_does_not_say_that_nothing_waits_there_before_the_watch_has_seen_it() -> None:
