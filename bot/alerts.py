@@ -121,6 +121,10 @@ def seen(  # noqa: PLR0913 - what was read, and when
         )  # fmt: skip
         looking = tuple(each for each in message.looking if is_next and each.since >= asked_from)
         message = message if message.is_digest else replace(message, looking=looking)
+    holds_still = alert.remark and not (is_next or has_begun) and alert.remark.applies_to(remediation)
+    remark = alert.remark if holds_still else None
+    if remark and read_alone and look.now - READ_SECONDS >= remark.settles_at:  # nothing came of it
+        message, remark = _told_in_vain(alert, message, look.now), None
     if waits and readings.is_worse(alert, remediation) and look.now - alert.worsened_at >= CALM_SECONDS:
         alert = replace(alert, worsened_at=look.now)
     alert = replace(
@@ -128,9 +132,7 @@ def seen(  # noqa: PLR0913 - what was read, and when
         remediation=remediation,
         fingerprint=fingerprint,
         share=share if waits_again or (moved and waits) else alert.share,
-        remark=None
-        if is_next or has_begun or not _still_holds(alert, remediation, look.now, read_alone=read_alone)
-        else alert.remark,
+        remark=remark,
         decided=decided,
         is_unlisted=False,
         missing_since=0.0,
@@ -204,14 +206,6 @@ def unconfirmed(look: Look, as_of: float) -> Tracked | None:
     return replace(look.alert, as_of=known_at, fingerprint=""), look.message.due
 
 
-def _still_holds(alert: Alert, read: Remediation, now: float, *, read_alone: bool) -> bool:
-    """Return whether what was answered holds after a reading: a doubt ends with what was read alone, late enough."""
-    remark = alert.remark
-    if remark is None or not remark.applies_to(read):
-        return False
-    return not read_alone or now - READ_SECONDS < remark.settles_at
-
-
 def returned(look: Look, back: CameBack) -> Tracked | None:
     """Return a repaired alert whose fault is back; None where that is known."""
     if look.alert.came_back or look.alert.remediation.state != State.SUCCEEDED:
@@ -257,19 +251,38 @@ def answered(look: Look, request: Request, answer: Answer, seq: int) -> Tracked:
     is_doubt = remark is not None and not remark.buttons
     if message.is_digest or not (is_here or is_doubt):
         return alert, message
+    if remark and is_doubt:
+        remark = replace(remark, in_vain=_in_vain(alert, request))
     if remark and answer.manner is ReplyKind.ERROR:
         if alert.remark and not alert.remark.buttons:
             # A doubt that is older still holds, and for as long as the newer one.
-            return replace(alert, remark=replace(alert.remark, at=at)), replace(message, content_hash="")
+            older = replace(alert.remark, at=at, in_vain=remark.in_vain or alert.remark.in_vain)
+            return replace(alert, remark=older), replace(message, content_hash="")
         state, mode = (alert.remark.state, alert.remark.mode) if alert.is_stale and alert.remark else known
         remark = replace(remark, state=remark.state or state, mode=remark.mode or mode)
     if remark:
+        message = message if is_doubt else _told_in_vain(alert, message, at)
         # An error is in the thread, and its line on the card is drawn with the next look.
         is_known = is_card and is_here and not is_unsure(message, at)
         drawn = answer.message.fingerprint if is_known else ""
         return replace(alert, remark=replace(remark, at=at)), replace(message, content_hash=drawn)
     # "In progress" is on the card: what was there before is put back, and drawn again in case that fails.
     return alert, replace(message, content_hash="") if place.in_progress else message
+
+
+def _in_vain(alert: Alert, request: Request) -> str:
+    """Return what those are told whose decisions are in doubt, where nothing comes of them."""
+    before = alert.remark.in_vain if alert.remark else ""
+    said = f"<@{request.actor.user_id}>, your {request.rule.noun} hasn't taken effect."
+    return before if said in before else f"{before} {said}".lstrip()
+
+
+def _told_in_vain(alert: Alert, message: TrackedMessage, now: float) -> TrackedMessage:
+    """Let those learn whose decision was in doubt, and isn't any more, that nothing came of it."""
+    remark = alert.remark
+    if remark is None or not remark.in_vain or remark.settles_at > now:
+        return message
+    return message.saying(thread.in_vain(alert.remediation, remark.in_vain))
 
 
 def _told_of_ended_hold(alert: Alert, message: TrackedMessage, verb: Verb, decided: DecidedBy | None) -> TrackedMessage:

@@ -202,6 +202,11 @@ def _at(remediation: Remediation, now: float) -> float:
     return unix(began.get(remediation.state, remediation.ended)) or now
 
 
+def in_vain(remediation: Remediation, said: str) -> str:
+    """Return that nothing came of a decision that was in doubt. `said` is whose, as trusted mrkdwn."""
+    return f"{_node(remediation)}: {said} Decide again on the card."
+
+
 def withdrawn(remediation: Remediation) -> str:
     """Return that Together no longer lists a remediation."""
     return f"{_node(remediation)}: Together no longer lists this remediation. {labels.WITHDRAWN[1]}"

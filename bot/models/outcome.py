@@ -105,6 +105,7 @@ class CardNote:
         at: Unix time in seconds.
         is_error: it says what failed, while the remediation is what it was.
         looked_at: when somebody looked again, and nothing had changed, in Unix time; 0 for never.
+        in_vain: what the thread is told where its doubt ends and nothing came of the decision, as trusted mrkdwn.
     """
 
     notice: str
@@ -115,6 +116,7 @@ class CardNote:
     at: float
     is_error: bool = False
     looked_at: float = 0.0
+    in_vain: str = ""
 
     @property
     def until(self) -> float:

@@ -31,6 +31,7 @@ from tests.watch import card, pass_time, poll, quiet, thread, until, watching
 from tests.watcher.test_who_is_called import calls
 from tests.world import APPROVE, CANCEL, IDS, REF, REFRESH, REJECT, World, as_alert, world
 
+NOTHING_CAME_OF_IT = "instance-1: <@U0ALICE>, your approval hasn't taken effect. Decide again on the card."
 LONG_IDS: Ids = ("節" * 200, "点" * 200, "修" * 200)
 
 
@@ -75,9 +76,11 @@ async def test_look_that_finds_nothing_new_keeps_the_doubt_until_it_is_over() ->
             assert alert.text.count("no change yet") == 1, "who presses the button sees that it was taken"
         await poll(bot)
         assert alert.text.count("no change yet") == 1
+        assert "your approval" not in str(thread(bot, alert))
         await pass_time(bot, 90.0)
         assert APPROVE in alert.buttons
         assert "it still might" not in alert.text
+        assert thread(bot, alert).count(NOTHING_CAME_OF_IT) == 1
         assert "no change yet" not in alert.text
 
 
@@ -491,6 +494,10 @@ async def test_list_alone_ends_no_doubt() -> None:
         bot.together.faults.append(Fault("rpc", verb="get", code=14, times=-1))
         await pass_time(bot, 1800)
         assert list(alert.buttons) == [REFRESH]
+        bot.together.faults.clear()
+        await bot.slack.press(alert, REFRESH, user="U0BOB")
+        await until(bot, lambda: APPROVE in alert.buttons, 0)
+        await until(bot, lambda: NOTHING_CAME_OF_IT in thread(bot, alert), 30)
 
 
 async def test_newer_doubt_outlives_an_older_one() -> None:
@@ -512,6 +519,8 @@ async def test_newer_doubt_outlives_an_older_one() -> None:
         bot.together.faults.clear()
         await until(bot, lambda: APPROVE in alert.buttons, 200)
         assert bot.time.seconds - told_at >= 60
+        both = "<@U0ALICE>, your approval hasn't taken effect. <@U0BOB>, your cancellation hasn't taken effect."
+        assert f"instance-1: {both} Decide again on the card." in thread(bot, alert)
 
 
 async def test_own_approval_before_the_alert_cleared_is_not_denied() -> None:
