@@ -23,6 +23,8 @@ from bot.models import (
     LinkedAlert,
     Message,
     Mode,
+    Pause,
+    Pauser,
     Remediation,
     RepairLoad,
     SeenState,
@@ -456,6 +458,11 @@ def test_push_says_node_and_fault_first() -> None:
     assert push.startswith(
         "gpu-node-07 (llama-train): Xid 79, GPU has fallen off the bus. Approve reboot? 3rd repair in 7"
     )
+
+
+def test_push_asks_for_nothing_that_is_paused() -> None:
+    push = cards.card(remediation(), about=CardContext(pause=Pause((Pauser("U0ALICE", START),)))).text.split("\n")[0]
+    assert push.endswith("Together asks to approve: reboot. Approvals are paused.")
 
 
 @pytest.mark.parametrize("state", BY_STATE)
