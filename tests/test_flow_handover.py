@@ -176,6 +176,14 @@ async def test_shift_and_history_say_what_was_answered_and_not_read_since(bot: W
     assert "waiting for approval" not in await asked(bot, "history instance-1")
 
 
+async def test_history_says_as_of_when_a_state_is_known_while_together_cannot_be_read(bot: World) -> None:
+    bot.together.add()
+    await card(bot)
+    bot.together.faults.append(Fault("rpc", code=14, times=-1))
+    await pass_time(bot, 1800)
+    assert " · waiting for approval · last confirmed <!date^" in await asked(bot, f"history {IDS[1]}")
+
+
 async def test_what_is_in_a_state_of_tomorrow_is_in_repair(bot: World) -> None:
     bot.together.add()
     await bot.slack.press(await card(bot), APPROVE)

@@ -153,7 +153,7 @@ def _past(alert: Alert, cluster: str) -> Line:
         escape(mode_name(alert), 60),
         escape(labels.fault(one, is_brief=True), 80),
     ]
-    told += [_result(alert), _who(alert)]
+    told += [_result(alert), f"last confirmed {when(alert.as_of)}" if alert.as_of else "", _who(alert)]
     began = unix(one.start_time)
     if one.state in RAN and 0 < began < one.ended_at:  # else it began for an earlier incident
         told.append(f"took {lasted(one.ended_at - began)}")
