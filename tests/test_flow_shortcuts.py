@@ -35,6 +35,16 @@ async def test_message_of_anybody_opens_the_dialog_filled_in(bot: World, text: s
     assert bot.together.state(IDS) == "CANCELLED"
 
 
+@pytest.mark.parametrize("text", ["is gpu-node-7 down?", "GPU-NODE-7: no ping", "(instance-1)"])
+async def test_node_that_somebody_speaks_of_is_recognized(text: str) -> None:
+    async with watching() as bot:
+        bot.together.add(instance_name="gpu-node-7")
+        bot.together.add(("cluster-1", "i-70", "r-70"), instance_name="gpu-node-70")
+        await card(bot)
+        view = await used(bot, await bot.slack.say(text, user="U0BOB"))
+        assert "Approval needed: reboot gpu-node-7" in shown_in(view)
+
+
 async def test_refusal_of_the_dialog_is_not_hidden_in_a_thread_that_nobody_began(bot: World) -> None:
     bot.together.clusters["cluster-1"] = "one"
     bot.together.add()

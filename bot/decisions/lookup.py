@@ -127,12 +127,20 @@ class Lookup:
         return await audit.outcomes(self.database, ref, SHOWN_PAST)
 
     async def named(self, words: Collection[str]) -> Sequence[RemediationRef]:
-        """Return which remediations words are the IDs of: what is open, or else what Together knows."""
-        open_ones = [each.ref for each in (await self._everything()).found]
-        if found := [ref for ref in open_ones if ref.remediation_id in words or str(ref) in words]:
+        """Return which remediations words are the IDs of: what is open, or else what Together knows.
+
+        Where they are of none, what is open on the nodes that they are the names or IDs of.
+        """
+        open_ones = (await self._everything()).found
+        if found := [each.ref for each in open_ones if each.id in words or str(each.ref) in words]:
             return found
         triples = [ref for word in sorted(words) if (ref := read_reference(word))][:MAX_TRIPLES]
-        return [ref for ref in triples if await self._exists(ref)]
+        if found := [ref for ref in triples if await self._exists(ref)]:
+            return found
+        called = {word.casefold() for word in words}
+        return [
+            each.ref for each in open_ones if not called.isdisjoint({each.node.casefold(), each.instance_id.casefold()})
+        ]
 
     async def _exists(self, ref: RemediationRef) -> bool:
         """Return whether there is such a remediation, or whether that can't be told."""
