@@ -334,13 +334,8 @@ def held(look: Look, hold: Hold) -> Tracked:
     """Put an alert on hold. Who asks again at once is not told of again."""
     alert, message, before = look.alert, look.message.due, look.alert.hold
     joined = before.joined(hold) if before else hold
-    is_again = (
-        before is not None
-        and before.user_id == hold.user_id
-        and abs(hold.until - before.until) < HELD_AGAIN_SECONDS
-        and hold.reason in {"", before.reason}
-    )
-    if not is_again:
+    own = next((each for each in look.alert.holds if each.user_id == hold.user_id), None)
+    if own is None or abs(hold.until - own.until) >= HELD_AGAIN_SECONDS or hold.reason not in {"", own.reason}:
         node, why = escape(alert.remediation.node, 100), f": “{escape(hold.reason, 300)}”" if hold.reason else "."
         message = message.saying(f"{node}: <@{hold.user_id}> put this on hold until {when(hold.until)}{why}")
     return replace(alert, hold=joined, asked_since=joined.until), message

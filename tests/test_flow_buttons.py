@@ -170,6 +170,17 @@ async def test_approval_during_the_cancellation_is_reported(bot: World) -> None:
     assert "This had already been approved. Let the approver know it's cancelled." in alert.text
 
 
+async def test_approval_of_an_earlier_incident_is_not_said_of_the_one_that_is_cancelled(bot: World) -> None:
+    """Of this one, Together says when the one before it ended, and not when it was suggested."""
+    ended, reviewed = "2026-11-24T02:00:00Z", "2026-11-23T03:00:00Z"
+    bot.together.add(create_time=None, end_time=ended, reviewed_by="sam", review_time=reviewed)
+    alert = bot.alert()
+    await bot.slack.press(alert, CANCEL)
+    await bot.edited(alert)
+    assert "Cancelled by <@U0ALICE>" in alert.text
+    assert "already been approved" not in alert.text
+
+
 async def test_error_of_a_click_goes_to_its_thread_and_leaves_the_card(bot: World) -> None:
     bot.together.add()
     alert = bot.alert()

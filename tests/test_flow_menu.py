@@ -127,6 +127,16 @@ async def test_state_that_changed_between_open_and_submit_is_told(
     assert bot.together.posts == []
 
 
+async def test_other_mode_for_what_was_approved_as_suggested_meanwhile_names_no_other_repair(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    view = await opened(bot, alert, cards.OTHER_MODE)
+    bot.together.review(IDS, "approve")
+    await bot.slack.submit(view, mode=REPLACE, reason="the disk is full")
+    await card(bot, words="Already approved by web-user@example.com.")
+    assert "you saw" not in alert.text
+
+
 async def test_submission_of_who_may_not_decide_is_refused(bot: World) -> None:
     bot.together.add()
     alert = await card(bot)

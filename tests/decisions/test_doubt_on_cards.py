@@ -329,10 +329,15 @@ async def test_error_line_has_a_time_and_goes_after_an_hour() -> None:
     async with watching(BOT_REMIND_MINUTES="0") as bot:
         bot.together.add()
         alert = await card(bot)
+        bot.together.faults.append(Fault("rpc", verb="approve", code=3))
+        await bot.slack.press(alert, APPROVE)
+        await card(bot, words="'s approval: Together calls the request invalid")
         bot.together.faults.append(Fault("rpc", verb="approve", code=7))
         await bot.slack.press(alert, APPROVE)
         await card(bot, words="'s approval: The bot's Together API key can't do that")
         assert "⚠️ <!date^" in alert.text
+        await until(bot, lambda: "invalid" not in alert.text)
+        assert "API key can't do that" in alert.text
         bot.together.faults.clear()
         await pass_time(bot, 3700)
         assert "API key can't do that" not in alert.text

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, select
 
-from bot import cards
+from bot import cards, mrkdwn
 from bot.cards import MORE
 from bot.decisions import guardrails
 from bot.models import Actor, Braked, Pause, Pauser, ReplyTarget
@@ -477,6 +477,14 @@ def test_refusal_names_the_brake_and_who_paused_beside_it() -> None:
     held = Pause((Pauser("U0BOB", START + 3600),), (Braked("cluster-1", "4 of 8 nodes"),))
     why = "approvals are paused automatically, because 4 of 8 nodes were broken at once, and by <@U0BOB> until"
     assert guardrails.paused(held, "U0ALICE").sentence.startswith(f"Not approved: {why}")
+
+
+@pytest.mark.parametrize(("reason", "because"), [("", ""), ("the switch", " (“the switch”)")])
+def test_refusal_names_all_who_paused_and_why_the_first_did(reason: str, because: str) -> None:
+    held = Pause((Pauser("U0BOB", START + 3600, reason=reason), Pauser("U0CAROL", START + 60, reason="a drill")))
+    until = [mrkdwn.when(each.until) for each in held.people]
+    said = f"<@U0BOB> paused approvals until {until[0]}{because}, and <@U0CAROL> until {until[1]}."
+    assert guardrails.paused(held, "U0ALICE").sentence == f"Not approved: {said}"
 
 
 def test_ones_own_pause_is_among_those_to_choose_from() -> None:

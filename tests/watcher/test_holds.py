@@ -368,6 +368,17 @@ async def test_reason_that_is_added_to_a_hold_at_once_is_told(bot: World) -> Non
     assert any("saving at 3:20" in each for each in thread(bot, alert))
 
 
+@pytest.mark.bot(watching=True)
+async def test_hold_that_somebody_else_asks_for_at_once_is_told_too(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    for user in ("U0BOB", "U0ALICE", "U0ALICE"):
+        await bot.slack.press(alert, HOLD, user=user, choice="3600")
+    await pass_time(bot, 60)
+    held = [each.partition(" put this on hold")[0] for each in thread(bot, alert) if "put this on hold" in each]
+    assert held == ["instance-1: <@U0BOB>", "instance-1: <@U0ALICE>"]
+
+
 @pytest.mark.parametrize("action", [HOLD, REFRESH])
 async def test_slow_look_does_not_take_an_approval_off_the_card(bot: World, action: str) -> None:
     bot.together.add()
