@@ -261,7 +261,7 @@ def answered(look: Look, request: Request, answer: Answer, seq: int) -> Tracked:
         state, mode = (alert.remark.state, alert.remark.mode) if alert.is_stale and alert.remark else known
         remark = replace(remark, state=remark.state or state, mode=remark.mode or mode)
     if remark:
-        message = message if is_doubt else _told_in_vain(alert, message, at)
+        message = _told_in_vain(alert, message, at) if alert.remark and not is_doubt else message
         # An error is in the thread, and its line on the card is drawn with the next look.
         is_known = is_card and is_here and not is_unsure(message, at)
         drawn = answer.message.fingerprint if is_known else ""

@@ -380,9 +380,10 @@ def _push(remediation: Remediation, about: CardContext, config: CardConfig, *, i
         what = " Deletes local data." if is_surprise else ""  # so on-call is mentioned
         return f"{node}: {escape(_title(remediation, about, config, is_sure=False, is_named=False), 150)}{what}"
     noun, fails = escape(labels.mode(remediation.mode).noun, 80), escape(fault(remediation), 100)
-    if about.is_observed or about.pause or not remediation.mode:
-        asked = f"Together asks to approve: {noun}.{' Approvals are paused.' if about.pause else ''}"
-    else:
+    asked = f"Together asks to approve: {noun}."
+    if about.pause and not about.is_observed:
+        asked += " Approvals are paused."
+    elif remediation.mode and not about.is_observed:
         asked = f"Approve {noun}?"
     history = f" {_history(remediation, about.history)}." if about.history and about.history.repairs else ""
     return f"{node}: {f'{fails}. ' if fails else ''}{asked}{history}"
