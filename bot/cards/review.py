@@ -240,7 +240,7 @@ def controls(of: TrackedMessage, count: int, decidable: int, running: Batch | No
         some.append(review_button(of.id, decidable))
     if count:
         some.append(blocks.press(LOOKING, "I'm looking", value=of.id))
-        some += pause_buttons(of.cluster_id, pause)
+        some += pause_buttons(of.cluster_id, pause) if decidable else []
     return [blocks.actions(some)] if some else []
 
 
