@@ -15,6 +15,7 @@ from bot.models import (
     Alert,
     Answer,
     CameBack,
+    CardNote,
     DecidedBy,
     Hold,
     Override,
@@ -124,7 +125,7 @@ def seen(  # noqa: PLR0913 - what was read, and when
     holds_still = alert.remark and not (is_next or has_begun) and alert.remark.applies_to(remediation)
     remark = alert.remark if holds_still else None
     if remark and read_alone and look.now - READ_SECONDS >= remark.settles_at:  # nothing came of it
-        message, remark = _told_in_vain(alert, message, look.now), None
+        message, remark = _told_in_vain(alert, message, remark), None
     if waits and readings.is_worse(alert, remediation) and look.now - alert.worsened_at >= CALM_SECONDS:
         alert = replace(alert, worsened_at=look.now)
     alert = replace(
@@ -261,7 +262,8 @@ def answered(look: Look, request: Request, answer: Answer, seq: int) -> Tracked:
         state, mode = (alert.remark.state, alert.remark.mode) if alert.is_stale and alert.remark else known
         remark = replace(remark, state=remark.state or state, mode=remark.mode or mode)
     if remark:
-        message = _told_in_vain(alert, message, at) if alert.remark and not is_doubt else message
+        doubt = alert.remark if alert.remark and alert.remark.in_vain and not is_doubt else None
+        message = _told_in_vain(alert, message, doubt) if doubt and doubt.settles_at <= at else message
         # An error is in the thread, and its line on the card is drawn with the next look.
         is_known = is_card and is_here and not is_unsure(message, at)
         drawn = answer.message.fingerprint if is_known else ""
@@ -277,12 +279,9 @@ def _in_vain(alert: Alert, request: Request) -> str:
     return before if said in before else f"{before} {said}".lstrip()
 
 
-def _told_in_vain(alert: Alert, message: TrackedMessage, now: float) -> TrackedMessage:
-    """Let those learn whose decision was in doubt, and isn't any more, that nothing came of it."""
-    remark = alert.remark
-    if remark is None or not remark.in_vain or remark.settles_at > now:
-        return message
-    return message.saying(thread.in_vain(alert.remediation, remark.in_vain))
+def _told_in_vain(alert: Alert, message: TrackedMessage, doubt: CardNote) -> TrackedMessage:
+    """Let those learn whose decision was in doubt that nothing came of it; one from release 0.1 doesn't say whose."""
+    return message.saying(thread.in_vain(alert.remediation, doubt.in_vain)) if doubt.in_vain else message
 
 
 def _told_of_ended_hold(alert: Alert, message: TrackedMessage, verb: Verb, decided: DecidedBy | None) -> TrackedMessage:
