@@ -375,8 +375,9 @@ async def test_hold_that_somebody_else_asks_for_at_once_is_told_too(bot: World) 
     for user in ("U0BOB", "U0ALICE", "U0ALICE"):
         await bot.slack.press(alert, HOLD, user=user, choice="3600")
     await pass_time(bot, 60)
-    held = [each.partition(" put this on hold")[0] for each in thread(bot, alert) if "put this on hold" in each]
-    assert held == ["instance-1: <@U0BOB>", "instance-1: <@U0ALICE>"]
+    held = [each for each in thread(bot, alert) if "put this on hold" in each]
+    assert [each.partition(" put ")[0] for each in held] == ["instance-1: <@U0BOB>", "instance-1: <@U0ALICE>"]
+    assert all(each.endswith(">.") for each in held)
 
 
 @pytest.mark.parametrize("action", [HOLD, REFRESH])
