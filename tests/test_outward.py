@@ -179,6 +179,26 @@ async def test_what_is_wrong_in_a_cluster_is_told_once_although_slack_takes_no_m
         assert bot.slack.visible() == []
 
 
+@pytest.mark.parametrize("refusal", ["html", "not_in_channel"])
+async def test_outage_of_a_cluster_that_is_gone_is_not_called_over_although_slack_takes_no_message(
+    webhook: WebhookReceiver, refusal: str
+) -> None:
+    async with watching(**told(webhook)) as bot:
+        bot.together.clusters["cluster-2"] = "two"
+        await began(bot)
+        bot.slack.faults.append(SlackFault("chat.postMessage", refusal, times=-1))
+        bot.together.faults.append(Fault("html", verb="list", status=500, times=-1, cluster="cluster-2"))
+
+        def outages() -> list[tuple[bool, bool]]:
+            told = [each["data"] for each in webhook.events if each["type"].endswith("outage")]
+            return [(each["is_over"], each["is_watched"]) for each in told]
+
+        await until(bot, outages, seconds=900)
+        del bot.together.clusters["cluster-2"]
+        await until(bot, lambda: len(outages()) == 2, seconds=1800)
+        assert outages() == [(False, True), (True, False)]
+
+
 async def test_bot_that_does_not_watch_tells_what_is_decided(webhook: WebhookReceiver) -> None:
     async with world(**told(webhook)) as bot:
         bot.together.add()

@@ -133,7 +133,7 @@ class OutageNotifier:
             is_needed = cluster_id == CLUSTER_LIST and not self.config.clusters
             known.is_gone = cluster_id not in clusters and not is_needed
             if known.is_gone and not self._is_told(cluster_id, known):
-                await self._forget(cluster_id)
+                await self._forget(cluster_id, is_watched=False)
 
     def look(self) -> None:
         """Put on the queue what has lasted and what is over, for its channel's next turn to post."""
@@ -245,8 +245,8 @@ class OutageNotifier:
         del self._sent[channel_id]
         for each in sent.clusters:
             known = self._known.get(each)
-            if known and known.over_at and not known.outage.told:
-                await self._forget(each)  # nobody has heard of it, and it is over
+            if known and (known.over_at or known.is_gone) and not known.outage.told:
+                await self._forget(each, is_watched=not known.is_gone)  # the channel hasn't heard of it, and it is over
                 self._told_blindly.pop(channel_id, None)
         return True
 
