@@ -253,7 +253,7 @@ def answered(look: Look, request: Request, answer: Answer, seq: int) -> Tracked:
     if message.is_digest or not (is_here or is_doubt):
         return alert, message
     if remark and is_doubt:
-        remark = replace(remark, in_vain=_in_vain(alert, request))
+        remark = replace(remark, in_vain=_in_vain(alert, request, remark.state or known[0]))
     if remark and answer.manner is ReplyKind.ERROR:
         if alert.remark and not alert.remark.buttons:
             # A doubt that is older still holds, and for as long as the newer one.
@@ -272,9 +272,11 @@ def answered(look: Look, request: Request, answer: Answer, seq: int) -> Tracked:
     return alert, replace(message, content_hash="") if place.in_progress else message
 
 
-def _in_vain(alert: Alert, request: Request) -> str:
+def _in_vain(alert: Alert, request: Request, state: str) -> str:
     """Return what those are told whose decisions are in doubt, where nothing comes of them."""
     before = alert.remark.in_vain if alert.remark else ""
+    if state not in request.rule.allowed:
+        return before  # it may be what came of it, and nobody can decide again
     said = f"<@{request.actor.user_id}>, your {request.rule.noun} hasn't taken effect."
     return before if said in before else f"{before} {said}".lstrip()
 

@@ -505,6 +505,20 @@ async def test_list_alone_ends_no_doubt() -> None:
         await until(bot, lambda: NOTHING_CAME_OF_IT in thread(bot, alert), 30)
 
 
+async def test_approval_is_not_denied_while_nobody_knows_what_the_state_means() -> None:
+    async with watching() as bot:
+        bot.together.add()
+        alert = await card(bot)
+        bot.together.faults.append(Fault("cut", verb="approve"))
+        bot.together.on_call["approve"] = lambda: bot.together.remediations[IDS].update(state="VALIDATING")
+        await bot.slack.press(alert, APPROVE)
+        await card(bot, words="your approval hadn't taken effect")
+        await pass_time(bot, 180.0)
+        assert "hadn't taken effect" not in alert.text
+        assert APPROVE not in alert.buttons
+        assert "Decide again" not in str(thread(bot, alert))
+
+
 async def test_newer_doubt_outlives_an_older_one() -> None:
     async with watching() as bot:
         bot.together.add()
