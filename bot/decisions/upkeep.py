@@ -40,6 +40,7 @@ class Upkeep:
 
         May raise a BotError.
         """
+        asked_at = self.clock.now()
         verdict = await self._look(job)
         if job.request.verb is not Verb.REFRESH:
             change = {Verb.HOLD: self._hold, Verb.RELEASE: self._release}[job.request.verb]
@@ -52,8 +53,8 @@ class Upkeep:
         if claim:
             # A decision has begun since the click: buttons drawn now could outlive its answer.
             said = f"<@{claim.user_id}> has been {RULES[claim.verb].doing} this since {clock_time(claim.since)}."
-        elif doubt and doubt.applies_to(verdict.present) and doubt.settles_at > self.clock.now():
-            # It was said of a decision that may be on its way yet: that nothing has changed ends no such doubt.
+        elif doubt and doubt.applies_to(verdict.present) and doubt.settles_at > asked_at:
+            # It was said of a decision that may have arrived after this look: that nothing has changed ends no doubt.
             said = cards.labels.still_unconfirmed(doubt.notice, self.clock.now())
         else:
             return replace(verdict, about=about)

@@ -4,6 +4,7 @@ import json
 import logging
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -503,6 +504,21 @@ async def test_list_alone_ends_no_doubt() -> None:
         await bot.slack.press(alert, REFRESH, user="U0BOB")
         await until(bot, lambda: APPROVE in alert.buttons, 0)
         await until(bot, lambda: NOTHING_CAME_OF_IT in thread(bot, alert), 30)
+
+
+async def test_slow_look_that_began_before_a_doubt_was_over_ends_it_not() -> None:
+    async with watching() as bot:
+        bot.together.add()
+        alert = await card(bot)
+        bot.together.faults.append(Fault("cut", verb="approve"))
+        await bot.slack.press(alert, APPROVE)
+        await card(bot, words="your approval hadn't taken effect")
+        bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1))
+        await pass_time(bot, 59)
+        bot.together.on_call["get"] = partial(setattr, bot.time, "seconds", bot.time.seconds + 3)  # while it is asked
+        await bot.slack.press(alert, REFRESH, user="U0BOB")
+        await until(bot, lambda: "no change yet" in alert.text, 0)
+        assert list(alert.buttons) == [REFRESH]
 
 
 async def test_approval_is_not_denied_while_nobody_knows_what_the_state_means() -> None:
