@@ -56,11 +56,11 @@ async def test_node_itself_is_not_counted_against_the_limit() -> None:
         assert bot.together.state(IDS) == "PENDING"
 
 
-@pytest.mark.parametrize(("percent", "passes"), [("9", False), ("10", True)])
-async def test_approval_beyond_the_percentage_is_refused(percent: str, *, passes: bool) -> None:
+@pytest.mark.parametrize(("percent", "count", "passes"), [("9", 2, False), ("10", 2, True), ("5", 1, False)])
+async def test_approval_beyond_the_percentage_is_refused(percent: str, count: int, *, passes: bool) -> None:
     async with world(BOT_MAX_IN_REPAIR_PERCENT=percent) as bot:
         bot.together.nodes["cluster-1"] = 30
-        busy(bot, 2)
+        busy(bot, count)
         bot.together.add()
         alert = bot.alert()
         await bot.slack.press(alert, APPROVE)
@@ -69,7 +69,8 @@ async def test_approval_beyond_the_percentage_is_refused(percent: str, *, passes
             assert bot.together.state(IDS) == "PENDING"
         else:
             told = (await bot.reply_privately()).text
-            assert "2 of 30 nodes are already in repair, and the limit is 2, 9% of 30 nodes" in told
+            limit = f"the limit is {count}, {percent}% of 30 nodes"
+            assert f"{count} of 30 nodes are already in repair, and {limit}" in told
             assert bot.together.posts == []
 
 
@@ -114,6 +115,12 @@ async def test_number_of_nodes_is_read_once_in_ten_minutes() -> None:
             await bot.slack.press(alert, APPROVE)
             await bot.edited(alert)
         assert [call.verb for call in bot.together.calls].count("cluster") == 1
+        await bot.time.advance(600)
+        ids = bot.together.add(("cluster-1", "instance-3", "r-3"))
+        alert = bot.alert(ids)
+        await bot.slack.press(alert, APPROVE)
+        await bot.edited(alert)
+        assert [call.verb for call in bot.together.calls].count("cluster") == 2
 
 
 async def test_two_approvals_at_once_do_not_pass_the_limit_together() -> None:

@@ -533,6 +533,17 @@ async def test_who_asked_to_wait_learns_of_an_approval_whose_answer_was_lost(bot
     await until(bot, lambda: "during your hold, <@U0BOB>" in str(thread(bot, alert)), 300)
 
 
+async def test_who_asked_to_wait_learns_for_how_certain_it_is_who_cancelled(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    await bot.slack.press(alert, HOLD, user="U0BOB", choice="3600")
+    await card(bot, words="On hold")
+    bot.together.faults.append(Fault("html", verb="cancel", after=True))
+    await bot.slack.press(alert, CANCEL)
+    said = "instance-1: cancelled, apparently, by <@U0ALICE> during your hold, <@U0BOB>."
+    await until(bot, lambda: said in thread(bot, alert))
+
+
 async def test_hold_in_a_digest_is_extended_where_it_can_be(bot: World) -> None:
     await began(bot)
     storm(bot, 6)
