@@ -130,7 +130,7 @@ def _of(rest: str) -> Order | Find | None:
         return None
     try:
         asked = parse(rest)
-    except UnreadableCommand as error:  # the command, which only cancels, may not be what is asked for
+    except UnreadableCommand as error:  # its hint says how to cancel, which nobody may have asked for
         raise UnreadableCommand(error.problem) from None
     if isinstance(asked, Order | Find):
         return asked

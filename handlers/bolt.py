@@ -63,7 +63,7 @@ class Bolt(AsyncApp):
             await asyncio.wait(self._unanswered, timeout=ACK_SECONDS)
 
     def use_signing_secret(self, signing_secret: str) -> None:
-        """Verify with this secret from now on; in Socket Mode there is none."""
+        """Verify with this secret from now on. It is empty in Socket Mode."""
         self.verifier = SignatureVerifier(signing_secret) if signing_secret else None
 
     async def receive(self, body: bytes, headers: Mapping[str, str]) -> BoltResponse:

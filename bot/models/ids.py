@@ -17,7 +17,7 @@ MAX_ID_LENGTH = 200
 _NOT_IN_AN_ID = re.compile(r"""[\s/\\?#%<>|@,="'`]""")
 _INVISIBLE = {"Cc", "Cf", "Cs"}  # control, format; and lone surrogates, which no URL can carry
 
-# A name of which a letter or digit can be seen at its beginning: Hangul's fillers are blank, and `\w` has joiners too.
+# A name with a letter or digit among its first 31 characters. Hangul's fillers are blank, and `\w` includes joiners.
 VisibleName = Annotated[str, Field(pattern=r"\A[\s\S]{0,30}[\p{L}\p{N}--[\u115f\u1160\u3164\uffa0]]")]
 
 

@@ -479,7 +479,7 @@ def test_both_pushes_of_a_card_say_node_and_cluster_in_eighty_characters(state: 
     "name", [" ", "\u200b\u2060", "\u3164\uffa0", "\u2800", "\u200d", "\ufe0f", "..", "\u200b" * 300 + "7"]
 )
 def test_node_and_cluster_whose_names_cannot_be_seen_are_called_by_their_ids(name: str) -> None:
-    """Else the card asks to delete a VM, and doesn't say of which node."""
+    """Without it, the card asks to delete a VM and doesn't say which node's."""
     named = remediation(instance_name=name, mode=Mode.VM_ONLY)
     shown = cards.card(named, about=ABOUT)
     assert shown.text.startswith("i-0042 (llama-train): ")

@@ -41,6 +41,15 @@ def unreadable(bot: World) -> None:
     bot.together.faults.append(Fault("rpc", verb="get", code=14, times=-1))
 
 
+async def approved_in_doubt(bot: World) -> Posted:
+    """The card of an approval whose answer was lost, and which may take effect yet."""
+    bot.together.add()
+    alert = await card(bot)
+    bot.together.faults.append(Fault("cut", verb="approve"))
+    await bot.slack.press(alert, APPROVE)
+    return await card(bot, words="your approval hadn't taken effect")
+
+
 async def test_failed_look_keeps_the_doubt_and_brings_no_buttons_back() -> None:
     async with watching() as bot:
         bot.together.add(instance_name="gpu-node-7")
@@ -62,11 +71,7 @@ async def test_failed_look_keeps_the_doubt_and_brings_no_buttons_back() -> None:
 
 async def test_look_that_finds_nothing_new_keeps_the_doubt_until_it_is_over() -> None:
     async with watching() as bot:
-        bot.together.add()
-        alert = await card(bot)
-        bot.together.faults.append(Fault("cut", verb="approve"))
-        await bot.slack.press(alert, APPROVE)
-        await card(bot, words="hadn't taken effect")
+        alert = await approved_in_doubt(bot)
         for _ in range(3):
             await pass_time(bot, 1.0)
             edits = alert.edits
@@ -88,11 +93,7 @@ async def test_look_that_finds_nothing_new_keeps_the_doubt_until_it_is_over() ->
 @pytest.mark.parametrize("asked", ["hold 1h", "hold 1h instance-1"])
 async def test_hold_keeps_the_doubt_until_it_is_over(asked: str) -> None:
     async with watching() as bot:
-        bot.together.add()
-        alert = await card(bot)
-        bot.together.faults.append(Fault("cut", verb="approve"))
-        await bot.slack.press(alert, APPROVE)
-        await card(bot, words="hadn't taken effect")
+        alert = await approved_in_doubt(bot)
         thread_of = None if "instance" in asked else alert
         await bot.slack.say(f"<@{BOT_USER}> {asked}", user="U0BOB", thread=thread_of)
         await card(bot, words="On hold until")
@@ -462,11 +463,7 @@ async def test_click_on_a_button_that_is_gone_is_answered_and_asks_no_reason() -
 async def test_doubt_ends_with_a_reading_and_not_with_time() -> None:
     """The approval took effect, and Together can't be read: buttons that come back would be of an older reading."""
     async with watching() as bot:
-        bot.together.add()
-        alert = await card(bot)
-        bot.together.faults.append(Fault("cut", verb="approve"))
-        await bot.slack.press(alert, APPROVE)
-        await card(bot, words="your approval hadn't taken effect")
+        alert = await approved_in_doubt(bot)
         bot.together.review(IDS, "approve", bot.together.posts[0].body["comment"])
         bot.together.faults.append(Fault("rpc", code=14, times=-1))
         await pass_time(bot, 1800)
@@ -477,11 +474,7 @@ async def test_doubt_ends_with_a_reading_and_not_with_time() -> None:
 
 async def test_doubt_about_what_never_arrived_ends_once_it_is_read() -> None:
     async with watching() as bot:
-        bot.together.add()
-        alert = await card(bot)
-        bot.together.faults.append(Fault("cut", verb="approve"))
-        await bot.slack.press(alert, APPROVE)
-        await card(bot, words="your approval hadn't taken effect")
+        alert = await approved_in_doubt(bot)
         await pass_time(bot, 50)
         assert list(alert.buttons) == [REFRESH]
         await pass_time(bot, 60)
@@ -492,11 +485,7 @@ async def test_doubt_about_what_never_arrived_ends_once_it_is_read() -> None:
 async def test_list_alone_ends_no_doubt() -> None:
     """It may lag behind, or come from before the decision arrived."""
     async with watching() as bot:
-        bot.together.add()
-        alert = await card(bot)
-        bot.together.faults.append(Fault("cut", verb="approve"))
-        await bot.slack.press(alert, APPROVE)
-        await card(bot, words="your approval hadn't taken effect")
+        alert = await approved_in_doubt(bot)
         bot.together.faults.append(Fault("rpc", verb="get", code=14, times=-1))
         await pass_time(bot, 1800)
         assert list(alert.buttons) == [REFRESH]
@@ -508,11 +497,7 @@ async def test_list_alone_ends_no_doubt() -> None:
 
 async def test_slow_look_that_began_before_a_doubt_was_over_ends_it_not() -> None:
     async with watching() as bot:
-        bot.together.add()
-        alert = await card(bot)
-        bot.together.faults.append(Fault("cut", verb="approve"))
-        await bot.slack.press(alert, APPROVE)
-        await card(bot, words="your approval hadn't taken effect")
+        alert = await approved_in_doubt(bot)
         bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1))
         await pass_time(bot, 59)
         bot.together.on_call["get"] = partial(setattr, bot.time, "seconds", bot.time.seconds + 3)  # while it is asked
@@ -537,11 +522,7 @@ async def test_approval_is_not_denied_while_nobody_knows_what_the_state_means() 
 
 async def test_newer_doubt_outlives_an_older_one() -> None:
     async with watching() as bot:
-        bot.together.add()
-        alert = await card(bot)
-        bot.together.faults.append(Fault("cut", verb="approve"))
-        await bot.slack.press(alert, APPROVE)
-        await card(bot, words="your approval hadn't taken effect")
+        alert = await approved_in_doubt(bot)
         await pass_time(bot, 50)
         assert list(alert.buttons) == [REFRESH]
         bot.together.faults.append(Fault("cut", verb="cancel"))
