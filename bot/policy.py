@@ -7,7 +7,6 @@ from bot.errors import DirectoryUnavailable, NotAllowed, NotChecked, Observing
 from bot.models import RULES, Actor, Directory, Person, Request, Verb
 
 EVERYBODY = "*"
-_WORDS = {Verb.HOLD: "put repairs on hold", Verb.RELEASE: "release holds"}
 _LISTED_IN_A_REFUSAL = 10
 
 
@@ -60,10 +59,9 @@ class Policy:
                     await self._require_member(actor.user_id)
                 return
             if actor.user_id not in self.operators and not await self._in_a_group(actor.user_id):
-                what = _WORDS.get(verb, f"{verb} remediations")
-                raise NotAllowed(f"Only operators can {what}.", self._who_can)
+                raise NotAllowed("Only operators can do this.", self._who_can)
             if not (await self._require_member(actor.user_id)).is_full_member:
-                raise NotAllowed("Guests, bots, and deactivated users can't approve or cancel.", self._who_can)
+                raise NotAllowed("Guests, bots, and deactivated users can't do this.", self._who_can)
         except DirectoryUnavailable:
             raise NotChecked(
                 "Couldn't check your permissions with Slack.", f"Try again in a minute. {self._who_can}"

@@ -107,7 +107,7 @@ ERRORS: dict[str, BotError] = {
     ),
     "UnreadableButton": errors.UnreadableButton("its value isn't a JSON object"),
     "UnknownControl": errors.UnknownControl("the button remediation:explode"),
-    "NotAllowed": errors.NotAllowed("Only operators can approve remediations.", "Ask <@U0BOB>."),
+    "NotAllowed": errors.NotAllowed("Only operators can do this.", "Ask <@U0BOB>."),
     "NotChecked": errors.NotChecked(
         "Couldn't check your permissions with Slack.", "Try again in a minute. Ask <@U0BOB>."
     ),

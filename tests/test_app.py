@@ -308,7 +308,7 @@ async def test_next_process_authorizes_again_what_a_stop_interrupted() -> None:
             await bot.settle()
         bot.slack.users["U0ALICE"]["deleted"] = True
         async with bot.another():
-            assert "deactivated users can't approve or cancel" in (await bot.reply_privately()).text
+            assert "deactivated users can't do this" in (await bot.reply_privately()).text
         assert bot.together.calls == []
 
 

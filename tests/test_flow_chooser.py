@@ -309,7 +309,7 @@ async def test_who_may_not_decide_and_other_channels_are_refused_at_once() -> No
         bot.together.add(**NAMES)
         await card(bot)
         view = await opened(bot, "gpu-node-7", user="U0CAROL")
-        assert "Only operators can cancel remediations." in shown_in(view)
+        assert "Only operators can do this." in shown_in(view)
         assert "submit" not in view
         view = await opened(bot, "gpu-node-7", channel="C0OTHER")
         assert "The bot isn't enabled here." in shown_in(view)

@@ -131,6 +131,17 @@ async def test_command_that_cancels_an_approved_repair_says_so(bot: World) -> No
     assert "This had already been approved. Let the approver know it's cancelled." in (await bot.answer(2)).text
 
 
+async def test_approver_who_cancels_is_not_asked_to_tell_the_approver(bot: World) -> None:
+    bot.together.add()
+    alert = bot.alert()
+    await bot.slack.press(alert, APPROVE)
+    await bot.edited(alert)
+    await bot.slack.command(REF)
+    cancelled = await bot.answer(2)
+    assert "This had already been approved." in cancelled.text
+    assert "Let the approver know" not in cancelled.text
+
+
 async def test_old_cancellation_is_not_credited_to_the_new_command(bot: World) -> None:
     bot.together.add(state="CANCELLED", end_time="2026-11-20T00:00:00Z")
     bot.together.faults.append(Fault("rpc", verb="cancel", code=14))

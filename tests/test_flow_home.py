@@ -198,7 +198,7 @@ async def test_forged_button_of_who_may_not_decide_is_refused_in_a_direct_messag
     await opened(bot, "U0CAROL")
     await bot.slack.act_in_home(bot.slack.homes["U0CAROL"], row["block_id"], button, user="U0CAROL", choice="")
     await bot.slack.until(lambda: bot.slack.direct("U0CAROL"))
-    assert "Only operators can approve remediations." in bot.slack.direct("U0CAROL")[0].text
+    assert "Only operators can do this." in bot.slack.direct("U0CAROL")[0].text
     assert bot.together.posts == []
 
 

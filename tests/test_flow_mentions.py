@@ -195,9 +195,9 @@ async def test_who_may_not_decide_is_told_privately(bot: World) -> None:
     alert = await card(bot)
     for number, text in enumerate(("cancel", "approve"), 1):
         await bot.slack.say(f"{BOT} {text}", user="U0CAROL", thread=alert)
-        assert f"Only operators can {text} remediations." in (await bot.reply_privately("U0CAROL", number)).text
+        assert "Only operators can do this." in (await bot.reply_privately("U0CAROL", number)).text
     await bot.slack.say(f"{BOT} hold 1h", user="U0CAROL", thread=alert)
-    assert "Only operators can put repairs on hold." in (await bot.reply_privately("U0CAROL", 3)).text
+    assert "Only operators can do this." in (await bot.reply_privately("U0CAROL", 3)).text
     assert [each for each in bot.slack.replies(alert) if each.by == BOT_USER] == []
 
 

@@ -71,7 +71,7 @@ async def test_submission_of_who_may_not_decide_is_refused() -> None:
         alert = await card(bot)
         view = await opened(bot, alert, CANCEL)
         await bot.slack.submit(view, user="U0CAROL", reason=WHY)
-        assert "Only operators can cancel remediations." in (await bot.reply_privately("U0CAROL")).text
+        assert "Only operators can do this." in (await bot.reply_privately("U0CAROL")).text
         assert bot.together.state(IDS) == "PENDING_APPROVAL"
 
 

@@ -51,7 +51,7 @@ async def test_refusal_of_the_dialog_is_not_hidden_in_a_thread_that_nobody_began
     view = await used(bot, await bot.slack.say(URL, user="U0BOB"))
     await bot.slack.submit(view, user="U0CAROL")
     told = await bot.reply_privately("U0CAROL")
-    assert "Only operators can cancel remediations." in told.text
+    assert "Only operators can do this." in told.text
     assert told.thread_ts is None
 
 

@@ -172,7 +172,7 @@ async def test_refused_click_is_private_and_leaves_the_message() -> None:
         alert = bot.alert()
         await bot.slack.press(alert, APPROVE, user="U0CAROL")
         refusal = await bot.reply_privately("U0CAROL")
-        assert "Only operators can approve remediations. Nothing changed. Ask <@U0ALICE> or <@U0BOB>." in refusal.text
+        assert "Only operators can do this. Nothing changed. Ask <@U0ALICE> or <@U0BOB>." in refusal.text
         assert (alert.edits, bot.together.calls) == (0, [])
         await bot.slack.press(alert, APPROVE)
         await bot.edited(alert)
@@ -253,5 +253,5 @@ async def test_takeover_authorizes_again_what_a_dead_process_had_claimed() -> No
             await bot.settle()
         bot.slack.users["U0ALICE"]["deleted"] = True
         async with bot.another():
-            assert "deactivated users can't approve or cancel" in (await bot.reply_privately()).text
+            assert "deactivated users can't do this" in (await bot.reply_privately()).text
         assert bot.together.posts == []

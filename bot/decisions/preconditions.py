@@ -2,7 +2,21 @@
 
 from bot import cards
 from bot.errors import WrongState
-from bot.models import BEGUN, PRECISION, RULES, DecidedBy, Job, Mode, Remediation, Request, SeenState, State, Verb, unix
+from bot.models import (
+    BEGUN,
+    OWN_COMMENT,
+    PRECISION,
+    RULES,
+    DecidedBy,
+    Job,
+    Mode,
+    Remediation,
+    Request,
+    SeenState,
+    State,
+    Verb,
+    unix,
+)
 from bot.mrkdwn import ago, clean, escape
 
 OPENED_AGAIN = "the remediation ended and opened again since you saw it"
@@ -81,7 +95,9 @@ def success_notice(request: Request, seen: SeenState, result: Remediation) -> st
     # The command shows nothing first, and an approval may slip in between a button's read and its call.
     is_unseen = verb is Verb.CANCEL and seen.state in {None, State.PENDING_APPROVAL}
     if is_unseen and result.is_reviewed and _was_approved(seen, result) and not result.has_no_reviewer:
-        return "This had already been approved. Let the approver know it's cancelled."
+        own = OWN_COMMENT.fullmatch(result.review_comment or "")
+        is_approver = own is not None and own["user"] == request.actor.user_id
+        return "This had already been approved." + ("" if is_approver else " Let the approver know it's cancelled.")
     return ""
 
 

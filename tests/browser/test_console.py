@@ -112,7 +112,7 @@ async def test_hold_is_shown_to_all(open_page: OpenPage, running: Stage) -> None
 async def test_somebody_who_may_not_decide_is_told_so_alone(open_page: OpenPage, running: Stage) -> None:
     carol, dana = await open_page("U0CAROL"), await open_page("U0DANA")
     ids = await ill_node(carol, running)
-    for page, words in ((carol, "Only operators can cancel"), (dana, "Only members of this workspace can do this")):
+    for page, words in ((carol, "Only operators can do this"), (dana, "Only members of this workspace can do this")):
         card = page.locator("#messages article").filter(has_text="Approval needed")
         await button(card, "Cancel remediation").click()
         await answer(page, "Cancel remediation")

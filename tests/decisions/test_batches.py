@@ -107,7 +107,7 @@ async def test_person_who_lost_the_right_decides_nothing() -> None:
         await pass_time(grouped, 310)
         await grouped.slack.submit(view)
         await digest(grouped, "Stopped: couldn't confirm that @U0ALICE is allowed to decide.")
-        assert "Only operators can approve remediations." in (await grouped.reply_privately()).text
+        assert "Only operators can do this." in (await grouped.reply_privately()).text
         assert grouped.together.posts == []
 
 
@@ -324,7 +324,7 @@ async def test_stopped_batch_leaves_alone_what_has_not_begun(bot: World) -> None
         await bot.together.until(lambda: bot.together.is_waiting("get"))
         await until(bot, lambda: "digest:stop" in message.buttons)
         await bot.slack.press(message, "digest:stop", user="U0CAROL")
-        assert "Only operators can cancel remediations." in (await bot.reply_privately("U0CAROL")).text
+        assert "Only operators can do this." in (await bot.reply_privately("U0CAROL")).text
         await bot.slack.press(message, "digest:stop", user="U0BOB")
         await until(bot, lambda: "Stopped: @U0BOB stopped it. 7 not attempted." in message.everything)
     await digest(bot, "1 of 8 approved")

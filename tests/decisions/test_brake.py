@@ -209,7 +209,7 @@ async def test_brake_holds_over_a_change_of_the_watch(database_url: str) -> None
 async def test_reason_is_needed_and_only_operators_resume(bot: World) -> None:
     _, message = await broken(bot)
     await bot.slack.press(message, ASK, user="U0CAROL")
-    assert "Only operators can approve" in (await bot.reply_privately("U0CAROL")).text
+    assert "Only operators can do this" in (await bot.reply_privately("U0CAROL")).text
     before = len(bot.slack.views)
     await bot.slack.press(message, ASK)
     await bot.slack.until(lambda: len(bot.slack.views) > before)

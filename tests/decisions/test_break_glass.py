@@ -93,7 +93,7 @@ async def test_it_adds_no_right_to_decide(bot: World) -> None:
     bot.together.add()
     alert = await card(bot)
     await bot.slack.press(alert, MORE, choice=cards.ALONE, user="U0CAROL")  # listed, but no operator
-    assert "Only operators can approve remediations." in (await bot.reply_privately("U0CAROL")).text
+    assert "Only operators can do this." in (await bot.reply_privately("U0CAROL")).text
     assert not bot.slack.views
     assert bot.together.posts == []
 

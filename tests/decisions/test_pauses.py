@@ -91,7 +91,7 @@ async def test_person_who_may_not_approve_cannot_pause(bot: World) -> None:
     storm(bot, 6)
     message = await digest(bot)
     await bot.slack.press(message, PAUSE_DIALOG, user="U0CAROL")
-    assert "Only operators can approve remediations." in (await bot.reply_privately("U0CAROL")).text
+    assert "Only operators can do this." in (await bot.reply_privately("U0CAROL")).text
     assert "Approvals are paused" not in message.everything
 
 
@@ -328,7 +328,7 @@ async def test_card_pauses_approvals_of_its_cluster_from_its_menu(bot: World) ->
     (ids,) = storm(bot, 1)
     alert = await card(bot, ids)
     await bot.slack.press(alert, MORE, choice="pause", user="U0CAROL")
-    assert "Only operators can approve remediations." in (await bot.reply_privately("U0CAROL")).text
+    assert "Only operators can do this." in (await bot.reply_privately("U0CAROL")).text
     assert bot.slack.views == []
     await bot.slack.press(alert, MORE, choice="pause")
     (view,) = await bot.slack.until(lambda: list(bot.slack.views))

@@ -190,7 +190,7 @@ async def test_person_who_may_not_decide_gets_no_dialog(bot: World) -> None:
     storm(bot, 6)
     message = await digest(bot)
     await bot.slack.press(message, REVIEW, user="U0CAROL")
-    assert "Only operators can approve remediations." in (await bot.reply_privately("U0CAROL")).text
+    assert "Only operators can do this." in (await bot.reply_privately("U0CAROL")).text
     assert bot.slack.views == []
 
 

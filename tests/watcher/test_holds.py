@@ -65,7 +65,7 @@ async def test_only_operators_may_hold(bot: World) -> None:
     bot.together.add()
     alert = await card(bot)
     await bot.slack.press(alert, HOLD, user="U0CAROL")
-    assert "Only operators can put repairs on hold." in (await bot.reply_privately("U0CAROL")).text
+    assert "Only operators can do this." in (await bot.reply_privately("U0CAROL")).text
     assert alert.edits == 0
 
 
@@ -194,7 +194,7 @@ async def test_whoever_may_decide_may_release_a_hold(bot: World) -> None:
     assert "Release hold" not in str(alert.blocks)
     await hold(bot, alert, "86400")
     await bot.slack.press(alert, HOLD, choice="release", user="U0CAROL")
-    assert "Only operators can release holds." in (await bot.reply_privately("U0CAROL")).text
+    assert "Only operators can do this." in (await bot.reply_privately("U0CAROL")).text
     await hold(bot, alert, "release", "U0BOB")
     assert "On hold" not in alert.text
     await until(bot, lambda: "instance-1: <@U0BOB> released the hold of <@U0ALICE>." in thread(bot, alert))
@@ -280,7 +280,7 @@ async def test_who_may_not_hold_gets_no_dialog(bot: World) -> None:
     bot.together.add()
     alert = await card(bot)
     await bot.slack.press(alert, HOLD, user="U0CAROL", choice="reason")
-    assert "Only operators can put repairs on hold." in (await bot.reply_privately("U0CAROL")).text
+    assert "Only operators can do this." in (await bot.reply_privately("U0CAROL")).text
     assert not bot.slack.views
 
 

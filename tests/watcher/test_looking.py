@@ -84,7 +84,7 @@ async def test_person_who_may_not_decide_cannot_say_that_they_look(bot: World) -
     bot.together.add()
     alert = await card(bot)
     await bot.slack.press(alert, LOOKING, user="U0CAROL")
-    assert "Only operators can approve remediations." in (await bot.reply_privately("U0CAROL")).text
+    assert "Only operators can do this." in (await bot.reply_privately("U0CAROL")).text
     assert "Looking" not in alert.everything
     assert [each["event"] for each in await audit_rows(bot)] == ["refused"]
 
