@@ -98,10 +98,10 @@ def seen(  # noqa: PLR0913 - what was read, and when
     remediation = remediation.seen_after(before)
     moved = remediation.state != before.state or remediation.mode != before.mode
     asked_from = remediation.began_at - PRECISION if is_next else 0.0  # what was asked for before is over
-    holds = [each for each in alert.holds if each.since >= asked_from]
+    holds = [hold for hold in alert.holds if hold.since >= asked_from]
     alert = replace(alert, hold=replace(holds[0], others=tuple(holds[1:])) if waits and holds else None)
     decided = known if known and remediation.state in RULES[known.verb].effect else None
-    effects = (each for each in _USUAL if remediation.state in RULES[each].effect)
+    effects = (verb for verb in _USUAL if remediation.state in RULES[verb].effect)
     did = decided.verb if decided else next(effects, None)
     if look.alert.is_waiting and did:
         message = _told_of_ended_hold(look.alert, message, did, decided)
@@ -120,7 +120,7 @@ def seen(  # noqa: PLR0913 - what was read, and when
             alert, waiting_since=look.now, asked_since=asked_since, came_back=None,
             history=None, impact=None,  # they are learned again
         )  # fmt: skip
-        looking = tuple(each for each in message.looking if is_next and each.since >= asked_from)
+        looking = tuple(looker for looker in message.looking if is_next and looker.since >= asked_from)
         message = message if message.is_digest else replace(message, looking=looking)
     holds_still = alert.remark and not (is_next or has_begun) and alert.remark.applies_to(remediation)
     remark = alert.remark if holds_still else None
@@ -156,10 +156,10 @@ def _having_run(alert: Alert, one: Remediation, read: Remediation, now: float, v
         came_back=alert.came_back or readings.came_back(one, read, verify_seconds), override=alert.override,
     )  # fmt: skip
     kept = [
-        each
-        for each in alert.earlier
-        if each.remediation.ended_at > now - KEPT_SECONDS
-        and (one.start_time is None or each.remediation.start_time != one.start_time)  # a reading went back
+        incident
+        for incident in alert.earlier
+        if incident.remediation.ended_at > now - KEPT_SECONDS
+        and (one.start_time is None or incident.remediation.start_time != one.start_time)  # a reading went back
     ]
     return replace(alert, override=None, earlier=(*kept[1 - EARLIER :], ended))
 
@@ -289,11 +289,11 @@ def _told_in_vain(alert: Alert, message: TrackedMessage, doubt: CardNote) -> Tra
 def _told_of_ended_hold(alert: Alert, message: TrackedMessage, verb: Verb, decided: DecidedBy | None) -> TrackedMessage:
     """Let those learn who asked to wait that somebody else didn't; None decided it through the bot."""
     deciders = {decided.user_id, decided.first_user} if decided else set()
-    waited = [each for each in alert.holds if each.user_id not in deciders]
+    waited = [hold for hold in alert.holds if hold.user_id not in deciders]
     if not waited:
         return message
     node = escape(alert.remediation.node, 100)
-    who = ", ".join(f"<@{each.user_id}>" for each in waited)
+    who = ", ".join(f"<@{hold.user_id}>" for hold in waited)
     is_sure = decided is None or decided.is_sure
     did = (
         f"{RULES[verb].done}{'' if is_sure else ', apparently,'} {f'by {decided.people}' if decided else 'in Together'}"
@@ -326,6 +326,11 @@ def outdated(message: TrackedMessage, now: float, *, may_overwrite: bool) -> Tra
     return replace(message.due, content_hash="", unsure_until=unsure_until)
 
 
+def maybe_overwritten(current: Snapshot) -> TrackedMessage:
+    """Return a message over which an edit may still arrive."""
+    return outdated(current.message, current.now, may_overwrite=True)
+
+
 def is_unsure(message: TrackedMessage, now: float) -> bool:
     """Return whether an edit whose result wasn't clear may still arrive. Clocks can go back."""
     return 0 < message.unsure_until - now <= ARRIVED_SECONDS
@@ -335,7 +340,7 @@ def held(look: Look, hold: Hold) -> Tracked:
     """Put an alert on hold. Who asks again at once is not told of again."""
     alert, message, before = look.alert, look.message.due, look.alert.hold
     joined = before.joined(hold) if before else hold
-    own = next((each for each in look.alert.holds if each.user_id == hold.user_id), None)
+    own = next((other for other in look.alert.holds if other.user_id == hold.user_id), None)
     if own is None or abs(hold.until - own.until) >= HELD_AGAIN_SECONDS or hold.reason not in {"", own.reason}:
         node, why = escape(alert.remediation.node, 100), f": “{escape(hold.reason, 300)}”" if hold.reason else "."
         message = message.saying(f"{node}: <@{hold.user_id}> put this on hold until {when(hold.until)}{why}")
@@ -351,7 +356,7 @@ def released(look: Look, user_id: str, shown: AbstractSet[str]) -> Tracked | Non
     alert = look.alert
     if alert.hold is None or (shown and not alert.hold.keys <= shown):
         return None
-    theirs = [f"<@{each.user_id}>" for each in alert.holds if each.user_id != user_id]
+    theirs = [f"<@{hold.user_id}>" for hold in alert.holds if hold.user_id != user_id]
     whose = f" of {', '.join(theirs)}" if theirs else ""
     said = f"{escape(alert.remediation.node, 100)}: <@{user_id}> released the hold{whose}."
     return replace(alert, hold=None, asked_since=look.now), look.message.saying(said).due

@@ -21,7 +21,7 @@ class DailyTime:
         today = datetime.fromtimestamp(moment, self.zone).date()
         days = [today - timedelta(number) for number in (0, 1, 2)]
         times = [(datetime.combine(day, self.at, self.zone).timestamp(), day) for day in days]
-        return max(each for each in times if each[0] <= moment)
+        return max(time for time in times if time[0] <= moment)
 
     def shift_began(self, moment: float) -> float:
         """Return when 18:00 of the day before a moment was, both in Unix time."""
@@ -53,8 +53,8 @@ class QuietHours:
             for days in (0, 1, 2)
             for fold in (0, 1)
         )
-        end = min(each for each in ends if each > moment and not self.cover(each))
+        end = min(end for end in ends if end > moment and not self.cover(end))
         if self.cover(end - 1):
             return end
         seconds = range(int(moment), int(end))
-        return float(seconds.start + bisect_left(seconds, True, key=lambda each: not self.cover(each)))
+        return float(seconds.start + bisect_left(seconds, True, key=lambda second: not self.cover(second)))

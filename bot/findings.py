@@ -53,15 +53,15 @@ def report(findings: Sequence[Finding], *, as_json: bool) -> int:
     """Print what was found. Returns the exit status: 0, 1 for warnings, 2 where something will not work."""
     is_plain = not _shows("✓✗→")
     if as_json:
-        print(json.dumps([asdict(each) for each in findings], ensure_ascii=is_plain, indent=2))
+        print(json.dumps([asdict(finding) for finding in findings], ensure_ascii=is_plain, indent=2))
     else:
-        width = max(len(each.check) for each in findings)
+        width = max(len(finding.check) for finding in findings)
         signs, arrow = ("+!x", "->") if is_plain else ("✓!✗", "→")
-        for each in findings:
-            print(f"{signs[_LEVELS.index(each.status)]} {each.check:{width}}  {each.detail}")
-            if each.fix:
-                print(f"  {'':{width}}  {arrow} {each.fix}")
-    return max(_LEVELS.index(each.status) for each in findings)
+        for finding in findings:
+            print(f"{signs[_LEVELS.index(finding.status)]} {finding.check:{width}}  {finding.detail}")
+            if finding.fix:
+                print(f"  {'':{width}}  {arrow} {finding.fix}")
+    return max(_LEVELS.index(finding.status) for finding in findings)
 
 
 def _shows(text: str) -> bool:

@@ -27,7 +27,7 @@ def clean(value: str, limit: int, escapes: Mapping[int, str] = _NONE) -> str:
         line = _SPACES.sub(" ", line)
     line = line.strip()
     if not (line.isascii() and line.isprintable()):
-        line = "".join(each for each in line if unicodedata.category(each) not in {"Cc", "Cf", "Cs"})
+        line = "".join(character for character in line if unicodedata.category(character) not in {"Cc", "Cf", "Cs"})
     elif len(value) <= limit and len(whole := line.translate(escapes) if escapes else line) <= limit:
         return whole  # nearly every text, at a twentieth of the cost
     out: list[str] = []

@@ -238,8 +238,12 @@ def _first_word(bare: str) -> tuple[str, str]:
 def plain_text(text: str) -> str:
     """Undo what Slack, phones and word processors do to a pasted text, and nothing else."""
     # A space for what separates, nothing for what is invisible.
-    kinds = ((each, unicodedata.category(each)) for each in text)
-    seen = (" " if each.isspace() or kind == "Cc" else each for each, kind in kinds if kind not in {"Cf", "Cs"})
+    kinds = ((character, unicodedata.category(character)) for character in text)
+    seen = (
+        " " if character.isspace() or kind == "Cc" else character
+        for character, kind in kinds
+        if kind not in {"Cf", "Cs"}
+    )
     named = _MENTION.sub(lambda found: f"{'#' if found[1] == '#' else '@'}{found[3] or found[2]}", "".join(seen))
     # Slack links anything that looks like a host; what was typed then is the label.
     linked = _LINK.sub(lambda link: link[1] if _URL.match(link[1]) or not link[2] else link[2], named)
@@ -308,7 +312,7 @@ def _order(ref: RemediationRef, rest: str) -> Order:
 
 def _reference(quoted: Iterable[str]) -> RemediationRef:
     """Check the parts one by one, so that the sentence says what is there and what is missing."""
-    ids = [each.strip(QUOTES) for each in quoted]
+    ids = [word.strip(QUOTES) for word in quoted]
     given = [(part, value) for part, value in zip(PARTS, ids, strict=False) if value]
     for part, value in given:
         check_id(part, value)

@@ -87,13 +87,13 @@ class Policy:
 
     @property
     def _where(self) -> str:
-        return " or ".join(f"<#{each}>" for each in sorted({*self.channels})[:_LISTED_IN_A_REFUSAL])
+        return " or ".join(f"<#{channel_id}>" for channel_id in sorted({*self.channels})[:_LISTED_IN_A_REFUSAL])
 
     @property
     def _who_can(self) -> str:
         if EVERYBODY in self.operators:
             return "Every full member of this workspace can."
-        names = [f"<!subteam^{each}>" if each[0] == "S" else f"<@{each}>" for each in self.operators]
+        names = [f"<!subteam^{operator}>" if operator[0] == "S" else f"<@{operator}>" for operator in self.operators]
         more = len(names) - _LISTED_IN_A_REFUSAL
         shown = " or ".join(names[:_LISTED_IN_A_REFUSAL]) + (f" or {more} more" if more > 0 else "")
         return f"Ask {shown}."
@@ -102,7 +102,7 @@ class Policy:
         if EVERYBODY in self.operators:
             return True
         unavailable: DirectoryUnavailable | None = None
-        for group in (each for each in self.operators if each[0] == "S"):
+        for group in (operator for operator in self.operators if operator[0] == "S"):
             try:
                 if user_id in await self.directory.members(group):
                     return True

@@ -223,7 +223,7 @@ def _is_own(message: Json) -> bool:
     """Return whether a card is the bot's: another tool's alert, posted as its app, has the same kind of metadata."""
     blocks = message.get("blocks") or []
     is_plain = not (blocks or message.get("attachments"))  # Slack refused its blocks
-    return is_plain or any(str(each.get("block_id") or "").startswith(MARK) for each in blocks[:1])
+    return is_plain or any(str(block.get("block_id") or "").startswith(MARK) for block in blocks[:1])
 
 
 class _Pace:

@@ -79,8 +79,8 @@ class Buttons(Surface):
             return False
         is_own = not request.place.is_foreign and (request.place.original or request.place.is_home)
         shown = dicts(body.get("message") or view_of(body), "blocks")
-        own = [each for block in shown if is_own for each in dicts(block, "elements")]
-        asks = all(each.get("confirm") for each in own if each.get("action_id") == request.verb.action_id)
+        own = [control for block in shown if is_own for control in dicts(block, "elements")]
+        asks = all(control.get("confirm") for control in own if control.get("action_id") == request.verb.action_id)
         return request.verb in self.config.asks_reason or not asks
 
     async def _ask(self, request: Request, *, other_mode: bool = False) -> None:

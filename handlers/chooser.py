@@ -102,7 +102,7 @@ class Chooser(Surface):
     async def _waiting(self) -> Message:
         looked = await self.lookup.cancellable()
         count = len(looked.found)
-        found = sorted(looked.found, key=lambda each: not each.is_waiting)
+        found = sorted(looked.found, key=lambda remediation: not remediation.is_waiting)
         waits = (
             "s are waiting for approval or start, approvals first" if count > 1 else " is waiting for approval or start"
         )
@@ -131,8 +131,11 @@ class Chooser(Surface):
             StorageUnavailable: the database did not answer.
         """
         looked, hint = await self.lookup.find(text), "Type the full node name, or its IDs"
-        if len({(each.cluster_id, each.instance_id) for each in looked.found}) == 1:
-            looked = replace(looked, found=[each for each in looked.found if each.state in prefer] or looked.found)
+        if len({(remediation.cluster_id, remediation.instance_id) for remediation in looked.found}) == 1:
+            looked = replace(
+                looked,
+                found=[remediation for remediation in looked.found if remediation.state in prefer] or looked.found,
+            )
             if len(looked.found) > 1:  # no name or instance ID tells them apart
                 hint = "Type the three IDs of one"
         count = len(looked.found)
@@ -175,7 +178,7 @@ class Chooser(Surface):
         """Return the dialog for what a message names, each read from Together: a message may say anything."""
         if len(refs) > 1:
             looked = await self.lookup.cancellable()
-            named = [each for each in looked.found if each.ref in refs]
+            named = [remediation for remediation in looked.found if remediation.ref in refs]
             note = chooser.not_read(looked.unreadable)
             if len(named) != 1 or note:
                 said = f"This message names {len(refs)} remediations; still waiting: {len(named)}. Choose one. {note}"
@@ -220,7 +223,7 @@ class Chooser(Surface):
             choice = Choice.load(known_of(view_of(body)))
             allow = self.lookup.policy.authorize(Verb.CANCEL, actor_of(body), choice.channel_id)
             looked = await self.lookup.in_time_for_a_menu(allow)
-            found = [each for each in looked.found if each.state in CANCELLABLE]
+            found = [remediation for remediation in looked.found if remediation.state in CANCELLABLE]
             groups = chooser.option_groups(found, str(body.get("value") or ""), looked.names, choice.only)
         except (ValueError, NotAllowed, StorageUnavailable) as error:
             logger.warning("Couldn't read the choices of a dialog: %s", type(error).__name__)
@@ -241,9 +244,9 @@ class Chooser(Surface):
             raise UnknownControl("this dialog") from error
         await self.lookup.policy.authorize(Verb.CANCEL, actor, choice.channel_id)
         looked = await self.lookup.cancellable()
-        for each in looked.found:
-            if each.key == value:
-                return await self._chosen(choice, each)
+        for remediation in looked.found:
+            if remediation.key == value:
+                return await self._chosen(choice, remediation)
         why = chooser.not_read(looked.unreadable) or "That can no longer be cancelled."
         return chooser.chooser(choice, f"{why} Choose again.")
 
@@ -254,7 +257,7 @@ class Chooser(Surface):
     @staticmethod
     def _read(view: Json, actor: Actor) -> Request:
         choice, fields = Choice.load(known_of(view)), fields_of(view)
-        field = next((name for name, each in fields.items() if chooser.REMEDIATION in each), chooser.REMEDIATION)
+        field = next((name for name, field in fields.items() if chooser.REMEDIATION in field), chooser.REMEDIATION)
         selected = option_of(fields.get(field, {}).get(chooser.REMEDIATION) or {})
         if choice.ids is None or selected != choice.remediation:
             raise BadField(field, "Choose a remediation and check its card first.")
@@ -266,7 +269,7 @@ class Chooser(Surface):
 
 def _among(choice: Choice, some: Sequence[Remediation]) -> Choice:
     """Return that the menu begins with some, where they are few enough to be remembered."""
-    return replace(choice, only=tuple(each.key for each in some) if len(some) <= AMONG else ())
+    return replace(choice, only=tuple(remediation.key for remediation in some) if len(some) <= AMONG else ())
 
 
 def _nothing(looked: LookupResult) -> str:

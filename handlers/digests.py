@@ -41,7 +41,7 @@ class Digests(Surface):
         if not only:
             raise NothingSelected
         known = Review(press.value, press.place.channel_id)
-        refs = [each.ref for each in only] if verb else ()
+        refs = [alert.ref for alert in only] if verb else ()
         view = review.dialog(known, waiting, self.config, verb=verb or Verb.APPROVE, only=refs)
         await self.dialogs.open(press.trigger_id, view)
 
@@ -88,7 +88,7 @@ class Digests(Surface):
         asked, waiting = await self.batches.ask(
             Batch(press, known.digest_id, verb, actor, place, asked_at=0.0), chosen_in(view)
         )
-        called = {each.ref: each.node for each in asked.items}
+        called = {item.ref: item.node for item in asked.items}
         return review.confirmation(asked, waiting, called, self.config)
 
     async def stop(self, ack: AsyncAck, body: Json) -> Unacked:
@@ -110,7 +110,7 @@ class Digests(Surface):
 
 def _needs_reason(view: Json) -> bool:
     """Return whether a confirmation was shown with a reason that is required."""
-    return any(each.get("block_id") == review.WHY and not each.get("optional") for each in dicts(view, "blocks"))
+    return any(block.get("block_id") == review.WHY and not block.get("optional") for block in dicts(view, "blocks"))
 
 
 def _chosen_twice(view: Json) -> str:
@@ -118,7 +118,7 @@ def _chosen_twice(view: Json) -> str:
     ticked = chosen_in(view)
     for field, menus in fields_of(view).items():
         group = field.removeprefix(f"{review.SOME}:")
-        some = any(dicts(each, "selected_options") for each in menus.values() if isinstance(each, dict))
+        some = any(dicts(menu, "selected_options") for menu in menus.values() if isinstance(menu, dict))
         if some and group != field and group in ticked:
             return field
     return ""

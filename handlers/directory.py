@@ -47,7 +47,7 @@ class SlackDirectory:
 
     async def _ask_handle(self, group_id: str) -> str:
         groups: list[Json] = (await self._client.usergroups_list()).get("usergroups") or []
-        return next((str(each.get("handle") or "") for each in groups if each.get("id") == group_id), "")
+        return next((str(group.get("handle") or "") for group in groups if group.get("id") == group_id), "")
 
     async def _ask_members(self, group_id: str) -> frozenset[str]:
         """Return the members of a user group; nobody where the group is disabled or does not exist."""
@@ -117,7 +117,7 @@ class _Remembered(Generic[T]):
         finally:
             del self._asking[key]
         now = self._clock.monotonic()
-        self._failed = {each: at for each, at in self._failed.items() if each != key and now - at < FAILED_SECONDS}
-        self._answers = {each: known for each, known in self._answers.items() if now - known[0] < USABLE_SECONDS}
+        self._failed = {other: at for other, at in self._failed.items() if other != key and now - at < FAILED_SECONDS}
+        self._answers = {key: known for key, known in self._answers.items() if now - known[0] < USABLE_SECONDS}
         self._answers[key] = now, answer
         return answer

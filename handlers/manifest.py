@@ -33,7 +33,7 @@ def missing_scopes(granted: Collection[str]) -> str:
 
 def needed_scopes(operators: Collection[str]) -> frozenset[str]:
     """Return without which scopes nothing can be decided by these users and user groups."""
-    is_groups = all(each.startswith("S") for each in operators)
+    is_groups = all(operator.startswith("S") for operator in operators)
     return _NEEDED_SCOPES | {"usergroups:read"} if is_groups else _NEEDED_SCOPES
 
 

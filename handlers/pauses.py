@@ -78,7 +78,7 @@ class Pauses(Surface):
         elif since and not reason_of(view, cards.RESUME_DIALOG):
             await ack(response_action="errors", errors={cards.RESUME_DIALOG: "Type a reason first."})
         else:
-            await self._submit(ack, body, cards.RESUME_DIALOG, [each for each in chosen if each != cards.BRAKE], since)
+            await self._submit(ack, body, cards.RESUME_DIALOG, [key for key in chosen if key != cards.BRAKE], since)
 
     async def _submit(self, ack: AsyncAck, body: Json, dialog: str, *chosen: object) -> None:
         view, submitted = view_of(body), submission_of(body)

@@ -71,21 +71,21 @@ def place_of(body: Json) -> ReplyTarget:
 def value_beside(body: Json, action: Json) -> object:
     """Return the value of a menu's row that says which remediation it is about: a button has one, a menu doesn't."""
     rows = dicts(body.get("message") or view_of(body), "blocks")
-    row = next((each for each in rows if each.get("block_id") == action.get("block_id")), {})
-    return next((each["value"] for each in dicts(row, "elements") if _in_value(each.get("value"))), None)
+    row = next((row for row in rows if row.get("block_id") == action.get("block_id")), {})
+    return next((element["value"] for element in dicts(row, "elements") if _in_value(element.get("value"))), None)
 
 
 def dicts(node: Json, name: str) -> list[Json]:
     """Return what of a list is an object: payloads are not to be trusted with their shape."""
     found = node.get(name)
-    return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+    return [item for item in found if isinstance(item, dict)] if isinstance(found, list) else []
 
 
 def fields_of(of: Json) -> dict[str, Json]:
     """Return what was chosen in a message's or a dialog's fields, by block and control; odd ones are left out."""
     blocks = (of.get("state") or {}).get("values")
     fields = blocks.items() if isinstance(blocks, dict) else ()
-    return {name: each for name, each in fields if isinstance(each, dict)}
+    return {name: field for name, field in fields if isinstance(field, dict)}
 
 
 def chosen_in(of: Json) -> list[str]:
@@ -126,8 +126,8 @@ def _strings(node: object, depth: int) -> Iterator[tuple[str, str]]:
     if depth > _DEEPEST:
         return
     if isinstance(node, list):
-        for each in node:
-            yield from _strings(each, depth + 1)
+        for item in node:
+            yield from _strings(item, depth + 1)
     elif isinstance(node, dict):
         for name, value in node.items():
             if isinstance(value, str):

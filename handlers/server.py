@@ -71,7 +71,7 @@ class _Connection(web.RequestHandler):
 
     def _make_room(self) -> bool:
         """Close the connection that has waited longest for its client's next request, if one does."""
-        waits = (each for each in self._others if not each._request_in_progress and not each._messages)  # noqa: SLF001 - its own class
+        waits = (other for other in self._others if not other._request_in_progress and not other._messages)  # noqa: SLF001 - its own class
         if longest := next(waits, None):
             longest.cut()
             del self._others[longest]

@@ -43,24 +43,27 @@ class Sockets:
             AsyncSocketModeHandler(bolt, app_token, logger=log, web_client=client, ping_interval=PING_SECONDS)
             for _ in range(AT_ONCE)
         ]
-        for each in self.handlers:
+        for handler in self.handlers:
             # The SDK takes a proxy from the environment and ignores NO_PROXY (slack_sdk 3.48).
-            each.client.proxy = client.proxy
-            each.client.on_message_listeners.append(_note_connections)
+            handler.client.proxy = client.proxy
+            handler.client.on_message_listeners.append(_note_connections)
 
     async def start(self) -> None:
         """Connect, as often as it takes, and keep watch. Returns as soon as one connection is up."""
-        for each in self.handlers:  # the SDK's own session waits 5 min for the answer to a handshake (slack_sdk 3.48)
-            await each.client.aiohttp_client_session.close()
-            each.client.aiohttp_client_session = slack_session()
-        self._watching = [asyncio.create_task(self._watch(each), name="socket watchdog") for each in self.handlers]
+        for handler in self.handlers:
+            # The SDK's own session waits 5 min for the answer to a handshake (slack_sdk 3.48).
+            await handler.client.aiohttp_client_session.close()
+            handler.client.aiohttp_client_session = slack_session()
+        self._watching = [
+            asyncio.create_task(self._watch(handler), name="socket watchdog") for handler in self.handlers
+        ]
         await self._up.wait()
 
     async def stop(self) -> None:
         """Disconnect: Slack sends what comes from now on to another connection, or tells the person."""
         self._connected.clear()
         await cancel(self._watching)
-        await asyncio.gather(*(each.client.close() for each in self.handlers))
+        await asyncio.gather(*(handler.client.close() for handler in self.handlers))
 
     @property
     def connected(self) -> int:
@@ -69,8 +72,8 @@ class Sockets:
 
     def use_token(self, app_token: str) -> None:
         """Connect with another token from now on."""
-        for each in self.handlers:
-            each.app_token = each.client.app_token = app_token
+        for handler in self.handlers:
+            handler.app_token = handler.client.app_token = app_token
 
     async def _watch(self, handler: AsyncSocketModeHandler) -> None:
         """Mend what the SDK does not: after a failed reconnect it tries the same dead ticket forever.

@@ -127,12 +127,12 @@ def paragraph(*lines: Line, bold: bool = False) -> Json:
 
 def paragraphs(*texts: Line, bold: bool = False) -> Blocks:
     """Return texts as a paragraph each, but for empty ones."""
-    return [paragraph(each, bold=bold) for each in texts if each]
+    return [paragraph(text, bold=bold) for text in texts if text]
 
 
 def rich_texts(lines: Iterable[Line]) -> Blocks:
     """Return lines in as few blocks as hold them; no line is cut."""
-    sized = ((line, 1 + sum(units(str(each.get("text", ""))) for each in line)) for line in map(elements, lines))
+    sized = ((line, 1 + sum(units(str(element.get("text", ""))) for element in line)) for line in map(elements, lines))
     return [paragraph(*chunk) for chunk in _chunks(sized, MAX_TEXT)]
 
 
@@ -171,8 +171,8 @@ def title(text: str, url: str, beside: str) -> Json:
 def preformatted(lines: Sequence[str]) -> Blocks:
     """Return raw lines as text that is easily copied: one piece of Slack's size, or as few as hold them."""
     chunks = _chunks(((line, 1 + units(line)) for line in lines), MAX_TEXT)
-    pages = [[{"type": "text", "text": "\n".join(each)}] for each in chunks[:MAX_BLOCKS]]
-    return [{"type": "rich_text", "elements": [{"type": "rich_text_preformatted", "elements": each}]} for each in pages]
+    pages = [[{"type": "text", "text": "\n".join(chunk)}] for chunk in chunks[:MAX_BLOCKS]]
+    return [{"type": "rich_text", "elements": [{"type": "rich_text_preformatted", "elements": page}]} for page in pages]
 
 
 def line(text: str) -> Message:
@@ -193,9 +193,10 @@ def context(text: str) -> Json:
 def literal(text: str) -> Json:
     """Return escaped text as small print: mentions, times and links are live, and all else is drawn literally."""
     found = [
-        plain(each["text"].strip()) if each["type"] == "text" else mrkdwn(_marked_up(each)) for each in elements(text)
+        plain(element["text"].strip()) if element["type"] == "text" else mrkdwn(_marked_up(element))
+        for element in elements(text)
     ]
-    return {"type": "context", "elements": [each for each in found if each["text"]][:MAX_CONTEXT]}
+    return {"type": "context", "elements": [element for element in found if element["text"]][:MAX_CONTEXT]}
 
 
 def folded(title: str, inside: Sequence[Json]) -> Json:
@@ -267,7 +268,7 @@ def without_controls(blocks: Sequence[Json]) -> Iterator[Json]:
         if block.get("type") in {"actions", "input", "context_actions"}:
             continue
         if isinstance(inside, list):
-            if shown := list(without_controls([each for each in inside if isinstance(each, dict)])):
+            if shown := list(without_controls([block for block in inside if isinstance(block, dict)])):
                 yield {**block, "child_blocks": shown}
         elif isinstance(beside, dict) and beside.get("type") == "image":
             yield block

@@ -138,10 +138,10 @@ def option_groups(found: Sequence[Remediation], query: str, called: ClusterNames
         called: the names of clusters.
     """
     if only and not query.split():
-        found = [each for each in found if each.key in only]
+        found = [remediation for remediation in found if remediation.key in only]
     clusters: dict[str, Blocks] = {}
-    for each, cluster in matching(found, query, called)[: blocks.MAX_OPTIONS]:
-        clusters.setdefault(cluster, []).append(option(each, cluster))
+    for remediation, cluster in matching(found, query, called)[: blocks.MAX_OPTIONS]:
+        clusters.setdefault(cluster, []).append(option(remediation, cluster))
     return [
         {"label": blocks.plain(clean(cluster, blocks.MAX_OPTION_TEXT) or "-"), "options": options}
         for cluster, options in sorted(clusters.items())
@@ -150,13 +150,17 @@ def option_groups(found: Sequence[Remediation], query: str, called: ClusterNames
 
 def matching(found: Sequence[Remediation], query: str, called: ClusterNames) -> list[tuple[Remediation, str]]:
     """Return what holds each word of a query, with what its cluster is called."""
-    named = ((each, called[each.cluster_id]) for each in found)
-    return [(each, cluster) for each, cluster in named if matches(query, f"{_searched(each)} {cluster}")]
+    named = ((remediation, called[remediation.cluster_id]) for remediation in found)
+    return [
+        (remediation, cluster)
+        for remediation, cluster in named
+        if matches(query, f"{_searched(remediation)} {cluster}")
+    ]
 
 
-def _searched(each: Remediation) -> str:
-    mode = labels.mode(each.mode).name
-    return f"{each.node} {each.instance_id} {each.cluster_id} {each.id} {mode} {fault(each)}"
+def _searched(remediation: Remediation) -> str:
+    ids = remediation.instance_id, remediation.cluster_id, remediation.id
+    return " ".join([remediation.node, *ids, labels.mode(remediation.mode).name, fault(remediation)])
 
 
 def matches(query: str, text: str) -> bool:
@@ -164,14 +168,14 @@ def matches(query: str, text: str) -> bool:
     return all(word in text.casefold() for word in query.casefold().split())
 
 
-def option(each: Remediation, cluster: str, prefix: str = "") -> Json:
+def option(remediation: Remediation, cluster: str, prefix: str = "") -> Json:
     """Return a remediation as a choice of a menu; `cluster` is what its own is called, raw."""
-    return blocks.option(blocks.before_name(in_a_line(each), " · ", cluster), f"{prefix}{each.key}")
+    return blocks.option(blocks.before_name(in_a_line(remediation), " · ", cluster), f"{prefix}{remediation.key}")
 
 
-def in_a_line(each: Remediation) -> str:
+def in_a_line(remediation: Remediation) -> str:
     """Return a remediation in a raw line: node, repair, and fault."""
-    parts = each.node, labels.mode(each.mode).name, fault(each, 30, is_brief=True)
+    parts = remediation.node, labels.mode(remediation.mode).name, fault(remediation, 30, is_brief=True)
     return " · ".join(part for part in parts if part)
 
 
@@ -193,11 +197,11 @@ def waiting_list(  # noqa: PLR0913 - what is listed, and what is told beside it
         broken: what fires without a repair.
         returned: the repairs of the last day that didn't help.
     """
-    alike = Counter(each.node for each in found)
+    alike = Counter(remediation.node for remediation in found)
 
-    def rest(each: Remediation) -> str:
-        ids = f"IDs: {escape(str(each.ref), 650)}" if alike[each.node] > 1 else ""
-        return " · ".join(filter(None, (_opened(each), ids)))
+    def rest(remediation: Remediation) -> str:
+        ids = f"IDs: {escape(str(remediation.ref), 650)}" if alike[remediation.node] > 1 else ""
+        return " · ".join(filter(None, (_opened(remediation), ids)))
 
     lines = remediation_lines(found, LISTED, called, rest)
     if note := not_read(unreadable):
@@ -210,15 +214,15 @@ def waiting_list(  # noqa: PLR0913 - what is listed, and what is told beside it
     return lines_message(f"{title}.", lines)
 
 
-def _opened(each: Remediation) -> str:
-    return f"opened {ago(each.create_time)}" if each.create_time else ""
+def _opened(remediation: Remediation) -> str:
+    return f"opened {ago(remediation.create_time)}" if remediation.create_time else ""
 
 
 def not_read(unreadable: Sequence[str]) -> str:
     """Return which clusters couldn't be read, as trusted markup; empty for none."""
     if not unreadable:
         return ""
-    named = first_of([each for each in unreadable if each], 5, 60)
+    named = first_of([name for name in unreadable if name], 5, 60)
     what = " or ".join(filter(None, [named, "the list of clusters" if "" in unreadable else ""]))
     return f"Couldn't read {what} from Together, so some may be missing or out of date."
 

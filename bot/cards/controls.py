@@ -97,7 +97,7 @@ def _hold_menu(about: CardContext) -> Json:
         "type": "static_select",
         "action_id": Verb.HOLD.action_id,
         "placeholder": blocks.plain("Hold"),
-        "options": [blocks.option(*each) for each in choices],
+        "options": [blocks.option(*choice) for choice in choices],
     }
 
 
@@ -115,7 +115,7 @@ def _more_menu(remediation: Remediation, about: CardContext, config: CardConfig)
     choices = choices[:_MAX_CHOICES]  # the last ones are for what is over
     if remediation.state == State.FAILED or config.stuck_at(remediation) <= about.now:
         choices.append(("Copy for Together support", SUPPORT))
-    return {"type": "overflow", "action_id": MORE, "options": [blocks.option(*each) for each in choices]}
+    return {"type": "overflow", "action_id": MORE, "options": [blocks.option(*choice) for choice in choices]}
 
 
 def _button(  # noqa: PLR0913, PLR0917 - all that bears on it
@@ -139,7 +139,7 @@ def _button(  # noqa: PLR0913, PLR0917 - all that bears on it
             known = f"This repair {'started automatically' if remediation.is_automatic else 'is already approved'}. "
         wait = config.wait_of(remediation.cluster_id)
         asked = question(verb, remediation.mode, remediation.node, known, wait=wait)
-        fitting = (each for each in held if blocks.units(f"{each} {asked.text}") <= _MAX_DIALOG)
+        fitting = (line for line in held if blocks.units(f"{line} {asked.text}") <= _MAX_DIALOG)
         text = f"{next(fitting, 'On hold.' if held else '')} {asked.text}".lstrip()
         load = ""
         if is_approval and about.share:
@@ -244,7 +244,7 @@ def hold_dialog(request: Request, node: str) -> Json:
         blocks.statement(
             f"Hold {escape(node, 60)}?", "Reminders wait, and everyone sees who asked. It can still be decided."
         ),
-        blocks.choice(HOLD_FOR, "For how long", "How long", [blocks.option(*each) for each in HOLDS], 0),
+        blocks.choice(HOLD_FOR, "For how long", "How long", [blocks.option(*choice) for choice in HOLDS], 0),
     ]
     return _view(request, "Hold remediation", "Hold", [*what, blocks.reason_field(REASON)])
 
@@ -255,10 +255,10 @@ def _view(request: Request, title: str, submit: str, drawn: Blocks) -> Json:
 
 def _modes(node: str, suggested: str, offered: Sequence[str], wait: int | None) -> Blocks:
     """Return what Together suggests, what each other mode does, and a menu of them."""
-    options = [blocks.option(labels.mode(each).name, each) for each in offered]
+    options = [blocks.option(labels.mode(offer).name, offer) for offer in offered]
     effects = [
-        [*elements(labels.mode(each).name, bold=True), *elements(f": {entities(labels.mode(each).effect)}")]
-        for each in offered
+        [*elements(labels.mode(offer).name, bold=True), *elements(f": {entities(labels.mode(offer).effect)}")]
+        for offer in offered
     ]
     return [
         blocks.statement(

@@ -62,10 +62,11 @@ def draw(shown: Snapshot, config: CardConfig) -> Message:
         return _started(shown)
     open_ones = shown.undecided
     title = _title(of, alerts, open_ones)
-    running, ended = ([each for each in batches if each.is_running is state] for state in (True, False))
+    running, ended = ([batch for batch in batches if batch.is_running is state] for state in (True, False))
     clusters = clusters_of(alerts)
-    observed = {each: name for each, name in clusters.items() if config.observes(each)}  # the bot decides nothing there
-    decidable = sum(each.cluster_id not in observed for each in open_ones)
+    # The bot decides nothing there.
+    observed = {cluster_id: name for cluster_id, name in clusters.items() if config.observes(cluster_id)}
+    decidable = sum(alert.cluster_id not in observed for alert in open_ones)
     some = f"The bot only observes {first_of(sorted(observed.values()), 5, 60)}: decide there in Together."
     warnings, called = [_as_of(alerts)], ""
     if open_ones:
@@ -75,12 +76,12 @@ def draw(shown: Snapshot, config: CardConfig) -> Message:
         warnings += [looking_line(of.looking)] if of.looking else []
 
     def told_of(batch: Batch) -> set[RemediationRef]:
-        over = {each.ref for each in batch.items if each.holds_until <= shown.now}
-        return {each.ref for each in open_ones if each.as_of or each.is_stale or each.ref not in over}
+        over = {item.ref for item in batch.items if item.holds_until <= shown.now}
+        return {alert.ref for alert in open_ones if alert.as_of or alert.is_stale or alert.ref not in over}
 
     states = _others(shown)
     groups = grouped(open_ones)
-    failed = [each for each in alerts if each.remediation.state == State.FAILED and not each.is_unlisted]
+    failed = [alert for alert in alerts if alert.remediation.state == State.FAILED and not alert.is_unlisted]
     half = half_approved(open_ones, shown.firsts, config)
     listed = _groups(groups, names(alerts), half) if groups else _lines(failed, alerts)
     cause = _cause(open_ones, groups)
@@ -91,7 +92,7 @@ def draw(shown: Snapshot, config: CardConfig) -> Message:
         *controls(of, len(open_ones), decidable, running[-1] if running else None, pause),
         *blocks.rich_texts(listed),
         *blocks.paragraphs(states),
-        *(block for each in ended[-3:] for block in blocks.rich_texts(progress_lines(each, told_of(each)))),
+        *(block for batch in ended[-3:] for block in blocks.rich_texts(progress_lines(batch, told_of(batch)))),
         *blocks.paragraphs(called),
     ]
     told = [cause, *warnings, *_listed(listed, called), states]
@@ -100,7 +101,7 @@ def draw(shown: Snapshot, config: CardConfig) -> Message:
 
 def _as_of(alerts: Sequence[Alert]) -> str:
     """Return that something could not be confirmed for too long; empty where all was."""
-    ages = [each.as_of for each in alerts if each.as_of]
+    ages = [alert.as_of for alert in alerts if alert.as_of]
     return labels.as_of(min(ages)) if ages else ""
 
 
@@ -119,9 +120,9 @@ def _message(title: str, symbol: str, told: Sequence[str], drawn: Blocks) -> Mes
 
 def _running(batches: Sequence[Batch]) -> Iterator[Json]:
     """Yield how far selections are, each with its own Stop: a line for all but the last, whose Stop is in the row."""
-    for each in batches[-_RUNNING:-1]:
-        yield from blocks.rich_texts(progress_lines(each)[:1])
-        yield blocks.actions([stop_button(each)])
+    for batch in batches[-_RUNNING:-1]:
+        yield from blocks.rich_texts(progress_lines(batch)[:1])
+        yield blocks.actions([stop_button(batch)])
     if batches:
         yield from blocks.rich_texts(progress_lines(batches[-1]))
 
@@ -130,10 +131,10 @@ def _started(shown: Snapshot) -> Message:
     """Return the digest of repairs that were under way when the bot first saw them."""
     of, alerts = shown.message, shown.alerts
     name, nodes = cluster_of(of.cluster_id, alerts)
-    left = [each for each in alerts if not each.is_closed]
+    left = [alert for alert in alerts if not alert.is_closed]
     many = f"{blast_radius(left or alerts, nodes)} {f'of {clean(name, 60)} ' if name else ''}"
-    is_well = all(each.remediation.state == State.SUCCEEDED and not each.came_back for each in alerts)
-    is_automatic = all(each.remediation.has_no_reviewer for each in alerts)
+    is_well = all(alert.remediation.state == State.SUCCEEDED and not alert.came_back for alert in alerts)
+    is_automatic = all(alert.remediation.has_no_reviewer for alert in alerts)
     how = f"started {'automatically' if is_automatic else 'in Together'}" if name else "since before monitoring started"
     ended = "repaired" if is_well else "no longer in repair"
     title = f"{many}in repair, {how}" if left else f"Over: {many}{ended}, {how}"
@@ -162,8 +163,8 @@ def _title(of: TrackedMessage, alerts: Sequence[Alert], open_ones: Sequence[Aler
 
 def _cause(alerts: Sequence[Alert], groups: Sequence[Group]) -> str:
     """Return the fault that most of what waits has in common, where its groups don't say so; empty for none."""
-    found, count = labels.most_common_fault(each.remediation for each in alerts)
-    is_said = count == len(alerts) and all(each.fault for each in groups)
+    found, count = labels.most_common_fault(alert.remediation for alert in alerts)
+    is_said = count == len(alerts) and all(group.fault for group in groups)
     if is_said or 2 * count <= len(alerts):
         return ""
     return f"Most common fault: {escape(found, 80)}, on {count} of {len(alerts)}."
@@ -175,7 +176,7 @@ def _groups(groups: Sequence[Group], called: Names, half: Firsts) -> list[Line]:
     for group in groups:
         if labels.deletes_data(group.mode) and _DELETES not in lines:
             lines.append(_DELETES)
-        nodes = [called[each.ref] for each in group.alerts]
+        nodes = [called[alert.ref] for alert in group.alerts]
         head = elements(f"{escape(group.title, 150)} ({len(group.alerts)}): ", bold=True)
         shown, *more = named(nodes)
         rest = elements(f"  …and {len(group.alerts)} in all") if more else []
@@ -187,13 +188,13 @@ def _groups(groups: Sequence[Group], called: Names, half: Firsts) -> list[Line]:
 def _marked(alerts: Sequence[Alert], called: Names, half: Firsts) -> Iterator[Line]:
     """Yield who has asked to wait, or has approved as the first of two, for which nodes."""
     some: dict[str, list[str]] = {}
-    for each in alerts:
-        if first := half.get(each.ref):
-            some.setdefault(f": 1 of 2 approvals (<@{first.user_id}>)", []).append(called[each.ref])
-    for each in alerts:
-        for hold in each.holds:
+    for alert in alerts:
+        if first := half.get(alert.ref):
+            some.setdefault(f": 1 of 2 approvals (<@{first.user_id}>)", []).append(called[alert.ref])
+    for alert in alerts:
+        for hold in alert.holds:
             said = f": on hold by <@{hold.user_id}> until {when(hold.until)}"
-            some.setdefault(said, []).append(called[each.ref])
+            some.setdefault(said, []).append(called[alert.ref])
     for said, nodes in some.items():
         yield [*elements("↳ "), _in_a_line(named(nodes)[0]), *elements(said)]
 
@@ -206,9 +207,9 @@ def _in_a_line(shown: Element) -> Element:
 def _lines(ordered: Sequence[Alert], alerts: Sequence[Alert]) -> list[Line]:
     """Return a line for each of the first ten, and the rest counted, named as nowhere else among all alerts."""
     called = names(alerts)
-    lines: list[Line] = [_line(each, called[each.ref]) for each in ordered[:LISTED]]
+    lines: list[Line] = [_line(alert, called[alert.ref]) for alert in ordered[:LISTED]]
     if rest := ordered[LISTED:]:
-        lines.append(f"…and {len(rest)} more: {counted([mode_name(each) for each in rest])}")
+        lines.append(f"…and {len(rest)} more: {counted([mode_name(alert) for alert in rest])}")
     return lines
 
 
@@ -223,8 +224,8 @@ def _line(alert: Alert, name: str) -> Line:
 
 def _others(shown: Snapshot) -> str:
     """Return how many are in which other state."""
-    done, open_ones = shown.decided, {each.ref for each in shown.undecided}
-    states = [_state(each, done) for each in shown.alerts if each.ref not in open_ones]
+    done, open_ones = shown.decided, {alert.ref for alert in shown.undecided}
+    states = [_state(alert, done) for alert in shown.alerts if alert.ref not in open_ones]
     told = [f"{count} {escape(state.lower(), 60)}" for state, count in Counter(states).most_common()]
     return f"Others: {', '.join(told)}." if told and open_ones else f"In all: {', '.join(told)}." if told else ""
 
@@ -246,18 +247,24 @@ def failures(alerts: Sequence[Alert], firsts: Mapping[RemediationRef, FirstAppro
     Args:
         called: whom to call where nobody approved one through Slack: a user or group ID, or empty.
     """
-    approved = [each for each in alerts if each.decided and each.decided.is_approval]
-    first_ones = [(each.remediation.mode, firsts.get(each.ref)) for each in approved]
+    approved = [alert for alert in alerts if alert.decided and alert.decided.is_approval]
+    first_ones = [(alert.remediation.mode, firsts.get(alert.ref)) for alert in approved]
     people = sorted(
-        {user for each in approved if each.decided for user in (each.decided.user_id, each.decided.first_user) if user}
+        {
+            user
+            for alert in approved
+            if alert.decided
+            for user in (alert.decided.user_id, alert.decided.first_user)
+            if user
+        }
         | {first.user_id for mode, first in first_ones if first and first.mode == mode}
     )
-    who = " ".join(f"<@{each}>" for each in people[:10])
+    who = " ".join(f"<@{user_id}>" for user_id in people[:10])
     if len(approved) < len(alerts) and called:
         who = f"{who} {mention(called)}".strip()
     what = "these repairs you approved failed" if people and len(approved) == len(alerts) else "these repairs failed"
     head = f"{who}, {what}:" if who else f"{capital(what)}:"
-    lines = with_rest([_failure(each) for each in alerts[:REPORT_LINES]], len(alerts))
+    lines = with_rest([_failure(alert) for alert in alerts[:REPORT_LINES]], len(alerts))
     return lines_message(head, lines)
 
 
@@ -279,7 +286,7 @@ def reminder(alerts: Sequence[Alert], called: str, waited: float) -> Message:
         called: a user or group ID to mention; empty for nobody.
         waited: seconds, of the one that waits least.
     """
-    clusters, count = {each.cluster_id for each in alerts}, nodes_of(alerts)
+    clusters, count = {alert.cluster_id for alert in alerts}, nodes_of(alerts)
     name, _ = cluster_of(clusters.pop() if len(clusters) == 1 else None, alerts)
     where = f" in {escape(name, 100)}" if name else ""
     some = f"{count} {plural('node', count)}{where}"
@@ -287,8 +294,8 @@ def reminder(alerts: Sequence[Alert], called: str, waited: float) -> Message:
         waits = f"{'has' if count == 1 else 'have'} waited {lasted(minutes * 60)} or more"
     else:
         waits = f"{'waits' if count == 1 else 'wait'}"
-    urgent = [each for each in alerts if not each.remediation.is_warning] or alerts
-    found, _ = labels.most_common_fault(each.remediation for each in urgent)
-    many = nodes_of([each for each in urgent if labels.fault(each.remediation, is_brief=True) == found])
+    urgent = [alert for alert in alerts if not alert.remediation.is_warning] or alerts
+    found, _ = labels.most_common_fault(alert.remediation for alert in urgent)
+    many = nodes_of([alert for alert in urgent if labels.fault(alert.remediation, is_brief=True) == found])
     broken = f" {escape(found, 80)}{f', on {many} of {count}' if count > 1 else ''}." if found else ""
     return calling(f"{some} {waits} for a decision.{broken}", called)

@@ -22,12 +22,12 @@ def unrepaired(cluster_id: str, report: FaultReport, overdue: Sequence[Fault], c
         called: a user or group ID to mention; empty for nobody.
         as_of: when the alerts were last read, where that is long ago, as Unix time in seconds; else 0.
     """
-    where, count = escape(report.cluster, 100), len({each.alert.node for each in overdue})
+    where, count = escape(report.cluster, 100), len({fault.alert.node for fault in overdue})
     lines = _brake_lines(report)
     if overdue:
-        what = labels.common_fault(each.alert for each in overdue) or "critical faults"
-        kept = [each.alert for each in report.faults if each.alert.is_critical]
-        others = max(0, report.nodes - len({each.node for each in kept}))  # whose alerts aren't kept
+        what = labels.common_fault(fault.alert for fault in overdue) or "critical faults"
+        kept = [fault.alert for fault in report.faults if fault.alert.is_critical]
+        others = max(0, report.nodes - len({alert.node for alert in kept}))  # whose alerts aren't kept
         lines.append(elements(f"{_nodes(overdue, others)} ({where}): {what}, and no repair is open ⚠️", bold=True))
         lines += _first(overdue, len(overdue) + report.critical - len(kept))
         lines.append(f"Check {'it' if count == 1 else 'them'}, or request a repair in Together.")
@@ -92,29 +92,31 @@ def _brake_lines(report: FaultReport) -> list[Line]:
 
 def listed(reports: Sequence[FaultReport], most: int) -> tuple[str, list[Line]]:
     """Return how many alerts fire without a repair, and a line for each of the first `most`, the oldest first."""
-    found = sorted(((each, report.cluster) for report in reports for each in report.faults), key=lambda it: it[0].since)
-    count = sum(each.count for each in reports)
-    lines = listing.with_rest([_line(*each) for each in found[:most]], count)
+    found = sorted(
+        ((fault, report.cluster) for report in reports for fault in report.faults), key=lambda it: it[0].since
+    )
+    count = sum(report.count for report in reports)
+    lines = listing.with_rest([_line(*entry) for entry in found[:most]], count)
     return f"Faults without a repair: {count}", [*lines, *filter(None, [as_of(reports)])]
 
 
 def as_of(reports: Sequence[FaultReport]) -> str:
     """Return the warning that what fires may be out of date, by the oldest reading; empty where all is recent."""
-    old = [each.as_of for each in reports if each.count and each.as_of]
+    old = [report.as_of for report in reports if report.count and report.as_of]
     return labels.as_of(min(old), _UNREADABLE) if old else ""
 
 
 def _first(faults: Sequence[Fault], count: int) -> list[Line]:
-    return listing.with_rest([_line(each) for each in faults[: listing.LISTED]], count)
+    return listing.with_rest([_line(fault) for fault in faults[: listing.LISTED]], count)
 
 
-def _line(each: Fault, cluster: str = "") -> Line:
-    since = f"since {when(each.alert.started_at or each.since)}"
-    told = escape(cluster, 60), labels.severity_and_fault(each.alert), since
-    return listing.entry(each.alert.node or "unknown node", *told)
+def _line(fault: Fault, cluster: str = "") -> Line:
+    since = f"since {when(fault.alert.started_at or fault.since)}"
+    told = escape(cluster, 60), labels.severity_and_fault(fault.alert), since
+    return listing.entry(fault.alert.node or "unknown node", *told)
 
 
 def _nodes(faults: Sequence[Fault], others: int = 0) -> str:
     """Return the names of the first nodes, escaped, and how many more and `others` there are."""
-    names = list(dict.fromkeys(each.alert.node or "unknown node" for each in faults))
+    names = list(dict.fromkeys(fault.alert.node or "unknown node" for fault in faults))
     return listing.first_of(names, 3, 60, others)  # three fit into a notification

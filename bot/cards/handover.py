@@ -71,29 +71,29 @@ def shift(  # noqa: PLR0913 - what a shift is summed up from
         names: of people, raw, by user ID; without them, people are mentioned.
     """
     alerts = _with_earlier(alerts)
-    opened = [each for each in alerts if max(since(each), each.waiting_since) >= began]
-    running = [each for each in alerts if each.as_told.is_under_way and not each.is_unlisted]
-    ended = [each for each in alerts if _over_at(each) >= began]
+    opened = [alert for alert in alerts if max(since(alert), alert.waiting_since) >= began]
+    running = [alert for alert in alerts if alert.as_told.is_under_way and not alert.is_unlisted]
+    ended = [alert for alert in alerts if _over_at(alert) >= began]
     new = f"{len(opened) or 'no'} new {plural('remediation', len(opened))}. {_results(ended)}"
-    count = sum(each.count for each in faults)
+    count = sum(report.count for report in faults)
     unrepaired = f"Faults without a repair: {count}." if count else ""
     rest = [_decided(alerts, began), _often(opened), unrepaired, as_of(faults), not_read(unreadable)]
     if unread[1] > began:
         span = " and ".join(map(when, unread))
         rest.append(f"Together wasn't read between {span}: repairs that started and ended then may be missing.")
     lines: list[Line] = [f"In repair now: {len(running)}."] if running else []
-    if waiting := [each for each in alerts if each.is_waiting and each.as_told.is_waiting]:
+    if waiting := [alert for alert in alerts if alert.is_waiting and alert.as_told.is_waiting]:
         lines.append(elements(f"Waiting for approval: {len(waiting)}, oldest first", bold=True))
         lines += _lines(sorted(waiting, key=since))
     else:
         lines.append(f"Nothing is waiting for approval{', as far as Together could be read' if unreadable else ''}.")
-    if failed := [each for each in ended if each.remediation.state == State.FAILED]:
+    if failed := [alert for alert in ended if alert.remediation.state == State.FAILED]:
         lines += [elements("Failed", bold=True), *_lines(failed)]
-    if returned := [each for each in alerts if each.came_back and each.came_back.at >= began]:
+    if returned := [alert for alert in alerts if alert.came_back and alert.came_back.at >= began]:
         lines += [elements("Didn't help", bold=True), *returned_lines(returned, LISTED)]
     lines += rest
     if names is not None:
-        lines = [[_named(each, names) for each in elements(line)] for line in lines]
+        lines = [[_named(element, names) for element in elements(line)] for line in lines]
     return lines_message(f"Since {when(began)}: {new}", lines)
 
 
@@ -108,14 +108,17 @@ def _over_at(alert: Alert) -> float:
 
 def people_in(message: Message) -> set[str]:
     """Return the user IDs of those whom a shift's message mentions."""
-    found = [each for block in message.blocks for part in block["elements"] for each in part["elements"]]
-    return {each["user_id"] for each in found if each["type"] == "user"}
+    found = [element for block in message.blocks for part in block["elements"] for element in part["elements"]]
+    return {element["user_id"] for element in found if element["type"] == "user"}
 
 
 def _with_earlier(alerts: Sequence[Alert]) -> list[Alert]:
     """Add the earlier repairs under the same IDs whose end was seen."""
     return [
-        each for alert in alerts for each in (alert, *alert.earlier) if each is alert or each.remediation.state in RAN
+        incident
+        for alert in alerts
+        for incident in (alert, *alert.earlier)
+        if incident is alert or incident.remediation.state in RAN
     ]
 
 
@@ -142,7 +145,7 @@ def repairs_of(name: str, alerts: Sequence[Alert]) -> Message:
     head = f"{escape(alerts[0].remediation.node, 100)}: {many} {plural('remediation', len(alerts))}{order}"
     clusters = clusters_of(alerts)
     shown = clusters if len(clusters) > 1 else {}
-    return lines_message(head, [_past(each, shown.get(each.cluster_id, "")) for each in alerts[:LISTED]])
+    return lines_message(head, [_past(alert, shown.get(alert.cluster_id, "")) for alert in alerts[:LISTED]])
 
 
 def _past(alert: Alert, cluster: str) -> Line:
@@ -185,7 +188,7 @@ def _deciders(alert: Alert) -> str:
 
 
 def _results(ended: Sequence[Alert]) -> str:
-    counts = Counter("didn't help" if each.came_back else _result(each) for each in ended)
+    counts = Counter("didn't help" if alert.came_back else _result(alert) for alert in ended)
     told = ", ".join(f"{count} {result}" for result, count in counts.most_common())
     return f"Ended: {told}." if told else "None ended."
 
@@ -194,13 +197,13 @@ def _lines(found: Sequence[Alert]) -> list[Line]:
     """Return a line for each of the first ten: since when it waits, or why it failed and who approved it."""
     lines: list[Line] = []
     clusters = clusters_of(found)
-    for each in found[:LISTED]:
-        one = each.remediation
+    for alert in found[:LISTED]:
+        one = alert.remediation
         told = [
-            escape(part, 60) for part in (clusters[one.cluster_id], mode_name(each), labels.fault(one, is_brief=True))
+            escape(part, 60) for part in (clusters[one.cluster_id], mode_name(alert), labels.fault(one, is_brief=True))
         ]
         error = f"“{escape(one.error_message, 150)}”" if one.error_message else ""
-        told += [f"since {when(since(each))}"] if each.is_waiting else [error, _who(each)]
+        told += [f"since {when(since(alert))}"] if alert.is_waiting else [error, _who(alert)]
         lines.append(entry(one.node, *told))
     return with_rest(lines, len(found))
 
@@ -208,14 +211,14 @@ def _lines(found: Sequence[Alert]) -> list[Line]:
 def _decided(alerts: Sequence[Alert], began: float) -> str:
     """Return who has decided how often since then."""
     people = Counter[str]()
-    for each in alerts:
-        one, reviewed = each.remediation, each.remediation.review_time if each.remediation.is_reviewed else None
+    for alert in alerts:
+        one, reviewed = alert.remediation, alert.remediation.review_time if alert.remediation.is_reviewed else None
         without_a_repair = {State.CANCELLED: one.end_time, State.AUTO_RESOLVED: None}
         moment = reviewed or without_a_repair.get(one.state, one.start_time)  # type: ignore[call-overload] # the set of states is open
-        at = each.decided.at if each.decided else unix(moment)
-        if at >= began and (who := _deciders(each)):
+        at = alert.decided.at if alert.decided else unix(moment)
+        if at >= began and (who := _deciders(alert)):
             people[who] += 1
-        elif at >= began and not each.is_waiting:
+        elif at >= began and not alert.is_waiting:
             people["automatic" if one.is_automatic else "in Together"] += 1
     told = ", ".join(f"{who} {count}" for who, count in people.most_common())
     return f"Decided by: {told}." if told else ""
@@ -223,7 +226,7 @@ def _decided(alerts: Sequence[Alert], began: float) -> str:
 
 def _often(opened: Sequence[Alert]) -> str:
     """Return the nodes that had more than one remediation."""
-    counts = Counter((each.remediation.node, each.cluster_id) for each in opened)
+    counts = Counter((alert.remediation.node, alert.cluster_id) for alert in opened)
     clusters = clusters_of(opened)
     often = [
         f"{escape(name, 60)}{f' in {escape(clusters[cluster_id], 60)}' if len(clusters) > 1 else ''} ({count})"
@@ -241,7 +244,7 @@ def history(node: str, past: Sequence[PastDecision]) -> Message:
     name = escape(node, 100)
     if not past:
         return lines_message(f"{name}: no decisions through this bot yet.", [])
-    return lines_message(f"{name}: decisions through this bot, latest first", [decision(each) for each in past])
+    return lines_message(f"{name}: decisions through this bot, latest first", [decision(one) for one in past])
 
 
 def decision(past: PastDecision, what: str = "") -> str:
@@ -277,14 +280,17 @@ def support(remediation: Remediation, past: Sequence[PastDecision]) -> Message:
         ("Error", remediation.error_message),
     )  # fmt: skip
     told += [f"{name}: {value}" for name, value in words if value]
-    told += [f"Alert {each}" for each in labels.plain_alerts(remediation)]
-    told += [f"{plain_when(each.at)}: {each.verb} by {each.user_id} in Slack: {each.outcome}" for each in past]
+    told += [f"Alert {alert}" for alert in labels.plain_alerts(remediation)]
+    told += [
+        f"{plain_when(decision.at)}: {decision.verb} by {decision.user_id} in Slack: {decision.outcome}"
+        for decision in past
+    ]
     return _to_copy(told)
 
 
 def _to_copy(told: Sequence[str]) -> Message:
     """Return raw lines as a message to copy from."""
-    lines = [clean(each, 400) for each in told]
+    lines = [clean(line, 400) for line in told]
     return Message(blocks.story(map(entities, lines)), blocks.preformatted(lines))
 
 
@@ -303,16 +309,20 @@ def timeline(remediation: Remediation, about: CardContext, past: Sequence[PastDe
     if not own:
         who = f"Reviewed by {remediation.reviewed_by or 'somebody'} in Together"
         moments.append((remediation.review_time, f"{who}: {comment}" if comment else who))
-    elif not any(each.outcome == RULES[each.verb].done and each.verb in _REVIEWS for each in past):
+    elif not any(decision.outcome == RULES[decision.verb].done and decision.verb in _REVIEWS for decision in past):
         moments.append((remediation.review_time, own[1]))
     for alert in remediation.linked_alerts:
         what = labels.alert_line(alert)
         moments += [(alert.started_at, f"Alert: {what}"), (alert.resolved_at, f"Alert cleared: {what}")]
     happened = [(unix(moment), what) for moment, what in moments if moment]
-    for each in past:
-        done, why = RULES[each.verb].done, f": {each.reason}" if each.reason else ""
-        did = done.capitalize() if each.outcome == done else f"{each.verb.capitalize()}: {_said(each.outcome)}"
-        happened.append((each.at, f"{did} by {each.user_id} in Slack{why}"))
+    for decision in past:
+        done, why = RULES[decision.verb].done, f": {decision.reason}" if decision.reason else ""
+        did = (
+            done.capitalize()
+            if decision.outcome == done
+            else f"{decision.verb.capitalize()}: {_said(decision.outcome)}"
+        )
+        happened.append((decision.at, f"{did} by {decision.user_id} in Slack{why}"))
     if back := about.came_back:
         happened.append((back.at, f"{back.fault} {'still fired' if back.was_firing else 'came back'}"))
     lines = [f"### {remediation.node} ({labels.cluster(remediation, about.share)}): {mode}, {state.lower()}", ""]

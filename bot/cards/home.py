@@ -134,8 +134,8 @@ def home(shown: Overview, looks_at: Filter, config: CardConfig, now: float) -> J
     def listed(some: Sequence[Remediation], when: Callable[[Remediation], str]) -> list[Line]:
         return remediation_lines(some, LISTED, shown.called, when)
 
-    def since(each: Remediation) -> str:
-        return f"{'may be stuck · ' if config.stuck_at(each) <= now else ''}{_last_change(each)}"
+    def since(remediation: Remediation) -> str:
+        return f"{'may be stuck · ' if config.stuck_at(remediation) <= now else ''}{_last_change(remediation)}"
 
     controls = [_menu(looks_at, shown), _update()]
     if shown.failed is not None:
@@ -149,13 +149,17 @@ def home(shown: Overview, looks_at: Filter, config: CardConfig, now: float) -> J
         *map(blocks.paragraph, _notes(shown)),
         blocks.header(_count(shown)),
         *(_reviews(shown) if may_decide else ()),
-        *(block for each in shown.waiting for block in _waiting(each, shown, looks_at.opened, config, now)),
-        *(() if any(each.key == looks_at.only for each in shown.waiting) else _pages(shown)),
+        *(
+            block
+            for remediation in shown.waiting
+            for block in _waiting(remediation, shown, looks_at.opened, config, now)
+        ),
+        *(() if any(remediation.key == looks_at.only for remediation in shown.waiting) else _pages(shown)),
         *_part(*faults.listed(shown.faults, LISTED)),
         *_part(f"Running: {len(shown.running)}", listed(shown.running, since)),
         *_part(f"Failed in the last 24 h: {len(failed)}", listed(failed, _last_change)),
         *_part(f"Didn't help, last 24 h: {len(shown.returned)}", returned_lines(shown.returned, LISTED)),
-        *_part("Your last decisions", [decision(each, named(each.ref, each.ref.instance_id)) for each in shown.mine]),
+        *_part("Your last decisions", [decision(one, named(one.ref, one.ref.instance_id)) for one in shown.mine]),
         blocks.context(f"Updated at {clock_time(now)}"),
     ]
     return _view(drawn, replace(looks_at, page=shown.page))
@@ -167,15 +171,17 @@ def options(found: Sequence[Remediation], query: str, called: ClusterNames) -> l
     Args:
         called: the names of clusters.
     """
-    clusters = sorted((called[each], each) for each in {each.cluster_id for each in found})
+    clusters = sorted(
+        (called[cluster_id], cluster_id) for cluster_id in {remediation.cluster_id for remediation in found}
+    )
     # An option's value may have 75 characters, and a cluster's ID more: such a one can't be chosen here.
     drawn = [
         blocks.option(name, value)
         for name, value in [(ALL, ALL_CLUSTERS), *clusters]
         if matches(query, f"{name} {value}") and len(value) <= blocks.MAX_OPTION_TEXT
     ]
-    waiting = [each for each in found if each.is_waiting]
-    return [*drawn, *(option(*each, _NODE) for each in matching(waiting, query, called))][: blocks.MAX_OPTIONS]
+    waiting = [remediation for remediation in found if remediation.is_waiting]
+    return [*drawn, *(option(*choice, _NODE) for choice in matching(waiting, query, called))][: blocks.MAX_OPTIONS]
 
 
 def chosen(value: str) -> Filter:
@@ -196,7 +202,7 @@ def _update() -> Json:
 def _menu(looks_at: Filter, shown: Overview) -> Json:
     cluster_id = looks_at.cluster_id
     first = blocks.option(shown.called[cluster_id] or ALL, cluster_id[: blocks.MAX_OPTION_TEXT] or ALL_CLUSTERS)
-    alone = next((each for each in shown.waiting if each.key == looks_at.only), None)
+    alone = next((remediation for remediation in shown.waiting if remediation.key == looks_at.only), None)
     chosen = option(alone, shown.called[alone.cluster_id], _NODE) if alone else first
     return blocks.search(CLUSTER, "Cluster or node", chosen)
 
@@ -210,7 +216,7 @@ def _notes(shown: Overview) -> Iterator[str]:
         yield note
     if len(shown.waiting) > 1:  # one alone has it among its lines
         known = ((about.share, ref.cluster_id, about) for ref, about in shown.about.items() if about.share)
-        best = sorted(known, key=lambda each: each[0].nodes or 0)  # the one that knows how many nodes there are
+        best = sorted(known, key=lambda entry: entry[0].nodes or 0)  # the one that knows how many nodes there are
         loads = {cluster_id: (share, about) for share, cluster_id, about in best}
         for cluster_id, (share, about) in list(loads.items())[:_LOADS]:
             yield f"{escape(shown.called[cluster_id], 100)}: {labels.load(share, about, share.waiting)}"
@@ -222,47 +228,50 @@ def _reviews(shown: Overview) -> Blocks:
         review_button(digest_id, count, shown.called[cluster_id] or "several clusters")
         for digest_id, count, cluster_id in shown.digests
     ]
-    return [blocks.actions([each]) for each in buttons]
+    return [blocks.actions([button]) for button in buttons]
 
 
-def _waiting(each: Remediation, shown: Overview, opened: str, config: CardConfig, now: float) -> Blocks:
+def _waiting(remediation: Remediation, shown: Overview, opened: str, config: CardConfig, now: float) -> Blocks:
     """Return what waits as a row, and with its controls where that is what somebody opened, or there is no other."""
     if len(shown.waiting) == 1:
-        return _opened(each, shown, config)
-    is_open = each.key == opened
-    return [_row(each, shown, config, now, is_open=is_open), *(_opened(each, shown, config) if is_open else ())]
+        return _opened(remediation, shown, config)
+    is_open = remediation.key == opened
+    return [
+        _row(remediation, shown, config, now, is_open=is_open),
+        *(_opened(remediation, shown, config) if is_open else ()),
+    ]
 
 
-def _row(each: Remediation, shown: Overview, config: CardConfig, now: float, *, is_open: bool) -> Element:
+def _row(remediation: Remediation, shown: Overview, config: CardConfig, now: float, *, is_open: bool) -> Element:
     """Return what waits in two lines, drawn literally, with a button for the rest."""
-    about = shown.about[each.ref]
+    about = shown.about[remediation.ref]
     told = (
-        clean(shown.called[each.cluster_id], 60),
-        f"waiting {lasted(now - each.create_time.timestamp())}" if each.create_time else "",
-        "warning" if each.is_warning else "",
-        "not confirmed" if each.ref in shown.unconfirmed else "",
-        "observing" if config.observes(each.cluster_id) else "",
+        clean(shown.called[remediation.cluster_id], 60),
+        f"waiting {lasted(now - remediation.create_time.timestamp())}" if remediation.create_time else "",
+        "warning" if remediation.is_warning else "",
+        "not confirmed" if remediation.ref in shown.unconfirmed else "",
+        "observing" if config.observes(remediation.cluster_id) else "",
         "on hold" if about.hold else "",
-        "1 of 2 approvals" if about.first and config.is_half_approved(each, about.first) else "",
+        "1 of 2 approvals" if about.first and config.is_half_approved(remediation, about.first) else "",
     )
-    lines = clean(in_a_line(each), 300), " · ".join(filter(None, told))
-    label = "Close" if is_open else "Show" if shown.refused or config.observes(each.cluster_id) else "Decide"
-    aloud = clean(f"{label} {each.node}", blocks.MAX_OPTION_TEXT)
-    button = blocks.press(OPEN, label, value=each.key, accessibility_label=aloud)
+    lines = clean(in_a_line(remediation), 300), " · ".join(filter(None, told))
+    label = "Close" if is_open else "Show" if shown.refused or config.observes(remediation.cluster_id) else "Decide"
+    aloud = clean(f"{label} {remediation.node}", blocks.MAX_OPTION_TEXT)
+    button = blocks.press(OPEN, label, value=remediation.key, accessibility_label=aloud)
     return {"type": "section", "text": blocks.plain("\n".join(lines)), "accessory": button}
 
 
-def _opened(each: Remediation, shown: Overview, config: CardConfig) -> Blocks:
+def _opened(remediation: Remediation, shown: Overview, config: CardConfig) -> Blocks:
     """Return what its card says, with its controls."""
-    about = replace(shown.about[each.ref], is_observed=config.observes(each.cluster_id))
-    is_sure = each.ref not in shown.unconfirmed
-    title, *lines = summary(each, about, config, is_sure=is_sure)
-    opened = f" · opened {ago(each.create_time)}" if each.create_time else ""
-    where = f"{escape(shown.called[each.cluster_id], 100)}{opened}"
+    about = replace(shown.about[remediation.ref], is_observed=config.observes(remediation.cluster_id))
+    is_sure = remediation.ref not in shown.unconfirmed
+    title, *lines = summary(remediation, about, config, is_sure=is_sure)
+    opened = f" · opened {ago(remediation.create_time)}" if remediation.create_time else ""
+    where = f"{escape(shown.called[remediation.cluster_id], 100)}{opened}"
     if not is_sure:
         lines.insert(0, labels.UNCONFIRMED)
     drawn = blocks.rich_texts([elements(title, bold=True), *lines, where])
-    controls = [] if shown.refused else actions(each, about, config, buttons=is_sure)
+    controls = [] if shown.refused else actions(remediation, about, config, buttons=is_sure)
     if len(json.dumps([*drawn, *controls])) > _ITEM:
         drawn = [blocks.statement(title, "Open its card to decide: its names are too long here.")]
         controls = []
@@ -271,7 +280,7 @@ def _opened(each: Remediation, shown: Overview, config: CardConfig) -> Blocks:
 
 def _counts(shown: Overview) -> str:
     """Return in one line how much there is of what needs somebody."""
-    returned, unrepaired = len(shown.returned), sum(each.count for each in shown.faults)
+    returned, unrepaired = len(shown.returned), sum(report.count for report in shown.faults)
     told = (
         f"{shown.count} waiting",
         f"{len(shown.running)} in repair",
@@ -304,6 +313,6 @@ def _part(heading: str, lines: Sequence[Line]) -> Blocks:
     return [blocks.header(heading), *blocks.rich_texts(lines)] if lines else []
 
 
-def _last_change(each: Remediation) -> str:
-    moment = each.ended or each.under_way_since
+def _last_change(remediation: Remediation) -> str:
+    moment = remediation.ended or remediation.under_way_since
     return ago(moment) if moment else ""

@@ -200,10 +200,10 @@ def clusters(names: Mapping[str, str]) -> ClusterNames:
     for cluster_id, name in called.items():
         alike.setdefault(clean(name, _NAME).casefold(), []).append(cluster_id)
     for ids in alike.values():
-        size = next(size for size in count(_PART) if len({each[:size] for each in ids}) == len(ids))
-        for each in ids if len(ids) > 1 else ():
-            name = clean(called[each], max(_NAME // 2, _SHOWN - size))
-            called[each] = f"{name} {each[:size]}{'…' if len(each) > size else ''}".strip()
+        size = next(size for size in count(_PART) if len({cluster_id[:size] for cluster_id in ids}) == len(ids))
+        for cluster_id in ids if len(ids) > 1 else ():
+            name = clean(called[cluster_id], max(_NAME // 2, _SHOWN - size))
+            called[cluster_id] = f"{name} {cluster_id[:size]}{'…' if len(cluster_id) > size else ''}".strip()
     return called
 
 
@@ -276,13 +276,13 @@ def _joined(told: Sequence[str], limit: int) -> str:
 
 def common_fault(alerts: Iterable[LinkedAlert]) -> str:
     """Return what alerts have in common, escaped; empty where they are about different faults."""
-    told = {", ".join(_what(each, counts=False)) for each in alerts}
+    told = {", ".join(_what(alert, counts=False)) for alert in alerts}
     return escape(told.pop(), 80) if len(told) == 1 else ""
 
 
 def most_common_fault(remediations: Iterable[Remediation]) -> tuple[str, int]:
     """Return what most of these are about, raw, and how many; empty and 0 where nothing says."""
-    counted = Counter(found for each in remediations if (found := fault(each, is_brief=True)))
+    counted = Counter(found for remediation in remediations if (found := fault(remediation, is_brief=True)))
     return next(iter(counted.most_common(1)), ("", 0))
 
 
@@ -298,9 +298,9 @@ def broken(remediation: Remediation) -> tuple[list[str], list[str]]:
         cleared_at = remediation.linked_alerts[0].resolved_at  # none fires then: one that does would be first
         cleared = f", cleared {ago(cleared_at)}" if cleared_at and remediation.state != State.RUNNING else ""
         return [*told, f"{word}: {escape(fault(remediation, 400), 400)}{cleared}"], []
-    fires = any(each.resolved_at is None for each in remediation.linked_alerts)
-    alerts = [each for each in remediation.linked_alerts if not (fires and each.is_cleared_warning)]
-    lines = [_evidence(each) for each in alerts[:MAX_ALERTS]]
+    fires = any(alert.resolved_at is None for alert in remediation.linked_alerts)
+    alerts = [alert for alert in remediation.linked_alerts if not (fires and alert.is_cleared_warning)]
+    lines = [_evidence(alert) for alert in alerts[:MAX_ALERTS]]
     if (left := len(alerts) - MAX_ALERTS) > 0:
         lines.append(f"…and {more_alerts(left)}")
     if lines:
@@ -332,11 +332,11 @@ def severity_and_fault(alert: LinkedAlert) -> str:
 
 def plain_alerts(remediation: Remediation) -> Iterator[str]:
     """Yield each alert in a raw line with its times, for those who look for it elsewhere."""
-    for each in remediation.linked_alerts:
-        moments = (("from", each.started_at), ("to", each.resolved_at))
+    for alert in remediation.linked_alerts:
+        moments = (("from", alert.started_at), ("to", alert.resolved_at))
         times = "".join(f" {word} {plain_when(moment)}" for word, moment in moments if moment)
-        name, severity = each.alert_name or "without a name", each.severity or "no severity"
-        yield f"{name} ({severity}){times}: {alert_line(each)}"
+        name, severity = alert.alert_name or "without a name", alert.severity or "no severity"
+        yield f"{name} ({severity}){times}: {alert_line(alert)}"
 
 
 def alert_line(alert: LinkedAlert) -> str:
@@ -348,8 +348,8 @@ def _what(alert: LinkedAlert, *, counts: bool = True) -> Sequence[str]:
     """Return what an alert says is wrong, raw: Xid codes, its title, why the node was drained."""
     about = alert.annotation
     xids = [
-        (each.xid_code or "?", each.mnemonic or "", (counts and each.count) or 0)
-        for each in (about.xid.events if about and about.xid else ())
+        (event.xid_code or "?", event.mnemonic or "", (counts and event.count) or 0)
+        for event in (about.xid.events if about and about.xid else ())
     ]
     drained = about.slurm_node_unavailable if about else None
     return _told((about and about.title) or alert.alert_name, tuple(xids), drained and drained.reason)
@@ -374,5 +374,5 @@ def _tokens(text: str) -> set[str]:
 
 def _repeats(remediation: Remediation) -> bool:
     """Return whether the reason says no more than the evidence."""
-    known = _tokens(" ".join(" ".join(_what(each)) for each in remediation.linked_alerts).replace("×", " "))
+    known = _tokens(" ".join(" ".join(_what(alert)) for alert in remediation.linked_alerts).replace("×", " "))
     return bool(known) and _tokens((remediation.reason or "")[:2000]) <= known | _FILLER

@@ -36,7 +36,7 @@ _LONGEST = 2000  # characters of a piece of names, of the 3,000 that a text may 
 
 def names(alerts: Sequence[Alert]) -> dict[RemediationRef, str]:
     """Return what each node is called in a list: its name, with its cluster or IDs where others look the same."""
-    called = {each.ref: each.remediation.node for each in alerts}
+    called = {alert.ref: alert.remediation.node for alert in alerts}
     if len(clusters := clusters_of(alerts)) > 1:
         called = {ref: blocks.before_name(name, " in ", clusters[ref.cluster_id]) for ref, name in called.items()}
     for part in ("instance_id", "remediation_id"):
@@ -57,20 +57,20 @@ def _with(name: str, part: str) -> str:
 
 def clusters_of(alerts: Sequence[Alert]) -> dict[str, str]:
     """Return what the clusters of these are called, raw, by their IDs: as the latest of each has it."""
-    latest = {each.cluster_id: each for each in sorted(alerts, key=lambda each: each.share_at)}
-    called = {cluster_id: labels.cluster(each.remediation, each.share) for cluster_id, each in latest.items()}
+    latest = {alert.cluster_id: alert for alert in sorted(alerts, key=lambda alert: alert.share_at)}
+    called = {cluster_id: labels.cluster(alert.remediation, alert.share) for cluster_id, alert in latest.items()}
     # What was kept before another cluster had the same name, or by release 0.1.0, doesn't tell them apart.
     return called if len({*called.values()}) == len(called) else labels.clusters(called)
 
 
 def by_name(alerts: Sequence[Alert], called: Names) -> list[Alert]:
     """Return these in the order of what they are called."""
-    return sorted(alerts, key=lambda each: _parts(called[each.ref]))
+    return sorted(alerts, key=lambda alert: _parts(called[alert.ref]))
 
 
 def nodes_of(alerts: Sequence[Alert]) -> int:
     """Return on how many nodes these remediations are."""
-    return len({(each.cluster_id, each.remediation.instance_id) for each in alerts})
+    return len({(alert.cluster_id, alert.remediation.instance_id) for alert in alerts})
 
 
 def blast_radius(alerts: Sequence[Alert], nodes: int | None) -> str:
@@ -91,8 +91,8 @@ def cluster_of(of_cluster: str | None, alerts: Sequence[Alert]) -> tuple[str, in
     """
     if of_cluster is None:
         return "", None
-    shares = [each.share for each in alerts if each.share]
-    latest = max(shares, key=lambda each: each.at, default=RepairLoad(0, None, 0.0))
+    shares = [alert.share for alert in alerts if alert.share]
+    latest = max(shares, key=lambda share: share.at, default=RepairLoad(0, None, 0.0))
     # Together's list of a cluster's nodes may lag behind.
     nodes = latest.nodes if latest.nodes and latest.nodes >= nodes_of(alerts) else None
     return latest.cluster or of_cluster, nodes
@@ -133,7 +133,7 @@ def remediation_lines(
     Args:
         called: the names of clusters.
     """
-    some = [_line(each, called[each.cluster_id], when(each)) for each in found[:most]]
+    some = [_line(remediation, called[remediation.cluster_id], when(remediation)) for remediation in found[:most]]
     return with_rest(some, len(found))
 
 
@@ -146,7 +146,7 @@ def with_rest(lines: list[Line], count: int) -> list[Line]:
 def returned_lines(found: Sequence[Alert], most: int) -> list[Line]:
     """Return a line for each of the first `most` repairs whose fault came back, and how many more there are."""
     clusters = clusters_of(found)
-    return with_rest([_returned_line(each, clusters[each.cluster_id]) for each in found[:most]], len(found))
+    return with_rest([_returned_line(alert, clusters[alert.cluster_id]) for alert in found[:most]], len(found))
 
 
 def _returned_line(alert: Alert, cluster: str) -> Line:
@@ -158,10 +158,10 @@ def _returned_line(alert: Alert, cluster: str) -> Line:
     return entry(one.node, *told)
 
 
-def _line(each: Remediation, cluster: str, when: str) -> Line:
-    told = [cluster, labels.mode(each.mode).name, fault(each, is_brief=True)]
-    told += [labels.state(each.state, reviewed=each.is_reviewed)[0].lower()]
-    return entry(each.node, *(escape(part, 60) for part in told), when)
+def _line(remediation: Remediation, cluster: str, when: str) -> Line:
+    told = [cluster, labels.mode(remediation.mode).name, fault(remediation, is_brief=True)]
+    told += [labels.state(remediation.state, reviewed=remediation.is_reviewed)[0].lower()]
+    return entry(remediation.node, *(escape(part, 60) for part in told), when)
 
 
 def lines_message(head: str, lines: Sequence[Line]) -> Message:
@@ -171,14 +171,14 @@ def lines_message(head: str, lines: Sequence[Line]) -> Message:
 
 def message(lines: Sequence[Line]) -> Message:
     """Return a message of lines, but for empty ones."""
-    lines = [each for each in lines if each]
+    lines = [line for line in lines if line]
     return Message(blocks.story(map(blocks.markup, lines)), blocks.rich_texts(lines)[: blocks.MAX_BLOCKS])
 
 
 def first_of(names: Sequence[str], most: int, limit: int, beyond: int = 0) -> str:
     """Return the first of raw names, each of at most `limit` characters, and how many more and `beyond` there are."""
     more = max(0, len(names) - most) + beyond
-    return f"{', '.join(escape(each, limit) for each in names[:most])}{f' and {more} more' if more > 0 else ''}"
+    return f"{', '.join(escape(name, limit) for name in names[:most])}{f' and {more} more' if more > 0 else ''}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,13 +209,13 @@ def grouped(alerts: Sequence[Alert]) -> list[Group]:
     found = list(_by_fault(alerts, is_told=True))
     if len(found) > MOST:
         found = list(_by_fault(alerts, is_told=False))
-    return sorted(found, key=lambda each: (labels.deletes_data(each.mode), -len(each.alerts)))
+    return sorted(found, key=lambda group: (labels.deletes_data(group.mode), -len(group.alerts)))
 
 
 def _by_fault(alerts: Sequence[Alert], *, is_told: bool) -> Iterator[Group]:
     some: dict[tuple[str, str | None], list[Alert]] = {}
-    for each in sorted(alerts, key=since):
-        some.setdefault((each.remediation.mode, _fault(each) if is_told else None), []).append(each)
+    for alert in sorted(alerts, key=since):
+        some.setdefault((alert.remediation.mode, _fault(alert) if is_told else None), []).append(alert)
     for (mode, what), members in some.items():
         yield Group(mode, what, members)
 
@@ -237,34 +237,34 @@ def chosen(alerts: Sequence[Alert], values: Collection[str]) -> list[Alert]:
     """Return those that wait and that chosen values mean, of this version's dialog or of release 0.1's menu."""
     wanted = set(values)
     return [
-        each
-        for each in waiting(alerts)
+        alert
+        for alert in waiting(alerts)
         if wanted
         & {
-            value_of(each), _value(each.remediation.mode, _fault(each)), _value(each.remediation.mode, None),
-            f"mode:{each.remediation.mode}", EVERYTHING,
+            value_of(alert), _value(alert.remediation.mode, _fault(alert)), _value(alert.remediation.mode, None),
+            f"mode:{alert.remediation.mode}", EVERYTHING,
         }
     ]  # fmt: skip
 
 
 def half_approved(alerts: Sequence[Alert], firsts: Firsts, config: CardConfig) -> Firsts:
     """Return the first approvals of those that one of two people has approved."""
-    found = ((each, firsts.get(each.ref)) for each in alerts)
-    return {each.ref: first for each, first in found if first and config.is_half_approved(each.remediation, first)}
+    found = ((alert, firsts.get(alert.ref)) for alert in alerts)
+    return {alert.ref: first for alert, first in found if first and config.is_half_approved(alert.remediation, first)}
 
 
 def named(names: Sequence[str]) -> Parts:
     """Return names as code, in as many pieces as Slack's limit takes."""
-    return [{"type": "text", "text": each, "style": {"code": True}} for each in ranges(names)]
+    return [{"type": "text", "text": piece, "style": {"code": True}} for piece in ranges(names)]
 
 
 def ranges(names: Sequence[str]) -> list[str]:
     """Return names in as few words as say them, in pieces of Slack's size: "gpu-node-2, 4–40"."""
     lines: list[str] = []
     before, size = "", 0
-    found = enumerate(sorted(_parts(clean(each, 100) or "-") for each in names))
+    found = enumerate(sorted(_parts(clean(name, 100) or "-") for name in names))
     # Numbers that follow each other are as far from their places.
-    for (prefix, _, _), run in groupby(found, key=lambda each: (*each[1][:2], each[1][2] - each[0])):
+    for (prefix, _, _), run in groupby(found, key=lambda entry: (*entry[1][:2], entry[1][2] - entry[0])):
         ends = [text for _, (_, _, _, text) in run]
         numbers = ends[0] if len(ends) == 1 else f"{ends[0]}–{ends[-1]}"
         word = numbers if prefix and prefix == before else f"{prefix}{numbers}"

@@ -57,7 +57,7 @@ def decision_beneath(alert: Message, card: Message) -> Message:
     """Return another tool's alert with a card beneath it: the alert keeps its own words, and loses its buttons."""
     added = [{"type": "divider"}, *without_header(card)]
     named = [{**block, "block_id": f"{ADDED}{number}"} for number, block in enumerate(added)]
-    theirs = [each for each in _unmarked(alert.blocks) if not str(each.get("block_id", "")).startswith(ADDED)]
+    theirs = [block for block in _unmarked(alert.blocks) if not str(block.get("block_id", "")).startswith(ADDED)]
     kept = list(blocks.without_controls(theirs))[: blocks.MAX_BLOCKS - len(named)]
     return Message(_told(alert, card.text), [*kept, *named], _without_controls(alert.attachments))
 
@@ -74,8 +74,8 @@ def _with_room(shown: Blocks) -> Blocks:
     """Return blocks with room for one more: of a full message the last that only shows something goes."""
     if len(shown) < blocks.MAX_BLOCKS:
         return shown
-    quiet = [number for number, each in enumerate(shown) if each.get("type") != "actions" and number]
-    return [each for number, each in enumerate(shown) if number != quiet[-1]] if quiet else shown[:-1]
+    quiet = [number for number, block in enumerate(shown) if block.get("type") != "actions" and number]
+    return [block for number, block in enumerate(shown) if number != quiet[-1]] if quiet else shown[:-1]
 
 
 def _told(alert: Message, addition: str) -> str:
@@ -87,16 +87,16 @@ def _told(alert: Message, addition: str) -> str:
 def with_line(place: ReplyTarget, line: str, *, keeps_controls: bool) -> Message:
     """Return what was clicked with a line more: on top of the bot's own card, beneath another tool's alert."""
     original = place.original or Message("")
-    kept = [each for each in _unmarked(original.blocks) if each.get("block_id") != _LINE]
+    kept = [block for block in _unmarked(original.blocks) if block.get("block_id") != _LINE]
     if not place.is_foreign:  # what was said before no longer holds
-        kept = [each for each in kept if not str(each.get("block_id", "")).startswith(NOTICE)]
+        kept = [block for block in kept if not str(block.get("block_id", "")).startswith(NOTICE)]
     attachments = original.attachments
     if not keeps_controls:
         kept, attachments = list(blocks.without_controls(kept)), _without_controls(attachments)
     kept = _with_room(kept)
     added = {**blocks.paragraph(line, bold=True), "block_id": _LINE}
     # The bot's own mark says what was drawn whole: with a line more, it is something else.
-    own = [{**each, "block_id": f"{MARK}with-a-line"} for each in kept[:1]]
+    own = [{**block, "block_id": f"{MARK}with-a-line"} for block in kept[:1]]
     drawn = [*kept, added] if place.is_foreign else [*own, added, *kept[1:]]
     text = _told(original, line) if place.is_foreign else blocks.story([line, original.text])
     return Message(text, drawn, attachments)
@@ -112,7 +112,7 @@ def _without_controls(attachments: Blocks) -> Blocks:
         inner = attachment.get("blocks")
         return {**attachment, "blocks": list(blocks.without_controls(inner))} if isinstance(inner, list) else attachment
 
-    return [shown(each) for each in attachments]
+    return [shown(attachment) for attachment in attachments]
 
 
 def in_progress(request: Request, since: float) -> Message:
@@ -153,7 +153,7 @@ def after_failure(place: ReplyTarget, ref: RemediationRef, remark: CardNote) -> 
     if remark.buttons:
         return after
     check = {**blocks.check_again(reference_value(ref)), "block_id": f"{ADDED}check"}
-    kept = [each for each in after.blocks if each.get("block_id") != check["block_id"]][: blocks.MAX_BLOCKS - 1]
+    kept = [block for block in after.blocks if block.get("block_id") != check["block_id"]][: blocks.MAX_BLOCKS - 1]
     return replace(after, blocks=[*kept, check])
 
 
@@ -209,11 +209,11 @@ def unfollowed(
 
 def without_decisions(shown: Message) -> Message:
     """Return a card without the controls that decide, for a message that isn't kept current."""
-    undecided = {each.action_id for each in Verb if each is not Verb.REFRESH} | {MORE, LOOKING}
+    undecided = {verb.action_id for verb in Verb if verb is not Verb.REFRESH} | {MORE, LOOKING}
     drawn = []
     for block in shown.blocks:
         if block["type"] == "actions":
-            kept = [each for each in block["elements"] if each.get("action_id") not in undecided]
+            kept = [control for control in block["elements"] if control.get("action_id") not in undecided]
             if not kept:
                 continue
             block = {**block, "elements": kept}  # noqa: PLW2901 - the same row
@@ -225,12 +225,12 @@ def as_copy(shown: Message) -> Message:
     """Return a card for another message than its own: it decides nothing, and mentions nobody on call again."""
     copied = without_decisions(shown)
     lines = (line for line in copied.text.splitlines() if not line.startswith(ON_CALL))
-    return replace(copied, text="\n".join(lines), blocks=[each for each in copied.blocks if not _mentions(each)])
+    return replace(copied, text="\n".join(lines), blocks=[block for block in copied.blocks if not _mentions(block)])
 
 
 def _mentions(block: Json) -> bool:
     sections = block["elements"] if block["type"] == "rich_text" else []
-    return any(str(each.get("text", "")).startswith(ON_CALL) for section in sections for each in section["elements"])
+    return any(str(part.get("text", "")).startswith(ON_CALL) for section in sections for part in section["elements"])
 
 
 def how_to_decide(verb: Verb, remediation: Remediation) -> str:
@@ -276,5 +276,5 @@ def posted_twice(alerts: Sequence[Alert], link: str) -> Message:
 
 def _named(alerts: Sequence[Alert]) -> str:
     """Return the nodes of a message: one by its name."""
-    nodes = {each.remediation.node for each in alerts}
+    nodes = {alert.remediation.node for alert in alerts}
     return escape(nodes.pop(), 100) if len(nodes) == 1 else f"{len(nodes)} nodes"

@@ -22,12 +22,12 @@ NAMED = 3  # people that a card names
 def pause_line(pause: Pause) -> str:
     """Return why approvals are paused and until when."""
     told = [
-        f"{_where(each.where)} until {when(each.until)} by <@{each.user_id}>"
-        + (f" (“{escape(each.reason, 200)}”)" if each.reason else "")
-        for each in pause.people[:NAMED]
+        f"{_where(pauser.where)} until {when(pauser.until)} by <@{pauser.user_id}>"
+        + (f" (“{escape(pauser.reason, 200)}”)" if pauser.reason else "")
+        for pauser in pause.people[:NAMED]
     ]
     told += [f"by {len(pause.people) - NAMED} more"] if len(pause.people) > NAMED else []
-    told += [f"{_where(each.where)} automatically: {each.broken} were broken" for each in pause.brakes[:NAMED]]
+    told += [f"{_where(brake.where)} automatically: {brake.broken} were broken" for brake in pause.brakes[:NAMED]]
     told += [f"in {len(pause.brakes) - NAMED} more clusters automatically"] if len(pause.brakes) > NAMED else []
     return f"Approvals are paused {', and '.join(told)}. You can still cancel."
 
@@ -52,7 +52,7 @@ def pause_dialog(cluster_id: str, called: str, place: ReplyTarget) -> Json:
         called: the cluster's name, raw; empty for all clusters.
         place: where it was asked for.
     """
-    length = blocks.choice(PAUSE_FOR, "For how long", "How long", [blocks.option(*each) for each in LENGTHS], 1)
+    length = blocks.choice(PAUSE_FOR, "For how long", "How long", [blocks.option(*choice) for choice in LENGTHS], 1)
     hint = "Shown on the cards and kept in the audit trail."
     nobody = f"Nobody can approve {_where(called)} until then."
     drawn = [
@@ -80,11 +80,11 @@ def resume_dialog(  # noqa: PLR0913, PLR0917 - what is paused, by whom, and who 
     """
     if pause is None:
         return _resume([blocks.paragraph(f"Approvals {_where(called)} aren't paused any more.")])
-    kept = sorted(pause.people, key=lambda each: each.user_id != user_id)[:BOXES]
-    people = [each for each in pause.people if each in kept]
-    boxes = [_box(each, cluster_id) for each in people]
-    own = [_box(each, cluster_id) for each in people if each.user_id == user_id]
-    brake = next((each for each in pause.brakes if each.cluster_id == cluster_id), None)
+    kept = sorted(pause.people, key=lambda pauser: pauser.user_id != user_id)[:BOXES]
+    people = [pauser for pauser in pause.people if pauser in kept]
+    boxes = [_box(pauser, cluster_id) for pauser in people]
+    own = [_box(pauser, cluster_id) for pauser in people if pauser.user_id == user_id]
+    brake = next((brake for brake in pause.brakes if brake.cluster_id == cluster_id), None)
     if since and brake:
         box = blocks.option(f"The storm brake: {brake.broken} were broken", BRAKE)
         boxes.append(box | {"description": blocks.plain(clean(called, blocks.MAX_OPTION_TEXT))})
@@ -93,7 +93,7 @@ def resume_dialog(  # noqa: PLR0913, PLR0917 - what is paused, by whom, and who 
         said = f"{pause_line(pause)} Nothing can be resumed right now. Try again in a minute."
         return _resume([blocks.paragraph(said)])
     field = blocks.boxes(ENDS, boxes, own)
-    others = _kept([each.where for each in pause.brakes if each is not brake])
+    others = _kept([braked.where for braked in pause.brakes if braked is not brake])
     warns = "If one switch or rack is the cause, repairing single nodes doesn't help. " if since else ""
     resumes = f"Approvals {_where(called)} resume once no pause is left."
     hint = "Needed for the storm brake. Kept in the audit trail." if since else "Kept in the audit trail."
@@ -109,7 +109,7 @@ def resume_dialog(  # noqa: PLR0913, PLR0917 - what is paused, by whom, and who 
 def _kept(braked: Sequence[str]) -> str:
     if not braked:
         return ""
-    names = ", ".join(clean(each, 60) for each in braked[:NAMED])
+    names = ", ".join(clean(name, 60) for name in braked[:NAMED])
     more = f", and {len(braked) - NAMED} more" if len(braked) > NAMED else ""
     return f"The storm brake keeps others paused: {names}{more}. Resume those from a card of theirs."
 
@@ -119,7 +119,7 @@ def _box(pauser: Pauser, cluster_id: str) -> Json:
     text = blocks.mrkdwn(f"<@{pauser.user_id}> until {clock_time(pauser.until)}{scope}")
     box = {"text": text, "value": pauser.key}
     where = pauser.where if pauser.cluster_id != cluster_id else ""
-    more = clean(": ".join(each for each in (where, pauser.reason) if each), blocks.MAX_OPTION_TEXT)
+    more = clean(": ".join(part for part in (where, pauser.reason) if part), blocks.MAX_OPTION_TEXT)
     return box | {"description": blocks.plain(more)} if more else box
 
 

@@ -81,8 +81,8 @@ def card(  # noqa: PLR0913 - what a card shows
             clean(labels.cluster(remediation, about.share), 60),
         ),
         *(
-            {**blocks.paragraph(each, bold=True), "block_id": f"{NOTICE}{number}"}
-            for number, each in enumerate(warnings)
+            {**blocks.paragraph(warning, bold=True), "block_id": f"{NOTICE}{number}"}
+            for number, warning in enumerate(warnings)
         ),
         *blocks.rich_texts(agreed),
         *blocks.paragraphs(affected),
@@ -113,7 +113,7 @@ def brief(remediation: Remediation, about: CardContext, config: CardConfig) -> M
 
 def ids(ref: RemediationRef) -> str:
     """Return the three IDs, each as code that can be copied, and as a whole what the command takes."""
-    return " / ".join(f"`{escape(each, 898)}`" for each in astuple(ref))
+    return " / ".join(f"`{escape(part, 898)}`" for part in astuple(ref))
 
 
 def summary(remediation: Remediation, about: CardContext, config: CardConfig, *, is_sure: bool) -> list[str]:
@@ -290,8 +290,8 @@ def _agreed(remediation: Remediation, about: CardContext, config: CardConfig) ->
         yield pause_line(about.pause)
     if about.hold:
         holds = (about.hold, *about.hold.others)
-        for each in holds[:_HOLDS]:
-            yield f"On hold until {when(each.until)} by {asked_to_wait(each)}"
+        for hold in holds[:_HOLDS]:
+            yield f"On hold until {when(hold.until)} by {asked_to_wait(hold)}"
         if len(holds) > _HOLDS:
             yield f"{len(holds) - _HOLDS} more people asked to wait."
     if about.looking:
@@ -331,7 +331,7 @@ def asked_to_wait(hold: Hold) -> str:
 
 def looking_line(looking: Sequence[Looking]) -> str:
     """Return who looks into something, and since when."""
-    return f"Looking into it: {', '.join(f'<@{each.user_id}> since {when(each.since)}' for each in looking)}."
+    return f"Looking into it: {', '.join(f'<@{looker.user_id}> since {when(looker.since)}' for looker in looking)}."
 
 
 def on_call(called: str) -> str:
@@ -346,7 +346,9 @@ def calling(said: str, called: str) -> Message:
 
 def mention(called: str) -> str:
     """Call users and groups by their IDs, which are apart by spaces; nobody for an empty text."""
-    return " ".join(f"<!subteam^{each}>" if each[0] == "S" else f"<@{each}>" for each in called.split())
+    return " ".join(
+        f"<!subteam^{called_id}>" if called_id[0] == "S" else f"<@{called_id}>" for called_id in called.split()
+    )
 
 
 def _details(remediation: Remediation, further: Sequence[str], last: str) -> Blocks:

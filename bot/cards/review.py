@@ -109,12 +109,12 @@ def dialog(
     more = f" These are the {count} that have waited longest, of {waiting.total}." if is_part else ""
     title = f"Review {count} of {waiting.total}" if is_part else f"Review {count} {plural('repair', count)}"
     groups = grouped(alerts)  # what deletes data last
-    deleting = sum(labels.deletes_data(each.mode) for each in groups)
+    deleting = sum(labels.deletes_data(group.mode) for group in groups)
     half = half_approved(alerts, waiting.firsts, config)
-    some = [_group(each, half, called, config, only) for each in groups]
+    some = [_group(group, half, called, config, only) for group in groups]
     if deleting:
         some.insert(len(groups) - deleting, [blocks.alarm("Approving what follows deletes the nodes' local data.")])
-    verbs = [blocks.option(text, each.value) for each, text in CHOICES.items()]
+    verbs = [blocks.option(text, verb.value) for verb, text in CHOICES.items()]
     first = verbs[verb is Verb.CANCEL]
     what: Element = {"type": "radio_buttons", "action_id": VERB, "options": verbs, "initial_option": first}
     return blocks.modal(
@@ -127,7 +127,7 @@ def dialog(
             *_load(waiting.about, config),
             *_meanwhile(waiting),
             blocks.field(VERB, "What to do", what, is_optional=False),
-            *(block for each in some for block in each),
+            *(block for drawn in some for block in drawn),
         ],
         private_metadata=known.dump(),
         callback_id=REVIEW,
@@ -138,18 +138,18 @@ def dialog(
 
 def _meanwhile(waiting: Decidable) -> Blocks:
     """Return what others are doing to the same nodes: have chosen, or decided in doubt; or have paused approvals."""
-    lines = [line for each in waiting.running for line in progress_lines(each)[:1]]
+    lines = [line for batch in waiting.running for line in progress_lines(batch)[:1]]
     lines += [pause_line(waiting.pause)] if waiting.pause else []
     called = names(waiting.alerts) if waiting.unclear else {}
     unclear = [name for ref, name in called.items() if ref in waiting.unclear]
     title = f"Not confirmed, may still take effect ({len(unclear)}): "
-    lines += [[*elements(title, bold=True), each] for each in named(unclear)[:1]]  # they are few
+    lines += [[*elements(title, bold=True), piece] for piece in named(unclear)[:1]]  # they are few
     return blocks.rich_texts(lines)
 
 
 def _clusters_of(alerts: Sequence[Alert]) -> tuple[str, int | None]:
     """Return the name of their cluster, raw, and how many nodes it has; or how many clusters they are of."""
-    several = {each.cluster_id for each in alerts}
+    several = {alert.cluster_id for alert in alerts}
     return cluster_of(alerts[0].cluster_id, alerts) if len(several) == 1 else (f"{len(several)} clusters", None)
 
 
@@ -166,11 +166,11 @@ def _load(about: CardContext, config: CardConfig, own: int | None = None) -> Blo
 def _group(group: Group, half: Firsts, called: Names, config: CardConfig, only: Collection[RemediationRef]) -> Blocks:
     """Return what is chosen from a group: a box for each node of a small one; of a large one all, or by search."""
     alerts = by_name(group.alerts, called)
-    name, mine = group.value, [each for each in alerts if not only or each.ref in only]
+    name, mine = group.value, [alert for alert in alerts if not only or alert.ref in only]
     title = f"{'⚠️ ' if labels.deletes_data(group.mode) else ''}{clean(group.title, 150)} ({len(group.alerts)})"
     effect = labels.mode(group.mode).effect
     if len(group.alerts) <= BOXES:
-        offered = ([_box(each, half, called, config) for each in some] for some in (alerts, mine))
+        offered = ([_box(alert, half, called, config) for alert in some] for some in (alerts, mine))
         return [blocks.field(f"{NODES}:{name}", title, blocks.boxes(NODES, *offered), effect)]
     every = blocks.option(f"All {len(group.alerts)}", name)
     search: Element = {
@@ -179,7 +179,7 @@ def _group(group: Group, half: Firsts, called: Names, config: CardConfig, only: 
     }  # fmt: skip
     is_all = len(mine) == len(group.alerts)
     if mine and not is_all:
-        search["initial_options"] = [_option(each, called) for each in mine[: blocks.MAX_OPTIONS]]
+        search["initial_options"] = [_option(alert, called) for alert in mine[: blocks.MAX_OPTIONS]]
     tick = blocks.boxes(ALL, [every], [every] if is_all else [])
     return [
         blocks.field(f"{ALL}:{name}", title, tick, _marks(group, half, effect)),
@@ -207,8 +207,8 @@ def _option(alert: Alert, called: Names) -> Element:
 
 def _marks(group: Group, half: Firsts, effect: str) -> str:
     """Return what a group does, raw, and how many of it are half approved or on hold."""
-    approved = sum(each.ref in half for each in group.alerts)
-    held = sum(each.hold is not None for each in group.alerts)
+    approved = sum(alert.ref in half for alert in group.alerts)
+    held = sum(alert.hold is not None for alert in group.alerts)
     told = [f"{approved} with 1 of 2 approvals." if approved else "", f"{held} on hold." if held else ""]
     return " ".join([effect, *filter(None, told)])
 
@@ -217,11 +217,11 @@ def options(alerts: Sequence[Alert], group: str, query: str) -> Blocks:
     """Return the nodes of a group that a query matches; `group` is what choosing all of it is known by."""
     wanted, called = query.strip().casefold(), names(alerts)
     found = [
-        each
-        for each in chosen(alerts, [group])
-        if wanted in f"{called[each.ref]} {mode_name(each)} {each.cluster_id} {fault(each.remediation)}".casefold()
+        alert
+        for alert in chosen(alerts, [group])
+        if wanted in f"{called[alert.ref]} {mode_name(alert)} {alert.cluster_id} {fault(alert.remediation)}".casefold()
     ]
-    return [_option(each, called) for each in by_name(found, called)[: blocks.MAX_OPTIONS]]
+    return [_option(alert, called) for alert in by_name(found, called)[: blocks.MAX_OPTIONS]]
 
 
 def stop_button(batch: Batch) -> Json:
@@ -253,7 +253,7 @@ def confirmation(batch: Batch, chosen: Decidable, called: Names, config: CardCon
     alerts = chosen.alerts
     count, is_approval = len(alerts), batch.verb is Verb.APPROVE
     needs_reason = batch.verb in config.asks_reason
-    waits = {config.wait_of(each.cluster_id) for each in alerts}
+    waits = {config.wait_of(alert.cluster_id) for alert in alerts}
     half = half_approved(alerts, chosen.firsts, config)
     name, nodes = _clusters_of(alerts)
     # "Cancel" alone could be taken for the way out of the dialog.
@@ -271,8 +271,8 @@ def confirmation(batch: Batch, chosen: Decidable, called: Names, config: CardCon
             *_meanwhile(chosen),
             *(
                 block
-                for each in grouped(alerts)
-                for block in blocks.rich_texts(_nodes(batch, each, called, half, config))
+                for group in grouped(alerts)
+                for block in blocks.rich_texts(_nodes(batch, group, called, half, config))
             ),
             blocks.context(
                 f"{RULES[batch.verb].done.capitalize()} one at a time. "
@@ -293,13 +293,13 @@ def _nodes(batch: Batch, group: Group, called: Names, half: Firsts, config: Card
     head = f"{warning}{escape(group.title, 150)} ({blast_radius(group.alerts, None)}): "
     told = [escape(labels.mode(group.mode).effect, 250) if is_approval else "won't run."]
     if is_approval:
-        held = sum(each.hold is not None for each in group.alerts)
-        needing = (half.get(each.ref) for each in group.alerts if config.needs_two(group.mode, each.history))
+        held = sum(alert.hold is not None for alert in group.alerts)
+        needing = (half.get(alert.ref) for alert in group.alerts if config.needs_two(group.mode, alert.history))
         two = sum(first is None or first.user_id == batch.actor.user_id for first in needing)
         told += [f"{held} {'is' if held == 1 else 'are'} on hold."] if held else []
         told += [f"{two} of {count} need{'s' if two == 1 else ''} a second person's approval."] if two else []
     lines: list[Line] = [[*elements(head, bold=True), *elements(" ".join(told))]]
-    return lines + [[each] for each in named([called[each.ref] for each in group.alerts])]
+    return lines + [[piece] for piece in named([called[alert.ref] for alert in group.alerts])]
 
 
 def refusal(error: BotError) -> Json:
@@ -314,7 +314,7 @@ def progress_lines(batch: Batch, waiting: Collection[RemediationRef] | None = No
         waiting: what waits still; what no longer does is not named any more, nor what was approved as the first of
             two, which the digest says for as long as that counts. None names all.
     """
-    rule, known = RULES[batch.verb], [each for each in batch.items if each.outcome is not None]
+    rule, known = RULES[batch.verb], [item for item in batch.items if item.outcome is not None]
     why = f" (“{escape(batch.reason, 200)}”)" if batch.reason else ""
     asked = f"<@{batch.actor.user_id}>, {when(batch.asked_at)}{why}"
     head = f"{_counts(batch)} · {asked}"
@@ -325,7 +325,7 @@ def progress_lines(batch: Batch, waiting: Collection[RemediationRef] | None = No
     if stopped := _stopped(batch):
         lines.append(elements(stopped, bold=True))
     well = {rule.done} if waiting is None else {rule.done, OutcomeKind.FIRST_OF_TWO}
-    failed = [each for each in known if each.outcome not in well and (waiting is None or each.ref in waiting)]
+    failed = [item for item in known if item.outcome not in well and (waiting is None or item.ref in waiting)]
     results = _results(failed, batch.verb)
     lines += results[:SHOWN]
     if len(results) > SHOWN:
@@ -334,7 +334,7 @@ def progress_lines(batch: Batch, waiting: Collection[RemediationRef] | None = No
 
 
 def _well(batch: Batch) -> int:
-    return sum(each.outcome == RULES[batch.verb].done for each in batch.items)
+    return sum(item.outcome == RULES[batch.verb].done for item in batch.items)
 
 
 def _counts(batch: Batch) -> str:
@@ -343,9 +343,9 @@ def _counts(batch: Batch) -> str:
 
 
 def _others(batch: Batch) -> list[str]:
-    known = [each.outcome for each in batch.items if each.outcome is not None]
+    known = [item.outcome for item in batch.items if item.outcome is not None]
     halves = known.count(OutcomeKind.FIRST_OF_TWO)
-    unclear = sum(each.outcome in DOUBTFUL for each in batch.items)
+    unclear = sum(item.outcome in DOUBTFUL for item in batch.items)
     skipped = len(known) - _well(batch) - halves - unclear
     told = [f"{halves} {plural('first approval', halves)}"] if halves else []  # true later too
     told += [f"{unclear} unclear"] if unclear else []
@@ -357,14 +357,14 @@ def _stopped(batch: Batch) -> str:
     if not batch.stopped:
         return ""
     why = _WHY[batch.stopped].format(person=batch.actor.user_id, stopped_by=batch.stopped_by)
-    return f"Stopped: {why} {sum(each.is_left for each in batch.items)} not attempted."
+    return f"Stopped: {why} {sum(item.is_left for item in batch.items)} not attempted."
 
 
 def _results(items: Sequence[BatchItem], verb: Verb) -> list[Line]:
     """Return results, a line for all that have the same: the result first where it is short, else the nodes."""
     some: dict[str, list[str]] = {}
-    for each in items:
-        some.setdefault(_said(each, verb), []).append(each.node)
+    for item in items:
+        some.setdefault(_said(item, verb), []).append(item.node)
     return [_result(said, len(nodes), names) for said, nodes in some.items() for names in named(nodes)]
 
 
@@ -388,7 +388,7 @@ def _said(item: BatchItem, verb: Verb) -> str:
 def report(batch: Batch) -> list[Message]:
     """Return the result of every decision of a batch, for the thread, in as few messages as hold them."""
     done = RULES[batch.verb].done
-    items = sorted(batch.items, key=lambda each: (each.outcome == done, each.number))  # what needs a look comes first
+    items = sorted(batch.items, key=lambda item: (item.outcome == done, item.number))  # what needs a look comes first
     lines = _results(items, batch.verb)
     chunks = [lines[start : start + REPORT_LINES] for start in range(0, len(lines), REPORT_LINES)]
     stopped = f" {_stopped(batch)}" if batch.stopped else ""

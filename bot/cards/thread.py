@@ -61,7 +61,7 @@ def transition(  # noqa: PLR0913 - what a reading may say
     if is_next:
         what = "" if after.mode == before.mode else "a repair "
         told.append(f"{_repair(before)} ended, and {what}is waiting for approval again. ⏳")
-    return [f"{_node(after)}: {each}" for each in told]
+    return [f"{_node(after)}: {line}" for line in told]
 
 
 def _approved(after: Remediation, decided: DecidedBy | None, now: float) -> str:
@@ -125,7 +125,7 @@ def failure(remediation: Remediation, decided: DecidedBy | None, called: str, no
 
 def begun(alerts: Sequence[Alert], called: str) -> Message:
     """Call who is on call for repairs that delete data, or may, and that nobody was asked about."""
-    are = "is" if all(labels.mode(each.remediation.mode).is_destructive for each in alerts) else "may be"
+    are = "is" if all(labels.mode(alert.remediation.mode).is_destructive for alert in alerts) else "may be"
     return calling(f"{_nodes(alerts)}: {_repairs(alerts)} started automatically. Local data {are} deleted.", called)
 
 
@@ -137,7 +137,7 @@ def stuck(alerts: Sequence[Alert], called: str, now: float, *, has_card: bool) -
         now: Unix time in seconds.
         has_card: it is one, told in the thread of its card, which has a menu.
     """
-    latest = max(unix(each.remediation.under_way_since) for each in alerts)  # true of all
+    latest = max(unix(alert.remediation.under_way_since) for alert in alerts)  # true of all
     hint = labels.IF_STUCK if has_card else f"Check {'it' if len(alerts) == 1 else 'them'} in Together."
     said = f"{_repairs(alerts)} may be stuck. Not finished after {lasted(now - latest)}."
     return calling(f"{_nodes(alerts)}: {said} {hint}", called)
@@ -150,10 +150,10 @@ def came_back(alerts: Sequence[Alert], called: str) -> Message:
         called: the user or group on call; empty for nobody.
     """
     nodes, remediation = _nodes(alerts), alerts[0].remediation
-    back, *others = [each.came_back for each in alerts if each.came_back]  # that is what this tells
+    back, *others = [alert.came_back for alert in alerts if alert.came_back]  # that is what this tells
     fault, repair = escape(back.fault, 80), escape(labels.mode(remediation.mode).noun, 80)
     if nodes_of(alerts) > 1:
-        is_back = "didn't stop or came back" if any(each.was_firing for each in (back, *others)) else "came back"
+        is_back = "didn't stop or came back" if any(one.was_firing for one in (back, *others)) else "came back"
         said = f"{nodes} were repaired, and their faults {is_back}, such as {fault}. 🔁"
     elif back.was_firing:
         said = f"{fault} didn't stop with the {repair} of {nodes}: it didn't help. 🔁"
@@ -168,7 +168,7 @@ def not_back(alerts: Sequence[Alert], called: str, now: float) -> Message:
     Args:
         now: Unix time in seconds.
     """
-    passed = lasted(now - max(each.remediation.succeeded_at for each in alerts))
+    passed = lasted(now - max(alert.remediation.succeeded_at for alert in alerts))
     are, its, node = ("isn't", "its", "node") if nodes_of(alerts) == 1 else ("aren't", "their", "nodes")
     late = f"running in the cluster {passed} after {its} repair, as Together lists it"
     return _to(alerts, called, f"{_nodes(alerts)} {are} {late}. Check the {node}.")
@@ -181,8 +181,8 @@ def lasted_repairs(alerts: Sequence[Alert], seconds: float) -> Message:
 
 def _to(alerts: Sequence[Alert], called: str, said: str) -> Message:
     """Return a sentence for those who approved, and for who is on call."""
-    approved = [each.decided for each in alerts if each.decided and each.decided.is_approval]
-    people = dict.fromkeys(each.people for each in approved)
+    approved = [alert.decided for alert in alerts if alert.decided and alert.decided.is_approval]
+    people = dict.fromkeys(decided.people for decided in approved)
     return _addressed(" ".join([*list(people)[:LISTED], mention(called)]).strip(), said)
 
 
@@ -243,10 +243,10 @@ def reminder(  # noqa: PLR0913 - what a reminder says
 
 def late_call(alerts: Sequence[Alert], called: str, *, again: bool) -> Message:
     """Return the call for what waits and called nobody when it came; `again` says that it had ended before."""
-    node, faults = _node(alerts[0].remediation), {fault(each.remediation) for each in alerts}
+    node, faults = _node(alerts[0].remediation), {fault(alert.remediation) for alert in alerts}
     broken = escape(faults.pop(), 100) if len(faults) == 1 else ""
     others = f" and {len(alerts) - 1} more" if len(alerts) > 1 else ""
-    ages = [each.as_of for each in alerts if each.as_of]
+    ages = [alert.as_of for alert in alerts if alert.as_of]
     verb = ("were" if others else "was") if ages else "are" if others else "is"
     waits = f"{verb} waiting for a decision{' again' if again else ''}{f': {broken}' if broken else ''}."
     return calling(f"{node}{others} {waits}{f' {labels.as_of(min(ages))}' if ages else ''}", called)
@@ -254,7 +254,7 @@ def late_call(alerts: Sequence[Alert], called: str, *, again: bool) -> Message:
 
 def first_approval(alerts: Sequence[Alert], user_id: str, called: str) -> Message:
     """Return that one of two people has approved repairs, and that another one must."""
-    modes = {_repair(each.remediation) for each in alerts}
+    modes = {_repair(alert.remediation) for alert in alerts}
     repair = f" for {modes.pop()}" if len(modes) == 1 else ""
     said = f"{_nodes(alerts)}: 1 of 2 approvals{repair}, by <@{user_id}>. Someone else must approve too."
     return calling(said, called)
@@ -342,7 +342,7 @@ def _node(one: Remediation) -> str:
 
 
 def _nodes(alerts: Sequence[Alert]) -> str:
-    called = {(each.cluster_id, each.remediation.instance_id): each.remediation.node for each in alerts}
+    called = {(alert.cluster_id, alert.remediation.instance_id): alert.remediation.node for alert in alerts}
     return first_of(list(called.values()), LISTED, 100)
 
 

@@ -68,21 +68,21 @@ class BatchService:
         snapshot = await self.store.database.read(rows.load, digest_id)
         open_ones = snapshot.undecided if snapshot else []
         about = await self._cluster(open_ones)
-        unclear = await self.store.database.read(approvals.unsettled, {each.cluster_id for each in open_ones})
-        decidable = [each for each in open_ones if not self.config.observes(each.cluster_id)]
+        unclear = await self.store.database.read(approvals.unsettled, {alert.cluster_id for alert in open_ones})
+        decidable = [alert for alert in open_ones if not self.config.observes(alert.cluster_id)]
         oldest = sorted(decidable, key=cards.listing.since)[:MAX_CHOSEN]
         if snapshot is None:
             return Decidable([], 0, {}, about)
-        running = [each for each in snapshot.batches if each.is_running]
-        unclear -= {item.ref for each in running for item in each.items if item.outcome is None}
+        running = [batch for batch in snapshot.batches if batch.is_running]
+        unclear -= {item.ref for batch in running for item in batch.items if item.outcome is None}
         return Decidable(oldest, len(decidable), snapshot.firsts, about, running, snapshot.pause, unclear)
 
     async def _cluster(self, alerts: Sequence[Alert]) -> CardContext:
         """Return how much is in repair in the cluster of what waits, where it is one and that is known."""
-        known = [each for each in alerts if each.share]
-        if not known or len({each.cluster_id for each in alerts}) != 1:
+        known = [alert for alert in alerts if alert.share]
+        if not known or len({alert.cluster_id for alert in alerts}) != 1:
             return NOTHING_KNOWN
-        latest = max(known, key=lambda each: (not each.as_of, each.share_at)).ref
+        latest = max(known, key=lambda alert: (not alert.as_of, alert.share_at)).ref
         return (await self.store.database.read(approvals.contexts_now, [latest]))[latest]
 
     async def ask(self, asked: Batch, values: Collection[str]) -> tuple[Batch, Decidable]:
@@ -104,8 +104,8 @@ class BatchService:
                 waiting = await self.waiting(asked.digest_id)
                 batch, wanted = self._chosen(asked, waiting, values)
                 if asked.verb is Verb.APPROVE:
-                    clusters = {each.cluster_id for each in wanted}
-                    held = [await self.store.database.read(pauses.active, [each]) for each in clusters]
+                    clusters = {alert.cluster_id for alert in wanted}
+                    held = [await self.store.database.read(pauses.active, [cluster_id]) for cluster_id in clusters]
                     if held[0] and all(held):  # else something of it could be approved now
                         raise paused(held[0], asked.actor.user_id)
                 await self.store.database.run(batches.ask, batch)
@@ -122,8 +122,8 @@ class BatchService:
         firsts = half_approved(wanted, waiting.firsts, self.config)
         half = {ref for ref, first in firsts.items() if first.user_id != asked.actor.user_id}
         items = [
-            BatchItem(number, each.ref, names[each.ref], self._shown(each, is_half=each.ref in half))
-            for number, each in enumerate(wanted)
+            BatchItem(number, alert.ref, names[alert.ref], self._shown(alert, is_half=alert.ref in half))
+            for number, alert in enumerate(wanted)
         ]
         # Of everything that its confirmation shows, so that what is confirmed is what was kept.
         batch = replace(asked, items=items)

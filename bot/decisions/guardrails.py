@@ -42,9 +42,9 @@ LOOKS = 20  # nodes are looked at one by one; more of them count as in repair
 def paused(pause: Pause, asker: str) -> Paused:
     """Return the error that tells the person who asked for an approval who has paused approvals."""
     longest: dict[str, Pauser] = {}
-    for each in pause.people:
-        longest.setdefault(each.user_id, each)
-    until = [f"<@{each.user_id}> until {when(each.until)}" for each in longest.values()]
+    for pauser in pause.people:
+        longest.setdefault(pauser.user_id, pauser)
+    until = [f"<@{pauser.user_id}> until {when(pauser.until)}" for pauser in longest.values()]
     if pause.brakes:
         also = f", and by {' and '.join(until)}" if until else ""
         return Paused(

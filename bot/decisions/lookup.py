@@ -71,12 +71,12 @@ class LookupResult:
     @property
     def unreadable(self) -> list[str]:
         """The names of what couldn't be read."""
-        return [self.names[each] for each in self.unread]
+        return [self.names[cluster_id] for cluster_id in self.unread]
 
     @property
     def within(self) -> list[str]:
         """The names of what alone was searched."""
-        return [self.names[each] for each in self.searched]
+        return [self.names[cluster_id] for cluster_id in self.searched]
 
 
 @dataclass(slots=True)
@@ -132,14 +132,18 @@ class Lookup:
         Where they are of none, what is open on the nodes that they are the names or IDs of.
         """
         open_ones = (await self._everything()).found
-        if found := [each.ref for each in open_ones if each.id in words or str(each.ref) in words]:
+        if found := [
+            remediation.ref for remediation in open_ones if remediation.id in words or str(remediation.ref) in words
+        ]:
             return found
         triples = [ref for word in sorted(words) if (ref := read_reference(word))][:MAX_TRIPLES]
         if found := [ref for ref in triples if await self._exists(ref)]:
             return found
         called = {word.casefold() for word in words}
         return [
-            each.ref for each in open_ones if not called.isdisjoint({each.node.casefold(), each.instance_id.casefold()})
+            remediation.ref
+            for remediation in open_ones
+            if not called.isdisjoint({remediation.node.casefold(), remediation.instance_id.casefold()})
         ]
 
     async def _exists(self, ref: RemediationRef) -> bool:
@@ -164,7 +168,7 @@ class Lookup:
     async def returned(self, cluster_id: str = "") -> Sequence[Alert]:
         """Return the repairs in one cluster or in all whose fault came back, or didn't stop, within the last day."""
         back = await self.database.read(ended.came_back_lately, PAST_SECONDS)
-        return [each for each in back if cluster_id in {"", each.cluster_id}]
+        return [alert for alert in back if cluster_id in {"", alert.cluster_id}]
 
     async def of_node(self, name: str) -> Sequence[Alert]:
         """Return the repairs within a year of nodes with this name or ID, the latest first."""
@@ -177,7 +181,7 @@ class Lookup:
     async def unreadable(self) -> Sequence[str]:
         """Return the names of the clusters that the watch can't read now; "" for the list of clusters."""
         called = await self.names()
-        return [called[each] for each in sorted(await self.database.read(outages.known))]
+        return [called[cluster_id] for cluster_id in sorted(await self.database.read(outages.known))]
 
     async def names(self) -> ClusterNames:
         """Return what clusters are called, as far as the bot watches and knows."""
@@ -201,7 +205,9 @@ class Lookup:
         except TimeoutError:
             return replace(tracked, unread=sorted({*tracked.unread, ""}))
         unseen = _waiting(looked, cluster_id)
-        every = oldest_first((*(each for each in looked.found if each.ref in unseen), *tracked.found))
+        every = oldest_first(
+            (*(remediation for remediation in looked.found if remediation.ref in unseen), *tracked.found)
+        )
         outdated = {**tracked.outdated, **unseen} if len(unseen) <= PER_PAGE else tracked.outdated
         return replace(tracked, found=every, unread=looked.unread, outdated=outdated)
 
@@ -215,10 +221,10 @@ class Lookup:
 
     async def _tracked(self) -> LookupResult:
         tracked = await self.database.read(messages.tracked)
-        stale = [each for each in tracked if each.is_stale]
-        outdated = {each.ref: (each.remark or each.remediation).state for each in stale}
-        shown_on = {each.ref: each.message_id for each in tracked}
-        found = oldest_first(each.remediation for each in tracked)
+        stale = [alert for alert in tracked if alert.is_stale]
+        outdated = {alert.ref: (alert.remark or alert.remediation).state for alert in stale}
+        shown_on = {alert.ref: alert.message_id for alert in tracked}
+        found = oldest_first(alert.remediation for alert in tracked)
         return LookupResult(found, (), outdated, shown_on, names=await self.names())
 
     async def in_time_for_a_menu(self, allow: Awaitable[None]) -> LookupResult:
@@ -239,12 +245,12 @@ class Lookup:
     async def knows(self, name: str, *, beside: RemediationRef | None = None) -> bool:
         """Return whether something open that the bot tracks, and that isn't `beside` it, has this name, ID, or IDs."""
         tracked, (*joined, last) = await self.database.read(messages.tracked), name.split("/")
-        if any(each.ref == beside and each.remediation.is_called(name) for each in tracked):
+        if any(alert.ref == beside and alert.remediation.is_called(name) for alert in tracked):
             return False  # its own node, which may have another repair too
         return any(
             # What is joined and ends with a node's name is a path or a URL.
-            each.ref != beside and (each.ref.remediation_id == last if joined else each.remediation.is_called(name))
-            for each in tracked
+            alert.ref != beside and (alert.ref.remediation_id == last if joined else alert.remediation.is_called(name))
+            for alert in tracked
         )
 
     async def ensure_one_node(self, reason: str, of: RemediationRef) -> None:
@@ -255,7 +261,7 @@ class Lookup:
         """
         also = ALSO.match(reason) or _JOINED.search(reason)
         rest, lengths = _LENGTHS.subn(" ", reason)
-        names = [also[1]] if also else [each for each in rest.split() if each.strip(",.;:").lower() not in {"", "and"}]
+        names = [also[1]] if also else [word for word in rest.split() if word.strip(",.;:").lower() not in {"", "and"}]
         if not 1 <= len(names) <= max(lengths, 1):  # words, unless each has a length of its own
             return
         name = names[0].strip(",.;:")
@@ -274,11 +280,11 @@ class Lookup:
         """
         asked_at = self.clock.monotonic()
         looked = await self._everything()
-        if not any(each.is_called(text) for each in looked.found):
+        if not any(remediation.is_called(text) for remediation in looked.found):
             looked = await self._everything(asked_at)  # a copy doesn't know what has opened since
-        found = [each for each in looked.found if each.is_called(text)]
-        found = found or [each for each in looked.found if _begins_with(each, text.casefold())]
-        return replace(looked, found=[each for each in found if each.state in prefer] or found)
+        found = [remediation for remediation in looked.found if remediation.is_called(text)]
+        found = found or [remediation for remediation in looked.found if _begins_with(remediation, text.casefold())]
+        return replace(looked, found=[remediation for remediation in found if remediation.state in prefer] or found)
 
     async def _scan(self, as_of: float | None = None) -> LookupResult:
         """Return all that is open at Together, as of the last few seconds, or as of a moment or later."""
@@ -316,10 +322,10 @@ class Lookup:
                     logger.warning("Can't search cluster %s: %s", cluster_id, type(error).__name__)
                     return [None]
 
-        names = self.clusters or [each.cluster_id for each in listed]
+        names = self.clusters or [cluster.cluster_id for cluster in listed]
         lists = await asyncio.gather(*map(read, names))
         unread = [name for name, some in zip(names, lists, strict=True) if None in some] + ([] if is_all else [""])
-        found = oldest_first(each for some in lists for each in some if each)
+        found = oldest_first(remediation for some in lists for remediation in some if remediation)
         return LookupResult(found, unread, searched=self.clusters)
 
 
@@ -334,14 +340,14 @@ def _read(item: object) -> Remediation | None:
 
 def oldest_first(remediations: Iterable[Remediation]) -> list[Remediation]:
     """Return remediations by their age, each as it comes last: pages that shift show one of them twice."""
-    every = {each.ref: each for each in remediations}
-    return sorted(every.values(), key=lambda each: (unix(each.create_time), each.id))
+    every = {remediation.ref: remediation for remediation in remediations}
+    return sorted(every.values(), key=lambda remediation: (unix(remediation.create_time), remediation.id))
 
 
 def _waiting(looked: LookupResult, cluster_id: str) -> dict[RemediationRef, str]:
     """Return what waits, in one cluster or in all, with its state."""
-    here = [each for each in looked.found if cluster_id in {"", each.cluster_id}]
-    return {each.ref: each.state for each in here if each.is_waiting}
+    here = [remediation for remediation in looked.found if cluster_id in {"", remediation.cluster_id}]
+    return {remediation.ref: remediation.state for remediation in here if remediation.is_waiting}
 
 
 def _begins_with(remediation: Remediation, beginning: str) -> bool:
@@ -350,5 +356,9 @@ def _begins_with(remediation: Remediation, beginning: str) -> bool:
 
 
 def _cancellable(looked: LookupResult) -> LookupResult:
-    found = [each for each in looked.found if {each.state, looked.outdated.get(each.ref, each.state)} <= CANCELLABLE]
+    found = [
+        remediation
+        for remediation in looked.found
+        if {remediation.state, looked.outdated.get(remediation.ref, remediation.state)} <= CANCELLABLE
+    ]
     return replace(looked, found=found)

@@ -45,32 +45,38 @@ class Overviews:
         looked = await self.lookup.open(looks_at.cluster_id)
         found, unconfirmed = await self._confirm(looked.found, looked.outdated)
         cluster_id = looks_at.cluster_id
-        here = [each for each in found if cluster_id in {"", each.cluster_id}]
-        waiting = [each for each in here if each.is_waiting]
+        here = [remediation for remediation in found if cluster_id in {"", remediation.cluster_id}]
+        waiting = [remediation for remediation in here if remediation.is_waiting]
         digests = await self._digests(waiting, looked.shown_on)
         count = len(waiting)
-        waiting = [each for each in waiting if each.key == looks_at.only] or waiting
+        waiting = [remediation for remediation in waiting if remediation.key == looks_at.only] or waiting
         page = max(0, min(looks_at.page, (len(waiting) - 1) // PER_PAGE))
         shown = waiting[page * PER_PAGE : (page + 1) * PER_PAGE]
         failed = await self.database.read(ended.failed, PAST_SECONDS) if self.lookup.is_watching else None
         mine = await audit.outcomes(self.database, actor.user_id, MINE)
-        about = await self.database.read(approvals.contexts_now, [each.ref for each in shown])
+        about = await self.database.read(approvals.contexts_now, [remediation.ref for remediation in shown])
         is_read_now = not self.lookup.is_watching
-        unconfirmed |= {each.ref for each in shown if about[each.ref].is_in_doubt(each, is_read_now=is_read_now)}
-        known = {each.ref: each.node for each in found} | await self.database.read(
-            messages.nodes, {each.ref for each in mine}
+        unconfirmed |= {
+            remediation.ref
+            for remediation in shown
+            if about[remediation.ref].is_in_doubt(remediation, is_read_now=is_read_now)
+        }
+        known = {remediation.ref: remediation.node for remediation in found} | await self.database.read(
+            messages.nodes, {decision.ref for decision in mine}
         )
         return Overview(
             waiting=shown,
             count=count,
             page=page,
-            running=[each for each in here if each.is_under_way],
-            failed=None if failed is None else [each for each in failed if cluster_id in {"", each.cluster_id}],
+            running=[remediation for remediation in here if remediation.is_under_way],
+            failed=None
+            if failed is None
+            else [remediation for remediation in failed if cluster_id in {"", remediation.cluster_id}],
             mine=mine,
             names=known,
             returned=await self.lookup.returned(cluster_id),
             faults=await self.lookup.faults(cluster_id),
-            about={ref: replace(each, mentioned="") for ref, each in about.items()},
+            about={ref: replace(context, mentioned="") for ref, context in about.items()},
             unconfirmed=unconfirmed,
             pause=await self.database.read(pauses.active, [cluster_id]),
             digests=digests,
@@ -83,11 +89,11 @@ class Overviews:
         self, waiting: Sequence[Remediation], shown_on: Mapping[RemediationRef, str]
     ) -> list[tuple[str, int, str]]:
         """Return the messages with more than one that can be decided: their IDs, how many, and their cluster."""
-        shown = Counter(message_id for each in waiting if (message_id := shown_on.get(each.ref)))
+        shown = Counter(message_id for remediation in waiting if (message_id := shown_on.get(remediation.ref)))
         found = list[tuple[str, int, str]]()
-        for message_id in [each for each, count in shown.most_common(_DIGESTS) if count > 1]:
+        for message_id in [message_id for message_id, count in shown.most_common(_DIGESTS) if count > 1]:
             known = await self.batches.decidable(message_id)
-            clusters = {each.cluster_id for each in known.alerts}
+            clusters = {alert.cluster_id for alert in known.alerts}
             if known.total > 1:
                 found.append((message_id, known.total, clusters.pop() if len(clusters) == 1 else ""))
         return found
@@ -105,7 +111,7 @@ class Overviews:
             except (TogetherError, TimeoutError):
                 return None
 
-        old = [each for each in found if each.ref in outdated]
-        fresh = dict(zip((each.ref for each in old), await asyncio.gather(*map(read, old)), strict=True))
-        present = [fresh.get(each.ref) or each for each in found]
-        return oldest_first(present), {ref for ref, each in fresh.items() if each is None}
+        old = [remediation for remediation in found if remediation.ref in outdated]
+        fresh = dict(zip((remediation.ref for remediation in old), await asyncio.gather(*map(read, old)), strict=True))
+        present = [fresh.get(remediation.ref) or remediation for remediation in found]
+        return oldest_first(present), {ref for ref, remediation in fresh.items() if remediation is None}

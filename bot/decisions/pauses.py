@@ -51,7 +51,7 @@ class PauseService:
         actor, channel_id = await self._authorize(leased)
         ended = await leased.act(faults.resume, cluster_id, actor, channel_id, leased.entry.reason, chosen, since)
         # A word without a slash is from release 0.1.
-        words = [each.partition("/") for each in ended.split() if each != "brake"]
+        words = [word.partition("/") for word in ended.split() if word != "brake"]
         people = [(user_id, paused if slash else cluster_id) for user_id, slash, paused in words]
         scope = "" if any(not paused for _, paused in people) else cluster_id
         left = await self.database.read(pauses.active, [scope])
@@ -72,7 +72,7 @@ class PauseService:
         pause = await self.database.read(pauses.active, [cluster_id])
         if pause and not cluster_id and not pause.people:
             cluster_id = pause.brakes[0].cluster_id
-        is_braked = pause is not None and cluster_id in {each.cluster_id for each in pause.brakes}
+        is_braked = pause is not None and cluster_id in {brake.cluster_id for brake in pause.brakes}
         report = (await self.database.read(faults.known)).get(cluster_id) if is_braked else None
         return cluster_id, pause, report.brake.key if report and report.brake else ""
 

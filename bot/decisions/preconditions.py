@@ -37,7 +37,7 @@ def precondition_failure(
     changed = changes(request, shown, present) or changed
     if not changed:
         return ""
-    open_ = any(present.state in each.allowed for each in RULES.values())
+    open_ = any(present.state in rule.allowed for rule in RULES.values())
     next_step = "Review it and decide again." if open_ else "There's nothing left to decide."
     if open_ and present.state in rule.allowed:
         next_step = f"Review it and {request.verb} again."

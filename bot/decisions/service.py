@@ -174,9 +174,9 @@ class DecisionService:
         except StorageUnavailable as error:
             logger.warning("Left for later: %s", error)
         except asyncio.CancelledError:
-            for each in [job, *self._following(job)]:
-                await finish(self._hand_back(each))
-                working.pop(each.id, None)
+            for other in [job, *self._following(job)]:
+                await finish(self._hand_back(other))
+                working.pop(other.id, None)
             raise
         except Exception:  # a row that can't be written would be taken over again and again
             logger.exception("Can't be recorded; set aside")
@@ -337,8 +337,8 @@ class DecisionService:
     def _following(self, job: Job) -> list[Job]:
         """Return what a batch has given its turn while a decision of it was being recorded."""
         batch_id = job.request.batch_id
-        others = [each for each in self._store.working.values() if each is not job]
-        return [each for each in others if batch_id and each.request.batch_id == batch_id]
+        others = [other for other in self._store.working.values() if other is not job]
+        return [job for job in others if batch_id and job.request.batch_id == batch_id]
 
     async def _hand_back(self, job: Job) -> None:
         """Let the next process continue; where that can't be recorded, say that nothing is certain."""

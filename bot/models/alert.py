@@ -43,7 +43,7 @@ class Hold:
         """Return what of it holds at a moment; None when it is over."""
         if self.until <= now:
             return None
-        return replace(self, others=tuple(each for each in self.others if each.until > now))
+        return replace(self, others=tuple(hold for hold in self.others if hold.until > now))
 
     @property
     def keys(self) -> frozenset[str]:
@@ -52,18 +52,18 @@ class Hold:
 
     def unseen(self, shown: Collection[str], user_id: str) -> str:
         """Return who else asked to wait, and wasn't among what somebody was shown; empty for nobody."""
-        others = (each for each in (self, *self.others) if each.user_id != user_id and _key_of(each) not in shown)
-        return next((each.user_id for each in others), "")
+        others = (hold for hold in (self, *self.others) if hold.user_id != user_id and _key_of(hold) not in shown)
+        return next((hold.user_id for hold in others), "")
 
     def joined(self, other: "Hold") -> "Hold":
         """Return this hold with another person's: it extends it, and never shortens or hides it.
 
         Who asks again without a reason still has the one that they gave before.
         """
-        before = next((each.reason for each in (self, *self.others) if each.user_id == other.user_id), "")
+        before = next((hold.reason for hold in (self, *self.others) if hold.user_id == other.user_id), "")
         other = replace(other, reason=other.reason or before)
-        kept = [each for each in (replace(self, others=()), *self.others) if each.user_id != other.user_id]
-        first, *rest = sorted([*kept, replace(other, others=())], key=lambda each: -each.until)
+        kept = [hold for hold in (replace(self, others=()), *self.others) if hold.user_id != other.user_id]
+        first, *rest = sorted([*kept, replace(other, others=())], key=lambda hold: -hold.until)
         return replace(first, others=tuple(rest))
 
 
@@ -127,10 +127,12 @@ def repairs_since(
     Args:
         earlier: those under the same ID that are over: Together lists the last incident only.
     """
-    others = {each.id: each for each in listed if each.id != of.remediation_id and each.state not in _NEVER_RAN}
-    recent = [each for each in others.values() if each.state not in FINAL or each.ended_at >= since]
-    recent += [each for each in earlier if each.ended_at >= since]
-    return sorted(recent, key=lambda each: each.ended_at)
+    others = {
+        repair.id: repair for repair in listed if repair.id != of.remediation_id and repair.state not in _NEVER_RAN
+    }
+    recent = [repair for repair in others.values() if repair.state not in FINAL or repair.ended_at >= since]
+    recent += [repair for repair in earlier if repair.ended_at >= since]
+    return sorted(recent, key=lambda repair: repair.ended_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,17 +371,17 @@ class Alert:
 
     def history_by(self, listed: Sequence[Remediation], now: float, seconds: float) -> History:
         """Return what its node went through in the last days, and how many repairs within the last `seconds`."""
-        earlier = [each.remediation for each in self.earlier]
+        earlier = [alert.remediation for alert in self.earlier]
         lately = len(repairs_since(listed, earlier, self.ref, now - seconds))
         since = now - HISTORY_DAYS * _DAY
         found = repairs_since(listed, earlier, self.ref, since)
-        recent = [each for each in found if each.state in FINAL or each in earlier]
+        recent = [repair for repair in found if repair.state in FINAL or repair in earlier]
         if not recent:
             return History(0, lately=lately)
         of = self.remediation
         last = recent[-1]
-        today = [each for each in recent if each.ended_at >= now - _DAY]
-        faults = Counter(both[0] for each in today if each.mode == of.mode and (both := of.same_fault(each)))
+        today = [repair for repair in recent if repair.ended_at >= now - _DAY]
+        faults = Counter(both[0] for repair in today if repair.mode == of.mode and (both := of.same_fault(repair)))
         fault, same = next(iter(faults.most_common(1)), ("", 0))
         last_mode = last.mode if last.state in FINAL else None  # how it ended wasn't always seen
         return History(len(recent), last_mode, last.state, last.ended_at, same, of.mode, fault, lately)
@@ -391,5 +393,5 @@ class Alert:
             self.history, self.share, self.hold, first, followed=True, is_unlisted=self.is_unlisted, as_of=self.as_of,
             node=self.remediation.node, doubt=self.remark if self.remark and not self.remark.buttons else None,
             old_review=self.remediation if self.remediation.has_old_review else None,
-            came_back=self.came_back, impact=self.impact, earlier=tuple(each.remediation for each in over),
+            came_back=self.came_back, impact=self.impact, earlier=tuple(alert.remediation for alert in over),
         )  # fmt: skip

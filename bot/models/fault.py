@@ -146,8 +146,8 @@ class FaultMessage:
             mark="" if ts else self.mark,
             calls=frozenset() if ts else self.calls,
             is_repeated=not ts,
-            has_brake=self.has_brake or any(each.startswith(_BRAKE) for each in self.calls),
-            has_faults=self.has_faults or not all(each.startswith(_BRAKE) for each in self.calls),
+            has_brake=self.has_brake or any(key.startswith(_BRAKE) for key in self.calls),
+            has_faults=self.has_faults or not all(key.startswith(_BRAKE) for key in self.calls),
             is_silent=not self.calls and (self.is_silent or not self.ts),
         )
 
@@ -186,20 +186,20 @@ class FaultReport:
 
     def noting(self, cluster: str, faults: Sequence[Fault], now: float) -> "FaultReport":
         """Return it with what fires now; of very many, what people weren't called for yet comes first."""
-        keys = {each.key for each in faults} | self.brake_key
+        keys = {fault.key for fault in faults} | self.brake_key
         remembered = {key: at for key, at in self.told.items() if not at or now - at < FORGOTTEN_SECONDS}
         told = {key: 0.0 if key in keys else at or now for key, at in remembered.items()}
         ordered = sorted(
             faults,
-            key=lambda each: (not each.alert.is_critical, each.key in told, each.since, each.key),
+            key=lambda fault: (not fault.alert.is_critical, fault.key in told, fault.since, fault.key),
         )
         return replace(
             self,
             cluster=cluster,
             faults=tuple(ordered[:KEPT]),
             count=len(faults),
-            critical=sum(each.alert.is_critical for each in faults),
-            nodes=len({each.alert.node for each in faults if each.alert.is_critical}),
+            critical=sum(fault.alert.is_critical for fault in faults),
+            nodes=len({fault.alert.node for fault in faults if fault.alert.is_critical}),
             message=self.message and self.message.forgetting(self.told.keys() - told.keys()),
             told=told,
             on_cards=self.on_cards.intersection(keys),
@@ -213,9 +213,9 @@ class FaultReport:
 
     def without(self, keys: Collection[str], now: float) -> "FaultReport":
         """Return it without these alerts: a repair of their nodes is open now."""
-        left = tuple(each for each in self.faults if each.key not in keys)
-        critical = [each.alert.node for each in self.faults if each.key in keys and each.alert.is_critical]
-        nodes = {*critical}.difference(each.alert.node for each in left if each.alert.is_critical)
+        left = tuple(fault for fault in self.faults if fault.key not in keys)
+        critical = [fault.alert.node for fault in self.faults if fault.key in keys and fault.alert.is_critical]
+        nodes = {*critical}.difference(fault.alert.node for fault in left if fault.alert.is_critical)
         return replace(
             self,
             faults=left,
@@ -234,12 +234,12 @@ class FaultReport:
     @property
     def worst(self) -> list[Fault]:
         """The critical ones, the oldest first: of what the last list lacked, those that people were called for."""
-        there = [each for each in self.faults if not each.missed or each.key in self.told]
-        return sorted((each for each in there if each.alert.is_critical), key=lambda each: each.since)
+        there = [fault for fault in self.faults if not fault.missed or fault.key in self.told]
+        return sorted((fault for fault in there if fault.alert.is_critical), key=lambda fault: fault.since)
 
     def overdue(self, now: float, seconds: float) -> list[Fault]:
         """Return the critical ones that people were called for, or that have fired for so long; 0 for never."""
-        return [each for each in self.worst if each.key in self.told or (seconds and each.since + seconds <= now)]
+        return [fault for fault in self.worst if fault.key in self.told or (seconds and fault.since + seconds <= now)]
 
     @property
     def is_empty(self) -> bool:

@@ -101,7 +101,9 @@ def stop_reason(latest: Sequence[str]) -> StopReason | None:
     """Return why a batch must not continue after its latest outcomes, the newest first; None where it may."""
     if latest and latest[0] in _STOPS:
         return _STOPS[latest[0]]
-    troubles = [each for each in latest[:TROUBLES] if each in set(OutcomeKind) and OutcomeKind(each).is_trouble]
+    troubles = [
+        outcome for outcome in latest[:TROUBLES] if outcome in set(OutcomeKind) and OutcomeKind(outcome).is_trouble
+    ]
     return StopReason.TROUBLE if len(troubles) == TROUBLES else None
 
 
@@ -130,7 +132,7 @@ class Decidable:
 
 def waiting(alerts: Sequence[Alert]) -> list[Alert]:
     """Return those that wait for approval."""
-    return [each for each in alerts if each.is_waiting]
+    return [alert for alert in alerts if alert.is_waiting]
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +205,7 @@ class TrackedMessage:
 
     def at(self, now: float) -> "TrackedMessage":
         """Return it without those who said too long ago that they look into it."""
-        return replace(self, looking=tuple(each for each in self.looking if each.until > now))
+        return replace(self, looking=tuple(looker for looker in self.looking if looker.until > now))
 
     def saying(self, *lines: str, of_many: bool = False) -> "TrackedMessage":
         """Return it with lines that its thread is yet to be told.
@@ -215,7 +217,7 @@ class TrackedMessage:
 
     def looked_into(self, user_id: str, now: float) -> "TrackedMessage":
         """Return it with somebody who looks into it from now on."""
-        others = tuple(each for each in self.at(now).looking if each.user_id != user_id)
+        others = tuple(looker for looker in self.at(now).looking if looker.user_id != user_id)
         looking = (*others, Looking(user_id, now))
         return replace(self.due, looking=looking, escalate_from=now)
 
@@ -256,7 +258,7 @@ class Snapshot:
     @property
     def incidents(self) -> list[Alert]:
         """What it shows, and before each the earlier incidents under its ID."""
-        return [each for alert in self.alerts for each in (*alert.earlier, alert)]
+        return [incident for alert in self.alerts for incident in (*alert.earlier, alert)]
 
     @property
     def decided(self) -> dict[RemediationRef, State]:
@@ -265,7 +267,7 @@ class Snapshot:
         What waits again since isn't decided.
         """
         reached = {Verb.APPROVE: State.PENDING, Verb.CANCEL: State.CANCELLED}
-        since = {each.ref: each.waiting_since for each in self.alerts if each.waiting_since} if self.batches else {}
+        since = {alert.ref: alert.waiting_since for alert in self.alerts if alert.waiting_since} if self.batches else {}
         return {
             item.ref: reached[batch.verb]
             for batch in self.batches
@@ -279,10 +281,12 @@ class Snapshot:
         """What waits for approval, but for what somebody has decided and nobody has read again since."""
         open_ones, decided = waiting(self.alerts), self.decided
         return [
-            each for each in open_ones if not each.is_stale or (each.ref not in decided and each.as_told.is_waiting)
+            alert
+            for alert in open_ones
+            if not alert.is_stale or (alert.ref not in decided and alert.as_told.is_waiting)
         ]
 
     @cached_property
     def unheld(self) -> list[Alert]:
         """What waits and is on nobody's hold."""
-        return [each for each in self.undecided if each.hold is None]
+        return [alert for alert in self.undecided if alert.hold is None]

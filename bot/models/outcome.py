@@ -47,7 +47,9 @@ class FirstApproval:
 
 
 def _times(episode: str) -> list[float]:
-    return [datetime.fromisoformat(each).timestamp() if each[:1].isdigit() else 0.0 for each in episode.split("|")]
+    return [
+        datetime.fromisoformat(moment).timestamp() if moment[:1].isdigit() else 0.0 for moment in episode.split("|")
+    ]
 
 
 def token_of(decision_id: str) -> str:
@@ -89,7 +91,7 @@ class DecidedBy:
     @property
     def people(self) -> str:
         """Who decided, as mentions; each once, where it took two."""
-        return " and ".join(f"<@{each}>" for each in dict.fromkeys((self.first_user, self.user_id)) if each)
+        return " and ".join(f"<@{user_id}>" for user_id in dict.fromkeys((self.first_user, self.user_id)) if user_id)
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,7 +106,7 @@ Moment = Annotated[datetime | None, AfterValidator(_real), WrapValidator(_or_non
 
 def _worst_first(alerts: list["LinkedAlert"]) -> list["LinkedAlert"]:
     """A card shows one alert, so it is one that fires, and critical if there is such; otherwise in Together's order."""
-    return sorted(alerts, key=lambda each: (each.resolved_at is not None, not each.is_critical))
+    return sorted(alerts, key=lambda alert: (alert.resolved_at is not None, not alert.is_critical))
 
 
 class ApiModel(BaseModel):
@@ -166,14 +166,14 @@ class LinkedAlert(ApiModel):
         about = self.annotation
         if about is None or about.xid is None:
             return self
-        events = [each.model_copy(update={"count": None}) for each in about.xid.events[:_BRIEF]]
+        events = [event.model_copy(update={"count": None}) for event in about.xid.events[:_BRIEF]]
         xid = about.xid.model_copy(update={"events": events})
         return self.model_copy(update={"annotation": about.model_copy(update={"xid": xid})})
 
     @property
     def names(self) -> set[str]:
         """By what a remediation that is open for it says so: its own ID, and those of its node."""
-        return {each for each in (self.passive_health_check_alert_id, self.instance_id, self.target_vm) if each}
+        return {name for name in (self.passive_health_check_alert_id, self.instance_id, self.target_vm) if name}
 
     @property
     def is_critical(self) -> bool:
@@ -189,7 +189,7 @@ class LinkedAlert(ApiModel):
     def xids(self) -> list[str]:
         """Its Xid codes, in Together's order."""
         events = self.annotation.xid.events if self.annotation and self.annotation.xid else []
-        return [each.xid_code for each in events if each.xid_code]
+        return [event.xid_code for event in events if event.xid_code]
 
     @property
     def is_cleared_warning(self) -> bool:
@@ -270,17 +270,17 @@ class Remediation(ApiModel):
     def kinds(self) -> set[tuple[str | None, str | None]]:
         """The names of its alerts, each with its Xid codes, with "" where it has none, and with None in any case."""
         # To compare thousands with thousands, each with each, would take minutes.
-        return {(each.alert_name, code) for each in self.linked_alerts for code in (None, *(each.xids or [""]))}
+        return {(alert.alert_name, code) for alert in self.linked_alerts for code in (None, *(alert.xids or [""]))}
 
     @property
     def can_be_watched(self) -> bool:
         """Whether it could be told that its fault is back: that is known, and the node wasn't removed."""
-        return self.mode != Mode.EVICT_WITHOUT_REPLACEMENT and any(each.alert_name for each in self.linked_alerts)
+        return self.mode != Mode.EVICT_WITHOUT_REPLACEMENT and any(alert.alert_name for alert in self.linked_alerts)
 
     @property
     def is_warning(self) -> bool:
         """Whether all that is known of the fault is a warning."""
-        severities = {each.severity for each in self.linked_alerts}
+        severities = {alert.severity for alert in self.linked_alerts}
         return bool(severities) and severities <= _MILD
 
     @property
@@ -340,7 +340,7 @@ class Remediation(ApiModel):
 
     def is_called(self, text: str) -> bool:
         """Return whether a text is the whole name of its node, or one of its IDs."""
-        return text.casefold() in {each.casefold() for each in (self.id, self.instance_id, self.node)}
+        return text.casefold() in {name.casefold() for name in (self.id, self.instance_id, self.node)}
 
     def is_reviewed_with(self, token: str) -> bool:
         """Return whether Together's record is of one of this bot's decisions: its comment begins with that one's token.
@@ -352,7 +352,7 @@ class Remediation(ApiModel):
     @property
     def under_way_since(self) -> datetime | None:
         """When the repair started; until then when it was approved, or requested. None where Together doesn't say."""
-        moments = [each for each in (self.create_time, self.review_time, self.start_time) if each]
+        moments = [moment for moment in (self.create_time, self.review_time, self.start_time) if moment]
         return max(moments, default=None)
 
     @property
@@ -378,7 +378,7 @@ class Remediation(ApiModel):
     @property
     def episode(self) -> str:
         """The remediation's own times: others after it has ended and come back."""
-        return "|".join(str(each) for each in (self.create_time, self.review_time, self.start_time, self.end_time))
+        return "|".join(str(moment) for moment in (self.create_time, self.review_time, self.start_time, self.end_time))
 
     @property
     def episode_key(self) -> str:
@@ -397,4 +397,4 @@ class Remediation(ApiModel):
         times = [self.create_time, self.end_time]
         if self.is_waiting:
             times += [self.review_time, self.start_time]  # of an earlier incident
-        return max((each.timestamp() for each in times if each), default=0.0)
+        return max((moment.timestamp() for moment in times if moment), default=0.0)

@@ -163,7 +163,7 @@ def _is_plain(value: object) -> bool:
     """Return whether it is short, without control, format or surrogate characters: no database takes all of these."""
     if not isinstance(value, str) or len(value) > MAX_ID_LENGTH:
         return False
-    return not any(unicodedata.category(each)[0] == "C" for each in value)
+    return not any(unicodedata.category(character)[0] == "C" for character in value)
 
 
 def read_button_value(value: object) -> tuple[RemediationRef, SeenState]:
@@ -183,7 +183,7 @@ def read_button_value(value: object) -> tuple[RemediationRef, SeenState]:
     if len(ids) < len(names):
         raise UnreadableButton("cluster_id, instance_id or remediation_id is missing")
     mode, state, episode = shown = [fields.get(name) for name in ("mode", "state", "episode")]
-    if not all(each is None or _is_plain(each) for each in shown):
+    if not all(text is None or _is_plain(text) for text in shown):
         raise UnreadableButton("mode or state isn't plain text")
     holds: tuple[str, ...] | None = None
     if isinstance(keys := fields.get("holds"), list) and all(map(_is_plain, keys)):
@@ -226,7 +226,7 @@ class Message:
     def fingerprint(self) -> str:
         """The same for messages that look the same; it begins the same for those that ask and offer the same."""
         asks = self.blocks[:1] + [
-            each for each in self.blocks[1:] if each.get("type") == "actions" or "accessory" in each
+            block for block in self.blocks[1:] if block.get("type") == "actions" or "accessory" in block
         ]
         whole = [self.text, self.blocks, self.attachments]
         return short_hash(asks, _DECISION) + short_hash(whole)

@@ -20,11 +20,11 @@ def remind_at(snapshot: Snapshot, config: WatchConfig) -> float:
     time after one. Infinity is never.
     """
     message = snapshot.message
-    if not snapshot.unheld or any(each.is_running for each in snapshot.batches):
+    if not snapshot.unheld or any(batch.is_running for batch in snapshot.batches):
         return math.inf
     calm_until = message.reminded_at + config.remind_seconds / 2  # the one before may have come late
     moment = min(escalate_at(snapshot, config), max(_due_at(snapshot, config), calm_until))
-    return max([moment, *(each.until for each in message.looking)])
+    return max([moment, *(looker.until for looker in message.looking)])
 
 
 def _due_at(snapshot: Snapshot, config: WatchConfig) -> float:
@@ -32,7 +32,7 @@ def _due_at(snapshot: Snapshot, config: WatchConfig) -> float:
     message = snapshot.message
     if not config.remind_seconds:
         return math.inf
-    if message.escalated_at and all(each.remind_from <= message.escalated_at for each in snapshot.unheld):
+    if message.escalated_at and all(alert.remind_from <= message.escalated_at for alert in snapshot.unheld):
         return max(message.escalated_at, message.reminded_at) + AGAIN_SECONDS
     counting = _counting(snapshot)
     return counting[0] + config.remind_seconds * 2.0 ** counting[1] if counting else math.inf
@@ -43,14 +43,14 @@ def escalate_at(snapshot: Snapshot, config: WatchConfig) -> float:
     if config.escalation is None:
         return math.inf
     message, (_, seconds) = snapshot.message, config.escalation
-    no_sooner_than = max([snapshot.now, *(each.until for each in message.looking)])
+    no_sooner_than = max([snapshot.now, *(looker.until for looker in message.looking)])
     moments = []
-    for each in snapshot.unheld:
-        if each.remind_from <= message.escalated_at:
+    for alert in snapshot.unheld:
+        if alert.remind_from <= message.escalated_at:
             continue
-        due = max(message.escalate_from, each.remind_from) + seconds
+        due = max(message.escalate_from, alert.remind_from) + seconds
         for at in (due, max(due, no_sooner_than)):
-            if config.quiet and each.remediation.is_warning and config.quiet.cover(at):
+            if config.quiet and alert.remediation.is_warning and config.quiet.cover(at):
                 due = config.quiet.end_after(at)
         moments.append(due)
     return min(moments, default=math.inf)
@@ -62,8 +62,8 @@ def _counting(snapshot: Snapshot) -> tuple[float, int] | None:
     They start over once nothing waits that was there at the last one, and, after the third, for what has come since.
     """
     message = snapshot.message
-    asking = [each.remind_from for each in snapshot.unheld]
-    new = [each for each in asking if each > max(message.remind_from, message.reminded_at)]
+    asking = [alert.remind_from for alert in snapshot.unheld]
+    new = [moment for moment in asking if moment > max(message.remind_from, message.reminded_at)]
     if new and (len(new) == len(asking) or message.reminders >= MAX_REMINDERS):
         return min(new), 0
     return (message.remind_from, message.reminders) if asking and message.reminders < MAX_REMINDERS else None
@@ -80,9 +80,11 @@ def reminded(snapshot: Snapshot, waiting: Sequence[Alert], config: WatchConfig) 
         message = replace(message, reminders=message.reminders + 1)
     called, all_of_them = ({*config.on_call(some, snapshot).split()} for some in (waiting, snapshot.unheld))
     asked = having_asked(message, waiting, snapshot, config)
-    read = {each.cluster_id for each in waiting}
+    read = {alert.cluster_id for alert in waiting}
     # Where nothing of a cluster certainly waits still, it couldn't be read.
-    left_out = [each for each in snapshot.unheld if each.cluster_id not in read and calls_at(each, message) < math.inf]
+    left_out = [
+        alert for alert in snapshot.unheld if alert.cluster_id not in read and calls_at(alert, message) < math.inf
+    ]
     is_owed = asked.owes_call or left_out or (message.owes_call and called != all_of_them)
     return replace(asked, owes_call=bool(is_owed))
 

@@ -91,13 +91,15 @@ class Comparer:
         known = await self.database.read(messages.in_channels, COMPARED_SECONDS if only_doubted else CLOSED_SECONDS)
         latest = self.clock.now() - COMPARED_SECONDS
         # Where messages were before, too: the pointer that Slack was to take later dies with the process.
-        places = {each for message in known for each in (message.channel_id, message.moved_from) if each}
+        places = {
+            channel_id for message in known for channel_id in (message.channel_id, message.moved_from) if channel_id
+        }
         for channel_id in sorted(doubted | places):
             if only_doubted and channel_id not in doubted:
                 continue
-            those = [each for each in known if channel_id in {each.channel_id, each.moved_from}]
-            here = [each for each in those if each.channel_id == channel_id]
-            since = min((each.opened_at - HISTORY_BEFORE for each in those), default=latest)
+            those = [message for message in known if channel_id in {message.channel_id, message.moved_from}]
+            here = [message for message in those if message.channel_id == channel_id]
+            since = min((message.opened_at - HISTORY_BEFORE for message in those), default=latest)
             try:
                 found = await self.channels.find(max(since, latest), channel_id)
             except PostFailed as error:
@@ -108,7 +110,7 @@ class Comparer:
             for message in here:
                 await self._compare(message, found, is_takeover=is_takeover)
             if found:
-                await self._close_copies(channel_id, found, {each.ts for each in here if each.ts})
+                await self._close_copies(channel_id, found, {message.ts for message in here if message.ts})
 
     async def _compare(self, message: TrackedMessage, found: Found | None, *, is_takeover: bool) -> None:
         shows = found.drawn.get(message.ts or "") if found else None
@@ -147,7 +149,7 @@ class Comparer:
                     self.doubt(channel_id)
                 continue
             link = self.config.cards.permalink(kept.message.channel_id, kept.message.ts or "")
-            shown = [each for each in kept.alerts if isinstance(about, str) or each.ref == about]
+            shown = [alert for alert in kept.alerts if isinstance(about, str) or alert.ref == about]
             is_here = kept.message.channel_id == channel_id
             pointer = cards.posted_twice(shown, link) if is_here else cards.moved(shown, kept.message.channel_id)
             logger.warning("%s: is in the channels twice; one message is to point to the other", about)

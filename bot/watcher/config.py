@@ -20,8 +20,10 @@ def calling(started: Sequence[Alert], cluster_id: str | None) -> list[Alert]:
     """
     if cluster_id is None:
         return []
-    running = [each for each in started if each.remediation.state not in FINAL]
-    return [each for each in running if each.remediation.is_automatic and labels.deletes_data(each.remediation.mode)]
+    running = [alert for alert in started if alert.remediation.state not in FINAL]
+    return [
+        alert for alert in running if alert.remediation.is_automatic and labels.deletes_data(alert.remediation.mode)
+    ]
 
 
 def unknown_clusters(named: Mapping[str, Collection[str]], listed: Collection[str]) -> Iterator[tuple[str, str]]:
@@ -124,9 +126,9 @@ class WatchConfig:
         message = snapshot.message
         clusters = [message.cluster_id]
         if message.cluster_id is None:
-            left = [each for each in snapshot.alerts if not each.is_closed]
-            clusters = [each.cluster_id for each in left or snapshot.alerts]
-        channels = [self.route(each).channel_id for each in clusters]
+            left = [alert for alert in snapshot.alerts if not alert.is_closed]
+            clusters = [alert.cluster_id for alert in left or snapshot.alerts]
+        channels = [self.route(cluster_id).channel_id for cluster_id in clusters]
         stays = not channels or message.channel_id in channels or (message.ts and channels[0] in self.refused.channels)
         return message.channel_id if stays else channels[0]
 
@@ -144,20 +146,20 @@ class WatchConfig:
     def on_call_now(self, alerts: Sequence[Alert], of: Snapshot) -> str:
         """Return whom alerts of a message call now: the users and groups on call; empty for nobody."""
         is_quiet = self.quiet is not None and self.quiet.cover(of.now)
-        if is_quiet and all(each.remediation.is_warning for each in alerts):
+        if is_quiet and all(alert.remediation.is_warning for alert in alerts):
             return ""
         return self.on_call(alerts, of)
 
     def on_call(self, alerts: Sequence[Alert], of: Snapshot) -> str:
         """Return the users and groups on call for alerts of a message, apart by spaces, by its cluster or theirs."""
-        clusters = [of.message.cluster_id] if of.message.cluster_id else [each.cluster_id for each in alerts]
-        return " ".join(dict.fromkeys(oncall for each in clusters if (oncall := self.route(each).oncall)))
+        clusters = [of.message.cluster_id] if of.message.cluster_id else [alert.cluster_id for alert in alerts]
+        return " ".join(dict.fromkeys(oncall for cluster_id in clusters if (oncall := self.route(cluster_id).oncall)))
 
     @property
     def called(self) -> Collection[str]:
         """The users and groups that messages of the watch may call."""
         escalation = self.escalation[0] if self.escalation else ""
-        return {escalation, *(each.oncall for each in (self.default, *self.routes.values()))} - {""}
+        return {escalation, *(route.oncall for route in (self.default, *self.routes.values()))} - {""}
 
     @property
     def stale_seconds(self) -> float:
@@ -167,4 +169,4 @@ class WatchConfig:
     @property
     def channels(self) -> frozenset[str]:
         """The channels that alerts go to."""
-        return frozenset(each.channel_id for each in (self.default, *self.routes.values()))
+        return frozenset(route.channel_id for route in (self.default, *self.routes.values()))

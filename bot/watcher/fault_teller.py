@@ -65,7 +65,7 @@ class View:
     @property
     def news(self) -> frozenset[str]:
         """The keys of what people weren't called for yet."""
-        fresh = {each.key for each in self.overdue} if self.is_fresh else frozenset()
+        fresh = {fault.key for fault in self.overdue} if self.is_fresh else frozenset()
         return frozenset(self.report.brake_key | fresh).difference(self.report.told)
 
     def step(self) -> Step | None:
@@ -86,7 +86,7 @@ class View:
         if self.is_elsewhere:
             return Step.MOVE
         if message is None:
-            is_silent = self.is_fresh and any(each.key not in report.on_cards for each in self.overdue)
+            is_silent = self.is_fresh and any(fault.key not in report.on_cards for fault in self.overdue)
             return Step.POST if self.news or report.brake_key or is_silent else None
         if not message.ts:
             return Step.POST if self.news else None
@@ -166,8 +166,8 @@ class FaultTeller:
         # Once it is there, it shows the younger ones too.
         left = report.worst if self.config.unrepaired_seconds else overdue
         is_over = not (left or report.brake) or not report.is_watched
-        clearing = {each.key for each in left if each.key in report.on_cards and now - each.since < CLEARS_SECONDS}
-        overdue = [each for each in overdue if each.key not in clearing]
+        clearing = {fault.key for fault in left if fault.key in report.on_cards and now - fault.since < CLEARS_SECONDS}
+        overdue = [fault for fault in overdue if fault.key not in clearing]
         is_fresh = self.reports.is_fresh(cluster_id)
         # A message of release 0.1.0 knows it where its report doesn't.
         as_of = 0.0 if is_fresh else self.reports.as_of(cluster_id) or (message.as_of if message else 0.0)
@@ -175,7 +175,7 @@ class FaultTeller:
             draw = partial(faults.none_left, report, now, as_of)
         else:
             oncall = "" if message and message.is_silent else route.oncall
-            firing = [each for each in left if each.key not in clearing] or left
+            firing = [fault for fault in left if fault.key not in clearing] or left
             shown = firing if message and message.ts else overdue
             draw = partial(faults.unrepaired, cluster_id, report, shown, oncall, as_of)
         channel_id = message.channel_id if message else route.channel_id
@@ -196,13 +196,13 @@ class FaultTeller:
         oncall = self.config.route(cluster_id).oncall
         if is_reply:
             braked = report.brake if report.brake_key & new else None
-            further = [each for each in view.overdue if each.key in new]
+            further = [fault for fault in view.overdue if fault.key in new]
             said = faults.more_unrepaired(
                 replace(report, brake=braked), further, self.config.unrepaired_seconds, oncall
             )
         else:
             # By what was read long ago nobody is called, so it isn't beside the mention either.
-            shown = [each for each in view.overdue if each.key in {*new, *report.told}]
+            shown = [fault for fault in view.overdue if fault.key in {*new, *report.told}]
             said = faults.unrepaired(cluster_id, report, shown, oncall if new else "", view.as_of)
         known = replace(report.message or FaultMessage(view.channel_id), as_of=view.as_of)
         sent_at = await self.reports.database.read(read_clock)
@@ -210,7 +210,7 @@ class FaultTeller:
         is_same = new <= known.calls and sent_at - known.sent_at < FORGOTTEN_SECONDS
         is_repeated = known.is_repeated and not known.mark and is_same
         sending = replace(known, mark=new_id(), sent_at=sent_at, calls=new, is_repeated=is_repeated)
-        fresh = {each.alert.node for each in report.worst if each.key in new - report.announced}
+        fresh = {fault.alert.node for fault in report.worst if fault.key in new - report.announced}
 
         def leaving(known: FaultReport) -> FaultReport:
             is_announced = known.is_announced or bool(fresh)

@@ -60,7 +60,7 @@ class Reports:
         self._known = await self.database.read(faults.known)
         # When an earlier process read alerts isn't known, but what it has seen come and go then.
         self._seen_before = {
-            cluster_id: max((*(each.since for each in known.faults), *known.told.values()), default=0.0)
+            cluster_id: max((*(fault.since for fault in known.faults), *known.told.values()), default=0.0)
             for cluster_id, known in self._known.items()
         }
         self.read_at.clear()
@@ -68,7 +68,7 @@ class Reports:
 
     async def refresh(self) -> None:
         """Learn who has resumed approvals, though Together can't be read."""
-        if any(each.brake for each in self._known.values()):
+        if any(report.brake for report in self._known.values()):
             async with self._writing:
                 self._known = await self.database.read(faults.known)
 
@@ -174,11 +174,11 @@ class FaultWatch:
 
     def measure(self, *, is_watching: bool) -> None:
         """Bring the gauges up to date."""
-        reports = [self.reports[each] for each in self.reports.clusters] if is_watching else []
-        critical = sum(each.critical for each in reports)
+        reports = [self.reports[cluster_id] for cluster_id in self.reports.clusters] if is_watching else []
+        critical = sum(report.critical for report in reports)
         metrics.UNREPAIRED.labels("critical").set(critical)
-        metrics.UNREPAIRED.labels("other").set(sum(each.count for each in reports) - critical)
-        metrics.BRAKES.set(sum(bool(each.brake_key) for each in reports))
+        metrics.UNREPAIRED.labels("other").set(sum(report.count for report in reports) - critical)
+        metrics.BRAKES.set(sum(bool(report.brake_key) for report in reports))
 
     async def take(self, listing: Listing) -> None:
         """Take what a list says of its cluster, and have the alerts read too where it is time."""
@@ -187,7 +187,7 @@ class FaultWatch:
         now, cluster_id = self.clock.monotonic(), listing.cluster_id
         seen = self._seen[cluster_id]
         known = self.reports[cluster_id].faults
-        covered = {each.key for each in known if not each.alert.names.isdisjoint(listing.under_repair)}
+        covered = {fault.key for fault in known if not fault.alert.names.isdisjoint(listing.under_repair)}
         if covered:  # forget what a repair was opened for, also where the alerts can't be read
             seen.covered = covered | (seen.covered or set())
             await self.reports.change(cluster_id, lambda report: report.without(covered, self.clock.now()))
@@ -216,17 +216,19 @@ class FaultWatch:
         if self.reports.is_fresh(cluster_id):
             # The list may have a node already, and an alert that the last answer lacked may have cleared.
             counted = {
-                each.alert.node
-                for each in report.faults
-                if each.alert.is_critical and (each.missed or not each.alert.names.isdisjoint(listing.under_repair))
+                fault.alert.node
+                for fault in report.faults
+                if fault.alert.is_critical and (fault.missed or not fault.alert.names.isdisjoint(listing.under_repair))
             }
             broken += report.nodes - len(counted)
         if limit is None or (report.brake is None and broken < limit):
             return
         cause = ("", 0)
         if report.brake is None:
-            tracked = [each.remediation for each in await self.database.read(messages.tracked)]
-            cause = cards.most_common_fault(each for each in tracked if each.cluster_id == cluster_id)
+            tracked = [alert.remediation for alert in await self.database.read(messages.tracked)]
+            cause = cards.most_common_fault(
+                remediation for remediation in tracked if remediation.cluster_id == cluster_id
+            )
         name = self.poller.called[cluster_id]
 
         def braked(known: FaultReport) -> FaultReport:
@@ -240,8 +242,8 @@ class FaultWatch:
     def _is_undecided(self, cluster_id: str) -> bool:
         """Whether the next answer says that an alert has cleared, or that people are to be called for it."""
         report, soon = self.reports[cluster_id], self.clock.now() + READ_SECONDS
-        due = {each.key for each in report.overdue(soon, self.config.unrepaired_seconds)}
-        return any(each.missed for each in report.faults) or not due <= report.told.keys()
+        due = {fault.key for fault in report.overdue(soon, self.config.unrepaired_seconds)}
+        return any(fault.missed for fault in report.faults) or not due <= report.told.keys()
 
     async def read(self) -> None:
         """Read one cluster after another, forever."""
@@ -282,11 +284,11 @@ class FaultWatch:
         now = self.clock.now()
         mono = self.clock.monotonic()
         seen = self._seen[cluster_id]
-        firing = {each.key: each for each in alerts}
-        known = {each.key: each for each in self.reports[cluster_id].faults}
+        firing = {alert.key: alert for alert in alerts}
+        known = {fault.key: fault for fault in self.reports[cluster_id].faults}
         seen.alerts = {key: seen.alerts.get(key, mono) for key in known} | dict.fromkeys(firing, mono)
         was_covered = seen.covered
-        seen.covered = covered = {key for key, each in firing.items() if not each.names.isdisjoint(seen.under_repair)}
+        seen.covered = covered = {key for key, alert in firing.items() if not alert.names.isdisjoint(seen.under_repair)}
         if covered != was_covered:
             seen.looked_for = ()  # a repair may have just ended, and its alert has its time to clear
 
@@ -297,13 +299,13 @@ class FaultWatch:
                 return now  # its repair may have just ended, or nobody knows
             return min(now, unix(alert.started_at) or now)
 
-        faults = [Fault(each.brief(), since(each)) for key, each in firing.items() if key not in covered]
-        for key, each in known.items():
-            is_called_for = each.alert.is_critical and key in self.reports[cluster_id].told
+        faults = [Fault(alert.brief(), since(alert)) for key, alert in firing.items() if key not in covered]
+        for key, fault in known.items():
+            is_called_for = fault.alert.is_critical and key in self.reports[cluster_id].told
             is_unseen = mono - seen.alerts[key] > UNSEEN_SECONDS and not is_called_for
-            is_gone = each.missed + 1 >= MISSED if is_whole else is_unseen
-            if key not in firing and not is_gone and each.alert.names.isdisjoint(seen.under_repair):
-                faults.append(replace(each, missed=each.missed + 1 if is_whole else 0))
+            is_gone = fault.missed + 1 >= MISSED if is_whole else is_unseen
+            if key not in firing and not is_gone and fault.alert.names.isdisjoint(seen.under_repair):
+                faults.append(replace(fault, missed=fault.missed + 1 if is_whole else 0))
         name = self.poller.called[cluster_id]
         self.reports.read_at[cluster_id] = mono, now
         # A fault of a repaired node is told in its thread: it calls nobody again.

@@ -21,8 +21,8 @@ class TrackedIndex:
 
     def load(self, known: Mapping[RemediationRef, str], at: float) -> None:
         """Begin with what is in the store, as of a moment on this process's monotonic clock."""
-        for each in (self._fingerprints, self._confirmed, self._missed, self._doubted):
-            each.clear()
+        for kept in (self._fingerprints, self._confirmed, self._missed, self._doubted):
+            kept.clear()
         for ref, fingerprint in known.items():
             self.note(ref, fingerprint)
         self._confirmed |= dict.fromkeys(("", *self._fingerprints), at)  # "" until it is known which clusters are read
@@ -36,7 +36,7 @@ class TrackedIndex:
         """Remember that a cluster was read, but for what wasn't listed."""
         before = self._confirmed.get(cluster_id, at)
         missed = {ref: self._missed.get(ref, before) for ref in unlisted}
-        self._missed = {ref: each for ref, each in self._missed.items() if ref.cluster_id != cluster_id} | missed
+        self._missed = {ref: at for ref, at in self._missed.items() if ref.cluster_id != cluster_id} | missed
         self._confirmed[cluster_id] = at
 
     def confirm_one(self, ref: RemediationRef) -> None:

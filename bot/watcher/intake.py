@@ -71,7 +71,7 @@ class Backlog:
         if not self.awaits(cluster_id):
             return False
         self._read.add(cluster_id)
-        self.held |= {each.ref: each for each in fresh}
+        self.held |= {alert.ref: alert for alert in fresh}
         if self.held:
             self._held_since = min(self._held_since, now)
         return True
@@ -156,22 +156,28 @@ class Intake:
         await self.database.run(moments.note_listed, self.clock.now(), ENDED_SECONDS)
         lately = max(self.clock.now() - ENDED_SECONDS, self._began_at)
         for cluster in clusters:
-            latest = [each.latest_remediation for each in cluster.gpu_worker_nodes or () if each]
-            over = [each for each in latest if each and each.state not in OPEN]
-            over = [each for each in over if each.ended_at > lately or each.state not in FINAL]
-            told = {ref: each for each in over if (ref := reference_of(each.model_dump(), cluster.cluster_id))}
+            latest = [node.latest_remediation for node in cluster.gpu_worker_nodes or () if node]
+            over = [remediation for remediation in latest if remediation and remediation.state not in OPEN]
+            over = [
+                remediation for remediation in over if remediation.ended_at > lately or remediation.state not in FINAL
+            ]
+            told = {
+                ref: remediation
+                for remediation in over
+                if (ref := reference_of(remediation.model_dump(), cluster.cluster_id))
+            }
             if told and self.poller.is_watched(cluster.cluster_id):
                 await self._take_begun(cluster.cluster_id, {ref: one for ref, one in told.items() if one.state in RAN})
                 closed = await self.database.read(messages.closed, list(told))
                 again = {
-                    each.ref: Alert(read, "")
-                    for each in closed
-                    if (read := told[each.ref]).state != each.remediation.state
-                    or each.is_unlisted
-                    or readings.opened_later(each.remediation, read)
-                    or readings.ran_again(each.remediation, read)
+                    alert.ref: Alert(read, "")
+                    for alert in closed
+                    if (read := told[alert.ref]).state != alert.remediation.state
+                    or alert.is_unlisted
+                    or readings.opened_later(alert.remediation, read)
+                    or readings.ran_again(alert.remediation, read)
                 }
-                for ref in [ref for ref, each in again.items() if each.remediation.state not in FINAL]:
+                for ref in [ref for ref, alert in again.items() if alert.remediation.state not in FINAL]:
                     del again[ref]
                     self.index.mark_stale(ref)
                 await self._observe(again, listing)
@@ -187,24 +193,24 @@ class Intake:
         unknown = started.keys() - known
         closed = await self.database.read(messages.closed, list(unknown)) if unknown else []
         reopened: dict[RemediationRef, Alert | None] = {}
-        for each in closed:
-            read = alert_of(each.ref, started[each.ref])
-            if read and (each.is_unlisted or not readings.may_be_older(each, read.remediation)):
-                reopened[each.ref] = read
+        for alert in closed:
+            read = alert_of(alert.ref, started[alert.ref])
+            if read and (alert.is_unlisted or not readings.may_be_older(alert, read.remediation)):
+                reopened[alert.ref] = read
             else:
-                self.index.doubt(each.ref)
+                self.index.doubt(alert.ref)
         if unknown and listing.is_watched:
-            await self._take_begun(listing.cluster_id, {ref: each for ref, each in started.items() if ref in unknown})
+            await self._take_begun(listing.cluster_id, {ref: raw for ref, raw in started.items() if ref in unknown})
             known |= unknown
-        self._started_elsewhere[listing.cluster_id] = (known & started.keys()) - {each.ref for each in closed}
+        self._started_elsewhere[listing.cluster_id] = (known & started.keys()) - {alert.ref for alert in closed}
         return reopened
 
     async def _take_begun(self, cluster_id: str, found: Mapping[RemediationRef, Raw]) -> None:
         """Tell of what has begun and was never told of: by a digest where there are many, or monitoring starts."""
         told = await self.database.read(messages.existing, list(found))
-        read = [alert_of(ref, each) for ref, each in found.items() if ref not in told]
+        read = [alert_of(ref, raw) for ref, raw in found.items() if ref not in told]
         is_silent = self.config.automatic == "none"
-        fresh = [each for each in read if each and not (each.remediation.is_automatic and is_silent)]
+        fresh = [alert for alert in read if alert and not (alert.remediation.is_automatic and is_silent)]
         if self.backlog.awaits(cluster_id):
             await self._announce_backlog(fresh, is_many=True)
         else:
@@ -282,24 +288,24 @@ class Intake:
             if share.cluster and (known is None or known.cluster != share.cluster):
                 # Digests call a cluster as the latest of its nodes has it.
                 known_as = await self.database.read(messages.waiting, cluster_id, in_digests=True)
-                latest = {each.message_id: each for each in known_as}.values()
-                others = [each for each in latest if each.share is None or each.share.cluster != share.cluster]
+                latest = {alert.message_id: alert for alert in known_as}.values()
+                others = [alert for alert in latest if alert.share is None or alert.share.cluster != share.cluster]
                 await self._update_load(others, share)
             if listing.waiting - {ref.instance_id for ref in listing.new}:  # a new card says it already
                 self._load_due.setdefault(cluster_id, 0.0)
         if now < self._load_due.get(cluster_id, math.inf):
             return
         waiting = await self.database.read(messages.waiting, cluster_id, in_digests=False)
-        behind = [each for each in waiting if not share.is_like(each.share)]
-        await self._update_load([each for each in behind if not each.is_stale][:LOADS_AT_ONCE], share)
+        behind = [alert for alert in waiting if not share.is_like(alert.share)]
+        await self._update_load([alert for alert in behind if not alert.is_stale][:LOADS_AT_ONCE], share)
         if behind:
             self._load_due[cluster_id] = now + LOAD_SECONDS
         else:
             del self._load_due[cluster_id]
 
     async def _update_load(self, found: Iterable[Alert], share: RepairLoad) -> None:
-        for each in found:
-            _, after = await self.database.run(messages.observe, each.ref, partial(alerts.loaded, share=share))
+        for alert in found:
+            _, after = await self.database.run(messages.observe, alert.ref, partial(alerts.loaded, share=share))
             if after:
                 self.queue.put(after.message_id)
 
@@ -311,7 +317,7 @@ class Intake:
             return
         new = self._with_shares(fresh)
         storms = self._storms if new[0].is_waiting else self._started
-        if storms.count(cluster_id, [each.ref for each in new], self.clock.monotonic()):
+        if storms.count(cluster_id, [alert.ref for alert in new], self.clock.monotonic()):
             await self._add_to_digest(cluster_id, self.config.route(cluster_id).channel_id, new)
         else:
             await self._add_cards(new)
@@ -364,4 +370,4 @@ class Intake:
         self.queue.put(digest_id)
 
     def _with_shares(self, found: Sequence[Alert]) -> list[Alert]:
-        return [replace(each, share=self.poller.share(each.cluster_id)) for each in found]
+        return [replace(alert, share=self.poller.share(alert.cluster_id)) for alert in found]

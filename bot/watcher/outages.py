@@ -94,9 +94,9 @@ class OutageNotifier:
         self._told_blindly.clear()
         self._sent.clear()
         arrived = self.clock.monotonic() + ARRIVED_SECONDS
-        untold = {cluster_id: each for cluster_id, each in known.items() if each.mark and not each.told}
-        for outage in sorted(untold.values(), key=lambda each: each.sent_at):
-            clusters = tuple(sorted(each for each, other in untold.items() if other.mark == outage.mark))
+        untold = {cluster_id: outage for cluster_id, outage in known.items() if outage.mark and not outage.told}
+        for outage in sorted(untold.values(), key=lambda outage: outage.sent_at):
+            clusters = tuple(sorted(cluster_id for cluster_id, other in untold.items() if other.mark == outage.mark))
             sent = _Notice(_Kind.LASTS, clusters, outage.channel_id, outage.mark, outage.sent_at, arrived)
             self._sent[sent.channel_id] = sent
 
@@ -138,8 +138,8 @@ class OutageNotifier:
     def look(self) -> None:
         """Put on the queue what has lasted and what is over, for its channel's next turn to post."""
         now = self.clock.monotonic()
-        unclear = {channel_id for channel_id, each in self._sent.items() if each.until <= now}
-        due = {each.channel_id for each in self._notices()} - self._sent.keys()
+        unclear = {channel_id for channel_id, notice in self._sent.items() if notice.until <= now}
+        due = {notice.channel_id for notice in self._notices()} - self._sent.keys()
         for channel_id in unclear | due:
             self.queue.put(f"{KEY}{channel_id}", Lane.REPLY, channel_id, rank=Rank.CALLS)
 
@@ -151,7 +151,7 @@ class OutageNotifier:
         """
         if (sent := self._sent.get(channel_id)) and not await self._is_settled(sent):
             return
-        notice = next((each for each in self._notices() if each.channel_id == channel_id), None)
+        notice = next((notice for notice in self._notices() if notice.channel_id == channel_id), None)
         if notice is None:
             return
         if notice.kind is not _Kind.LASTS:
@@ -190,10 +190,12 @@ class OutageNotifier:
             message = await self._message(notice)
             sent.since = await self.database.read(read_clock)  # nearer to Slack's clock than this process's may be
             logger.warning("%s", message.text)
-            for each in notice.clusters if notice.kind is _Kind.LASTS else ():
+            for cluster_id in notice.clusters if notice.kind is _Kind.LASTS else ():
                 # Before it leaves, so that the next process with the watch looks for it.
-                sending = replace(self._known[each].outage, channel_id=channel_id, mark=sent.mark, sent_at=sent.since)
-                await self._note(each, sending)
+                sending = replace(
+                    self._known[cluster_id].outage, channel_id=channel_id, mark=sent.mark, sent_at=sent.since
+                )
+                await self._note(cluster_id, sending)
             await self._told(notice, await self.channels.post(message, channel_id=channel_id, mark=sent.mark))
         except PostUncertain:
             sent.until = self.clock.monotonic() + ARRIVED_SECONDS
@@ -215,20 +217,20 @@ class OutageNotifier:
 
     def _lasted(self, clusters: Collection[str]) -> tuple[float, float, bool]:
         """Return since when some of these couldn't be read, until when, and whether not surely all that time."""
-        found, now = [self._known[each] for each in clusters], self.clock.now()
+        found, now = [self._known[cluster_id] for cluster_id in clusters], self.clock.now()
         at_most = len(found) > 1 or found[0].has_gap
-        return min(each.outage.since for each in found), max(each.over_at or now for each in found), at_most
+        return min(known.outage.since for known in found), max(known.over_at or now for known in found), at_most
 
     async def _told(self, notice: _Notice, ts: str) -> None:
-        for each in notice.clusters:
-            if each not in self._known:
+        for cluster_id in notice.clusters:
+            if cluster_id not in self._known:
                 continue
             if notice.kind is _Kind.LASTS:
-                outage = self._known[each].outage
-                await self._note(each, replace(outage, told=True, channel_id=notice.channel_id, ts=ts))
+                outage = self._known[cluster_id].outage
+                await self._note(cluster_id, replace(outage, told=True, channel_id=notice.channel_id, ts=ts))
             else:
-                self._ended[each] = self.clock.now()
-                await self._forget(each, is_watched=notice.kind is _Kind.OVER)
+                self._ended[cluster_id] = self.clock.now()
+                await self._forget(cluster_id, is_watched=notice.kind is _Kind.OVER)
         self._told_blindly.pop(notice.channel_id, None)
 
     async def _is_settled(self, sent: _Notice) -> bool:
@@ -243,17 +245,18 @@ class OutageNotifier:
         elif ts is None:
             self._told_blindly[channel_id] = what
         del self._sent[channel_id]
-        for each in sent.clusters:
-            known = self._known.get(each)
+        for cluster_id in sent.clusters:
+            known = self._known.get(cluster_id)
             if known and (known.over_at or known.is_gone) and not known.outage.told:
-                await self._forget(each, is_watched=not known.is_gone)  # the channel hasn't heard of it, and it is over
+                # The channel hasn't heard of it, and it is over.
+                await self._forget(cluster_id, is_watched=not known.is_gone)
                 self._told_blindly.pop(channel_id, None)
         return True
 
     async def _take_buttons(self, notice: _Notice) -> None:
         """Take the button off each message about an outage that is over for all whom it was about."""
-        for ts in sorted({self._known[each].outage.ts for each in notice.clusters} - {""}):
-            about = {each: known for each, known in self._known.items() if known.outage.ts == ts}
+        for ts in sorted({self._known[cluster_id].outage.ts for cluster_id in notice.clusters} - {""}):
+            about = {cluster_id: known for cluster_id, known in self._known.items() if known.outage.ts == ts}
             if not about.keys() <= set(notice.clusters):
                 continue
             named = await self._named(about)
@@ -279,7 +282,7 @@ class OutageNotifier:
         return known.outage.told or self._is_sent(cluster_id)
 
     def _is_sent(self, cluster_id: str) -> bool:
-        return any(cluster_id in each.clusters for each in self._sent.values())
+        return any(cluster_id in notice.clusters for notice in self._sent.values())
 
     async def _note(self, cluster_id: str, outage: Outage) -> None:
         self._known[cluster_id].outage = outage
@@ -291,4 +294,4 @@ class OutageNotifier:
 
     async def _named(self, group: Collection[str]) -> list[str]:
         called = await self.database.read(clusters.names)
-        return [called[each] for each in group if each != CLUSTER_LIST]
+        return [called[cluster_id] for cluster_id in group if cluster_id != CLUSTER_LIST]

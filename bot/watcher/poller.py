@@ -165,11 +165,19 @@ class Poller:
                 return
             listing.error = error
         else:
-            listed = {each.cluster_id: each for each in found}
-            self._missing = {each: self._missing.get(each, 0) + 1 for each in self.clusters if each not in listed}
-            kept = {each: self.clusters[each] for each, times in self._missing.items() if times < MISSING_TIMES}
+            listed = {cluster.cluster_id: cluster for cluster in found}
+            self._missing = {
+                cluster_id: self._missing.get(cluster_id, 0) + 1
+                for cluster_id in self.clusters
+                if cluster_id not in listed
+            }
+            kept = {
+                cluster_id: self.clusters[cluster_id]
+                for cluster_id, times in self._missing.items()
+                if times < MISSING_TIMES
+            }
             self.clusters = {**listed, **kept}
-            named = {of: name for of, each in self.clusters.items() if (name := each.cluster_name)}
+            named = {of: name for of, cluster in self.clusters.items() if (name := cluster.cluster_name)}
             self.called = cards.labels.clusters(named)
             if kept:
                 logger.warning("Together's list of clusters lacks %d that it had; asking again", len(kept))
@@ -355,8 +363,8 @@ def alert_of(ref: RemediationRef, item: Raw, fingerprint: str = "") -> Alert | N
 def _names_in(item: Mapping[str, Any]) -> Iterator[str]:
     """Yield what a remediation is about: its node, and the alerts that led to it."""
     linked = item.get("linked_alerts")
-    alerts = [each for each in linked if isinstance(each, Mapping)] if isinstance(linked, list) else []
-    named = [(item, ("instance_id", "instance_name")), *((each, _NAMES) for each in alerts)]
+    alerts = [alert for alert in linked if isinstance(alert, Mapping)] if isinstance(linked, list) else []
+    named = [(item, ("instance_id", "instance_name")), *((alert, _NAMES) for alert in alerts)]
     return (str(of[name]) for of, names in named for name in names if isinstance(of.get(name), str | int))
 
 

@@ -204,7 +204,7 @@ class Reconciler:
 
     def _rank(self, snapshot: Snapshot) -> Rank:
         """Return how urgent an edit is."""
-        calls_somebody = any(not each.lines for each in threads.thread_parts(snapshot, self.config))
+        calls_somebody = any(not part.lines for part in threads.thread_parts(snapshot, self.config))
         if calls_somebody or calls.remind_at(snapshot, self.config) <= snapshot.now:
             return Rank.CALLS
         shows = snapshot.message.content_hash
@@ -249,7 +249,7 @@ class Reconciler:
 
     async def _idle(self, snapshot: Snapshot) -> Snapshot | None:
         self.teller.left.discard(snapshot.message.id)
-        return await self.teller.settle(snapshot, lambda each: each.message)
+        return await self.teller.settle(snapshot)
 
     # The message.
 
@@ -295,21 +295,21 @@ class Reconciler:
             raise
         except PostFailed as error:
             self.warn(message.channel_id, f"Can't post alerts in {message.channel_id}: {error}.")
-            await messages.change(self.database, key, lambda each: replace(each.message, posted_at=0.0))
+            await messages.change(self.database, key, lambda current: replace(current.message, posted_at=0.0))
             raise
         self.warn(message.channel_id, "")
         logger.info("%s: posted in %s", left.subject, message.channel_id)
         self._edited[key] = self.clock.monotonic(), shown.fingerprint
         at = left.now
         return await self.teller.settle(
-            left, lambda each: replace(each.message, ts=ts, content_hash=shown.fingerprint, edited_at=at)
+            left, lambda current: replace(current.message, ts=ts, content_hash=shown.fingerprint, edited_at=at)
         )
 
     async def _edit(self, snapshot: Snapshot) -> Snapshot | None:
         alert = snapshot.alerts[0]
         if alert.is_waiting and alert.waiting_since and alert.history is None and not snapshot.message.is_digest:
             learned = await self._learn(alert)
-            known = await messages.change(self.database, snapshot, lambda each: each.message, learned=learned)
+            known = await messages.change(self.database, snapshot, lambda current: current.message, learned=learned)
             if known is None or self._next_step(known) is not Step.EDIT:
                 return known
             snapshot = known
@@ -317,15 +317,13 @@ class Reconciler:
         return await finish(self._update(snapshot))
 
     async def _update(self, before: Snapshot) -> Snapshot | None:
-        key = before.message.id
-        ts = before.message.ts
-        shown = schedule.content(before, self.config)
-        assert ts is not None  # noqa: S101 - its next step is an edit
+        message, shown = before.message, schedule.content(before, self.config)
+        assert message.ts is not None  # noqa: S101 - its next step is an edit
         try:
-            await self.channels.update(ts, shown, before.message.channel_id)
+            await self.channels.update(message.ts, shown, message.channel_id)
         except PostUncertain:
-            self._edited.pop(key, None)
-            await self.teller.settle(key, lambda each: alerts.outdated(each.message, each.now, may_overwrite=True))
+            self._edited.pop(message.id, None)
+            await self.teller.settle(message.id, alerts.maybe_overwritten)
             raise
         except PostFailed as error:
             if error.is_gone:
@@ -334,15 +332,15 @@ class Reconciler:
                 raise
             logger.warning("%s: card can no longer be updated: %s", before.subject, error)
             return await self.teller.settle(
-                before, lambda each: replace(each.message, is_read_only=True, last_added_at=0.0)
+                before, lambda current: replace(current.message, is_read_only=True, last_added_at=0.0)
             )
-        self._edited[key] = self.clock.monotonic(), shown.fingerprint
+        self._edited[message.id] = self.clock.monotonic(), shown.fingerprint
 
-        def drawn(snapshot: Snapshot) -> TrackedMessage:
+        def drawn(current: Snapshot) -> TrackedMessage:
             # If somebody was answered on the card since, it is not known which of the two it shows.
-            is_same = schedule.answers_on(snapshot) == schedule.answers_on(before)
-            is_known = is_same and not alerts.is_unsure(before.message, before.now)
-            return replace(snapshot.message, content_hash=shown.fingerprint if is_known else "", edited_at=before.now)
+            is_same = schedule.answers_on(current) == schedule.answers_on(before)
+            is_known = is_same and not alerts.is_unsure(message, before.now)
+            return replace(current.message, content_hash=shown.fingerprint if is_known else "", edited_at=before.now)
 
         return await self.teller.settle(before, drawn)
 
@@ -366,7 +364,7 @@ class Reconciler:
         try:
             await self.comparer.leave(message.ts, pointer, message.channel_id, may_wait=is_stuck)
         except PostUncertain:  # and the new channel may be closed by the next attempt
-            await self.teller.settle(before, lambda each: alerts.outdated(each.message, each.now, may_overwrite=True))
+            await self.teller.settle(before, alerts.maybe_overwritten)
             raise
         logger.info("%s: moves from %s to %s", before.subject, message.channel_id, channel_id)
         self.teller.forget(message.id)
@@ -394,7 +392,9 @@ class Reconciler:
             all_ts = None  # the channel is gone, and with it the message
         if not all_ts:
             return await messages.change(
-                self.database, message.id, lambda each: replace(each.message, posted_at=0.0, next_at=0.0)
+                self.database, message.id, lambda current: replace(current.message, posted_at=0.0, next_at=0.0)
             )
         logger.info("%s: already in the channel", snapshot.subject)
-        return await self.teller.settle(message.id, lambda each: replace(each.message, ts=all_ts[0], content_hash=""))
+        return await self.teller.settle(
+            message.id, lambda current: replace(current.message, ts=all_ts[0], content_hash="")
+        )

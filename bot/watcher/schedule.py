@@ -102,7 +102,7 @@ def _answered_at(alert: Alert) -> float | None:
 
 def answers_on(snapshot: Snapshot) -> object:
     """Return what changes when somebody is answered on the message itself."""
-    answers = [] if snapshot.message.is_digest else [(each.remark, each.decided_seq) for each in snapshot.alerts]
+    answers = [] if snapshot.message.is_digest else [(alert.remark, alert.decided_seq) for alert in snapshot.alerts]
     return snapshot.message.content_hash, answers
 
 
@@ -127,7 +127,7 @@ def next_step(snapshot: Snapshot, config: WatchConfig) -> Step:  # noqa: PLR0911
     if (moment := calls.remind_at(snapshot, config)) <= now:
         # The card is drawn once more before a reminder points at it: somebody may have deleted it.
         return Step.EDIT if takes_edits and message.edited_at < moment else Step.REMIND
-    return Step.CHECK if any(each.at <= now for each in threads.outstanding_checks(snapshot, config)) else Step.IDLE
+    return Step.CHECK if any(due.at <= now for due in threads.outstanding_checks(snapshot, config)) else Step.IDLE
 
 
 def _step_to_the_channel(snapshot: Snapshot, config: WatchConfig) -> Step:
@@ -145,18 +145,18 @@ def _step_to_the_channel(snapshot: Snapshot, config: WatchConfig) -> Step:
         or threads.untold_selections(snapshot)
     ):
         return Step.POST
-    due = [each for each in threads.outstanding_checks(snapshot, config) if each.at <= now]
-    has_found = any(each.found in message.announced for each in due)
+    checks = [due for due in threads.outstanding_checks(snapshot, config) if due.at <= now]
+    has_found = any(due.found in message.announced for due in checks)
     is_bad = message.edited_at and (has_found or threads.new_failures(snapshot) or threads.new_returns(snapshot))
-    has_begun = message.is_started or any(each.remediation.state in BEGUN for each in snapshot.alerts)
+    has_begun = message.is_started or any(alert.remediation.state in BEGUN for alert in snapshot.alerts)
     is_untold = has_begun and not message.edited_at
-    if is_bad or (is_untold and any(config.tells(each) for each in snapshot.alerts)):
+    if is_bad or (is_untold and any(config.tells(alert) for alert in snapshot.alerts)):
         return Step.POST
-    if due:
+    if checks:
         return Step.CHECK
     # What has begun may fail yet, and stays known when it's over: the list of clusters, which says what each node had
     # last, would tell it as new.
-    is_over = not (message.edited_at or has_begun) and all(each.is_closed for each in snapshot.alerts)
+    is_over = not (message.edited_at or has_begun) and all(alert.is_closed for alert in snapshot.alerts)
     return Step.DROP if is_over else Step.IDLE
 
 
@@ -187,9 +187,11 @@ def settled(snapshot: Snapshot, config: WatchConfig) -> TrackedMessage:
     if (step := next_step(snapshot, config)) is not Step.IDLE:
         is_left_alone = step is Step.WAIT and snapshot.awaits_reading
         return replace(message, next_at=now + config.stale_seconds if is_left_alone else 0.0)
-    moments = [each.at for each in threads.outstanding_checks(snapshot, config) if each.at > now]
-    is_open = any(each.is_running for each in snapshot.batches) or not all(each.is_closed for each in snapshot.alerts)
-    moments += [each for each in _moments(snapshot, config, is_open=is_open) if each < math.inf]
+    moments = [due.at for due in threads.outstanding_checks(snapshot, config) if due.at > now]
+    is_open = any(batch.is_running for batch in snapshot.batches) or not all(
+        alert.is_closed for alert in snapshot.alerts
+    )
+    moments += [moment for moment in _moments(snapshot, config, is_open=is_open) if moment < math.inf]
     if message.id in config.refused.edits:
         moments.append(now + EDIT_AGAIN_SECONDS)
     if not is_open and message.is_digest and message.last_added_at + GROWS_SECONDS > now:
@@ -205,14 +207,14 @@ def _moments(snapshot: Snapshot, config: WatchConfig, *, is_open: bool) -> Itera
     if not is_open:
         return
     yield calls.remind_at(snapshot, config)
-    yield from (each.until for each in snapshot.message.looking)
-    yield from (each.until for each in snapshot.pause.people) if snapshot.pause else ()
+    yield from (looker.until for looker in snapshot.message.looking)
+    yield from (pauser.until for pauser in snapshot.pause.people) if snapshot.pause else ()
     results = (item.holds_until for batch in snapshot.batches for item in batch.items)
-    yield from (each for each in results if each > snapshot.now)
+    yield from (moment for moment in results if moment > snapshot.now)
     asking = snapshot.unheld
     if config.quiet and asking and config.quiet.cover(snapshot.now):
         yield config.quiet.end_after(snapshot.now)
-    yield from (at for each in asking if (at := calls.calls_at(each, snapshot.message)) > snapshot.now)
+    yield from (at for alert in asking if (at := calls.calls_at(alert, snapshot.message)) > snapshot.now)
     for alert in snapshot.alerts:
         for hold in alert.holds:
             yield hold.until

@@ -71,10 +71,14 @@ class SummaryTeller:
         is_doubted = ts is None and self._unclear.get(channel_id) == mark  # where it can't be read
         if not (ts or is_doubted):
             alerts, _, unread = await self.database.read(ended.lately, handover.LONGEST_SHIFT)
-            shown = [each for each in alerts if self._goes_to(each.cluster_id, channel_id)]
-            faults = [self.reports[each] for each in self.reports.clusters if self._goes_to(each, channel_id)]
+            shown = [alert for alert in alerts if self._goes_to(alert.cluster_id, channel_id)]
+            faults = [
+                self.reports[cluster_id]
+                for cluster_id in self.reports.clusters
+                if self._goes_to(cluster_id, channel_id)
+            ]
             known, called = await self.database.read(outages.known), await self.database.read(clusters.names)
-            unreadable = [called[each] for each in sorted(known) if self._goes_to(each, channel_id)]
+            unreadable = [called[cluster_id] for cluster_id in sorted(known) if self._goes_to(cluster_id, channel_id)]
             draw = partial(handover.shift, shown, faults, unreadable, at.shift_began(due_at), unread=unread)
             people = sorted(handover.people_in(draw()))
             told = draw(names=dict(await asyncio.gather(*map(self._named, people))))

@@ -50,6 +50,10 @@ class Unclear:
     until: float
 
 
+def _unchanged(current: Snapshot) -> TrackedMessage:
+    return current.message
+
+
 @dataclass(slots=True)
 class Teller:
     """Writes into the threads of cards and digests.
@@ -85,11 +89,11 @@ class Teller:
     async def settle(
         self,
         known: Snapshot | str,
-        change: messages.Change,
+        change: messages.Change = _unchanged,
         *,
         told: rows.Told = None,
     ) -> Snapshot | None:
-        """Change a message, and set when to check it next. Returns None where it was left.
+        """Change a message, if need be, and set when to check it next. Returns None where it was left.
 
         Args:
             known: the message; or its ID, where what was loaded is too old to judge by.
@@ -132,16 +136,16 @@ class Teller:
         """
         message, is_alarm = snapshot.message, step is Step.ALARM
         moment = snapshot.now - (calls.OVERDUE_SECONDS if is_alarm else 0.0)
-        due = [
-            each
-            for each in threads.outstanding_checks(snapshot, self.config)
-            if each.at <= moment and not self.asking.is_to_wait(((step, each.place), message.id))
+        checks = [
+            due
+            for due in threads.outstanding_checks(snapshot, self.config)
+            if due.at <= moment and not self.asking.is_to_wait(((step, due.place), message.id))
         ]
         if is_alarm:
-            due = [each for each in due if each.check is Check.STUCK and each.alarm not in message.announced]
+            checks = [due for due in checks if due.check is Check.STUCK and due.alarm not in message.announced]
         for check in Check:  # what can't be read keeps nothing waiting that can
-            if places := [each.place for each in due if each.check is check]:
-                return [each for each in due if each.place == places[0]]
+            if places := [due.place for due in checks if due.check is check]:
+                return [due for due in checks if due.place == places[0]]
         return []
 
     async def check(self, snapshot: Snapshot) -> Snapshot | None:
@@ -155,8 +159,8 @@ class Teller:
             return await self.tell(snapshot, part)
         # Bad news has what somebody has deleted posted again, and is looked for once more then.
         is_bad = part is not None and part.broadcast
-        keys = {each.found if is_bad and each.alert.ref in found else check.key(each.alert) for each in made}
-        return await self.settle(snapshot, lambda each: _announcing(each, keys))
+        keys = {due.found if is_bad and due.alert.ref in found else check.key(due.alert) for due in made}
+        return await self.settle(snapshot, lambda current: _announcing(current, keys))
 
     async def _look(self, made: Sequence[threads.Due], snapshot: Snapshot, step: Step) -> set[RemediationRef] | None:
         """Return which checks found something; None where it's to be asked again later."""
@@ -173,11 +177,11 @@ class Teller:
         None where that can't be read now.
         """
         check, cluster_id = made[0].place
-        repairs = [each.alert.remediation for each in made]
+        repairs = [due.alert.remediation for due in made]
         try:
             match check:
                 case Check.STUCK:
-                    return await self._are_still(IN_REPAIR, [each.ref for each in repairs])
+                    return await self._are_still(IN_REPAIR, [repair.ref for repair in repairs])
                 case Check.BACK:
                     return await self._missing(cluster_id, repairs)
                 case Check.LASTS:
@@ -199,11 +203,11 @@ class Teller:
     async def _missing(self, cluster_id: str, repairs: Sequence[Remediation]) -> set[RemediationRef]:
         """Return whose nodes don't run in their cluster, but for those that a later repair has replaced or removed."""
         cluster = await self.together.get_cluster(cluster_id)
-        missing, listed = [each for each in repairs if not threads.is_back(each, cluster)], []
+        missing, listed = [repair for repair in repairs if not threads.is_back(repair, cluster)], []
         if missing:
             with suppress(TogetherError):  # what the cluster's own answer says is told all the same
                 listed = await self.together.list_remediations(cluster_id)
-        return {each.ref for each in missing if not threads.is_gone(each, listed)}
+        return {repair.ref for repair in missing if not threads.is_gone(repair, listed)}
 
     async def _note_returns(self, cluster_id: str, repairs: Sequence[Remediation]) -> set[RemediationRef] | None:
         """Note which faults are back, or still there, without the bot having seen it then: it is the last look."""
@@ -213,8 +217,8 @@ class Teller:
         if (firing := await self._firing(cluster_id)) is None:
             return None
         for one in repairs:
-            backs = [readings.came_back(one, each, seconds, is_last_look=True) for each in listed]
-            backs += [readings.fires_again(one, each, seconds, one.succeeded_at + seconds) for each in firing]
+            backs = [readings.came_back(one, remediation, seconds, is_last_look=True) for remediation in listed]
+            backs += [readings.fires_again(one, alert, seconds, one.succeeded_at + seconds) for alert in firing]
             if back := next(filter(None, backs), None):
                 await self.database.run(messages.observe, one.ref, partial(alerts.returned, back=back))
                 returned.add(one.ref)
@@ -249,18 +253,20 @@ class Teller:
 
     async def _count_as_told(self, key: str, part: PendingReply) -> Snapshot | None:
         self.forget(key)
-        return await self._note(key, lambda each: threads.replied(each.message, part, each.now), part.event, part.about)
+        return await self._note(
+            key, lambda current: threads.replied(current.message, part, current.now), part.event, part.about
+        )
 
     async def _note(
         self, known: Snapshot | str, change: messages.Change, event: EventKind | None, about: Collection[Alert]
     ) -> Snapshot | None:
         """Change a message once people are told something of repairs, which other tools get as an event."""
-        after = await self.settle(known, change, told={each.ref: event for each in about} if event else {})
-        closed = {each.ref for each in after.alerts if each.is_closed} if after else set()
-        for each in about if after and event else ():
+        after = await self.settle(known, change, told={alert.ref: event for alert in about} if event else {})
+        closed = {alert.ref for alert in after.alerts if alert.is_closed} if after else set()
+        for alert in about if after and event else ():
             if event is not EventKind.STUCK:
-                metrics.VERIFIED.labels(each.remediation.mode, event).inc()
-            elif each.ref not in closed:
+                metrics.VERIFIED.labels(alert.remediation.mode, event).inc()
+            elif alert.ref not in closed:
                 metrics.STUCK.inc()
         return after
 
@@ -273,7 +279,7 @@ class Teller:
         del self.unclear[message.id]
         if ts is None:
             self._told_blindly[message.id] = mark  # but not forever
-        return await self.settle(message.id, lambda each: each.message)
+        return await self.settle(message.id)
 
     async def remind(self, snapshot: Snapshot) -> Snapshot | None:
         """Ask Together a last time, then remind: never of what was just decided, nor once too often."""
@@ -301,22 +307,24 @@ class Teller:
         """Tell other tools of what may be stuck, or that nobody has decided, after a last look at Together."""
         if made := self.due(snapshot, Step.ALARM):
             found = await self._look(made, snapshot, Step.ALARM) or set()
-            stuck = {each.alarm: each.alert for each in made if each.alert.ref in found}
-            return await self._note(snapshot, lambda each: _announcing(each, stuck), EventKind.STUCK, stuck.values())
+            stuck = {due.alarm: due.alert for due in made if due.alert.ref in found}
+            return await self._note(
+                snapshot, lambda current: _announcing(current, stuck), EventKind.STUCK, stuck.values()
+            )
         still = await self._waits_still(snapshot, Step.ALARM)
         if still and self.is_alarming(still[0]):
             present, waiting = still
             reminded = calls.reminded(present, waiting, self.config)
             after = _announcing(present, {calls.alarm(present.message)})
             await self.database.run(messages.remind, present, after, reminded, waiting)
-        return await self.settle(snapshot.message.id, lambda each: each.message)  # and what Slack is to take
+        return await self.settle(snapshot.message.id)  # and what Slack is to take
 
     async def _waits_still(self, snapshot: Snapshot, step: Step) -> tuple[Snapshot, list[Alert]] | None:
         """Return a message with the alerts on it that surely still wait; None where none does, or one was answered."""
-        asking = [each.ref for each in snapshot.unheld]
+        asking = [alert.ref for alert in snapshot.unheld]
         key = step, snapshot.message.id
         still = await self._are_still({State.PENDING_APPROVAL}, asking) or set()
-        still -= await self.database.read(approvals.unsettled, {each.cluster_id for each in still})
+        still -= await self.database.read(approvals.unsettled, {ref.cluster_id for ref in still})
         if not still:
             self.asking.failed(key)  # the next list says what has become of it
             return None
@@ -324,7 +332,7 @@ class Teller:
         present = await self.database.read(rows.load, snapshot.message.id)
         if present is None or schedule.answers_on(present) != schedule.answers_on(snapshot):
             return None
-        waiting = [each for each in present.unheld if each.ref in still]
+        waiting = [alert for alert in present.unheld if alert.ref in still]
         return (present, waiting) if waiting else None
 
     def _reminder(self, snapshot: Snapshot, message: TrackedMessage, waiting: Sequence[Alert]) -> PendingReply:
@@ -334,7 +342,7 @@ class Teller:
         if self.config.escalation and message.escalated_at != before.escalated_at:  # nobody has decided
             called = " ".join(dict.fromkeys([*called.split(), *self.config.escalation[0].split()]))
         if message.is_digest:
-            waited = snapshot.now - max(each.came_at for each in waiting)
+            waited = snapshot.now - max(alert.came_at for alert in waiting)
             said = cards.digest.reminder(waiting, called, waited)
         else:
             alert = snapshot.alerts[0]

@@ -71,7 +71,7 @@ def thread_parts(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingRep
     if message.pending_lines:
         told = cards.listing.message(message.pending_lines)
         yield PendingReply(told, lines=len(message.pending_lines), mark=f"{message.told_lines} {told.text}")
-    under_way = {each.override for each in snapshot.alerts if not each.is_closed}
+    under_way = {alert.override for alert in snapshot.alerts if not alert.is_closed}
     for alert, override in untold_overrides(snapshot):  # on-call learns of it also in quiet hours
         oncall = config.on_call([alert], snapshot) if override in under_way else ""
         told = thread.approving_alone(alert.remediation, override, oncall)
@@ -80,14 +80,14 @@ def thread_parts(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingRep
     yield from _failures(snapshot, config)
     if new := new_returns(snapshot):
         # What waits again, or was told to have begun again, calls on-call itself; but its own fault may be back by now.
-        again = [each for each in snapshot.alerts if not each.came_back]
-        called = {each.ref for each in again if each.is_waiting or _begun_key(each) in message.announced}
+        again = [alert for alert in snapshot.alerts if not alert.came_back]
+        called = {alert.ref for alert in again if alert.is_waiting or _begun_key(alert) in message.announced}
         back = list(new.values())
-        silent = [each for each in back if each.ref not in called]
+        silent = [alert for alert in back if alert.ref not in called]
         told = thread.came_back(back, config.on_call_now(silent, snapshot) if silent else "")
         yield PendingReply(told, frozenset(new), broadcast=True, event=EventKind.CAME_BACK, about=tuple(back))
     yield from _late_calls(snapshot, config)
-    if snapshot.firsts and not any(each.is_running for each in snapshot.batches):
+    if snapshot.firsts and not any(batch.is_running for batch in snapshot.batches):
         yield from _first_approvals(snapshot, config)
     for alert in snapshot.alerts:
         for hold in alert.holds:
@@ -118,8 +118,8 @@ def _late_calls(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingRepl
     message = snapshot.message
     now = snapshot.now
     asking = snapshot.unheld
-    looked_at = max((each.since for each in message.looking), default=0.0)
-    if all(max(each.came_at, each.worsened_at) <= looked_at for each in asking):
+    looked_at = max((looker.since for looker in message.looking), default=0.0)
+    if all(max(alert.came_at, alert.worsened_at) <= looked_at for alert in asking):
         return  # somebody looks into all of it
     called = config.on_call_now(asking, snapshot)
     # A reminder that waited for somebody who looked is due long ago; then that line on the card has just gone.
@@ -128,14 +128,14 @@ def _late_calls(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingRepl
         return  # the reminder calls
     if not called and config.on_call(asking, snapshot):
         return  # in quiet hours
-    came = [each for each in asking if calls.calls_at(each, message) <= now]
+    came = [alert for alert in asking if calls.calls_at(alert, message) <= now]
     new = came if len(came) == len(asking) else []
-    worse = [each for each in asking if called and each.worsened_at > message.called_at]
+    worse = [alert for alert in asking if called and alert.worsened_at > message.called_at]
     # What turned critical has a call of its own: in quiet hours it brings the one for others no sooner.
-    silent = [each for each in asking if not each.worsened_at or each.remediation.is_warning]
+    silent = [alert for alert in asking if not alert.worsened_at or alert.remediation.is_warning]
     is_owed = bool(message.owes_call and silent and config.on_call_now(silent, snapshot))
     if some := (asking if is_owed else worse or new):
-        again = bool(new) and all(each.waiting_since for each in some)
+        again = bool(new) and all(alert.waiting_since for alert in some)
         told = thread.late_call(some, called, again=again)
         owes_call = message.owes_call and len(some) < len(asking)
         mark = f"call {message.called_at}"
@@ -145,9 +145,9 @@ def _late_calls(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingRepl
 def _begun(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingReply]:
     """Yield the call for what has begun automatically as the next incident of a known ID: no post calls for it."""
     message = snapshot.message
-    later = [each for each in snapshot.alerts if each.waiting_since > message.called_at and not each.decided]
-    new = {_begun_key(each): each for each in calling(later, message.cluster_id or "")}
-    some = [each for key, each in new.items() if key not in message.announced]
+    later = [alert for alert in snapshot.alerts if alert.waiting_since > message.called_at and not alert.decided]
+    new = {_begun_key(alert): alert for alert in calling(later, message.cluster_id or "")}
+    some = [alert for key, alert in new.items() if key not in message.announced]
     if config.automatic != "none" and some and (called := config.on_call_now(some, snapshot)):
         told = thread.begun(some, called)
         yield PendingReply(told, frozenset(new), broadcast=True)
@@ -175,7 +175,7 @@ def _first_approvals(snapshot: Snapshot, config: WatchConfig) -> Iterator[Pendin
 
 def untold_overrides(snapshot: Snapshot) -> list[tuple[Alert, Override]]:
     """Return the approvals by one person alone that the thread doesn't have yet."""
-    found = [(each, each.override) for each in snapshot.incidents if each.override]
+    found = [(alert, alert.override) for alert in snapshot.incidents if alert.override]
     return [both for both in found if f"override {both[1].decision_id}" not in snapshot.message.announced]
 
 
@@ -186,9 +186,9 @@ def _failures(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingReply]
     if not new:
         return
     oncall = config.on_call(new, snapshot)
-    told = frozenset(each.incident for each in new)
-    failed = {each.ref for each in snapshot.alerts if each.remediation.state == State.FAILED}
-    firsts = {ref: each for ref, each in snapshot.firsts.items() if ref in failed}  # others are of a next incident
+    told = frozenset(alert.incident for alert in new)
+    failed = {alert.ref for alert in snapshot.alerts if alert.remediation.state == State.FAILED}
+    firsts = {ref: first for ref, first in snapshot.firsts.items() if ref in failed}  # others are of a next incident
     if message.is_digest:
         yield PendingReply(cards.digest.failures(new, firsts, oncall), told, broadcast=True)
         return
@@ -205,23 +205,23 @@ def _failures(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingReply]
 def new_failures(snapshot: Snapshot) -> list[Alert]:
     """Return what has failed lately and wasn't told."""
     return [
-        each
-        for each in snapshot.incidents
-        if each.remediation.state == State.FAILED
-        and snapshot.now - (each.remediation.changed_at or snapshot.now) <= FAILURE_SECONDS
-        and each.incident not in snapshot.message.announced
+        alert
+        for alert in snapshot.incidents
+        if alert.remediation.state == State.FAILED
+        and snapshot.now - (alert.remediation.changed_at or snapshot.now) <= FAILURE_SECONDS
+        and alert.incident not in snapshot.message.announced
     ]
 
 
 def new_returns(snapshot: Snapshot) -> dict[str, Alert]:
     """Return the repairs whose fault is back, where that wasn't told, by as what it is remembered."""
-    keys = {f"came back {each.incident}": each for each in snapshot.incidents if each.came_back}
-    return {key: each for key, each in keys.items() if key not in snapshot.message.announced}
+    keys = {f"came back {alert.incident}": alert for alert in snapshot.incidents if alert.came_back}
+    return {key: alert for key, alert in keys.items() if key not in snapshot.message.announced}
 
 
 def untold_selections(snapshot: Snapshot) -> list[Batch]:
     """Return the selections that have ended and whose results the thread doesn't have, or not all of them."""
-    return [each for each in snapshot.batches if not each.is_running and each.id not in snapshot.message.announced]
+    return [batch for batch in snapshot.batches if not batch.is_running and batch.id not in snapshot.message.announced]
 
 
 def _results(snapshot: Snapshot) -> Iterator[PendingReply]:
@@ -318,18 +318,18 @@ def check_reply(
     made: Sequence[Due], found: Collection[RemediationRef], snapshot: Snapshot, config: WatchConfig
 ) -> PendingReply | None:
     """Return what the thread is told after checks of one place; None where there is nothing to tell."""
-    check, asked = made[0].check, [each.alert for each in made]
-    some = [each for each in asked if each.ref in found]
+    check, asked = made[0].check, [due.alert for due in made]
+    some = [alert for alert in asked if alert.ref in found]
     if check is Check.LASTS:
-        some = [each for each in asked if missing_key(each) not in snapshot.message.announced]
+        some = [alert for alert in asked if missing_key(alert) not in snapshot.message.announced]
     if not some:
         return None
     called = config.on_call(some, snapshot)
-    keys = {check.key(each) for each in asked}
+    keys = {check.key(alert) for alert in asked}
     match check:
         case Check.BACK:
             event, said = EventKind.NOT_BACK, thread.not_back(some, called, snapshot.now)
-            keys |= {missing_key(each) for each in some}
+            keys |= {missing_key(alert) for alert in some}
         case Check.LASTS:
             event = EventKind.LASTED
             said = thread.lasted_repairs(some, config.cards.verify_seconds)
@@ -337,29 +337,29 @@ def check_reply(
             has_card = not snapshot.message.is_digest
             event = EventKind.STUCK
             said = thread.stuck(some, called, snapshot.now, has_card=has_card)
-            keys = {check.key(each) for each in some}
-            told = {each.alert.ref for each in made if each.alarm in snapshot.message.announced}
-            some = [each for each in some if each.ref not in told]
+            keys = {check.key(alert) for alert in some}
+            told = {due.alert.ref for due in made if due.alarm in snapshot.message.announced}
+            some = [alert for alert in some if alert.ref not in told]
     return PendingReply(said, frozenset(keys), broadcast=check is not Check.LASTS, event=event, about=tuple(some))
 
 
 def is_back(one: Remediation, cluster: Cluster) -> bool:
     """Return whether a node runs again, or Together's answer doesn't say that it doesn't."""
-    nodes = [each for each in cluster.gpu_worker_nodes or () if each]
-    own = [each for each in nodes if each.is_of(one)]
+    nodes = [node for node in cluster.gpu_worker_nodes or () if node]
+    own = [node for node in nodes if node.is_of(one)]
     if not own:
-        return not any(each.instance_id for each in nodes)  # which is optional in that answer
-    latest = [each.latest_remediation for each in own if each.latest_remediation]
-    is_in_repair_again = any(each.id != one.id and each.state in IN_REPAIR for each in latest)
-    return is_in_repair_again or any(each.is_running for each in own)
+        return not any(node.instance_id for node in nodes)  # which is optional in that answer
+    latest = [node.latest_remediation for node in own if node.latest_remediation]
+    is_in_repair_again = any(remediation.id != one.id and remediation.state in IN_REPAIR for remediation in latest)
+    return is_in_repair_again or any(node.is_running for node in own)
 
 
 def is_gone(one: Remediation, others: Collection[Remediation]) -> bool:
     """Return whether a later repair was to replace or remove the node of one."""
     return any(
-        each.instance_id == one.instance_id
-        and each.id != one.id
-        and each.mode not in _KEEP_THE_NODE
-        and (each.state in IN_REPAIR or (each.state in BEGUN and each.ended_at > one.succeeded_at))
-        for each in others
+        remediation.instance_id == one.instance_id
+        and remediation.id != one.id
+        and remediation.mode not in _KEEP_THE_NODE
+        and (remediation.state in IN_REPAIR or (remediation.state in BEGUN and remediation.ended_at > one.succeeded_at))
+        for remediation in others
     )

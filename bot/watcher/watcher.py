@@ -139,7 +139,7 @@ class Watcher:
                 self._poll(), self._take_in(), self._tick(), self._compare(is_first=is_first), self._look_up_called(),
                 self._reconciler.work(), *(self._faults.read() for _ in range(faults.READERS)),
             )  # fmt: skip
-            tasks |= {asyncio.create_task(each, name="watch") for each in loops}
+            tasks |= {asyncio.create_task(loop, name="watch") for loop in loops}
             ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in ended:
                 task.result()
@@ -255,11 +255,11 @@ class Watcher:
     async def _look_up_called(self) -> None:
         """Report whom the settings call though that reaches nobody: a group may be disabled since, or a user gone."""
         while True:
-            for each in self._config.called:
+            for called in self._config.called:
                 await self._clock.sleep(SECONDS_PER_LOOK_UP, WaitReason.COMPARE)
                 with suppress(DirectoryUnavailable):
-                    lacks, fix = await self._lack_of(each), "Check BOT_ONCALL, BOT_ROUTES, and BOT_ESCALATE."
-                    self._warn(each, lacks and f"Alerts call {each}, but {lacks}. {fix}")
+                    lacks, fix = await self._lack_of(called), "Check BOT_ONCALL, BOT_ROUTES, and BOT_ESCALATE."
+                    self._warn(called, lacks and f"Alerts call {called}, but {lacks}. {fix}")
             await self._clock.sleep(COMPARE_EVERY, WaitReason.COMPARE)
 
     async def _lack_of(self, called: str) -> str:

@@ -140,12 +140,14 @@ class WorkQueue:
 
     def waiting(self, lane: Lane) -> int:
         """Return how many keys wait in a lane."""
-        return sum(len(keys) for (each, _), waiting in self._lines.items() if each is lane for keys in waiting.ranks)
+        return sum(
+            len(keys) for (in_lane, _), waiting in self._lines.items() if in_lane is lane for keys in waiting.ranks
+        )
 
     async def get(self, lane: Lane, channel_id: str = "") -> str:
         """Take the first key of a line, as soon as there is one. Its worker calls `done` afterwards."""
         waiting = self._waiting((lane, channel_id))
-        while (key := next((each for each in chain(*waiting.ranks) if each not in self._active), None)) is None:
+        while (key := next((key for key in chain(*waiting.ranks) if key not in self._active), None)) is None:
             waiting.news.clear()
             await waiting.news.wait()
         waiting.drop(key)
@@ -179,8 +181,8 @@ class WorkQueue:
 
     def succeeded(self, key: str, lane: Lane, channel_id: str = "") -> None:
         """Forget the failures of a key, and of its channel, in this lane."""
-        for each in (key, channel_id):
-            self._backoff[lane].succeeded(each)
+        for failed in (key, channel_id):
+            self._backoff[lane].succeeded(failed)
 
     def clear(self) -> None:
         """Forget what waits, and what has failed: the store knows what is due."""

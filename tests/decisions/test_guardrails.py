@@ -553,7 +553,7 @@ async def test_person_who_loses_the_right_while_the_limit_is_read_approves_nothi
             await bot.together.until(lambda: bot.together.is_waiting("list"))
             bot.slack.users["U0ALICE"]["deleted"] = True
             bot.time.seconds += 301  # what Slack said of somebody counts for five minutes
-        assert "deactivated users can't approve" in (await bot.reply_privately()).text
+        assert "deactivated users can't do this" in (await bot.reply_privately()).text
         await bot.settle()
         assert bot.together.posts == []
 
