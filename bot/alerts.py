@@ -106,10 +106,10 @@ def seen(  # noqa: PLR0913 - what was read, and when
     if look.alert.is_waiting and did:
         message = _told_of_ended_hold(look.alert, message, did, decided)
     before = before.model_copy(update={"mode": remediation.mode}) if has_begun else before
-    told = thread.transition(before, remediation, known, look.now, is_listed_again=alert.is_unlisted, is_next=is_next)
+    lines = thread.transition(before, remediation, known, look.now, is_listed_again=alert.is_unlisted, is_next=is_next)
     # What was approved and won't run is named, as nobody would know which of a digest it is.
     was_approved = not BEGUN.isdisjoint({before.state, alert.as_told.state})
-    message = message.saying(*told, of_many=moved and was_approved and remediation.state == State.CANCELLED)
+    message = message.saying(*lines, of_many=moved and was_approved and remediation.state == State.CANCELLED)
     message = _told_of_undone_cancellation(look.alert, message, remediation)
     if waits_again or has_begun:
         ran = look.alert.remediation if runs else alert.as_told  # that it runs may have been answered before it is read
@@ -304,11 +304,11 @@ def _told_of_ended_hold(alert: Alert, message: TrackedMessage, verb: Verb, decid
 def _told_of_undone_cancellation(alert: Alert, message: TrackedMessage, read: Remediation) -> TrackedMessage:
     """Let who cancelled a remediation learn that it was carried out all the same."""
     before = alert.remediation
-    told = alert.as_told.state
+    told_state = alert.as_told.state
     who = alert.decided
     is_undone = read.state in BEGUN and not readings.opened_later(before, read)
     # Somebody may have been answered before it was read that it was cancelled, or that it runs.
-    was_cancelled = told == State.CANCELLED or (told in BEGUN and before.state == State.CANCELLED)
+    was_cancelled = told_state == State.CANCELLED or (told_state in BEGUN and before.state == State.CANCELLED)
     if who is None or State.CANCELLED not in RULES[who.verb].effect or not (is_undone and was_cancelled):
         return message
     did = f"although {who.people} {'' if who.is_sure else 'apparently '}{RULES[who.verb].done} it"

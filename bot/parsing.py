@@ -217,16 +217,16 @@ def _from_verb(bare: str) -> Typed | None:
     return None
 
 
-def _report(what: str, rest: str) -> ListWaiting | Tonight | RepairsOf:
-    if what == "history":
+def _report(word: str, rest: str) -> ListWaiting | Tonight | RepairsOf:
+    if word == "history":
         if not rest:
             raise UnreadableCommand(f"Type {COMMAND} history and a node name or an instance ID.")
         if len(rest.split()) > 1:
             raise UnreadableCommand(f"Type {COMMAND} history and one node name or instance ID.")
         return RepairsOf(rest)
     if rest:
-        raise UnreadableCommand(f"{COMMAND} {what} takes no names.")
-    return ListWaiting() if what == "list" else Tonight()
+        raise UnreadableCommand(f"{COMMAND} {word} takes no names.")
+    return ListWaiting() if word == "list" else Tonight()
 
 
 def _first_word(bare: str) -> tuple[str, str]:
@@ -255,23 +255,23 @@ def _from_options(plain: str) -> Order:
     options = list(_OPTION.finditer(plain))
     if stray := plain[: options[0].start()].strip(QUOTES + " ,"):
         raise UnreadableCommand(f"Unrecognized text before “{options[0][0].strip()}”: “{stray[:60]}”.")
-    found: dict[str, str] = {}
+    values: dict[str, str] = {}
     rest = ""
     for option, following in zip(options, [*options[1:], None], strict=True):
         value = plain[option.end() : following.start() if following else len(plain)].strip(" ,")
         key = option["key"].lower()
-        if key in found:
+        if key in values:
             raise UnreadableCommand(f"“{key}” appears twice.")
         if key == "reason":
             quoted = _QUOTED.match(value)
-            found[key], tail = (quoted[1], value[quoted.end() :]) if quoted else (value, "")
+            values[key], tail = (quoted[1], value[quoted.end() :]) if quoted else (value, "")
         else:
-            found[key], _, tail = value.partition(" ")
+            values[key], _, tail = value.partition(" ")
         rest = f"{rest} {tail}".strip(" ,")
     if re.match(rf"{_DASHES}\w", rest):
         raise UnreadableCommand(f"Unknown option “{rest.split()[0][:60]}”.")
-    ids = (found.get(part, "").strip(QUOTES + ",") for part in PARTS)
-    return _order(_reference(ids), f"{found.get('reason', '')} {rest}")
+    ids = (values.get(part, "").strip(QUOTES + ",") for part in PARTS)
+    return _order(_reference(ids), f"{values.get('reason', '')} {rest}")
 
 
 def _words(plain: str) -> Iterator[re.Match[str]]:

@@ -29,12 +29,12 @@ class Resolver(AbstractResolver):
     ) -> list[ResolveResult]:
         """Return the addresses of a host."""
         name = host.encode()  # of text, Python refuses an empty or long label with an error that is no OSError
-        found = await in_thread(socket.getaddrinfo, name, port, family, socket.SOCK_STREAM, 0, socket.AI_ADDRCONFIG)
+        addresses = await in_thread(socket.getaddrinfo, name, port, family, socket.SOCK_STREAM, 0, socket.AI_ADDRCONFIG)
         return [
             ResolveResult(
                 hostname=host, host=socket.getnameinfo(to, _NUMERIC)[0], port=port, family=of, proto=proto, flags=0
             )
-            for of, _, proto, _, to in found  # a link-local address has an interface behind it
+            for of, _, proto, _, to in addresses  # a link-local address has an interface behind it
         ]
 
     async def close(self) -> None:

@@ -151,18 +151,18 @@ class Buttons(Surface):
             return True
         await self.lookup.policy.authorize(Verb.REFRESH, press.actor, press.place.channel_id)
         if chosen == cards.COPY_IDS:
-            told = cards.copyable(ref)
+            message = cards.copyable(ref)
         elif chosen == cards.HISTORY:
             node = (await self.decisions.about(ref)).node or ref.instance_id
-            told = cards.history(node, await self.lookup.history(ref))
+            message = cards.history(node, await self.lookup.history(ref))
         elif chosen == cards.TIMELINE:
             known, about = await self.lookup.get(ref), await self.decisions.about(ref)
-            told = cards.timeline(known, about, await self.lookup.history(ref))
+            message = cards.timeline(known, about, await self.lookup.history(ref))
         elif chosen == cards.SUPPORT:
-            told = cards.support(await self.lookup.get(ref), await self.lookup.history(ref))
+            message = cards.support(await self.lookup.get(ref), await self.lookup.history(ref))
         else:
             raise UnknownControl(f"the choice {chosen}")
-        return await self.replies.reply_privately(press.place, told)
+        return await self.replies.reply_privately(press.place, message)
 
 
 def read(click: Interaction) -> Request | None:

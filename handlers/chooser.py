@@ -102,13 +102,13 @@ class Chooser(Surface):
     async def _waiting(self) -> Message:
         looked = await self.lookup.cancellable()
         count = len(looked.found)
-        found = sorted(looked.found, key=lambda remediation: not remediation.is_waiting)
+        ordered = sorted(looked.found, key=lambda remediation: not remediation.is_waiting)
         waits = (
             "s are waiting for approval or start, approvals first" if count > 1 else " is waiting for approval or start"
         )
         title = f"{count} remediation{waits}" if count else _nothing(looked)
         broken, returned = await self.lookup.faults(), await self.lookup.returned()
-        return chooser.waiting_list(found, looked.unreadable, looked.names, title, broken=broken, returned=returned)
+        return chooser.waiting_list(ordered, looked.unreadable, looked.names, title, broken=broken, returned=returned)
 
     async def _card(self, text: str) -> Message:
         """Return the card of what is called so, or a list where several are."""
@@ -223,8 +223,8 @@ class Chooser(Surface):
             choice = Choice.load(known_of(view_of(body)))
             allow = self.lookup.policy.authorize(Verb.CANCEL, actor_of(body), choice.channel_id)
             looked = await self.lookup.in_time_for_a_menu(allow)
-            found = [remediation for remediation in looked.found if remediation.state in CANCELLABLE]
-            groups = chooser.option_groups(found, str(body.get("value") or ""), looked.names, choice.only)
+            cancellable = [remediation for remediation in looked.found if remediation.state in CANCELLABLE]
+            groups = chooser.option_groups(cancellable, str(body.get("value") or ""), looked.names, choice.only)
         except (ValueError, NotAllowed, StorageUnavailable) as error:
             logger.warning("Couldn't read the choices of a dialog: %s", type(error).__name__)
         await ack(option_groups=groups)
@@ -267,9 +267,11 @@ class Chooser(Surface):
         return Request(Verb.CANCEL, ref, actor, place, shown=shown, reason=reason, trigger_id=f"view {view.get('id')}")
 
 
-def _among(choice: Choice, some: Sequence[Remediation]) -> Choice:
+def _among(choice: Choice, remediations: Sequence[Remediation]) -> Choice:
     """Return that the menu begins with some, where they are few enough to be remembered."""
-    return replace(choice, only=tuple(remediation.key for remediation in some) if len(some) <= AMONG else ())
+    return replace(
+        choice, only=tuple(remediation.key for remediation in remediations) if len(remediations) <= AMONG else ()
+    )
 
 
 def _nothing(looked: LookupResult) -> str:

@@ -67,8 +67,8 @@ async def _say_no(ack: AsyncAck, request: Request | None, error: BotError) -> No
     await _say(ack, cards.failure(error, request) if request and error.check_again else cards.private(error))
 
 
-async def _say(ack: AsyncAck, told: Message) -> None:
-    await ack(text=told.text, blocks=told.blocks, response_type="ephemeral")
+async def _say(ack: AsyncAck, message: Message) -> None:
+    await ack(text=message.text, blocks=message.blocks, response_type="ephemeral")
 
 
 def read(body: Json) -> Typed:

@@ -124,5 +124,5 @@ class Connection:
 
 def scopes_of(headers: Mapping[str, str]) -> frozenset[str] | None:
     """Return what the token was granted, as Slack says beside each answer (docs.slack.dev, "Web API"); None if not."""
-    told = headers.get("x-oauth-scopes")
-    return None if told is None else frozenset(filter(None, (scope.strip() for scope in told.split(","))))
+    scopes = headers.get("x-oauth-scopes")
+    return None if scopes is None else frozenset(filter(None, (scope.strip() for scope in scopes.split(","))))

@@ -47,16 +47,16 @@ class Digests(Surface):
 
     async def options(self, ack: AsyncAck, body: Json) -> None:
         """Answer the search in a large group, which asks for its nodes."""
-        found: list[Json] = []
+        options: list[Json] = []
         try:
             known = Review.load(known_of(view_of(body)))
             await self.lookup.authorize_in_time(Verb.REFRESH, actor_of(body), known.channel_id)
             waiting = await self.batches.waiting(known.digest_id)
             group = str(body.get("block_id")).removeprefix(f"{review.SOME}:")
-            found = review.options(waiting.alerts, group, str(body.get("value") or ""))
+            options = review.options(waiting.alerts, group, str(body.get("value") or ""))
         except (ValueError, NotAttempted) as error:
             logger.warning("Couldn't read the choices of a digest: %s", type(error).__name__)
-        await ack(options=found)
+        await ack(options=options)
 
     async def choose(self, ack: AsyncAck, body: Json) -> None:
         """Take what was chosen, and show what would happen to which node before it is sent."""
@@ -118,7 +118,7 @@ def _chosen_twice(view: Json) -> str:
     ticked = chosen_in(view)
     for field, menus in fields_of(view).items():
         group = field.removeprefix(f"{review.SOME}:")
-        some = any(dicts(menu, "selected_options") for menu in menus.values() if isinstance(menu, dict))
-        if some and group != field and group in ticked:
+        has_nodes = any(dicts(menu, "selected_options") for menu in menus.values() if isinstance(menu, dict))
+        if has_nodes and group != field and group in ticked:
             return field
     return ""

@@ -33,7 +33,9 @@ class Fallbacks(Surface):
         """An event to which the manifest doesn't subscribe, or a choice that Slack keeps until a button is pressed."""
         await ack()
 
-    def _tell(self, body: Json, what: str) -> None:
+    def _tell(self, body: Json, control: str) -> None:
         user_id = (body.get("user") or {}).get("id") or ""
         place = ReplyTarget((body.get("channel") or {}).get("id"), user_id, response_url=body.get("response_url"))
-        self.tasks.spawn(self.replies.reply_privately(place, cards.private(UnknownControl(what))), f"unknown {what}")
+        self.tasks.spawn(
+            self.replies.reply_privately(place, cards.private(UnknownControl(control))), f"unknown {control}"
+        )

@@ -109,14 +109,14 @@ class Home:
         """Answer the menu of clusters and nodes, which asks for its choices."""
         try:
             allow = self.overviews.policy.authorize_overview(actor_of(body), self.channel_for(""))
-            found = await self.overviews.lookup.in_time_for_a_menu(allow)
+            looked = await self.overviews.lookup.in_time_for_a_menu(allow)
         except NotAllowed:
             await ack(options=[])
             return
         except StorageUnavailable as error:
             logger.warning("Couldn't read what can be looked at: %s", error)
-            found = LookupResult((), ())
-        await ack(options=home.options(found.found, str(body.get("value") or ""), found.names))
+            looked = LookupResult((), ())
+        await ack(options=home.options(looked.found, str(body.get("value") or ""), looked.names))
 
     def _draw_soon(self, actor: Actor, body: Json, looks_at: home.Filter, *, is_first: bool = False) -> None:
         """Draw it once, however often it is asked for until then; that takes none of the person's seats."""

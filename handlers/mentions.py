@@ -101,16 +101,16 @@ class Mentions(Surface):
             return True
         present, about = await self.lookup.get(ref), await self.decisions.about(ref)
         if self.config.observes(ref.cluster_id):
-            told = cards.labels.OBSERVED
+            hint = cards.labels.OBSERVED
         elif about.is_in_doubt(present):
-            told = cards.labels.UNCONFIRMED
+            hint = cards.labels.UNCONFIRMED
         elif present.state in RULES[verb].allowed:
-            told = "Nothing has been sent yet: "
-            told += "decide on its card." if about.ts else cards.how_to_decide(verb, present)
+            hint = "Nothing has been sent yet: "
+            hint += "decide on its card." if about.ts else cards.how_to_decide(verb, present)
         else:
             state = cards.labels.state(present.state, reviewed=present.is_reviewed)[0]
-            told = f"It's too late: it's already “{escape(state, 90)}”."
-        notice = f"<@{actor.user_id}> asked to {verb} this. {told}"
+            hint = f"It's too late: it's already “{escape(state, 90)}”."
+        notice = f"<@{actor.user_id}> asked to {verb} this. {hint}"
         if about.ts:
             shown = cards.pointer(present, notice, about, self.config)
         else:

@@ -77,8 +77,8 @@ def value_beside(body: Json, action: Json) -> object:
 
 def dicts(node: Json, name: str) -> list[Json]:
     """Return what of a list is an object: payloads are not to be trusted with their shape."""
-    found = node.get(name)
-    return [item for item in found if isinstance(item, dict)] if isinstance(found, list) else []
+    items = node.get(name)
+    return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
 
 
 def fields_of(of: Json) -> dict[str, Json]:
@@ -105,9 +105,9 @@ def find_references(message: Json) -> list[RemediationRef]:
     payload = json.dumps((message.get("metadata") or {}).get("event_payload"))
     named = list(_strings(message, 0))
     values = [payload, *(text for name, text in named if name == "value")]
-    found = [ref for value in values for ref in _in_value(value)]
-    found += [ref for name, text in named if name != "value" for ref in references(text)]
-    return list(dict.fromkeys(found))
+    refs = [ref for value in values for ref in _in_value(value)]
+    refs += [ref for name, text in named if name != "value" for ref in references(text)]
+    return list(dict.fromkeys(refs))
 
 
 def find_words(message: Json) -> frozenset[str]:

@@ -56,8 +56,8 @@ class _Connection(web.RequestHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._others.pop(self, None)
-        for what in list(self._limits):
-            self._done(what)
+        for limit in list(self._limits):
+            self._done(limit)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -97,12 +97,12 @@ class _Connection(web.RequestHandler):
         else:
             super().log_exception(*args, **options)
 
-    def _limit(self, what: str) -> None:
-        if what not in self._limits:
-            self._limits[what] = asyncio.get_running_loop().call_later(self._seconds, self.cut)
+    def _limit(self, name: str) -> None:
+        if name not in self._limits:
+            self._limits[name] = asyncio.get_running_loop().call_later(self._seconds, self.cut)
 
-    def _done(self, what: str) -> None:
-        if limit := self._limits.pop(what, None):
+    def _done(self, name: str) -> None:
+        if limit := self._limits.pop(name, None):
             limit.cancel()
 
     def _ends(self, _task: "asyncio.Task[None]") -> None:

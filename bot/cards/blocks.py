@@ -86,24 +86,24 @@ def elements(line: Line, *, bold: bool = False, code: bool = False) -> Parts:
         return line
     style = {name: True for name, is_on in (("bold", bold), ("code", code)) if is_on}
     styled = {"style": style} if style else {}
-    found: Parts = []
+    parts: Parts = []
     end = 0
     for token in (*_TOKEN.finditer(line), None):
         if before := line[end : token.start() if token else None]:
-            found.append({"type": "text", "text": unescape(before)} | styled)
+            parts.append({"type": "text", "text": unescape(before)} | styled)
         if token is None:
             break
         end = token.end()
         said = {name: unescape(value) for name, value in token.groupdict().items() if value is not None}
         match said:
             case {"timestamp": timestamp}:
-                found.append({"type": "date", **said, "timestamp": int(timestamp)})
+                parts.append({"type": "date", **said, "timestamp": int(timestamp)})
             case {"url": _}:
-                found.append({"type": "link", **said} | styled)
+                parts.append({"type": "link", **said} | styled)
             case _:
                 (name,) = said
-                found.append({"type": name.removesuffix("_id"), **said} | styled)
-    return found
+                parts.append({"type": name.removesuffix("_id"), **said} | styled)
+    return parts
 
 
 def markup(line: Line) -> str:
@@ -192,11 +192,11 @@ def context(text: str) -> Json:
 
 def literal(text: str) -> Json:
     """Return escaped text as small print: mentions, times and links are live, and all else is drawn literally."""
-    found = [
+    parts = [
         plain(element["text"].strip()) if element["type"] == "text" else mrkdwn(_marked_up(element))
         for element in elements(text)
     ]
-    return {"type": "context", "elements": [element for element in found if element["text"]][:MAX_CONTEXT]}
+    return {"type": "context", "elements": [element for element in parts if element["text"]][:MAX_CONTEXT]}
 
 
 def folded(title: str, inside: Sequence[Json]) -> Json:
@@ -217,16 +217,16 @@ def alarm(text: str) -> Json:
 
 def plainer(drawn: Iterable[Json]) -> Blocks:
     """Return blocks without the two kinds that Slack has only since 2026: what they hold is drawn openly."""
-    found: Blocks = []
+    shown: Blocks = []
     for block in drawn:
         match block:
             case {"type": "container", "child_blocks": list(inside)}:
-                found += inside
+                shown += inside
             case {"type": "alert", "text": {"text": str(text)}}:
-                found.append(paragraph([{"type": "text", "text": text, "style": {"bold": True}}]))
+                shown.append(paragraph([{"type": "text", "text": text, "style": {"bold": True}}]))
             case _:
-                found.append(block)
-    return found
+                shown.append(block)
+    return shown
 
 
 def press(action_id: str, label: str, **more: str) -> Json:

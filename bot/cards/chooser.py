@@ -131,16 +131,18 @@ def chooser(  # noqa: PLR0913 - what is chosen, and all that is shown of it
     }
 
 
-def option_groups(found: Sequence[Remediation], query: str, called: ClusterNames, only: Collection[str]) -> Blocks:
+def option_groups(
+    remediations: Sequence[Remediation], query: str, called: ClusterNames, only: Collection[str]
+) -> Blocks:
     """Return the choices of the menu that hold each word of a query, else `only` some, grouped by cluster.
 
     Args:
         called: the names of clusters.
     """
     if only and not query.split():
-        found = [remediation for remediation in found if remediation.key in only]
+        remediations = [remediation for remediation in remediations if remediation.key in only]
     clusters: dict[str, Blocks] = {}
-    for remediation, cluster in matching(found, query, called)[: blocks.MAX_OPTIONS]:
+    for remediation, cluster in matching(remediations, query, called)[: blocks.MAX_OPTIONS]:
         clusters.setdefault(cluster, []).append(option(remediation, cluster))
     return [
         {"label": blocks.plain(clean(cluster, blocks.MAX_OPTION_TEXT) or "-"), "options": options}
@@ -148,9 +150,9 @@ def option_groups(found: Sequence[Remediation], query: str, called: ClusterNames
     ]
 
 
-def matching(found: Sequence[Remediation], query: str, called: ClusterNames) -> list[tuple[Remediation, str]]:
+def matching(remediations: Sequence[Remediation], query: str, called: ClusterNames) -> list[tuple[Remediation, str]]:
     """Return what holds each word of a query, with what its cluster is called."""
-    named = ((remediation, called[remediation.cluster_id]) for remediation in found)
+    named = ((remediation, called[remediation.cluster_id]) for remediation in remediations)
     return [
         (remediation, cluster)
         for remediation, cluster in named
@@ -180,7 +182,7 @@ def in_a_line(remediation: Remediation) -> str:
 
 
 def waiting_list(  # noqa: PLR0913 - what is listed, and what is told beside it
-    found: Sequence[Remediation],
+    remediations: Sequence[Remediation],
     unreadable: Sequence[str],
     called: ClusterNames,
     title: str,
@@ -197,13 +199,13 @@ def waiting_list(  # noqa: PLR0913 - what is listed, and what is told beside it
         broken: what fires without a repair.
         returned: the repairs of the last day that didn't help.
     """
-    alike = Counter(remediation.node for remediation in found)
+    alike = Counter(remediation.node for remediation in remediations)
 
     def rest(remediation: Remediation) -> str:
         ids = f"IDs: {escape(str(remediation.ref), 650)}" if alike[remediation.node] > 1 else ""
         return " · ".join(filter(None, (_opened(remediation), ids)))
 
-    lines = remediation_lines(found, LISTED, called, rest)
+    lines = remediation_lines(remediations, LISTED, called, rest)
     if note := not_read(unreadable):
         lines.append(note)
     if broken:
@@ -223,8 +225,8 @@ def not_read(unreadable: Sequence[str]) -> str:
     if not unreadable:
         return ""
     named = first_of([name for name in unreadable if name], 5, 60)
-    what = " or ".join(filter(None, [named, "the list of clusters" if "" in unreadable else ""]))
-    return f"Couldn't read {what} from Together, so some may be missing or out of date."
+    missing = " or ".join(filter(None, [named, "the list of clusters" if "" in unreadable else ""]))
+    return f"Couldn't read {missing} from Together, so some may be missing or out of date."
 
 
 def places(within: Sequence[str]) -> str:

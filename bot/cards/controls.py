@@ -223,30 +223,30 @@ def reason_dialog(
         order = _FIRST if shown.is_first else _SECOND if is_second else ""
     asked = question(request.verb, mode, node, order, wait=wait)
     title, submit = f"{request.verb.capitalize()} remediation", asked.yes
-    what = [blocks.statement(entities(asked.title), entities(asked.text))]
+    parts = [blocks.statement(entities(asked.title), entities(asked.text))]
     if offered:
         title = "Approve another repair"
         submit = "Approve"
-        what = _modes(node, mode, offered, wait)
+        parts = _modes(node, mode, offered, wait)
     if request.overrides:
         title, submit = "Approve alone", "Approve alone"
-        what.insert(0, blocks.alarm(f"Without asking {labels.RULES_PASSED}. {_TOLD_ALONE}"))
+        parts.insert(0, blocks.alarm(f"Without asking {labels.RULES_PASSED}. {_TOLD_ALONE}"))
     if about.hold:
-        what.append(blocks.context(escape(hold_lines(about.hold)[0], 300)))
+        parts.append(blocks.context(escape(hold_lines(about.hold)[0], 300)))
     if about.share:
-        what.append(blocks.context(f"Cluster: {labels.load(about.share, about)}."))
-    return _view(request, title, submit, [*what, blocks.reason_field(REASON, is_optional=False)])
+        parts.append(blocks.context(f"Cluster: {labels.load(about.share, about)}."))
+    return _view(request, title, submit, [*parts, blocks.reason_field(REASON, is_optional=False)])
 
 
 def hold_dialog(request: Request, node: str) -> Json:
     """Return the view that asks for how long a remediation is put on hold, and why. `node` is raw."""
-    what = [
+    parts = [
         blocks.statement(
             f"Hold {escape(node, 60)}?", "Reminders wait, and everyone sees who asked. It can still be decided."
         ),
         blocks.choice(HOLD_FOR, "For how long", "How long", [blocks.option(*choice) for choice in HOLDS], 0),
     ]
-    return _view(request, "Hold remediation", "Hold", [*what, blocks.reason_field(REASON)])
+    return _view(request, "Hold remediation", "Hold", [*parts, blocks.reason_field(REASON)])
 
 
 def _view(request: Request, title: str, submit: str, drawn: Blocks) -> Json:

@@ -67,11 +67,11 @@ def draw(shown: Snapshot, config: CardConfig) -> Message:
     # The bot decides nothing there.
     observed = {cluster_id: name for cluster_id, name in clusters.items() if config.observes(cluster_id)}
     decidable = sum(alert.cluster_id not in observed for alert in open_ones)
-    some = f"The bot only observes {first_of(sorted(observed.values()), 5, 60)}: decide there in Together."
+    some_observed = f"The bot only observes {first_of(sorted(observed.values()), 5, 60)}: decide there in Together."
     warnings, called = [_as_of(alerts)], ""
     if open_ones:
         called = on_call(of.mentioned)
-        warnings += [labels.OBSERVED if observed == clusters else some] if observed else []
+        warnings += [labels.OBSERVED if observed == clusters else some_observed] if observed else []
         warnings += [pause_line(pause)] if pause and decidable else []
         warnings += [looking_line(of.looking)] if of.looking else []
 
@@ -95,8 +95,8 @@ def draw(shown: Snapshot, config: CardConfig) -> Message:
         *(block for batch in ended[-3:] for block in blocks.rich_texts(progress_lines(batch, told_of(batch)))),
         *blocks.paragraphs(called),
     ]
-    told = [cause, *warnings, *_listed(listed, called), states]
-    return _message(title, "🌩️" if open_ones else "✅", told, drawn)
+    texts = [cause, *warnings, *_listed(listed, called), states]
+    return _message(title, "🌩️" if open_ones else "✅", texts, drawn)
 
 
 def _as_of(alerts: Sequence[Alert]) -> str:
@@ -108,13 +108,13 @@ def _as_of(alerts: Sequence[Alert]) -> str:
 def _listed(lines: Sequence[Line], called: str) -> list[str]:
     """Return lines as text, with who is called: a push shows the beginning, so what is broken comes first."""
     first = 2 if lines[:1] == [_DELETES] else 1
-    told = [*map(blocks.markup, lines)]
-    return [*told[:first], called, *told[first:]]
+    texts = [*map(blocks.markup, lines)]
+    return [*texts[:first], called, *texts[first:]]
 
 
-def _message(title: str, symbol: str, told: Sequence[str], drawn: Blocks) -> Message:
+def _message(title: str, symbol: str, texts: Sequence[str], drawn: Blocks) -> Message:
     """Return the message of a raw title and what is told and drawn beneath it."""
-    text = blocks.story([f"{escape(title, 200)}.", *filter(None, told)])
+    text = blocks.story([f"{escape(title, 200)}.", *filter(None, texts)])
     return Message(text, [blocks.header(f"{clean(title, 145)} {symbol}"), *drawn])
 
 
@@ -141,9 +141,9 @@ def _started(shown: Snapshot) -> Message:
     called = on_call(of.mentioned) if left else ""
     lines = _lines(sorted(left or alerts, key=since), alerts)
     warning, states = _as_of(alerts), _others(shown)
-    told = [warning, *_listed(lines, called), states]
+    texts = [warning, *_listed(lines, called), states]
     drawn = [*blocks.paragraphs(warning), *blocks.rich_texts(lines), *blocks.paragraphs(states, called)]
-    return _message(title, "🔧" if left else "✅" if is_well else "❕", told, drawn)
+    return _message(title, "🔧" if left else "✅" if is_well else "❕", texts, drawn)
 
 
 def _title(of: TrackedMessage, alerts: Sequence[Alert], open_ones: Sequence[Alert]) -> str:
@@ -163,11 +163,11 @@ def _title(of: TrackedMessage, alerts: Sequence[Alert], open_ones: Sequence[Aler
 
 def _cause(alerts: Sequence[Alert], groups: Sequence[Group]) -> str:
     """Return the fault that most of what waits has in common, where its groups don't say so; empty for none."""
-    found, count = labels.most_common_fault(alert.remediation for alert in alerts)
+    fault, count = labels.most_common_fault(alert.remediation for alert in alerts)
     is_said = count == len(alerts) and all(group.fault for group in groups)
     if is_said or 2 * count <= len(alerts):
         return ""
-    return f"Most common fault: {escape(found, 80)}, on {count} of {len(alerts)}."
+    return f"Most common fault: {escape(fault, 80)}, on {count} of {len(alerts)}."
 
 
 def _groups(groups: Sequence[Group], called: Names, half: Firsts) -> list[Line]:
@@ -187,15 +187,15 @@ def _groups(groups: Sequence[Group], called: Names, half: Firsts) -> list[Line]:
 
 def _marked(alerts: Sequence[Alert], called: Names, half: Firsts) -> Iterator[Line]:
     """Yield who has asked to wait, or has approved as the first of two, for which nodes."""
-    some: dict[str, list[str]] = {}
+    marks: dict[str, list[str]] = {}
     for alert in alerts:
         if first := half.get(alert.ref):
-            some.setdefault(f": 1 of 2 approvals (<@{first.user_id}>)", []).append(called[alert.ref])
+            marks.setdefault(f": 1 of 2 approvals (<@{first.user_id}>)", []).append(called[alert.ref])
     for alert in alerts:
         for hold in alert.holds:
             said = f": on hold by <@{hold.user_id}> until {when(hold.until)}"
-            some.setdefault(said, []).append(called[alert.ref])
-    for said, nodes in some.items():
+            marks.setdefault(said, []).append(called[alert.ref])
+    for said, nodes in marks.items():
         yield [*elements("↳ "), _in_a_line(named(nodes)[0]), *elements(said)]
 
 
@@ -215,19 +215,21 @@ def _lines(ordered: Sequence[Alert], alerts: Sequence[Alert]) -> list[Line]:
 
 def _line(alert: Alert, name: str) -> Line:
     remediation = alert.remediation
-    told = [escape(mode_name(alert), 60), escape(labels.fault(remediation, is_brief=True), 100)]
+    parts = [escape(mode_name(alert), 60), escape(labels.fault(remediation, is_brief=True), 100)]
     if remediation.state == State.FAILED:
         error = remediation.error_message
-        told.append(f"failed{f': “{escape(error, 150)}”' if error else ''}")
-    return entry(name, *told)
+        parts.append(f"failed{f': “{escape(error, 150)}”' if error else ''}")
+    return entry(name, *parts)
 
 
 def _others(shown: Snapshot) -> str:
     """Return how many are in which other state."""
     done, open_ones = shown.decided, {alert.ref for alert in shown.undecided}
     states = [_state(alert, done) for alert in shown.alerts if alert.ref not in open_ones]
-    told = [f"{count} {escape(state.lower(), 60)}" for state, count in Counter(states).most_common()]
-    return f"Others: {', '.join(told)}." if told and open_ones else f"In all: {', '.join(told)}." if told else ""
+    counts = [f"{count} {escape(state.lower(), 60)}" for state, count in Counter(states).most_common()]
+    return (
+        f"Others: {', '.join(counts)}." if counts and open_ones else f"In all: {', '.join(counts)}." if counts else ""
+    )
 
 
 def _state(alert: Alert, done: Mapping[RemediationRef, State]) -> str:
@@ -262,8 +264,8 @@ def failures(alerts: Sequence[Alert], firsts: Mapping[RemediationRef, FirstAppro
     who = " ".join(f"<@{user_id}>" for user_id in people[:10])
     if len(approved) < len(alerts) and called:
         who = f"{who} {mention(called)}".strip()
-    what = "these repairs you approved failed" if people and len(approved) == len(alerts) else "these repairs failed"
-    head = f"{who}, {what}:" if who else f"{capital(what)}:"
+    failed = "these repairs you approved failed" if people and len(approved) == len(alerts) else "these repairs failed"
+    head = f"{who}, {failed}:" if who else f"{capital(failed)}:"
     lines = with_rest([_failure(alert) for alert in alerts[:REPORT_LINES]], len(alerts))
     return lines_message(head, lines)
 
@@ -289,13 +291,13 @@ def reminder(alerts: Sequence[Alert], called: str, waited: float) -> Message:
     clusters, count = {alert.cluster_id for alert in alerts}, nodes_of(alerts)
     name, _ = cluster_of(clusters.pop() if len(clusters) == 1 else None, alerts)
     where = f" in {escape(name, 100)}" if name else ""
-    some = f"{count} {plural('node', count)}{where}"
+    nodes = f"{count} {plural('node', count)}{where}"
     if minutes := waited // 60:
         waits = f"{'has' if count == 1 else 'have'} waited {lasted(minutes * 60)} or more"
     else:
         waits = f"{'waits' if count == 1 else 'wait'}"
     urgent = [alert for alert in alerts if not alert.remediation.is_warning] or alerts
-    found, _ = labels.most_common_fault(alert.remediation for alert in urgent)
-    many = nodes_of([alert for alert in urgent if labels.fault(alert.remediation, is_brief=True) == found])
-    broken = f" {escape(found, 80)}{f', on {many} of {count}' if count > 1 else ''}." if found else ""
-    return calling(f"{some} {waits} for a decision.{broken}", called)
+    fault, _ = labels.most_common_fault(alert.remediation for alert in urgent)
+    many = nodes_of([alert for alert in urgent if labels.fault(alert.remediation, is_brief=True) == fault])
+    broken = f" {escape(fault, 80)}{f', on {many} of {count}' if count > 1 else ''}." if fault else ""
+    return calling(f"{nodes} {waits} for a decision.{broken}", called)

@@ -25,19 +25,19 @@ def unrepaired(cluster_id: str, report: FaultReport, overdue: Sequence[Fault], c
     where, count = escape(report.cluster, 100), len({fault.alert.node for fault in overdue})
     lines = _brake_lines(report)
     if overdue:
-        what = labels.common_fault(fault.alert for fault in overdue) or "critical faults"
+        problem = labels.common_fault(fault.alert for fault in overdue) or "critical faults"
         kept = [fault.alert for fault in report.faults if fault.alert.is_critical]
         others = max(0, report.nodes - len({alert.node for alert in kept}))  # whose alerts aren't kept
-        lines.append(elements(f"{_nodes(overdue, others)} ({where}): {what}, and no repair is open ⚠️", bold=True))
+        lines.append(elements(f"{_nodes(overdue, others)} ({where}): {problem}, and no repair is open ⚠️", bold=True))
         lines += _first(overdue, len(overdue) + report.critical - len(kept))
         lines.append(f"Check {'it' if count == 1 else 'them'}, or request a repair in Together.")
         lines.append(labels.as_of(as_of, _UNREADABLE) if as_of else "")
     if overdue or report.brake_key:
         lines.append(on_call(called))
-    told = listing.message(lines)
+    message = listing.message(lines)
     if not report.brake_key:
-        return told
-    return replace(told, blocks=[*told.blocks, blocks.actions([resume_button(cluster_id)])])
+        return message
+    return replace(message, blocks=[*message.blocks, blocks.actions([resume_button(cluster_id)])])
 
 
 def more_unrepaired(report: FaultReport, faults: Sequence[Fault], seconds: float, called: str) -> Message:
@@ -62,10 +62,10 @@ def none_left(report: FaultReport, now: float, as_of: float) -> Message:
     if as_of and not report.is_of_brake:
         head = elements(f"{where}: no critical fault without a repair is known", bold=True)
         return listing.message([head, labels.as_of(as_of, _UNREADABLE)])
-    told = ["the storm brake is released"] if report.message and report.message.has_brake else []
+    over = ["the storm brake is released"] if report.message and report.message.has_brake else []
     if not report.is_of_brake:
-        told.append("Together lists no critical fault without a repair")
-    return listing.message([elements(f"{where}: {', and '.join(told)}, {when(now)} ✅", bold=True)])
+        over.append("Together lists no critical fault without a repair")
+    return listing.message([elements(f"{where}: {', and '.join(over)}, {when(now)} ✅", bold=True)])
 
 
 def _brake_lines(report: FaultReport) -> list[Line]:
@@ -82,21 +82,21 @@ def _brake_lines(report: FaultReport) -> list[Line]:
     fault, count = brake.cause
     cause = f"Most common: {escape(fault, 80)}, on {count}. " if fault else ""
     quiet = f"{lasted(QUIET_SECONDS)} with fewer than {math.ceil(brake.limit / 2)} broken nodes"
-    told = [
+    advice = [
         f"{cause}If one switch or rack is the cause, repairing single nodes doesn't help. You can still cancel.",
         f"Any operator can resume, with a reason. Otherwise approvals resume after {quiet}.",
     ]
     head = f"{where}: {broken} broken at once. Approvals are paused automatically ⛔"
-    return [elements(head, bold=True), *told]
+    return [elements(head, bold=True), *advice]
 
 
 def listed(reports: Sequence[FaultReport], most: int) -> tuple[str, list[Line]]:
     """Return how many alerts fire without a repair, and a line for each of the first `most`, the oldest first."""
-    found = sorted(
+    entries = sorted(
         ((fault, report.cluster) for report in reports for fault in report.faults), key=lambda it: it[0].since
     )
     count = sum(report.count for report in reports)
-    lines = listing.with_rest([_line(*entry) for entry in found[:most]], count)
+    lines = listing.with_rest([_line(*entry) for entry in entries[:most]], count)
     return f"Faults without a repair: {count}", [*lines, *filter(None, [as_of(reports)])]
 
 
@@ -112,8 +112,8 @@ def _first(faults: Sequence[Fault], count: int) -> list[Line]:
 
 def _line(fault: Fault, cluster: str = "") -> Line:
     since = f"since {when(fault.alert.started_at or fault.since)}"
-    told = escape(cluster, 60), labels.severity_and_fault(fault.alert), since
-    return listing.entry(fault.alert.node or "unknown node", *told)
+    parts = escape(cluster, 60), labels.severity_and_fault(fault.alert), since
+    return listing.entry(fault.alert.node or "unknown node", *parts)
 
 
 def _nodes(faults: Sequence[Fault], others: int = 0) -> str:

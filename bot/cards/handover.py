@@ -108,8 +108,8 @@ def _over_at(alert: Alert) -> float:
 
 def people_in(message: Message) -> set[str]:
     """Return the user IDs of those whom a shift's message mentions."""
-    found = [element for block in message.blocks for part in block["elements"] for element in part["elements"]]
-    return {element["user_id"] for element in found if element["type"] == "user"}
+    parts = [element for block in message.blocks for part in block["elements"] for element in part["elements"]]
+    return {element["user_id"] for element in parts if element["type"] == "user"}
 
 
 def _with_earlier(alerts: Sequence[Alert]) -> list[Alert]:
@@ -150,17 +150,17 @@ def repairs_of(name: str, alerts: Sequence[Alert]) -> Message:
 
 def _past(alert: Alert, cluster: str) -> Line:
     one = alert.remediation
-    told = [
+    parts = [
         when(since(alert)),
         escape(cluster, 60),
         escape(mode_name(alert), 60),
         escape(labels.fault(one, is_brief=True), 80),
     ]
-    told += [_result(alert), f"last confirmed {when(alert.as_of)}" if alert.as_of else "", _who(alert)]
+    parts += [_result(alert), f"last confirmed {when(alert.as_of)}" if alert.as_of else "", _who(alert)]
     began = unix(one.start_time)
     if one.state in RAN and 0 < began < one.ended_at:  # else it began for an earlier incident
-        told.append(f"took {lasted(one.ended_at - began)}")
-    return " · ".join(filter(None, told))
+        parts.append(f"took {lasted(one.ended_at - began)}")
+    return " · ".join(filter(None, parts))
 
 
 def _result(alert: Alert) -> str:
@@ -189,23 +189,23 @@ def _deciders(alert: Alert) -> str:
 
 def _results(ended: Sequence[Alert]) -> str:
     counts = Counter("didn't help" if alert.came_back else _result(alert) for alert in ended)
-    told = ", ".join(f"{count} {result}" for result, count in counts.most_common())
-    return f"Ended: {told}." if told else "None ended."
+    results = ", ".join(f"{count} {result}" for result, count in counts.most_common())
+    return f"Ended: {results}." if results else "None ended."
 
 
-def _lines(found: Sequence[Alert]) -> list[Line]:
+def _lines(alerts: Sequence[Alert]) -> list[Line]:
     """Return a line for each of the first ten: since when it waits, or why it failed and who approved it."""
     lines: list[Line] = []
-    clusters = clusters_of(found)
-    for alert in found[:LISTED]:
+    clusters = clusters_of(alerts)
+    for alert in alerts[:LISTED]:
         one = alert.remediation
-        told = [
+        parts = [
             escape(part, 60) for part in (clusters[one.cluster_id], mode_name(alert), labels.fault(one, is_brief=True))
         ]
         error = f"“{escape(one.error_message, 150)}”" if one.error_message else ""
-        told += [f"since {when(since(alert))}"] if alert.is_waiting else [error, _who(alert)]
-        lines.append(entry(one.node, *told))
-    return with_rest(lines, len(found))
+        parts += [f"since {when(since(alert))}"] if alert.is_waiting else [error, _who(alert)]
+        lines.append(entry(one.node, *parts))
+    return with_rest(lines, len(alerts))
 
 
 def _decided(alerts: Sequence[Alert], began: float) -> str:
@@ -220,8 +220,8 @@ def _decided(alerts: Sequence[Alert], began: float) -> str:
             people[who] += 1
         elif at >= began and not alert.is_waiting:
             people["automatic" if one.is_automatic else "in Together"] += 1
-    told = ", ".join(f"{who} {count}" for who, count in people.most_common())
-    return f"Decided by: {told}." if told else ""
+    counts = ", ".join(f"{who} {count}" for who, count in people.most_common())
+    return f"Decided by: {counts}." if counts else ""
 
 
 def _often(opened: Sequence[Alert]) -> str:
@@ -265,7 +265,7 @@ def _said(outcome: str) -> str:
 def support(remediation: Remediation, past: Sequence[PastDecision]) -> Message:
     """Return what Together's support asks for, as plain text to copy: IDs, times, alerts, decisions."""
     mode = labels.mode(remediation.mode).name
-    told = [
+    lines = [
         f"Remediation {remediation.id}: {mode} ({remediation.mode}), state {remediation.state}",
         f"Cluster {remediation.cluster_id}, instance {remediation.instance_id}, node {remediation.node}",
     ]
@@ -273,24 +273,24 @@ def support(remediation: Remediation, past: Sequence[PastDecision]) -> Message:
         ("Created", remediation.create_time), ("Reviewed", remediation.review_time),
         ("Started", remediation.start_time), ("Ended", remediation.end_time), ("Updated", remediation.update_time),
     )  # fmt: skip
-    told += [f"{name} {plain_when(moment)}" for name, moment in moments if moment]
+    lines += [f"{name} {plain_when(moment)}" for name, moment in moments if moment]
     words = (
         ("Requested by", remediation.requested_by), ("Reviewed by", remediation.reviewed_by),
         ("Review comment", remediation.review_comment), ("Reason", remediation.reason),
         ("Error", remediation.error_message),
     )  # fmt: skip
-    told += [f"{name}: {value}" for name, value in words if value]
-    told += [f"Alert {alert}" for alert in labels.plain_alerts(remediation)]
-    told += [
+    lines += [f"{name}: {value}" for name, value in words if value]
+    lines += [f"Alert {alert}" for alert in labels.plain_alerts(remediation)]
+    lines += [
         f"{plain_when(decision.at)}: {decision.verb} by {decision.user_id} in Slack: {decision.outcome}"
         for decision in past
     ]
-    return _to_copy(told)
+    return _to_copy(lines)
 
 
-def _to_copy(told: Sequence[str]) -> Message:
+def _to_copy(raw: Sequence[str]) -> Message:
     """Return raw lines as a message to copy from."""
-    lines = [clean(line, 400) for line in told]
+    lines = [clean(line, 400) for line in raw]
     return Message(blocks.story(map(entities, lines)), blocks.preformatted(lines))
 
 
@@ -312,8 +312,8 @@ def timeline(remediation: Remediation, about: CardContext, past: Sequence[PastDe
     elif not any(decision.outcome == RULES[decision.verb].done and decision.verb in _REVIEWS for decision in past):
         moments.append((remediation.review_time, own[1]))
     for alert in remediation.linked_alerts:
-        what = labels.alert_line(alert)
-        moments += [(alert.started_at, f"Alert: {what}"), (alert.resolved_at, f"Alert cleared: {what}")]
+        fault = labels.alert_line(alert)
+        moments += [(alert.started_at, f"Alert: {fault}"), (alert.resolved_at, f"Alert cleared: {fault}")]
     happened = [(unix(moment), what) for moment, what in moments if moment]
     for decision in past:
         done, why = RULES[decision.verb].done, f": {decision.reason}" if decision.reason else ""

@@ -131,8 +131,8 @@ def home(shown: Overview, looks_at: Filter, config: CardConfig, now: float) -> J
     failed = shown.failed or ()
     named = shown.names.get
 
-    def listed(some: Sequence[Remediation], when: Callable[[Remediation], str]) -> list[Line]:
-        return remediation_lines(some, LISTED, shown.called, when)
+    def listed(remediations: Sequence[Remediation], when: Callable[[Remediation], str]) -> list[Line]:
+        return remediation_lines(remediations, LISTED, shown.called, when)
 
     def since(remediation: Remediation) -> str:
         return f"{'may be stuck · ' if config.stuck_at(remediation) <= now else ''}{_last_change(remediation)}"
@@ -165,14 +165,14 @@ def home(shown: Overview, looks_at: Filter, config: CardConfig, now: float) -> J
     return _view(drawn, replace(looks_at, page=shown.page))
 
 
-def options(found: Sequence[Remediation], query: str, called: ClusterNames) -> list[Json]:
+def options(remediations: Sequence[Remediation], query: str, called: ClusterNames) -> list[Json]:
     """Return the choices of the menu: all, the clusters in which something is open, and the nodes that wait.
 
     Args:
         called: the names of clusters.
     """
     clusters = sorted(
-        (called[cluster_id], cluster_id) for cluster_id in {remediation.cluster_id for remediation in found}
+        (called[cluster_id], cluster_id) for cluster_id in {remediation.cluster_id for remediation in remediations}
     )
     # An option's value may have 75 characters, and a cluster's ID more: such a one can't be chosen here.
     drawn = [
@@ -180,7 +180,7 @@ def options(found: Sequence[Remediation], query: str, called: ClusterNames) -> l
         for name, value in [(ALL, ALL_CLUSTERS), *clusters]
         if matches(query, f"{name} {value}") and len(value) <= blocks.MAX_OPTION_TEXT
     ]
-    waiting = [remediation for remediation in found if remediation.is_waiting]
+    waiting = [remediation for remediation in remediations if remediation.is_waiting]
     return [*drawn, *(option(*choice, _NODE) for choice in matching(waiting, query, called))][: blocks.MAX_OPTIONS]
 
 
@@ -245,7 +245,7 @@ def _waiting(remediation: Remediation, shown: Overview, opened: str, config: Car
 def _row(remediation: Remediation, shown: Overview, config: CardConfig, now: float, *, is_open: bool) -> Element:
     """Return what waits in two lines, drawn literally, with a button for the rest."""
     about = shown.about[remediation.ref]
-    told = (
+    parts = (
         clean(shown.called[remediation.cluster_id], 60),
         f"waiting {lasted(now - remediation.create_time.timestamp())}" if remediation.create_time else "",
         "warning" if remediation.is_warning else "",
@@ -254,7 +254,7 @@ def _row(remediation: Remediation, shown: Overview, config: CardConfig, now: flo
         "on hold" if about.hold else "",
         "1 of 2 approvals" if about.first and config.is_half_approved(remediation, about.first) else "",
     )
-    lines = clean(in_a_line(remediation), 300), " · ".join(filter(None, told))
+    lines = clean(in_a_line(remediation), 300), " · ".join(filter(None, parts))
     label = "Close" if is_open else "Show" if shown.refused or config.observes(remediation.cluster_id) else "Decide"
     aloud = clean(f"{label} {remediation.node}", blocks.MAX_OPTION_TEXT)
     button = blocks.press(OPEN, label, value=remediation.key, accessibility_label=aloud)
@@ -281,14 +281,14 @@ def _opened(remediation: Remediation, shown: Overview, config: CardConfig) -> Bl
 def _counts(shown: Overview) -> str:
     """Return in one line how much there is of what needs somebody."""
     returned, unrepaired = len(shown.returned), sum(report.count for report in shown.faults)
-    told = (
+    parts = (
         f"{shown.count} waiting",
         f"{len(shown.running)} in repair",
         f"{len(shown.failed)} failed" if shown.failed else "",
         f"{returned} didn't help" if returned else "",
         f"{unrepaired} {plural('alert', unrepaired)} without a repair" if unrepaired else "",
     )
-    return " · ".join(filter(None, told))
+    return " · ".join(filter(None, parts))
 
 
 def _count(shown: Overview) -> str:

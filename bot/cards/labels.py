@@ -265,24 +265,24 @@ def fault(remediation: Remediation, limit: int = 80, *, is_brief: bool = False) 
     alert = next(iter(remediation.linked_alerts), None)
     if alert is None:
         return clean(remediation.reason or "", limit)
-    told = _what(alert, counts=False)
-    return _joined(told[:1] if is_brief else told, limit)
+    words = _what(alert, counts=False)
+    return _joined(words[:1] if is_brief else words, limit)
 
 
 @lru_cache(200)  # in a storm it's the same a thousand times
-def _joined(told: Sequence[str], limit: int) -> str:
-    return clean(", ".join(told), limit)
+def _joined(words: Sequence[str], limit: int) -> str:
+    return clean(", ".join(words), limit)
 
 
 def common_fault(alerts: Iterable[LinkedAlert]) -> str:
     """Return what alerts have in common, escaped; empty where they are about different faults."""
-    told = {", ".join(_what(alert, counts=False)) for alert in alerts}
-    return escape(told.pop(), 80) if len(told) == 1 else ""
+    faults = {", ".join(_what(alert, counts=False)) for alert in alerts}
+    return escape(faults.pop(), 80) if len(faults) == 1 else ""
 
 
 def most_common_fault(remediations: Iterable[Remediation]) -> tuple[str, int]:
     """Return what most of these are about, raw, and how many; empty and 0 where nothing says."""
-    counted = Counter(found for remediation in remediations if (found := fault(remediation, is_brief=True)))
+    counted = Counter(words for remediation in remediations if (words := fault(remediation, is_brief=True)))
     return next(iter(counted.most_common(1)), ("", 0))
 
 
@@ -293,21 +293,21 @@ def broken(remediation: Remediation) -> tuple[list[str], list[str]]:
     afterwards what it was, and that it cleared where that is known.
     """
     error = remediation.error_message if remediation.state == State.FAILED else ""
-    told = [f"Error: “{escape(error, 600)}”"] if error else []
+    shown = [f"Error: “{escape(error, 600)}”"] if error else []
     if remediation.linked_alerts and (word := _IN_A_WORD.get(remediation.state)):  # type: ignore[call-overload] # the set of states is open
         cleared_at = remediation.linked_alerts[0].resolved_at  # none fires then: one that does would be first
         cleared = f", cleared {ago(cleared_at)}" if cleared_at and remediation.state != State.RUNNING else ""
-        return [*told, f"{word}: {escape(fault(remediation, 400), 400)}{cleared}"], []
+        return [*shown, f"{word}: {escape(fault(remediation, 400), 400)}{cleared}"], []
     fires = any(alert.resolved_at is None for alert in remediation.linked_alerts)
     alerts = [alert for alert in remediation.linked_alerts if not (fires and alert.is_cleared_warning)]
     lines = [_evidence(alert) for alert in alerts[:MAX_ALERTS]]
     if (left := len(alerts) - MAX_ALERTS) > 0:
         lines.append(f"…and {more_alerts(left)}")
     if lines:
-        told.append(f"{lines[0]} · {more_alerts(len(alerts) - 1)}" if len(alerts) > 1 else lines[0])
+        shown.append(f"{lines[0]} · {more_alerts(len(alerts) - 1)}" if len(alerts) > 1 else lines[0])
     if remediation.reason and not _repeats(remediation):
-        told.append(f"Reason: “{escape(remediation.reason, 400)}”")
-    return told, lines[1:]
+        shown.append(f"Reason: “{escape(remediation.reason, 400)}”")
+    return shown, lines[1:]
 
 
 def more_alerts(count: int) -> str:
@@ -358,14 +358,14 @@ def _what(alert: LinkedAlert, *, counts: bool = True) -> Sequence[str]:
 @lru_cache(200)
 def _told(name: str | None, xids: Sequence[tuple[str, str, int]], drained: str | None) -> Sequence[str]:
     title = clean(name or "Unnamed alert", 120)
-    told = [_xid(code, mnemonic, title, count) for code, mnemonic, count in xids[:MAX_XIDS]]
-    told += [f"{len(xids) - MAX_XIDS} more Xids"] if len(xids) > MAX_XIDS else []
-    return *told, title, *([clean(f"drained: {drained}", 120)] if drained else [])
+    words = [_xid(code, mnemonic, title, count) for code, mnemonic, count in xids[:MAX_XIDS]]
+    words += [f"{len(xids) - MAX_XIDS} more Xids"] if len(xids) > MAX_XIDS else []
+    return *words, title, *([clean(f"drained: {drained}", 120)] if drained else [])
 
 
 def _xid(code: str, mnemonic: str, title: str, count: int) -> str:
-    told = f" {mnemonic}" if _tokens(mnemonic) - _tokens(title) else ""
-    return clean(f"Xid {code}{told}{f' ×{count}' if count > 1 else ''}", 80)
+    meaning = f" {mnemonic}" if _tokens(mnemonic) - _tokens(title) else ""
+    return clean(f"Xid {code}{meaning}{f' ×{count}' if count > 1 else ''}", 80)
 
 
 def _tokens(text: str) -> set[str]:

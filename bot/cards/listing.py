@@ -126,15 +126,17 @@ def entry(name: str, *told: str) -> Line:
 
 
 def remediation_lines(
-    found: Sequence[Remediation], most: int, called: ClusterNames, when: Callable[[Remediation], str]
+    remediations: Sequence[Remediation], most: int, called: ClusterNames, when: Callable[[Remediation], str]
 ) -> list[Line]:
     """Return a line for each of the first `most`, ending in what `when` says of it, and how many more there are.
 
     Args:
         called: the names of clusters.
     """
-    some = [_line(remediation, called[remediation.cluster_id], when(remediation)) for remediation in found[:most]]
-    return with_rest(some, len(found))
+    lines = [
+        _line(remediation, called[remediation.cluster_id], when(remediation)) for remediation in remediations[:most]
+    ]
+    return with_rest(lines, len(remediations))
 
 
 def with_rest(lines: list[Line], count: int) -> list[Line]:
@@ -143,25 +145,25 @@ def with_rest(lines: list[Line], count: int) -> list[Line]:
     return [*lines, f"…and {more} more"] if more > 0 else lines
 
 
-def returned_lines(found: Sequence[Alert], most: int) -> list[Line]:
+def returned_lines(alerts: Sequence[Alert], most: int) -> list[Line]:
     """Return a line for each of the first `most` repairs whose fault came back, and how many more there are."""
-    clusters = clusters_of(found)
-    return with_rest([_returned_line(alert, clusters[alert.cluster_id]) for alert in found[:most]], len(found))
+    clusters = clusters_of(alerts)
+    return with_rest([_returned_line(alert, clusters[alert.cluster_id]) for alert in alerts[:most]], len(alerts))
 
 
 def _returned_line(alert: Alert, cluster: str) -> Line:
     one, back = alert.remediation, alert.came_back
-    told = [escape(cluster, 60), escape(mode_name(alert), 60)]
+    parts = [escape(cluster, 60), escape(mode_name(alert), 60)]
     if back:
         did = "didn't stop" if back.was_firing else f"came back after {lasted(back.at - one.succeeded_at)}"
-        told.append(f"{escape(back.fault, 60)} {did}")
-    return entry(one.node, *told)
+        parts.append(f"{escape(back.fault, 60)} {did}")
+    return entry(one.node, *parts)
 
 
 def _line(remediation: Remediation, cluster: str, when: str) -> Line:
-    told = [cluster, labels.mode(remediation.mode).name, fault(remediation, is_brief=True)]
-    told += [labels.state(remediation.state, reviewed=remediation.is_reviewed)[0].lower()]
-    return entry(remediation.node, *(escape(part, 60) for part in told), when)
+    parts = [cluster, labels.mode(remediation.mode).name, fault(remediation, is_brief=True)]
+    parts += [labels.state(remediation.state, reviewed=remediation.is_reviewed)[0].lower()]
+    return entry(remediation.node, *(escape(part, 60) for part in parts), when)
 
 
 def lines_message(head: str, lines: Sequence[Line]) -> Message:
@@ -206,26 +208,26 @@ class Group:
 
 def grouped(alerts: Sequence[Alert]) -> list[Group]:
     """Return groups, the largest first, and last what deletes data."""
-    found = list(_by_fault(alerts, is_told=True))
-    if len(found) > MOST:
-        found = list(_by_fault(alerts, is_told=False))
-    return sorted(found, key=lambda group: (labels.deletes_data(group.mode), -len(group.alerts)))
+    groups = list(_by_fault(alerts, is_told=True))
+    if len(groups) > MOST:
+        groups = list(_by_fault(alerts, is_told=False))
+    return sorted(groups, key=lambda group: (labels.deletes_data(group.mode), -len(group.alerts)))
 
 
 def _by_fault(alerts: Sequence[Alert], *, is_told: bool) -> Iterator[Group]:
-    some: dict[tuple[str, str | None], list[Alert]] = {}
+    groups: dict[tuple[str, str | None], list[Alert]] = {}
     for alert in sorted(alerts, key=since):
-        some.setdefault((alert.remediation.mode, _fault(alert) if is_told else None), []).append(alert)
-    for (mode, what), members in some.items():
-        yield Group(mode, what, members)
+        groups.setdefault((alert.remediation.mode, _fault(alert) if is_told else None), []).append(alert)
+    for (mode, words), members in groups.items():
+        yield Group(mode, words, members)
 
 
 def _fault(alert: Alert) -> str:
     return fault(alert.remediation, 60)
 
 
-def _value(mode: str, what: str | None) -> str:
-    return f"group:{short_hash([mode, what])}"
+def _value(mode: str, words: str | None) -> str:
+    return f"group:{short_hash([mode, words])}"
 
 
 def value_of(alert: Alert) -> str:
@@ -249,8 +251,10 @@ def chosen(alerts: Sequence[Alert], values: Collection[str]) -> list[Alert]:
 
 def half_approved(alerts: Sequence[Alert], firsts: Firsts, config: CardConfig) -> Firsts:
     """Return the first approvals of those that one of two people has approved."""
-    found = ((alert, firsts.get(alert.ref)) for alert in alerts)
-    return {alert.ref: first for alert, first in found if first and config.is_half_approved(alert.remediation, first)}
+    approved = ((alert, firsts.get(alert.ref)) for alert in alerts)
+    return {
+        alert.ref: first for alert, first in approved if first and config.is_half_approved(alert.remediation, first)
+    }
 
 
 def named(names: Sequence[str]) -> Parts:
@@ -262,9 +266,9 @@ def ranges(names: Sequence[str]) -> list[str]:
     """Return names in as few words as say them, in pieces of Slack's size: "gpu-node-2, 4–40"."""
     lines: list[str] = []
     before, size = "", 0
-    found = enumerate(sorted(_parts(clean(name, 100) or "-") for name in names))
+    numbered = enumerate(sorted(_parts(clean(name, 100) or "-") for name in names))
     # Numbers that follow each other are as far from their places.
-    for (prefix, _, _), run in groupby(found, key=lambda entry: (*entry[1][:2], entry[1][2] - entry[0])):
+    for (prefix, _, _), run in groupby(numbered, key=lambda entry: (*entry[1][:2], entry[1][2] - entry[0])):
         ends = [text for _, (_, _, _, text) in run]
         numbers = ends[0] if len(ends) == 1 else f"{ends[0]}–{ends[-1]}"
         word = numbers if prefix and prefix == before else f"{prefix}{numbers}"
@@ -283,8 +287,8 @@ def _parts(name: str) -> tuple[str, int, int, str]:
 
     What has something behind the node's own name has no number.
     """
-    found = None if " " in name else _NUMBERED.fullmatch(name)
-    if found is None:
+    match = None if " " in name else _NUMBERED.fullmatch(name)
+    if match is None:
         return "", 0, 0, name
-    prefix, number = found.groups()
+    prefix, number = match.groups()
     return prefix, len(number) if number.startswith("0") and number != "0" else 0, int(number), number

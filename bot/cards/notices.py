@@ -143,8 +143,8 @@ def _under_way(drawn: Blocks, verb: Verb) -> Blocks:
 
 
 def _doing(title: str, verb: Verb) -> str:
-    _, colon, what = title.partition(": ")
-    return clean(f"{RULES[verb].doing.capitalize()}: {what}", blocks.MAX_HEADER) if colon else title
+    _, colon, rest = title.partition(": ")
+    return clean(f"{RULES[verb].doing.capitalize()}: {rest}", blocks.MAX_HEADER) if colon else title
 
 
 def after_failure(place: ReplyTarget, ref: RemediationRef, remark: CardNote) -> Message:

@@ -21,15 +21,15 @@ NAMED = 3  # people that a card names
 
 def pause_line(pause: Pause) -> str:
     """Return why approvals are paused and until when."""
-    told = [
+    reasons = [
         f"{_where(pauser.where)} until {when(pauser.until)} by <@{pauser.user_id}>"
         + (f" (“{escape(pauser.reason, 200)}”)" if pauser.reason else "")
         for pauser in pause.people[:NAMED]
     ]
-    told += [f"by {len(pause.people) - NAMED} more"] if len(pause.people) > NAMED else []
-    told += [f"{_where(brake.where)} automatically: {brake.broken} were broken" for brake in pause.brakes[:NAMED]]
-    told += [f"in {len(pause.brakes) - NAMED} more clusters automatically"] if len(pause.brakes) > NAMED else []
-    return f"Approvals are paused {', and '.join(told)}. You can still cancel."
+    reasons += [f"by {len(pause.people) - NAMED} more"] if len(pause.people) > NAMED else []
+    reasons += [f"{_where(brake.where)} automatically: {brake.broken} were broken" for brake in pause.brakes[:NAMED]]
+    reasons += [f"in {len(pause.brakes) - NAMED} more clusters automatically"] if len(pause.brakes) > NAMED else []
+    return f"Approvals are paused {', and '.join(reasons)}. You can still cancel."
 
 
 def pause_buttons(cluster_id: str | None, pause: Pause | None) -> Blocks:

@@ -91,23 +91,23 @@ def card(  # noqa: PLR0913 - what a card shows
         *actions(remediation, about, config, buttons=buttons),
         *_details(remediation, further, last),
     ]
-    told = [
+    texts = [
         _push(remediation, about, config, is_asked=waits and buttons),
         *(*warnings, *agreed, affected, *shown, *further, risk, last, *rest),
         f"Cluster {escape(remediation.cluster_id, 250)}, instance {escape(remediation.instance_id, 250)}.",
         f"Remediation {escape(remediation.id, 250)}.",
     ]
-    return Message(blocks.story(filter(None, told)), drawn)
+    return Message(blocks.story(filter(None, texts)), drawn)
 
 
 def brief(remediation: Remediation, about: CardContext, config: CardConfig) -> Message:
     """Draw a repair that began and ended before the bot saw it, in two lines: there is nothing to decide."""
     ended = f"Ended {when(remediation.ended_at)}, before the bot saw it."
-    told = [*_people(remediation, None, about), ended, *chain(*broken(remediation))]
+    sentences = [*_people(remediation, None, about), ended, *chain(*broken(remediation))]
     if remediation.state == State.SUCCEEDED:
-        told += _aftermath(remediation, about, config)
+        sentences += _aftermath(remediation, about, config)
     is_as = escape(_title(remediation, about, config, is_named=False), 150)
-    title, rest = f"{where(remediation, about.share)}: {is_as}", " ".join(told)
+    title, rest = f"{where(remediation, about.share)}: {is_as}", " ".join(sentences)
     return Message(blocks.story([title, rest]), [blocks.statement(title, rest)])
 
 
@@ -223,23 +223,23 @@ def _effect(remediation: Remediation, about: CardContext, config: CardConfig) ->
             "Together no longer lists this remediation, so there's nothing to decide. This card will update if it "
             "comes back."
         )
-    told = escape(mode.effect, 600)
+    effect = escape(mode.effect, 600)
     match remediation.state:
         case State.PENDING_APPROVAL:
             where = "" if remediation.mode else " Approve it there."
-            told = escape(f"{mode.effect}{where} {labels.drain(config.wait_of(remediation.cluster_id))}", 600)
+            effect = escape(f"{mode.effect}{where} {labels.drain(config.wait_of(remediation.cluster_id))}", 600)
         case State.CANCELLED:
-            told = f"This repair won't run. {labels.COOLDOWN}"
+            effect = f"This repair won't run. {labels.COOLDOWN}"
         case State.AUTO_RESOLVED:
-            told = "The alert cleared, so this repair won't run."
+            effect = "The alert cleared, so this repair won't run."
         case State.SUCCEEDED:
-            told = " ".join(filter(None, [mode.result, *_aftermath(remediation, about, config)]))
+            effect = " ".join(filter(None, [mode.result, *_aftermath(remediation, about, config)]))
         case State.FAILED:
-            told = "The repair failed, and the node may be half-repaired. Check it."
+            effect = "The repair failed, and the node may be half-repaired. Check it."
         case state if state in _BEFORE_IT_RUNS and (since := remediation.under_way_since):
             wait = config.wait_of(remediation.cluster_id)
-            told = f"{labels.draining(wait, since, is_automatic=remediation.is_automatic)} {told}"
-    return told
+            effect = f"{labels.draining(wait, since, is_automatic=remediation.is_automatic)} {effect}"
+    return effect
 
 
 def _aftermath(remediation: Remediation, about: CardContext, config: CardConfig) -> Iterator[str]:
@@ -253,9 +253,9 @@ def _aftermath(remediation: Remediation, about: CardContext, config: CardConfig)
 
 def _risk(remediation: Remediation, about: CardContext) -> str:
     """Return what is at risk: the node's history and the cluster's share in repair."""
-    told = [_history(remediation, about.history)] if about.history else []
-    told += [labels.load(about.share, about)] if about.share else []
-    return " · ".join(told)
+    parts = [_history(remediation, about.history)] if about.history else []
+    parts += [labels.load(about.share, about)] if about.share else []
+    return " · ".join(parts)
 
 
 def _history(remediation: Remediation, history: History) -> str:
@@ -264,11 +264,11 @@ def _history(remediation: Remediation, history: History) -> str:
         return f"First repair here in {HISTORY_DAYS} days"
     if not history.same or history.same_mode != remediation.mode:
         return f"{labels.ordinal(history.repairs + 1)} repair in {HISTORY_DAYS} days"
-    found = escape(history.same_fault, 80)
+    fault = escape(history.same_fault, 80)
     which = f"{labels.ordinal(history.same + 1)} {escape(labels.mode(remediation.mode).noun, 80)} within 24 h"
     following = NEXT_STEP.get(remediation.mode)  # type: ignore[call-overload] # the set of modes is open
     after = f". Together's next step: {labels.mode(following).noun}" if following else ""
-    return f"{which}{f' for {found}' if found else ''}{after}"
+    return f"{which}{f' for {fault}' if fault else ''}{after}"
 
 
 def _last_repair(history: History | None) -> str:
@@ -320,8 +320,8 @@ def _affected(impact: Impact) -> str:
     """Return who is affected, as of when that was read: a job may have ended since."""
     summary = escape(impact.summary, 300)
     owner = f", owner {escape(impact.owner, 100)}" if impact.owner else ""
-    told = f"<{entities(impact.url)}|{summary}>" if impact.url else summary  # no bar can be in the URL
-    return f"Affects: {told}{owner} (as of {when(impact.at)})"
+    linked = f"<{entities(impact.url)}|{summary}>" if impact.url else summary  # no bar can be in the URL
+    return f"Affects: {linked}{owner} (as of {when(impact.at)})"
 
 
 def asked_to_wait(hold: Hold) -> str:
@@ -363,12 +363,12 @@ def _details(remediation: Remediation, further: Sequence[str], last: str) -> Blo
         ("opened", remediation.create_time),
     )
     latest = next((f"{label} {ago(moment)}" for label, moment in moments if moment), "")
-    told = " · ".join(filter(None, [trigger, latest]))
+    facts = " · ".join(filter(None, [trigger, latest]))
     title = "Last repair, IDs" if last else "IDs"
     if further:
         title = "More alerts, last repair, IDs" if last else "More alerts, IDs"
     inside = [*map(blocks.literal, filter(None, [*further, last])), blocks.context(ids(remediation.ref))]
-    small = [blocks.context(told)] if told else []
+    small = [blocks.context(facts)] if facts else []
     return [*small, blocks.folded(title, inside)]
 
 
@@ -379,8 +379,8 @@ def _push(remediation: Remediation, about: CardContext, config: CardConfig, *, i
         is_surprise = (
             about.is_automatic and remediation.state in IN_REPAIR and labels.mode(remediation.mode).is_destructive
         )
-        what = " Deletes local data." if is_surprise else ""  # so on-call is mentioned
-        return f"{node}: {escape(_title(remediation, about, config, is_sure=False, is_named=False), 150)}{what}"
+        data = " Deletes local data." if is_surprise else ""  # so on-call is mentioned
+        return f"{node}: {escape(_title(remediation, about, config, is_sure=False, is_named=False), 150)}{data}"
     noun, fails = escape(labels.mode(remediation.mode).noun, 80), escape(fault(remediation), 100)
     asked = f"Together asks to approve: {noun}."
     if about.pause and not about.is_observed:

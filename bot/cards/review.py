@@ -111,12 +111,12 @@ def dialog(
     groups = grouped(alerts)  # what deletes data last
     deleting = sum(labels.deletes_data(group.mode) for group in groups)
     half = half_approved(alerts, waiting.firsts, config)
-    some = [_group(group, half, called, config, only) for group in groups]
+    parts = [_group(group, half, called, config, only) for group in groups]
     if deleting:
-        some.insert(len(groups) - deleting, [blocks.alarm("Approving what follows deletes the nodes' local data.")])
+        parts.insert(len(groups) - deleting, [blocks.alarm("Approving what follows deletes the nodes' local data.")])
     verbs = [blocks.option(text, verb.value) for verb, text in CHOICES.items()]
     first = verbs[verb is Verb.CANCEL]
-    what: Element = {"type": "radio_buttons", "action_id": VERB, "options": verbs, "initial_option": first}
+    radio: Element = {"type": "radio_buttons", "action_id": VERB, "options": verbs, "initial_option": first}
     return blocks.modal(
         title,
         [
@@ -126,8 +126,8 @@ def dialog(
             ),
             *_load(waiting.about, config),
             *_meanwhile(waiting),
-            blocks.field(VERB, "What to do", what, is_optional=False),
-            *(block for drawn in some for block in drawn),
+            blocks.field(VERB, "What to do", radio, is_optional=False),
+            *(block for drawn in parts for block in drawn),
         ],
         private_metadata=known.dump(),
         callback_id=REVIEW,
@@ -189,15 +189,15 @@ def _group(group: Group, half: Firsts, called: Names, config: CardConfig, only: 
 
 def _box(alert: Alert, half: Firsts, called: Names, config: CardConfig) -> Element:
     """Return a node's box, with what changes the decision on it beneath."""
-    told = []
+    marks = []
     if first := half.get(alert.ref):
-        told.append(f"1 of 2 approvals: <@{first.user_id}>")
+        marks.append(f"1 of 2 approvals: <@{first.user_id}>")
     elif config.needs_two(alert.remediation.mode, alert.history):
-        told.append("Needs two approvers")
-    told += [f"On hold by <@{alert.hold.user_id}>"] if alert.hold else []
+        marks.append("Needs two approvers")
+    marks += [f"On hold by <@{alert.hold.user_id}>"] if alert.hold else []
     option = _option(alert, called)
-    if told:
-        option["description"] = blocks.mrkdwn(blocks.story(told, " · ", blocks.MAX_OPTION_TEXT))
+    if marks:
+        option["description"] = blocks.mrkdwn(blocks.story(marks, " · ", blocks.MAX_OPTION_TEXT))
     return option
 
 
@@ -209,19 +209,19 @@ def _marks(group: Group, half: Firsts, effect: str) -> str:
     """Return what a group does, raw, and how many of it are half approved or on hold."""
     approved = sum(alert.ref in half for alert in group.alerts)
     held = sum(alert.hold is not None for alert in group.alerts)
-    told = [f"{approved} with 1 of 2 approvals." if approved else "", f"{held} on hold." if held else ""]
-    return " ".join([effect, *filter(None, told)])
+    marks = [f"{approved} with 1 of 2 approvals." if approved else "", f"{held} on hold." if held else ""]
+    return " ".join([effect, *filter(None, marks)])
 
 
 def options(alerts: Sequence[Alert], group: str, query: str) -> Blocks:
     """Return the nodes of a group that a query matches; `group` is what choosing all of it is known by."""
     wanted, called = query.strip().casefold(), names(alerts)
-    found = [
+    matching = [
         alert
         for alert in chosen(alerts, [group])
         if wanted in f"{called[alert.ref]} {mode_name(alert)} {alert.cluster_id} {fault(alert.remediation)}".casefold()
     ]
-    return [_option(alert, called) for alert in by_name(found, called)[: blocks.MAX_OPTIONS]]
+    return [_option(alert, called) for alert in by_name(matching, called)[: blocks.MAX_OPTIONS]]
 
 
 def stop_button(batch: Batch) -> Json:
@@ -235,13 +235,13 @@ def controls(of: TrackedMessage, count: int, decidable: int, running: Batch | No
     Args:
         decidable: how many of those that wait are in clusters that the bot doesn't only observe.
     """
-    some = [stop_button(running)] if running else []
+    buttons = [stop_button(running)] if running else []
     if decidable:
-        some.append(review_button(of.id, decidable))
+        buttons.append(review_button(of.id, decidable))
     if count:
-        some.append(blocks.press(LOOKING, "I'm looking", value=of.id))
-        some += pause_buttons(of.cluster_id, pause) if decidable else []
-    return [blocks.actions(some)] if some else []
+        buttons.append(blocks.press(LOOKING, "I'm looking", value=of.id))
+        buttons += pause_buttons(of.cluster_id, pause) if decidable else []
+    return [blocks.actions(buttons)] if buttons else []
 
 
 def confirmation(batch: Batch, chosen: Decidable, called: Names, config: CardConfig) -> Json:
@@ -291,14 +291,14 @@ def _nodes(batch: Batch, group: Group, called: Names, half: Firsts, config: Card
     is_approval, count = batch.verb is Verb.APPROVE, len(group.alerts)
     warning = "⚠️ " if is_approval and labels.deletes_data(group.mode) else ""
     head = f"{warning}{escape(group.title, 150)} ({blast_radius(group.alerts, None)}): "
-    told = [escape(labels.mode(group.mode).effect, 250) if is_approval else "won't run."]
+    sentences = [escape(labels.mode(group.mode).effect, 250) if is_approval else "won't run."]
     if is_approval:
         held = sum(alert.hold is not None for alert in group.alerts)
         needing = (half.get(alert.ref) for alert in group.alerts if config.needs_two(group.mode, alert.history))
         two = sum(first is None or first.user_id == batch.actor.user_id for first in needing)
-        told += [f"{held} {'is' if held == 1 else 'are'} on hold."] if held else []
-        told += [f"{two} of {count} need{'s' if two == 1 else ''} a second person's approval."] if two else []
-    lines: list[Line] = [[*elements(head, bold=True), *elements(" ".join(told))]]
+        sentences += [f"{held} {'is' if held == 1 else 'are'} on hold."] if held else []
+        sentences += [f"{two} of {count} need{'s' if two == 1 else ''} a second person's approval."] if two else []
+    lines: list[Line] = [[*elements(head, bold=True), *elements(" ".join(sentences))]]
     return lines + [[piece] for piece in named([called[alert.ref] for alert in group.alerts])]
 
 
@@ -347,9 +347,9 @@ def _others(batch: Batch) -> list[str]:
     halves = known.count(OutcomeKind.FIRST_OF_TWO)
     unclear = sum(item.outcome in DOUBTFUL for item in batch.items)
     skipped = len(known) - _well(batch) - halves - unclear
-    told = [f"{halves} {plural('first approval', halves)}"] if halves else []  # true later too
-    told += [f"{unclear} unclear"] if unclear else []
-    return told + ([f"{skipped} skipped"] if skipped else [])
+    counts = [f"{halves} {plural('first approval', halves)}"] if halves else []  # true later too
+    counts += [f"{unclear} unclear"] if unclear else []
+    return counts + ([f"{skipped} skipped"] if skipped else [])
 
 
 def _stopped(batch: Batch) -> str:
@@ -362,10 +362,10 @@ def _stopped(batch: Batch) -> str:
 
 def _results(items: Sequence[BatchItem], verb: Verb) -> list[Line]:
     """Return results, a line for all that have the same: the result first where it is short, else the nodes."""
-    some: dict[str, list[str]] = {}
+    nodes_by_result: dict[str, list[str]] = {}
     for item in items:
-        some.setdefault(_said(item, verb), []).append(item.node)
-    return [_result(said, len(nodes), names) for said, nodes in some.items() for names in named(nodes)]
+        nodes_by_result.setdefault(_said(item, verb), []).append(item.node)
+    return [_result(said, len(nodes), names) for said, nodes in nodes_by_result.items() for names in named(nodes)]
 
 
 def _result(said: str, count: int, names: Element) -> Line:
@@ -392,9 +392,9 @@ def report(batch: Batch) -> list[Message]:
     lines = _results(items, batch.verb)
     chunks = [lines[start : start + REPORT_LINES] for start in range(0, len(lines), REPORT_LINES)]
     stopped = f" {_stopped(batch)}" if batch.stopped else ""
-    told = []
+    messages = []
     for number, chunk in enumerate(chunks, start=1):
         of = f" ({number} of {len(chunks)})" if len(chunks) > 1 else ""
         head = f"<@{batch.actor.user_id}>, results{of}: {_counts(batch)}.{stopped}"
-        told.append(lines_message(head, chunk))
-    return told
+        messages.append(lines_message(head, chunk))
+    return messages

@@ -40,28 +40,28 @@ def transition(  # noqa: PLR0913 - what a reading may say
         is_listed_again: Together didn't list it before.
         is_next: it has ended and waits again, though nobody has seen it end.
     """
-    told = ["Together lists this remediation again."] if is_listed_again else []
+    lines = ["Together lists this remediation again."] if is_listed_again else []
     if after.mode != before.mode:
         was, is_now = _repair(before), _repair(after)
         look = " Review it before approving." if after.is_waiting else ""
         if not after.mode:
-            told.append(f"Together no longer says which repair this is. It was “{was}”.")
+            lines.append(f"Together no longer says which repair this is. It was “{was}”.")
         elif not before.mode:
-            told.append(f"Together now says which repair this is: “{is_now}”.{look}")
+            lines.append(f"Together now says which repair this is: “{is_now}”.{look}")
         elif decided and decided.is_approval and before.is_waiting:
-            told.append(f"{decided.people} approved “{is_now}”. Before, it was “{was}”.")
+            lines.append(f"{decided.people} approved “{is_now}”. Before, it was “{was}”.")
         else:
-            told.append(f"repair changed from “{was}” to “{is_now}”.{look}")
+            lines.append(f"repair changed from “{was}” to “{is_now}”.{look}")
     if after.state != before.state:
         skipped = before.is_waiting and after.state in BEGUN
         if skipped:
-            told.append(_approved(after, decided, now))
+            lines.append(_approved(after, decided, now))
         if after.state != State.FAILED and not (skipped and after.state == State.PENDING):
-            told.append(_moved(after, decided, now))
+            lines.append(_moved(after, decided, now))
     if is_next:
-        what = "" if after.mode == before.mode else "a repair "
-        told.append(f"{_repair(before)} ended, and {what}is waiting for approval again. ⏳")
-    return [f"{_node(after)}: {line}" for line in told]
+        repair = "" if after.mode == before.mode else "a repair "
+        lines.append(f"{_repair(before)} ended, and {repair}is waiting for approval again. ⏳")
+    return [f"{_node(after)}: {line}" for line in lines]
 
 
 def _approved(after: Remediation, decided: DecidedBy | None, now: float) -> str:
@@ -285,9 +285,9 @@ def unreadable(clusters: Sequence[str], since: float, ids: Sequence[str]) -> Mes
         ids: those of the clusters.
     """
     span = f"since {when(since)}{' (the first of them)' if len(clusters) > 1 else ''}"
-    what = f"Couldn't read {_named(clusters)} from Together {span}"
+    problem = f"Couldn't read {_named(clusters)} from Together {span}"
     means = "Cards may be out of date and new alerts may be missing."
-    text = f"{what}. {means} Still retrying; use the Together console in the meantime."
+    text = f"{problem}. {means} Still retrying; use the Together console in the meantime."
     pause = pause_buttons(ids[0] if len(ids) == 1 else None, None)
     return Message(text, [blocks.paragraph(f"{text} ⚠️", bold=True), blocks.actions(pause)])
 
@@ -315,8 +315,8 @@ def readable(clusters: Sequence[str], since: float, now: float, *, at_most: bool
         now: likewise.
         at_most: as in `was_unreadable`.
     """
-    what, after = capital(_named(clusters)), _lasted(now - since, at_most=at_most)
-    text = f"{what} can be read from Together again after {after}. Cards are being updated."
+    subject, after = capital(_named(clusters)), _lasted(now - since, at_most=at_most)
+    text = f"{subject} can be read from Together again after {after}. Cards are being updated."
     return Message(text, [blocks.paragraph(f"{text} ✅")])
 
 

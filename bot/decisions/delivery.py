@@ -94,8 +94,8 @@ class Answers:
             return Answer(ReplyKind.WHISPER, cards.private(error), summary=summary), outcome
         logger.warning("%s", error)
         console = cards.link(self.config.console_url, request.ref)
-        told = cards.failure(error, request, about.node, console)
-        answer = Answer(ReplyKind.ERROR, told, summary=summary)
+        message = cards.failure(error, request, about.node, console)
+        answer = Answer(ReplyKind.ERROR, message, summary=summary)
         if not rule.decides or not job.is_active or request.batch_id:
             return answer, outcome
         now, shown = self.clock.now(), request.saw

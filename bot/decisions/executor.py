@@ -101,8 +101,8 @@ class Executor(Judge):
             )  # fmt: skip
         if shown.is_first and request.instead_of is None and not request.overrides:
             # Somebody else has approved since, or one person is enough by the settings of now.
-            what = "it's no longer the first of two approvals, so it would start the repair"
-            return await self.decide_again(shown, present, what)
+            why = "it's no longer the first of two approvals, so it would start the repair"
+            return await self.decide_again(shown, present, why)
         return None
 
     async def _resume(self, recorded_at: float) -> Verdict:
@@ -156,10 +156,10 @@ class Executor(Judge):
         except WrongState as refusal:
             return await self.show_present(refusal, is_repeat=before is not None)
         except AmbiguousResponse as cause:
-            found = await self.read_back()
-            if found is None:
+            settled = await self.read_back()
+            if settled is None:
                 raise OutcomeUnknown(self.job.request.rule.noun, cause) from cause
-            return found if isinstance(found, Verdict) else self.not_in_effect(found, cause.sentence, cause)
+            return settled if isinstance(settled, Verdict) else self.not_in_effect(settled, cause.sentence, cause)
         except (GuardrailRefusal, NotAllowed, Observing, TogetherError) as no:
             if before is None:
                 raise
@@ -176,10 +176,10 @@ class Executor(Judge):
 
     async def _after_lagging(self, answered: Verdict) -> Verdict:
         """Return what a POST has done that Together took, where its answer shows no effect: it may lag behind."""
-        found = await self.read_back()
-        if isinstance(found, Remediation):
-            found = replace(self.success(found), of=answered.of)
-        return answered if found is None or found.kind is OutcomeKind.TOO_LATE else found
+        settled = await self.read_back()
+        if isinstance(settled, Remediation):
+            settled = replace(self.success(settled), of=answered.of)
+        return answered if settled is None or settled.kind is OutcomeKind.TOO_LATE else settled
 
     async def _post(self) -> Remediation | _Changed:
         """Send the POST, again only where it certainly was not taken."""

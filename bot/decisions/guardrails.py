@@ -186,12 +186,12 @@ class Guardrails:
         """
         lately = await self.database.read(approvals.approved_lately, cluster_id)
         listed = await self.together.scan(cluster_id, states=sorted(IN_REPAIR))
-        found = {_instance_of(item) for item in listed}
+        nodes = {_instance_of(item) for item in listed}
         tracked = await self.database.read(approvals.at_work, cluster_id)
-        unlisted = [ref for ref in dict.fromkeys((*lately, *tracked)) if ref.instance_id not in found]
+        unlisted = [ref for ref in dict.fromkeys((*lately, *tracked)) if ref.instance_id not in nodes]
         looked = await asyncio.gather(*(self._is_at_work(ref, just_approved=ref in lately) for ref in unlisted[:LOOKS]))
-        found |= {ref.instance_id for ref, at_work in zip(unlisted, looked, strict=False) if at_work}
-        return found | {ref.instance_id for ref in unlisted[LOOKS:]}
+        nodes |= {ref.instance_id for ref, at_work in zip(unlisted, looked, strict=False) if at_work}
+        return nodes | {ref.instance_id for ref in unlisted[LOOKS:]}
 
     async def _is_at_work(self, ref: RemediationRef, *, just_approved: bool) -> bool:
         try:

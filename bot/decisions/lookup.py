@@ -132,13 +132,13 @@ class Lookup:
         Where they are of none, what is open on the nodes that they are the names or IDs of.
         """
         open_ones = (await self._everything()).found
-        if found := [
+        if named := [
             remediation.ref for remediation in open_ones if remediation.id in words or str(remediation.ref) in words
         ]:
-            return found
+            return named
         triples = [ref for word in sorted(words) if (ref := read_reference(word))][:MAX_TRIPLES]
-        if found := [ref for ref in triples if await self._exists(ref)]:
-            return found
+        if named := [ref for ref in triples if await self._exists(ref)]:
+            return named
         called = {word.casefold() for word in words}
         return [
             remediation.ref
@@ -224,8 +224,8 @@ class Lookup:
         stale = [alert for alert in tracked if alert.is_stale]
         outdated = {alert.ref: (alert.remark or alert.remediation).state for alert in stale}
         shown_on = {alert.ref: alert.message_id for alert in tracked}
-        found = oldest_first(alert.remediation for alert in tracked)
-        return LookupResult(found, (), outdated, shown_on, names=await self.names())
+        remediations = oldest_first(alert.remediation for alert in tracked)
+        return LookupResult(remediations, (), outdated, shown_on, names=await self.names())
 
     async def in_time_for_a_menu(self, allow: Awaitable[None]) -> LookupResult:
         """Return what is open, as far as that is known before Slack stops waiting for a menu's choices.
@@ -282,9 +282,13 @@ class Lookup:
         looked = await self._everything()
         if not any(remediation.is_called(text) for remediation in looked.found):
             looked = await self._everything(asked_at)  # a copy doesn't know what has opened since
-        found = [remediation for remediation in looked.found if remediation.is_called(text)]
-        found = found or [remediation for remediation in looked.found if _begins_with(remediation, text.casefold())]
-        return replace(looked, found=[remediation for remediation in found if remediation.state in prefer] or found)
+        matching = [remediation for remediation in looked.found if remediation.is_called(text)]
+        matching = matching or [
+            remediation for remediation in looked.found if _begins_with(remediation, text.casefold())
+        ]
+        return replace(
+            looked, found=[remediation for remediation in matching if remediation.state in prefer] or matching
+        )
 
     async def _scan(self, as_of: float | None = None) -> LookupResult:
         """Return all that is open at Together, as of the last few seconds, or as of a moment or later."""
@@ -325,17 +329,17 @@ class Lookup:
         names = self.clusters or [cluster.cluster_id for cluster in listed]
         lists = await asyncio.gather(*map(read, names))
         unread = [name for name, some in zip(names, lists, strict=True) if None in some] + ([] if is_all else [""])
-        found = oldest_first(remediation for some in lists for remediation in some if remediation)
-        return LookupResult(found, unread, searched=self.clusters)
+        remediations = oldest_first(remediation for some in lists for remediation in some if remediation)
+        return LookupResult(remediations, unread, searched=self.clusters)
 
 
 def _read(item: object) -> Remediation | None:
     try:
-        found = parse(Remediation, item)
-        found.ref  # noqa: B018 - its IDs are checked when they are asked for
+        remediation = parse(Remediation, item)
+        remediation.ref  # noqa: B018 - its IDs are checked when they are asked for
     except (UnreadableAnswer, InvalidId):
         return None
-    return found
+    return remediation
 
 
 def oldest_first(remediations: Iterable[Remediation]) -> list[Remediation]:
@@ -356,9 +360,9 @@ def _begins_with(remediation: Remediation, beginning: str) -> bool:
 
 
 def _cancellable(looked: LookupResult) -> LookupResult:
-    found = [
+    cancellable = [
         remediation
         for remediation in looked.found
         if {remediation.state, looked.outdated.get(remediation.ref, remediation.state)} <= CANCELLABLE
     ]
-    return replace(looked, found=found)
+    return replace(looked, found=cancellable)

@@ -43,9 +43,9 @@ class Overviews:
         except NotAllowed as error:
             refused = error
         looked = await self.lookup.open(looks_at.cluster_id)
-        found, unconfirmed = await self._confirm(looked.found, looked.outdated)
+        remediations, unconfirmed = await self._confirm(looked.found, looked.outdated)
         cluster_id = looks_at.cluster_id
-        here = [remediation for remediation in found if cluster_id in {"", remediation.cluster_id}]
+        here = [remediation for remediation in remediations if cluster_id in {"", remediation.cluster_id}]
         waiting = [remediation for remediation in here if remediation.is_waiting]
         digests = await self._digests(waiting, looked.shown_on)
         count = len(waiting)
@@ -61,7 +61,7 @@ class Overviews:
             for remediation in shown
             if about[remediation.ref].is_in_doubt(remediation, is_read_now=is_read_now)
         }
-        known = {remediation.ref: remediation.node for remediation in found} | await self.database.read(
+        known = {remediation.ref: remediation.node for remediation in remediations} | await self.database.read(
             messages.nodes, {decision.ref for decision in mine}
         )
         return Overview(
@@ -90,16 +90,16 @@ class Overviews:
     ) -> list[tuple[str, int, str]]:
         """Return the messages with more than one that can be decided: their IDs, how many, and their cluster."""
         shown = Counter(message_id for remediation in waiting if (message_id := shown_on.get(remediation.ref)))
-        found = list[tuple[str, int, str]]()
+        digests = list[tuple[str, int, str]]()
         for message_id in [message_id for message_id, count in shown.most_common(_DIGESTS) if count > 1]:
             known = await self.batches.decidable(message_id)
             clusters = {alert.cluster_id for alert in known.alerts}
             if known.total > 1:
-                found.append((message_id, known.total, clusters.pop() if len(clusters) == 1 else ""))
-        return found
+                digests.append((message_id, known.total, clusters.pop() if len(clusters) == 1 else ""))
+        return digests
 
     async def _confirm(
-        self, found: Sequence[Remediation], outdated: Collection[RemediationRef]
+        self, remediations: Sequence[Remediation], outdated: Collection[RemediationRef]
     ) -> tuple[list[Remediation], set[RemediationRef]]:
         """Read again what was decided on since it was last seen. Returns what there is, and what couldn't be read."""
         lane = asyncio.Semaphore(READ_AT_ONCE)
@@ -111,7 +111,7 @@ class Overviews:
             except (TogetherError, TimeoutError):
                 return None
 
-        old = [remediation for remediation in found if remediation.ref in outdated]
+        old = [remediation for remediation in remediations if remediation.ref in outdated]
         fresh = dict(zip((remediation.ref for remediation in old), await asyncio.gather(*map(read, old)), strict=True))
-        present = [fresh.get(remediation.ref) or remediation for remediation in found]
+        present = [fresh.get(remediation.ref) or remediation for remediation in remediations]
         return oldest_first(present), {ref for ref, remediation in fresh.items() if remediation is None}

@@ -48,21 +48,21 @@ def changes(request: Request, shown: SeenState, present: Remediation) -> str:
     """Return how a remediation differs from what was seen, as the end of a sentence; empty where it may be decided."""
     # A button that does not say its state was in an alert that asked for approval.
     rule, shown_state = request.rule, shown.state or State.PENDING_APPROVAL
-    found: list[str] = []
+    differences: list[str] = []
     if present.state != shown_state:
-        found.append(f"the state changed from “{_state(shown_state)}” to “{_state(present.state)}”")
+        differences.append(f"the state changed from “{_state(shown_state)}” to “{_state(present.state)}”")
     suggested = request.instead_of or shown.mode
     if suggested and present.mode not in {suggested, ""}:
-        found.append(f"the repair changed from “{_mode(suggested)}” to “{_mode(present.mode)}”")
-    if not found and is_of_another_episode(request, shown, present):
-        found.append(OPENED_AGAIN)
+        differences.append(f"the repair changed from “{_mode(suggested)}” to “{_mode(present.mode)}”")
+    if not differences and is_of_another_episode(request, shown, present):
+        differences.append(OPENED_AGAIN)
     if request.verb is Verb.APPROVE and not present.mode:
-        found.append("Together doesn't say which repair would run")
+        differences.append("Together doesn't say which repair would run")
     elif request.verb is Verb.APPROVE and not shown.mode:
-        found.append(f"the alert didn't say which repair would run. It's “{_mode(present.mode)}”")
-    if not found and present.state not in rule.allowed:
-        found.append(f"it's already “{_state(present.state)}” and can't be {rule.done}")
-    return " and ".join(found)
+        differences.append(f"the alert didn't say which repair would run. It's “{_mode(present.mode)}”")
+    if not differences and present.state not in rule.allowed:
+        differences.append(f"it's already “{_state(present.state)}” and can't be {rule.done}")
+    return " and ".join(differences)
 
 
 def is_of_another_episode(request: Request, shown: SeenState, present: Remediation) -> bool:

@@ -53,16 +53,16 @@ class Recovery:
             self._forever(self._purge, "delete what is old, to be retried in an hour", DAY, WaitReason.DAILY),
         )
 
-    async def _forever(self, work: Callable[[], Awaitable[None]], what: str, seconds: float, why: WaitReason) -> None:
+    async def _forever(self, work: Callable[[], Awaitable[None]], task: str, seconds: float, why: WaitReason) -> None:
         """Work again and again: what is odd about one row must not keep the others from their turn."""
         while True:
             wait = min(seconds, HOUR)
             try:
                 await work()
             except StorageUnavailable as error:
-                logger.warning("Couldn't %s: %s", what, error, extra=lasting())
+                logger.warning("Couldn't %s: %s", task, error, extra=lasting())
             except Exception:  # a bug in one round must not end the process
-                logger.exception("Couldn't %s", what, extra=lasting())
+                logger.exception("Couldn't %s", task, extra=lasting())
             else:
                 wait = seconds
             await self.clock.sleep(wait, why)

@@ -143,8 +143,8 @@ class DecisionService:
     async def _void_uncertain(self, request: Request, job_id: str, uncertain: NotRecorded) -> None:
         """Make sure that a row whose commit is in doubt isn't run later, and only then say so."""
         with about_decision(job_id, request):
-            told = cards.failure(uncertain, request)
-            tell = partial(self._messenger.reply_privately, request.place, told, once=True)
+            message = cards.failure(uncertain, request)
+            tell = partial(self._messenger.reply_privately, request.place, message, once=True)
             if await voided(self._clock, partial(self._store.void, request, job_id), tell):
                 await self.refuse(request.place, RefusedWithoutDatabase())
 

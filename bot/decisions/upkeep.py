@@ -119,7 +119,7 @@ class Upkeep:
         return replace(read, kind=OutcomeKind.CHANGED, notice=notice)
 
 
-async def _kept(change: Awaitable[T], what: str) -> T:
+async def _kept(change: Awaitable[T], request: str) -> T:
     """Return what the bot's own database says of a change.
 
     Raises:
@@ -129,4 +129,4 @@ async def _kept(change: Awaitable[T], what: str) -> T:
     try:
         return await change
     except StorageUnavailable as error:
-        raise (MayBeDone(what) if error.in_doubt else RefusedWithoutDatabase()) from error
+        raise (MayBeDone(request) if error.in_doubt else RefusedWithoutDatabase()) from error

@@ -67,10 +67,10 @@ class Judge:
     job: Job
     sent_mono: float = field(default=0.0, init=False)
 
-    async def decide_again(self, shown: SeenState, present: Remediation, what: str = "") -> Verdict:
+    async def decide_again(self, shown: SeenState, present: Remediation, changed: str = "") -> Verdict:
         """Return that it is no longer what was shown, so it must be decided on again."""
         decided = await who_decided(self.store.database, present)
-        notice = precondition_failure(self.job, shown, present, decided, what)
+        notice = precondition_failure(self.job, shown, present, decided, changed)
         return Verdict(OutcomeKind.CHANGED, present, decided, notice)
 
     def success(self, result: Remediation, *, is_read_back: bool = False) -> Verdict:

@@ -206,24 +206,24 @@ class NotRecorded(BotError):
 
     def __init__(self, noun: str, *, sent: bool, is_lost: bool = False) -> None:
         why = "The bot's database has lost this" if is_lost else "The bot can't reach its database"
-        what = "may have gone through" if sent else "may still be sent"
-        super().__init__(f"{why}. Your {noun} {what}.", "Check again in a minute, before you decide anything else.")
+        outcome = "may have gone through" if sent else "may still be sent"
+        super().__init__(f"{why}. Your {noun} {outcome}.", "Check again in a minute, before you decide anything else.")
 
 
 class MayBeDone(BotError):
     """A change of the bot's own, such as a pause, of which it isn't known whether it was made or still will be.
 
     Args:
-        what: is asked for, as the end of "Your request to".
+        request: what is asked for, as the end of "Your request to".
     """
 
     code = OutcomeKind.MAY_BE_DONE
     title = "Result unknown"
 
-    def __init__(self, what: str, *, is_bug: bool = False) -> None:
+    def __init__(self, request: str, *, is_bug: bool = False) -> None:
         why = "something went wrong in the bot" if is_bug else "the bot can't reach its database"
         super().__init__(
-            f"Your request to {what} may have been carried out, or may still be: {why}.",
+            f"Your request to {request} may have been carried out, or may still be: {why}.",
             "Wait a minute, then see whether it took effect before you ask again.",
         )
 
@@ -239,9 +239,9 @@ class NotShown(BotError):
 class RequestExpired(BotError):
     """A change of the bot's own waited for so long that it isn't made any more."""
 
-    def __init__(self, what: str = "do this") -> None:
+    def __init__(self, request: str = "do this") -> None:
         super().__init__(
-            f"Your request to {what} wasn't carried out: the bot couldn't act on it for more than 10 min.",
+            f"Your request to {request} wasn't carried out: the bot couldn't act on it for more than 10 min.",
             "Ask again if you still want it.",
         )
 
@@ -256,8 +256,8 @@ class InternalError(BotError):
     def __init__(self, noun: str, *, sent: bool) -> None:
         self.code = OutcomeKind.INTERNAL_ERROR if sent else OutcomeKind.NOT_SENT
         self.check_again = sent
-        what = f"Your {noun} may have gone through." if sent else f"Your {noun} wasn't sent."
+        outcome = f"Your {noun} may have gone through." if sent else f"Your {noun} wasn't sent."
         first = "Press “Check again” before you decide anything else" if sent else "Try again"
         super().__init__(
-            f"Something went wrong in the bot. {what}", f"{first}, and tell the bot's admin: details are in its log."
+            f"Something went wrong in the bot. {outcome}", f"{first}, and tell the bot's admin: details are in its log."
         )

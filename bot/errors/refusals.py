@@ -43,9 +43,9 @@ class UnknownControl(NotAttempted):
 
     code = OutcomeKind.UNKNOWN_CONTROL
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, control: str) -> None:
         super().__init__(
-            f"The bot doesn't recognize {escape(what, _SHOWN)}. Nothing was sent.",
+            f"The bot doesn't recognize {escape(control, _SHOWN)}. Nothing was sent.",
             "Use the latest card, or type /cancel-remediation help.",
         )
 

@@ -86,11 +86,11 @@ class KeyRefused(TogetherError):
     code = OutcomeKind.KEY_REFUSED
 
     def __init__(self, status: int, *, quote: str = "") -> None:
-        what, repair = "The bot's Together API key can't do that", "give the key that permission"
+        problem, repair = "The bot's Together API key can't do that", "give the key that permission"
         if status == 401:  # noqa: PLR2004 - HTTP's own number
-            what, repair = "Together rejected the bot's API key", "check it"
+            problem, repair = "Together rejected the bot's API key", "check it"
         super().__init__(
-            f"{what} (HTTP {status}).{UNCHANGED}",
+            f"{problem} (HTTP {status}).{UNCHANGED}",
             f"Ask the bot's admin to {repair}. Until then, use the Together console.",
             quote=quote,
         )
@@ -135,9 +135,9 @@ class UnreadableAnswer(AmbiguousResponse):
 
     code = OutcomeKind.UNREADABLE_ANSWER
 
-    def __init__(self, what: str, *, is_too_large: bool = False) -> None:
+    def __init__(self, problem: str, *, is_too_large: bool = False) -> None:
         super().__init__(
-            f"Together sent an unexpected response ({what}).",
+            f"Together sent an unexpected response ({problem}).",
             "Ask the bot's admin to check its API address. Until then, use the Together console.",
         )
         self.is_too_large = is_too_large

@@ -324,12 +324,12 @@ class Alert:
         remark = self.remark
         if not self.is_stale or remark is None:
             return self.remediation
-        told = self.remediation.model_copy(update={"state": remark.state, "mode": remark.mode})
-        if remark.decided and remark.decided.is_approval and not (told.review_time and told.is_reviewed):
+        shown = self.remediation.model_copy(update={"state": remark.state, "mode": remark.mode})
+        if remark.decided and remark.decided.is_approval and not (shown.review_time and shown.is_reviewed):
             # A review that it has is of an earlier incident.
             review = {"review_time": datetime.fromtimestamp(remark.decided.at, UTC)}
-            told = told.model_copy(update={"reviewed_by": None, "review_comment": None, **review})
-        return told
+            shown = shown.model_copy(update={"reviewed_by": None, "review_comment": None, **review})
+        return shown
 
     @property
     def share_at(self) -> float:
@@ -374,8 +374,8 @@ class Alert:
         earlier = [alert.remediation for alert in self.earlier]
         lately = len(repairs_since(listed, earlier, self.ref, now - seconds))
         since = now - HISTORY_DAYS * _DAY
-        found = repairs_since(listed, earlier, self.ref, since)
-        recent = [repair for repair in found if repair.state in FINAL or repair in earlier]
+        repairs = repairs_since(listed, earlier, self.ref, since)
+        recent = [repair for repair in repairs if repair.state in FINAL or repair in earlier]
         if not recent:
             return History(0, lately=lately)
         of = self.remediation

@@ -42,8 +42,8 @@ def check_id(part: str, value: str) -> str:
     if value in {".", ".."}:
         raise InvalidId(part, f"can't be “{value}”")
     if bad := _NOT_IN_AN_ID.search(value):
-        what = "a space" if bad[0].isspace() else f"“{bad[0]}”"
-        raise InvalidId(part, f"contains {what}, which isn't allowed")
+        shown = "a space" if bad[0].isspace() else f"“{bad[0]}”"
+        raise InvalidId(part, f"contains {shown}, which isn't allowed")
     if not value.isprintable() and any(unicodedata.category(character) in _INVISIBLE for character in value):
         raise InvalidId(part, "contains an invisible character, which isn't allowed")
     return value

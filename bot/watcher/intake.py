@@ -161,18 +161,18 @@ class Intake:
             over = [
                 remediation for remediation in over if remediation.ended_at > lately or remediation.state not in FINAL
             ]
-            told = {
+            ended = {
                 ref: remediation
                 for remediation in over
                 if (ref := reference_of(remediation.model_dump(), cluster.cluster_id))
             }
-            if told and self.poller.is_watched(cluster.cluster_id):
-                await self._take_begun(cluster.cluster_id, {ref: one for ref, one in told.items() if one.state in RAN})
-                closed = await self.database.read(messages.closed, list(told))
+            if ended and self.poller.is_watched(cluster.cluster_id):
+                await self._take_begun(cluster.cluster_id, {ref: one for ref, one in ended.items() if one.state in RAN})
+                closed = await self.database.read(messages.closed, list(ended))
                 again = {
                     alert.ref: Alert(read, "")
                     for alert in closed
-                    if (read := told[alert.ref]).state != alert.remediation.state
+                    if (read := ended[alert.ref]).state != alert.remediation.state
                     or alert.is_unlisted
                     or readings.opened_later(alert.remediation, read)
                     or readings.ran_again(alert.remediation, read)
@@ -207,8 +207,8 @@ class Intake:
 
     async def _take_begun(self, cluster_id: str, found: Mapping[RemediationRef, Raw]) -> None:
         """Tell of what has begun and was never told of: by a digest where there are many, or monitoring starts."""
-        told = await self.database.read(messages.existing, list(found))
-        read = [alert_of(ref, raw) for ref, raw in found.items() if ref not in told]
+        known = await self.database.read(messages.existing, list(found))
+        read = [alert_of(ref, raw) for ref, raw in found.items() if ref not in known]
         is_silent = self.config.automatic == "none"
         fresh = [alert for alert in read if alert and not (alert.remediation.is_automatic and is_silent)]
         if self.backlog.awaits(cluster_id):
@@ -303,8 +303,8 @@ class Intake:
         else:
             del self._load_due[cluster_id]
 
-    async def _update_load(self, found: Iterable[Alert], share: RepairLoad) -> None:
-        for alert in found:
+    async def _update_load(self, behind: Iterable[Alert], share: RepairLoad) -> None:
+        for alert in behind:
             _, after = await self.database.run(messages.observe, alert.ref, partial(alerts.loaded, share=share))
             if after:
                 self.queue.put(after.message_id)
@@ -322,11 +322,11 @@ class Intake:
         else:
             await self._add_cards(new)
 
-    async def _announce_backlog(self, found: Sequence[Alert], *, is_many: bool) -> None:
+    async def _announce_backlog(self, backlog: Sequence[Alert], *, is_many: bool) -> None:
         """Tell of what there was when the bot began to watch; what has a card in a channel keeps that."""
         cards: list[Alert] = []
         digests: dict[str, list[Alert]] = {}
-        for alert in self._with_shares(found):
+        for alert in self._with_shares(backlog):
             if is_many and alert.ref not in self._adopted:
                 digests.setdefault(self.config.route(alert.cluster_id).channel_id, []).append(alert)
             else:
@@ -369,5 +369,5 @@ class Intake:
         logger.info("%d new alerts at once: posting one digest", len(new))
         self.queue.put(digest_id)
 
-    def _with_shares(self, found: Sequence[Alert]) -> list[Alert]:
-        return [replace(alert, share=self.poller.share(alert.cluster_id)) for alert in found]
+    def _with_shares(self, new: Sequence[Alert]) -> list[Alert]:
+        return [replace(alert, share=self.poller.share(alert.cluster_id)) for alert in new]

@@ -217,9 +217,9 @@ class OutageNotifier:
 
     def _lasted(self, clusters: Collection[str]) -> tuple[float, float, bool]:
         """Return since when some of these couldn't be read, until when, and whether not surely all that time."""
-        found, now = [self._known[cluster_id] for cluster_id in clusters], self.clock.now()
-        at_most = len(found) > 1 or found[0].has_gap
-        return min(known.outage.since for known in found), max(known.over_at or now for known in found), at_most
+        entries, now = [self._known[cluster_id] for cluster_id in clusters], self.clock.now()
+        at_most = len(entries) > 1 or entries[0].has_gap
+        return min(known.outage.since for known in entries), max(known.over_at or now for known in entries), at_most
 
     async def _told(self, notice: _Notice, ts: str) -> None:
         for cluster_id in notice.clusters:
@@ -239,11 +239,11 @@ class OutageNotifier:
             return False
         channel_id = sent.channel_id
         ts = await self.channels.look_for(sent.mark, channel_id, since=sent.since)
-        what = sent.kind, sent.clusters
-        if ts or (ts is None and self._told_blindly.get(channel_id) == what):
+        notice = sent.kind, sent.clusters
+        if ts or (ts is None and self._told_blindly.get(channel_id) == notice):
             await self._told(sent, ts or "")
         elif ts is None:
-            self._told_blindly[channel_id] = what
+            self._told_blindly[channel_id] = notice
         del self._sent[channel_id]
         for cluster_id in sent.clusters:
             known = self._known.get(cluster_id)

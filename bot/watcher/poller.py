@@ -157,7 +157,7 @@ class Poller:
             return
         listing = Listing(CLUSTER_LIST, now, sequence)
         try:
-            found, _ = await self.together.list_clusters()
+            clusters, _ = await self.together.list_clusters()
         except TogetherError as error:
             self._not_before[CLUSTER_LIST] = now + CLUSTERS_AGAIN_SECONDS
             self._honor_retry_after(CLUSTER_LIST, error)
@@ -165,7 +165,7 @@ class Poller:
                 return
             listing.error = error
         else:
-            listed = {cluster.cluster_id: cluster for cluster in found}
+            listed = {cluster.cluster_id: cluster for cluster in clusters}
             self._missing = {
                 cluster_id: self._missing.get(cluster_id, 0) + 1
                 for cluster_id in self.clusters
@@ -315,7 +315,7 @@ class Poller:
     async def _look(self, ref: RemediationRef) -> dict[RemediationRef, Alert | None] | None:
         """Read one remediation, as `Listing.changed` has it; None where it can't be read now."""
         try:
-            found = await self.together.get(ref)
+            remediation = await self.together.get(ref)
         except NotFound:
             return {ref: None}
         except TogetherError as error:
@@ -325,7 +325,7 @@ class Poller:
         except Exception:  # what is odd about one must not blind the bot to all others
             logger.exception("%s: reading it failed", ref, extra=lasting())
             return None
-        return {ref: Alert(found, fingerprint_of(found))}
+        return {ref: Alert(remediation, fingerprint_of(remediation))}
 
     def _vanished_of(self, cluster_id: str) -> list[RemediationRef]:
         """Return what has vanished in the middle of its work and is to be looked for now."""

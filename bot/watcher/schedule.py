@@ -165,14 +165,14 @@ def leaving(snapshot: Snapshot, config: WatchConfig) -> TrackedMessage | None:
     if next_step(snapshot, config) is not Step.POST:
         return None
     message = replace(snapshot.message, channel_id=config.channel_of(snapshot), posted_at=snapshot.now)
-    some = snapshot.unheld
-    if message.is_started and not some:
-        some = calling(snapshot.alerts, message.cluster_id)
+    asking = snapshot.unheld
+    if message.is_started and not asking:
+        asking = calling(snapshot.alerts, message.cluster_id)
     is_reminder_due = message.edited_at and calls.remind_at(snapshot, config) <= snapshot.now  # which calls at once
-    if not some or is_reminder_due:
+    if not asking or is_reminder_due:
         return replace(message, mentioned="")  # nobody is to do anything now, or was called by the message before
-    called = config.on_call_now(some, snapshot)
-    return calls.having_asked(replace(message, mentioned=called), some, snapshot, config)
+    called = config.on_call_now(asking, snapshot)
+    return calls.having_asked(replace(message, mentioned=called), asking, snapshot, config)
 
 
 def _is_unconfirmed(snapshot: Snapshot, config: WatchConfig) -> bool:

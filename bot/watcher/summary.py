@@ -51,9 +51,9 @@ class SummaryTeller:
         at, now = self.config.cards.summary, self.clock.now()
         if at is None or self.clock.monotonic() < self._wait_until:
             return None
-        (last, _), told = at.last(now), self._told.get(channel_id, 0.0)
+        (last, _), told_at = at.last(now), self._told.get(channel_id, 0.0)
         # The time or its zone may have changed since. One that is yet to come was told by a clock that was wrong.
-        is_told = last - told <= APART_SECONDS and told - now <= APART_SECONDS
+        is_told = last - told_at <= APART_SECONDS and told_at - now <= APART_SECONDS
         return None if is_told or now - last >= LATE_SECONDS else at
 
     async def tell(self, channel_id: str, _lane: Lane) -> None:
@@ -81,10 +81,10 @@ class SummaryTeller:
             unreadable = [called[cluster_id] for cluster_id in sorted(known) if self._goes_to(cluster_id, channel_id)]
             draw = partial(handover.shift, shown, faults, unreadable, at.shift_began(due_at), unread=unread)
             people = sorted(handover.people_in(draw()))
-            told = draw(names=dict(await asyncio.gather(*map(self._named, people))))
+            message = draw(names=dict(await asyncio.gather(*map(self._named, people))))
             self.database.ensure_held()
             try:
-                await self.channels.post(told, channel_id=channel_id, mark=mark)
+                await self.channels.post(message, channel_id=channel_id, mark=mark)
             except PostUncertain:
                 self._unclear[channel_id] = mark
                 self._wait_until = self.clock.monotonic() + ARRIVED_SECONDS

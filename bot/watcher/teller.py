@@ -193,12 +193,12 @@ class Teller:
     async def _firing(self, cluster_id: str) -> list[LinkedAlert] | None:
         """Return which alerts fire; none where this key may not list them, None where not all can be read now."""
         try:
-            found, is_whole = await self.together.firing(cluster_id)
+            firing, is_whole = await self.together.firing(cluster_id)
         except TogetherError as error:
             if error.http_status in UNAVAILABLE:
                 return []
             raise
-        return found if is_whole else None
+        return firing if is_whole else None
 
     async def _missing(self, cluster_id: str, repairs: Sequence[Remediation]) -> set[RemediationRef]:
         """Return whose nodes don't run in their cluster, but for those that a later repair has replaced or removed."""
@@ -365,17 +365,17 @@ class Teller:
             return set(refs) if present.state in states else set()
         clusters = {ref.cluster_id for ref in refs}
         lists = await asyncio.gather(*(self._listed(cluster_id, states) for cluster_id in clusters))
-        found = {ref for ref in refs if any(listed and ref in listed for listed in lists)}
-        return None if not found and None in lists else found
+        still = {ref for ref in refs if any(listed and ref in listed for listed in lists)}
+        return None if not still and None in lists else still
 
     async def _listed(self, cluster_id: str, states: Collection[State]) -> set[RemediationRef] | None:
         """Return what is in such a state in a cluster; None where it can't be read now."""
         try:
-            found = await self.together.scan(cluster_id, states=sorted(states))
+            items = await self.together.scan(cluster_id, states=sorted(states))
         except (InvalidId, TogetherError) as error:
             logger.warning("Cluster %s can't be read before its thread is told: %s", cluster_id, type(error).__name__)
             return None
-        return {ref for item in found if (ref := reference_of(item, cluster_id))}
+        return {ref for item in items if (ref := reference_of(item, cluster_id))}
 
 
 def _announcing(snapshot: Snapshot, keys: Collection[str]) -> TrackedMessage:
@@ -386,5 +386,5 @@ def _announcing(snapshot: Snapshot, keys: Collection[str]) -> TrackedMessage:
 def _mark_of(message_id: str, part: PendingReply) -> str:
     """Return by what a reply is found again, also by another process."""
     # What is told is what counts: its words say how long something took, and differ from one minute to the next.
-    what = " ".join(sorted(part.announced)) or part.mark
-    return hashlib.blake2b(f"{message_id} {what}".encode(), digest_size=16).hexdigest()
+    content = " ".join(sorted(part.announced)) or part.mark
+    return hashlib.blake2b(f"{message_id} {content}".encode(), digest_size=16).hexdigest()

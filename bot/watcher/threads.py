@@ -69,13 +69,13 @@ def thread_parts(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingRep
     """Yield what the thread lacks."""
     message = snapshot.message
     if message.pending_lines:
-        told = cards.listing.message(message.pending_lines)
-        yield PendingReply(told, lines=len(message.pending_lines), mark=f"{message.told_lines} {told.text}")
+        reply = cards.listing.message(message.pending_lines)
+        yield PendingReply(reply, lines=len(message.pending_lines), mark=f"{message.told_lines} {reply.text}")
     under_way = {alert.override for alert in snapshot.alerts if not alert.is_closed}
     for alert, override in untold_overrides(snapshot):  # on-call learns of it also in quiet hours
         oncall = config.on_call([alert], snapshot) if override in under_way else ""
-        told = thread.approving_alone(alert.remediation, override, oncall)
-        yield PendingReply(told, frozenset({f"override {override.decision_id}"}), broadcast=True)
+        reply = thread.approving_alone(alert.remediation, override, oncall)
+        yield PendingReply(reply, frozenset({f"override {override.decision_id}"}), broadcast=True)
     yield from _begun(snapshot, config)
     yield from _failures(snapshot, config)
     if new := new_returns(snapshot):
@@ -84,8 +84,8 @@ def thread_parts(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingRep
         called = {alert.ref for alert in again if alert.is_waiting or _begun_key(alert) in message.announced}
         back = list(new.values())
         silent = [alert for alert in back if alert.ref not in called]
-        told = thread.came_back(back, config.on_call_now(silent, snapshot) if silent else "")
-        yield PendingReply(told, frozenset(new), broadcast=True, event=EventKind.CAME_BACK, about=tuple(back))
+        reply = thread.came_back(back, config.on_call_now(silent, snapshot) if silent else "")
+        yield PendingReply(reply, frozenset(new), broadcast=True, event=EventKind.CAME_BACK, about=tuple(back))
     yield from _late_calls(snapshot, config)
     if snapshot.firsts and not any(batch.is_running for batch in snapshot.batches):
         yield from _first_approvals(snapshot, config)
@@ -134,12 +134,12 @@ def _late_calls(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingRepl
     # What turned critical has a call of its own: in quiet hours it brings the one for others no sooner.
     silent = [alert for alert in asking if not alert.worsened_at or alert.remediation.is_warning]
     is_owed = bool(message.owes_call and silent and config.on_call_now(silent, snapshot))
-    if some := (asking if is_owed else worse or new):
-        again = bool(new) and all(alert.waiting_since for alert in some)
-        told = thread.late_call(some, called, again=again)
-        owes_call = message.owes_call and len(some) < len(asking)
+    if alerts := (asking if is_owed else worse or new):
+        again = bool(new) and all(alert.waiting_since for alert in alerts)
+        reply = thread.late_call(alerts, called, again=again)
+        owes_call = message.owes_call and len(alerts) < len(asking)
         mark = f"call {message.called_at}"
-        yield PendingReply(told, broadcast=bool(new), is_call=True, owes_call=owes_call, mark=mark)
+        yield PendingReply(reply, broadcast=bool(new), is_call=True, owes_call=owes_call, mark=mark)
 
 
 def _begun(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingReply]:
@@ -147,10 +147,10 @@ def _begun(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingReply]:
     message = snapshot.message
     later = [alert for alert in snapshot.alerts if alert.waiting_since > message.called_at and not alert.decided]
     new = {_begun_key(alert): alert for alert in calling(later, message.cluster_id or "")}
-    some = [alert for key, alert in new.items() if key not in message.announced]
-    if config.automatic != "none" and some and (called := config.on_call_now(some, snapshot)):
-        told = thread.begun(some, called)
-        yield PendingReply(told, frozenset(new), broadcast=True)
+    alerts = [alert for key, alert in new.items() if key not in message.announced]
+    if config.automatic != "none" and alerts and (called := config.on_call_now(alerts, snapshot)):
+        reply = thread.begun(alerts, called)
+        yield PendingReply(reply, frozenset(new), broadcast=True)
 
 
 def _begun_key(alert: Alert) -> str:
@@ -166,17 +166,17 @@ def _first_approvals(snapshot: Snapshot, config: WatchConfig) -> Iterator[Pendin
         if (first := half.get(alert.ref)) and (key := f"first {first.job_id}") not in message.announced:
             new.setdefault(first.user_id, {})[key] = alert
     for user_id, approved in new.items():
-        some = list(approved.values())
-        called = config.on_call_now(some, snapshot)
-        said = thread.first_approval(some, user_id, called)
-        is_silent = not called and bool(config.on_call(some, snapshot))
+        alerts = list(approved.values())
+        called = config.on_call_now(alerts, snapshot)
+        said = thread.first_approval(alerts, user_id, called)
+        is_silent = not called and bool(config.on_call(alerts, snapshot))
         yield PendingReply(said, frozenset(approved), owes_call=is_silent)
 
 
 def untold_overrides(snapshot: Snapshot) -> list[tuple[Alert, Override]]:
     """Return the approvals by one person alone that the thread doesn't have yet."""
-    found = [(alert, alert.override) for alert in snapshot.incidents if alert.override]
-    return [both for both in found if f"override {both[1].decision_id}" not in snapshot.message.announced]
+    overrides = [(alert, alert.override) for alert in snapshot.incidents if alert.override]
+    return [both for both in overrides if f"override {both[1].decision_id}" not in snapshot.message.announced]
 
 
 def _failures(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingReply]:
@@ -186,11 +186,11 @@ def _failures(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingReply]
     if not new:
         return
     oncall = config.on_call(new, snapshot)
-    told = frozenset(alert.incident for alert in new)
+    keys = frozenset(alert.incident for alert in new)
     failed = {alert.ref for alert in snapshot.alerts if alert.remediation.state == State.FAILED}
     firsts = {ref: first for ref, first in snapshot.firsts.items() if ref in failed}  # others are of a next incident
     if message.is_digest:
-        yield PendingReply(cards.digest.failures(new, firsts, oncall), told, broadcast=True)
+        yield PendingReply(cards.digest.failures(new, firsts, oncall), keys, broadcast=True)
         return
     remediation = new[0].remediation
     decided = new[0].decided
@@ -199,7 +199,7 @@ def _failures(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingReply]
         # It wasn't clear whether the second approval had taken effect.
         decided = replace(decided, first_user=first.user_id)
     said = thread.failure(remediation, decided, oncall, snapshot.now)
-    yield PendingReply(said, told, broadcast=True)
+    yield PendingReply(said, keys, broadcast=True)
 
 
 def new_failures(snapshot: Snapshot) -> list[Alert]:
@@ -319,28 +319,28 @@ def check_reply(
 ) -> PendingReply | None:
     """Return what the thread is told after checks of one place; None where there is nothing to tell."""
     check, asked = made[0].check, [due.alert for due in made]
-    some = [alert for alert in asked if alert.ref in found]
+    alerts = [alert for alert in asked if alert.ref in found]
     if check is Check.LASTS:
-        some = [alert for alert in asked if missing_key(alert) not in snapshot.message.announced]
-    if not some:
+        alerts = [alert for alert in asked if missing_key(alert) not in snapshot.message.announced]
+    if not alerts:
         return None
-    called = config.on_call(some, snapshot)
+    called = config.on_call(alerts, snapshot)
     keys = {check.key(alert) for alert in asked}
     match check:
         case Check.BACK:
-            event, said = EventKind.NOT_BACK, thread.not_back(some, called, snapshot.now)
-            keys |= {missing_key(alert) for alert in some}
+            event, said = EventKind.NOT_BACK, thread.not_back(alerts, called, snapshot.now)
+            keys |= {missing_key(alert) for alert in alerts}
         case Check.LASTS:
             event = EventKind.LASTED
-            said = thread.lasted_repairs(some, config.cards.verify_seconds)
+            said = thread.lasted_repairs(alerts, config.cards.verify_seconds)
         case Check.STUCK:
             has_card = not snapshot.message.is_digest
             event = EventKind.STUCK
-            said = thread.stuck(some, called, snapshot.now, has_card=has_card)
-            keys = {check.key(alert) for alert in some}
-            told = {due.alert.ref for due in made if due.alarm in snapshot.message.announced}
-            some = [alert for alert in some if alert.ref not in told]
-    return PendingReply(said, frozenset(keys), broadcast=check is not Check.LASTS, event=event, about=tuple(some))
+            said = thread.stuck(alerts, called, snapshot.now, has_card=has_card)
+            keys = {check.key(alert) for alert in alerts}
+            alarmed = {due.alert.ref for due in made if due.alarm in snapshot.message.announced}
+            alerts = [alert for alert in alerts if alert.ref not in alarmed]
+    return PendingReply(said, frozenset(keys), broadcast=check is not Check.LASTS, event=event, about=tuple(alerts))
 
 
 def is_back(one: Remediation, cluster: Cluster) -> bool:
