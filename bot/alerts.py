@@ -143,23 +143,23 @@ def seen(  # noqa: PLR0913 - what was read, and when
     return alert, message.due
 
 
-def _having_run(alert: Alert, one: Remediation, read: Remediation, now: float, verify_seconds: float) -> Alert:
+def _having_run(alert: Alert, repair: Remediation, read: Remediation, now: float, verify_seconds: float) -> Alert:
     """Return an alert whose next incident is seen after a repair under the same ID, with what came of that."""
-    if one.state not in FINAL:
-        if not readings.opened_later(one, read) and one.state != State.RUNNING:
+    if repair.state not in FINAL:
+        if not readings.opened_later(repair, read) and repair.state != State.RUNNING:
             return alert  # it wasn't seen to run
         # How it ended was not seen, but it was over when the next one opened.
-        ended_at = read.create_time if readings.opened_later(one, read) else datetime.fromtimestamp(now, UTC)
-        one = one.model_copy(update={"state": "ENDED", "end_time": ended_at})
+        ended_at = read.create_time if readings.opened_later(repair, read) else datetime.fromtimestamp(now, UTC)
+        repair = repair.model_copy(update={"state": "ENDED", "end_time": ended_at})
     ended = Alert(
-        one, "", seen_at=alert.seen_at, waiting_since=alert.waiting_since, decided=alert.decided,
-        came_back=alert.came_back or readings.came_back(one, read, verify_seconds), override=alert.override,
+        repair, "", seen_at=alert.seen_at, waiting_since=alert.waiting_since, decided=alert.decided,
+        came_back=alert.came_back or readings.came_back(repair, read, verify_seconds), override=alert.override,
     )  # fmt: skip
     kept = [
         incident
         for incident in alert.earlier
         if incident.remediation.ended_at > now - KEPT_SECONDS
-        and (one.start_time is None or incident.remediation.start_time != one.start_time)  # a reading went back
+        and (repair.start_time is None or incident.remediation.start_time != repair.start_time)  # a reading went back
     ]
     return replace(alert, override=None, earlier=(*kept[1 - EARLIER :], ended))
 

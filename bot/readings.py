@@ -57,43 +57,45 @@ def is_worse(alert: Alert, read: Remediation) -> bool:
     return alert.remediation.is_warning and bool(read.linked_alerts) and not read.is_warning
 
 
-def came_back(one: Remediation, new: Remediation, seconds: float, *, is_last_look: bool = False) -> CameBack | None:
+def came_back(repair: Remediation, new: Remediation, seconds: float, *, is_last_look: bool = False) -> CameBack | None:
     """Return that the fault of a repaired node is back, where another remediation says so.
 
     Args:
         seconds: how long after its end a repair answers for that.
         is_last_look: one that was suggested while the repair still ran counts too, unless its alert cleared.
     """
-    is_same_node = new.instance_id == one.instance_id or (new.instance_name and new.instance_name == one.instance_name)
-    is_another = new.cluster_id == one.cluster_id and (new.id != one.id or opened_later(one, new))
-    same = new.same_fault(one) if is_another and is_same_node else None
+    is_same_node = new.instance_id == repair.instance_id or (
+        new.instance_name and new.instance_name == repair.instance_name
+    )
+    is_another = new.cluster_id == repair.cluster_id and (new.id != repair.id or opened_later(repair, new))
+    same = new.same_fault(repair) if is_another and is_same_node else None
     if same is None or new.create_time is None:
         return None
     fault, alert = same
-    at, ended = unix(new.create_time), one.succeeded_at
+    at, ended = unix(new.create_time), repair.succeeded_at
     is_new = ended <= at <= ended + seconds
-    is_still = is_last_look and 0 < unix(one.create_time) < at < ended and new.state not in CALLED_OFF
+    is_still = is_last_look and 0 < unix(repair.create_time) < at < ended and new.state not in CALLED_OFF
     if not (is_new or is_still):
         return None
     fires = alert.resolved_at is None and 0 < unix(alert.started_at) < ended
     return CameBack(fault, at, was_firing=is_still or fires)
 
 
-def fault_of(one: Remediation, firing: LinkedAlert) -> str:
+def fault_of(repair: Remediation, firing: LinkedAlert) -> str:
     """Return the fault that a node was repaired for, where an alert is about it too, raw; else empty."""
-    return "" if firing.names.isdisjoint({one.instance_id, one.node}) else firing.fault_in(one.kinds)
+    return "" if firing.names.isdisjoint({repair.instance_id, repair.node}) else firing.fault_in(repair.kinds)
 
 
-def fires_again(one: Remediation, firing: LinkedAlert, seconds: float, now: float) -> CameBack | None:
+def fires_again(repair: Remediation, firing: LinkedAlert, seconds: float, now: float) -> CameBack | None:
     """Return that the fault of a repaired node is back, or still there, where its alert that fires now says so.
 
     Args:
         seconds: how long after its end a repair answers for that.
         now: the present, as Unix time in seconds.
     """
-    fault = fault_of(one, firing)
+    fault = fault_of(repair, firing)
     started = unix(firing.started_at)
-    ended = one.succeeded_at
+    ended = repair.succeeded_at
     if not (fault and started and ended):
         return None
     if ended <= started <= ended + seconds:
@@ -102,6 +104,6 @@ def fires_again(one: Remediation, firing: LinkedAlert, seconds: float, now: floa
     return CameBack(fault, now, was_firing=True, is_suggested=False) if is_still else None
 
 
-def may_still_clear(one: Remediation, firing: LinkedAlert, now: float) -> bool:
+def may_still_clear(repair: Remediation, firing: LinkedAlert, now: float) -> bool:
     """Return whether it is too early to say that an alert, which a repair was to end, didn't stop with it."""
-    return 0 < unix(firing.started_at) < one.succeeded_at and now - one.succeeded_at < CLEARS_SECONDS
+    return 0 < unix(firing.started_at) < repair.succeeded_at and now - repair.succeeded_at < CLEARS_SECONDS

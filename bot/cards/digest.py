@@ -272,13 +272,13 @@ def failures(alerts: Sequence[Alert], firsts: Mapping[RemediationRef, FirstAppro
 
 def _failure(alert: Alert) -> Line:
     """Return a failure in a line, and who approved it where that was not through Slack."""
-    one, by = alert.remediation, ""
-    said = f"“{escape(one.error_message, 200)}”" if one.error_message else "no reason given"
-    if alert.decided is None and one.is_automatic:
+    remediation, by = alert.remediation, ""
+    said = f"“{escape(remediation.error_message, 200)}”" if remediation.error_message else "no reason given"
+    if alert.decided is None and remediation.is_automatic:
         by = " (started automatically)"
-    elif alert.decided is None and one.reviewer:
-        by = f" (approved by {escape(one.reviewer, 100)} in Together)"
-    return [*node(one.node), *elements(f": {escape(mode_name(alert), 60)} failed, {said}{by}")]
+    elif alert.decided is None and remediation.reviewer:
+        by = f" (approved by {escape(remediation.reviewer, 100)} in Together)"
+    return [*node(remediation.node), *elements(f": {escape(mode_name(alert), 60)} failed, {said}{by}")]
 
 
 def reminder(alerts: Sequence[Alert], called: str, waited: float) -> Message:

@@ -149,17 +149,17 @@ def repairs_of(name: str, alerts: Sequence[Alert]) -> Message:
 
 
 def _past(alert: Alert, cluster: str) -> Line:
-    one = alert.remediation
+    remediation = alert.remediation
     parts = [
         when(since(alert)),
         escape(cluster, 60),
         escape(mode_name(alert), 60),
-        escape(labels.fault(one, is_brief=True), 80),
+        escape(labels.fault(remediation, is_brief=True), 80),
     ]
     parts += [_result(alert), f"last confirmed {when(alert.as_of)}" if alert.as_of else "", _who(alert)]
-    began = unix(one.start_time)
-    if one.state in RAN and 0 < began < one.ended_at:  # else it began for an earlier incident
-        parts.append(f"took {lasted(one.ended_at - began)}")
+    began = unix(remediation.start_time)
+    if remediation.state in RAN and 0 < began < remediation.ended_at:  # else it began for an earlier incident
+        parts.append(f"took {lasted(remediation.ended_at - began)}")
     return " · ".join(filter(None, parts))
 
 
@@ -175,8 +175,8 @@ def _result(alert: Alert) -> str:
 
 def _who(alert: Alert) -> str:
     """Return who decided on it, as mentions where that was in Slack; empty where nobody is known."""
-    one = alert.remediation
-    return _deciders(alert) or ("automatic" if one.is_automatic else escape(one.reviewer, 80))
+    remediation = alert.remediation
+    return _deciders(alert) or ("automatic" if remediation.is_automatic else escape(remediation.reviewer, 80))
 
 
 def _deciders(alert: Alert) -> str:
@@ -198,13 +198,14 @@ def _lines(alerts: Sequence[Alert]) -> list[Line]:
     lines: list[Line] = []
     clusters = clusters_of(alerts)
     for alert in alerts[:LISTED]:
-        one = alert.remediation
+        remediation = alert.remediation
         parts = [
-            escape(part, 60) for part in (clusters[one.cluster_id], mode_name(alert), labels.fault(one, is_brief=True))
+            escape(part, 60)
+            for part in (clusters[remediation.cluster_id], mode_name(alert), labels.fault(remediation, is_brief=True))
         ]
-        error = f"“{escape(one.error_message, 150)}”" if one.error_message else ""
+        error = f"“{escape(remediation.error_message, 150)}”" if remediation.error_message else ""
         parts += [f"since {when(since(alert))}"] if alert.is_waiting else [error, _who(alert)]
-        lines.append(entry(one.node, *parts))
+        lines.append(entry(remediation.node, *parts))
     return with_rest(lines, len(alerts))
 
 
@@ -212,14 +213,17 @@ def _decided(alerts: Sequence[Alert], began: float) -> str:
     """Return who has decided how often since then."""
     people = Counter[str]()
     for alert in alerts:
-        one, reviewed = alert.remediation, alert.remediation.review_time if alert.remediation.is_reviewed else None
-        without_a_repair = {State.CANCELLED: one.end_time, State.AUTO_RESOLVED: None}
-        moment = reviewed or without_a_repair.get(one.state, one.start_time)  # type: ignore[call-overload] # the set of states is open
+        remediation, reviewed = (
+            alert.remediation,
+            alert.remediation.review_time if alert.remediation.is_reviewed else None,
+        )
+        without_a_repair = {State.CANCELLED: remediation.end_time, State.AUTO_RESOLVED: None}
+        moment = reviewed or without_a_repair.get(remediation.state, remediation.start_time)  # type: ignore[call-overload] # the set of states is open
         at = alert.decided.at if alert.decided else unix(moment)
         if at >= began and (who := _deciders(alert)):
             people[who] += 1
         elif at >= began and not alert.is_waiting:
-            people["automatic" if one.is_automatic else "in Together"] += 1
+            people["automatic" if remediation.is_automatic else "in Together"] += 1
     counts = ", ".join(f"{who} {count}" for who, count in people.most_common())
     return f"Decided by: {counts}." if counts else ""
 

@@ -152,12 +152,12 @@ def returned_lines(alerts: Sequence[Alert], most: int) -> list[Line]:
 
 
 def _returned_line(alert: Alert, cluster: str) -> Line:
-    one, back = alert.remediation, alert.came_back
+    repair, back = alert.remediation, alert.came_back
     parts = [escape(cluster, 60), escape(mode_name(alert), 60)]
     if back:
-        did = "didn't stop" if back.was_firing else f"came back after {lasted(back.at - one.succeeded_at)}"
+        did = "didn't stop" if back.was_firing else f"came back after {lasted(back.at - repair.succeeded_at)}"
         parts.append(f"{escape(back.fault, 60)} {did}")
-    return entry(one.node, *parts)
+    return entry(repair.node, *parts)
 
 
 def _line(remediation: Remediation, cluster: str, when: str) -> Line:

@@ -329,16 +329,16 @@ def unwatched(clusters: Sequence[str]) -> Message:
     return line(f"{capital(_named(clusters))} {are} no longer monitored: {why} {'it' if are == 'is' else 'them'}.")
 
 
-def _repair(one: Remediation) -> str:
-    return escape(labels.mode(one.mode).name, 80)
+def _repair(remediation: Remediation) -> str:
+    return escape(labels.mode(remediation.mode).name, 80)
 
 
 def _repairs(alerts: Sequence[Alert]) -> str:
     return _repair(alerts[0].remediation) if len(alerts) == 1 else f"{len(alerts)} repairs"
 
 
-def _node(one: Remediation) -> str:
-    return escape(one.node, 100)
+def _node(remediation: Remediation) -> str:
+    return escape(remediation.node, 100)
 
 
 def _nodes(alerts: Sequence[Alert]) -> str:

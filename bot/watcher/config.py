@@ -113,9 +113,9 @@ class WatchConfig:
 
         Who approved it through the bot was answered.
         """
-        one = alert.remediation
-        is_told = self.automatic == "all" or labels.deletes_data(one.mode) or not one.is_automatic
-        return one.state == State.FAILED or (is_told and not one.is_ours)
+        remediation = alert.remediation
+        is_told = self.automatic == "all" or labels.deletes_data(remediation.mode) or not remediation.is_automatic
+        return remediation.state == State.FAILED or (is_told and not remediation.is_ours)
 
     def route(self, cluster_id: str | None) -> Route:
         """Return where the alerts of a cluster go."""

@@ -338,9 +338,9 @@ class Intake:
     async def _add_cards(self, new: Sequence[Alert]) -> None:
         cards = []
         for alert in new:
-            one = alert.remediation
+            remediation = alert.remediation
             # Then that card is of an earlier incident; what has ended since was open.
-            has_opened_since = one.state not in FINAL and one.began_at > self._began_at
+            has_opened_since = remediation.state not in FINAL and remediation.began_at > self._began_at
             known = None if has_opened_since else self._adopted.get(alert.ref)
             channel_id, ts = known or (self.config.route(alert.cluster_id).channel_id, None)
             card = TrackedMessage(new_id(), False, alert.cluster_id, channel_id, ts=ts, is_started=not alert.is_waiting)

@@ -263,20 +263,20 @@ class Reconciler:
 
     async def _learn(self, alert: Alert) -> Learned:
         """Return what is said about a node when its alert is first posted, or waits again after a repair."""
-        one, two_people = alert.remediation, self.config.cards.two_people
+        ref, two_people = alert.ref, self.config.cards.two_people
 
         async def history() -> History | None:
             try:
                 async with self.clock.timeout(HISTORY_SECONDS):
-                    listed = await self.teller.together.list_remediations(one.cluster_id, one.instance_id)
+                    listed = await self.teller.together.list_remediations(ref.cluster_id, ref.instance_id)
             except (TogetherError, TimeoutError) as error:
-                logger.warning("%s: can't read the node's history: %s", one.ref, type(error).__name__)
+                logger.warning("%s: can't read the node's history: %s", ref, type(error).__name__)
                 return None
             return alert.history_by(listed, self.clock.now(), two_people.seconds)
 
         if self.impacts is None:
             return Learned(await history())
-        return Learned(*await asyncio.gather(history(), self.impacts.of(one)))
+        return Learned(*await asyncio.gather(history(), self.impacts.of(alert.remediation)))
 
     async def _say(self, known: Snapshot | str, learned: Learned | None) -> Snapshot | None:
         """Write down that a message is about to be posted, then post it: after a crash it is looked for first."""

@@ -216,12 +216,12 @@ class Teller:
         listed = await self.together.list_remediations(cluster_id, instance_id)
         if (firing := await self._firing(cluster_id)) is None:
             return None
-        for one in repairs:
-            backs = [readings.came_back(one, remediation, seconds, is_last_look=True) for remediation in listed]
-            backs += [readings.fires_again(one, alert, seconds, one.succeeded_at + seconds) for alert in firing]
+        for repair in repairs:
+            backs = [readings.came_back(repair, remediation, seconds, is_last_look=True) for remediation in listed]
+            backs += [readings.fires_again(repair, alert, seconds, repair.succeeded_at + seconds) for alert in firing]
             if back := next(filter(None, backs), None):
-                await self.database.run(messages.observe, one.ref, partial(alerts.returned, back=back))
-                returned.add(one.ref)
+                await self.database.run(messages.observe, repair.ref, partial(alerts.returned, back=back))
+                returned.add(repair.ref)
         return returned
 
     async def _find(self, message: TrackedMessage, part: PendingReply) -> str | None:

@@ -343,23 +343,26 @@ def check_reply(
     return PendingReply(said, frozenset(keys), broadcast=check is not Check.LASTS, event=event, about=tuple(alerts))
 
 
-def is_back(one: Remediation, cluster: Cluster) -> bool:
+def is_back(repair: Remediation, cluster: Cluster) -> bool:
     """Return whether a node runs again, or Together's answer doesn't say that it doesn't."""
     nodes = [node for node in cluster.gpu_worker_nodes or () if node]
-    own = [node for node in nodes if node.is_of(one)]
+    own = [node for node in nodes if node.is_of(repair)]
     if not own:
         return not any(node.instance_id for node in nodes)  # which is optional in that answer
     latest = [node.latest_remediation for node in own if node.latest_remediation]
-    is_in_repair_again = any(remediation.id != one.id and remediation.state in IN_REPAIR for remediation in latest)
+    is_in_repair_again = any(remediation.id != repair.id and remediation.state in IN_REPAIR for remediation in latest)
     return is_in_repair_again or any(node.is_running for node in own)
 
 
-def is_gone(one: Remediation, others: Collection[Remediation]) -> bool:
+def is_gone(repair: Remediation, others: Collection[Remediation]) -> bool:
     """Return whether a later repair was to replace or remove the node of one."""
     return any(
-        remediation.instance_id == one.instance_id
-        and remediation.id != one.id
+        remediation.instance_id == repair.instance_id
+        and remediation.id != repair.id
         and remediation.mode not in _KEEP_THE_NODE
-        and (remediation.state in IN_REPAIR or (remediation.state in BEGUN and remediation.ended_at > one.succeeded_at))
+        and (
+            remediation.state in IN_REPAIR
+            or (remediation.state in BEGUN and remediation.ended_at > repair.succeeded_at)
+        )
         for remediation in others
     )
