@@ -118,7 +118,8 @@ def sent(world: "World", it: Sent) -> None:
         history.wrong(f"{it.verb} undid what was decided since {row['user_id']} looked", about)
     shown = {each.mode for each in by}
     is_known = it.left - world.escalated_at.get(it.ids, it.left) > LAST_MOMENT
-    if it.verb != "approve" and by and "" not in shown and it.mode not in shown and is_known:
+    # What Together leaves out hasn't changed; no approval leaves without it.
+    if it.verb != "approve" and by and it.mode and "" not in shown and it.mode not in shown and is_known:
         history.wrong(f"{it.verb} ended {it.mode}, {row['user_id']} was shown {sorted(shown)}", about)
     if it.verb == "approve":
         _approval(world, it, row, shown)
