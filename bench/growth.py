@@ -71,7 +71,7 @@ async def main() -> None:
 
 
 async def _bot(stack: AsyncExitStack, load: Load, path: Path, cores: list[int], *, warm_up: int = 100) -> Target:
-    """Run a bot on a database, on a core of its own."""
+    """Run a bot on a database, on a core that nothing else uses."""
     program = Program(path.stem, (sys.executable, "-m", "bot"), {"DATABASE_URL": f"sqlite:///{path}"})
     return await start(stack, load, path.parent, {cores[-1]}, program, warm_up=warm_up)
 

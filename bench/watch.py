@@ -121,7 +121,7 @@ def _environ(slack: Slack, together: Together, folder: Path) -> dict[str, str]:
 
 async def cycles() -> None:
     """Print what a cycle over 100 clusters costs, by backlog and by changes."""
-    print(f"\nThe watch: {CLUSTERS} clusters, pages of {PAGE}, a cycle every {POLL} s, the bot in a process of its own")
+    print(f"\nThe watch: {CLUSTERS} clusters, pages of {PAGE}, a cycle every {POLL} s, the bot in a separate process")
     extra: dict[tuple[int, int], float] = {}
     for backlog in BACKLOGS:
         with tempfile.TemporaryDirectory() as name:

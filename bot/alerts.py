@@ -230,7 +230,7 @@ def answered(look: Look, request: Request, answer: Answer, seq: int) -> Tracked:
         doubt = alert.remark
         if doubt and not doubt.buttons and (doubt.state, doubt.mode) == (remark.state, remark.mode):
             alert = replace(alert, remark=replace(doubt, looked_at=at))
-        remark = None  # it says what somebody's decision may do yet, and leaves no doubt of its own behind
+        remark = None  # it says what somebody's decision may do yet, and leaves no new doubt behind
     known = alert.remediation.state, alert.remediation.mode
     is_card = answer.manner is ReplyKind.CARD  # an error says nothing of the state
     if remark and is_card and (alert.is_unlisted or (remark.state, remark.mode) != known):

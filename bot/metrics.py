@@ -55,7 +55,7 @@ APP_SOCKETS = Gauge(f"{_PREFIX}_slack_app_sockets", "Socket Mode connections of 
 IS_WATCHING = Gauge(f"{_PREFIX}_watch_leader", "Whether this process holds the watch.")
 WATCH_LAG = Gauge(f"{_PREFIX}_watch_lag_seconds", "How long ago the longest unread cluster was read; 0 elsewhere.")
 WATCH_INTERVAL = Gauge(
-    f"{_PREFIX}_watch_interval_seconds", "How often each cluster is to be read; 0 where none is watched."
+    f"{_PREFIX}_watch_interval_seconds", "How often each cluster should be read; 0 where none is watched."
 )
 QUEUE = Gauge(f"{_PREFIX}_watch_queue", "Messages that wait for the watch.", ["lane"])
 IN_PROGRESS = Gauge(f"{_PREFIX}_in_progress", "What was acknowledged and isn't done yet.")

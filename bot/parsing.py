@@ -94,11 +94,11 @@ class RepairsOf:
 
 @dataclass(frozen=True, slots=True)
 class Find:
-    """A node's name, an ID, or the beginning of one: which remediation is meant is to be looked up.
+    """A node's name, an ID, or the beginning of one: which remediation it means must be looked up.
 
     Attributes:
         text: as typed.
-        only_shows: it is to be shown, rather than offered to be cancelled.
+        only_shows: show it, rather than offer to cancel it.
         reason: what was typed behind it, of at most 500 characters.
     """
 
@@ -109,7 +109,7 @@ class Find:
 
 @dataclass(frozen=True, slots=True)
 class Suggested:
-    """A message names these, or none: what is there is to be read before it is shown as fact.
+    """A message names these, or none: read them before showing anything as fact.
 
     Attributes:
         refs: what it certainly names.
@@ -153,7 +153,7 @@ def parse(text: str) -> Typed:
 
 def references(text: str) -> Iterator[RemediationRef]:
     """Yield the references in a message's text: API URLs, and three IDs as a card shows them."""
-    plain = plain_text(_beginning(text).replace(">", "> "))  # what follows a link is none of it
+    plain = plain_text(_beginning(text).replace(">", "> "))  # what follows a link isn't part of it
     for three in (*_URL_ANYWHERE.findall(plain), *_SHOWN.findall(plain)):
         with suppress(InvalidId):
             yield RemediationRef(*(unquote(part).strip(QUOTES).rstrip(".,:;!") for part in three))

@@ -22,7 +22,7 @@ _ADDED_BY_AIOHTTP = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 
 
 class Resolver(AbstractResolver):
-    """Looks up a host in a thread of its own: uvloop has two for all, and two lookups that hang stop the rest."""
+    """Looks up each host in a separate thread: uvloop has two for all, and two lookups that hang stop the rest."""
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC

@@ -59,10 +59,10 @@ class SlackAlertChannels:
     """Writes in the alert channels, in each at its own pace.
 
     Args:
-        client: without retries of its own.
+        client: doesn't retry.
         reading: a client that may repeat a call, since it only reads here.
         channels: where alerts go now; they went to others before.
-        bot_user_id: the bot's own user: what others post is none of its cards.
+        bot_user_id: the bot's own user: what others post isn't one of its cards.
     """
 
     def __init__(

@@ -170,7 +170,7 @@ def read(click: Interaction) -> Request | None:
 
     Raises:
         UnknownControl: this version has no such button.
-        UnreadableButton: its value is none that this bot, or a tool that follows its contract, writes.
+        UnreadableButton: neither this bot nor a tool that follows its contract writes such a value.
     """
     body, action = click.body, action_of(click.body)
     action_id = str(action.get("action_id") or action.get("name") or "?")
@@ -198,7 +198,7 @@ def read(click: Interaction) -> Request | None:
 
 
 def _is_link(message: Json, action_id: str) -> bool:
-    """Return whether a button only opens a URL: Slack tells of those clicks too, and nothing is expected of the app."""
+    """Return whether a button only opens a URL: Slack reports those clicks too, and the app must do nothing."""
     nested = (block for attachment in dicts(message, "attachments") for block in dicts(attachment, "blocks"))
     elements = [
         element

@@ -14,7 +14,7 @@ from bot.transport import Resolver
 
 logger = logging.getLogger(__name__)
 
-# Slack's own trouble: it may have done it all the same (docs.slack.dev, chat.postMessage). "" is none of its codes.
+# Slack's own trouble: it may have done it all the same (docs.slack.dev, chat.postMessage). "" isn't one of its codes.
 _TROUBLE = {"", "fatal_error", "internal_error", "request_timeout", "service_unavailable"}
 _RATE_LIMITED = {"ratelimited", "rate_limited"}
 _REFUSED_BLOCKS = {
@@ -25,7 +25,7 @@ _REFUSED_BLOCKS = {
     "invalid_attachments",
 }
 _REFUSED_ANYWHERE = _REFUSED_BLOCKS | {"invalid_arguments"}  # of a dialog (docs.slack.dev, views.open)
-# What slack_sdk lets out when an answer is none of Slack's, such as a proxy's (seen with slack_sdk 3.48).
+# What slack_sdk lets out when an answer isn't Slack's, such as a proxy's (seen with slack_sdk 3.48).
 _NON_SLACK = (AttributeError, TypeError, ValueError)
 
 

@@ -53,7 +53,7 @@ class Home:
 
     Attributes:
         channel_for: where the result of a decision on a cluster's remediation goes; None for a direct message.
-        client: publishes views; without retries of its own.
+        client: publishes views; doesn't retry.
     """
 
     overviews: Overviews
@@ -78,7 +78,7 @@ class Home:
         self._draw_soon(actor, body, viewer.looks_at)
 
     async def opened(self, ack: AsyncAck, body: Json) -> BoltResponse | None:
-        """Draw it for somebody who has opened it; the same event tells of the app's messages."""
+        """Draw it for somebody who has opened it; the same event is sent for the app's messages."""
         event = body.get("event") or {}
         actor = Actor(str(event.get("user") or ""), "", body.get("team_id"))
         if self.tasks.room(actor.user_id, decides=False) is not Capacity.FREE:

@@ -39,7 +39,7 @@ class Mentions(Surface):
     """Answers them. A mention shows nothing first, so what decides is answered with the card and its buttons.
 
     Attributes:
-        client: reads what a thread is about; without retries of its own.
+        client: reads what a thread is about; doesn't retry.
     """
 
     chooser: Chooser
@@ -170,7 +170,7 @@ class Mentions(Surface):
         """Return the remediation that a thread is about: the bot's own message, or another tool's that names it.
 
         Raises:
-            NoReference: there is none, or several.
+            NoReference: it names none, or several.
             StorageUnavailable: the database did not answer.
         """
         if place.thread_ts is None or place.channel_id is None:

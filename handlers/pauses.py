@@ -27,7 +27,7 @@ _ENDED = "approvals:ended"  # no control: somebody is told that another person h
 
 @dataclass(slots=True)
 class Pauses(Surface):
-    """Carries them out, and tells the person alone what no card shows."""
+    """Carries them out, and shows the person alone what no card does."""
 
     service: PauseService
 

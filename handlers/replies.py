@@ -42,7 +42,7 @@ class Replies:
     """Says things in Slack.
 
     Attributes:
-        client: without retries of its own: a repeated post could stand in the channel twice.
+        client: doesn't retry: a repeated post could appear in the channel twice.
         session: shared with the client, for `response_url`.
         allow_loopback: whether a `response_url` may point at this machine, as a simulator's does.
     """

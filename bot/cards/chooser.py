@@ -39,12 +39,12 @@ class Choice(blocks.Remembered):
 
     Attributes:
         channel_id: where the result goes.
-        thread_ts: likewise, in which thread; None for the channel itself.
+        thread_ts: in which thread it goes there; None for the channel itself.
         only: the keys that the menu offers until something is typed into it; empty for all.
         remediation: its `key`, once it is shown; what the person saw is beside it.
         mode: as shown.
         state: as shown.
-        episode: likewise, `Remediation.episode_key`.
+        episode: as shown: `Remediation.episode_key`.
         ids: of the remediation that is shown.
         round: grows with every choice, so that the menu begins afresh.
         reason: what was typed before the dialog was open.

@@ -113,7 +113,7 @@ def _listed(lines: Sequence[Line], called: str) -> list[str]:
 
 
 def _message(title: str, symbol: str, texts: Sequence[str], drawn: Blocks) -> Message:
-    """Return the message of a raw title and what is told and drawn beneath it."""
+    """Return the message of a raw title, with texts and blocks beneath it."""
     text = blocks.story([f"{escape(title, 200)}.", *filter(None, texts)])
     return Message(text, [blocks.header(f"{clean(title, 145)} {symbol}"), *drawn])
 

@@ -18,7 +18,7 @@ def unrepaired(cluster_id: str, report: FaultReport, overdue: Sequence[Fault], c
     """Return what is wrong in a cluster: approvals that paused automatically, and critical alerts without a repair.
 
     Args:
-        overdue: alerts to tell of.
+        overdue: the alerts to show.
         called: a user or group ID to mention; empty for nobody.
         as_of: when the alerts were last read, where that is long ago, as Unix time in seconds; else 0.
     """
@@ -53,8 +53,8 @@ def none_left(report: FaultReport, now: float, as_of: float) -> Message:
     """Return what the message says once nothing of it is left.
 
     Args:
-        now: Unix time in seconds.
-        as_of: when the alerts were last read, where that is long ago, likewise; else 0.
+        now: the present, as Unix time in seconds.
+        as_of: when the alerts were last read, where that is long ago, as Unix time in seconds; else 0.
     """
     where = escape(report.cluster, 100)
     if not report.is_watched:

@@ -178,8 +178,8 @@ def load(share: RepairLoad, about: CardContext, own: int = 1, tell: Callable[[fl
     """Return how much of a cluster is in repair, and how many nodes wait beside the `own` ones that this is about.
 
     Args:
-        about: says whether that is confirmed; if it isn't, and is old, it is told as of when it is.
-        tell: returns a moment as it is told here.
+        about: says whether that is confirmed; if it isn't, and is old, the result says as of when it is.
+        tell: returns a moment in words, as it is written here.
     """
     of = f"{share.in_repair} of {share.nodes}" if share.nodes else f"{share.in_repair}"
     nodes = "node" if (share.nodes or share.in_repair) == 1 else "nodes"
@@ -289,8 +289,8 @@ def most_common_fault(remediations: Iterable[Remediation]) -> tuple[str, int]:
 def broken(remediation: Remediation) -> tuple[list[str], list[str]]:
     """Return what is broken, with one alert in a line, and the lines of further alerts.
 
-    A warning that has cleared is none while another alert fires. While it is repaired, one line says what, and
-    afterwards what it was, and that it cleared where that is known.
+    A warning that has cleared doesn't count while another alert fires. While it is repaired, one line says what is
+    broken, and afterwards what it was, and that it cleared where that is known.
     """
     error = remediation.error_message if remediation.state == State.FAILED else ""
     shown = [f"Error: “{escape(error, 600)}”"] if error else []

@@ -121,7 +121,7 @@ def node(name: str) -> Parts:
 
 
 def entry(name: str, *told: str) -> Line:
-    """Return a line about a node: its name, raw, and what is told of it, escaped."""
+    """Return a line about a node: its name, raw, and what is said of it, escaped."""
     return [*node(name), *elements(f"  {' · '.join(filter(None, told))}")]
 
 

@@ -234,7 +234,7 @@ def _mentions(block: Json) -> bool:
 
 
 def how_to_decide(verb: Verb, remediation: Remediation) -> str:
-    """Return where to decide on a remediation that has no card of its own, as the end of a sentence."""
+    """Return where to decide on a remediation without a card, as the end of a sentence."""
     ways = ["open this app's Home"] if remediation.is_waiting else []  # it decides on no others
     ways += [f"type `{COMMAND} {escape(str(remediation.ref), 1500)}`"] if verb is Verb.CANCEL else []
     return f"to decide, {', or '.join(ways)}."

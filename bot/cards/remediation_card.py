@@ -345,7 +345,7 @@ def calling(said: str, called: str) -> Message:
 
 
 def mention(called: str) -> str:
-    """Call users and groups by their IDs, which are apart by spaces; nobody for an empty text."""
+    """Mention space-separated user and group IDs; nobody for an empty text."""
     return " ".join(
         f"<!subteam^{called_id}>" if called_id[0] == "S" else f"<@{called_id}>" for called_id in called.split()
     )

@@ -77,7 +77,7 @@ _WHY = {
 
 @dataclass(frozen=True, slots=True)
 class Review(blocks.Remembered):
-    """What a dialog knows: the digest that it is about, and the channel in which its result is told."""
+    """What a dialog knows: the digest that it is about, and the channel that gets its result."""
 
     digest_id: str
     channel_id: str | None

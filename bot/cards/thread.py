@@ -1,4 +1,4 @@
-"""What an alert's thread is told: changes, failures, reminders; and when Together can't be reached."""
+"""What an alert's thread gets: changes, failures, reminders; and when Together can't be reached."""
 
 from collections.abc import Sequence
 
@@ -33,7 +33,7 @@ def transition(  # noqa: PLR0913 - what a reading may say
     is_listed_again: bool = False,
     is_next: bool = False,
 ) -> list[str]:
-    """Return a change of state or mode in a line each, with how long it took; a failure is told apart.
+    """Return a change of state or mode in a line each, with how long it took; a failure gets a separate message.
 
     Args:
         now: Unix time in seconds.
@@ -298,7 +298,7 @@ def was_unreadable(clusters: Sequence[str], since: float, until: float, *, at_mo
     Args:
         clusters: their names; empty for the list of clusters.
         since: when it began, in Unix time in seconds.
-        until: when it was over, likewise.
+        until: when it was over, in Unix time in seconds.
         at_most: it wasn't so all the time: of several clusters, or where nobody was reading for a part of it.
     """
     began, ended = ("between", "and") if at_most else ("from", "to")
@@ -312,7 +312,7 @@ def readable(clusters: Sequence[str], since: float, now: float, *, at_most: bool
     Args:
         clusters: their names; empty for the list of clusters.
         since: when it began, in Unix time in seconds.
-        now: likewise.
+        now: the present, in Unix time in seconds.
         at_most: as in `was_unreadable`.
     """
     subject, after = capital(_named(clusters)), _lasted(now - since, at_most=at_most)

@@ -134,7 +134,7 @@ class Answers:
         """Say it in Slack. Returns whether Slack took it."""
         place = job.request.place
         if job.request.batch_id is not None and answer.manner is not ReplyKind.WHISPER:
-            return True  # the digest tells it
+            return True  # the digest shows it
         is_late = job.failed_deliveries > 0 or job.taken_over  # something newer may be where the answer goes
         match answer.manner:
             case ReplyKind.CARD:

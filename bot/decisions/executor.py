@@ -204,7 +204,7 @@ class Executor(Judge):
                 limited = error if isinstance(error, RateLimited) else limited
                 wait = self.together.wait_before_repeat(error, attempt)
                 if wait is None:
-                    raise limited or error from None  # likewise
+                    raise limited or error from None  # as above
             await self.clock.sleep(wait, WaitReason.RETRY)
 
     async def _prepare(self, attempt: int) -> _Changed | None:

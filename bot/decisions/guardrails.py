@@ -40,7 +40,7 @@ LOOKS = 20  # nodes are looked at one by one; more of them count as in repair
 
 
 def paused(pause: Pause, asker: str) -> Paused:
-    """Return the error that tells the person who asked for an approval who has paused approvals."""
+    """Return the error that says who has paused approvals, for the person who wanted to approve."""
     longest: dict[str, Pauser] = {}
     for pauser in pause.people:
         longest.setdefault(pauser.user_id, pauser)
@@ -93,8 +93,7 @@ class Guardrails:
 
         Raises:
             GuardrailRefusal: it must not be sent.
-            ReadFailed: what it depends on cannot be read.
-            StorageUnavailable: likewise.
+            ReadFailed, StorageUnavailable: what it depends on cannot be read.
         """
         await self._check_pause(job)
         if job.request.overrides:

@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 SHOW = "show"  # the kind of what changes nothing
 TELL_AGAIN_SECONDS = 60.0
-TELL_SECONDS = 86_400.0  # so long a result that Slack didn't take is told again, like a decision's
+TELL_SECONDS = 86_400.0  # so long a result that Slack didn't take is sent again, like a decision's
 P = ParamSpec("P")
 T = TypeVar("T", bool, float, str)
 

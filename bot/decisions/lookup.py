@@ -191,7 +191,7 @@ class Lookup:
         """Return what is open, of what the bot tracks where it watches.
 
         That nothing waits, in one cluster or in all, is said only after a look. What only that has seen waiting is
-        outdated: a list may lag behind what was decided. Of what else runs, nobody is to be told.
+        outdated: a list may lag behind what was decided. What else that look has seen running is left out.
         """
         if not self.is_watching:
             return await self._scan()
@@ -262,7 +262,7 @@ class Lookup:
         also = ALSO.match(reason) or _JOINED.search(reason)
         rest, lengths = _LENGTHS.subn(" ", reason)
         names = [also[1]] if also else [word for word in rest.split() if word.strip(",.;:").lower() not in {"", "and"}]
-        if not 1 <= len(names) <= max(lengths, 1):  # words, unless each has a length of its own
+        if not 1 <= len(names) <= max(lengths, 1):  # words, unless each has its own length
             return
         name = names[0].strip(",.;:")
         if await self.knows(name, beside=of):

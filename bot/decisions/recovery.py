@@ -24,7 +24,7 @@ KEPT_TRUE_SECONDS = 5.0  # readiness is what the last heartbeat found
 
 @dataclass(slots=True)
 class Recovery:
-    """Keeps this process's jobs, and takes over those of dead ones and what is yet to be delivered.
+    """Keeps this process's jobs, and takes over those of dead ones and what must still be delivered.
 
     Attributes:
         report: told what keeps the store from being usable, or "" when nothing does.

@@ -62,14 +62,14 @@ class Unrecorded:
 
     Attributes:
         error: what is known of it.
-        work: tells the person, and makes sure that what may have been recorded isn't run.
+        work: notifies the person, and makes sure that what may have been recorded isn't run.
     """
 
     error: BotError
     work: Work
 
 
-Receipt = Work | Unrecorded | None  # the work to be done after the ack; None where there is none, as for a redelivery
+Receipt = Work | Unrecorded | None  # the work to be done after the ack; None for no work, as for a redelivery
 
 
 @contextmanager
@@ -85,7 +85,7 @@ def about_decision(job_id: str, request: Request) -> Iterator[None]:
 
 
 class DecisionService:
-    """Carries out what people ask for. What a person is told about a decision is recorded first."""
+    """Carries out what people ask for. What a person learns about a decision is recorded first."""
 
     def __init__(self, guardrails: Guardrails, messenger: Messenger, store: DecisionStore) -> None:
         together, clock = guardrails.together, guardrails.clock

@@ -152,7 +152,7 @@ class BotError(Exception):
     Attributes:
         code: of it, in the audit trail.
         sentence: what happened, as Slack's mrkdwn: outside words are escaped already.
-        next_step: what the reader can do now, likewise.
+        next_step: what the reader can do now, as a sentence.
         quote: words of somebody else, raw, to be shown as a quotation; not part of `str(error)`.
         check_again: whether reading the remediation again is the next step.
         title: of a dialog that says it.

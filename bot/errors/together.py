@@ -97,7 +97,7 @@ class KeyRefused(TogetherError):
 
 
 class RequestRefused(TogetherError):
-    """A client error that has no class of its own."""
+    """A client error without a more specific class."""
 
     code = OutcomeKind.REQUEST_REFUSED
 

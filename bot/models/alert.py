@@ -1,4 +1,4 @@
-"""Alerts: what the bot knows of the remediations that it tells of, and what a card says beyond them."""
+"""Alerts: what the bot knows of the remediations that it follows, and what a card says beyond them."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
@@ -13,7 +13,7 @@ from bot.models.remediation import CALLED_OFF, FINAL, RAN, Remediation, State
 
 HOLD_SECONDS = 30 * 60
 MAX_HOLD_SECONDS = 24 * 3600.0
-HOLD_ENDS_SOON_SECONDS = 120.0  # before a hold ends, its person is told
+HOLD_ENDS_SOON_SECONDS = 120.0  # so long before a hold ends, its person learns it
 HISTORY_DAYS = 7
 LOOKING_SECONDS = 15 * 60.0
 _DAY = 86_400.0
@@ -141,7 +141,7 @@ class Override:
 
     Attributes:
         reason: as it was typed.
-        decision_id: so that the thread is told once.
+        decision_id: so that the thread learns it once.
     """
 
     user_id: str
@@ -204,13 +204,13 @@ class CardContext:
         mentioned: the user or group that its message called; empty for nobody.
         looking: who looks into it.
         channel_id: where its own card is; empty where it has none.
-        ts: likewise, Slack's name of that message.
+        ts: Slack's name of that message; empty where it has none.
         node: its name; empty where the bot doesn't track it.
         is_one_of_many: it is shown in a digest.
         is_automatic: Together began it with nobody asked.
         is_observed: the bot decides nothing in its cluster.
         now: the present, as Unix time in seconds; 0 where nothing is known of it.
-        doubt: what somebody was told of a decision that may still take effect; None where there is none.
+        doubt: what somebody was told of a decision that may still take effect; None for no such decision.
         is_being_decided: somebody else's decision has not been answered yet.
         old_review: it, as it was seen with a review that need not be an approval; None where that isn't so.
         came_back: its fault is back.
@@ -260,12 +260,12 @@ class CardContext:
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """A remediation that the bot told of. Times are Unix times in seconds.
+    """A remediation that the bot has announced. Times are Unix times in seconds.
 
     Attributes:
         remediation: as it was last seen.
         fingerprint: of Together's words about it.
-        message_id: the message that shows it: a card of its own, or a digest.
+        message_id: the message that shows it: a card, or a digest.
         seen_at: when it was first seen.
         is_unlisted: Together no longer lists it.
         decided_seq: the audit trail's row of the last decision on it: what was read before that is out of date.
@@ -343,7 +343,7 @@ class Alert:
 
     @property
     def incident(self) -> str:
-        """By what is remembered what was told of it this time: it may wait, and fail, once more."""
+        """The key of what was said about it this time: it may wait, and fail, once more."""
         return f"{self.ref} {self.waiting_since:.0f}" if self.waiting_since else str(self.ref)
 
     @property

@@ -1,4 +1,4 @@
-"""What other tools are told of."""
+"""The events that other tools get."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -28,7 +28,7 @@ class EventKind(StrEnum):
 
 
 class Target(StrEnum):
-    """Who is told."""
+    """Which tool gets it."""
 
     WEBHOOK = "webhook"
     PAGERDUTY = "pagerduty"
@@ -39,10 +39,10 @@ class Event:
     """Something that happened.
 
     Attributes:
-        id: the same whenever it is told.
+        id: the same whenever it is sent.
         subject: the reference of the remediation, or the cluster of an outage or of faults without a repair.
         at: Unix time in seconds.
-        data: what is told of it; values that JSON has.
+        data: what is sent with it; values that JSON has.
     """
 
     id: str

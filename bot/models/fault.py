@@ -163,9 +163,9 @@ class FaultReport:
         critical: how many of those are critical.
         nodes: on how many nodes those are.
         told: of what people were called for, by its key: 0, or when it was gone, as Unix time in seconds.
-        on_cards: the keys of those that a card tells, or will if they don't clear: they are of repaired nodes.
-        announced: the keys of those that other tools were told of, which don't wait until Slack takes the message.
-        is_announced: they were told of some, and not told yet that none is left.
+        on_cards: the keys of those that a card shows, or will if they don't clear: they are of repaired nodes.
+        announced: the keys of those that other tools know, which don't wait until Slack takes the message.
+        is_announced: they know of some, and not yet that none is left.
         is_watched: the cluster is read.
         as_of: when its alerts were last read, where that is long ago, as Unix time; else 0, or where nobody knows.
     """

@@ -30,10 +30,10 @@ def check_id(part: str, value: str) -> str:
     r"""Return an ID when it is one.
 
     An ID is 1 to 200 characters without white space, control or format characters and without any of
-    ``/ \ ? # % < > | @ , = " '`` and the backtick; ``.`` and ``..`` are none.
+    ``/ \ ? # % < > | @ , = " '`` and the backtick; ``.`` and ``..`` aren't allowed.
 
     Raises:
-        InvalidId: it is none.
+        InvalidId: it isn't one.
     """
     if not value:
         raise InvalidId(part, "is missing")

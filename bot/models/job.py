@@ -23,7 +23,7 @@ class Job:
         seen: the remediation as the bot read it before the first POST; nothing of it for a typed command.
         sent_at: when its POST may have left, like `received_at`; None for never.
         about: what a card says beyond the remediation, as of the claim.
-        answer: its outcome is recorded, and this is yet to be delivered; None too where a digest tells it.
+        answer: its outcome is recorded, and this must still be delivered; None too where a digest shows it.
         answered_at: when the outcome was recorded, as Unix time in seconds on the database's clock.
         failed_deliveries: how often Slack did not take the answer.
         taken_over: another process began it.

@@ -150,13 +150,13 @@ class TrackedMessage:
         content_hash: the fingerprint of what it shows; empty while that isn't known.
         unsure_until: until when an edit whose result wasn't clear may still arrive, over a newer one.
         last_added_at: when the last remediation came in.
-        pending_lines: what the thread of a card is yet to be told.
-        told_lines: how many such lines it was told.
-        announced: what else its thread was told: failures, repairs that may be stuck, parts of reports, and so on.
+        pending_lines: lines that its thread must still get.
+        told_lines: how many such lines it got.
+        announced: what else its thread got: failures, repairs that may be stuck, parts of reports, and so on.
         remind_from: when the reminders that were last sent began to count.
         reminders: how many were sent since.
         reminded_at: when the last one was sent.
-        next_at: when it is to be looked at again: 0 for now, None for when something changes.
+        next_at: when to look at it next: 0 for now, None for when something changes.
         mentioned: the user or group that it called when it was posted; empty for nobody.
         called_at: when it last called, or told the channel where nobody is on call.
         owes_call: a post, reminder, or first approval has called nobody since, because of quiet hours.
@@ -164,7 +164,7 @@ class TrackedMessage:
         looking: who looks into what it shows.
         escalate_from: since when the minutes until an escalation count at the earliest; else 0.
         is_read_only: Slack takes no more edits of it.
-        is_started: it tells of what was first seen past its approval.
+        is_started: it is about what was first seen past its approval.
         done: everything has ended and was told.
     """
 
@@ -208,7 +208,7 @@ class TrackedMessage:
         return replace(self, looking=tuple(looker for looker in self.looking if looker.until > now))
 
     def saying(self, *lines: str, of_many: bool = False) -> "TrackedMessage":
-        """Return it with lines that its thread is yet to be told.
+        """Return it with lines that its thread must still get.
 
         Args:
             of_many: a digest's too, where all of them would be too many.

@@ -58,7 +58,7 @@ def token_of(decision_id: str) -> str:
 
 
 class ReplyKind(StrEnum):
-    """How an answer is told."""
+    """How an answer reaches people."""
 
     CARD = "card"
     ERROR = "error"
@@ -107,7 +107,7 @@ class CardNote:
         at: Unix time in seconds.
         is_error: it says what failed, while the remediation is what it was.
         looked_at: when somebody looked again, and nothing had changed, in Unix time; 0 for never.
-        in_vain: what the thread is told where its doubt ends and nothing came of the decision, as trusted mrkdwn.
+        in_vain: what the thread gets where its doubt ends and nothing came of the decision, as trusted mrkdwn.
     """
 
     notice: str

@@ -84,13 +84,13 @@ def _readable_items(value: object) -> list[object]:
 
 
 Lenient = Annotated[T | None, WrapValidator(_or_none)]
-Name = Lenient[VisibleName]  # else the ID is told
+Name = Lenient[VisibleName]  # else the ID is shown
 OpenText = Annotated[str, WrapValidator(lambda value, handler: _or_none(value, handler) or "")]
 Many = Annotated[list[T], BeforeValidator(_readable_items)]
 
 
 def _real(moment: datetime | None) -> datetime | None:
-    """Protobuf's zero time, year 1, means that there is none; nothing else lies outside these years either."""
+    """Protobuf's zero time, year 1, means no time; nothing else lies outside these years either."""
     if moment is None or not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
         return None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
@@ -209,8 +209,8 @@ class Remediation(ApiModel):
     """A remediation as Together answers it.
 
     Only its IDs and state can fail a parse; anything else that cannot be read counts as absent, as what waits must be
-    told of. `mode`, `trigger` and `state` are texts, because the service adds values. `http_status`, `request_id`, and
-    `answered_at` (Unix time, by Together's clock) are those of the answer that it came in. `has_old_review` is the
+    announced. `mode`, `trigger` and `state` are texts, because the service adds values. `http_status`, `request_id`,
+    and `answered_at` (Unix time, by Together's clock) are of the answer that it came in. `has_old_review` is the
     bot's own: before it ran, it was seen waiting or cancelled with the same review, which need not be an approval.
     """
 
@@ -258,7 +258,7 @@ class Remediation(ApiModel):
 
     @property
     def xid(self) -> str:
-        """The first Xid code of its evidence; empty where there is none."""
+        """The first Xid code of its evidence; empty without any."""
         return next((code for alert in self.linked_alerts for code in alert.xids), "")
 
     def same_fault(self, other: "Remediation") -> tuple[str, LinkedAlert] | None:

@@ -233,7 +233,7 @@ class Message:
 
     @property
     def marked_blocks(self) -> Blocks:
-        """The blocks, with the fingerprint as the ID of the first: it tells later what a message in a channel shows."""
+        """The blocks, with the fingerprint as the ID of the first: it says later what a message in a channel shows."""
         if not self.blocks or "block_id" in self.blocks[0]:
             return self.blocks
         return [{**self.blocks[0], "block_id": f"{MARK}{self.fingerprint}"}, *self.blocks[1:]]
@@ -244,18 +244,18 @@ class ReplyTarget:
     """Where an action came from and its answer goes.
 
     Attributes:
-        channel_id: the channel, None where there is none (a dialog, the app's home).
+        channel_id: the channel; None in a dialog or the app's home.
         user_id: whom to tell in private.
         response_url: Slack's short-lived address for answers; a capability, so it is kept out of every repr.
         message_ts: the message that the answer updates: the clicked one, or the one that said "in progress".
-        thread_ts: the thread in which an error is told.
+        thread_ts: the thread in which an error is posted.
         is_button: whether a message was clicked, as opposed to a command typed.
         is_ephemeral: whether the clicked message is one that only `response_url` can change.
         original: what the clicked message showed, to restore it.
         is_foreign: another tool wrote the clicked message: its own words stay.
         is_home: it was asked in the app's home, where no message is: what is for the person alone is a direct message.
         is_dialog: it was asked in a dialog, and the message that it was opened from may have no thread yet.
-        in_progress: whether "in progress" is shown in its stead now.
+        in_progress: whether "in progress" is shown instead of it now.
         may_overwrite: "in progress" may still arrive, over the answer.
     """
 
@@ -294,7 +294,7 @@ class Request:
     Attributes:
         shown: what the person saw; None for a typed command, which shows nothing first.
         trigger_id: Slack's ID of the click or command, by which a redelivery is known.
-        batch_id: the batch that it is a part of, and where its outcome is told.
+        batch_id: the batch that it is a part of, and where its outcome is shown.
         seconds: for how long, where that was chosen.
         overrides: the person approves alone, over the two-person rule and the repair limit.
         instead_of: the mode that was suggested, where the person chose another: `shown` then holds the chosen one.

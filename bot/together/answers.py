@@ -81,7 +81,7 @@ def parse(model: type[M], answer: object) -> M:
     """Read an answer as a model.
 
     Raises:
-        UnreadableAnswer: it is none.
+        UnreadableAnswer: it can't be read as one.
     """
     try:
         return model.model_validate(answer)
@@ -93,7 +93,7 @@ def remediation(answer: object, ref: RemediationRef) -> Remediation:
     """Read an answer as the remediation that was asked for.
 
     Raises:
-        UnreadableAnswer: it is none, or another one.
+        UnreadableAnswer: it can't be read as one, or is another one.
     """
     found = parse(Remediation, answer)
     with suppress(InvalidId):

@@ -1,4 +1,4 @@
-"""How old what is known is: messages say it once it is too old, and the next watch is told since when it counts."""
+"""How old what is known is: messages say so once it is too old, and the next watch learns since when it counts."""
 
 import math
 from dataclasses import dataclass, field

@@ -10,7 +10,7 @@ from bot.watcher.config import WatchConfig
 
 MAX_REMINDERS = 3
 AGAIN_SECONDS = 3600.0  # between two reminders of what was escalated
-OVERDUE_SECONDS = 60.0  # so late, other tools are told of a reminder that Slack hasn't taken
+OVERDUE_SECONDS = 60.0  # so late, other tools get a reminder that Slack hasn't taken
 
 
 def remind_at(snapshot: Snapshot, config: WatchConfig) -> float:
@@ -57,7 +57,7 @@ def escalate_at(snapshot: Snapshot, config: WatchConfig) -> float:
 
 
 def _counting(snapshot: Snapshot) -> tuple[float, int] | None:
-    """Return since when reminders count, and how many of them were sent; None where none is to be sent.
+    """Return since when reminders count, and how many of them were sent; None where no more are due.
 
     They start over once nothing waits that was there at the last one, and, after the third, for what has come since.
     """
@@ -90,7 +90,7 @@ def reminded(snapshot: Snapshot, waiting: Sequence[Alert], config: WatchConfig) 
 
 
 def alarm(message: TrackedMessage) -> str:
-    """Return the note that other tools were told of the next reminder before Slack took it."""
+    """Return the note that other tools got the next reminder before Slack took it."""
     return f"alarm {message.remind_from} {message.reminders}"
 
 

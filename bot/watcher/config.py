@@ -77,7 +77,7 @@ class WatchConfig:
     """What the watch is set to.
 
     Attributes:
-        default: the route of all clusters that have none of their own.
+        default: the route of all clusters that `routes` doesn't name.
         routes: by cluster ID.
         clusters: which to watch; empty for all that the key sees.
         poll_seconds: between two readings of a cluster.
@@ -108,7 +108,7 @@ class WatchConfig:
     named: Mapping[str, Collection[str]]
     refused: Refused = field(default_factory=Refused, init=False)
 
-    def tells(self, alert: Alert) -> bool:
+    def announces(self, alert: Alert) -> bool:
         """Return whether people are told of what has begun before the bot saw it: also of what failed.
 
         Who approved it through the bot was answered.
@@ -151,7 +151,7 @@ class WatchConfig:
         return self.on_call(alerts, of)
 
     def on_call(self, alerts: Sequence[Alert], of: Snapshot) -> str:
-        """Return the users and groups on call for alerts of a message, apart by spaces, by its cluster or theirs."""
+        """Return the users and groups on call for alerts of a message, space-separated, by its cluster or theirs."""
         clusters = [of.message.cluster_id] if of.message.cluster_id else [alert.cluster_id for alert in alerts]
         return " ".join(dict.fromkeys(oncall for cluster_id in clusters if (oncall := self.route(cluster_id).oncall)))
 

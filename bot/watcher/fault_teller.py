@@ -42,7 +42,7 @@ class View:
     """What the message about a cluster should say now.
 
     Attributes:
-        overdue: the faults that people are to be called for, or were.
+        overdue: the faults for which people should be called, or were.
         draw: gives what it shows, with the mention of who was called.
         is_fresh: the alerts were read lately: nobody is called, and nothing said to be over, by what is old.
         as_of: when they were, where that is long ago; else 0, or where nobody knows.
@@ -123,7 +123,7 @@ class FaultTeller:
         self._arrives_by = dict.fromkeys(self.reports.clusters, arrived)
 
     def look(self) -> None:
-        """Put on the queue the clusters whose message is to be written, for its channel's next turn."""
+        """Queue the clusters whose message needs work, for its channel's next turn."""
         now = self.clock.monotonic()
         for cluster_id in self.reports.clusters:
             try:

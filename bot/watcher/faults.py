@@ -24,11 +24,11 @@ logger = logging.getLogger(__name__)
 
 READERS = 4
 MISSED = 2  # lists in a row without an alert: it has cleared
-UNSEEN_SECONDS = 600.0  # likewise, where there are more alerts than can be read; not one that people were called for
+UNSEEN_SECONDS = 600.0  # the same, where there are more alerts than can be read; not one that people were called for
 UNAVAILABLE = {403, 404, 501}  # not every key may read the list
 ASK_AGAIN_SECONDS = 3600.0
-READ_SECONDS = 60.0  # between two readings of a cluster where nothing is to be decided on it
-SLOW_POLL_SECONDS = 300.0  # likewise, where the list of remediations takes long
+READ_SECONDS = 60.0  # between two readings of a cluster whose alerts change nothing soon
+SLOW_POLL_SECONDS = 300.0  # the same, where the list of remediations takes long
 FRESH_SECONDS = 420.0  # since the alerts of a cluster were read: while Together is slow, that is every five minutes
 LONGEST_WAIT = 300.0  # between two attempts to read what fails
 LOOK_SECONDS = 600.0  # between two looks for repairs that didn't help, while the same alerts fire
@@ -146,7 +146,7 @@ class _Seen:
 
 @dataclass(slots=True)
 class FaultWatch:
-    """Reads what fires, notes what of it no repair is open for, and pauses approvals while too much is broken."""
+    """Reads firing alerts, notes those without an open repair, and pauses approvals while too much is broken."""
 
     together: TogetherClient
     reports: Reports
@@ -240,7 +240,7 @@ class FaultWatch:
         await self.reports.change(cluster_id, braked)
 
     def _is_undecided(self, cluster_id: str) -> bool:
-        """Whether the next answer says that an alert has cleared, or that people are to be called for it."""
+        """Whether the next answer says that an alert has cleared, or must call people."""
         report, soon = self.reports[cluster_id], self.clock.now() + READ_SECONDS
         due = {fault.key for fault in report.overdue(soon, self.config.unrepaired_seconds)}
         return any(fault.missed for fault in report.faults) or not due <= report.told.keys()
@@ -308,7 +308,7 @@ class FaultWatch:
                 faults.append(replace(fault, missed=fault.missed + 1 if is_whole else 0))
         name = self.poller.called[cluster_id]
         self.reports.read_at[cluster_id] = mono, now
-        # A fault of a repaired node is told in its thread: it calls nobody again.
+        # A fault of a repaired node is posted in its thread: it calls nobody again.
         came_back = await self._look_for_returns(cluster_id, firing)
 
         def noted(report: FaultReport) -> FaultReport:

@@ -84,7 +84,7 @@ class TrackedIndex:
         self._confirmed = {cluster_id: self._confirmed.get(cluster_id, at) for cluster_id in clusters}
 
     def all_read_at(self, now: float) -> float:
-        """Return when the longest unread cluster was read, or should have been first; `now` if there is none."""
+        """Return when the longest unread cluster was read, or should have been first; `now` without any."""
         return min(self._confirmed.values(), default=now)
 
     @property

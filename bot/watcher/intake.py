@@ -41,7 +41,7 @@ class Storms:
         self._arrived = dict.fromkeys(lately, now)
 
     def count(self, cluster_id: str, fresh: Collection[RemediationRef], now: float) -> bool:
-        """Count these. Returns whether, with what came in the last minute, they are too many for cards of their own."""
+        """Count these. Returns whether, with what came in the last minute, they are too many for a card each."""
         recent = {ref: at for ref, at in self._arrived.items() if at >= now - STORM_SECONDS}
         self._arrived = dict.fromkeys(fresh, now) | recent
         return sum(ref.cluster_id == cluster_id for ref in self._arrived) > STORM
@@ -53,7 +53,7 @@ class Backlog:
     It is over when every cluster was read once, or has had its time for it.
 
     Attributes:
-        held: what is yet to be told.
+        held: what must still be announced.
         names: the clusters that are read; None while that isn't known.
     """
 
@@ -81,7 +81,7 @@ class Backlog:
         return not self.is_over and cluster_id not in self._read
 
     def release(self, now: float, patience: float) -> Sequence[Alert]:
-        """Return what is to be told now."""
+        """Return what to tell now."""
         is_whole = self.names is not None and self._read.issuperset(self.names)
         self.is_over = self.is_over or is_whole or now > self._until
         if not self.is_over and now - self._held_since < patience:
@@ -146,7 +146,7 @@ class Intake:
         await self.release_backlog()
 
     async def take_ended(self, listing: Listing, clusters: Iterable[Cluster]) -> None:
-        """Tell of what began and ended between two lists, or ended after all: a cluster says what its nodes had last.
+        """Announce what began and ended between two lists, or ended after all: a cluster says what its nodes had last.
 
         What had ended and is in a state that no list is asked for is read alone from now on.
 
@@ -183,7 +183,7 @@ class Intake:
                 await self._observe(again, listing)
 
     async def _take_started(self, listing: Listing) -> dict[RemediationRef, Alert | None]:
-        """Tell of what is under way and was never seen before.
+        """Announce what is under way and was never seen before.
 
         Returns:
             What the bot knows as withdrawn or over, and is under way again. Where the list may lag, that is read alone.
@@ -206,7 +206,7 @@ class Intake:
         return reopened
 
     async def _take_begun(self, cluster_id: str, found: Mapping[RemediationRef, Raw]) -> None:
-        """Tell of what has begun and was never told of: by a digest where there are many, or monitoring starts."""
+        """Announce what has begun, once: in a digest where there are many, or where monitoring starts."""
         known = await self.database.read(messages.existing, list(found))
         read = [alert_of(ref, raw) for ref, raw in found.items() if ref not in known]
         is_silent = self.config.automatic == "none"
@@ -217,7 +217,7 @@ class Intake:
             await self._announce(cluster_id, fresh)
 
     async def _take_new(self, listing: Listing) -> None:
-        """Tell of what waits and was never told of; what has come back continues in its message."""
+        """Announce what waits, once; what has come back continues in its message."""
         unknown = [ref for ref in listing.new if self.index.seen(ref) is None and ref not in self.backlog.held]
         existing = await self.database.read(messages.existing, unknown) if unknown else set()
         await self._observe({ref: listing.new[ref] for ref in unknown if ref in existing}, listing)
@@ -226,7 +226,7 @@ class Intake:
             await self._announce(listing.cluster_id, fresh)
 
     async def release_backlog(self) -> None:
-        """Tell of what was waiting when the bot began to watch."""
+        """Announce what was waiting when the bot began to watch."""
         held = self.backlog.release(self.clock.monotonic(), min(BACKLOG_SECONDS, self.config.poll_seconds))
         await self._announce_backlog(held, is_many=self.backlog.is_many)
 
@@ -312,7 +312,7 @@ class Intake:
     # What is new.
 
     async def _announce(self, cluster_id: str, fresh: Sequence[Alert]) -> None:
-        """Tell of what is new: each by a card of its own, unless there are too many at once."""
+        """Announce what is new: one card each, unless there are too many at once."""
         if not fresh:
             return
         new = self._with_shares(fresh)
@@ -323,7 +323,7 @@ class Intake:
             await self._add_cards(new)
 
     async def _announce_backlog(self, backlog: Sequence[Alert], *, is_many: bool) -> None:
-        """Tell of what there was when the bot began to watch; what has a card in a channel keeps that."""
+        """Announce what there was when the bot began to watch; what has a card in a channel keeps that."""
         cards: list[Alert] = []
         digests: dict[str, list[Alert]] = {}
         for alert in self._with_shares(backlog):

@@ -26,7 +26,7 @@ KEY = "outages of "  # begins a key of the queue that is one of these; the other
 
 
 class _Kind(IntEnum):
-    """What is to be told of clusters, in the order in which it is."""
+    """What to tell of clusters, in this order."""
 
     LASTS = 1
     GONE = 2
@@ -35,7 +35,7 @@ class _Kind(IntEnum):
 
 @dataclass(slots=True)
 class _Notice:
-    """Something to be told of clusters that share a channel; looked for before it is repeated.
+    """News of clusters that share a channel; looked for before it is repeated.
 
     Attributes:
         mark: by what it is found, once it is being sent.
@@ -101,7 +101,7 @@ class OutageNotifier:
             self._sent[sent.channel_id] = sent
 
     def _continued(self, outage: Outage, *, has_gap: bool) -> _Known:
-        """Return what the last process knew. What nobody was told of continues once this one can't read it either.
+        """Return what the last process knew. What nobody knows of continues once this one can't read it either.
 
         What should have been told long ago begins then: nobody was reading.
         """
@@ -162,7 +162,7 @@ class OutageNotifier:
         await finish(self._send(notice))
 
     def _notices(self) -> list[_Notice]:
-        """Return what is to be told now, of the list of clusters apart from all else."""
+        """Return what to tell now, of the list of clusters apart from all else."""
         groups: dict[tuple[_Kind, bool, str], list[str]] = {}
         for cluster_id in sorted(self._known):
             if kind := self._kind_of(cluster_id):
@@ -178,7 +178,7 @@ class OutageNotifier:
             return _Kind.LASTS if not known.over_at and now - known.outage.since >= TOLD_AFTER else None
         if known.is_gone:
             return _Kind.GONE
-        # What comes and goes is told once.
+        # What comes and goes is reported once.
         is_again = known.outage.since - self._ended.get(cluster_id, -FLAPS_WITHIN) < FLAPS_WITHIN
         is_steady = known.over_at and (not is_again or now - known.over_at >= STEADY_SECONDS)
         return _Kind.OVER if is_steady else None

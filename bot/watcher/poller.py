@@ -51,11 +51,11 @@ class Listing:
         new: what waits for approval and isn't tracked.
         changed: what is tracked and isn't what was seen last; None for what Together knows no longer.
         started_elsewhere: what others have begun, in the middle of its work, as it is listed.
-        unconfirmed: what is tracked and isn't in it, or is in doubt: each is read alone, and comes in one of its own.
+        unconfirmed: what is tracked and isn't in it, or is in doubt: each is read alone, for a separate listing.
         in_repair: the instances in repair.
         waiting: the instances with a repair that waits for approval.
         under_repair: the nodes and alerts that open remediations are about, by their IDs and names.
-        is_watched: whether what is new in it is to be told; otherwise it is read only for what was told before.
+        is_watched: whether what is new in it gets announced; otherwise it is read only for what was announced before.
         alone: what was read alone, and so is later than any list; None for a list, which may lag behind.
     """
 
@@ -92,7 +92,7 @@ class Poller:
     clock: Clock
 
     def __post_init__(self) -> None:
-        # What couldn't be read the last time has a lane of its own, where it keeps nothing else waiting.
+        # What couldn't be read the last time has a separate lane, where it keeps nothing else waiting.
         self._lane = asyncio.Semaphore(CLUSTERS_AT_ONCE)
         self._failing_lane = asyncio.Semaphore(CLUSTERS_AT_ONCE)
         self._failing: set[str] = set()
@@ -292,7 +292,7 @@ class Poller:
         return RepairLoad(in_repair, cluster.nodes if cluster else None, self.clock.now(), name, waiting)
 
     def is_watched(self, cluster_id: str) -> bool:
-        """Return whether what is new in a cluster is to be told, as far as it is known which clusters there are."""
+        """Return whether what is new in a cluster gets announced, as far as it is known which clusters there are."""
         return cluster_id in (self.chosen or self.clusters) or (not self.chosen and self._known_at is None)
 
     async def _sort(self, listing: Listing, items: Sequence[Any]) -> set[RemediationRef]:
@@ -328,7 +328,7 @@ class Poller:
         return {ref: Alert(remediation, fingerprint_of(remediation))}
 
     def _vanished_of(self, cluster_id: str) -> list[RemediationRef]:
-        """Return what has vanished in the middle of its work and is to be looked for now."""
+        """Return what has vanished in the middle of its work and needs a look now."""
         now = self.clock.monotonic()
         for ref in [ref for ref, until in self._vanished.items() if until < now]:
             self._forget_vanished(ref)
@@ -340,7 +340,7 @@ class Poller:
 
 
 def reference_of(item: object, cluster_id: str) -> RemediationRef | None:
-    """Return which remediation of the cluster an item of its list is; None where it is none."""
+    """Return which remediation of the cluster an item of its list is; None where it isn't one."""
     if not isinstance(item, Mapping) or not isinstance(item.get("state"), str):
         return None
     try:

@@ -62,7 +62,7 @@ class Reconciler:
 
     Attributes:
         impacts: says who is affected by a broken node; None where nothing does.
-        notices: what tells that which is no card or digest, by what its keys begin with.
+        notices: what writes the messages that aren't cards or digests, by the beginning of their keys.
     """
 
     database: LeasedDatabase
@@ -91,7 +91,7 @@ class Reconciler:
         self.teller.begin(due)
 
     async def work(self) -> None:
-        """Do what there is to do, each lane of each channel with a worker of its own, forever."""
+        """Work through the queue forever, with one worker for each lane of each channel."""
         workers: dict[Line, asyncio.Task[None]] = {}
         opened = asyncio.create_task(self.queue.opened.wait(), name="watch lines")
         try:
@@ -154,7 +154,7 @@ class Reconciler:
         return await self._reconcile(key, lane)
 
     async def _reconcile(self, key: str, lane: Lane) -> Snapshot | None:
-        """Do the next thing that a message needs, if this lane does it. Returns it where more is to be done at once."""
+        """Do the next thing that a message needs, if this lane does it. Returns it where it needs more at once."""
         if lane is Lane.LOOK and self._was_just_edited(key):
             return None  # a digest of 1,000 takes long to load, and each of them puts its key
         snapshot = await self.database.read(rows.load, key)

@@ -150,7 +150,7 @@ def _step_to_the_channel(snapshot: Snapshot, config: WatchConfig) -> Step:
     is_bad = message.edited_at and (has_found or threads.new_failures(snapshot) or threads.new_returns(snapshot))
     has_begun = message.is_started or any(alert.remediation.state in BEGUN for alert in snapshot.alerts)
     is_untold = has_begun and not message.edited_at
-    if is_bad or (is_untold and any(config.tells(alert) for alert in snapshot.alerts)):
+    if is_bad or (is_untold and any(config.announces(alert) for alert in snapshot.alerts)):
         return Step.POST
     if checks:
         return Step.CHECK

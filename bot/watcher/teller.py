@@ -149,11 +149,11 @@ class Teller:
         return []
 
     async def check(self, snapshot: Snapshot) -> Snapshot | None:
-        """Ask Together about what time alone says, and tell what it answers: never what has just changed."""
+        """Ask Together about what time alone says, and post what it answers: never what has just changed."""
         made = self.due(snapshot)
         check, found = made[0].check, await self._look(made, snapshot, Step.CHECK)
         if found is None or (check is Check.LASTS and found):
-            return None  # what is found is told first
+            return None  # what is found is posted first
         part = threads.check_reply(made, found, snapshot, self.config)
         if part and snapshot.message.ts:
             return await self.tell(snapshot, part)
@@ -205,7 +205,7 @@ class Teller:
         cluster = await self.together.get_cluster(cluster_id)
         missing, listed = [repair for repair in repairs if not threads.is_back(repair, cluster)], []
         if missing:
-            with suppress(TogetherError):  # what the cluster's own answer says is told all the same
+            with suppress(TogetherError):  # the thread learns what the cluster's own answer says all the same
                 listed = await self.together.list_remediations(cluster_id)
         return {repair.ref for repair in missing if not threads.is_gone(repair, listed)}
 
@@ -384,7 +384,7 @@ def _announcing(snapshot: Snapshot, keys: Collection[str]) -> TrackedMessage:
 
 
 def _mark_of(message_id: str, part: PendingReply) -> str:
-    """Return by what a reply is found again, also by another process."""
-    # What is told is what counts: its words say how long something took, and differ from one minute to the next.
+    """Return the mark by which a reply is found again, also by another process."""
+    # What it is about counts, not its words: they say how long something took, and differ from one minute to the next.
     content = " ".join(sorted(part.announced)) or part.mark
     return hashlib.blake2b(f"{message_id} {content}".encode(), digest_size=16).hexdigest()

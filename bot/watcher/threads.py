@@ -30,7 +30,7 @@ from bot.watcher import calls
 from bot.watcher.config import WatchConfig, calling
 
 FAILURE_SECONDS = 86_400.0  # a repair that failed longer ago calls nobody
-GATHERED_SECONDS = 600.0  # what is due in a digest is told together, at the next full ten minutes
+GATHERED_SECONDS = 600.0  # what is due in a digest is posted together, at the next full ten minutes
 BACK_SECONDS = 900.0  # within which a repaired node is to run again
 TOO_LATE_SECONDS = 86_400.0  # so long after a repair was watched, nothing more is looked for
 # Of what replaces the VM, neither its new ID nor its name is known before; and what is removed is not to come back.
@@ -43,7 +43,7 @@ class PendingReply:
     """Something that a thread lacks.
 
     Attributes:
-        announced: what is remembered once it is told.
+        announced: what is remembered once it is posted.
         lines: how many of the message's lines are no longer due then.
         broadcast: it is shown in the channel too.
         is_call: it calls who is on call.
@@ -131,7 +131,7 @@ def _late_calls(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingRepl
     came = [alert for alert in asking if calls.calls_at(alert, message) <= now]
     new = came if len(came) == len(asking) else []
     worse = [alert for alert in asking if called and alert.worsened_at > message.called_at]
-    # What turned critical has a call of its own: in quiet hours it brings the one for others no sooner.
+    # What turned critical calls separately: in quiet hours it brings the call for others no sooner.
     silent = [alert for alert in asking if not alert.worsened_at or alert.remediation.is_warning]
     is_owed = bool(message.owes_call and silent and config.on_call_now(silent, snapshot))
     if alerts := (asking if is_owed else worse or new):
@@ -246,7 +246,7 @@ def warning(alert: Alert, hold: Hold) -> str:
     return f"hold {alert.ref} {hold.user_id} {hold.until:.0f}"
 
 
-# What time alone says of a repair, so that Together is asked before it is told: may it be stuck, is the node back in
+# What time alone says of a repair, so that Together is asked before it is posted: may it be stuck, is the node back in
 # its cluster, has its fault stayed away?
 
 
@@ -264,7 +264,7 @@ class Check(Enum):
 
 
 class Due(NamedTuple):
-    """A check that is yet to be made, and when."""
+    """A check that must still be made, and when."""
 
     check: Check
     alert: Alert
@@ -292,7 +292,7 @@ def missing_key(alert: Alert) -> str:
 
 
 def outstanding_checks(snapshot: Snapshot, config: WatchConfig) -> Iterator[Due]:
-    """Yield the checks that are yet to be made, where people were told of a repair."""
+    """Yield the checks that must still be made, where people were told of a repair."""
     was_posted = snapshot.message.ts or snapshot.message.edited_at
     for alert in snapshot.alerts if was_posted else ():
         is_sure = not (alert.is_waiting or alert.is_unlisted or alert.is_stale)
@@ -317,7 +317,7 @@ def _moments(alert: Alert, config: WatchConfig, now: float) -> dict[Check, float
 def check_reply(
     made: Sequence[Due], found: Collection[RemediationRef], snapshot: Snapshot, config: WatchConfig
 ) -> PendingReply | None:
-    """Return what the thread is told after checks of one place; None where there is nothing to tell."""
+    """Return what the thread gets after checks of one place; None for nothing."""
     check, asked = made[0].check, [due.alert for due in made]
     alerts = [alert for alert in asked if alert.ref in found]
     if check is Check.LASTS:

@@ -32,7 +32,7 @@ _FAILED = "Watching the clusters failed, and is tried again. Until it works, ale
 
 
 class Watcher:
-    """Finds what waits for approval, tells it once, and follows it to its end.
+    """Finds what waits for approval, announces it once, and follows it to its end.
 
     The poller lists clusters; the intake writes down what has changed and puts messages on the queue; the reconciler
     takes them from there and makes each say what it should.
