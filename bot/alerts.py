@@ -1,5 +1,6 @@
 """How each event changes an alert and its message. Pure functions; times are Unix times."""
 
+import math
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -9,14 +10,16 @@ from bot.cards import thread
 from bot.models import (
     ARRIVED_SECONDS,
     BEGUN,
+    CALLED_OFF,
+    DOUBT_SECONDS,
     FINAL,
     PRECISION,
     RULES,
     Alert,
     Answer,
     CameBack,
-    CardNote,
     DecidedBy,
+    Doubt,
     Hold,
     Override,
     Remediation,
@@ -124,8 +127,11 @@ def seen(  # noqa: PLR0913 - what was read, and when
         message = message if message.is_digest else replace(message, looking=looking)
     holds_still = alert.remark and not (is_next or has_begun) and alert.remark.applies_to(remediation)
     remark = alert.remark if holds_still else None
-    if remark and read_alone and look.now - READ_SECONDS >= remark.settles_at:  # nothing came of it
-        message, remark = _told_in_vain(alert, message, remark), None
+    if remark or alert.doubts:
+        is_settled = read_alone and look.now - READ_SECONDS >= settles_at(alert)
+        remark = None if is_settled else remark
+        doubts = () if is_next or has_begun else alert.doubts
+        alert, message = _told_in_vain(replace(alert, doubts=doubts), message, remediation, is_settled=is_settled)
     if waits and readings.is_worse(alert, remediation) and look.now - alert.worsened_at >= CALM_SECONDS:
         alert = replace(alert, worsened_at=look.now)
     alert = replace(
@@ -186,15 +192,15 @@ def gone(look: Look, sequence: int) -> Tracked | None:
     if alert.decided_seq > sequence:
         return None
     if alert.is_closed and not alert.is_stale:
-        is_settled = alert.remark and alert.remark.settles_at <= look.now
-        return (replace(alert, remark=None), message.due) if is_settled else None
+        is_settled = settles_at(alert) <= look.now
+        return (replace(alert, remark=None, doubts=()), message.due) if is_settled else None
     if not alert.missing_since or alert.missing_since > look.now:
         return replace(alert, missing_since=look.now), message
     if look.now - alert.missing_since < VANISHED_SECONDS:
         return None
     if not alert.is_unlisted:
         message = message.saying(thread.withdrawn(alert.remediation))
-    alert = replace(alert, is_unlisted=True, is_stale=False, as_of=None, remark=None)
+    alert = replace(alert, is_unlisted=True, is_stale=False, as_of=None, remark=None, doubts=())
     return alert, message.due
 
 
@@ -252,18 +258,17 @@ def answered(look: Look, request: Request, answer: Answer, seq: int) -> Tracked:
     is_doubt = remark is not None and not remark.buttons
     if message.is_digest or not (is_here or is_doubt):
         return alert, message
-    if remark and is_doubt:
-        remark = replace(remark, in_vain=_in_vain(alert, request, remark.state or known[0]))
+    if is_doubt:
+        of = request.verb, request.actor.user_id
+        others = (each for each in alert.doubts if (each.verb, each.user_id) != of)
+        alert = replace(alert, doubts=(*others, Doubt(*of, at)))
     if remark and answer.manner is ReplyKind.ERROR:
         if alert.remark and not alert.remark.buttons:
             # A doubt that is older still holds, and for as long as the newer one.
-            older = replace(alert.remark, at=at, in_vain=remark.in_vain or alert.remark.in_vain)
-            return replace(alert, remark=older), replace(message, content_hash="")
+            return replace(alert, remark=replace(alert.remark, at=at)), replace(message, content_hash="")
         state, mode = (alert.remark.state, alert.remark.mode) if alert.is_stale and alert.remark else known
         remark = replace(remark, state=remark.state or state, mode=remark.mode or mode)
     if remark:
-        doubt = alert.remark if alert.remark and alert.remark.in_vain and not is_doubt else None
-        message = _told_in_vain(alert, message, doubt) if doubt and doubt.settles_at <= at else message
         # An error is in the thread, and its line on the card is drawn with the next look.
         is_known = is_card and is_here and not is_unsure(message, at)
         drawn = answer.message.fingerprint if is_known else ""
@@ -272,18 +277,29 @@ def answered(look: Look, request: Request, answer: Answer, seq: int) -> Tracked:
     return alert, replace(message, content_hash="") if place.in_progress else message
 
 
-def _in_vain(alert: Alert, request: Request, state: str) -> str:
-    """Return what those are told whose decisions are in doubt, where nothing comes of them."""
-    before = alert.remark.in_vain if alert.remark else ""
-    if state not in request.rule.allowed:
-        return before  # it may be what came of it, and nobody can decide again
-    said = f"<@{request.actor.user_id}>, your {request.rule.noun} hasn't taken effect."
-    return before if said in before else f"{before} {said}".lstrip()
+def settles_at(alert: Alert) -> float:
+    """Return from when on a reading ends all that is in doubt, in Unix time; infinity where nothing is."""
+    told_at = [each.at for each in alert.doubts]
+    if alert.remark and not alert.remark.buttons:
+        told_at.append(alert.remark.at)
+    return max(told_at, default=math.inf) + DOUBT_SECONDS
 
 
-def _told_in_vain(alert: Alert, message: TrackedMessage, doubt: CardNote) -> TrackedMessage:
-    """Let those learn whose decision was in doubt that nothing came of it; one from release 0.1 doesn't say whose."""
-    return message.saying(thread.in_vain(alert.remediation, doubt.in_vain)) if doubt.in_vain else message
+def _told_in_vain(alert: Alert, message: TrackedMessage, read: Remediation, *, is_settled: bool) -> Tracked:
+    """Let those learn whose decision was in doubt that it certainly hasn't taken effect."""
+    left = tuple(each for each in alert.doubts if not _may_have_led_to(each.verb, read))
+    if not (is_settled or read.state in FINAL):
+        return replace(alert, doubts=left), message  # it may still
+    message = message.saying(thread.in_vain(read, left)) if left else message
+    return replace(alert, doubts=()), message
+
+
+def _may_have_led_to(verb: Verb, read: Remediation) -> bool:
+    """Return whether a decision may have led to what was read, or there is nothing left that it was to do."""
+    if verb is Verb.APPROVE and read.state in CALLED_OFF:  # it may have been approved before
+        return read.is_reviewed and (read.is_ours or not read.review_comment)
+    is_wanted = read.state in RULES[verb].effect or read.state in CALLED_OFF
+    return is_wanted or read.state not in set(State)
 
 
 def _told_of_ended_hold(alert: Alert, message: TrackedMessage, verb: Verb, decided: DecidedBy | None) -> TrackedMessage:

@@ -13,6 +13,7 @@ from bot.models import (
     RULES,
     Alert,
     DecidedBy,
+    Doubt,
     Hold,
     Message,
     Override,
@@ -202,9 +203,14 @@ def _at(remediation: Remediation, now: float) -> float:
     return unix(began.get(remediation.state, remediation.ended)) or now
 
 
-def in_vain(remediation: Remediation, said: str) -> str:
-    """Return that nothing came of a decision that was in doubt. `said` is whose, as trusted mrkdwn."""
-    return f"{_node(remediation)}: {said} Decide again on the card."
+def in_vain(remediation: Remediation, doubts: Sequence[Doubt]) -> str:
+    """Return that nothing came of decisions that were in doubt."""
+    rules = [RULES[each.verb] for each in doubts]
+    said = [f"<@{each.user_id}>, your {RULES[each.verb].noun} hasn't taken effect." for each in doubts]
+    state, _ = labels.state(remediation.state, reviewed=remediation.is_reviewed)
+    is_open = any(remediation.state in rule.allowed for rule in rules)
+    next_step = "Decide again on the card." if is_open else f"It's already “{escape(state, 90)}”."
+    return f"{_node(remediation)}: {' '.join(said)} {next_step}"
 
 
 def withdrawn(remediation: Remediation) -> str:

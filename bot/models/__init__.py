@@ -47,6 +47,7 @@ from bot.models.outcome import (
     CardNote,
     Claim,
     DecidedBy,
+    Doubt,
     FirstApproval,
     Outcome,
     PastDecision,

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from bot.models.guardrails import Pause, RepairLoad
 from bot.models.ids import RemediationRef, short_hash
-from bot.models.outcome import CardNote, DecidedBy, FirstApproval
+from bot.models.outcome import CardNote, DecidedBy, Doubt, FirstApproval
 from bot.models.remediation import CALLED_OFF, FINAL, RAN, Remediation, State
 
 HOLD_SECONDS = 30 * 60
@@ -279,6 +279,7 @@ class Alert:
         impact: who is affected, as of when its card was posted.
         override: the last approval by one person alone whose POST left.
         earlier: what came of its earlier repairs under the same ID, the latest last.
+        doubts: the decisions on it of which it isn't known yet what came of them.
     """
 
     remediation: Remediation
@@ -302,6 +303,7 @@ class Alert:
     impact: Impact | None = None
     override: Override | None = None
     earlier: "tuple[Alert, ...]" = ()
+    doubts: tuple[Doubt, ...] = ()
 
     @property
     def ref(self) -> RemediationRef:

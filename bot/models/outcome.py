@@ -107,7 +107,6 @@ class CardNote:
         at: Unix time in seconds.
         is_error: it says what failed, while the remediation is what it was.
         looked_at: when somebody looked again, and nothing had changed, in Unix time; 0 for never.
-        in_vain: what the thread gets where its doubt ends and nothing came of the decision, as trusted mrkdwn.
     """
 
     notice: str
@@ -118,7 +117,6 @@ class CardNote:
     at: float
     is_error: bool = False
     looked_at: float = 0.0
-    in_vain: str = ""
 
     @property
     def until(self) -> float:
@@ -133,6 +131,15 @@ class CardNote:
     def applies_to(self, remediation: Remediation) -> bool:
         """Return whether it is about what the remediation is now."""
         return (self.state, self.mode) == (remediation.state, remediation.mode)
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """A decision that may still take effect; `at` is when its person was told so, in Unix time in seconds."""
+
+    verb: Verb
+    user_id: str
+    at: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -162,7 +162,7 @@ class Reconciler:
             await self.database.run(messages.close, key)
             return None
         for alert in snapshot.alerts:
-            may_settle = alert.remark and alert.remark.settles_at <= snapshot.now  # a reading would end the doubt
+            may_settle = (alert.remark or alert.doubts) and alerts.settles_at(alert) <= snapshot.now  # by a reading
             if alert.is_stale or may_settle:
                 self.index.mark_stale(alert.ref)
             if may_settle:

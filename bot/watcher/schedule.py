@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
 
-from bot import cards
+from bot import alerts, cards
 from bot.models import (
     ARRIVED_SECONDS,
     BEGUN,
@@ -203,7 +203,8 @@ def _moments(snapshot: Snapshot, config: WatchConfig, *, is_open: bool) -> Itera
     for alert in snapshot.alerts:
         if alert.remark:
             yield alert.remark.until
-            yield max(alert.remark.settles_at, snapshot.now + config.poll_seconds)
+        if alert.remark or alert.doubts:
+            yield max(alerts.settles_at(alert), snapshot.now + config.poll_seconds)
     if not is_open:
         return
     yield calls.remind_at(snapshot, config)
