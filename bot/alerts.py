@@ -118,6 +118,8 @@ def seen(  # noqa: PLR0913 - what was read, and when
         ran = look.alert.remediation if runs else alert.as_told  # that it runs may have been answered before it is read
         if ran.state in BEGUN:
             alert = _having_run(alert, ran, remediation, look.now, verify_seconds)
+        if alert.override:
+            alert = replace(alert, override=replace(alert.override, is_over=True))
         asked_since = max(look.now, alert.hold.until if alert.hold else 0.0)
         alert = replace(
             alert, waiting_since=look.now, asked_since=asked_since, came_back=None,

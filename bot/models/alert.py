@@ -142,11 +142,13 @@ class Override:
     Attributes:
         reason: as it was typed.
         decision_id: so that the thread learns it once.
+        is_over: what was approved did not run, and waits again.
     """
 
     user_id: str
     reason: str
     decision_id: str
+    is_over: bool = False
 
 
 @dataclass(frozen=True, slots=True)

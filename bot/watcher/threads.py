@@ -73,7 +73,7 @@ def thread_parts(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingRep
         yield PendingReply(reply, lines=len(message.pending_lines), mark=f"{message.told_lines} {reply.text}")
     under_way = {alert.override for alert in snapshot.alerts if not alert.is_closed}
     for alert, override in untold_overrides(snapshot):  # on-call learns of it also in quiet hours
-        oncall = config.on_call([alert], snapshot) if override in under_way else ""
+        oncall = config.on_call([alert], snapshot) if override in under_way and not override.is_over else ""
         reply = thread.approving_alone(alert.remediation, override, oncall)
         yield PendingReply(reply, frozenset({f"override {override.decision_id}"}), broadcast=True)
     yield from _begun(snapshot, config)

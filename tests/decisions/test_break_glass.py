@@ -260,6 +260,30 @@ async def test_nobody_is_called_for_what_is_over_once_slack_takes_that_somebody_
     assert CALL not in told
 
 
+@pytest.mark.parametrize("was_approved", [True, False])
+async def test_nobody_is_called_for_who_approved_alone_once_it_has_ended_and_waits_again(
+    bot: World, *, was_approved: bool
+) -> None:
+    bot.together.add(create_time=moment(bot))
+    alert = await card(bot)
+    refused = SlackFault("chat.postMessage", "internal_error", times=-1)
+    bot.slack.faults.append(refused)
+    if not was_approved:
+        bot.together.on_call["approve"] = lambda: bot.together.review(IDS, "cancel")
+    await approve_alone(bot, alert)
+    await card(bot, words="Approved alone" if was_approved else "Cancelled")
+    bot.together.on_call.clear()
+    if was_approved:
+        bot.together.review(IDS, "cancel")
+        await card(bot, words="Cancelled")
+    await pass_time(bot, 3600)
+    bot.together.add(create_time=moment(bot))
+    await card(bot, words="Approve reboot?")
+    bot.slack.faults.remove(refused)
+    (told,) = await until(bot, lambda: told_alone(bot, alert), 1200)
+    assert told.endswith("“bob is away”"), "on-call is called for what waits now, by a line of its own"
+
+
 async def test_who_approved_alone_twice_while_slack_took_nothing_is_told_of_both(bot: World) -> None:
     bot.together.add(create_time=moment(bot))
     alert = await card(bot)
