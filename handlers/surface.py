@@ -222,8 +222,9 @@ class Surface:
         try:
             return await change(leased)
         except NotAttempted as error:
-            await leased.refuse(error)
-            return await self.refuse(error, Interaction(entry.actor, entry.place, entry.key, entry.key, {}))
+            noted = AuditNote("refused", entry.actor, entry.place.channel_id, kind=error.code)
+            await leased.refuse(error, noted)
+            return await self.replies.reply_privately(entry.place, cards.private(error))
         except RequestExpired:
             raise  # the inbox says what was asked for
         except BotError as error:

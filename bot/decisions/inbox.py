@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import ParamSpec, TypeVar
 
-from bot import cards
+from bot import cards, metrics
 from bot.clock import Clock
 from bot.decisions.service import RECEIVE_SECONDS, Receipt, Unrecorded
 from bot.decisions.storing import briefly, forever, in_time, or_none, voided
@@ -21,7 +21,7 @@ from bot.errors import (
     RequestExpired,
     StorageUnavailable,
 )
-from bot.models import LIFETIME, Entry, Messenger, ReplyTarget, new_id
+from bot.models import LIFETIME, AuditNote, Entry, Messenger, ReplyTarget, new_id
 from bot.store import Database, InboxStore
 from bot.store.database import Transaction
 from bot.tasks import Tasks, finish
@@ -60,13 +60,18 @@ class LeasedEntry:
         act = partial(self.store.act, self.entry.key, self.owner, change, *args, **kwargs)
         return await briefly(self.clock, act)
 
-    async def refuse(self, error: BotError) -> None:
+    async def refuse(self, error: BotError, noted: AuditNote | None = None) -> None:
         """Record that this isn't carried out, before anybody is told so: the next process would try it again.
+
+        Args:
+            noted: what the audit trail gets of it.
 
         Raises:
             StorageUnavailable: it may be recorded, or not.
         """
-        await briefly(self.clock, partial(self.store.refuse, self.entry.key, self.owner, error))
+        await briefly(self.clock, partial(self.store.refuse, self.entry.key, self.owner, error, noted))
+        if noted and noted.kind:
+            metrics.REFUSALS.labels(noted.kind.value).inc()
 
     async def leave(self, entry: Entry) -> None:
         """Write down what follows from the change: any process takes it from there, for a day, if need be.

@@ -14,7 +14,8 @@ from sqlalchemy import Executable, and_, bindparam, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from bot.errors import BotError, LeaseLost, RequestExpired
-from bot.models import LIFETIME, Entry, new_id
+from bot.models import LIFETIME, AuditNote, Entry, new_id
+from bot.store import audit
 from bot.store.connection import Connection, dump, is_among, listed, now
 from bot.store.database import Database, Transaction
 from bot.store.lease import LEASE_UNTIL, OWNER, is_free
@@ -47,7 +48,7 @@ _HELD = select(i.result, (now() - i.received_at).label("age")).where(_MINE, _OPE
 _IS_THERE = select(i.key).where(_ONE)
 _CHANGE = update(inbox).where(_MINE)
 _ACTED = _CHANGE.values(result=bindparam("b_result"), lease_until=LEASE_UNTIL)
-_REFUSE = _ACTED.where(i.result.is_(None))
+_REFUSE = _ACTED.where(i.result.is_(None)).returning(i.key)
 _FINISH, _LEAVE_ALONE = _CHANGE.values(_ENDED), _CHANGE.values(lease_until=LEASE_UNTIL)
 # Nobody's from then on: a heartbeat that is on its way must not keep it.
 _RELEASE = _CHANGE.where(_OPEN).values(owner="", lease_until=now() + bindparam("b_seconds"))
@@ -124,10 +125,19 @@ class InboxStore:
 
         return await self.database.run(work)
 
-    async def refuse(self, key: str, owner: str, error: BotError) -> None:
-        """Record that a request isn't carried out, unless its change was made: no process may change its mind."""
-        result = json.dumps({"refused": [error.sentence, error.next_step]})
-        await self._write(_REFUSE, key, owner, b_result=result)
+    async def refuse(self, key: str, owner: str, error: BotError, noted: AuditNote | None) -> None:
+        """Record that a request isn't carried out, unless its change was made: no process may change its mind.
+
+        Args:
+            noted: what the audit trail gets of it, where it isn't there yet.
+        """
+        values = {"b_lease": self.lease_seconds, "b_result": json.dumps({"refused": [error.sentence, error.next_step]})}
+
+        def work(connection: Connection) -> None:
+            if connection.execute(_REFUSE, b_key=key, b_owner=owner, **values).first() and noted:
+                audit.note(connection, noted)
+
+        await self.database.run(work)
 
     async def is_gone(self, key: str) -> bool:
         """Return whether the database has lost a request, as one does that took over and lacks the last commits."""

@@ -451,6 +451,21 @@ async def test_request_that_was_refused_is_not_carried_out_by_the_next_process(b
     assert await events(bot) == before
 
 
+async def test_refusal_that_is_recorded_is_in_the_audit_trail_though_the_process_dies_then(postgresql: str) -> None:
+    async with line_to(postgresql) as line, world(database=line.url, drain_seconds=0.05) as bot:
+        message = with_button(bot, PAUSE)
+        bot.slack.faults.append(SlackFault("users.info", "internal_error", times=-1))
+        line.cut_after = b"Nothing changed"
+        await bot.slack.press(message, PAUSE)
+        await bot.slack.until(lambda: line.is_down)
+        await bot.settle()
+        line.is_down = False
+        await execute_beside(bot, update(inbox).values(lease_until=0.0))
+        async with bot.another():
+            await bot.slack.until(lambda: "Nothing changed" in bot.slack.visible("U0ALICE")[-1].text)
+        assert await events(bot) == ["refused"]
+
+
 @pytest.mark.bot(drain_seconds=0.05)
 async def test_request_that_this_version_cannot_read_is_left_for_one_that_can(bot: World) -> None:
     """A newer version has written it, and only older ones run since."""
