@@ -169,8 +169,8 @@ class Surface:
         except NotAttempted as error:
             if say is None:
                 raise
+            await self.note(error, of)
             await say(error)
-            self.tasks.spawn(self.note(error, of), f"refused {of.name}", person=person)
             return None
         if isinstance(receipt, Unrecorded):
             return await self._not_recorded(receipt, of, say)

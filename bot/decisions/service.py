@@ -132,7 +132,7 @@ class DecisionService:
         if note.kind:
             metrics.REFUSALS.labels(note.kind.value).inc()
         try:
-            await self._store.database.run(audit.note, note)
+            await in_time(self._clock, RECEIVE_SECONDS, self._store.database.run(audit.note, note))
         except StorageUnavailable as error:
             logger.warning("Couldn't record %s by %s: %s", note.event, note.actor.user_id, error)
 

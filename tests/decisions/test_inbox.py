@@ -1,5 +1,6 @@
 """Acked requests that are no decisions: made once, also after a crash, and never said to be what isn't certain."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -464,6 +465,25 @@ async def test_refusal_that_is_recorded_is_in_the_audit_trail_though_the_process
         async with bot.another():
             await bot.slack.until(lambda: "Nothing changed" in bot.slack.visible("U0ALICE")[-1].text)
         assert await events(bot) == ["refused"]
+
+
+@pytest.mark.parametrize("is_slow", [False, True])
+async def test_person_reads_that_something_was_refused_once_that_is_in_the_audit_trail(
+    postgresql: str, *, is_slow: bool
+) -> None:
+    async with line_to(postgresql) as line, world(database=line.url) as bot:
+        await quiet(bot)
+        line.freeze()
+        said = asyncio.create_task(bot.slack.command("a b"))
+        while not (bot.transactions() or said.done()):  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0)
+        assert not said.done()
+        if is_slow:
+            await bot.time.advance(2)  # Slack waits for 3 s
+        else:
+            line.thaw()
+        assert "Missing remediation ID" in (await said).body
+        assert is_slow or await events(bot) == ["refused"]
 
 
 @pytest.mark.bot(drain_seconds=0.05)
