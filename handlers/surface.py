@@ -169,7 +169,10 @@ class Surface:
         except NotAttempted as error:
             if say is None:
                 raise
-            await self.note(error, of)
+            if isinstance(error, RefusedWithoutDatabase):  # it would keep the person waiting once more
+                self.tasks.spawn(self.note(error, of), f"refused {of.name}", person=person)
+            else:
+                await self.note(error, of)
             await say(error)
             return None
         if isinstance(receipt, Unrecorded):
