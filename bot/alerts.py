@@ -262,7 +262,7 @@ def answered(look: Look, request: Request, answer: Answer, seq: int) -> Tracked:
         return alert, message
     if is_doubt:
         of = request.verb, request.actor.user_id
-        others = (each for each in alert.doubts if (each.verb, each.user_id) != of)
+        others = (doubt for doubt in alert.doubts if (doubt.verb, doubt.user_id) != of)
         alert = replace(alert, doubts=(*others, Doubt(*of, at)))
     if remark and answer.manner is ReplyKind.ERROR:
         if alert.remark and not alert.remark.buttons:
@@ -281,7 +281,7 @@ def answered(look: Look, request: Request, answer: Answer, seq: int) -> Tracked:
 
 def settles_at(alert: Alert) -> float:
     """Return from when on a reading ends all that is in doubt, in Unix time; infinity where nothing is."""
-    told_at = [each.at for each in alert.doubts]
+    told_at = [doubt.at for doubt in alert.doubts]
     if alert.remark and not alert.remark.buttons:
         told_at.append(alert.remark.at)
     return max(told_at, default=math.inf) + DOUBT_SECONDS
@@ -289,7 +289,7 @@ def settles_at(alert: Alert) -> float:
 
 def _told_in_vain(alert: Alert, message: TrackedMessage, read: Remediation, *, is_settled: bool) -> Tracked:
     """Let those learn whose decision was in doubt that it certainly hasn't taken effect."""
-    left = tuple(each for each in alert.doubts if not _may_have_led_to(each.verb, read))
+    left = tuple(doubt for doubt in alert.doubts if not _may_have_led_to(doubt.verb, read))
     if not (is_settled or read.state in FINAL):
         return replace(alert, doubts=left), message  # it may still
     message = message.saying(thread.in_vain(read, left)) if left else message

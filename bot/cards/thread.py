@@ -205,8 +205,8 @@ def _at(remediation: Remediation, now: float) -> float:
 
 def in_vain(remediation: Remediation, doubts: Sequence[Doubt]) -> str:
     """Return that nothing came of decisions that were in doubt."""
-    rules = [RULES[each.verb] for each in doubts]
-    said = [f"<@{each.user_id}>, your {RULES[each.verb].noun} hasn't taken effect." for each in doubts]
+    rules = [RULES[doubt.verb] for doubt in doubts]
+    said = [f"<@{doubt.user_id}>, your {RULES[doubt.verb].noun} hasn't taken effect." for doubt in doubts]
     state, _ = labels.state(remediation.state, reviewed=remediation.is_reviewed)
     is_open = any(remediation.state in rule.allowed for rule in rules)
     next_step = "Decide again on the card." if is_open else f"It's already “{escape(state, 90)}”."

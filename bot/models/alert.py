@@ -127,10 +127,9 @@ def repairs_since(
     Args:
         earlier: those under the same ID that are over: Together lists the last incident only.
     """
-    others = {
-        repair.id: repair for repair in listed if repair.id != of.remediation_id and repair.state not in _NEVER_RAN
-    }
-    recent = [repair for repair in others.values() if repair.state not in FINAL or repair.ended_at >= since]
+    others = [repair for repair in listed if repair.id != of.remediation_id and repair.state not in _NEVER_RAN]
+    each_once = {repair.id: repair for repair in others}.values()
+    recent = [repair for repair in each_once if repair.state not in FINAL or repair.ended_at >= since]
     recent += [repair for repair in earlier if repair.ended_at >= since]
     return sorted(recent, key=lambda repair: repair.ended_at)
 
