@@ -123,7 +123,7 @@ async def main() -> bool:
         os.sched_setaffinity(0, own)
         stack.callback(os.sched_setaffinity, 0, cores)
         load = await stack.enter_async_context(Load())
-        targets = [await start(stack, load, folder, theirs, each) for each in _programs(folder, postgresql)]
+        targets = [await start(stack, load, folder, theirs, program) for program in _programs(folder, postgresql)]
         shuffler = random.Random(1)  # noqa: S311 - the order needs no secrets
         for _ in range(ROUNDS):
             for target in shuffler.sample(targets, len(targets)):

@@ -69,7 +69,7 @@ class Clusters(httpx.AsyncBaseTransport):
         together = self.by_id[cluster]
         if remediation is None:
             self.calls["list"] += 1
-            return {"remediations": [each for each in together.remediations.values() if each["state"] in OPEN]}
+            return {"remediations": [value for value in together.remediations.values() if value["state"] in OPEN]}
         ids = (cluster, instance, remediation)
         self.calls[verb or "get"] += 1
         if ids not in together.remediations:
@@ -125,8 +125,8 @@ class Office(Slack):
         self.calls.clear()
         self._responses.clear()
         oldest = self.now() - 2 * DAY
-        self.messages = [each for each in self.messages if float(each.ts) > oldest]
-        self._cards = {about: each for about, each in self._cards.items() if float(each.ts) > oldest}
+        self.messages = [message for message in self.messages if float(message.ts) > oldest]
+        self._cards = {about: message for about, message in self._cards.items() if float(message.ts) > oldest}
 
 
 class InProcessClient(MeasuredClient):
@@ -242,7 +242,7 @@ class Fleet:
             digest: Posted | None = None
             while digest is None or "need a decision" not in digest.text:
                 await asyncio.sleep(5 * MINUTE)
-                mine = [each for each in self.slack.digests() if all_ids[0][0] in each.everything]
+                mine = [message for message in self.slack.digests() if all_ids[0][0] in message.everything]
                 digest = mine[-1] if mine else None
             await self.slack.press(digest, REVIEW)
             await asyncio.sleep(5.0)

@@ -42,7 +42,7 @@ def multiply(path: Path, finished: int, *, age: float = 0.0) -> None:
         new |= {"done_at": f"done_at - {age}", "seq": f"seq + n * {rows}"}
         for table in ("decisions", "audit"):
             columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
-            values = ", ".join(new.get(each, each) for each in columns)
+            values = ", ".join(new.get(column, column) for column in columns)
             connection.execute(
                 "WITH RECURSIVE copy (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM copy WHERE n < ?) "  # noqa: S608 - names of this program
                 f"INSERT INTO {table} SELECT {values} FROM (SELECT * FROM {table}), copy",

@@ -75,8 +75,8 @@ async def bot_of(
         try:
             yield database, running
         finally:
-            for each in running:
-                each.cancel()
+            for task in running:
+                task.cancel()
             await asyncio.wait(running)
             await tasks.drain(25)
             await database.close()
@@ -156,7 +156,7 @@ def _report(problem: str) -> None:
 
 
 def _size(path: Path) -> int:
-    return sum(each.stat().st_size for each in path.parent.glob(f"{path.name}*"))
+    return sum(path.stat().st_size for path in path.parent.glob(f"{path.name}*"))
 
 
 def _resident() -> float:

@@ -221,7 +221,7 @@ async def storm(nodes: int = STORM) -> bool:
                 began = time.monotonic()
                 await slack.submit(slack.views[0], **{"review:verb": "cancel"})
                 await slack.submit(slack.views[-1])
-                while any(together.state(each) != "CANCELLED" for each in ids):
+                while any(together.state(ids) != "CANCELLED" for ids in ids):
                     await together.news()
                 decided = time.monotonic()
                 while (

@@ -40,7 +40,7 @@ def texts(node: Any) -> list[dict[str, Any]]:
     if not isinstance(node, dict):
         return []
     here = [node] if node.get("type") in {"mrkdwn", "plain_text"} else []
-    return here + [found for each in node.values() for found in texts(each)]
+    return here + [found for value in node.values() for found in texts(value)]
 
 
 # The worst that the outside may say: long, full of markup, invisible, astral.

@@ -41,7 +41,7 @@ def main() -> None:
     measured = sizes()
     lines, tokens, reasons = (sum(column) for column in zip(*measured.values(), strict=True))
     longest = max(measured, key=lambda path: measured[path].lines)
-    count = sum(each.lines > LONG for each in measured.values())
+    count = sum(value.lines > LONG for value in measured.values())
     print(f"{len(measured)} files, {lines:,} lines, {tokens:,} tokens, {tokens / lines:.1f} tokens a line")
     print(f"{100 * reasons / lines:.1f} comments per 100 lines say why")
     print(f"longest: {longest} with {measured[longest].lines} lines; {count} files have more than {LONG}")

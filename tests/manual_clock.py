@@ -94,7 +94,7 @@ class ManualClock:
                 await self._news.wait()
 
     def _pausing(self, pause: WaitReason) -> list[float]:
-        return [wake_at for each, (reason, wake_at) in self._sleepers.items() if reason is pause and not each.done()]
+        return [wake_at for item, (reason, wake_at) in self._sleepers.items() if reason is pause and not item.done()]
 
     async def until_paused(self, pause: WaitReason) -> None:
         """Wait until the bot has paused for a reason, however long ago that pause was over."""

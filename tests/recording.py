@@ -87,7 +87,7 @@ async def every_way_in(bot: World) -> None:
     await slack.say("list", user="U0ALICE", channel=im_of("U0ALICE"))
     # What decides: refused, since it isn't what is there any more, so that the order does not matter.
     bot.together.review(IDS, "cancel")
-    reject, other_mode = [each for each in slack.views if each["callback_id"] == cards.REASON]
+    reject, other_mode = [view for view in slack.views if view["callback_id"] == cards.REASON]
     await slack.submit(reject, reason="why")
     await slack.submit(other_mode, reason="why", mode="REMEDIATION_MODE_VM_ONLY")
     await quiet(bot)

@@ -13,12 +13,12 @@ from tests.world import World
 
 async def execute(database: Database, *statements: Executable) -> list[Record]:
     """Run statements in one transaction, which keeps nobody out where all of them only read. Returns the last rows."""
-    only_read = all(isinstance(each, Select) for each in statements)
+    only_read = all(isinstance(statement, Select) for statement in statements)
     return await (database.read if only_read else database.run)(_execute, statements)
 
 
 def _execute(connection: Connection, statements: tuple[Executable, ...]) -> list[Record]:
-    return [connection.execute(each) for each in statements][-1].mappings()
+    return [connection.execute(statement) for statement in statements][-1].mappings()
 
 
 async def execute_beside(bot: World, *statements: Executable) -> list[Record]:

@@ -222,11 +222,11 @@ def begun(state: State = State.PENDING) -> Remediation:
 def automatic(count: int) -> list[Alert]:
     """Return `count` alerts of such remediations; two of them are over."""
     found = []
-    for number, each in enumerate(alerts(count)):
-        one = each.remediation
+    for number, alert in enumerate(alerts(count)):
+        one = alert.remediation
         own = {"id": one.id, "instance_id": one.instance_id, "instance_name": one.instance_name, "mode": one.mode}
         state = State.SUCCEEDED if number in {2, 5} else State.RUNNING
-        found.append(replace(each, remediation=begun(state).model_copy(update=own), hold=None))
+        found.append(replace(alert, remediation=begun(state).model_copy(update=own), hold=None))
     return found
 
 

@@ -68,11 +68,11 @@ async def ticked(slack: Slack, view: dict[str, Any], nodes: Collection[str], use
     """Return what is typed into the dialog of a review to choose these nodes and no others."""
     typed: dict[str, str] = {}
     for block in [
-        each for each in view["blocks"] if each["type"] == "input" and each["element"]["type"] != "radio_buttons"
+        block for block in view["blocks"] if block["type"] == "input" and block["element"]["type"] != "radio_buttons"
     ]:
         offered = block["element"].get("options", [])
         if block["element"]["action_id"] == SOME:
-            found = [await slack.ask_in_view(view, SOME, each, user=user, block_id=block["block_id"]) for each in nodes]
+            found = [await slack.ask_in_view(view, SOME, node, user=user, block_id=block["block_id"]) for node in nodes]
             offered = [option for options in found for option in options]
-        typed[block["block_id"]] = " ".join(each["value"] for each in offered if each["text"]["text"] in nodes)
+        typed[block["block_id"]] = " ".join(option["value"] for option in offered if option["text"]["text"] in nodes)
     return typed

@@ -374,7 +374,7 @@ async def test_next_process_that_takes_long_says_so_where_the_one_before_said_it
                 bot.stop.set()
                 await bot.running
             await stack.enter_async_context(bot.another())
-            await bot.together.until(lambda: any(each.verb == "get" for each in bot.together.calls))
+            await bot.together.until(lambda: any(call.verb == "get" for call in bot.together.calls))
             await bot.time.advance(1)
         await bot.edited(message)
         assert "Cancelled" in message.text
@@ -416,8 +416,8 @@ async def test_connection_that_is_dead_but_looks_alive_is_replaced() -> None:
         await connections(bot, AT_ONCE)
         assert bot.app._socket
         bot.slack.sockets.answers_pings = False
-        for each in bot.app._socket.handlers:
-            each.client.ping_interval = 0.02  # the SDK's own clock can't be replaced
+        for handler in bot.app._socket.handlers:
+            handler.client.ping_interval = 0.02  # the SDK's own clock can't be replaced
         await bot.slack.until(lambda: bot.slack.sockets.connected >= 2 * AT_ONCE)
         bot.slack.sockets.answers_pings = True
         bot.together.add()
@@ -458,8 +458,8 @@ async def connected_anew_soon(bot: World) -> None:
     """Wait until it is connected, and let the SDK itself try to reconnect often."""
     await connections(bot, AT_ONCE)
     assert bot.app._socket
-    for each in bot.app._socket.handlers:
-        each.client.ping_interval = 0.1
+    for handler in bot.app._socket.handlers:
+        handler.client.ping_interval = 0.1
 
 
 async def until_seen_down(bot: World) -> None:

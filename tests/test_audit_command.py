@@ -450,7 +450,9 @@ async def test_export_prints_json_lines_and_a_missing_key_is_named(
         await decide(bot)
     monkeypatch.setenv("DATABASE_URL", url)
     assert await asyncio.to_thread(main, ["audit", "export", "--since", "2026-11-24"]) == 0
-    assert [json.loads(line)["event"] for line in capsys.readouterr().out.splitlines()] == [each for each, _ in EVENTS]
+    assert [json.loads(line)["event"] for line in capsys.readouterr().out.splitlines()] == [
+        event for event, _ in EVENTS
+    ]
     assert await asyncio.to_thread(main, ["audit", "--since", "2027-01-01", "export"]) == 0
     assert capsys.readouterr().out == ""
     assert await asyncio.to_thread(main, ["audit", "export", "--since", "yesterday"]) == 2

@@ -73,7 +73,7 @@ async def test_restored_decisions_are_looked_into_and_not_repeated(bot: World, t
         with bot.together.paused("get"):
             await bot.slack.press(alert, APPROVE)
             await bot.slack.press(seen, APPROVE)
-            await bot.together.until(lambda: [each.verb for each in bot.together.calls].count("get") == 2)
+            await bot.together.until(lambda: [call.verb for call in bot.together.calls].count("get") == 2)
             copy = await asyncio.to_thread(backup, bot.settings.database_url, tmp_path)
     for ids, state in ((IDS, "PENDING"), (OTHER, "CANCELLED"), (THIRD, "PENDING")):
         await bot.together.until(lambda ids=ids, state=state: bot.together.state(ids) == state)  # type: ignore[misc] # mypy cannot see the defaults

@@ -64,7 +64,9 @@ async def test_outage_is_of_a_cluster_by_name_also_after_a_restart(train: World)
     await train.settle()
     async with train.another():
         (told,) = await until(
-            train, lambda: [each for each in train.slack.visible() if "Couldn't read cluster " in each.text], 1300
+            train,
+            lambda: [message for message in train.slack.visible() if "Couldn't read cluster " in message.text],
+            1300,
         )
         assert told.text.startswith("Couldn't read cluster llama-train from Together")
         assert "Couldn't read llama-train" in said(await opened(train))
@@ -73,7 +75,7 @@ async def test_outage_is_of_a_cluster_by_name_also_after_a_restart(train: World)
         assert "Nobody can approve in llama-train until then." in said(view)
         train.together.faults.clear()
         again = "Cluster llama-train can be read from Together again"
-        await until(train, lambda: [each for each in train.slack.visible() if again in each.text], 1300)
+        await until(train, lambda: [message for message in train.slack.visible() if again in message.text], 1300)
         assert told.text.startswith("Couldn't read cluster llama-train from ")
 
 
@@ -113,8 +115,10 @@ def test_menus_keep_what_tells_two_clusters_of_one_name_apart(node: str, beginni
     both = [remediation(cluster_id=each, instance_name=node, linked_alerts=XID) for each in called]
     options = [*home.options(both, "", called)[1:], *chooser.option_groups(both, "", called, ())[0]["options"]]
     options += chooser.option_groups(both, "", called, ())[1]["options"]
-    texts = [each["text"]["text"] for each in options]
-    alerts = [Alert(each, "", share=RepairLoad(0, None, 0.0, called[each.cluster_id])) for each in both]
+    texts = [option["text"]["text"] for option in options]
+    alerts = [
+        Alert(remediation, "", share=RepairLoad(0, None, 0.0, called[remediation.cluster_id])) for remediation in both
+    ]
     texts += listing.names(alerts).values()
     for text in texts:
         assert len(text) <= blocks.MAX_OPTION_TEXT

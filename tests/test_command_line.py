@@ -77,7 +77,7 @@ async def test_garbage_is_looked_for_seldom(tmp_path: Path) -> None:
 async def _collections(port: int) -> float:
     async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}/metrics") as response:
         samples = text_string_to_metric_families(await response.text())
-        return sum(each.value for of in samples if of.name == "python_gc_collections" for each in of.samples)
+        return sum(sample.value for of in samples if of.name == "python_gc_collections" for sample in of.samples)
 
 
 async def test_hangup_of_a_terminal_ends_it_like_any_stop(tmp_path: Path) -> None:

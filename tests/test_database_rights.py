@@ -110,9 +110,9 @@ async def test_watch_that_fails_is_told_until_it_works(postgresql: str) -> None:
 async def test_full_disk_is_found_by_a_write(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path}/bot.db")
     await database.open()
-    for each in database._pool._idle:
-        (pages,) = each.raw.execute("PRAGMA page_count").fetchone()
-        each.raw.execute(f"PRAGMA max_page_count = {pages}")
+    for connection in database._pool._idle:
+        (pages,) = connection.raw.execute("PRAGMA page_count").fetchone()
+        connection.raw.execute(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(StorageUnavailable):
         await database.run(check_writable)
     await database.close()

@@ -30,7 +30,7 @@ async def test_make_demo_prints_one_address_serves_the_page_and_ends_with_ctrl_c
                 assert "<main>" in await page.text()
             shown: dict[str, Any] = {}
             async with session.get(f"{address}news") as news:
-                while not any("Approval needed: reboot gpu-node-7" in str(each) for each in shown.values()):
+                while not any("Approval needed: reboot gpu-node-7" in str(value) for value in shown.values()):
                     line = await news.content.readline()
                     assert line, "the stream of news ended"
                     if line.startswith(b"data: "):

@@ -106,7 +106,7 @@ async def test_rules_work_on_what_an_idle_bot_serves(
         "evaluation_interval": "1m",
         "tests": [{
             "interval": "1m",
-            "input_series": [{"series": each, "values": f"{value}x30"} for each, value in values.items()],
+            "input_series": [{"series": item, "values": f"{value}x30"} for item, value in values.items()],
             "promql_expr_test": [{
                 "expr": 'count by (alertname) (ALERTS{alertstate="firing"})', "eval_time": "25m", "exp_samples": fires,
             }],

@@ -35,7 +35,7 @@ def settings_of(bot: World, **changed: object) -> Settings:
 
 async def found(bot: World, *, posts: bool = False, **changed: object) -> dict[str, Finding]:
     findings = await examine(settings_of(bot, **changed), unknown=(), posts=posts, clock=bot.time.clock)
-    return {each.check: each for each in findings}
+    return {finding.check: finding for finding in findings}
 
 
 @pytest.mark.parametrize("transport", ["http", "socket"])
@@ -49,7 +49,7 @@ async def test_all_is_well_beside_a_running_bot(bot: World, transport: str) -> N
     assert observing["observing"].detail == "the bot decides nothing in c-train, c-infer"
     assert observing["escalation"].detail == "U0BOB"
     findings = await found(bot, bot_oncall="U0BOB")
-    assert {each.status for each in findings.values()} == {Status.OK}, findings
+    assert {finding.status for finding in findings.values()} == {Status.OK}, findings
     assert findings["on-call"].detail == "U0BOB"
     assert findings["alert channel C0OPS"].detail == "the bot is in #ops"
     assert findings["operators"].detail == "U0ALICE, U0BOB"

@@ -57,20 +57,20 @@ async def test_more_pages_are_read_where_has_next_is_null_or_missing() -> None:
     for more in ({}, {"has_next": None}):
         async with answering(lambda query, more=more: two_pages(query, **more)) as client:  # type: ignore[misc] # mypy cannot see the default
             found, is_whole = await client.firing("c")
-            assert ([each.alert_name for each in found], is_whole) == (["a", "b"], True)
+            assert ([alert.alert_name for alert in found], is_whole) == (["a", "b"], True)
 
 
 async def test_first_page_is_used_though_the_second_fails() -> None:
     failed = {"code": 3, "message": "token expired"}
     async with answering(lambda query: failed if "page_token" in query else two_pages(query)) as client:
         found, is_whole = await client.firing("c")
-        assert ([each.alert_name for each in found], is_whole) == (["a"], False)
+        assert ([alert.alert_name for alert in found], is_whole) == (["a"], False)
 
 
 async def test_alerts_of_other_clusters_are_left_out() -> None:
     async with answering(lambda _: {"alerts": [{"alert_name": "a", "cluster_id": "other"}, "odd", {}]}) as client:
         found, _ = await client.firing("c")
-        assert [each.alert_name for each in found] == [None]
+        assert [alert.alert_name for alert in found] == [None]
 
 
 async def test_empty_list_may_be_left_out() -> None:

@@ -34,7 +34,7 @@ async def opened(bot: World, text: str = "", user: str = "U0ALICE", **where: str
 
 
 async def filled(bot: World, version: int = 1) -> dict[str, Any]:
-    views = await bot.slack.until(lambda: [each for each in bot.slack.views if each.get("version", 0) >= version])
+    views = await bot.slack.until(lambda: [view for view in bot.slack.views if view.get("version", 0) >= version])
     return dict(views[0])
 
 
@@ -94,9 +94,9 @@ async def test_one_word_finds_it_and_fills_the_dialog_in(text: str) -> None:
         await bot.slack.submit(view)
         await card(bot, words="Cancelled: reboot")
         await quiet(bot)
-        assert [each.text.partition(". ")[0] for each in bot.slack.visible() if each.thread_ts is None][1:] == [
-            "gpu-node-7: cancelled by <@U0ALICE>"
-        ]
+        assert [message.text.partition(". ")[0] for message in bot.slack.visible() if message.thread_ts is None][
+            1:
+        ] == ["gpu-node-7: cancelled by <@U0ALICE>"]
         assert alert.buttons == {}
 
 
@@ -301,7 +301,7 @@ async def test_two_people_in_two_dialogs_cancel_once() -> None:
         await bot.slack.submit(theirs, user="U0BOB")
         await quiet(bot)
         assert len(bot.together.posts) == 1
-        assert "Already cancelled by <@U0ALICE>" in str([each.text for each in bot.slack.visible()])
+        assert "Already cancelled by <@U0ALICE>" in str([message.text for message in bot.slack.visible()])
 
 
 async def test_who_may_not_decide_and_other_channels_are_refused_at_once() -> None:
@@ -392,12 +392,12 @@ async def test_choices_that_take_too_long_are_empty_and_there_when_they_are_aske
     await bot.time.advance(FRESH_SECONDS)
     with bot.together.paused("list"):
         asking = asyncio.create_task(bot.slack.ask_in_view(view, chooser.REMEDIATION))
-        await bot.together.until(lambda: [each.verb for each in bot.together.calls].count("list") == 2)
+        await bot.together.until(lambda: [call.verb for call in bot.together.calls].count("list") == 2)
         await bot.time.advance(MENU_SECONDS)
         assert await asking == []
     again = await bot.slack.ask_in_view(view, chooser.REMEDIATION)
     assert [each["text"]["text"] for each in again] == ["gpu-node-7 · Reboot · cluster-1"]
-    assert [each.verb for each in bot.together.calls].count("list") == 2
+    assert [call.verb for call in bot.together.calls].count("list") == 2
 
 
 @pytest.mark.parametrize("times", [2, -1], ids=["for a moment", "for long"])
@@ -470,7 +470,7 @@ async def test_dialog_shows_the_last_choice_though_both_are_on_their_way(bot: Wo
         await bot.slack.until(lambda: sent() == 1)
         looked = len(bot.together.calls)
         await bot.slack.pick(view, chooser.REMEDIATION, eight)
-        await bot.together.until(lambda: any(each.verb == "get" for each in bot.together.calls[looked:]))
+        await bot.together.until(lambda: any(call.verb == "get" for call in bot.together.calls[looked:]))
     await quiet(bot)
     assert "gpu-node-8" in shown_in(bot.slack.views[0]), shown_in(bot.slack.views[0])
 
@@ -479,7 +479,7 @@ async def test_dialog_and_answer_to_a_mention_say_the_wait_that_is_set() -> None
     async with world(BOT_WAIT_MINUTES="*=0") as bot:
         bot.together.add(**NAMES)
         said = await bot.slack.say(f"<@{BOT_USER}> approve gpu-node-7", user="U0ALICE")
-        (answer,) = await bot.slack.until(lambda: [each for each in bot.slack.replies(said) if each.by == BOT_USER])
+        (answer,) = await bot.slack.until(lambda: [reply for reply in bot.slack.replies(said) if reply.by == BOT_USER])
         for shown in (answer.text, shown_in(await opened(bot, "gpu-node-7"))):
             assert "Once approved, it is drained at once" in shown
             assert "unless set" not in shown

@@ -99,7 +99,7 @@ async def test_blocks_that_slack_refuses_are_not_sent_again_after_a_rate_limit(b
     assert "Cancelled: reboot" in (await bot.answer()).text
     assert bot.time.slept(WaitReason.SLACK_LIMIT) == [7.0]
     posts = [body for method, body in bot.slack.calls if method == "chat.postMessage"]
-    assert ["blocks" in each for each in posts[-2:]] == [False, False]
+    assert ["blocks" in post for post in posts[-2:]] == [False, False]
 
 
 async def test_other_tools_alert_keeps_its_folded_words(bot: World) -> None:

@@ -233,7 +233,7 @@ ANSWERS = [
 
 
 # Each verb reads back in its own way, and only what isn't clear is read back.
-UNCLEAR = [each for each in ANSWERS if each.after or each.kind in {"cut", "hang"}]
+UNCLEAR = [fault for fault in ANSWERS if fault.after or fault.kind in {"cut", "hang"}]
 CASES = [
     *((fault, "command", False) for fault in ANSWERS),
     *((fault, verb, False) for fault in UNCLEAR for verb in ("approve", "reject", "cancel")),

@@ -12,7 +12,7 @@ from tests.world import APPROVE, CANCEL, IDS, REFRESH, World, as_alert, both_tra
 
 
 def own_words(blocks: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [each for each in blocks if each["type"] != "actions"]
+    return [block for block in blocks if block["type"] != "actions"]
 
 
 @both_transports
@@ -38,7 +38,7 @@ async def test_decision_is_added_beneath_and_the_buttons_are_replaced(bot: World
 async def test_progress_and_an_error_are_one_line_beneath(bot: World) -> None:
     bot.together.add()
     alert = bot.alert()
-    before = [dict(each) for each in alert.blocks]
+    before = [dict(block) for block in alert.blocks]
     bot.together.faults.append(Fault("rpc", verb="approve", code=7))
     with bot.together.paused("approve"):
         await bot.press_until_progress(alert, APPROVE)
@@ -73,7 +73,7 @@ async def test_second_look_replaces_the_first(bot: World) -> None:
         if edits == 1:
             assert APPROVE in alert.buttons
     assert alert.everything.count("GPU has fallen off the bus") >= 1
-    assert len([each for each in alert.blocks if each["type"] == "divider"]) == 1
+    assert len([block for block in alert.blocks if block["type"] == "divider"]) == 1
 
 
 @pytest.mark.parametrize("count", [1, 48, 49])
@@ -95,7 +95,7 @@ async def test_folded_buttons_go_and_pictures_stay(bot: World) -> None:
     folded = {"type": "container", "title": {"type": "plain_text", "text": "Decide"}, "child_blocks": [words, row]}
     only_buttons = {**folded, "child_blocks": [dict(row)]}
     alert = bot.slack.post_as_tool([{**words, "accessory": picture}, folded, only_buttons])
-    button = next(each for each in row["elements"] if each["action_id"] == CANCEL)
+    button = next(element for element in row["elements"] if element["action_id"] == CANCEL)
     await bot.slack.press(alert, CANCEL, button=button)
     await bot.edited(alert)
     assert "Cancelled: reboot instance-1" in alert.everything

@@ -88,7 +88,7 @@ async def test_history_of_a_node_is_found_among_any_number_of_others(bot: World)
     others = [Alert(remediation(id=f"r-{number}", state="CANCELLED"), "", "m", later) for number in range(10_001)]
     database = bot.app.database
     assert database
-    rows = [ids_of(each.ref) | alert_columns(each) for each in others]
+    rows = [ids_of(alert.ref) | alert_columns(alert) for alert in others]
     await database.run(lambda connection: connection.execute(insert(alerts), rows))
     assert "gpu_node%7: 1 remediation" in await asked(bot, "history gpu_node%7")
     assert "has no record of a node" in await asked(bot, "history gpuxnode%7")

@@ -80,7 +80,7 @@ async def test_home_shows_what_waits_runs_failed_and_was_decided_and_decides(bot
     assert "gpu-node-7 · " in said(view)
     assert await outcomes_by_user(bot) == [("U0ALICE", "approved")]
     assert bot.together.state(IDS) == "PENDING"
-    lines = [each.text for each in bot.slack.visible() if each.thread_ts is None and each.ts > alert.ts]
+    lines = [message.text for message in bot.slack.visible() if message.thread_ts is None and message.ts > alert.ts]
     assert lines[-1].startswith("gpu-node-7: approved by <@U0ALICE>.")
 
 
@@ -91,7 +91,7 @@ async def test_repair_that_is_queued_says_since_when_it_is_approved(bot: World) 
     await bot.slack.press(alert, APPROVE)
     await card(bot, words="Approved by <@U0ALICE>")
     await poll(bot)
-    line = next(each for each in (await opened(bot))["blocks"] if "approved, queued" in str(each))
+    line = next(block for block in (await opened(bot))["blocks"] if "approved, queued" in str(block))
     approved_at = int(datetime.fromisoformat(bot.together.remediations[IDS]["review_time"]).timestamp())
     assert f"'timestamp': {approved_at}" in str(line)
 
@@ -144,14 +144,14 @@ async def test_node_of_a_storm_is_in_doubt_wherever_it_is_shown_as_its_digest_sa
     bot.together.faults.append(Fault("rpc", verb="approve", code=14))
     await bot.slack.submit(view)
     await digest(bot, "it still might")
-    row = next(each for each in (await opened(bot, "U0BOB"))["blocks"] if "gpu-node-0000" in str(each))
+    row = next(block for block in (await opened(bot, "U0BOB"))["blocks"] if "gpu-node-0000" in str(block))
     assert "not confirmed" in row["text"]["text"]
     await bot.slack.press_home(home.OPEN, about=row["accessory"]["value"], user="U0BOB")
     await bot.slack.until(lambda: "Not confirmed: reboot gpu-node-0000" in said(bot.slack.homes["U0BOB"]))
     assert APPROVE not in said(bot.slack.homes["U0BOB"])
     await bot.slack.press_home(REFRESH, user="U0BOB")
     doubt = "gpu-node-0000 (cluster-1 (H100)): Not confirmed: reboot"
-    await until(bot, lambda: [each for each in bot.slack.messages if each.text.startswith(doubt)])
+    await until(bot, lambda: [message for message in bot.slack.messages if message.text.startswith(doubt)])
     await bot.slack.command("status gpu-node-0000", user="U0BOB")
     status = await bot.reply_privately("U0BOB")
     asked = await bot.slack.say("<@U0BOT> approve gpu-node-0000", user="U0BOB")
@@ -163,7 +163,7 @@ async def test_node_of_a_storm_is_in_doubt_wherever_it_is_shown_as_its_digest_sa
     assert "<@U0BOB> asked to approve this." in answer.text
     assert "This message isn't updated." in answer.text
     await pass_time(bot, 70)
-    row = next(each for each in (await opened(bot, "U0BOB"))["blocks"] if "gpu-node-0000" in str(each))
+    row = next(block for block in (await opened(bot, "U0BOB"))["blocks"] if "gpu-node-0000" in str(block))
     assert "not confirmed" not in row["text"]["text"]
 
 
@@ -193,7 +193,10 @@ async def test_forged_button_of_who_may_not_decide_is_refused_in_a_direct_messag
     await card(bot)
     view = await opened(bot)
     (row, button) = next(
-        (row, each) for row in view["blocks"] for each in row.get("elements", []) if each.get("action_id") == APPROVE
+        (row, element)
+        for row in view["blocks"]
+        for element in row.get("elements", [])
+        if element.get("action_id") == APPROVE
     )
     await opened(bot, "U0CAROL")
     await bot.slack.act_in_home(bot.slack.homes["U0CAROL"], row["block_id"], button, user="U0CAROL", choice="")
@@ -324,7 +327,7 @@ def waits(cluster_id: str, node: str = "gpu-node-7") -> Remediation:
 
 async def test_choices_of_clusters_and_nodes_are_narrowed_by_what_is_typed() -> None:
     def values(found: list[Remediation], query: str) -> list[str]:
-        return [each["value"].partition(" ")[0] for each in home.options(found, query, ClusterNames())]
+        return [option["value"].partition(" ")[0] for option in home.options(found, query, ClusterNames())]
 
     assert values([waits("a-1"), waits("b-2")], "") == ["*", "a-1", "b-2", "node", "node"]
     assert values([waits("a-1"), waits("b-2"), waits("b" * 100)], "B-2") == ["b-2", "node"]
@@ -419,8 +422,8 @@ async def test_button_drawn_under_other_settings_asks_for_a_reason_first() -> No
         await card(bot)
         await opened(bot)
         for block in bot.slack.homes["U0ALICE"]["blocks"]:
-            for each in block.get("elements", []):
-                each.pop("confirm", None)  # as with BOT_REASON=always
+            for element in block.get("elements", []):
+                element.pop("confirm", None)  # as with BOT_REASON=always
         await bot.slack.press_home(APPROVE)
         await bot.slack.until(lambda: bot.slack.views)
         assert bot.together.posts == []
@@ -480,9 +483,11 @@ async def test_shift_is_summed_up_for_who_asks_in_their_home(bot: World) -> None
     await card(bot)
     await opened(bot)
     await bot.slack.press_home("shift:tonight")
-    told = await bot.slack.until(lambda: [each.text for each in bot.slack.messages if each.text.startswith("Since <")])
+    told = await bot.slack.until(
+        lambda: [message.text for message in bot.slack.messages if message.text.startswith("Since <")]
+    )
     assert "1 new remediation." in told[0]
-    (message,) = [each for each in bot.slack.messages if each.text == told[0]]
+    (message,) = [message for message in bot.slack.messages if message.text == told[0]]
     assert message.channel.startswith("D")
 
 

@@ -19,7 +19,7 @@ ALICE = im_of("U0ALICE")
 
 async def confirmation(bot: World, said: Posted) -> Posted:
     """The card that answers in the thread."""
-    replies = await bot.slack.until(lambda: [each for each in bot.slack.replies(said) if each.by == BOT_USER])
+    replies = await bot.slack.until(lambda: [reply for reply in bot.slack.replies(said) if reply.by == BOT_USER])
     return replies[0]
 
 
@@ -62,7 +62,7 @@ async def test_thread_of_an_alert_needs_no_name(bot: World) -> None:
     alert = await card(bot)
     await bot.slack.say(f"{BOT} hold 1h", user="U0ALICE", thread=alert)
     await until(bot, lambda: "On hold until" in alert.text)
-    lines = [each.text for each in bot.slack.replies(alert) if each.by == BOT_USER]
+    lines = [reply.text for reply in bot.slack.replies(alert) if reply.by == BOT_USER]
     assert lines == []
     await bot.slack.say(f"{BOT} status", user="U0BOB", thread=alert)
     shown = await bot.reply_privately("U0BOB")
@@ -71,7 +71,7 @@ async def test_thread_of_an_alert_needs_no_name(bot: World) -> None:
     assert shown.thread_ts == alert.ts
     await bot.slack.say(f"{BOT} approve", user="U0ALICE", thread=alert)
     answer = await bot.slack.until(
-        lambda: [each for each in bot.slack.replies(alert) if "asked to approve this" in each.text]
+        lambda: [reply for reply in bot.slack.replies(alert) if "asked to approve this" in reply.text]
     )
     assert answer[0].buttons == {}
     await bot.slack.press(alert, APPROVE)
@@ -113,7 +113,7 @@ async def test_thread_of_a_digest_asks_which(bot: World) -> None:
     await bot.slack.say(f"{BOT} cancel", user="U0ALICE", thread=digest)
     assert "12 nodes are in this thread." in (await bot.reply_privately()).text
     await bot.slack.say(f"{BOT} cancel i-3", user="U0ALICE", thread=digest)
-    answer = await bot.slack.until(lambda: [each for each in bot.slack.replies(digest) if "asked to" in each.text])
+    answer = await bot.slack.until(lambda: [reply for reply in bot.slack.replies(digest) if "asked to" in reply.text])
     assert answer[0].text.startswith("i-3 (cluster-1 (H100)): Approve reboot?")
     assert "This message isn't updated." in answer[0].text
 
@@ -163,7 +163,7 @@ async def test_what_is_over_is_found_by_the_command_that_the_answer_names(bot: W
 
 def told_by_bot(bot: World) -> list[Posted]:
     """What the bot has told Alice directly."""
-    return [each for each in bot.slack.direct("U0ALICE") if each.by == BOT_USER]
+    return [message for message in bot.slack.direct("U0ALICE") if message.by == BOT_USER]
 
 
 async def answered_directly(bot: World, count: int) -> Posted:
@@ -198,7 +198,7 @@ async def test_who_may_not_decide_is_told_privately(bot: World) -> None:
         assert "Only operators can do this." in (await bot.reply_privately("U0CAROL", number)).text
     await bot.slack.say(f"{BOT} hold 1h", user="U0CAROL", thread=alert)
     assert "Only operators can do this." in (await bot.reply_privately("U0CAROL", 3)).text
-    assert [each for each in bot.slack.replies(alert) if each.by == BOT_USER] == []
+    assert [reply for reply in bot.slack.replies(alert) if reply.by == BOT_USER] == []
 
 
 async def test_member_of_another_workspace_in_a_shared_channel_sees_nothing(bot: World) -> None:
@@ -322,7 +322,7 @@ async def test_hold_from_elsewhere_is_answered_with_a_line_that_links_to_the_car
     alert = await card(bot)
     await bot.slack.say(f"{BOT} hold 2h gpu-node-7", user="U0ALICE")
     await until(bot, lambda: "On hold until" in alert.text)
-    line = next(each.text for each in bot.slack.visible() if each.text.startswith("gpu-node-7: on hold until"))
+    line = next(message.text for message in bot.slack.visible() if message.text.startswith("gpu-node-7: on hold until"))
     assert "by <@U0ALICE>. <https://home.slack.com/archives/C0OPS/" in line
 
 
@@ -363,7 +363,9 @@ async def test_second_node_is_not_left_out_without_a_word(bot: World, text: str)
     said = (await bot.reply_privately()).text
     assert said.startswith(f"“{named}” is another node. Name one node at a time.")
     await quiet(bot)
-    assert not [each for each in bot.slack.messages if "On hold" in each.everything or "asked to" in each.text]
+    assert not [
+        message for message in bot.slack.messages if "On hold" in message.everything or "asked to" in message.text
+    ]
 
 
 async def test_reason_may_be_about_another_node(bot: World) -> None:
@@ -412,7 +414,7 @@ async def test_request_that_is_too_late_offers_no_button(bot: World) -> None:
 
 async def test_name_of_a_node_with_two_repairs_means_the_one_that_can_be_decided(bot: World) -> None:
     ids = [("cluster-1", "i-1", f"r-{number}") for number in (1, 2)]
-    first, second = [await card(bot, bot.together.add(each, instance_name="gpu-node-7")) for each in ids]
+    first, second = [await card(bot, bot.together.add(ids, instance_name="gpu-node-7")) for ids in ids]
     await bot.slack.say(f"{BOT} hold i-1", user="U0ALICE")
     told = (await bot.reply_privately()).text
     assert told.startswith("2 open remediations match. Type the three IDs of one.")

@@ -47,7 +47,7 @@ async def test_another_mode_is_approved_in_place_of_the_suggested_one(bot: World
     view = await opened(bot, await card(bot), cards.OTHER_MODE)
     assert "gpu-node-7: Together suggests “Reboot”." in json.dumps(view, ensure_ascii=False)
     (menu,) = [block["element"] for block in view["blocks"] if block.get("block_id") == cards.MODE]
-    offered = [each["value"] for each in menu["options"]]
+    offered = [option["value"] for option in menu["options"]]
     assert offered == [REPLACE, "REMEDIATION_MODE_HOST_AWARE", "REMEDIATION_MODE_EVICT_WITHOUT_REPLACEMENT"]
     assert "initial_option" not in menu
     with pytest.raises(Refused):
@@ -153,7 +153,7 @@ async def test_mode_that_takes_two_people_is_neither_offered_nor_taken(bot: Worl
     bot.together.add()
     view = await opened(bot, await card(bot), cards.OTHER_MODE)
     (menu,) = [block["element"] for block in view["blocks"] if block.get("block_id") == cards.MODE]
-    assert REPLACE not in [each["value"] for each in menu["options"]]
+    assert REPLACE not in [option["value"] for option in menu["options"]]
     menu["options"].append({"text": {"type": "plain_text", "text": "x"}, "value": REPLACE})
     ack = await bot.slack.submit(view, mode=REPLACE, reason="the disk is full")
     assert "Nothing was sent." in ack.body
@@ -164,7 +164,7 @@ async def test_mode_that_takes_two_people_is_neither_offered_nor_taken(bot: Worl
 async def test_nobody_alone_approves_another_mode_where_two_must(bot: World) -> None:
     bot.together.add()
     alert = await card(bot)
-    assert cards.OTHER_MODE not in [each["value"] for each in alert.controls[MORE]["options"]]
+    assert cards.OTHER_MODE not in [option["value"] for option in alert.controls[MORE]["options"]]
     drawn_before = {**alert.controls[MORE], "options": [{"value": cards.OTHER_MODE}]}
     await bot.slack.press(alert, MORE, button=drawn_before)
     told = (await bot.reply_privately()).text
@@ -231,7 +231,7 @@ async def test_earlier_release_that_takes_over_a_chosen_mode_sends_nothing(bot: 
     view = await opened(bot, alert, cards.OTHER_MODE)
     with bot.together.paused("get"):
         await bot.slack.submit(view, mode=REPLACE, reason="the disk is full")
-        await bot.together.until(lambda: [each for each in bot.together.calls if each.verb == "get"])
+        await bot.together.until(lambda: [call for call in bot.together.calls if call.verb == "get"])
         await bot.settle()
     written = json.loads(await column(bot, "request"))
     assert written.pop("instead_of") == REBOOT
@@ -384,7 +384,7 @@ async def test_timeline_says_where_an_approval_in_doubt_was_given(bot: World) ->
         await bot.slack.press(alert, APPROVE)
         await bot.together.until(lambda: bot.together.is_waiting("approve"))
         bot.together.faults += [Fault("cut", verb="approve", after=True), Fault("rpc", verb="get", code=14, times=-1)]
-    await until(bot, lambda: any("may have gone through" in each for each in thread(bot, alert)))
+    await until(bot, lambda: any("may have gone through" in line for line in thread(bot, alert)))
     bot.together.faults.clear()
     await card(bot, words="Approved, queued")
     await bot.slack.press(alert, MORE, choice=cards.TIMELINE)

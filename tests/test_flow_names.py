@@ -59,7 +59,7 @@ async def test_mention_with_a_full_name_points_at_no_card_of_a_longer_name() -> 
         await two_names(bot)
         said = await bot.slack.say(f"{BOT} approve gpu-node-7", user="U0ALICE")
         await quiet(bot)
-        assert not [each.text for each in bot.slack.replies(said) if "gpu-node-70" in each.text]
+        assert not [reply.text for reply in bot.slack.replies(said) if "gpu-node-70" in reply.text]
 
 
 async def test_hold_with_a_full_name_is_not_asked_for_the_full_name() -> None:
@@ -197,7 +197,7 @@ async def test_full_name_that_is_on_two_pages_is_not_called_ambiguous() -> None:
             bot.together.add(("cluster-1", f"instance-{number}", f"r-{number}"), instance_name=f"gpu-{number}")
         await bot.slack.say(f"{BOT} cancel gpu-2", user="U0ALICE")
         await quiet(bot)
-        assert not [each.text for each in bot.slack.visible("U0ALICE") if "remediations match" in each.text]
+        assert not [message.text for message in bot.slack.visible("U0ALICE") if "remediations match" in message.text]
 
 
 async def test_matches_say_that_a_cluster_could_not_be_read() -> None:

@@ -57,7 +57,7 @@ async def test_search_that_a_stop_overtakes_leaves_no_traceback_in_the_log() -> 
         bot.together.faults.append(Fault("rpc", verb="list", code=14))
         await bot.slack.command("list")
         await time.until_sleeping(WaitReason.RETRY)
-    (search,) = [each for each in asyncio.all_tasks() if each.get_name() == "search"]
+    (search,) = [task for task in asyncio.all_tasks() if task.get_name() == "search"]
     await time.end_pause(WaitReason.RETRY)
     await asyncio.wait({search})
     assert "Session is closed" in repr(search)

@@ -18,7 +18,7 @@ async def test_name_with_a_reason_is_not_sent_as_three_ids(typed: str) -> None:
         await bot.slack.command(typed)
         await quiet(bot)
         assert bot.together.posts == []
-        assert not [each.text for each in bot.slack.visible() if NONE in each.text]
+        assert not [message.text for message in bot.slack.visible() if NONE in message.text]
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ async def test_sentence_about_a_node_is_not_read_as_three_ids(said: str) -> None
         await bot.slack.say(f"{BOT} {said}", user="U0ALICE")
         await quiet(bot)
         told = [*bot.slack.visible(), *bot.slack.visible("U0ALICE")]
-        assert not [each.text for each in told if NONE in each.text]
+        assert not [message.text for message in told if NONE in message.text]
 
 
 @pytest.mark.parametrize("between", ["\n", ", ", "; "])

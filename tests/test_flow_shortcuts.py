@@ -145,7 +145,7 @@ def test_odd_messages_name_nothing(message: dict[str, Any]) -> None:
 def test_each_reference_is_named_once() -> None:
     ids = dict(zip(("cluster_id", "instance_id", "remediation_id"), IDS, strict=True))
     message = {"text": f"{URL} {URL}", "metadata": {"event_payload": ids}}
-    assert [str(each) for each in find_references(message)] == [REF]
+    assert [str(ref) for ref in find_references(message)] == [REF]
 
 
 async def test_shortcut_without_room_is_not_acknowledged(bot: World) -> None:

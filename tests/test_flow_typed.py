@@ -22,7 +22,7 @@ async def test_typed_cancel_edits_the_card_in_its_channel_and_adds_one_line(bot:
     assert "“rebooted by hand”" in alert.everything
     assert alert.buttons == {}
     await poll(bot)
-    assert [each.text for each in bot.slack.visible() if each.thread_ts is None] == [alert.text, line.text]
+    assert [message.text for message in bot.slack.visible() if message.thread_ts is None] == [alert.text, line.text]
     assert thread(bot, alert)[0].startswith("instance-1: Reboot cancelled by <@U0ALICE>")
 
 
@@ -84,7 +84,7 @@ async def test_deleted_card_does_not_swallow_the_answer(bot: World) -> None:
     posted = await bot.answer()
     assert posted.title == "Cancelled: reboot instance-1 🚫 · cluster-1 (H100)"
     await quiet(bot)
-    assert not [each for each in bot.slack.visible() if "|See the card>" in each.text]
+    assert not [message for message in bot.slack.visible() if "|See the card>" in message.text]
 
 
 async def test_deleted_card_leaves_no_progress_behind(bot: World) -> None:

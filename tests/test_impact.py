@@ -58,7 +58,7 @@ async def reading(token: str = "") -> AsyncIterator[tuple[Jobs, ImpactReader, Ma
         address = f"{jobs.url}/{{cluster_id}}/{{node}}"
         yield (
             jobs,
-            ImpactReader(http, lambda each: cards.link(address, each), token, time.clock, name_of),
+            ImpactReader(http, lambda remediation: cards.link(address, remediation), token, time.clock, name_of),
             time,
         )
 

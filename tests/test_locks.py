@@ -29,10 +29,10 @@ def test_lock_names_every_extra_that_a_locked_package_asks_for(lock: str) -> Non
     }
     asked |= {
         (canonicalize_name(wanted.name), extra)
-        for each in distributions()
-        if canonicalize_name(each.name) in pinned
-        for wanted in map(Requirement, each.requires or [])
-        if wanted.extras and (wanted.marker is None or _applies(wanted, pinned[canonicalize_name(each.name)]))
+        for distribution in distributions()
+        if canonicalize_name(distribution.name) in pinned
+        for wanted in map(Requirement, distribution.requires or [])
+        if wanted.extras and (wanted.marker is None or _applies(wanted, pinned[canonicalize_name(distribution.name)]))
         for extra in wanted.extras
     }
     assert {(name, extra) for name, extra in asked if extra not in pinned.get(name, set())} == set()

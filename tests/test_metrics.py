@@ -329,7 +329,9 @@ def test_every_metric_is_in_a_test_and_in_the_docs_and_every_rule_names_one_that
     from bot import metrics as defined  # noqa: PLC0415 - the module, not the fixture of the same name
 
     names = {
-        each._name for each in vars(defined).values() if hasattr(each, "_name") and str(each._name).startswith("remed")
+        value._name
+        for value in vars(defined).values()
+        if hasattr(value, "_name") and str(value._name).startswith("remed")
     }
     tests = "".join(path.read_text("utf-8") for path in (Path(__file__), Path(__file__).with_name("test_outward.py")))
     assert {name for name in names if name.removeprefix("remediation_bot_") not in tests} == set()

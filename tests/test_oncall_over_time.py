@@ -183,7 +183,7 @@ async def test_message_that_moves_after_an_escalation_is_reminded_as_a_new_one()
         assert [x for x in thread(bot, alert) if LEADS in x]
         await bot.settle()
         async with bot.another(bot.settings.model_copy(update={"bot_alert_channel": "C0OTHER"})):
-            new = await until(bot, lambda: [each for each in bot.slack.visible() if each.channel == "C0OTHER"])
+            new = await until(bot, lambda: [message for message in bot.slack.visible() if message.channel == "C0OTHER"])
             await pass_time(bot, 25 * 60)
             assert [x for x in thread(bot, new[0]) if "waiting" in x]
 
@@ -222,7 +222,7 @@ async def test_looking_at_one_node_of_a_digest_acknowledges_no_other() -> None:
             await bot.slack.until(lambda: APPROVE in str(bot.slack.homes["U0ALICE"]))
             view = bot.slack.homes["U0ALICE"]
             assert LOOKING not in str(view)
-            row = next(each for each in view["blocks"] if APPROVE in str(each))
+            row = next(block for block in view["blocks"] if APPROVE in str(block))
             older = {**row["elements"][0], "action_id": LOOKING}  # of release 0.1
             await bot.slack.act_in_home(view, row["block_id"], older, user="U0ALICE", choice="")
             told = (await bot.slack.until(lambda: bot.slack.direct("U0ALICE")))[-1].text
@@ -372,7 +372,7 @@ async def test_selection_that_a_dead_process_left_sends_nothing_to_an_observed_c
             bot.together.calls.clear()
             await bot.slack.submit(view)
             async with asyncio.timeout(10):
-                await bot.together.until(lambda: any(each.verb == "get" for each in bot.together.calls))
+                await bot.together.until(lambda: any(call.verb == "get" for call in bot.together.calls))
             await bot.settle()
         async with bot.another(bot.settings.model_copy(update={"bot_observe": ("*",)})):
             await pass_time(bot, 120)

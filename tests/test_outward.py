@@ -95,9 +95,9 @@ async def test_life_of_a_remediation_is_told_in_order_and_signed(webhook: Webhoo
         for event in webhook.events:
             jsonschema.validate(event, CLOUD_EVENT, format_checker=jsonschema.FormatChecker())
             assert event["subject"] == REF
-        data = {each["type"].rpartition(".")[2]: each["data"] for each in webhook.events}
+        data = {event["type"].rpartition(".")[2]: event["data"] for event in webhook.events}
         assert data["opened"]["node"] == "gpu-node-7"
-        times = [each["time"] for each in webhook.events]
+        times = [event["time"] for event in webhook.events]
         assert times == sorted(times)
         assert times[0].startswith("2026-11-24T03:00:")
         assert [data[each]["by"] for each in ("held", "released", "decided")] == ["U0BOB", "U0ALICE", "U0ALICE"]
@@ -141,11 +141,11 @@ async def test_storm_and_outage_are_told(webhook: WebhookReceiver) -> None:
             bot.together.add(("cluster-1", f"i-{number}", f"r-{number}"))
         await until(bot, bot.slack.digests)
         await until(bot, lambda: len(webhook.events) == 12)
-        assert {each["type"].rpartition(".")[2] for each in webhook.events} == {"opened"}
+        assert {event["type"].rpartition(".")[2] for event in webhook.events} == {"opened"}
         bot.together.faults.append(Fault("html", verb="list", status=500, times=-1))
 
         def outages() -> list[dict[str, Any]]:
-            return [each for each in webhook.events if each["type"].endswith("outage")]
+            return [event for event in webhook.events if event["type"].endswith("outage")]
 
         await until(bot, outages, seconds=900)
         bot.together.faults.clear()
@@ -168,7 +168,7 @@ async def test_what_is_wrong_in_a_cluster_is_told_once_although_slack_takes_no_m
         await pass_time(bot, 3600)
 
         def is_over() -> list[bool]:
-            return [each["data"]["is_over"] for each in webhook.events if each["type"].endswith(kind)]
+            return [event["data"]["is_over"] for event in webhook.events if event["type"].endswith(kind)]
 
         assert is_over() == [False]
         bot.together.faults.clear()
@@ -190,7 +190,7 @@ async def test_outage_of_a_cluster_that_is_gone_is_not_called_over_although_slac
         bot.together.faults.append(Fault("html", verb="list", status=500, times=-1, cluster="cluster-2"))
 
         def outages() -> list[tuple[bool, bool]]:
-            told = [each["data"] for each in webhook.events if each["type"].endswith("outage")]
+            told = [event["data"] for event in webhook.events if event["type"].endswith("outage")]
             return [(each["is_over"], each["is_watched"]) for each in told]
 
         await until(bot, outages, seconds=900)
@@ -310,7 +310,7 @@ async def test_incident_is_triggered_by_the_first_reminder_acknowledged_by_a_hol
         summary = pagerduty.calls[0]["payload"]["summary"]
         assert summary == "gpu-node-7 (cluster-1 (H100)). Reboot is waiting for approval."
         await pass_time(bot, 1801)
-        assert {each["dedup_key"] for each in pagerduty.calls} == {REF}
+        assert {call["dedup_key"] for call in pagerduty.calls} == {REF}
         await bot.slack.press(alert, HOLD)
         await until(bot, lambda: pagerduty.incidents == {REF: "acknowledged"})
         await bot.slack.press(alert, CANCEL)
@@ -391,7 +391,7 @@ async def test_incident_of_what_is_critical_is_triggered_at_once_where_that_is_s
         await card(bot)
         await pass_time(bot, 60)
         assert pagerduty.incidents == dict.fromkeys([REF][:count], "triggered")
-        assert [each["payload"]["severity"] for each in pagerduty.calls] == ["critical"] * count
+        assert [call["payload"]["severity"] for call in pagerduty.calls] == ["critical"] * count
         bot.together.review(IDS, "cancel")
         await until(bot, lambda: pagerduty.incidents == dict.fromkeys([REF][:count], "resolved") or not count)
 
@@ -404,7 +404,7 @@ async def test_what_becomes_critical_triggers_an_incident_at_once_where_that_is_
         await pass_time(bot, 1000)
         assert pagerduty.calls == []
         bot.together.remediations[IDS]["linked_alerts"] = XID
-        await until(bot, lambda: [each["event_action"] for each in pagerduty.calls] == ["trigger"])
+        await until(bot, lambda: [call["event_action"] for call in pagerduty.calls] == ["trigger"])
 
 
 async def test_next_incident_that_becomes_critical_soon_after_the_one_before_triggers_too(pagerduty: PagerDuty) -> None:
@@ -415,13 +415,13 @@ async def test_next_incident_that_becomes_critical_soon_after_the_one_before_tri
             bot.together.add(linked_alerts=warning)
             await until(bot, lambda: bot.slack.cards(IDS[2]) and APPROVE in bot.slack.cards(IDS[2])[0].controls)
             await poll(bot)
-            assert [each["event_action"] for each in pagerduty.calls] == actions
+            assert [call["event_action"] for call in pagerduty.calls] == actions
             bot.together.remediations[IDS]["linked_alerts"] = XID
             actions.append("trigger")
-            await until(bot, lambda: [each["event_action"] for each in pagerduty.calls] == actions)
+            await until(bot, lambda: [call["event_action"] for call in pagerduty.calls] == actions)
             bot.together.resolve(IDS)
             actions.append("resolve")
-            await until(bot, lambda: [each["event_action"] for each in pagerduty.calls] == actions)
+            await until(bot, lambda: [call["event_action"] for call in pagerduty.calls] == actions)
 
 
 async def test_next_incident_under_the_same_id_ends_one_at_pagerduty_and_triggers_another(pagerduty: PagerDuty) -> None:
@@ -429,13 +429,13 @@ async def test_next_incident_under_the_same_id_ends_one_at_pagerduty_and_trigger
         bot.together.add(linked_alerts=XID)
         alert = await card(bot)
         await bot.slack.press(alert, LOOKING)
-        await until(bot, lambda: [each["event_action"] for each in pagerduty.calls] == ["trigger", "acknowledge"])
+        await until(bot, lambda: [call["event_action"] for call in pagerduty.calls] == ["trigger", "acknowledge"])
         await bot.time.advance(3)
         bot.together.add(linked_alerts=XID)
         await until(
             bot,
             lambda: (
-                [each["event_action"] for each in pagerduty.calls] == ["trigger", "acknowledge", "resolve", "trigger"]
+                [call["event_action"] for call in pagerduty.calls] == ["trigger", "acknowledge", "resolve", "trigger"]
             ),
         )
 
@@ -449,7 +449,7 @@ async def test_next_incident_triggers_though_the_repair_before_it_was_not_seen_t
         await pass_time(bot, 3600)
         bot.together.add(linked_alerts=XID)
         actions = ["trigger", "resolve", "trigger"]
-        await until(bot, lambda: [each["event_action"] for each in pagerduty.calls] == actions)
+        await until(bot, lambda: [call["event_action"] for call in pagerduty.calls] == actions)
 
 
 async def test_incident_of_a_stuck_repair_that_is_not_listed_for_a_while_stays_open(pagerduty: PagerDuty) -> None:
@@ -490,23 +490,23 @@ async def test_incident_of_a_stuck_repair_is_triggered_while_slack_takes_nothing
         await pass_time(bot, 3600)
         assert pagerduty.incidents == {REF: "triggered"}
         assert Counted(before, await metrics(bot)).of("stuck_repairs_total") == 1
-        assert [each["event_action"] for each in pagerduty.calls] == ["acknowledge", "trigger"]
+        assert [call["event_action"] for call in pagerduty.calls] == ["acknowledge", "trigger"]
         bot.slack.faults.clear()
         await until(bot, lambda: "may be stuck" in " ".join(thread(bot, alert)), 1200)
         assert Counted(before, await metrics(bot)).of("stuck_repairs_total") == 1
         bot.together.remediations[IDS]["state"] = "SUCCEEDED"
         await until(bot, lambda: pagerduty.incidents == {REF: "resolved"})
-        assert [each["event_action"] for each in pagerduty.calls] == ["acknowledge", "trigger", "resolve"]
+        assert [call["event_action"] for call in pagerduty.calls] == ["acknowledge", "trigger", "resolve"]
 
 
 async def test_incident_of_a_stuck_repair_waits_for_no_other_cluster_of_its_digest(pagerduty: PagerDuty) -> None:
     async with watching(**paged(pagerduty), BOT_STUCK_MINUTES="60", BOT_WAIT_MINUTES="*=10") as bot:
         stuck = [*storm(bot, 4), *storm(bot, 4, cluster="cluster-2")][4:]
         await digest(bot)
-        for each in stuck:
-            bot.together.review(each, "approve")
+        for ids in stuck:
+            bot.together.review(ids, "approve")
             start = datetime.fromtimestamp(bot.time.now(), UTC).isoformat()
-            bot.together.remediations[each] |= {"state": "RUNNING", "start_time": start}
+            bot.together.remediations[ids] |= {"state": "RUNNING", "start_time": start}
         await pass_time(bot, 60)
         bot.slack.faults.append(SlackFault("chat.postMessage", "html", times=-1))
         bot.together.faults.append(Fault("rpc", times=-1, cluster="cluster-1"))
@@ -530,7 +530,7 @@ async def test_next_incident_triggers_though_the_repair_before_it_vanished_midwa
     async with watching(**paged(pagerduty), BOT_PAGERDUTY_WHEN="opened", BOT_REMIND_MINUTES="0") as bot:
         await vanish_midway(bot)
         actions = ["trigger", "resolve", "trigger"]
-        await until(bot, lambda: [each["event_action"] for each in pagerduty.calls] == actions)
+        await until(bot, lambda: [call["event_action"] for call in pagerduty.calls] == actions)
 
 
 async def test_next_incident_triggers_though_what_was_approved_vanished_before_it_was_read(
@@ -546,7 +546,7 @@ async def test_next_incident_triggers_though_what_was_approved_vanished_before_i
         await bot.time.advance(3)
         bot.together.add(linked_alerts=XID)
         actions = ["trigger", "resolve", "trigger"]
-        await until(bot, lambda: [each["event_action"] for each in pagerduty.calls] == actions)
+        await until(bot, lambda: [call["event_action"] for call in pagerduty.calls] == actions)
 
 
 async def test_next_repair_triggers_as_it_fails_though_the_one_before_it_vanished_midway(pagerduty: PagerDuty) -> None:
@@ -558,7 +558,7 @@ async def test_next_repair_triggers_as_it_fails_though_the_one_before_it_vanishe
         await card(bot, words="Rebooting")
         bot.together.fail(IDS, "x")
         actions = ["trigger", "resolve", "trigger"]
-        await until(bot, lambda: [each["event_action"] for each in pagerduty.calls] == actions)
+        await until(bot, lambda: [call["event_action"] for call in pagerduty.calls] == actions)
 
 
 async def test_failed_repair_triggers_an_incident(pagerduty: PagerDuty) -> None:
@@ -941,7 +941,7 @@ async def test_remediation_on_two_pages_of_a_list_is_opened_once(webhook: Webhoo
             bot.together.add(("cluster-1", f"i-{number}", f"r-{number}"))
         await until(bot, bot.slack.digests)
         await pass_time(bot, 30)
-        assert sorted(each["subject"] for each in webhook.events) == sorted(
+        assert sorted(event["subject"] for event in webhook.events) == sorted(
             f"cluster-1/i-{number}/r-{number}" for number in range(9)
         )
 
@@ -970,7 +970,7 @@ async def test_hold_that_somebody_shortens_or_another_person_joins_is_told_with_
         for user, choice in (("U0ALICE", "14400"), ("U0ALICE", "1800"), ("U0BOB", "3600"), ("U0ALICE", "1800")):
             await bot.slack.press(alert, HOLD, choice=choice, user=user)
             await pass_time(bot, 60)
-        held = [each["data"] for each in webhook.events if each["type"].endswith(".held")]
+        held = [event["data"] for event in webhook.events if event["type"].endswith(".held")]
         assert [each["by"] for each in held] == ["U0ALICE", "U0ALICE", "U0BOB", "U0ALICE"]
         lasts = [each["until"] - held[0]["until"] for each in held]
         assert lasts[1] < -14400 + 1800 + 300

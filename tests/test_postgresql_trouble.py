@@ -31,7 +31,7 @@ async def test_decision_whose_row_a_failover_lost_is_still_answered_and_in_the_t
         alert = bot.alert()
         with bot.together.paused("approve"):
             assert (await bot.slack.press(alert, APPROVE)).status == 200
-            await bot.together.until(lambda: [each for each in bot.together.calls if each.verb == "approve"])
+            await bot.together.until(lambda: [call for call in bot.together.calls if call.verb == "approve"])
             await execute_beside(bot, delete(decisions), delete(trail))  # the new primary never had them
         for _ in range(60):
             await quiet(bot)
@@ -39,7 +39,7 @@ async def test_decision_whose_row_a_failover_lost_is_still_answered_and_in_the_t
         await quiet(bot)
         assert len(bot.together.posts) == 1
         assert bot.together.state(IDS) != "PENDING_APPROVAL", "the repair was approved"
-        told = [each.text for each in bot.slack.visible() if each is not alert]
+        told = [message.text for message in bot.slack.visible() if message is not alert]
         rows = await execute_beside(bot, select(trail.c.event, trail.c.outcome))
         assert "The bot's database has lost this. Your approval may have gone through." in told[0]
         assert [row["event"] for row in rows] == ["lost"]
@@ -64,7 +64,7 @@ async def test_sessions_that_met_a_read_only_server_are_replaced(postgresql: str
         try:
             async with world(database=postgresql) as bot:
                 nodes = [bot.together.add(("cluster-1", f"i{n}", f"r{n}")) for n in range(12)]
-                posted = [bot.alert(each) for each in nodes]
+                posted = [bot.alert(ids) for ids in nodes]
                 await bot.time.until_sleeping(WaitReason.HEARTBEAT)
                 # From here on, each connection is to the replica.
                 await admin.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
@@ -76,7 +76,7 @@ async def test_sessions_that_met_a_read_only_server_are_replaced(postgresql: str
                 await bot.time.end_pause(WaitReason.HEARTBEAT)
                 await bot.time.until_sleeping(WaitReason.HEARTBEAT)
                 ready = await get(bot.app, "/readyz")
-                acks = [(await bot.slack.press(each, APPROVE)).status for each in posted]
+                acks = [(await bot.slack.press(message, APPROVE)).status for message in posted]
                 assert acks == [200] * 12, f"every write is possible again, and /readyz says {ready}"
         finally:
             await admin.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")

@@ -45,7 +45,7 @@ async def test_row_of_a_newer_verb_in_the_trail_breaks_no_answer(bot: World) -> 
     await bot.slack.press(alert, CANCEL)
     await bot.edited(alert)
     await quiet(bot)
-    said = "\n".join([alert.text, *(each.text for each in bot.slack.visible())])
+    said = "\n".join([alert.text, *(message.text for message in bot.slack.visible())])
     assert "Something went wrong in the bot" not in said
 
 

@@ -29,5 +29,5 @@ def test_storm_brake_of_a_bot_that_does_not_watch_is_refused(tmp_path: Path) -> 
 async def test_cluster_that_is_to_be_only_observed_and_is_not_listed_is_told(caplog: pytest.LogCaptureFixture) -> None:
     async with watching(BOT_OBSERVE="llama-train", BOT_ROUTES="llama-train=C0OPS") as bot:
         await poll(bot)
-        said = [each.getMessage() for each in caplog.records if each.levelname in {"WARNING", "ERROR"}]
+        said = [record.getMessage() for record in caplog.records if record.levelname in {"WARNING", "ERROR"}]
         assert any("BOT_OBSERVE" in each for each in said), said

@@ -43,10 +43,10 @@ def test_seed_has_the_same_history_in_every_process() -> None:
 
 
 def test_missing_safeguard_is_found_played_again_and_shrunk() -> None:
-    ablation = next(each for each in EVERY if each.name == "authority")
+    ablation = next(ablation for ablation in EVERY if ablation.name == "authority")
     with ablation.switched_off():
         played = (play(seed, without=EVERY_FAULT, acts=SOME) for seed in range(36, 136))  # what is first found is short
-        found = next(each for each in played if each.problems)
+        found = next(result for result in played if result.problems)
         again = play(found.seed, without=EVERY_FAULT, acts=SOME)
         shrunk = shrink(found)
     assert (again.hash, again.problems) == (found.hash, found.problems)
@@ -125,7 +125,7 @@ def test_judges_of_answers_calls_tools_and_the_trail_notice_what_is_untrue() -> 
             answers.everybody_has_one(world)
             await ending.in_the_end(world, world.bots[0].database)
             assert world.history.problems == []
-            assert [each["event_action"] for each in world.tools.pagerduty.calls[:3]] == ["trigger"] * 3
+            assert [call["event_action"] for call in world.tools.pagerduty.calls[:3]] == ["trigger"] * 3
             while world.bots:  # what comes now is told to nobody
                 world.kill(world.bots[0])
             world.together.resolve(first)

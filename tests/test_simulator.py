@@ -95,10 +95,10 @@ async def test_the_vendors_sdk_drives_every_verb(api: Together, sdk: AsyncTogeth
     api.add((CLUSTER, INSTANCE, "second"))
     assert (await calls.reject("second", cluster_id=CLUSTER, instance_id=INSTANCE, comment="no")).state == "CANCELLED"
     listed = await calls.list("-", cluster_id=CLUSTER, state=["CANCELLED"], page_size=1)
-    assert [each.state for each in listed.remediations] == ["CANCELLED"]
+    assert [remediation.state for remediation in listed.remediations] == ["CANCELLED"]
     assert listed.has_next
     clusters = await sdk.clusters.list()
-    assert [each.cluster_id for each in clusters.clusters] == [CLUSTER]
+    assert [cluster.cluster_id for cluster in clusters.clusters] == [CLUSTER]
 
 
 @pytest.mark.parametrize(("verb", "status", "code"), [("cancel", 400, 9), ("approve", 400, 9), ("retrieve", 404, 5)])

@@ -38,7 +38,7 @@ async def test_ten_minutes_of_5xx_lose_nothing_and_say_nothing_twice(transport: 
         assert "Couldn't check your permissions" in told[0].text
         assert next(iter(second.buttons)) == APPROVE
         await pass_time(bot, 900)
-        assert [each for each in bot.slack.visible() if not each.thread_ts] == [alert, second]
+        assert [message for message in bot.slack.visible() if not message.thread_ts] == [alert, second]
         assert len(bot.slack.visible("U0BOB")) == 1
         assert len(thread(bot, alert)) == len(set(thread(bot, alert)))
         assert (await get(bot.app, "/readyz"))[0] == 200

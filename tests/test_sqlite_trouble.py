@@ -23,7 +23,7 @@ async def test_file_that_was_deleted_is_noticed_before_anything_more_is_acknowle
     bot: World, tmp_path: Path
 ) -> None:
     nodes = [bot.together.add(("cluster-1", f"i{n}", f"r{n}")) for n in range(2)]
-    first, second = (bot.alert(each) for each in nodes)
+    first, second = (bot.alert(ids) for ids in nodes)
     assert (await bot.slack.press(first, APPROVE)).status == 200
     await bot.edited(first)
     await bot.time.until_sleeping(WaitReason.HEARTBEAT)
@@ -67,6 +67,6 @@ def test_file_that_cannot_be_used_is_not_left_open(tmp_path: Path) -> None:
     path.write_bytes(b"half a copy of something " * 400)
     with pytest.raises(sqlite3.DatabaseError) as refused:
         SQLiteFile(f"sqlite:///{path}", Clock(), 1.0).connect()
-    handles = [each.resolve() for each in Path("/proc/self/fd").iterdir()]
+    handles = [path.resolve() for path in Path("/proc/self/fd").iterdir()]
     assert refused.value.sqlite_errorname == "SQLITE_NOTADB"
     assert path not in handles

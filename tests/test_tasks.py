@@ -37,4 +37,4 @@ async def test_what_fails_after_it_was_given_up_leaves_no_traceback(caplog: pyte
     await asyncio.wait(asyncio.all_tasks() - {asyncio.current_task()})
     gc.collect()
     assert caller.cancelled()
-    assert [each.message for each in caplog.records] == ["The final write failed: PostUncertain"]
+    assert [record.message for record in caplog.records] == ["The final write failed: PostUncertain"]

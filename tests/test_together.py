@@ -113,8 +113,12 @@ async def test_list_reads_all_pages_of_all_instances(api: Together, client: Toge
         api.add(("cluster-1", f"instance-{number % 7}", f"r{number}"), "RUNNING" if number % 2 else "PENDING_APPROVAL")
     assert len(await client.list_remediations("cluster-1")) == 121
     assert len([call for call in api.calls if call.verb == "list"]) == 3
-    assert {each.state for each in await client.list_remediations("cluster-1", states=["RUNNING"])} == {"RUNNING"}
-    assert {each.instance_id for each in await client.list_remediations("cluster-1", "instance-3")} == {"instance-3"}
+    assert {remediation.state for remediation in await client.list_remediations("cluster-1", states=["RUNNING"])} == {
+        "RUNNING"
+    }
+    assert {remediation.instance_id for remediation in await client.list_remediations("cluster-1", "instance-3")} == {
+        "instance-3"
+    }
 
 
 async def test_list_of_nothing(api: Together, client: TogetherClient) -> None:
@@ -133,7 +137,7 @@ async def test_pages_in_a_circle_end(time: ManualClock) -> None:
 
 async def test_clusters(api: Together, client: TogetherClient) -> None:
     api.add(("cluster-2", "i", "r"))
-    assert [(each.cluster_id, each.cluster_name) for each in (await client.list_clusters())[0]] == [
+    assert [(cluster.cluster_id, cluster.cluster_name) for cluster in (await client.list_clusters())[0]] == [
         ("cluster-1", "cluster-1 (H100)"),
         ("cluster-2", "cluster-2 (H100)"),
     ]
@@ -456,6 +460,6 @@ async def test_credential_of_a_cluster_is_not_kept(client: TogetherClient, api: 
     gc.collect()
     mine = [holder for holder in gc.get_objects() if not isinstance(holder, web.Response)]
     texts = [each for holder in mine for each in gc.get_referents(holder) if isinstance(each, str | bytes)]
-    found = [each for each in texts if f'"{secret}"' in (each if isinstance(each, str) else each.decode("latin-1"))]
+    found = [text for text in texts if f'"{secret}"' in (text if isinstance(text, str) else text.decode("latin-1"))]
     assert kept[0][0].nodes == kept[1].nodes == 1
     assert found == []

@@ -175,8 +175,8 @@ async def resume(
 
 def ends(view: dict[str, Any], whose: Collection[str] | None = None) -> dict[str, str]:
     """Return what is typed into the dialog that resumes approvals, to tick the pauses of some people, or all."""
-    (boxes,) = [each["element"]["options"] for each in view["blocks"] if each.get("block_id") == ENDS]
-    ticked = [each for each in boxes if whose is None or any(user in each["text"]["text"] for user in whose)]
+    (boxes,) = [block["element"]["options"] for block in view["blocks"] if block.get("block_id") == ENDS]
+    ticked = [box for box in boxes if whose is None or any(user in box["text"]["text"] for user in whose)]
     return {ENDS: " ".join(each["value"] for each in ticked)}
 
 

@@ -237,7 +237,7 @@ def homes() -> dict[str, dict[str, Any]]:
         )
         for number in range(12, 20)
     ]
-    about = {each.ref: CardContext(share=ABOUT.share) for each in more} | dict(one.about)
+    about = {remediation.ref: CardContext(share=ABOUT.share) for remediation in more} | dict(one.about)
     waiting = [*one.waiting, *more]
     ten = overview(waiting=waiting, count=10, about=about, digests=[(DIGEST.id, 8, "c-7f2")])
     shown = {
@@ -246,7 +246,7 @@ def homes() -> dict[str, dict[str, Any]]:
         "home-without-buttons": (overview(refused=refused, mine=[]), cards.home.Filter()),
     }
     config = cards.CardConfig(two_people=TWO_CONFIG.two_people)
-    return {name: cards.home.home(*each, config, START + HOME_LATER) for name, each in shown.items()}
+    return {name: cards.home.home(*item, config, START + HOME_LATER) for name, item in shown.items()}
 
 
 def index() -> str:

@@ -118,9 +118,9 @@ async def test_axe_finds_nothing(open_page: OpenPage, running: Stage, axe: str, 
             violations, passed = await page.evaluate(f"axe.run({rules}).then((r) => [r.violations, r.passes.length])")
             assert passed > (10 if scheme == "light" else 0)
             found.extend(
-                f"{where}, {scheme}: {each['id']}: {node['html']} {node['failureSummary']}"
-                for each in violations
-                for node in each["nodes"]
+                f"{where}, {scheme}: {violation['id']}: {node['html']} {node['failureSummary']}"
+                for violation in violations
+                for node in violation["nodes"]
             )
 
     for name in ("Together", "Calls", "Slack"):
@@ -156,7 +156,7 @@ async def test_axe_finds_what_is_wrong(open_page: OpenPage, axe: str) -> None:
     await page.evaluate("document.getElementById('channel-name').style.color = '#eee'")
     await page.evaluate(axe)
     result = await page.evaluate("axe.run({resultTypes: ['violations']})")
-    assert "color-contrast" in [each["id"] for each in result["violations"]]
+    assert "color-contrast" in [violation["id"] for violation in result["violations"]]
 
 
 async def test_nothing_scrolls_sideways_on_a_phone(open_page: OpenPage, running: Stage) -> None:

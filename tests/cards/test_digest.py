@@ -31,14 +31,14 @@ def test_digest_before_during_and_after_a_batch() -> None:
     before = digest(DIGEST, alerts(12), [])
     running = digest(DIGEST, alerts(12), [batch(3, is_running=True)])
     done = digest(DIGEST, alerts(60), [batch(8)])
-    compare("digest", "\n".join(drawn(each) for each in (before, running, done)))
+    compare("digest", "\n".join(drawn(message) for message in (before, running, done)))
 
 
 def test_digest_of_repairs_that_did_not_help_does_not_call_the_nodes_repaired() -> None:
-    succeeded = [replace(each, remediation=remediation(state=State.SUCCEEDED)) for each in alerts(1)]
+    succeeded = [replace(alert, remediation=remediation(state=State.SUCCEEDED)) for alert in alerts(1)]
     begun = replace(DIGEST, is_started=True)
     assert digest(begun, succeeded, []).text.startswith("Over: 1 node of c-7f2 repaired")
-    returned = [replace(each, came_back=CameBack("Xid 79", START)) for each in succeeded]
+    returned = [replace(alert, came_back=CameBack("Xid 79", START)) for alert in succeeded]
     told = digest(begun, returned, []).text
     assert told.startswith("Over: 1 node of c-7f2 no longer in repair")
     assert "1 with the fault back" in told
@@ -55,8 +55,8 @@ def test_push_says_what_is_broken_before_who_is_called() -> None:
 def test_push_puts_no_one_on_call_among_what_deletes_data(few: int) -> None:
     modes = [Mode.REBOOT_VM] * 6 + [Mode.VM_ONLY] * few
     shown = [
-        replace(each, hold=None, remediation=each.remediation.model_copy(update={"mode": mode}))
-        for each, mode in zip(alerts(len(modes)), modes, strict=True)
+        replace(alert, hold=None, remediation=alert.remediation.model_copy(update={"mode": mode}))
+        for alert, mode in zip(alerts(len(modes)), modes, strict=True)
     ]
     lines = digest(replace(DIGEST, mentioned="S0ONCALL"), shown, []).text.splitlines()
     assert "On call" not in lines[lines.index("⚠️ Deletes local data:") + 1]
@@ -65,11 +65,11 @@ def test_push_puts_no_one_on_call_among_what_deletes_data(few: int) -> None:
 def test_decided_items_do_not_wait_before_the_next_reading() -> None:
     open_ones = waiting(alerts(12))
     items = [
-        BatchItem(number, each.remediation.ref, "", SeenState(None, None), "approved" if number == 0 else "not_found")
-        for number, each in enumerate(open_ones)
+        BatchItem(number, alert.remediation.ref, "", SeenState(None, None), "approved" if number == 0 else "not_found")
+        for number, alert in enumerate(open_ones)
     ]
     shown = replace(batch(0, is_running=True), items=items)
-    message = digest(DIGEST, [replace(each, is_stale=True) for each in alerts(12)], [shown])
+    message = digest(DIGEST, [replace(alert, is_stale=True) for alert in alerts(12)], [shown])
     assert "5 nodes in c-7f2 need a decision." in message.text
     assert "gpu-node-0000" not in str(message.blocks)  # what was just decided doesn't head the list
     assert "1 approved, queued" in message.text
@@ -97,13 +97,13 @@ def test_dialog_and_report_of_a_batch() -> None:
         shown, decidable(open_ones, {}, None), cards.listing.names(open_ones), cards.CardConfig()
     )
     (report,) = cards.review.report(shown)
-    failed = [each for each in alerts(12) if each.remediation.state == State.FAILED]
+    failed = [alert for alert in alerts(12) if alert.remediation.state == State.FAILED]
     failures = cards.digest.failures(failed, {})
     compare("digest-dialog", "\n\n".join([render_view(view), render(report.text, report.blocks), failures.text]) + "\n")
 
 
 def test_dialog_and_choices_of_a_thousand_nodes_fit_into_slack() -> None:
-    thousand = [each for each in alerts(2500) if each.remediation.state == State.PENDING_APPROVAL]
+    thousand = [alert for alert in alerts(2500) if alert.remediation.state == State.PENDING_APPROVAL]
     view = cards.review.confirmation(
         batch(0), decidable(thousand, {}, None), cards.listing.names(thousand), cards.CardConfig()
     )
@@ -112,7 +112,7 @@ def test_dialog_and_choices_of_a_thousand_nodes_fit_into_slack() -> None:
     review = cards.review.dialog(Review(DIGEST.id, "C0OPS"), decidable(thousand, {}, None, 1300), cards.CardConfig())
     check_view(review)
     assert review["title"]["text"] == "Review 1000 of 1300"
-    group = next(each["block_id"] for each in review["blocks"] if "review:some" in str(each))
+    group = next(block["block_id"] for block in review["blocks"] if "review:some" in str(block))
     options = cards.review.options(thousand, group.removeprefix("review:some:"), "")
     assert len(options) == 100
     check_options(options)
@@ -132,7 +132,7 @@ def test_no_two_nodes_have_the_same_name() -> None:
     assert list(cards.listing.names([one, two]).values()) == ["gpu-node-1 (i-1)", "gpu-node-1 (i-2)"]
     assert list(cards.listing.names([one, elsewhere]).values()) == ["gpu-node-1 in c-7f2", "gpu-node-1 in c-9"]
     assert list(cards.listing.names([one]).values()) == ["gpu-node-1"]
-    of_one_name = [replace(each, share=RepairLoad(0, 4, 0.0, "train")) for each in (one, elsewhere)]
+    of_one_name = [replace(alert, share=RepairLoad(0, 4, 0.0, "train")) for alert in (one, elsewhere)]
     named = list(cards.listing.names(of_one_name).values())
     assert named == ["gpu-node-1 in train c-7f2", "gpu-node-1 in train c-9"], "as release 0.1.0 has kept them"
 
@@ -159,7 +159,7 @@ def test_remediations_of_one_node_count_as_one_node_and_have_names_of_their_own(
 
 def test_more_nodes_than_the_cluster_is_said_to_have_are_not_counted_against_it() -> None:
     share = RepairLoad(0, 1, 0.0, "c")
-    many = [replace(each, share=share) for each in waiting(alerts(25))]
+    many = [replace(alert, share=share) for alert in waiting(alerts(25))]
     assert digest(DIGEST, many, []).text.startswith("10 nodes in c need a decision.")
     assert "on 10 nodes in c." in str(
         cards.review.confirmation(batch(0), decidable(many, {}, None), cards.listing.names(many), cards.CardConfig())
@@ -181,11 +181,11 @@ def test_hold_in_a_digest_says_on_which_day_it_ends() -> None:
 def test_digest_names_the_common_fault_where_its_groups_name_none() -> None:
     drained = {"title": "GPU has fallen off the bus", "xid": {"events": [{"xid_code": "79"}]}}
     some = [
-        replace(each, remediation=remediation(
+        replace(alert, remediation=remediation(
             id=f"r-{number}",
             linked_alerts=[{"annotation": drained | {"slurm_node_unavailable": {"reason": f"job {number} died"}}}],
         ))
-        for number, each in enumerate(waiting(alerts(40)))
+        for number, alert in enumerate(waiting(alerts(40)))
     ]  # fmt: skip
     assert len(some) > 12
     assert f"Most common fault: Xid 79, on {len(some)} of {len(some)}." in digest(DIGEST, some, []).text
@@ -206,7 +206,7 @@ def test_review_warns_in_red_before_what_deletes_data() -> None:
         Review(DIGEST.id, "C0OPS"), decidable(waiting(alerts(16)), {}, None, 16), cards.CardConfig()
     )
     check_view(view)
-    kinds = [each["type"] if each["type"] == "alert" else each["label"]["text"][:2] for each in view["blocks"][2:]]
+    kinds = [block["type"] if block["type"] == "alert" else block["label"]["text"][:2] for block in view["blocks"][2:]]
     assert kinds == ["Re", "alert", "⚠️"]
 
 
@@ -225,7 +225,7 @@ def test_reminder_of_what_is_in_several_clusters_names_none_of_them() -> None:
     first, second = alerts(2)
     other = replace(second, remediation=second.remediation.model_copy(update={"cluster_id": "c-other"}))
     share = RepairLoad(1, 32, START, "llama-train", 2)
-    shown = [replace(each, share=share) for each in (first, other)]
+    shown = [replace(alert, share=share) for alert in (first, other)]
     told = "2 nodes have waited 15 min or more for a decision. Xid 79, on 2 of 2."
     assert cards.digest.reminder(shown, "", 900).text == told
 

@@ -46,7 +46,9 @@ def test_worst_home_fits_into_slack_and_mentions_nobody(fields: dict[str, Any], 
 
 def test_page_of_long_names_keeps_its_buttons() -> None:
     long = [remediation(id=f"r-{number:0120}", instance_id="i" * 120, linked_alerts=ALERTS * 4) for number in range(15)]
-    view = drawn(home.Filter(opened=long[3].key), waiting=long, count=15, about={each.ref: ABOUT for each in long})
+    view = drawn(
+        home.Filter(opened=long[3].key), waiting=long, count=15, about={remediation.ref: ABOUT for remediation in long}
+    )
     check_home(view)
     assert json.dumps(view).count(home.OPEN) == home.PER_PAGE
     assert json.dumps(view).count(Verb.CANCEL.action_id) == 1
@@ -54,7 +56,7 @@ def test_page_of_long_names_keeps_its_buttons() -> None:
 
 def test_row_says_what_changes_the_decision_and_one_alone_has_its_controls() -> None:
     view = drawn()
-    rows = [each["text"]["text"] for each in view["blocks"] if each["type"] == "section"]
+    rows = [block["text"]["text"] for block in view["blocks"] if block["type"] == "section"]
     assert rows[0].splitlines() == [
         "gpu-node-07 · Reboot · Xid 79",
         "llama-train · waiting 0 s · on hold · 1 of 2 approvals",

@@ -18,7 +18,7 @@ from tests.simulator.slack.limits import check_message
 def leaves(kind: type[BotError]) -> set[str]:
     """The classes that are told; NotAllowed is too, though NotChecked is one of it."""
     below = kind.__subclasses__()
-    return {kind.__name__} if not below else set().union(*(leaves(each) for each in below))
+    return {kind.__name__} if not below else set().union(*(leaves(error) for error in below))
 
 
 def test_every_error_has_a_sentence_a_next_step_and_a_place_in_the_tree() -> None:
@@ -67,7 +67,7 @@ def test_title_of_what_is_being_decided_stays_a_link() -> None:
 def test_error_links_to_the_console_that_it_names() -> None:
     shown = cards.failure(ERRORS["KeyRefused-403"], request(), "gpu-node-07", "https://x.example/r-91ac?a=1&b=2")
     check_message({"text": shown.text, "blocks": shown.blocks}, is_update=False)
-    links = [each for each in shown.blocks[0]["elements"][0]["elements"] if each["type"] == "link"]
+    links = [element for element in shown.blocks[0]["elements"][0]["elements"] if element["type"] == "link"]
     assert links == [{"type": "link", "url": "https://x.example/r-91ac?a=1&b=2", "text": "the Together console"}]
 
 

@@ -87,7 +87,7 @@ def test_buttons_are_those_that_the_state_allows(state: State) -> None:
 
 @pytest.mark.parametrize("state", State)
 def test_menu_offers_to_decide_only_while_it_waits(state: State) -> None:
-    offered = [each["value"] for each in controls(cards.card(BY_STATE[state]))[MORE]["options"]]
+    offered = [option["value"] for option in controls(cards.card(BY_STATE[state]))[MORE]["options"]]
     deciding, support = {State.PENDING_APPROVAL: ["reject", "mode", "pause"]}, {State.FAILED: ["support"]}
     asking = ["ids", "history", "timeline"][: 5 - len(deciding.get(state, []))]
     assert offered == [*deciding.get(state, []), *asking, *support.get(state, [])]
@@ -95,7 +95,7 @@ def test_menu_offers_to_decide_only_while_it_waits(state: State) -> None:
 
 def test_menu_offers_no_other_mode_where_all_take_two_people() -> None:
     config = CardConfig(two_people=TwoPeople(frozenset(Mode)))
-    offered = [each["value"] for each in controls(cards.card(remediation(), config=config))[MORE]["options"]]
+    offered = [option["value"] for option in controls(cards.card(remediation(), config=config))[MORE]["options"]]
     assert offered == ["reject", "pause", "ids", "history", "timeline"]
 
 
@@ -221,7 +221,7 @@ def test_dialog_says_the_load_where_the_effect_leaves_room(mode: Mode, *, is_hel
     about = replace(ABOUT, share=RepairLoad(32, 64, START, waiting=9), hold=ABOUT.hold if is_held else None)
     config = CardConfig(two_people=TwoPeople(modes=frozenset(Mode)))
     shown = cards.card(remediation(mode=mode), about=about, config=config)
-    (controls,) = [each for each in shown.blocks if each["type"] == "actions"]
+    (controls,) = [block for block in shown.blocks if block["type"] == "actions"]
     text = controls["elements"][0]["confirm"]["text"]["text"]
     has_load = text.endswith(" Cluster: 32 of 64 nodes in repair, 8 more waiting.")
     assert has_load or (text.endswith("since their last checkpoint.") and len(text) > 245)
@@ -307,8 +307,10 @@ def test_question_before_an_approval_is_never_cut(mode: Mode) -> None:
     config, one = CardConfig(two_people=TwoPeople(frozenset(Mode)), waits={}), remediation(mode=mode)
     hold, first = Hold("U0ALICE", START + 60), FirstApproval("U0BOB", mode, START)
     for about in (CardContext(hold=hold), CardContext(hold=hold, first=first)):
-        (actions,) = [each for each in cards.card(one, about=about, config=config).blocks if each["type"] == "actions"]
-        approve = next(each for each in actions["elements"] if each.get("style") == "primary")
+        (actions,) = [
+            block for block in cards.card(one, about=about, config=config).blocks if block["type"] == "actions"
+        ]
+        approve = next(element for element in actions["elements"] if element.get("style") == "primary")
         assert approve["confirm"]["text"]["text"].endswith("since their last checkpoint.")
 
 
@@ -332,13 +334,16 @@ LINKS = cards.CardConfig("https://console.example/{cluster_id}/{remediation_id}"
 def controls(card: Message) -> dict[str, dict[str, Any]]:
     """The controls of a card, by `action_id`."""
     return {
-        each["action_id"]: each for block in card.blocks if block["type"] == "actions" for each in block["elements"]
+        element["action_id"]: element
+        for block in card.blocks
+        if block["type"] == "actions"
+        for element in block["elements"]
     }
 
 
 def test_links_are_filled_in_and_quoted() -> None:
     card = cards.card(remediation(cluster_id="c&d;é"), config=LINKS)
-    ((title, _),) = [each["elements"] for each in card.blocks[0]["elements"]]
+    ((title, _),) = [element["elements"] for element in card.blocks[0]["elements"]]
     assert title["url"] == "https://console.example/c%26d%3B%C3%A9/r-91ac"
     assert (title["text"], title["style"]) == ("Approval needed: reboot gpu-node-07 ⏳", {"bold": True})
     assert controls(card)["link:runbook"]["url"] == "https://wiki.example/79?m=REBOOT_VM"
@@ -368,7 +373,10 @@ def test_outside_words_are_drawn_literally() -> None:
     assert drawn_in == ["header", "rich_text", "rich_text"]
     assert shown.blocks[0]["text"]["emoji"] is False
     literal = [
-        each for block in shown.blocks if block["type"] == "rich_text" for each in block["elements"][0]["elements"]
+        element
+        for block in shown.blocks
+        if block["type"] == "rich_text"
+        for element in block["elements"][0]["elements"]
     ]
     assert sum(odd in each.get("text", "") for each in literal) >= 3
     told = cards.listing.message(thread.transition(remediation(instance_name=odd), failed, decided, START))
@@ -404,7 +412,7 @@ def test_nothing_is_said_twice() -> None:
 def test_sections_are_not_folded() -> None:
     sections = [block for block in cards.usage().blocks if block["type"] == "section"]
     assert sections
-    assert all(each["expand"] is True for each in sections)
+    assert all(section["expand"] is True for section in sections)
 
 
 @pytest.mark.parametrize(("resolved", "words"), [
@@ -503,8 +511,8 @@ def test_reason_in_emoji_cuts_nothing_off_the_question() -> None:
     shown = cards.card(
         remediation(mode="REMEDIATION_MODE_VM_ONLY"), about=CardContext(hold=hold, followed=True, now=START)
     )
-    (row,) = [each for each in shown.blocks if each["type"] == "actions"]
-    (button,) = [each for each in row["elements"] if each["action_id"] == Verb.APPROVE.action_id]
+    (row,) = [block for block in shown.blocks if block["type"] == "actions"]
+    (button,) = [element for element in row["elements"] if element["action_id"] == Verb.APPROVE.action_id]
     assert button["confirm"]["text"]["text"].endswith("last checkpoint.")
 
 

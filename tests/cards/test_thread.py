@@ -82,7 +82,7 @@ def test_reminders_and_outages() -> None:
 
 
 def test_failure_mentions_both_approvers_and_names_one_outside_slack() -> None:
-    failed = [each for each in alerts(12) if each.remediation.state == State.FAILED]
+    failed = [alert for alert in alerts(12) if alert.remediation.state == State.FAILED]
     assert len(failed) == 2
     here = replace(failed[0], decided=DecidedBy(Verb.APPROVE, "U0BOB", START))
     there = replace(
@@ -96,7 +96,7 @@ def test_failure_mentions_both_approvers_and_names_one_outside_slack() -> None:
 
 
 def test_sentence_about_several_nodes_says_only_what_is_true_of_each() -> None:
-    one, two = [replace(each, came_back=CameBack("Xid 79", START)) for each in alerts(2)]
+    one, two = [replace(alert, came_back=CameBack("Xid 79", START)) for alert in alerts(2)]
     two = replace(two, remediation=two.remediation.model_copy(update={"linked_alerts": []}))
     both = [one, two]
     told = thread.late_call(both, "", again=False).text

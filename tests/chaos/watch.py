@@ -52,7 +52,7 @@ class WatchChaos(Chaos):
         for ids in self._ids:
             state, cards = self.together.state(ids), self.slack.cards(ids[2])
             # On a slow machine many are found at once, and gathered.
-            if state == "PENDING_APPROVAL" and not cards and not any(_names(each, ids) for each in digests):
+            if state == "PENDING_APPROVAL" and not cards and not any(_names(message, ids) for message in digests):
                 untold.append(f"{ids[2]} waits, and no card or digest says so")
             problems += [f"{ids[2]} is {state}: {card.text[:60]}" for card in cards if not _says(card, state)]
         return problems + untold[sum(map(_unnamed, digests)) :]
@@ -60,14 +60,14 @@ class WatchChaos(Chaos):
     def verdict(self) -> list[str]:
         """What was posted twice, or came after a decision."""
         self._count_alerts()
-        self.counts["edits"] = sum(each.edits for each in self.slack.messages)
-        self.counts["lines in threads"] = len([each for each in self.slack.messages if each.thread_ts])
+        self.counts["edits"] = sum(message.edits for message in self.slack.messages)
+        self.counts["lines in threads"] = len([message for message in self.slack.messages if message.thread_ts])
         problems = []
         for ids in self._ids:
             cards = self.slack.cards(ids[2])
             if len(cards) > 1:
                 problems.append(f"{ids[2]} has {len(cards)} alerts")
-            lines = [each.text for card in cards for each in self.slack.replies(card)]
+            lines = [reply.text for card in cards for reply in self.slack.replies(card)]
             ended = next((number for number, line in enumerate(lines) if "pproved" in line or "ancelled" in line), None)
             if ended is not None and any("has been waiting" in line for line in lines[ended + 1 :]):
                 problems.append(f"{ids[2]} was reminded of after a decision")
@@ -85,7 +85,7 @@ class WatchChaos(Chaos):
             self._count_alerts()
 
     def _count_alerts(self) -> None:
-        self.counts["alerts"] = len([each for each in self._ids if self.slack.cards(each[2])])
+        self.counts["alerts"] = len([ids for ids in self._ids if self.slack.cards(ids[2])])
 
     async def _proceed(self) -> None:
         """Work continues, fails, escalates or resolves; somebody decides in Together's console."""
@@ -116,7 +116,7 @@ class WatchChaos(Chaos):
     async def _click(self) -> None:
         while self.goes_on:
             await self.sleep(0.5, 2)
-            cards = [each for each in self.slack.messages if each.metadata and APPROVE in each.buttons]
+            cards = [message for message in self.slack.messages if message.metadata and APPROVE in message.buttons]
             if not cards:
                 continue
             card = self.random.choice(cards)

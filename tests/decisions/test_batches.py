@@ -256,7 +256,9 @@ async def test_decision_under_way_in_an_expired_batch_is_reported_as_it_ends() -
         await bot.time.advance(7200)
         async with bot.another():
             await digest(bot, "5 not attempted")
-            told = await until(bot, lambda: [each for each in bot.slack.replies(message) if ", results" in each.text])
+            told = await until(
+                bot, lambda: [reply for reply in bot.slack.replies(message) if ", results" in reply.text]
+            )
         assert "Approved: `gpu-node-0000`" in told[0].everything
         assert "Not attempted (5): `gpu-node-0001–0005`" in told[0].everything
         assert [call.ids for call in bot.together.posts] == ids[:1]
@@ -275,7 +277,7 @@ async def test_parts_of_a_report_are_posted_once(bot: World) -> None:
     bot.slack.faults.append(SlackFault("chat.postMessage", "ratelimited", times=2, retry_after=5))
     await until(bot, lambda: len(bot.slack.replies(message)) >= 2)
     await pass_time(bot, 60)
-    assert [each.text.splitlines()[0][12:28] for each in bot.slack.replies(message)] == [
+    assert [reply.text.splitlines()[0][12:28] for reply in bot.slack.replies(message)] == [
         "results (1 of 2)",
         "results (2 of 2)",
     ]

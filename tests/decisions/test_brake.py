@@ -31,7 +31,9 @@ async def broken(bot: World, count: int = 4, start: int = 0) -> tuple[list[Ids],
 
 async def braked(bot: World, words: str = "Approvals are paused automatically") -> Posted:
     def look() -> Posted | None:
-        return next((each for each in bot.slack.visible() if words in each.text and not each.thread_ts), None)
+        return next(
+            (message for message in bot.slack.visible() if words in message.text and not message.thread_ts), None
+        )
 
     return await until(bot, look)
 
@@ -114,9 +116,9 @@ async def test_it_resumes_after_thirty_quiet_minutes_and_not_before(bot: World) 
     await until(bot, lambda: "the storm brake is released" in message.text, 400)
     assert message.buttons == {}
     assert [
-        each["text"].count(CALL)
-        for method, each in bot.slack.calls
-        if "broken at once" in str(each.get("text")) and method == "chat.postMessage"
+        call["text"].count(CALL)
+        for method, call in bot.slack.calls
+        if "broken at once" in str(call.get("text")) and method == "chat.postMessage"
     ] == [1]
     alert = await card(bot, ids[0])
     await until(bot, lambda: "paused" not in alert.text, 10)
@@ -168,7 +170,7 @@ async def test_share_of_a_cluster_counts_critical_alerts_and_each_node_once(bot:
     bot.together.fire("a-2", "cluster-1", "gpu-2")
     bot.together.fire("a-3", "cluster-1", "gpu-2")
     await pass_time(bot, 700)  # until the list of clusters is read again
-    assert not [each for each in bot.slack.visible() if "broken at once" in each.text]
+    assert not [message for message in bot.slack.visible() if "broken at once" in message.text]
     bot.together.fire("a-4", "cluster-1", "gpu-3")
     assert "4 of 20 nodes broken at once" in (await braked(bot)).text
 
@@ -203,7 +205,10 @@ async def test_brake_holds_over_a_change_of_the_watch(database_url: str) -> None
             await resume(bot, message)
             await until(bot, lambda: "storm brake released by <@U0BOB>" in message.text)
             await pass_time(bot, 600)
-            assert len([each for each in bot.slack.visible() if "broken" in each.text and not each.thread_ts]) == 1
+            assert (
+                len([message for message in bot.slack.visible() if "broken" in message.text and not message.thread_ts])
+                == 1
+            )
 
 
 async def test_reason_is_needed_and_only_operators_resume(bot: World) -> None:
@@ -229,7 +234,7 @@ async def test_other_tools_are_told() -> None:
                 bot,
                 lambda: (
                     found
-                    if len(found := [each for each in webhook.events if each["type"].endswith(".brake")]) == 2
+                    if len(found := [event for event in webhook.events if event["type"].endswith(".brake")]) == 2
                     else None
                 ),
             )

@@ -22,7 +22,7 @@ ALICE = Actor("U0ALICE", "alice", "T1")
 
 
 def brakes(bot: World) -> list[str]:
-    return [each.text for each in bot.slack.visible() if "paused automatically" in each.text]
+    return [message.text for message in bot.slack.visible() if "paused automatically" in message.text]
 
 
 async def press_resume_of_pause(bot: World, message: Posted, user: str = "U0BOB", value: str = "cluster-1") -> None:
@@ -81,7 +81,7 @@ async def test_time_in_which_nothing_was_read_is_not_quiet(bot: World) -> None:
     bot.together.faults.append(outage)
     await pass_time(bot, 1800)
     bot.together.faults.clear()
-    await until(bot, lambda: any(each.verb == "list" for each in bot.together.calls))
+    await until(bot, lambda: any(call.verb == "list" for call in bot.together.calls))
     await pass_time(bot, 320)
     assert "paused automatically" in message.text, message.text
 
@@ -175,8 +175,8 @@ async def test_digest_of_two_clusters_does_not_mix_up_holders(bot: World) -> Non
         )
         found = await database.read(pauses.active, ["cluster-1", "cluster-2"])
         assert found is not None
-        people = [(each.cluster_id, each.user_id) for each in found.people]
-        braked = [each.cluster_id for each in found.brakes]
+        people = [(pauser.cluster_id, pauser.user_id) for pauser in found.people]
+        braked = [brake.cluster_id for brake in found.brakes]
         assert (people, braked) == ([("cluster-2", "U0ALICE")], ["cluster-1"])
     finally:
         await database.close()

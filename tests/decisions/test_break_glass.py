@@ -39,7 +39,7 @@ async def test_warning_is_in_red_where_slack_has_that_and_in_bold_where_it_does_
     bot.together.add()
     alert = await card(bot)
     view = await opened(bot, alert, cards.ALONE)
-    assert [(each["type"], each["level"]) for each in view["blocks"][:1]] == [("alert", "error")]
+    assert [(block["type"], block["level"]) for block in view["blocks"][:1]] == [("alert", "error")]
     bot.slack.is_new = False
     bot.slack.views.clear()
     view = await opened(bot, alert, cards.ALONE)
@@ -139,7 +139,7 @@ async def test_what_has_changed_since_is_not_approved_alone(bot: World) -> None:
 async def test_menu_has_it_only_where_somebody_may(bot: World) -> None:
     bot.together.add()
     alert = await card(bot)
-    assert cards.ALONE not in [each["value"] for each in alert.controls[MORE]["options"]]
+    assert cards.ALONE not in [option["value"] for option in alert.controls[MORE]["options"]]
 
 
 async def test_acked_override_is_made_by_the_next_process_which_asks_again_whether_they_may(database_url: str) -> None:
@@ -170,7 +170,7 @@ async def test_stale_dialog_after_cancelling_says_approved_alone(bot: World) -> 
     await card(bot, words="Cancelled by <@U0ALICE>")
     await bot.slack.submit(view, reason="bob is away")
     await pass_time(bot, 120)
-    assert "approve" not in [each.verb for each in bot.together.posts]
+    assert "approve" not in [call.verb for call in bot.together.posts]
     assert told_alone(bot, alert) == []
 
 
@@ -230,7 +230,7 @@ async def test_first_of_two_counts_still_where_together_refuses_who_approves_alo
     await card(bot, words="1 of 2 approvals")
     bot.together.faults.append(Fault("rpc", verb="approve", code=7))
     await approve_alone(bot, alert)
-    await until(bot, lambda: any("can't do that" in each for each in thread(bot, alert)))
+    await until(bot, lambda: any("can't do that" in line for line in thread(bot, alert)))
     await bot.slack.press(alert, APPROVE)
     await until(bot, lambda: "Approved by <@U0BOB> and <@U0ALICE>" in alert.everything)
 
@@ -313,7 +313,9 @@ async def test_deleted_card(bot: World) -> None:
     await bot.slack.submit(view, reason="bob is away")
     await pass_time(bot, 300)
     assert bot.together.state(IDS) != "PENDING_APPROVAL"
-    assert any("chose to approve alone" in each.text and "S0ONCALL" in each.text for each in bot.slack.messages)
+    assert any(
+        "chose to approve alone" in message.text and "S0ONCALL" in message.text for message in bot.slack.messages
+    )
 
 
 @pytest.mark.bot(BOT_TWO_PEOPLE_MODES="")
@@ -331,7 +333,9 @@ async def test_not_posted_yet_and_approved_alone_in_home(bot: World) -> None:
     await until(bot, lambda: bot.together.state(IDS) == "PENDING")
     bot.slack.faults.clear()
     await pass_time(bot, 600)
-    assert any("chose to approve alone" in each.text and "S0ONCALL" in each.text for each in bot.slack.messages)
+    assert any(
+        "chose to approve alone" in message.text and "S0ONCALL" in message.text for message in bot.slack.messages
+    )
 
 
 async def test_on_call_of_now_is_told(database_url: str) -> None:

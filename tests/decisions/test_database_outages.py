@@ -179,8 +179,8 @@ def test_question_before_a_selection_is_acked_in_time_while_the_database_and_sla
             world.faults.on.append("slack slow")
             for seconds in (0.6, 0.1):
                 if not is_known:
-                    for each in [*world.bots]:
-                        world.kill(each)
+                    for running in [*world.bots]:
+                        world.kill(running)
                     world.start()
                     world.slow.add("S0OPS")
                     await asyncio.sleep(5.0)

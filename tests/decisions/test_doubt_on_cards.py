@@ -101,7 +101,7 @@ async def test_hold_keeps_the_doubt_until_it_is_over(asked: str) -> None:
             await pass_time(bot, 5.0)
             assert list(alert.buttons) == [REFRESH]
             assert "it still might" in alert.text
-        assert [each for each in bot.slack.visible() if "put this on hold until" in each.text]
+        assert [message for message in bot.slack.visible() if "put this on hold until" in message.text]
         await until(bot, lambda: APPROVE in alert.buttons)
         assert alert.title.startswith("On hold: ")
 
@@ -259,7 +259,7 @@ async def test_doubt_about_what_is_over_leaves_its_card_too(channel: str, *, is_
         await pass_time(bot, 3600)
         bot.together.calls.clear()
         await pass_time(bot, 300)
-        assert "get" not in {each.verb for each in bot.together.calls}, "it is asked for no more"
+        assert "get" not in {call.verb for call in bot.together.calls}, "it is asked for no more"
 
 
 @pytest.mark.parametrize("is_foreign", [True, False])
@@ -320,7 +320,9 @@ async def test_what_is_not_recorded_is_not_left_on_the_card(tmp_path: Path) -> N
                 await bot.slack.press(alert, APPROVE)
                 await bot.together.until(lambda: bot.together.is_waiting("get"))
                 await stack.enter_async_context(locked(tmp_path / "bot.db"))
-            await bot.slack.until(lambda: [each for each in bot.slack.visible() if "may still be sent" in each.text])
+            await bot.slack.until(
+                lambda: [message for message in bot.slack.visible() if "may still be sent" in message.text]
+            )
         assert "so nothing was sent" in (await bot.reply_privately()).text
         await poll(bot)
         assert bot.together.posts == []
@@ -622,7 +624,7 @@ async def test_line_that_points_at_the_card_is_no_surer_than_the_card() -> None:
         await bot.slack.command(REF)
         await card(bot, words="Cancelled, apparently by <@U0ALICE>")
         told = "gpu-node-7: cancelled, apparently by <@U0ALICE>."
-        await until(bot, lambda: [each for each in bot.slack.visible() if each.text.startswith(told)])
+        await until(bot, lambda: [message for message in bot.slack.visible() if message.text.startswith(told)])
 
 
 @pytest.mark.parametrize("way", ["command", "click"])
@@ -636,7 +638,7 @@ async def test_cancellation_that_may_be_somebodys_is_apparently_theirs_to_who_co
         bot.together.review(IDS, "cancel")  # in the console
         await (bot.slack.command(REF) if way == "command" else bot.slack.press(later, CANCEL))
         told = "lready cancelled, apparently by <@U0BOB>"
-        await bot.slack.until(lambda: [each for each in bot.slack.visible() if told in each.text])
+        await bot.slack.until(lambda: [message for message in bot.slack.visible() if told in message.text])
 
 
 async def test_cancellation_that_was_only_read_back_stays_apparently_theirs() -> None:
@@ -679,7 +681,7 @@ async def test_approval_of_a_later_incident_is_not_the_first_ones() -> None:
         await pass_time(bot, 3660)
         bot.together.review(IDS, "approve", "I looked at it")
         await pass_time(bot, 60)
-        assert not [each.text for each in bot.slack.visible() if "Approved by <@U0ALICE>" in each.text]
+        assert not [message.text for message in bot.slack.visible() if "Approved by <@U0ALICE>" in message.text]
         assert not [line for line in thread(bot, alert)[2:] if "approved by <@U0ALICE>" in line]
 
 
@@ -711,10 +713,10 @@ async def test_late_cancellation_of_what_a_selection_has_approved_since_is_named
         await digest(bot, "6 of 6 approved")
         await pass_time(bot, 30)
         bot.together.review(first, "cancel")  # it arrives
-        told = await until(bot, lambda: [each for each in thread(bot, message) if "gpu-node-0000: Reboot" in each])
+        told = await until(bot, lambda: [line for line in thread(bot, message) if "gpu-node-0000: Reboot" in line])
         assert told[0].startswith("gpu-node-0000: Reboot cancelled, apparently by <@U0ALICE> after ")
         await pass_time(bot, 300)
-        assert len([each for each in thread(bot, message) if "gpu-node-0000: " in each]) == 1
+        assert len([line for line in thread(bot, message) if "gpu-node-0000: " in line]) == 1
 
 
 @pytest.mark.parametrize("through_slack", [True, False])
@@ -732,7 +734,7 @@ async def test_approved_repair_of_a_digest_that_is_cancelled_is_named(*, through
             bot.together.review(first, "cancel")
         by = "by <@U0ALICE>" if through_slack else "in Together"
         await until(
-            bot, lambda: any(f"gpu-node-0000: Reboot cancelled {by} after" in each for each in thread(bot, message))
+            bot, lambda: any(f"gpu-node-0000: Reboot cancelled {by} after" in line for line in thread(bot, message))
         )
 
 
@@ -761,8 +763,8 @@ async def test_dialogs_of_a_review_say_which_decision_may_still_take_effect() ->
     async with watching() as bot:
         message = await in_doubt(bot, "gpu-node-0001")
         for view in (await review(bot, message, user="U0BOB"), await choose(bot, message, user="U0BOB")):
-            lines = [line for each in view["blocks"] if each["type"] == "rich_text" for line in each["elements"]]
-            (told,) = [each["elements"] for each in lines if "Not confirmed" in str(each)]
+            lines = [line for block in view["blocks"] if block["type"] == "rich_text" for line in block["elements"]]
+            (told,) = [line["elements"] for line in lines if "Not confirmed" in str(line)]
             assert [each["text"] for each in told] == ["Not confirmed, may still take effect (1): ", "gpu-node-0001"]
         others = await choose(bot, message, "gpu-node-0002", user="U0BOB")
         assert "Not confirmed" not in str(others)
@@ -781,7 +783,9 @@ async def test_review_names_what_somebody_decides_or_has_decided_in_doubt_elsewh
             await bot.slack.command("/".join(ids[1]), user="U0BOB")
             await bot.together.until(lambda: bot.together.posts)
             if is_answered:
-                await until(bot, lambda: [each for each in bot.slack.visible() if "it still might" in each.text])
+                await until(
+                    bot, lambda: [message for message in bot.slack.visible() if "it still might" in message.text]
+                )
             view = str(await review(bot, message))
         assert "Not confirmed, may still take effect (1): " in view
 

@@ -111,7 +111,7 @@ async def test_selection_that_another_process_has_carried_out_is_reported(postgr
         (row,) = await execute(database, select(batches.c.status))
         await database.close()
         assert row["status"] == "confirmed", "its results are shown nowhere else"
-        assert any("6 of 6 approved" in each.everything for each in bot.slack.visible())
+        assert any("6 of 6 approved" in message.everything for message in bot.slack.visible())
 
 
 async def test_selection_that_another_process_had_begun_is_not_said_to_be_stopped_by_another_version(

@@ -18,7 +18,7 @@ async def cancelled_in_doubt(bot: World, *, after: bool = False) -> None:
     bot.together.on_call["cancel"] = lambda: unreadable(bot)
     await bot.slack.command(REF, user="U0BOB")
     told = "cancellation may have gone"
-    await until(bot, lambda: [each for each in bot.slack.visible() if told in each.everything], 30)
+    await until(bot, lambda: [message for message in bot.slack.visible() if told in message.everything], 30)
     bot.together.on_call.clear()
 
 

@@ -92,7 +92,7 @@ async def test_card_that_was_drawn_again_approves_another_mode(bot: World) -> No
     await poll(bot)
     bot.together.remediations[IDS]["state"] = "PENDING_APPROVAL"
     await pass_time(bot, 60)
-    alert = next(each for each in bot.slack.visible() if APPROVE in each.buttons)
+    alert = next(message for message in bot.slack.visible() if APPROVE in message.buttons)
     view = await menu.opened(bot, alert, cards.OTHER_MODE)
     await bot.slack.submit(view, mode=menu.REPLACE, reason="the disk is full")
     await until(bot, lambda: "Approved “Quick reprovision”" in alert.text)
@@ -108,7 +108,7 @@ async def test_dialog_of_an_earlier_incident_cancels_nothing() -> None:
         waits_again(bot)
         await bot.slack.submit(view)
         await quiet(bot)
-        told = " ".join(each.everything for each in bot.slack.visible())
+        told = " ".join(message.everything for message in bot.slack.visible())
         assert "your cancellation wasn't sent: the remediation ended and opened again since you saw it." in told
         assert bot.together.posts == []
 

@@ -385,7 +385,7 @@ async def test_hold_that_was_made_is_not_called_expired(bot: World) -> None:
     async with bot.another():
         await until(bot, lambda: "On hold until" in alert.text)
         await quiet(bot)
-    assert "wasn't carried out" not in str([each.text for each in bot.slack.visible("U0ALICE")])
+    assert "wasn't carried out" not in str([message.text for message in bot.slack.visible("U0ALICE")])
 
 
 async def test_acked_pause_is_answered_after_forty_minutes_without_slack() -> None:

@@ -43,6 +43,6 @@ async def test_result_is_not_promised_where_it_will_not_be() -> None:
         told = await bot.reply_privately("U0BOB")
         await bot.edited(alert)
         await bot.settle()
-        results = [each for each in bot.slack.messages if each.channel == "C0OTHER" and each is not told]
+        results = [message for message in bot.slack.messages if message.channel == "C0OTHER" and message is not told]
         assert "The result comes where they decided." in told.text
         assert results == []

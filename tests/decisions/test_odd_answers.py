@@ -81,7 +81,7 @@ async def test_long_wait_is_not_said_in_seconds(given: str, said: str) -> None:
         await bot.slack.press(alert, APPROVE)
         await bot.edited(alert)
         await quiet(bot)
-        assert not [each.text for each in bot.slack.visible() if said in each.text]
+        assert not [message.text for message in bot.slack.visible() if said in message.text]
 
 
 async def test_rejection_of_an_earlier_incident_is_not_called_an_approval_of_this_one() -> None:

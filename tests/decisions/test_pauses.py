@@ -97,17 +97,17 @@ async def test_person_who_may_not_approve_cannot_pause(bot: World) -> None:
 
 async def test_outage_of_several_clusters_offers_to_pause_all(bot: World) -> None:
     ids = [bot.together.add((f"cluster-{number}", "instance-1", f"r-{number}")) for number in (1, 2)]
-    alerts = [await card(bot, each) for each in ids]
+    alerts = [await card(bot, ids) for ids in ids]
     bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1))
     told = await until(
-        bot, lambda: [each for each in bot.slack.visible() if "Couldn't read clusters" in each.text], 400
+        bot, lambda: [message for message in bot.slack.visible() if "Couldn't read clusters" in message.text], 400
     )
     await pause(bot, told[0])
     assert "Approvals are paused in all clusters" in (await bot.reply_privately()).text
-    await until(bot, lambda: all("Approvals are paused in all clusters until" in each.text for each in alerts))
+    await until(bot, lambda: all("Approvals are paused in all clusters until" in message.text for message in alerts))
     bot.together.faults.clear()
     await resume(bot, await bot.reply_privately())
-    await until(bot, lambda: not any("Approvals are paused" in each.text for each in alerts))
+    await until(bot, lambda: not any("Approvals are paused" in message.text for message in alerts))
 
 
 async def test_digest_resumes_a_pause_of_all_clusters(bot: World) -> None:
@@ -117,7 +117,7 @@ async def test_digest_resumes_a_pause_of_all_clusters(bot: World) -> None:
     message = await digest(bot)
     bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1))
     told = await until(
-        bot, lambda: [each for each in bot.slack.visible() if "Couldn't read clusters" in each.text], 400
+        bot, lambda: [message for message in bot.slack.visible() if "Couldn't read clusters" in message.text], 400
     )
     await pause(bot, told[0])
     bot.together.faults.clear()
@@ -247,11 +247,11 @@ async def test_several_people_pause_and_it_ends_with_the_last_of_them(bot: World
 async def test_person_ends_their_own_pause_and_the_others_stays(bot: World) -> None:
     message = await two_pauses(bot)
     await bot.slack.press(message, RESUME_DIALOG, user="U0BOB")
-    view = await until(bot, lambda: [each for each in bot.slack.views if each["callback_id"] == RESUME_DIALOG])
+    view = await until(bot, lambda: [view for view in bot.slack.views if view["callback_id"] == RESUME_DIALOG])
     (boxes,) = [
-        each["element"] for each in view[0]["blocks"] if each["type"] == "input" and "options" in each["element"]
+        block["element"] for block in view[0]["blocks"] if block["type"] == "input" and "options" in block["element"]
     ]
-    assert [each["text"]["text"].split()[0] for each in boxes["options"]] == ["<@U0ALICE>", "<@U0BOB>"]
+    assert [option["text"]["text"].split()[0] for option in boxes["options"]] == ["<@U0ALICE>", "<@U0BOB>"]
     assert boxes["initial_options"] == boxes["options"][1:]
     await bot.slack.submit(view[0], user="U0BOB")
     assert (
@@ -302,9 +302,9 @@ async def test_two_who_pause_at_once_in_two_processes_both_hold(database_url: st
         await asyncio.gather(*begun)
         held = await store.database.read(pauses.active, ["c"])
         assert held is not None
-        assert sorted(each.user_id for each in held.people) == [each.user_id for each in people]
-        for each in others:
-            await each.close()
+        assert sorted(pauser.user_id for pauser in held.people) == [actor.user_id for actor in people]
+        for database in others:
+            await database.close()
 
 
 async def test_pause_that_has_ended_is_forgotten_after_a_day_and_one_that_holds_is_not(
@@ -437,7 +437,7 @@ async def test_resume_in_a_home_that_is_older_than_the_brake_is_about_the_brake(
     assert RESUME_DIALOG in home.said(await home.opened(bot))
     await pass_time(bot, 1900)
     storm(bot, 4, start=1)
-    await until(bot, lambda: any("paused automatically" in each.text for each in bot.slack.visible()))
+    await until(bot, lambda: any("paused automatically" in message.text for message in bot.slack.visible()))
     view = await resume_dialog(bot, None)
     assert "The storm brake: 4 or more nodes were broken" in home.said(view)
     await bot.slack.submit(view, **{RESUME_DIALOG: "a false alarm"})
@@ -470,7 +470,7 @@ async def test_process_of_release_0_1_that_ends_the_longest_pause_ends_no_other(
         await execute(store.database, longest)  # what that release runs
         held = await store.database.read(pauses.active, ["c"])
         assert held is not None
-        assert [(each.user_id, each.reason) for each in held.people] == [("U0BOB", "the switch")]
+        assert [(pauser.user_id, pauser.reason) for pauser in held.people] == [("U0BOB", "the switch")]
 
 
 def test_refusal_names_the_brake_and_who_paused_beside_it() -> None:
@@ -482,7 +482,7 @@ def test_refusal_names_the_brake_and_who_paused_beside_it() -> None:
 @pytest.mark.parametrize(("reason", "because"), [("", ""), ("the switch", " (“the switch”)")])
 def test_refusal_names_all_who_paused_and_why_the_first_did(reason: str, because: str) -> None:
     held = Pause((Pauser("U0BOB", START + 3600, reason=reason), Pauser("U0CAROL", START + 60, reason="a drill")))
-    until = [mrkdwn.when(each.until) for each in held.people]
+    until = [mrkdwn.when(pauser.until) for pauser in held.people]
     said = f"<@U0BOB> paused approvals until {until[0]}{because}, and <@U0CAROL> until {until[1]}."
     assert guardrails.paused(held, "U0ALICE").sentence == f"Not approved: {said}"
 
@@ -491,7 +491,7 @@ def test_ones_own_pause_is_among_those_to_choose_from() -> None:
     others = [Pauser(f"U{number}", START + 7200 - number) for number in range(12)]
     held = Pause((*others, Pauser("U0ALICE", START + 60)))
     view = cards.resume_dialog("", "", ReplyTarget("C0OPS", "U0ALICE"), held, "", "U0ALICE")
-    field = next(each["element"] for each in view["blocks"] if each.get("block_id") == cards.ENDS)
+    field = next(block["element"] for block in view["blocks"] if block.get("block_id") == cards.ENDS)
     assert len(field["options"]) == 9
     assert [each["value"] for each in field["initial_options"]] == [Pauser("U0ALICE", START + 60).key]
 

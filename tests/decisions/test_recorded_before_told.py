@@ -19,7 +19,7 @@ NO = ("wasn't sent", "othing was", "othing changed")
 
 def nos(bot: World) -> list[str]:
     """Where somebody was told that nothing was done."""
-    return [each.text for each in bot.slack.messages if any(words in each.text for words in NO)]
+    return [message.text for message in bot.slack.messages if any(words in message.text for words in NO)]
 
 
 @pytest.mark.parametrize(

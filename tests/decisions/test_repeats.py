@@ -73,7 +73,7 @@ async def test_repeat_that_is_refused_while_nothing_can_be_read_may_have_gone_th
             bot.together.on_call["approve"] = lambda: bot.together.faults.append(away)
             bot.together.faults.append(Fault("rpc", verb="approve", code=9))
             async with bot.another():
-                told = await bot.slack.until(lambda: [each for each in bot.slack.messages if each.thread_ts])
+                told = await bot.slack.until(lambda: [message for message in bot.slack.messages if message.thread_ts])
         assert "The approval may have gone through." in told[0].text
 
 

@@ -37,8 +37,8 @@ async def test_review_groups_by_repair_and_fault_with_what_deletes_data_last(bot
         "⚠️ Quick reprovision · Xid 79, GPU has fallen off the bus (30)",
         "Or only some of those 30",
     ]
-    assert [each["block_id"] for each in view["blocks"] if str(each).count("'initial_options'")] == [
-        each["block_id"] for each in view["blocks"] if "review:all" in str(each)
+    assert [block["block_id"] for block in view["blocks"] if str(block).count("'initial_options'")] == [
+        block["block_id"] for block in view["blocks"] if "review:all" in str(block)
     ]
 
 
@@ -46,11 +46,11 @@ async def test_search_in_a_large_group_finds_its_nodes_alone(bot: World) -> None
     await began(bot)
     storm(bot, 120)
     view = await review(bot, await digest(bot))
-    reboot, reprovision = [each["block_id"] for each in view["blocks"] if "'review:some'" in str(each)]
+    reboot, reprovision = [block["block_id"] for block in view["blocks"] if "'review:some'" in str(block)]
 
     async def found(block_id: str, query: str, user: str = "U0ALICE") -> list[str]:
         options = await bot.slack.ask_in_view(view, SOME, query, user=user, block_id=block_id)
-        return [each["text"]["text"] for each in options]
+        return [option["text"]["text"] for option in options]
 
     assert len(await found(reboot, "")) == 90
     assert await found(reboot, "node-0117") == ["gpu-node-0117"]
@@ -73,7 +73,7 @@ async def test_all_and_some_of_a_group_are_not_guessed_at(bot: World) -> None:
     storm(bot, 40)
     view = await review(bot, await digest(bot))
     typed = await ticked(bot.slack, view, ["gpu-node-0004"])
-    every = {name: each for name, each in typed.items() if not name.startswith("review:all")}
+    every = {name: item for name, item in typed.items() if not name.startswith("review:all")}
     ack = json.loads((await bot.slack.submit(view, **every)).body)
     assert ack["response_action"] == "errors"
     assert list(ack["errors"].values()) == ["Untick “All” above to choose some, or remove these."]
@@ -160,7 +160,7 @@ async def test_going_back_leaves_what_was_chosen(bot: World) -> None:
     message = await digest(bot)
     view = await choose(bot, message)
     bot.slack.close_view(view)
-    assert [each["callback_id"] for each in bot.slack.views] == [REVIEW]
+    assert [view["callback_id"] for view in bot.slack.views] == [REVIEW]
     await bot.slack.submit(bot.slack.views[0])
     await bot.slack.submit(bot.slack.views[-1])
     await digest(bot, "6 of 6 approved")
@@ -315,7 +315,7 @@ async def test_all_of_a_group_without_a_fault_means_no_other_fault(bot: World) -
     for number in range(12, 15):
         add(bot, number, linked_alerts=XID)
     view = await review(bot, await digest(bot))
-    (boxes,) = [str(each["block_id"]) for each in view["blocks"] if "'review:nodes'" in str(each)]
+    (boxes,) = [str(block["block_id"]) for block in view["blocks"] if "'review:nodes'" in str(block)]
     await bot.slack.submit(view, **{"review:verb": "cancel", boxes: ""})
     assert bot.slack.views[-1]["title"]["text"] == "Cancel 12 remediations"
 
@@ -326,9 +326,9 @@ async def test_of_more_than_can_be_decided_at_once_the_oldest_are_offered_and_no
     view = await review(bot, await digest(bot, "1300 nodes"))
     assert view["title"]["text"] == "Review 1000 of 1300"
     assert "These are the 1000 that have waited longest, of 1300." in str(view)
-    reboot, reprovision = [str(each["block_id"]) for each in view["blocks"] if "'review:all'" in str(each)]
+    reboot, reprovision = [str(block["block_id"]) for block in view["blocks"] if "'review:all'" in str(block)]
     await bot.slack.submit(view, **{reprovision: ""})
-    offered = next(each["label"]["text"] for each in view["blocks"] if each.get("block_id") == reboot)
+    offered = next(block["label"]["text"] for block in view["blocks"] if block.get("block_id") == reboot)
     count = int(offered.rpartition("(")[2].rstrip(")"))
     assert bot.slack.views[-1]["title"]["text"] == f"Approve {count} repairs"
 
@@ -410,19 +410,19 @@ async def test_each_selection_that_runs_is_shown_and_can_be_stopped(bot: World) 
         await bot.slack.submit(asked[4], user="U0BOB")
         await until(bot, lambda: message.everything.count("started by @U0ALICE") == 4)
         await until(bot, lambda: "started by @U0BOB" in message.everything)
-        stops = [each for block in message.blocks for each in block.get("elements", []) if "Stop" in str(each)]
-        assert len({each["value"] for each in stops}) == 5
+        stops = [element for block in message.blocks for element in block.get("elements", []) if "Stop" in str(element)]
+        assert len({button["value"] for button in stops}) == 5
         await bot.slack.press(message, stops[0]["action_id"], button=stops[0])
         await quiet(bot)
     await digest(bot, "5 of 5 cancelled")
     await until(
-        bot, lambda: sum("Stopped: <@U0ALICE> stopped it." in each.text for each in bot.slack.replies(message)) == 1
+        bot, lambda: sum("Stopped: <@U0ALICE> stopped it." in reply.text for reply in bot.slack.replies(message)) == 1
     )
 
 
 async def cancelled(name: str) -> None:
     """Wait until a task whose name begins so was cancelled."""
-    while not any(each.cancelling() for each in asyncio.all_tasks() if each.get_name().startswith(name)):  # noqa: ASYNC110 - nothing is set then
+    while not any(task.cancelling() for task in asyncio.all_tasks() if task.get_name().startswith(name)):  # noqa: ASYNC110 - nothing is set then
         await asyncio.sleep(0.01)
 
 
@@ -455,9 +455,9 @@ async def test_nodes_whose_long_names_are_cut_do_not_look_the_same(bot: World) -
         bot.together.add(("cluster-1", f"i-{number}", f"r-{number}"), instance_name=name, linked_alerts=XID)
     view = await review(bot, await digest(bot))
     (offered,) = [
-        each["element"]["options"] for each in view["blocks"] if each.get("element", {}).get("type") == "checkboxes"
+        block["element"]["options"] for block in view["blocks"] if block.get("element", {}).get("type") == "checkboxes"
     ]
-    shown = [each["text"]["text"] for each in offered]
+    shown = [option["text"]["text"] for option in offered]
     assert len(set(shown)) == len(shown)
     assert shown[0].endswith("… (i-0)")
 
@@ -469,11 +469,11 @@ async def test_nodes_are_offered_in_the_order_of_their_names(bot: World, count: 
         instance = f"i-{7 * number % count}"  # Together's IDs say nothing, and neither does what came first
         bot.together.add(("cluster-1", instance, f"r-{number}"), instance_name=f"gpu-{number}", linked_alerts=XID)
     view = await review(bot, await digest(bot))
-    fields = [each for each in view["blocks"] if each.get("element", {}).get("action_id") in {NODES, SOME}]
+    fields = [block for block in view["blocks"] if block.get("element", {}).get("action_id") in {NODES, SOME}]
     offered = fields[0]["element"].get("options") or await bot.slack.ask_in_view(
         view, SOME, "", block_id=fields[0]["block_id"]
     )
-    assert [each["text"]["text"] for each in offered] == [f"gpu-{number}" for number in range(count)]
+    assert [option["text"]["text"] for option in offered] == [f"gpu-{number}" for number in range(count)]
 
 
 async def test_selection_approves_no_repair_that_together_does_not_name(bot: World) -> None:
@@ -501,7 +501,7 @@ async def test_reason_is_asked_for_once_and_kept_with_each_decision(bot: World) 
     await bot.slack.submit(view, **{WHY: "fabric *restored*"})
     await digest(bot, "6 of 6 approved")
     assert "(“fabric *restored*”)" in message.everything
-    assert all("fabric *restored*" in bot.together.remediations[each]["review_comment"] for each in ids)
+    assert all("fabric *restored*" in bot.together.remediations[ids]["review_comment"] for ids in ids)
     asked = select(audit.c.event, audit.c.reason).where(audit.c.event.in_(["confirmed", "claimed"]))
     rows = {tuple(row.values()) for row in await execute_beside(bot, asked)}
     assert ("confirmed", "fabric *restored*") in rows
@@ -542,7 +542,7 @@ async def test_dialogs_say_of_when_a_load_is_that_nothing_confirms() -> None:
         bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1))
         await pass_time(bot, 1300)
         dialogs = [str(await review(bot, message)), str(await choose(bot, message))]
-        assert [each.count("Cluster: 0 nodes in repair (as of ") for each in dialogs] == [1, 1]
+        assert [dialog.count("Cluster: 0 nodes in repair (as of ") for dialog in dialogs] == [1, 1]
         assert "limit lets" not in "".join(dialogs)
 
 

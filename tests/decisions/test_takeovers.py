@@ -81,7 +81,9 @@ async def test_answer_is_told_once_when_its_record_is_answered_after_the_lease(p
 
 async def test_decision_that_is_taken_over_while_its_outcome_is_recorded_is_counted_once(postgresql: str) -> None:
     def counted() -> float:
-        return sum(each.value for family in DECISIONS.collect() for each in family.samples if each.name == COUNTER)
+        return sum(
+            sample.value for family in DECISIONS.collect() for sample in family.samples if sample.name == COUNTER
+        )
 
     async with line_to(postgresql) as line, world(database=line.url, drain_seconds=0.05) as bot:
         bot.together.add()
@@ -199,7 +201,7 @@ async def test_first_approval_counts_only_with_its_outcome(postgresql: str) -> N
         await bot.slack.until(lambda: line.is_down or None)
         line.is_down = False
         await bot.slack.until(lambda: alert.edits or bot.slack.visible("U0ALICE"))
-        refused = [each.text for each in bot.slack.visible("U0ALICE") if "nothing was sent" in each.text]
+        refused = [message.text for message in bot.slack.visible("U0ALICE") if "nothing was sent" in message.text]
         await bot.slack.press(alert, APPROVE, user="U0BOB")
         await bot.settle()
         assert not (refused and bot.together.posts)
@@ -264,7 +266,7 @@ async def test_release_whose_process_died_is_not_denied() -> None:
         async with bot.another():
             await until(bot, lambda: "On hold until" not in alert.text and "released" in str(thread(bot, alert)))
             await quiet(bot)
-        assert "There was no hold to release" not in str([each.everything for each in bot.slack.messages])
+        assert "There was no hold to release" not in str([message.everything for message in bot.slack.messages])
 
 
 async def test_card_names_both_who_approved_after_a_takeover(database_url: str) -> None:

@@ -34,7 +34,7 @@ async def test_decision_that_was_set_aside_is_answered_once_slack_is_back() -> N
         await bot.slack.press(alert, APPROVE)
         await back_after_a_minute(bot)
         assert len(bot.together.posts) == 1
-        assert [each.text for each in bot.slack.visible() if each is not alert] != []
+        assert [message.text for message in bot.slack.visible() if message is not alert] != []
 
 
 async def test_decision_whose_row_a_failover_lost_is_answered_once_slack_is_back(postgresql: str) -> None:
@@ -43,9 +43,9 @@ async def test_decision_whose_row_a_failover_lost_is_answered_once_slack_is_back
         alert = bot.alert()
         with bot.together.paused("approve"):
             assert (await bot.slack.press(alert, APPROVE)).status == 200
-            await bot.together.until(lambda: [each for each in bot.together.calls if each.verb == "approve"])
+            await bot.together.until(lambda: [call for call in bot.together.calls if call.verb == "approve"])
             await execute_beside(bot, delete(decisions), delete(audit))  # the new primary never had them
             fail(bot)
         await back_after_a_minute(bot)
         assert bot.together.state(IDS) != "PENDING_APPROVAL", "the repair was approved"
-        assert [each.text for each in bot.slack.visible() if each is not alert] != []
+        assert [message.text for message in bot.slack.visible() if message is not alert] != []

@@ -44,7 +44,7 @@ async def test_click_whose_question_said_that_nothing_runs_yet_runs_nothing_wher
             assert "First of 2" not in str(alert.controls[APPROVE]["confirm"])
             await bot.slack.press(alert, APPROVE)
             await card(bot, words="Approved by <@U0ALICE>")
-        assert [each.verb for each in bot.together.posts] == ["approve"]
+        assert [call.verb for call in bot.together.posts] == ["approve"]
 
 
 async def test_card_asks_nobody_for_a_second_approval_where_one_is_enough_since_a_restart() -> None:
@@ -60,7 +60,7 @@ async def test_card_asks_nobody_for_a_second_approval_where_one_is_enough_since_
             assert "1 more approval needed" not in str(alert.blocks)
             await bot.slack.press(alert, APPROVE)
             await card(bot, words="Approved by <@U0ALICE>")
-        assert [each.verb for each in bot.together.posts] == ["approve"]
+        assert [call.verb for call in bot.together.posts] == ["approve"]
 
 
 async def test_both_who_approved_are_still_named_where_somebody_else_comes_too_late() -> None:
@@ -173,7 +173,7 @@ async def test_first_approval_by_a_clock_that_was_ahead_does_not_count_for_longe
         assert bot.together.posts == [], alert.text
         await bot.slack.press(alert, APPROVE)
         await bot.edited(alert, 3)
-        assert [each.verb for each in bot.together.posts] == ["approve"]
+        assert [call.verb for call in bot.together.posts] == ["approve"]
 
 
 async def test_who_wanted_to_cancel_since_is_no_first_approver() -> None:
@@ -190,7 +190,7 @@ async def test_who_wanted_to_cancel_since_is_no_first_approver() -> None:
         second = bot.alert()
         await bot.slack.press(second, APPROVE, user="U0BOB")
         await bot.edited(second)
-        assert [each.verb for each in bot.together.posts] == ["cancel"], second.text
+        assert [call.verb for call in bot.together.posts] == ["cancel"], second.text
 
 
 async def test_one_person_is_not_both_of_two_after_a_takeover() -> None:
@@ -251,7 +251,7 @@ async def test_first_approval_of_what_the_card_did_not_show_yet_is_kept() -> Non
         assert "Second of 2 approvals: the repair starts." in str(other_tools.buttons[APPROVE]["confirm"])
         await bot.slack.press(other_tools, APPROVE, user="U0BOB")
         await pass_time(bot, 5)
-        assert [each.verb for each in bot.together.posts] == ["cancel", "approve"]
+        assert [call.verb for call in bot.together.posts] == ["cancel", "approve"]
 
 
 @pytest.mark.parametrize("read", ["2026-11-24T03:00:00.9Z", "2026-11-24T03:00:00Z", "2026-11-24T03:00:01Z"])

@@ -67,7 +67,7 @@ def note(world: "World", body: bytes, at: float, ack: Ack) -> None:
 def everybody_has_one(world: "World") -> None:
     """Judge that everybody who was told "received" was told more since, or sees it where they asked."""
     found = rows(world, select(decisions.c.user_id, decisions.c.received_at))
-    for taken in [each for each in world.history.taken.values() if each.acked and not each.is_told]:
+    for taken in [value for value in world.history.taken.values() if value.acked and not value.is_told]:
         if any(
             each["user_id"] == taken.user and 0 <= each["received_at"] - START - taken.at < SECONDS for each in found
         ):
@@ -84,13 +84,13 @@ def everybody_has_one(world: "World") -> None:
 
 async def ask(world: "World") -> None:
     """Ask for the list, the shift, and the history of some nodes, and judge the answers."""
-    calls = dict.fromkeys(each.get("instance_name", "") for each in world.together.remediations.values())
+    calls = dict.fromkeys(value.get("instance_name", "") for value in world.together.remediations.values())
     nodes = world.streams["whose history"].sample(sorted(filter(None, calls)), min(NODES, len(calls)))
-    for words in ("list", "tonight", *(f"history {each}" for each in nodes)):
+    for words in ("list", "tonight", *(f"history {node}" for node in nodes)):
         before = len(world.slack.messages)
         await world.slack.command(words, user=truth.AT_HOME, channel=CHANNEL)
         await asyncio.sleep(SECONDS)
-        told = [each.text for each in world.slack.messages[before:] if each.only_for == truth.AT_HOME]
+        told = [message.text for message in world.slack.messages[before:] if message.only_for == truth.AT_HOME]
         if len(told) != 1:
             world.history.wrong(f"“{words}” is answered {len(told)} times: {told}")
         else:
@@ -99,9 +99,9 @@ async def ask(world: "World") -> None:
 
 def judge(world: "World", words: str, told: str) -> None:
     """Judge an answer by what there is now."""
-    if any(each["BOT_AUTOMATIC_REPAIRS"] != "all" for each in world.settings.values()):
+    if any(value["BOT_AUTOMATIC_REPAIRS"] != "all" for value in world.settings.values()):
         return  # some are told nowhere
-    states = Counter(each["state"] for each in world.together.remediations.values())
+    states = Counter(value["state"] for value in world.together.remediations.values())
     if words == "list":
         found = WAITS.search(told)
         _same(world, words, int(found[1]) if found else 0, states["PENDING_APPROVAL"] + states["PENDING"], told)
@@ -125,8 +125,8 @@ def _known(world: "World") -> dict[Ids, dict[str, Any]]:
     """Return what the bot knows of, as it is at Together; nothing where that is long ago, or one had two incidents."""
     if +world.episodes or +world.losses or "process away for days" in world.history.marks:
         return {}
-    known = {each["remediation_id"] for each in rows(world, select(alerts.c.remediation_id))}
-    return {ids: each for ids, each in world.together.remediations.items() if ids[2] in known}
+    known = {alert["remediation_id"] for alert in rows(world, select(alerts.c.remediation_id))}
+    return {ids: item for ids, item in world.together.remediations.items() if ids[2] in known}
 
 
 def _result(told: str) -> str:
@@ -141,7 +141,7 @@ def _ended(world: "World", told: str) -> None:
     said = Counter[str]()
     for count, result in COUNTED.findall(found[1] if (found := ENDED.search(told)) else ""):
         said[_result(result)] += int(count)
-    so = Counter(RESULTS[each["state"]] for each in known.values() if each["state"] in TERMINAL)
+    so = Counter(RESULTS[value["state"]] for value in known.values() if value["state"] in TERMINAL)
     _same(world, "tonight", dict(sorted(said.items())), dict(sorted(so.items())), told)
 
 
@@ -171,9 +171,9 @@ def _node(world: "World", words: str, told: str) -> None:
     name = words.partition(" ")[2]
     if not (known := _known(world)):
         return
-    so = Counter(RESULTS[each["state"]] for each in known.values() if each.get("instance_name") == name)
+    so = Counter(RESULTS[value["state"]] for value in known.values() if value.get("instance_name") == name)
     said = Counter[str]()
     for line in told.splitlines()[1:]:
         parts = line.split(" · ")
-        said.update(_result(each) for each in parts if _result(each) in RESULTS.values())
+        said.update(_result(part) for part in parts if _result(part) in RESULTS.values())
     _same(world, words, dict(sorted(said.items())), dict(sorted(so.items())), told)

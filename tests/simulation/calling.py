@@ -34,11 +34,11 @@ def in_the_end(world: "World", rows: Any) -> None:
     if forgets_cards(world) or world.deleted or "messages move" in world.history.marks:
         return
     verbs = decisions.c.verb.in_(("hold", "release"))
-    held = {each["remediation_id"] for each in rows(world, select(decisions.c.remediation_id).where(verbs))}
-    looked_at = {each["cluster_id"] for each in rows(world, select(audit).where(audit.c.event == "looking"))}
+    held = {verb["remediation_id"] for verb in rows(world, select(decisions.c.remediation_id).where(verbs))}
+    looked_at = {row["cluster_id"] for row in rows(world, select(audit).where(audit.c.event == "looking"))}
     of = select(alerts.c.remediation_id, alerts.c.cluster_id, messages.c.ts, messages.c.is_digest)
     for row in rows(world, of.join(messages, alerts.c.message_id == messages.c.id)):
-        ids = next(each for each in world.together.remediations if each[2] == row["remediation_id"])
+        ids = next(ids for ids in world.together.remediations if ids[2] == row["remediation_id"])
         is_sure = ids[2] not in held and ids[0] not in looked_at and not world.losses[ids]
         if world.together.state(ids) == "PENDING_APPROVAL" and is_sure:
             _waits(world, ids, [each for each in told if each.root == row["ts"]], is_alone=not row["is_digest"])

@@ -94,7 +94,7 @@ def sent(world: "World", it: Sent) -> None:
         return
     if row["outcome"] is not None and row["outcome"] not in MAYBE:
         history.wrong(f"decision {it.decision} takes effect after its outcome “{row['outcome']}”", about)
-    mine = [each for each in history.sent if each.took_effect and each.decision == it.decision]
+    mine = [sent for sent in history.sent if sent.took_effect and sent.decision == it.decision]
     if len(mine) > 1:
         history.wrong(f"decision {it.decision} took effect twice", about)
     world.effects.add((it.verb, row["user_id"], about))
@@ -142,7 +142,7 @@ def _approval(world: "World", it: Sent, row: Record, shown: set[str]) -> None:
     held = [each for one in rows(world, select(pauses)) for each in (one, *json.loads(one["others"]))]
     for pause in [each for each in held if each["cluster_id"] in {cluster, ""} and each["until"] > world.clock.now()]:
         begun = select(audit.c.at).where(audit.c.event == "paused", audit.c.user_id == pause["user_id"])
-        began = [each["at"] for each in rows(world, begun.where(audit.c.cluster_id == pause["cluster_id"]))]
+        began = [row["at"] for row in rows(world, begun.where(audit.c.cluster_id == pause["cluster_id"]))]
         if row["sent_at"] is not None and max(began) < row["sent_at"]:
             history.wrong(f"approved while approvals were paused by {pause['user_id']}", about)
     brakes = select(audit.c.event, audit.c.at).where(audit.c.event.in_(BRAKE), audit.c.cluster_id == cluster)
@@ -150,7 +150,7 @@ def _approval(world: "World", it: Sent, row: Record, shown: set[str]) -> None:
     if before and before[-1]["event"] == "braked":
         history.wrong("approved while the storm brake had paused approvals", about)
     settings = world.settings[it.bot]
-    two = [f"REMEDIATION_MODE_{each}" for each in settings["BOT_TWO_PEOPLE_MODES"].split(",") if each]
+    two = [f"REMEDIATION_MODE_{setting}" for setting in settings["BOT_TWO_PEOPLE_MODES"].split(",") if setting]
     if json.loads(row["request"] or "{}").get("overrides"):
         if row["user_id"] not in settings["BOT_BREAK_GLASS"]:
             history.wrong(f"{row['user_id']} approved alone, and may not", about)
@@ -161,7 +161,7 @@ def _approval(world: "World", it: Sent, row: Record, shown: set[str]) -> None:
         firsts = rows(world, of.where(audit.c.at > (row["sent_at"] or 0.0) - DAY))
         if not any(each["user_id"] != row["user_id"] and each["shown_mode"] == it.mode for each in firsts):
             history.wrong("one person alone approved what takes two", about)
-    ours = {each.ids for each in history.sent if each.took_effect and each.verb == "approve" and each.ids[0] == cluster}
+    ours = {sent.ids for sent in history.sent if sent.took_effect and sent.verb == "approve" and sent.ids[0] == cluster}
     together = world.together
     in_repair = [ids for ids in ours - together.lost if together.state(ids) in truth.IN_REPAIR]
     limit = float(settings["BOT_MAX_IN_REPAIR"] or "inf")
@@ -260,8 +260,8 @@ def _about(world: "World", method: str, body: dict[str, Any], row: Record | None
     if found := payload.get("remediation_id"):
         return str(found)
     ts = body.get("thread_ts") or (body.get("ts") if method == "chat.update" else None)
-    for each in world.slack.messages if ts else []:
-        if each.ts == ts and (found := ((each.metadata or {}).get("event_payload") or {}).get("remediation_id")):
+    for message in world.slack.messages if ts else []:
+        if message.ts == ts and (found := ((message.metadata or {}).get("event_payload") or {}).get("remediation_id")):
             return str(found)
     return str(row["remediation_id"]) if row is not None else ""
 
@@ -270,7 +270,7 @@ def _announced(world: "World", about: str, body: dict[str, Any], ts: str) -> Non
     payload = (body.get("metadata") or {}).get("event_payload") or {}
     if "remediation_id" not in payload or forgets_cards(world):
         return
-    if [each for each in world.slack.cards(about) if each.ts != ts and MOVED not in each.text]:
+    if [message for message in world.slack.cards(about) if message.ts != ts and MOVED not in message.text]:
         world.history.wrong(f"{about} is announced twice", about)
 
 
@@ -285,7 +285,7 @@ def _stuck(world: "World", about: str) -> None:
     if not about:
         return
     world.stuck[about] += 1
-    ids = next(each for each in world.together.remediations if each[2] == about)
+    ids = next(ids for ids in world.together.remediations if ids[2] == about)
     allowed = 1 + world.episodes[ids] + world.starts[ids]
     if world.stuck[about] > allowed and not forgets_cards(world):
         world.history.wrong(f"{about} is said to be stuck {world.stuck[about]} times", about)
@@ -307,7 +307,7 @@ def _aftermath(world: "World", about: str, words: str) -> None:
     if not about:
         return
     world.aftermaths[f"{about} {words}"] += 1
-    ids = next(each for each in world.together.remediations if each[2] == about)
+    ids = next(ids for ids in world.together.remediations if ids[2] == about)
     is_so = about in world.returned if words == "came back on" else ids[1] in world.together.node_status
     if not is_so:
         world.history.wrong(f"{about}: “{words}” is told, which isn't so", about)
@@ -335,7 +335,7 @@ def _called(world: "World", about: str) -> None:
     if not about or "messages move" in world.history.marks:
         return
     world.mentions[about] += 1
-    ids = next(each for each in world.together.remediations if each[2] == about)
+    ids = next(ids for ids in world.together.remediations if ids[2] == about)
     calls = or_(audit.c.outcome == "first_of_two", audit.c.event == "override")  # who approves alone is told of too
     approvals = rows(world, select(audit).where(calls, audit.c.remediation_id == about))
     more = (

@@ -86,8 +86,8 @@ class SharedDatabase(Database):
             if is_reached:
                 super()._commit_together(members)
                 return
-        for each in members:
-            each.end(StorageUnavailable("cut"))
+        for member in members:
+            member.end(StorageUnavailable("cut"))
 
     @contextmanager
     def _troubled(self) -> Iterator[bool]:

@@ -40,7 +40,7 @@ async def in_the_end(world: "World", database: Database) -> None:
         about, decision = row["remediation_id"], row["id"][:8]
         if row["status"] not in {"done", "void"}:
             history.wrong(f"decision {decision} is {row['status']} in the end", about)
-        effects = [each for each in history.sent if each.decision == decision and each.took_effect]
+        effects = [sent for sent in history.sent if sent.decision == decision and sent.took_effect]
         is_undecidable = effects and _looks_rejected(world, row)
         if effects and row["outcome"] not in {None, *MAYBE} and not is_undecidable:
             history.wrong(f"decision {decision} took effect, and its outcome is “{row['outcome']}”", about)
@@ -49,7 +49,7 @@ async def in_the_end(world: "World", database: Database) -> None:
         told = world.slack.answers[decision]
         if not row["batch_id"] and row["status"] == "done" and not told:
             history.wrong(f"decision {decision} was never answered", about)
-    by_decision = Counter(each["decision_id"] for each in rows(world, select(audit).where(audit.c.event == "outcome")))
+    by_decision = Counter(row["decision_id"] for row in rows(world, select(audit).where(audit.c.event == "outcome")))
     for decision, count in by_decision.items():
         if count > 1:
             history.wrong(f"decision {decision[:8]} has {count} outcomes in the audit trail")
@@ -66,7 +66,7 @@ async def in_the_end(world: "World", database: Database) -> None:
     for (user, verb, about), count in taken.items():
         if count > (wanted := requested[user, verb, about]):
             history.wrong(f"{user} asked {wanted} times to {verb} {about}, taken {count} times", about)
-    recorded = {each["decision_id"] for each in rows(world, select(audit))}
+    recorded = {row["decision_id"] for row in rows(world, select(audit))}
     for row in all_decisions:
         if row["outcome"] is not None and row["status"] != "void" and row["id"] not in recorded:
             history.wrong(f"decision {row['id'][:8]} has no row in the audit trail", row["remediation_id"])
@@ -74,7 +74,7 @@ async def in_the_end(world: "World", database: Database) -> None:
     for problem in verdict.problems:
         history.wrong(f"the audit trail: {problem}")
     _trail_has_what_left(world)
-    asks_first = {verb for each in world.settings.values() for verb in ASKS_FIRST[each["BOT_REASON"]]}
+    asks_first = {verb for value in world.settings.values() for verb in ASKS_FIRST[value["BOT_REASON"]]}
     for asked in history.asked:
         # A dialog that doesn't open is seen by the person, who presses again.
         is_decision = asked.mode and asked.verb not in asks_first
@@ -92,7 +92,9 @@ async def in_the_end(world: "World", database: Database) -> None:
 def _trail_has_what_left(world: "World") -> None:
     """Judge that the trail says of each POST who sent what, from before it left."""
     leaves = rows(world, select(audit).where(audit.c.event.in_(("send", "repeat"))))
-    people = {each["id"][:8]: each["user_id"] for each in rows(world, select(decisions.c.id, decisions.c.user_id))}
+    people = {
+        decision["id"][:8]: decision["user_id"] for decision in rows(world, select(decisions.c.id, decisions.c.user_id))
+    }
     for it in world.history.sent:
         same = [
             each["at"] - START
@@ -101,15 +103,17 @@ def _trail_has_what_left(world: "World") -> None:
             and (each["cluster_id"], each["instance_id"], each["remediation_id"]) == it.ids
             and each["user_id"] == people.get(it.decision, each["user_id"])
         ]
-        arrived = sum(each.decision == it.decision and each.at <= it.at for each in world.history.sent)
+        arrived = sum(sent.decision == it.decision and sent.at <= it.at for sent in world.history.sent)
         if sum(at <= it.at for at in same) < arrived:
             world.history.wrong(f"{arrived} POSTs of decision {it.decision} left, the trail has {same}", it.ids[2])
 
 
 def _faults_are_shown(world: "World") -> None:
     """Judge that what fires in the end is told, and nothing else."""
-    told = " ".join(each.text for each in world.slack.messages if UNREPAIRED in each.text and not each.thread_ts)
-    firing = {each["target_vm"] for each in world.together.alerts.values() if NODE.fullmatch(each["target_vm"])}
+    told = " ".join(
+        message.text for message in world.slack.messages if UNREPAIRED in message.text and not message.thread_ts
+    )
+    firing = {value["target_vm"] for value in world.together.alerts.values() if NODE.fullmatch(value["target_vm"])}
     if world.environ["BOT_UNREPAIRED_MINUTES"] == "0":
         firing.clear()
     for node in firing if not world.deleted else ():
@@ -134,7 +138,7 @@ def _heard(world: "World", user: str, ids: Ids, at: float) -> bool:
 
 
 def _cards_are_true(world: "World") -> None:
-    known = {each["ts"] for each in rows(world, select(messages.c.ts))}
+    known = {message["ts"] for message in rows(world, select(messages.c.ts))}
     has_strangers = forgets_cards(world) or "messages move" in world.history.marks
     for ids, present in world.together.remediations.items():
         for card in world.slack.cards(ids[2]):
@@ -142,7 +146,7 @@ def _cards_are_true(world: "World") -> None:
                 continue  # it isn't one any more
             state, buttons = present["state"], set(card.controls)
             decides = {"remediation:approve", "remediation:cancel"} & buttons
-            is_observed = any(world.settings[str(each.process)]["BOT_OBSERVE"] == ids[0] for each in world.bots)
+            is_observed = any(world.settings[str(running.process)]["BOT_OBSERVE"] == ids[0] for running in world.bots)
             if state == "PENDING_APPROVAL" and "remediation:approve" not in buttons and not is_observed:
                 world.history.wrong(f"{ids[2]} waits, and its card can't be approved: {card.text}", ids[2])
             if state in TERMINAL and decides:
@@ -160,9 +164,9 @@ def _is_shown(world: "World", ids: Ids) -> bool:
     of = select(messages.c.ts).join(alerts, alerts.c.message_id == messages.c.id).where(
         alerts.c.remediation_id == ids[2], alerts.c.cluster_id == ids[0]
     )  # fmt: skip
-    shown = {each["ts"] for each in rows(world, of)}
+    shown = {row["ts"] for row in rows(world, of)}
     # What somebody has deleted is noticed within the hour.
-    return any(each.ts in shown for each in world.slack.messages) or bool(shown & world.deleted)
+    return any(message.ts in shown for message in world.slack.messages) or bool(shown & world.deleted)
 
 
 # What happened.
@@ -175,8 +179,8 @@ def taken_over(world: "World") -> int:
 
 def marks(world: "World") -> set[str]:
     """Return what the database and Together show to have happened."""
-    found = {f"outcome {each['outcome']}" for each in rows(world, select(decisions.c.outcome).distinct())}
-    found |= {f"audit {each['event']}" for each in rows(world, select(audit.c.event).distinct())}
+    found = {f"outcome {decision['outcome']}" for decision in rows(world, select(decisions.c.outcome).distinct())}
+    found |= {f"audit {row['event']}" for row in rows(world, select(audit.c.event).distinct())}
     for row in rows(world, select(decisions)):
         if row["fence"] > 1:
             found.add("takeover with the POST in doubt" if row["sent_at"] else "takeover before the POST")
@@ -188,7 +192,7 @@ def marks(world: "World") -> set[str]:
             found.add("a selection approves")
     if rows(world, select(audit.c.seq).where(audit.c.event == "stopped")):
         found.add("a selection is stopped")
-    if any(world.episodes[each.ids] and each.took_effect for each in world.history.sent):
+    if any(world.episodes[sent.ids] and sent.took_effect for sent in world.history.sent):
         found.add("a decision on what came back")
     if any(world.slack.digests()):
         found.add("a digest")

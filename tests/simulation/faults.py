@@ -20,8 +20,8 @@ TRANSACTIONS = ("before", "undone", "lost", "busy")
 # A call to another tool. One that it takes up after it was told again would be out of order, and that is as it must be.
 TOOL_CALLS = ("refused", "cut after", "hang", "hang after", "429", "503 before", "503 after", "slow")
 EVERY = (
-    *(f"together {each}" for each in CALLS),
-    *(f"slack {each}" for each in CALLS),
+    *(f"together {call}" for call in CALLS),
+    *(f"slack {call}" for call in CALLS),
     *(f"transaction {each}" for each in TRANSACTIONS),
     *PERIODS,
     CHANGES,
@@ -64,7 +64,7 @@ class Faults:
 
     def of_call(self, where: str) -> str:
         """Return what goes wrong with a call to Together or Slack; empty for nothing."""
-        return next((each for each in CALLS if self.strikes(f"{where} {each}")), "")
+        return next((call for call in CALLS if self.strikes(f"{where} {call}")), "")
 
     def of_transaction(self) -> str:
         """Return what goes wrong with a transaction; empty for nothing."""

@@ -49,7 +49,7 @@ async def broken(act: "Act") -> None:
 
 
 async def storm(act: "Act") -> None:
-    if act.world.database_is or any(each.line for each in act.world.bots):
+    if act.world.database_is or any(running.line for running in act.world.bots):
         act.world.history.marks.add("storm during an outage")
     for _ in range(act.chance.randint(6, 9)):
         fall_ill(act.world, act.chance, "c-a")
@@ -62,7 +62,7 @@ async def escalate(act: "Act") -> None:
 
 def worsen(world: "World", chance: random.Random, ids: Ids) -> None:
     present = world.together.remediations[ids]["mode"]
-    mode = chance.choice([each for each in sorted(set(world.modes)) if each != present])
+    mode = chance.choice([mode for mode in sorted(set(world.modes)) if mode != present])
     world.together.escalate(ids, mode)
     world.together.remediations[ids]["linked_alerts"] = XID
     world.escalations[ids] += 1

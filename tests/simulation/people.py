@@ -54,18 +54,22 @@ class Act:
         await asyncio.sleep(self.chance.choice((0.0, 0.0, self.chance.uniform(0.0, seconds))))
 
     def ill(self, *states: str) -> Ids | None:
-        found = [ids for ids, each in self.world.together.remediations.items() if not states or each["state"] in states]
+        found = [ids for ids, item in self.world.together.remediations.items() if not states or item["state"] in states]
         return self.chance.choice(found) if found else None
 
     def message(self) -> Posted | None:
         """Something with a control on it that this person sees."""
-        own = [each for each in self.world.slack.messages if each.only_for in {None, self.user} and each.controls]
+        own = [
+            message
+            for message in self.world.slack.messages
+            if message.only_for in {None, self.user} and message.controls
+        ]
         return self.chance.choice(own[-12:]) if own else None
 
     def opened(self) -> list[dict[str, Any]]:
         """The dialogs that have opened for this act since it last asked."""
         slack = self.world.slack
-        mine = [each for each in slack.views if slack.viewers[each["id"]] == (self.user, self.client)]
+        mine = [view for view in slack.views if slack.viewers[view["id"]] == (self.user, self.client)]
         new = [each for each in mine if each["id"] not in self._met]
         self._met.update(each["id"] for each in new)
         return new
@@ -102,8 +106,8 @@ class Act:
         value = seen.get("value", "")
         if name == "remediation:more" and choice in {"reject", "mode", "alone"}:
             verb = "reject" if choice == "reject" else "approve"
-            values = [each.get("value", "") for each in message.controls.values()]
-            value = next((each for each in values if each.startswith('{"cluster_id"')), "")
+            values = [value.get("value", "") for value in message.controls.values()]
+            value = next((value for value in values if value.startswith('{"cluster_id"')), "")
         if not verb or not value.startswith("{"):
             return None
         told = json.loads(value)
@@ -123,14 +127,14 @@ class Act:
         if self.chance.random() < 0.15 or view not in slack.views or "submit" not in view:
             return
         typed: dict[str, str] = {}
-        for block in [each for each in view["blocks"] if each["type"] == "input"]:
+        for block in [block for block in view["blocks"] if block["type"] == "input"]:
             element = block["element"]
             if element["type"] == "plain_text_input":
                 typed[block["block_id"]] = self.chance.choice(REASONS)[: element.get("max_length", 3000)]
             elif element["type"] == "static_select":
                 typed[block["block_id"]] = self.chance.choice(element["options"])["value"]
             elif element["type"] == "checkboxes":
-                ticked = [each["value"] for each in element["options"] if self.chance.random() < 0.7]
+                ticked = [option["value"] for option in element["options"] if self.chance.random() < 0.7]
                 typed[block["block_id"]] = " ".join(ticked)
             else:
                 options = await slack.ask_in_view(view, element["action_id"], user=self.user)
@@ -170,7 +174,11 @@ async def click(act: Act) -> None:
 async def decide(act: Act) -> None:
     """Approve or cancel, on a card as it was seen."""
     slack = act.world.slack
-    cards = [each for each in slack.messages if each.channel in CHANNELS and {APPROVE, CANCEL} & set(each.controls)]
+    cards = [
+        message
+        for message in slack.messages
+        if message.channel in CHANNELS and {APPROVE, CANCEL} & set(message.controls)
+    ]
     if not cards:
         return
     message = act.chance.choice(cards)
@@ -197,7 +205,9 @@ async def while_drawn(act: Act) -> None:
     """Press something on a card in the moment in which the watch draws it again."""
     world = act.world
     cards = [
-        each for each in world.slack.messages if each.channel in CHANNELS and {APPROVE, HOLD} <= set(each.controls)
+        message
+        for message in world.slack.messages
+        if message.channel in CHANNELS and {APPROVE, HOLD} <= set(message.controls)
     ]
     if not cards:
         return
@@ -245,7 +255,7 @@ async def decide_and_lose(act: Act) -> None:
 
 async def _replace_all(act: Act) -> None:
     await asyncio.sleep(act.chance.uniform(0.1, 1.5))
-    for running in [each for each in act.world.bots if not each.is_stopping]:
+    for running in [running for running in act.world.bots if not running.is_stopping]:
         act.world.kill(running)
         act.world.loop.outside(act.chance.uniform(4.0, 20.0), act.world.start)
 
@@ -286,10 +296,10 @@ async def home(act: Act) -> None:
         return
     view = slack.homes[act.user]
     found = [
-        (block["block_id"], each)
+        (block["block_id"], element)
         for block in view["blocks"]
-        for each in block.get("elements", [])
-        if each.get("type") in {*PRESSED, "overflow"} and "url" not in each
+        for element in block.get("elements", [])
+        if element.get("type") in {*PRESSED, "overflow"} and "url" not in element
     ]
     if not found:
         return
@@ -301,7 +311,7 @@ async def home(act: Act) -> None:
     if seen["action_id"] == "remediation:more":
         verb = {"reject": "reject", "mode": "approve", "alone": "approve"}.get(choice, "")
         values = [e.get("value", "") for b in view["blocks"] if b["block_id"] == block_id for e in b["elements"]]
-        value = next((each for each in values if each.startswith('{"cluster_id"')), "")
+        value = next((value for value in values if value.startswith('{"cluster_id"')), "")
     asked = None
     if verb and value.startswith("{"):
         told = json.loads(value)
@@ -316,7 +326,7 @@ async def home(act: Act) -> None:
 async def select(act: Act) -> None:
     """Review a digest, choose some or all of it, and confirm."""
     slack = act.world.slack
-    digests = [each for each in slack.digests() if REVIEW in each.controls]
+    digests = [message for message in slack.digests() if REVIEW in message.controls]
     if not digests:
         return
     digest = act.chance.choice(digests)
@@ -325,7 +335,7 @@ async def select(act: Act) -> None:
     for view in [each for each in act.opened() if each.get("callback_id") == REVIEW]:
         verb = act.chance.choice(("approve", "cancel"))
         typed = {"review:verb": verb}
-        for block in [each for each in view["blocks"] if each.get("element", {}).get("type") == "checkboxes"]:
+        for block in [block for block in view["blocks"] if block.get("element", {}).get("type") == "checkboxes"]:
             if act.chance.random() < 0.5:  # else all of it stays ticked
                 options = block["element"]["options"]
                 some = act.chance.sample(options, act.chance.randint(0, len(options)))
@@ -349,21 +359,25 @@ async def pause_meanwhile(act: Act, digest: Posted) -> None:
         if PAUSE in digest.controls:
             await slack.press(digest, PAUSE, user="U0BOB")
             await asyncio.sleep(1.0)
-            for view in [each for each in slack.views[before:] if each.get("callback_id") == PAUSE]:
+            for view in [view for view in slack.views[before:] if view.get("callback_id") == PAUSE]:
                 await slack.submit(view, user="U0BOB")
         await asyncio.sleep(seconds)
         before = len(slack.views)
         if RESUME in digest.controls:
             await slack.press(digest, RESUME, user="U0BOB")
             await asyncio.sleep(1.0)
-            for view in [each for each in slack.views[before:] if each.get("callback_id") == RESUME]:
+            for view in [view for view in slack.views[before:] if view.get("callback_id") == RESUME]:
                 await slack.submit(view, user="U0BOB")
 
 
 async def delete_card(act: Act) -> None:
     """Somebody with the right to do so deletes one of the bot's messages."""
     slack = act.world.slack
-    cards = [each for each in slack.messages if each.channel in CHANNELS and each.by == BOT_USER and not each.thread_ts]
+    cards = [
+        message
+        for message in slack.messages
+        if message.channel in CHANNELS and message.by == BOT_USER and not message.thread_ts
+    ]
     if cards:
         gone = act.chance.choice(cards)
         slack.messages.remove(gone)

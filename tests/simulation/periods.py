@@ -102,8 +102,8 @@ async def _channel_closed(world: "World", _running: "Running", chance: random.Ra
 
 async def _long_away(world: "World", _running: "Running", chance: random.Random) -> None:
     """End all bots, and start them again after a day or two, which pass at once."""
-    for each in list(world.bots):
-        world.kill(each)
+    for running in list(world.bots):
+        world.kill(running)
     await asyncio.sleep(chance.uniform(0.0, 5.0))
     world.loop.skip(chance.uniform(20.0, 60.0) * 3600.0)
     while len(world.bots) < world.size:

@@ -89,7 +89,7 @@ async def other_tool(act: "Act") -> None:
 
 async def alone(act: "Act") -> None:
     """Approve over the two-person rule and the limit, where a card offers that."""
-    cards = [each for each in act.world.slack.messages if ALONE in json.dumps(each.controls.get(MORE))]
+    cards = [message for message in act.world.slack.messages if ALONE in json.dumps(message.controls.get(MORE))]
     if cards:
         card = act.chance.choice(cards)
         act.user = act.chance.choice((act.user, MAY_ALONE, MAY_ALONE))
@@ -98,7 +98,9 @@ async def alone(act: "Act") -> None:
 
 async def in_thread(act: "Act") -> None:
     """Mention the bot in an alert's thread, where it needs no name."""
-    cards = [each for each in act.world.slack.messages if each.channel in CHANNELS and APPROVE in each.controls]
+    cards = [
+        message for message in act.world.slack.messages if message.channel in CHANNELS and APPROVE in message.controls
+    ]
     if cards:
         words = act.chance.choice((*HOLDS, "release", "status", "approve", "cancel"))
         text = f"<@{BOT_USER}> {words}"
@@ -120,7 +122,7 @@ async def odd_hold(act: "Act") -> None:
 async def shortcut(act: "Act") -> None:
     """Use the shortcut of a message, and cancel through the dialog."""
     slack = act.world.slack
-    found = [each for each in slack.messages if each.channel in CHANNELS and each.only_for is None]
+    found = [message for message in slack.messages if message.channel in CHANNELS and message.only_for is None]
     if found:
         await slack.use_shortcut(act.chance.choice(found[-20:]), SHORTCUT, user=act.user, client=act.client)
         await asyncio.sleep(act.chance.uniform(1.0, 4.0))
@@ -130,7 +132,7 @@ async def shortcut(act: "Act") -> None:
 
 async def asks(act: "Act") -> None:
     """Ask for a list, for the shift, or for what there is of a node; where a dialog opens, cancel through it."""
-    calls = sorted({str(each.get("instance_name", "")) for each in act.world.together.remediations.values()})
+    calls = sorted({str(value.get("instance_name", "")) for value in act.world.together.remediations.values()})
     node = act.chance.choice(calls) if calls else "gpu-0"
     words = act.chance.choice(("list", "tonight", "help", "", node, f"history {node}", f"status {node}"))
     await act.world.slack.command(words, user=act.user, channel=CHANNEL, client=act.client)
@@ -141,7 +143,11 @@ async def asks(act: "Act") -> None:
 
 async def menu(act: "Act") -> None:
     """Choose something in the menu of a card, in the channel or in a thread."""
-    cards = [each for each in act.world.slack.messages if MORE in each.controls and each.only_for in {None, act.user}]
+    cards = [
+        message
+        for message in act.world.slack.messages
+        if MORE in message.controls and message.only_for in {None, act.user}
+    ]
     if cards:
         card = act.chance.choice(cards)
         await act.press(card, MORE, seen=card.controls[MORE], choice=act.chance.choice(("", *TOLD_ALONE)))
@@ -149,16 +155,18 @@ async def menu(act: "Act") -> None:
 
 async def hold_and_release(act: "Act") -> None:
     """Hold, and release that again or somebody else's hold, perhaps while a third one joins it."""
-    cards = [each for each in act.world.slack.messages if each.channel in CHANNELS and HOLD in each.controls]
+    cards = [
+        message for message in act.world.slack.messages if message.channel in CHANNELS and HOLD in message.controls
+    ]
     if not cards:
         return
     card = act.chance.choice(cards)
     for choice in ("14400", act.chance.choice(("", "1800", "86400")), "release"):
         if choice and HOLD in card.controls:
             seen = json.loads(json.dumps(card.controls[HOLD]))
-            offered = [each["value"] for each in seen["options"]]
+            offered = [option["value"] for option in seen["options"]]
             await act.pause(20.0)
-            if chosen := [each for each in offered if each.partition(":")[0] == choice]:
+            if chosen := [option for option in offered if option.partition(":")[0] == choice]:
                 await act.press(card, HOLD, seen=seen, choice=chosen[0], twice=act.chance.random() < 0.2)
         act.user = act.chance.choice(("U0ALICE", "U0BOB", act.user))
 

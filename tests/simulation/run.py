@@ -127,7 +127,7 @@ async def _somebody(world: World, chance: random.Random) -> Running | None:
     if chance.random() < 0.7:
         give_up_at = world.loop.time() + 90.0
         while world.loop.time() < give_up_at and not world.faults.are_over:
-            if busy := [each for each in world.bots if each.tasks.running]:
+            if busy := [running for running in world.bots if running.tasks.running]:
                 await asyncio.sleep(chance.uniform(0.0, 1.5))
                 return chance.choice(busy)
             await asyncio.sleep(chance.uniform(0.05, 0.3))

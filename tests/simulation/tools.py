@@ -131,10 +131,10 @@ def in_the_end(world: "World", rows: Any) -> None:
     now = world.clock.now()
     waits = rows(world, select(outbox.c.subject, outbox.c.next_at, outbox.c.target).order_by(outbox.c.id.desc()))
     first = {(each["target"], each["subject"]): each for each in waits}  # what comes after it waits for it
-    for each in first.values():
-        if each["next_at"] < now - OVERDUE:
-            about = each["subject"].rpartition("/")[2]
-            world.history.wrong(f"an event of {each['subject']} is due and doesn't leave for {each['target']}", about)
+    for value in first.values():
+        if value["next_at"] < now - OVERDUE:
+            about = value["subject"].rpartition("/")[2]
+            world.history.wrong(f"an event of {value['subject']} is due and doesn't leave for {value['target']}", about)
     for ids, present in world.together.remediations.items():
         subject, state = "/".join(ids), present["state"]
         ways = [_kind(each) for each in world.tools.told[subject] if _kind(each) in LASTS]
@@ -155,7 +155,7 @@ def _incident(world: "World", ids: Ids, incident: str) -> None:
     is_open, state = incident in {"triggered", "acknowledged"}, present["state"]
     if is_open and state in TERMINAL and state != "FAILED":
         world.history.wrong(f"{ids[2]} is {state}, and its incident is {incident}", ids[2])
-    is_critical = any(each["severity"] == "PHC_SEVERITY_CRITICAL" for each in present.get("linked_alerts", ()))
+    is_critical = any(alert["severity"] == "PHC_SEVERITY_CRITICAL" for alert in present.get("linked_alerts", ()))
     pages_at_once = world.environ.get("BOT_PAGERDUTY_WHEN") == "opened" and bool(world.environ["BOT_PAGERDUTY_KEY"])
     began = datetime.fromisoformat(present["create_time"]).timestamp() - START
     told = world.tools.told["/".join(ids)]

@@ -58,7 +58,7 @@ def denies(world: "World", decision: str, text: str, about: str) -> None:
     """Note that somebody was told that nothing was sent, and judge that nothing was."""
     if decision and FINAL_NO.search(text.partition("\n")[0]):
         world.denied[decision] = text
-        if any(each.decision == decision and each.took_effect for each in world.history.sent):
+        if any(sent.decision == decision and sent.took_effect for sent in world.history.sent):
             world.history.wrong(f"decision {decision} took effect, and then this was told: {text}", about)
 
 
@@ -72,7 +72,7 @@ def confirmed(world: "World", about: str, text: str) -> None:
     """Judge that what is said to be confirmed at a moment was so then, at least in a list that lags."""
     if not (about and (found := CONFIRMED.search(text))):
         return
-    ids = next(each for each in world.together.remediations if each[2] == about)
+    ids = next(ids for ids in world.together.remediations if ids[2] == about)
     if world.together.state(ids) in TERMINAL and int(found[1]) - START > over_since(world, ids) + LAGS:
         world.history.wrong(f"{about} was over since {over_since(world, ids):.0f}, and this is told: {text}", about)
 
@@ -80,8 +80,8 @@ def confirmed(world: "World", about: str, text: str) -> None:
 def has_lasted(world: "World", about: str, text: str) -> None:
     """Judge that a repair is said to have held only where Together shows no other one for its fault, nor its alert."""
     world.history.marks.add("a repair has lasted")
-    fires = [each for each in world.together.alerts if each == f"again-{about}"]
-    again = [each[2] for each in world.together.remediations if each[2].rpartition("-")[0] == about]
+    fires = [alert for alert in world.together.alerts if alert == f"again-{about}"]
+    again = [ids[2] for ids in world.together.remediations if ids[2].rpartition("-")[0] == about]
     known = [each for each in [*fires, *again] if world.loop.time() - world.back_at[each] > LAGS]
     if known:
         world.history.wrong(f"{known} are there since {world.back_at[known[0]]:.0f}, and this is told: {text}", about)
@@ -117,7 +117,7 @@ def is_known_to_be_over(world: "World", process: str, ids: Ids, now: float) -> b
 
 def in_the_end(world: "World", rows: Any) -> None:
     """Judge what cards, digests, and homes say."""
-    is_blind = any(each.startswith("slack") for each in +world.faults.struck)  # it may not know what it has posted
+    is_blind = any(fault.startswith("slack") for fault in +world.faults.struck)  # it may not know what it has posted
     for message in world.slack.messages:
         if message.only_for is None and not is_blind and UNDER_WAY.search(message.text):
             world.history.wrong(f"it still says: {message.text}")
@@ -125,13 +125,13 @@ def in_the_end(world: "World", rows: Any) -> None:
         messages, alerts.c.message_id == messages.c.id
     )
     fresh = select(first_approvals.c.remediation_id).where(first_approvals.c.at > world.clock.now() - 86_400.0)
-    half = {each["remediation_id"] for each in rows(world, fresh)}
+    half = {row["remediation_id"] for row in rows(world, fresh)}
     now = select(pauses.c.cluster_id).where(pauses.c.until > world.clock.now())
-    paused = {each["cluster_id"] for each in rows(world, now)}
-    by_ts = {each.ts: each for each in world.slack.messages if each.only_for is None}
+    paused = {row["cluster_id"] for row in rows(world, now)}
+    by_ts = {message.ts: message for message in world.slack.messages if message.only_for is None}
     waiting: dict[str, set[str]] = {}
     for row in rows(world, of):
-        ids = next(each for each in world.together.remediations if each[2] == row["remediation_id"])
+        ids = next(ids for ids in world.together.remediations if ids[2] == row["remediation_id"])
         card = by_ts.get(row["ts"])
         if card is None:
             continue
@@ -184,20 +184,20 @@ def _digest(world: "World", digest: Posted, waiting: set[str]) -> None:
 
 def _home(world: "World", rows: Any) -> None:
     """Judge that a home that was opened at last counts what waits, is in repair, has failed, and fires without one."""
-    states = [each["state"] for each in world.together.remediations.values()]
-    if any(each["BOT_AUTOMATIC_REPAIRS"] != "all" for each in world.settings.values()):
+    states = [value["state"] for value in world.together.remediations.values()]
+    if any(value["BOT_AUTOMATIC_REPAIRS"] != "all" for value in world.settings.values()):
         return  # some are told nowhere
-    so = f"{states.count('PENDING_APPROVAL')} waiting · {sum(each in IN_REPAIR for each in states)} in repair"
+    so = f"{states.count('PENDING_APPROVAL')} waiting · {sum(state in IN_REPAIR for state in states)} in repair"
     drawn = json.dumps(world.slack.homes[AT_HOME]["blocks"], ensure_ascii=False)
     if f'"{so}' not in drawn:
         world.history.wrong(f"{so}, and Home says otherwise: {drawn}")
     is_sure = not (+world.losses or +world.episodes or "process away for days" in world.history.marks)
-    firing = [each["target_vm"] for each in world.together.alerts.values()]
+    firing = [value["target_vm"] for value in world.together.alerts.values()]
     # Those of nodes that were never repaired are listed there also where nobody is told of them.
     unrepaired = sum(each.startswith("bad-") for each in firing)
-    first = min((each["seen_at"] for each in rows(world, select(alerts.c.seen_at))), default=math.inf)
+    first = min((alert["seen_at"] for alert in rows(world, select(alerts.c.seen_at))), default=math.inf)
     # What had failed when the bot first read a list is no news to it.
-    failed = [each for each in world.together.remediations.values() if each["state"] == "FAILED"]
+    failed = [value for value in world.together.remediations.values() if value["state"] == "FAILED"]
     since = sum(datetime.fromisoformat(each["end_time"]).timestamp() > first for each in failed)
     for words, least, most in (
         (r" · (\d+) failed", since, len(failed)),

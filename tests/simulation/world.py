@@ -206,9 +206,9 @@ class World:
     # The bots.
 
     def bot_of(self, process: Process | None) -> Running | None:
-        for each in self.bots:
-            if each.process is process:
-                return each
+        for running in self.bots:
+            if running.process is process:
+                return running
         return None
 
     def start(self) -> Running:
@@ -320,7 +320,7 @@ class World:
 
     async def deliver(self, body: bytes, headers: Mapping[str, str]) -> Ack:
         """Send a request of Slack's to one of the bots, and wait for the ack as long as Slack does."""
-        able = [each for each in self.bots if not each.is_stopping]
+        able = [running for running in self.bots if not running.is_stopping]
         if not able:
             return Ack(0, "", 0.0)
         running = self.streams["balancer"].choice(able)

@@ -100,8 +100,8 @@ class WebhookReceiver(Receiver):
 
     def of(self, remediation_id: str) -> list[str]:
         """What was told of a remediation, each once, in order."""
-        told = {each["id"]: each for each in self.events if each.get("subject", "").endswith(f"/{remediation_id}")}
-        return [each["type"].rpartition(".")[2] for each in told.values()]
+        told = {event["id"]: event for event in self.events if event.get("subject", "").endswith(f"/{remediation_id}")}
+        return [value["type"].rpartition(".")[2] for value in told.values()]
 
 
 class PagerDuty(Receiver):

@@ -44,7 +44,7 @@ def block_text(block: dict[str, Any]) -> str:
             menus = [f"[ {menu['text']} ▾ ]"] if menu else []
             return "\n".join(([plain(block["text"]["text"])] if "text" in block else []) + fields + menus)
         case "rich_text":
-            return "".join(_rich(each) for part in block["elements"] for each in part["elements"])
+            return "".join(_rich(element) for part in block["elements"] for element in part["elements"])
         case "container":
             return "\n".join([f"▸ {block['title']['text']}", *map(block_text, block["child_blocks"])])
         case "alert":

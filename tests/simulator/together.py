@@ -401,7 +401,7 @@ class Together(Listener):
             raise RpcError(12, "only what fires is simulated")
         size = min(self.max_page, int(query.get("page_size") or 50))
         start = int(query.get("page_token") or 0)
-        of_cluster = (each for each in reversed(self.alerts.values()) if each["cluster_id"] == cluster)
+        of_cluster = (value for value in reversed(self.alerts.values()) if value["cluster_id"] == cluster)
         found = list(islice(of_cluster, start, start + size + 1))  # one more says whether there is another page
         return {"alerts": found[:size], "next_page_token": str(start + size) if len(found) > size else ""}
 
@@ -438,7 +438,7 @@ class Together(Listener):
         }
 
     def of_cluster(self, cluster: str) -> list[dict[str, Any]]:
-        return [each for each in self.remediations.values() if each["cluster_id"] == cluster]
+        return [value for value in self.remediations.values() if value["cluster_id"] == cluster]
 
     def _ids(self, request: web.Request) -> Ids:
         info = request.match_info

@@ -136,7 +136,7 @@ class Tour:
     async def _storm(self) -> None:
         all_of_them = [self._break(number) for number in range(100, 140)]
         print("   (40 nodes of the watched cluster report a fallen GPU at once.)")
-        await self._slack.until(lambda: [each for each in self._slack.digests() if "40 nodes" in each.text])
+        await self._slack.until(lambda: [message for message in self._slack.digests() if "40 nodes" in message.text])
         (message,) = self._slack.digests()
         await self._slack.press(message, REVIEW)
         await self._slack.until(lambda: self._slack.views)
@@ -147,7 +147,7 @@ class Tour:
         await self._slack.submit(self._slack.views[-1])
         await self._slack.until(lambda: "40 of 40" in message.everything and "Nothing left to decide" in message.text)
         self._show(message, "the channel sees")
-        expect({self._together.state(each) for each in all_of_them} == {"CANCELLED"}, "all are cancelled")
+        expect({self._together.state(ids) for ids in all_of_them} == {"CANCELLED"}, "all are cancelled")
 
     def _break(self, number: int) -> Ids:
         return self._together.add(
@@ -155,7 +155,7 @@ class Tour:
         )
 
     def _thread(self, message: Posted) -> str:
-        told = [line for each in self._slack.replies(message) for line in plain(each.text).splitlines()]
+        told = [line for reply in self._slack.replies(message) for line in plain(reply.text).splitlines()]
         return "\n".join(f"      | {line}" for line in told)
 
     def _new(self) -> Ids:

@@ -125,7 +125,7 @@ async def test_database_of_an_earlier_release_is_migrated_with_all_that_it_holds
     try:
         assert await asyncio.to_thread(_differences, database_url) == []
         assert (await audit.verify(database)).problems == []
-        tracked = {each.message_id: each for each in await database.read(messages.tracked)}
+        tracked = {alert.message_id: alert for alert in await database.read(messages.tracked)}
         assert tracked.pop("m").hold == Hold("U0ALICE", START + 1800, reason="why", name="alice")
         (selection,) = await database.read(batches.of_digest, *tracked)
         assert (selection.is_running, len(selection.items)) == (True, 2)
@@ -133,9 +133,9 @@ async def test_database_of_an_earlier_release_is_migrated_with_all_that_it_holds
         if database.is_sqlite:
             recorded = [jobs[f"job-{number}"] for number in (1, 2, 3, 4, 7)]
             assert len(jobs) == 6, "these, and the first of the selection"
-            assert [each.is_active for each in recorded] == [False, True, True, True, True]
-            assert [each.sent_at is not None for each in recorded] == [False, False, True, True, True]
-            assert [each.answer is not None for each in recorded] == [False, False, False, True, False]
+            assert [job.is_active for job in recorded] == [False, True, True, True, True]
+            assert [job.sent_at is not None for job in recorded] == [False, False, True, True, True]
+            assert [job.answer is not None for job in recorded] == [False, False, False, True, False]
     finally:
         await database.close()
 

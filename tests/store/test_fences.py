@@ -67,7 +67,7 @@ async def test_process_that_starts_takes_what_another_works_on_only_where_the_fi
     store: DecisionStore,
 ) -> None:
     job = await received(store)
-    taken = [each.id for each in await other(store).take_over(10, at_start=True)]
+    taken = [job.id for job in await other(store).take_over(10, at_start=True)]
     assert taken == ([job.id] if store.database.is_sqlite else [])
 
 

@@ -68,7 +68,7 @@ async def test_one_that_is_refused_harms_no_other(database: Database) -> None:
         lambda connection: _add_and_raise(connection, "c", ValueError("a bug")),
         lambda connection: _add(connection, "d"),
     )
-    assert [type(each) for each in results] == [str, Conflict, LeaseLost, ValueError, str]
+    assert [type(result) for result in results] == [str, Conflict, LeaseLost, ValueError, str]
     assert await things(database) == ["a", "before", "d"]
 
 
@@ -87,7 +87,7 @@ async def test_failed_commit_puts_all_of_the_group_in_doubt(database: Database) 
         lambda connection: _add(connection, "b", owner="nobody"),
         lambda connection: _add_and_raise(connection, "c", LeaseLost()),
     )
-    assert [(type(each), each.in_doubt) for each in results] == [(StorageUnavailable, True)] * 3
+    assert [(type(result), result.in_doubt) for result in results] == [(StorageUnavailable, True)] * 3
     assert await things(database) == ["before"]
     assert await database.run(_add, "later") == "later"
 
@@ -121,9 +121,9 @@ async def test_locked_file_refuses_the_whole_group_for_certain_after_one_wait(
     results = await asyncio.gather(*waiting, return_exceptions=True)
     holder.rollback()
     holder.close()
-    refused = [each for each in results if isinstance(each, StorageUnavailable)]
+    refused = [result for result in results if isinstance(result, StorageUnavailable)]
     assert not any(each.in_doubt for each in refused)
-    assert await things(database) == sorted(["before", *(each for each in results if isinstance(each, str))])
+    assert await things(database) == sorted(["before", *(result for result in results if isinstance(result, str))])
     assert len(refused) in {0, 8}  # it depends on which came first: all in one commit, or none
 
 
@@ -185,7 +185,7 @@ async def test_commit_that_fails_oddly_puts_all_of_the_group_in_doubt(database: 
         database, lambda connection: _add(connection, "a"), lambda connection: _add(connection, "b")
     )
     seen[0].raw = raw
-    assert [(type(each), each.in_doubt) for each in results] == [(StorageUnavailable, True)] * 2
+    assert [(type(result), result.in_doubt) for result in results] == [(StorageUnavailable, True)] * 2
     assert await things(database) == ["before"]
     assert await database.run(_add, "later") == "later"
 
@@ -224,7 +224,7 @@ async def test_long_queue_is_done_in_parts_and_not_given_up_as_a_whole(tmp_path:
     steps = [asyncio.ensure_future(database.run(_take, 0.02)) for _ in range(200)]
     results = await asyncio.gather(*steps, return_exceptions=True)
     await database.close()
-    assert sum(each is None for each in results) > 20
+    assert sum(result is None for result in results) > 20
 
 
 async def test_closing_does_not_wait_for_what_it_has_broken_off(tmp_path: Path, time: ManualClock) -> None:
@@ -241,7 +241,7 @@ async def test_closing_does_not_wait_for_what_it_has_broken_off(tmp_path: Path, 
     await database.close()
     assert asyncio.get_running_loop().time() - began < 4
     results = await asyncio.gather(*stuck, return_exceptions=True)
-    assert [type(each) for each in results] == [StorageUnavailable] * 2
+    assert [type(result) for result in results] == [StorageUnavailable] * 2
 
 
 async def things(database: Database) -> list[str]:

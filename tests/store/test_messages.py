@@ -23,21 +23,21 @@ ALICE = Actor("U0ALICE", "alice", "T0HOME")
 async def test_more_alerts_than_fit_into_one_statement_are_added_once(database_url: str) -> None:
     database = Database(database_url, ManualClock().clock)
     await database.open()
-    many = [Alert(each, "") for each in remediations(1001)]
+    many = [Alert(remediation, "") for remediation in remediations(1001)]
     digest_id = await database.run(messages.gather, DIGEST, many, 60, 0)
     assert await database.run(messages.gather, DIGEST, many[400:], 60, 0) == digest_id
     snapshot = await database.read(rows.load, digest_id)
     await database.close()
     assert snapshot is not None
-    assert [each.remediation.id for each in snapshot.alerts] == [each.remediation.id for each in many]
+    assert [alert.remediation.id for alert in snapshot.alerts] == [alert.remediation.id for alert in many]
 
 
 async def test_stuck_messages_keep_no_others_waiting(database_url: str) -> None:
     database = Database(database_url, ManualClock().clock)
     await database.open()
     cards = [
-        (Alert(each, ""), TrackedMessage(each.id, is_digest=False, cluster_id="c", channel_id="C0OPS"))
-        for each in remediations(501)
+        (Alert(remediation, ""), TrackedMessage(remediation.id, is_digest=False, cluster_id="c", channel_id="C0OPS"))
+        for remediation in remediations(501)
     ]
     await database.run(messages.add_cards, cards, 0)
     last = cards[-1][1].id
@@ -49,7 +49,7 @@ async def test_stuck_messages_keep_no_others_waiting(database_url: str) -> None:
 async def test_cards_that_are_not_posted_yet_go_into_the_digest(database_url: str) -> None:
     database = Database(database_url, ManualClock().clock)
     await database.open()
-    one, two = (Alert(each, "") for each in remediations(2))
+    one, two = (Alert(remediation, "") for remediation in remediations(2))
     await database.run(messages.add_cards, [(one, TrackedMessage("m", False, DIGEST.cluster_id, "C0OPS"))], 0)
     digest_id = await database.run(messages.gather, DIGEST, [two], 60, 0)
     snapshot = await database.read(rows.load, digest_id)
@@ -57,7 +57,7 @@ async def test_cards_that_are_not_posted_yet_go_into_the_digest(database_url: st
     await database.close()
     assert card is None
     assert snapshot is not None
-    assert [each.remediation.id for each in snapshot.alerts] == ["r-0000", "r-0001"]
+    assert [alert.remediation.id for alert in snapshot.alerts] == ["r-0000", "r-0001"]
 
 
 @pytest.mark.parametrize("name", ["GPU_1%!", 'a"b\\', "Knoten-Ä", "i-0042"])
@@ -69,7 +69,7 @@ async def test_repairs_of_a_node_are_found_by_its_name_or_id_whatever_is_in_it(d
     await database.run(messages.add_cards, [(Alert(mine, ""), card_of("m")), (Alert(other, ""), card_of("n"))], 0)
     found = await database.read(ended.of_node, name.swapcase(), 60)
     await database.close()
-    assert [each.remediation.id for each in found] == [mine.id]
+    assert [alert.remediation.id for alert in found] == [mine.id]
 
 
 async def test_repair_answers_for_nothing_where_that_is_switched_off(database_url: str) -> None:
@@ -92,7 +92,9 @@ async def test_history_of_a_node_reads_no_other_alerts(database_url: str) -> Non
     await database.open()
     many = [remediation(id=f"r-{number}", instance_id=f"i-{number}", instance_name="e") for number in range(3)]
     other = remediation(id="r-x", instance_id="i-x", instance_name="node-e")
-    await database.run(messages.add_cards, [(Alert(each, ""), card_of(each.id)) for each in [*many, other]], 0)
+    await database.run(
+        messages.add_cards, [(Alert(remediation, ""), card_of(remediation.id)) for remediation in [*many, other]], 0
+    )
     read = await database.read(ended.naming, "e", 0.0)
     await database.close()
     assert len(read) == 3
@@ -114,7 +116,7 @@ async def test_message_is_not_forgotten_while_something_of_it_waits_or_has_begun
     dropped = await database.run(messages.forget, "m")
     await database.close()
     assert kept == []
-    assert [each.remediation_id for each in dropped] == ["r-0002"]
+    assert [ref.remediation_id for ref in dropped] == ["r-0002"]
 
 
 def card_of(message_id: str) -> TrackedMessage:
@@ -138,7 +140,7 @@ async def test_change_that_a_hold_overtakes_is_made_on_what_is_there(database_ur
     changed = await messages.change(await watched(database), loaded, leaving, learned=Learned(History(0)))
     kept = await database.read(rows.load, "m")
     await database.close()
-    assert [each.alerts[0].hold is not None for each in seen] == [False, True]
+    assert [snapshot.alerts[0].hold is not None for snapshot in seen] == [False, True]
     assert changed
     assert kept
     assert kept.message == changed.message

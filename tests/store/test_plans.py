@@ -97,7 +97,7 @@ async def test_events_that_are_due_are_found_without_those_that_are_tried_again_
         await store.database.run(_watch, statements)
         await store.database.read(_watch, statements)
         await store.database.read(outbox.due, Target.WEBHOOK, 20)
-    (due,) = [each for each in statements if "FROM outbox" in each]
+    (due,) = [statement for statement in statements if "FROM outbox" in statement]
     with closing(sqlite3.connect(path)) as connection:
         connection.create_function("bot_now", 0, lambda: 0.0)
         plan = [step for *_, step in connection.execute(f"EXPLAIN QUERY PLAN {due}")]

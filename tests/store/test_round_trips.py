@@ -64,7 +64,7 @@ async def test_storm_asks_postgresql_as_often_however_many_nodes_a_webhook_is_to
         before = await database.read(rows.load, digest.id)
         assert before is not None
         asked.append(line.questions)
-        told = {each.ref: EventKind.REMINDED for each in before.alerts}
+        told = {alert.ref: EventKind.REMINDED for alert in before.alerts}
         await database.run(rows.write, before, before.message, None, told)
         asked.append(line.questions)
         await database.run(approvals.look_into, digest.id, ALICE, "C0OPS")

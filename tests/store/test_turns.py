@@ -105,4 +105,4 @@ async def test_heartbeat_on_its_way_keeps_nothing_that_was_handed_back(store: De
     job = await received(store)
     await store.release(job)
     await store.heartbeat()  # which asked for it, as its connection is slow
-    assert [each.id for each in await other(store).take_over(1)] == [job.id]
+    assert [job.id for job in await other(store).take_over(1)] == [job.id]

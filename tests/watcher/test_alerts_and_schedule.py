@@ -203,7 +203,7 @@ def test_every_history_ends_in_the_message_that_the_last_truth_asks_for(
         assert shown.fingerprint == schedule.content(snapshot, WATCH).fingerprint
         assert not model.message.pending_lines
         assert shown.blocks[0]["text"]["text"].startswith(title(model))
-        assert sum("failed on" in each.text for each in model.thread) <= model.failures
+        assert sum("failed on" in message.text for message in model.thread) <= model.failures
     if model.truth is None or model.truth.state in FINAL:
         assert model.message.done or model.forgotten
 

@@ -118,6 +118,8 @@ async def test_what_opens_again_after_the_database_was_lost_calls_on_call(bot: W
         await pass_time(bot, 1800)
         edits = before.edits
         bot.together.add()
-        alert = await until(bot, lambda: next((each for each in bot.slack.cards(IDS[2]) if each is not before), None))
+        alert = await until(
+            bot, lambda: next((message for message in bot.slack.cards(IDS[2]) if message is not before), None)
+        )
         assert "On call: <!subteam^S0ONCALL>" in alert.text
         assert before.edits == edits

@@ -63,7 +63,7 @@ async def test_call_that_is_owed_after_quiet_hours_is_made_although_one_list_lac
 
     def calling() -> list[str]:
         posted = [str(body["text"]) for method, body in bot.slack.calls if method == "chat.postMessage"]
-        return [each for each in posted if CALL in each]
+        return [message for message in posted if CALL in message]
 
     end = 1_795_489_200.0 + 4 * 3600
     await pass_time(bot, end - 5 - bot.time.now())
@@ -130,13 +130,15 @@ async def test_failure_and_reminder_are_told_in_the_channel_where_the_thread_is_
     bot.together.add()
     alert = await card(bot)
     bot.slack.faults.append(Locked("chat.postMessage", code, times=-1))
-    await until(bot, lambda: [each for each in bot.slack.visible() if "has been waiting" in each.text], 1800)
+    await until(bot, lambda: [message for message in bot.slack.visible() if "has been waiting" in message.text], 1800)
     await bot.slack.press(alert, APPROVE)
     await card(bot, words="Approved")
     bot.together.remediations[IDS]["state"] = "RUNNING"
     await card(bot, words="Rebooting")
     bot.together.fail(IDS, "no host left")
-    await until(bot, lambda: [each for each in bot.slack.visible() if "<@U0ALICE>, Reboot failed" in each.text])
+    await until(
+        bot, lambda: [message for message in bot.slack.visible() if "<@U0ALICE>, Reboot failed" in message.text]
+    )
 
 
 async def test_deleted_card_of_a_repair_under_way_stays_out_of_the_next_storm(bot: World) -> None:
@@ -151,7 +153,7 @@ async def test_deleted_card_of_a_repair_under_way_stays_out_of_the_next_storm(bo
 
     def stuck() -> list[str]:
         posted = [str(body["text"]) for method, body in bot.slack.calls if method == "chat.postMessage"]
-        return [each for each in posted if "may be stuck" in each]
+        return [message for message in posted if "may be stuck" in message]
 
     await until(bot, stuck, 4 * 3600)
     bot.slack.messages.remove(alert)
@@ -192,7 +194,7 @@ async def test_escalation_that_is_due_when_nothing_waits_any_more_calls_nobody_a
         for each in ids:
             bot.together.review(each, "cancel")
         await pass_time(bot, 400)
-        assert not any("S0LEADS" in each.text for each in bot.slack.replies(message))
+        assert not any("S0LEADS" in reply.text for reply in bot.slack.replies(message))
 
 
 async def test_failure_in_a_backlog_calls_only_who_is_on_call_for_its_cluster() -> None:
@@ -205,7 +207,7 @@ async def test_failure_in_a_backlog_calls_only_who_is_on_call_for_its_cluster() 
         await poll(bot)
         failed = {"state": "FAILED", "end_time": moment(bot), "error_message": "no host"}
         bot.together.remediations[ids[0]] |= failed
-        (told, *_) = await until(bot, lambda: [each for each in thread(bot, message) if "failed" in each])
+        (told, *_) = await until(bot, lambda: [line for line in thread(bot, message) if "failed" in line])
         assert "S0TRAIN" in told
         assert "S0INFER" not in told
 
@@ -232,15 +234,15 @@ async def test_warnings_of_the_night_are_owed_though_another_node_turned_critica
         assert CALL not in message.everything
         await pass_time(bot, 70 * 60)
         bot.together.remediations[ids[0]]["linked_alerts"] = CRITICAL
-        await until(bot, lambda: [each for each in thread(bot, message) if CALL in each])
+        await until(bot, lambda: [line for line in thread(bot, message) if CALL in line])
         await pass_time(bot, 1200)
-        assert sum(CALL in each for each in thread(bot, message)) == 1, "the others are quiet until the morning"
+        assert sum(CALL in line for line in thread(bot, message)) == 1, "the others are quiet until the morning"
         bot.together.review(ids[0], "cancel")
         await poll(bot)
         await pass_time(bot, 3600)
-        assert sum(CALL in each for each in thread(bot, message)) == 1
+        assert sum(CALL in line for line in thread(bot, message)) == 1
         await pass_time(bot, 3 * 3600)
-        assert sum(CALL in each for each in thread(bot, message)) == 2
+        assert sum(CALL in line for line in thread(bot, message)) == 2
 
 
 async def test_critical_node_that_was_called_for_at_night_is_not_called_for_again_in_the_morning() -> None:
@@ -251,11 +253,11 @@ async def test_critical_node_that_was_called_for_at_night_is_not_called_for_agai
             bot.together.remediations[each]["linked_alerts"] = WARNING
         message = await digest(bot)
         bot.together.remediations[ids[0]]["linked_alerts"] = CRITICAL
-        await until(bot, lambda: [each for each in thread(bot, message) if CALL in each])
+        await until(bot, lambda: [line for line in thread(bot, message) if CALL in line])
         for each in ids[1:]:
             bot.together.review(each, "cancel")
         await pass_time(bot, 5 * 3600)
-        assert sum(CALL in each for each in thread(bot, message)) == 1
+        assert sum(CALL in line for line in thread(bot, message)) == 1
 
 
 @pytest.mark.parametrize("minutes", ["0", "5"])
@@ -271,11 +273,11 @@ async def test_first_of_two_approvals_of_a_warning_in_quiet_hours_calls_in_the_m
         assert CALL in alert.everything
         await pass_time(bot, 40 * 60)
         await bot.slack.press(alert, APPROVE)
-        await until(bot, lambda: [each for each in thread(bot, alert) if "U0ALICE" in each])
+        await until(bot, lambda: [line for line in thread(bot, alert) if "U0ALICE" in line])
         before = len(thread(bot, alert))
         assert CALL not in thread(bot, alert)[-1]
         await pass_time(bot, 4 * 3600)
-        assert [CALL in each for each in thread(bot, alert)[before:]] == [True]
+        assert [CALL in line for line in thread(bot, alert)[before:]] == [True]
 
 
 @pytest.mark.parametrize("refusal", ["no_permission", "html"])

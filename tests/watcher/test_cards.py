@@ -187,7 +187,7 @@ async def test_failure_mentions_both_approvers() -> None:
         bot.together.remediations[IDS]["state"] = "RUNNING"
         await card(bot, words="Rebooting")
         bot.together.fail(IDS, "no host left")
-        await until(bot, lambda: [each for each in bot.slack.replies(alert) if "failed on" in each.text])
+        await until(bot, lambda: [reply for reply in bot.slack.replies(alert) if "failed on" in reply.text])
         told = bot.slack.replies(alert)[-1].text
         assert "<@U0ALICE> and <@U0BOB>, Reboot failed on instance-1" in told
 
@@ -206,7 +206,9 @@ async def test_late_approval_is_still_credited_to_the_person(bot: World) -> None
     bot.together.remediations[IDS]["state"] = "RUNNING"
     await card(bot, words="Rebooting")
     bot.together.fail(IDS, "no host left")
-    await until(bot, lambda: [each for each in bot.slack.replies(alert) if "<@U0ALICE>, Reboot failed on" in each.text])
+    await until(
+        bot, lambda: [reply for reply in bot.slack.replies(alert) if "<@U0ALICE>, Reboot failed on" in reply.text]
+    )
 
 
 async def test_notice_stays_on_the_card_until_something_changes(bot: World) -> None:
@@ -374,7 +376,7 @@ async def test_thread_says_when_together_names_a_repair_that_it_did_not_name(bot
     bot.together.escalate(IDS, "REMEDIATION_MODE_VM_ONLY")
     await card(bot, words="quick reprovision")
     await quiet(bot)
-    assert [each.partition(": ")[2] for each in thread(bot, alert)] == [
+    assert [line.partition(": ")[2] for line in thread(bot, alert)] == [
         "Together now says which repair this is: “Quick reprovision”. Review it before approving."
     ]
 
@@ -400,7 +402,7 @@ async def test_list_that_leaves_out_the_mode_of_a_known_repair_changes_nothing(b
     bot.together.remediations[IDS]["mode"] = mode
     await pass_time(bot, 60)
     assert "1 of 2 approvals: <@U0ALICE>" in alert.text
-    assert not any("repair changed" in each for each in thread(bot, alert))
+    assert not any("repair changed" in line for line in thread(bot, alert))
 
 
 async def test_answer_that_is_delivered_late_does_not_stay_over_a_newer_card(bot: World) -> None:

@@ -43,9 +43,11 @@ async def test_what_waits_is_posted_and_reminded_of_in_the_new_channel(
     await pass_time(bot, 16 * 60)
     await bot.settle()
     async with bot.another(bot.settings.model_copy(update={"bot_alert_channel": NEW})):
-        new = await until(bot, lambda: [each for each in bot.slack.visible() if each.channel == NEW])
+        new = await until(bot, lambda: [message for message in bot.slack.visible() if message.channel == NEW])
         await pass_time(bot, 20 * 60)
-        assert len([each for each in bot.slack.visible() if each.channel == NEW and not each.thread_ts]) == 1
+        assert (
+            len([message for message in bot.slack.visible() if message.channel == NEW and not message.thread_ts]) == 1
+        )
         assert new[0].buttons
         assert [line for line in thread(bot, new[0]) if "wait" in line]
         if not is_archived:
@@ -71,7 +73,7 @@ async def test_press_on_a_card_as_it_was_before_it_moved_leaves_it_pointing_to_t
     await bot.settle()
     press = bot.slack.click(old, control)
     async with bot.another(bot.settings.model_copy(update={"bot_alert_channel": NEW})):
-        new = await until(bot, lambda: [each for each in bot.slack.cards(IDS[2]) if each.channel == NEW])
+        new = await until(bot, lambda: [message for message in bot.slack.cards(IDS[2]) if message.channel == NEW])
         if fault:
             bot.together.faults.append(replace(fault))
         await bot.slack.deliver("interactive", press)
@@ -111,7 +113,7 @@ def routed(bot: World, count: int) -> list[Ids]:
 
 
 def in_new_channel(bot: World) -> list[Posted]:
-    return [each for each in bot.slack.visible() if each.channel == NEW and not each.thread_ts]
+    return [message for message in bot.slack.visible() if message.channel == NEW and not message.thread_ts]
 
 
 async def test_channel_that_is_closed_delays_no_other() -> None:
@@ -176,7 +178,7 @@ async def test_what_changes_the_decision_is_drawn_before_what_merely_looks_diffe
         ids += storm(bot, 1, start=number, cluster=f"c-{number % 30}")
         if number % 15 == 14:
             await pass_time(bot, 40)
-    await until(bot, lambda: all(bot.slack.cards(each[2]) for each in ids), 400)
+    await until(bot, lambda: all(bot.slack.cards(ids[2]) for ids in ids), 400)
     enforce_slacks_limits(bot)
 
     def count_up() -> None:

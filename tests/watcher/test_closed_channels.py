@@ -35,7 +35,7 @@ async def test_card_keeps_its_buttons_until_the_bot_may_post_in_the_new_channel(
         await pass_time(bot, 300)
         assert APPROVE in old.buttons
         new.is_archived, new.bot_may_post = False, True
-        await until(bot, lambda: [each for each in bot.slack.visible() if each.channel == NEW], 1800)
+        await until(bot, lambda: [message for message in bot.slack.visible() if message.channel == NEW], 1800)
         assert old.buttons == {}
 
 
@@ -50,7 +50,7 @@ async def test_card_moves_soon_while_many_groups_are_looked_up(bot: World) -> No
         bot.slack.groups |= {group: ["U0BOB"] for _, group in routes.values()}
         await pass_time(bot, ARRIVED_SECONDS + 20)
         bot.slack.channels[NEW].bot_may_post = True
-        await until(bot, lambda: [each for each in bot.slack.visible() if each.channel == NEW], 90)
+        await until(bot, lambda: [message for message in bot.slack.visible() if message.channel == NEW], 90)
 
 
 @pytest.mark.parametrize("is_archived", [True, False])
@@ -156,7 +156,7 @@ async def test_failure_of_a_repair_in_a_closed_former_channel_is_told_in_the_new
         if is_tried_before:
             await pass_time(bot, 60)
         bot.together.fail(IDS, "The VM didn't start")
-        new = await until(bot, lambda: [each for each in bot.slack.cards(IDS[2]) if each.channel == NEW])
+        new = await until(bot, lambda: [message for message in bot.slack.cards(IDS[2]) if message.channel == NEW])
         lines = await until(bot, lambda: thread(bot, new[0]))
         assert lines[0].startswith("<@U0ALICE>, Reboot failed on instance-1"), lines
 
@@ -170,8 +170,8 @@ async def test_what_waits_moves_although_slack_takes_no_edit_in_the_former_chann
     await bot.settle()
     bot.slack.faults.append(SlackFault("chat.update", refusal, times=-1, channel=CHANNEL))
     async with bot.another(bot.settings.model_copy(update={"bot_alert_channel": NEW})):
-        await until(bot, lambda: [each for each in bot.slack.cards(IDS[2]) if each.channel == NEW], 180)
-        await until(bot, lambda: [each for each in told(bot) if each.channel == NEW], 300)
+        await until(bot, lambda: [message for message in bot.slack.cards(IDS[2]) if message.channel == NEW], 180)
+        await until(bot, lambda: [message for message in told(bot) if message.channel == NEW], 300)
         assert old.buttons
         bot.slack.faults.clear()
         await until(bot, lambda: not old.buttons, 300)
@@ -182,18 +182,18 @@ async def test_what_waits_moves_although_slack_takes_no_edit_in_the_former_chann
 async def test_card_that_is_decided_while_its_move_waits_for_its_turn_stays(bot: World) -> None:
     enforce_slacks_limits(bot)
     ids = [bot.together.add(("cluster-1", f"instance-{number}", f"r-{number}")) for number in (1, 2)]
-    cards = [await card(bot, each) for each in ids]
+    cards = [await card(bot, ids) for ids in ids]
     await bot.settle()
     limited = SlackFault("chat.update", "ratelimited", retry_after=120, channel=CHANNEL)
     bot.slack.faults.append(limited)
     async with bot.another(bot.settings.model_copy(update={"bot_alert_channel": NEW})):
         await until(bot, lambda: not limited.times)
         await pass_time(bot, 10)
-        for each in cards:
-            await bot.slack.press(each, APPROVE)
-            await until(bot, lambda: "Approved, queued" in each.text)  # noqa: B023 - it is awaited here
+        for message in cards:
+            await bot.slack.press(message, APPROVE)
+            await until(bot, lambda: "Approved, queued" in message.text)  # noqa: B023 - it is awaited here
         await pass_time(bot, 300, longest=15)
-        assert ["moved to" in each.text for each in cards] == [False, False]
+        assert ["moved to" in message.text for message in cards] == [False, False]
 
 
 @pytest.mark.parametrize("verb", ["approve", "cancel"])
@@ -208,11 +208,13 @@ async def test_card_that_is_decided_before_the_new_channel_takes_it_is_posted_th
         bot.together.review(IDS, verb)
         await pass_time(bot, 120)
         bot.slack.faults.remove(refused)
-        (new,) = await until(bot, lambda: [each for each in bot.slack.cards(IDS[2]) if each.channel == NEW], 1800)
+        (new,) = await until(
+            bot, lambda: [message for message in bot.slack.cards(IDS[2]) if message.channel == NEW], 1800
+        )
         assert ("Approved" if verb == "approve" else "Cancelled") in new.text
         bot.slack.messages.remove(new)
         await pass_time(bot, 3600)
-        assert [each for each in bot.slack.cards(IDS[2]) if each.channel == NEW] == []
+        assert [message for message in bot.slack.cards(IDS[2]) if message.channel == NEW] == []
 
 
 async def test_card_that_is_over_is_not_tried_for_ever_in_a_new_channel_that_takes_none(bot: World) -> None:
@@ -238,7 +240,7 @@ async def test_former_channel_learns_where_a_card_is_that_the_new_one_takes_late
     async with bot.another(bot.settings.model_copy(update={"bot_alert_channel": NEW})):
         await pass_time(bot, 300, longest=15)
         bot.slack.faults.clear()
-        await until(bot, lambda: [each for each in bot.slack.cards(IDS[2]) if each.channel == NEW])
+        await until(bot, lambda: [message for message in bot.slack.cards(IDS[2]) if message.channel == NEW])
         await until(bot, lambda: not old.buttons, 180)
 
 
@@ -249,7 +251,7 @@ async def test_former_channel_learns_where_a_card_is_although_the_process_that_m
     bot.slack.faults.append(SlackFault("chat.update", "html", times=-1, channel=CHANNEL))
     settings = bot.settings.model_copy(update={"bot_alert_channel": NEW})
     async with bot.another(settings):
-        await until(bot, lambda: [each for each in bot.slack.cards(IDS[2]) if each.channel == NEW], 300)
+        await until(bot, lambda: [message for message in bot.slack.cards(IDS[2]) if message.channel == NEW], 300)
         assert old.buttons
     bot.slack.faults.clear()
     async with bot.another(settings):

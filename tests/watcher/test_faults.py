@@ -28,8 +28,8 @@ TOLD = "no repair is open"
 
 def told(bot: World) -> list[Posted]:
     """The messages about faults, as they were posted."""
-    own = [each for each in bot.slack.visible() if each.thread_ts is None]
-    return [each for each in own if TOLD in each.text or "lists no critical fault" in each.text]
+    own = [message for message in bot.slack.visible() if message.thread_ts is None]
+    return [message for message in own if TOLD in message.text or "lists no critical fault" in message.text]
 
 
 async def message(bot: World, words: str = TOLD, seconds: float = 1200) -> Posted:
@@ -89,7 +89,7 @@ async def test_next_one_is_in_the_same_message_and_called_for_in_its_thread(bot:
         "gpu-1, gpu-2 (cluster-1 (H100)): Xid 79, GPU has fallen off the bus, and no repair is open"
     )
     await pass_time(bot, 3600)
-    assert sum(CALL in each for each in thread(bot, alert)) == 1
+    assert sum(CALL in line for line in thread(bot, alert)) == 1
     assert told(bot) == [alert]
 
 
@@ -151,7 +151,7 @@ async def test_list_that_is_not_there_is_said_once_and_asked_for_each_hour(
     bot.together.faults.append(Fault("rpc", verb="alerts", code=code, times=-1))
     with caplog.at_level(logging.WARNING):
         await pass_time(bot, 4 * 3600 + 300)
-    assert sum("doesn't list firing alerts" in each.message for each in caplog.records) == 1
+    assert sum("doesn't list firing alerts" in record.message for record in caplog.records) == 1
     assert 4 <= alerts_read(bot) <= 6
     bot.together.faults.clear()
     bot.together.fire("a-1", "cluster-1", "gpu-1")
@@ -198,9 +198,9 @@ async def test_deleted_message_is_posted_again_and_calls_nobody(bot: World) -> N
     bot.slack.messages.remove(alert)
     bot.together.fire("a-2", "cluster-1", "gpu-2", **WARNING)
     bot.together.alerts["a-1"]["annotation"] = XID["annotation"]
-    again = await until(bot, lambda: next((each for each in told(bot) if each is not alert), None), 600)
+    again = await until(bot, lambda: next((message for message in told(bot) if message is not alert), None), 600)
     posted = [body for method, body in bot.slack.calls if method == "chat.postMessage"]
-    assert [CALL in str(each["text"]) for each in posted] == [True, False]
+    assert [CALL in str(message["text"]) for message in posted] == [True, False]
     assert "Xid 79" in again.text
 
 
@@ -228,7 +228,7 @@ async def test_reply_whose_result_is_not_known_is_looked_for(bot: World, *, arri
     bot.together.fire("a-2", "cluster-1", "gpu-2")
     await until(bot, lambda: thread(bot, alert), 1800)
     await pass_time(bot, 1800)
-    assert sum(CALL in each for each in thread(bot, alert)) == 1
+    assert sum(CALL in line for line in thread(bot, alert)) == 1
 
 
 async def test_it_is_told_once_slack_is_back(bot: World) -> None:
@@ -263,7 +263,7 @@ async def test_other_tools_are_told_when_people_are() -> None:
             await message(bot)
             bot.together.alerts.clear()
             events = await until(bot, lambda: webhook.events if len(webhook.events) == 2 else None)
-            assert [(each["type"].rpartition(".")[2], each["data"]) for each in events] == [
+            assert [(event["type"].rpartition(".")[2], event["data"]) for event in events] == [
                 ("unrepaired", {"cluster_id": "cluster-1", "is_over": False, "nodes": 1}),
                 ("unrepaired", {"cluster_id": "cluster-1", "is_over": True, "is_watched": True}),
             ]
@@ -278,11 +278,11 @@ async def test_other_tools_are_told_that_a_fault_is_over_although_slack_takes_no
             alert = await message(bot)
             bot.slack.faults.append(SlackFault("chat.update", refusal, times=-1))
             bot.together.alerts.clear()
-            await until(bot, lambda: [each["data"]["is_over"] for each in webhook.events] == [False, True], 300)
+            await until(bot, lambda: [event["data"]["is_over"] for event in webhook.events] == [False, True], 300)
             bot.slack.faults.clear()
             await until(bot, lambda: "lists no critical fault" in alert.text, 300)
             await pass_time(bot, 600)
-            assert [each["data"]["is_over"] for each in webhook.events] == [False, True]
+            assert [event["data"]["is_over"] for event in webhook.events] == [False, True]
 
 
 async def test_end_that_slack_took_late_is_told_by_a_reading_of_then(bot: World) -> None:
@@ -320,7 +320,7 @@ async def test_fault_that_fires_again_after_its_repair_came_back(bot: World) -> 
     await began(bot)
     alert = await came_back(bot, 300, "a-9")
     assert "Xid 79 is back: check the node and any new remediation." in alert.text
-    await until(bot, lambda: [each for each in thread(bot, alert) if f"{CALL}, Xid 79 came back on" in each])
+    await until(bot, lambda: [line for line in thread(bot, alert) if f"{CALL}, Xid 79 came back on" in line])
 
 
 async def test_fault_that_still_fires_a_quarter_of_an_hour_after_its_repair_did_not_stop_with_it(bot: World) -> None:
@@ -366,7 +366,7 @@ async def test_fault_that_clears_for_minutes_is_shown_again_and_calls_nobody(bot
     bot.together.alerts.clear()
     await message(bot, "lists no critical fault")
     bot.together.fire("a-1", "cluster-1", "gpu-1")
-    again = await until(bot, lambda: next((each for each in told(bot) if each is not over), None), 600)
+    again = await until(bot, lambda: next((message for message in told(bot) if message is not over), None), 600)
     assert TOLD in again.text
     assert CALL not in again.text
 
@@ -413,7 +413,9 @@ async def test_message_moves_with_the_alerts_of_its_cluster_and_calls_there(bot:
     await bot.settle()
     async with bot.another(bot.settings.model_copy(update={"bot_alert_channel": "C0OTHER"})):
         await pass_time(bot, 600)
-        (new,) = [each for each in bot.slack.visible() if each.channel == "C0OTHER" and "gpu-1" in each.everything]
+        (new,) = [
+            message for message in bot.slack.visible() if message.channel == "C0OTHER" and "gpu-1" in message.everything
+        ]
         assert "S0ONCALL" in new.everything
         if not is_archived:
             assert old.text == "Cluster cluster-1 (H100): its alerts go to <#C0OTHER> now."
@@ -427,7 +429,7 @@ async def test_message_whose_post_called_nobody_never_says_who_is_on_call(bot: W
     bot.slack.messages.remove(alert)
     bot.together.fire("a-2", "cluster-1", "gpu-2", **WARNING)
     bot.together.alerts["a-1"]["annotation"] = XID["annotation"]
-    again = await until(bot, lambda: next((each for each in told(bot) if each is not alert), None), 600)
+    again = await until(bot, lambda: next((message for message in told(bot) if message is not alert), None), 600)
     await pass_time(bot, 120)
     assert "On call" not in again.text
     bot.together.fire("a-3", "cluster-1", "gpu-3")

@@ -304,7 +304,7 @@ async def test_end_is_told_to_other_tools_though_the_message_is_gone() -> None:
             bot.slack.messages.remove(alert)
             bot.together.alerts.clear()
             await pass_time(bot, 300)
-            assert [each["data"]["is_over"] for each in webhook.events] == [False, True]
+            assert [event["data"]["is_over"] for event in webhook.events] == [False, True]
 
 
 async def test_counting_alert_is_no_storm_of_edits(bot: World) -> None:
@@ -399,7 +399,7 @@ async def test_critical_one_beyond_the_kept_is_called_for(bot: World) -> None:
     alert = await message(bot)
     bot.together.fire("b-1", "cluster-1", "other-1", **XID)
     await pass_time(bot, 1200)
-    assert any("other-1" in each for each in thread(bot, alert)) or "201" in alert.text or "198 more" in alert.text, (
+    assert any("other-1" in line for line in thread(bot, alert)) or "201" in alert.text or "198 more" in alert.text, (
         alert.text
     )
 
@@ -479,14 +479,16 @@ async def test_what_may_be_in_a_channel_that_could_not_be_read_is_looked_for_onc
     bot.together.fire("a-1", "cluster-1", "gpu-1")
     unclear = [SlackFault("chat.postMessage", "internal_error", after=arrives) for _ in range(2)]
     bot.slack.faults += unclear
-    await until(bot, lambda: not any(each.times for each in unclear), 2400)
+    await until(bot, lambda: not any(fault.times for fault in unclear), 2400)
     await pass_time(bot, 1200, longest=60)
     assert len(told(bot)) == (2 if arrives else 0)
     bot.slack.may_read_history = True
-    await until(bot, lambda: [each for each in told(bot) if CALL in each.text])
+    await until(bot, lambda: [message for message in told(bot) if CALL in message.text])
     await pass_time(bot, 120)
     bot.together.alerts.clear()
-    await until(bot, lambda: [each for each in bot.slack.visible() if "lists no critical fault" in each.text], 600)
+    await until(
+        bot, lambda: [message for message in bot.slack.visible() if "lists no critical fault" in message.text], 600
+    )
     assert len(told(bot)) == (2 if arrives else 1)
 
 
@@ -498,11 +500,11 @@ async def test_what_may_be_in_a_channel_that_cannot_be_read_ends_with_its_fault(
             bot.together.fire("a-1", "cluster-1", "gpu-1")
             unclear = [SlackFault("chat.postMessage", "internal_error") for _ in range(2)]
             bot.slack.faults += unclear
-            await until(bot, lambda: not any(each.times for each in unclear), 2400)
+            await until(bot, lambda: not any(fault.times for fault in unclear), 2400)
             await pass_time(bot, 120)
             bot.together.alerts.clear()
             await pass_time(bot, 300)
-            assert [each["data"]["is_over"] for each in webhook.events] == [False, True]
+            assert [event["data"]["is_over"] for event in webhook.events] == [False, True]
 
 
 @pytest.mark.parametrize("is_same", [False, True], ids=["another", "the same again"])
@@ -514,7 +516,7 @@ async def test_later_call_in_a_channel_that_cannot_be_read_is_repeated_too(bot: 
     bot.together.fire("a-2", "cluster-1", "gpu-2")
     unclear = [SlackFault("chat.postMessage", "internal_error") for _ in range(2)]
     bot.slack.faults += unclear
-    await until(bot, lambda: not any(each.times for each in unclear), 3600)
+    await until(bot, lambda: not any(fault.times for fault in unclear), 3600)
     await pass_time(bot, 300, longest=60)
     if is_same:
         gone = bot.together.alerts.pop("a-2")
@@ -524,7 +526,7 @@ async def test_later_call_in_a_channel_that_cannot_be_read_is_repeated_too(bot: 
         bot.together.fire("a-3", "cluster-1", "gpu-3")
     bot.slack.faults.append(SlackFault("chat.postMessage", "internal_error"))
     await pass_time(bot, 2400, longest=60)
-    assert [each for each in thread(bot, alert) if f"gpu-{2 if is_same else 3}: critical" in each]
+    assert [line for line in thread(bot, alert) if f"gpu-{2 if is_same else 3}: critical" in line]
 
 
 async def test_call_is_repeated_though_another_one_was_to_be_that_is_not_needed_any_more(bot: World) -> None:
@@ -539,7 +541,7 @@ async def test_call_is_repeated_though_another_one_was_to_be_that_is_not_needed_
         await until(bot, lambda: not unclear.times, 2400)  # noqa: B023 - it is awaited here
         bot.together.alerts.pop("a-2", None)
     await pass_time(bot, 900, longest=60)
-    assert [each for each in thread(bot, alert) if "gpu-3: critical" in each]
+    assert [line for line in thread(bot, alert) if "gpu-3: critical" in line]
 
 
 async def test_unclear_post_while_the_alert_flaps(bot: World) -> None:
@@ -617,7 +619,7 @@ async def test_post_about_the_brake_calls_for_no_alert_that_was_read_long_ago(bo
     bot.together.faults.append(unreadable)
     await pass_time(bot, 900)
     storm(bot, 4)
-    await until(bot, lambda: [each for each in bot.slack.visible() if "paused automatically" in each.text])
+    await until(bot, lambda: [message for message in bot.slack.visible() if "paused automatically" in message.text])
     bot.together.faults.remove(unreadable)
     await pass_time(bot, 900)
     calling = [
@@ -734,7 +736,7 @@ async def test_further_fault_calls_in_the_channel_where_the_thread_is_locked(bot
     bot.together.fire("a-2", "cluster-1", "gpu-2")
 
     def look() -> list[Any]:
-        return [each for each in bot.slack.visible() if each.text.startswith("gpu-2: critical for 15 min")]
+        return [message for message in bot.slack.visible() if message.text.startswith("gpu-2: critical for 15 min")]
 
     (call,) = await until(bot, look, 1800)
     assert CALL in call.text
@@ -750,7 +752,11 @@ async def test_message_that_has_moved_says_its_end_once(bot: World) -> None:
     bot.slack.faults.append(SlackFault("chat.update", "internal_error", after=True))
     async with bot.another(bot.settings.model_copy(update={"bot_alert_channel": "C0OTHER"})):
         new = await until(
-            bot, lambda: [each for each in bot.slack.visible() if each.channel == "C0OTHER" and CALL in each.text], 600
+            bot,
+            lambda: [
+                message for message in bot.slack.visible() if message.channel == "C0OTHER" and CALL in message.text
+            ],
+            600,
         )
         await pass_time(bot, 120)
         edits = new[0].edits

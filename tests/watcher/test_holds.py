@@ -337,12 +337,12 @@ async def test_thread_names_who_decided_despite_a_hold(bot: World) -> None:
         await bot.slack.press(alert, APPROVE, user="U0ALICE")
         await bot.together.until(lambda: bot.together.is_waiting("approve"))
         bot.together.faults += [Fault("cut", verb="approve", after=True), Fault("rpc", verb="get", code=14, times=-1)]
-    await until(bot, lambda: any("may have gone through" in each for each in thread(bot, alert)))
+    await until(bot, lambda: any("may have gone through" in line for line in thread(bot, alert)))
     bot.together.faults.clear()
     assert bot.together.state(IDS) == "PENDING"  # Alice's approval has arrived
     await bot.slack.submit(view, reason="no", user="U0BOB")
-    await until(bot, lambda: any("Reboot approved by" in each for each in thread(bot, alert)), 60)
-    assert not any("rejected by <@U0BOB>" in each for each in thread(bot, alert))
+    await until(bot, lambda: any("Reboot approved by" in line for line in thread(bot, alert)), 60)
+    assert not any("rejected by <@U0BOB>" in line for line in thread(bot, alert))
 
 
 @pytest.mark.bot(watching=True)
@@ -365,7 +365,7 @@ async def test_reason_that_is_added_to_a_hold_at_once_is_told(bot: World) -> Non
     await hold_with_a_reason(bot, alert, why="saving at 3:20")
     await until(bot, lambda: "saving at 3:20" in alert.text)
     await pass_time(bot, 60)
-    assert any("saving at 3:20" in each for each in thread(bot, alert))
+    assert any("saving at 3:20" in line for line in thread(bot, alert))
 
 
 @pytest.mark.bot(watching=True)
@@ -375,7 +375,7 @@ async def test_hold_that_somebody_else_asks_for_at_once_is_told_too(bot: World) 
     for user in ("U0BOB", "U0ALICE", "U0ALICE"):
         await bot.slack.press(alert, HOLD, user=user, choice="3600")
     await pass_time(bot, 60)
-    held = [each for each in thread(bot, alert) if "put this on hold" in each]
+    held = [line for line in thread(bot, alert) if "put this on hold" in line]
     assert [each.partition(" put ")[0] for each in held] == ["instance-1: <@U0BOB>", "instance-1: <@U0ALICE>"]
     assert all(each.endswith(">.") for each in held)
 
@@ -528,7 +528,7 @@ async def test_who_asked_to_wait_learns_of_an_approval_whose_answer_was_lost(bot
         await bot.slack.press(alert, APPROVE, user="U0ALICE")
         await bot.together.until(lambda: bot.together.is_waiting("approve"))
         bot.together.faults += [Fault("cut", verb="approve", after=True), Fault("rpc", verb="get", code=14, times=-1)]
-    await until(bot, lambda: any("may have gone through" in each for each in thread(bot, alert)))
+    await until(bot, lambda: any("may have gone through" in line for line in thread(bot, alert)))
     bot.together.faults.clear()
     await until(bot, lambda: "during your hold, <@U0BOB>" in str(thread(bot, alert)), 300)
 

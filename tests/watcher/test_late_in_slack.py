@@ -46,7 +46,7 @@ async def test_card_that_slack_executes_late_is_not_posted_again_though_the_cloc
     await pass_time(bot, 8)
     bot.slack.execute_late()
     await pass_time(bot, 60)
-    assert len([each for each in bot.slack.visible() if each.thread_ts is None]) == 1
+    assert len([message for message in bot.slack.visible() if message.thread_ts is None]) == 1
 
 
 async def test_card_is_not_looked_for_in_what_was_read_before_it_can_have_arrived(bot: World) -> None:
@@ -61,7 +61,7 @@ async def test_card_is_not_looked_for_in_what_was_read_before_it_can_have_arrive
     await until(bot, lambda: looked(bot) > looks)  # for the first one
     bot.slack.execute_late()
     await pass_time(bot, 60)
-    assert len([each for each in bot.slack.visible() if each.thread_ts is None]) == 5
+    assert len([message for message in bot.slack.visible() if message.thread_ts is None]) == 5
 
 
 async def test_edit_that_slack_executes_much_later_does_not_stay_over_the_end(bot: World) -> None:
@@ -140,7 +140,7 @@ async def test_post_that_slack_executes_late_leaves_one_message_to_decide_on(bot
     assert "posted twice by mistake" in copy.text
     assert f"/C0OPS/p{kept.ts.replace('.', '')}" in copy.text
     await pass_time(bot, 7300)
-    assert (copy.edits, len([each for each in bot.slack.visible() if each.buttons])) == (1, 1)
+    assert (copy.edits, len([message for message in bot.slack.visible() if message.buttons])) == (1, 1)
 
 
 async def write_waits(bot: World) -> None:
@@ -247,12 +247,12 @@ async def test_outage_is_told_although_slack_was_unclear(bot: World, *, arrives:
     bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1))
     bot.slack.faults.append(unclear(arrives=arrives))
     await pass_time(bot, 600)
-    told = [each for each in bot.slack.visible() if "from Together since" in each.text]
+    told = [message for message in bot.slack.visible() if "from Together since" in message.text]
     assert len(told) == (1 if may_read or not arrives else 2)
     bot.together.faults.clear()
     bot.slack.faults.append(unclear(arrives=True))
     await pass_time(bot, 600)
-    over = [each for each in bot.slack.visible() if "can be read from Together again" in each.text]
+    over = [message for message in bot.slack.visible() if "can be read from Together again" in message.text]
     assert len(over) == (1 if may_read else 2)
 
 

@@ -109,7 +109,7 @@ async def test_process_that_another_one_watched_for_begins_anew(bot: World) -> N
     await other.release()
     await database.close()
     await pass_time(bot, 900)
-    assert [each.text for each in bot.slack.cards(IDS[2]) if APPROVE in each.buttons] == []
+    assert [message.text for message in bot.slack.cards(IDS[2]) if APPROVE in message.buttons] == []
 
 
 @both_databases
@@ -162,7 +162,7 @@ async def test_death_between_a_reply_and_its_row_tells_the_thread_once(database_
         await free_the_lease(database_url)
         async with bot.another():
             await pass_time(bot, 120)
-            assert len([each for each in bot.slack.replies(alert) if "no host left" in each.text]) == 1
+            assert len([reply for reply in bot.slack.replies(alert) if "no host left" in reply.text]) == 1
 
 
 @pytest.mark.parametrize("arrives", [True, False])
@@ -176,7 +176,7 @@ async def test_death_in_the_middle_of_an_escalation_loses_and_repeats_nothing(
         await die_sending(bot, SlackFault("chat.postMessage", "hang", after=arrives), database_url)
         async with bot.another():
             await pass_time(bot, 120)
-            assert len([each for each in bot.slack.replies(alert) if "<!subteam^S0LEADS>" in each.text]) == 1
+            assert len([reply for reply in bot.slack.replies(alert) if "<!subteam^S0LEADS>" in reply.text]) == 1
 
 
 async def test_reminder_that_a_dead_process_sent_in_quiet_hours_calls_nobody_after_them(database_url: str) -> None:
@@ -239,7 +239,7 @@ async def test_death_between_reminders_repeats_none(database_url: str) -> None:
             assert len(bot.slack.replies(alert)) == 1
             await bot.slack.press(alert, CANCEL)
             await pass_time(bot, 3600)
-            assert [each.text for each in bot.slack.replies(alert) if "has been waiting" in each.text][1:] == []
+            assert [reply.text for reply in bot.slack.replies(alert) if "has been waiting" in reply.text][1:] == []
 
 
 async def test_nothing_is_posted_again_after_a_restart(database_url: str) -> None:
@@ -296,7 +296,7 @@ async def test_failure_is_told_before_other_cards_follow_the_settings_of_a_resta
         async with bot.another(bot.settings.model_copy(update={"bot_observe": ("*",)})):
             await pass_time(bot, 30)
             bot.together.remediations[IDS] |= {"state": "FAILED", "end_time": moment(bot)}
-            await until(bot, lambda: [each for each in thread(bot, alert) if "failed" in each], 75)
+            await until(bot, lambda: [line for line in thread(bot, alert) if "failed" in line], 75)
 
 
 @both_databases
@@ -325,7 +325,7 @@ async def test_stop_waits_for_the_watch_and_for_decisions_at_once() -> None:
             await bot.together.until(lambda: bot.together.is_waiting("get"))
             bot.stop.set()
             async with asyncio.timeout(5):
-                await asyncio.wait([each for each in asyncio.all_tasks() if each.get_name().startswith("click ")])
+                await asyncio.wait([task for task in asyncio.all_tasks() if task.get_name().startswith("click ")])
             assert bot.slack.is_waiting("chat.postMessage")
 
 

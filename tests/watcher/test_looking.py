@@ -45,7 +45,7 @@ async def test_who_looks_is_on_the_card_and_reminders_wait_for_them() -> None:
         await pass_time(bot, 400)
         assert len(reminders(bot, alert)) == 1
         assert "Looking into it" not in alert.text
-        assert [(each["event"], each["user_id"]) for each in await audit_rows(bot)] == [
+        assert [(row["event"], row["user_id"]) for row in await audit_rows(bot)] == [
             ("looking", "U0ALICE"),
             ("looking", "U0BOB"),
             ("looking", "U0ALICE"),
@@ -86,7 +86,7 @@ async def test_person_who_may_not_decide_cannot_say_that_they_look(bot: World) -
     await bot.slack.press(alert, LOOKING, user="U0CAROL")
     assert "Only operators can do this." in (await bot.reply_privately("U0CAROL")).text
     assert "Looking" not in alert.everything
-    assert [each["event"] for each in await audit_rows(bot)] == ["refused"]
+    assert [row["event"] for row in await audit_rows(bot)] == ["refused"]
 
 
 async def test_acked_press_is_done_by_the_next_process(database_url: str) -> None:
@@ -118,15 +118,15 @@ async def test_what_nobody_takes_is_escalated_once_then_reminded_of_each_hour() 
         bot.together.add()
         alert = await card(bot)
         await pass_time(bot, 39 * 60, longest=60.0)
-        assert [LEADS in each for each in reminders(bot, alert)] == [False, False]
+        assert [LEADS in line for line in reminders(bot, alert)] == [False, False]
         await pass_time(bot, 120)
-        assert [LEADS in each for each in reminders(bot, alert)] == [False, False, True]
+        assert [LEADS in line for line in reminders(bot, alert)] == [False, False, True]
         assert reminders(bot, alert)[-1].endswith(f"<!subteam^S0ONCALL> {LEADS}")
         for count in (4, 5, 6):
             before = bot.time.seconds
             await until(bot, lambda: len(reminders(bot, alert)) == count, 3700)  # noqa: B023 - it is awaited here
             assert bot.time.seconds - before > 3400
-        assert [LEADS in each for each in reminders(bot, alert)] == [False, False, True, False, False, False]
+        assert [LEADS in line for line in reminders(bot, alert)] == [False, False, True, False, False, False]
 
 
 @pytest.mark.parametrize("by", ["looking", "hold", "cancel"])
@@ -146,7 +146,7 @@ async def test_what_somebody_takes_is_not_escalated(by: str) -> None:
         await pass_time(bot, 39 * 60)
         assert reminders(bot, alert) == []
         await pass_time(bot, 3600)
-        assert sum(LEADS in each for each in reminders(bot, alert)) == (by != "cancel")
+        assert sum(LEADS in line for line in reminders(bot, alert)) == (by != "cancel")
 
 
 async def test_warning_is_not_escalated_in_quiet_hours() -> None:
@@ -157,7 +157,7 @@ async def test_warning_is_not_escalated_in_quiet_hours() -> None:
         await pass_time(bot, 100 * 60)
         assert reminders(bot, alert) == []
         await pass_time(bot, 30 * 60)
-        assert sum(LEADS in each for each in reminders(bot, alert)) == 1
+        assert sum(LEADS in line for line in reminders(bot, alert)) == 1
 
 
 async def test_call_that_quiet_hours_owe_waits_for_who_looks() -> None:
@@ -166,7 +166,7 @@ async def test_call_that_quiet_hours_owe_waits_for_who_looks() -> None:
         alert = await card(bot)
         await pass_time(bot, 25 * 60)
         await looked(bot, alert)
-        await until(bot, lambda: any("Nobody is reminded for 15 min" in each.text for each in bot.slack.messages))
+        await until(bot, lambda: any("Nobody is reminded for 15 min" in message.text for message in bot.slack.messages))
         await pass_time(bot, 14 * 60)
         assert thread(bot, alert) == []
         await pass_time(bot, 120)
@@ -182,7 +182,7 @@ async def test_call_that_quiet_hours_owe_and_a_reminder_are_one_once_nobody_look
         await pass_time(bot, 25 * 60)
         await looked(bot, alert)
         await pass_time(bot, 17 * 60)
-        assert ["S0ONCALL" in each for each in thread(bot, alert)] == [False, True]
+        assert ["S0ONCALL" in line for line in thread(bot, alert)] == [False, True]
 
 
 async def test_change_of_leader_escalates_nothing_twice(database_url: str) -> None:
@@ -195,7 +195,7 @@ async def test_change_of_leader_escalates_nothing_twice(database_url: str) -> No
         await free_the_lease(database_url)
         async with bot.another():
             await pass_time(bot, 30 * 60)
-            assert sum(LEADS in each for each in reminders(bot, alert)) == 1
+            assert sum(LEADS in line for line in reminders(bot, alert)) == 1
 
 
 async def test_who_looks_is_soon_on_the_card_while_together_hangs_and_many_reminders_are_late(bot: World) -> None:

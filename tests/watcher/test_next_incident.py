@@ -120,7 +120,7 @@ async def test_repair_counts_before_a_poll_has_seen_that_the_next_incident_opene
 async def test_fault_that_comes_back_under_the_same_id_is_among_what_did_not_help(bot: World) -> None:
     before = counted("REBOOT_VM", "came_back")
     alert = await opened_again(bot)
-    assert [each for each in thread(bot, alert) if "U0ALICE" in each or CALL in each][1:] == [
+    assert [line for line in thread(bot, alert) if "U0ALICE" in line or CALL in line][1:] == [
         "<@U0ALICE>, Xid 79 came back on instance-1, 1 h after its reboot. 🔁",
         f"instance-1 is waiting for a decision again: Xid 79, Xid. {CALL}",
     ]
@@ -140,7 +140,7 @@ async def test_other_tools_are_told_which_repair_did_not_help_under_the_same_id(
             again: Any = {"mode": "REMEDIATION_MODE_VM_ONLY", "create_time": moment(bot)}
             bot.together.add(**again, linked_alerts=firing("79", moment(bot)))
             await pass_time(bot, 120)
-            (told,) = [each["data"] for each in webhook.events if each["type"].endswith("came_back")]
+            (told,) = [event["data"] for event in webhook.events if event["type"].endswith("came_back")]
             assert (told["mode"], told["decided_by"]) == ("REMEDIATION_MODE_REBOOT_VM", "U0ALICE")
             assert told["cluster_name"] == "cluster-1 (H100)"
 
@@ -174,7 +174,7 @@ async def test_other_tools_are_told_of_the_next_incident_that_ended_like_the_one
             times = {"create_time": moment(bot, -60), "start_time": moment(bot, -30), "end_time": moment(bot)}
             bot.together.remediations[IDS] |= {**AUTOMATIC, **times, "state": state}
             await pass_time(bot, 2000)
-            told = [each["data"] for each in webhook.events if each["type"].endswith(f".{state.lower()}")]
+            told = [event["data"] for event in webhook.events if event["type"].endswith(f".{state.lower()}")]
             assert [each.get("decided_by") for each in told] == ["U0ALICE", None]
 
 
@@ -233,9 +233,9 @@ async def test_hold_of_an_incident_that_has_just_opened_again_is_kept(bot: World
     await pass_time(bot, 600)
     opens_again(bot)
     await bot.slack.press(alert, HOLD, user="U0BOB", choice="3600")
-    await until(bot, lambda: any("<@U0BOB> put this on hold" in each for each in thread(bot, alert)))
+    await until(bot, lambda: any("<@U0BOB> put this on hold" in line for line in thread(bot, alert)))
     await poll(bot)
-    await until(bot, lambda: any("approval again" in each for each in thread(bot, alert)))
+    await until(bot, lambda: any("approval again" in line for line in thread(bot, alert)))
     held = [line for line in alert.text.splitlines() if "On hold" in line]
     assert len(held) == 1
     assert "<@U0BOB>" in held[0]
@@ -249,7 +249,7 @@ async def test_looking_of_an_incident_that_has_just_opened_again_is_kept(bot: Wo
     opens_again(bot)
     await bot.slack.press(alert, LOOKING, user="U0BOB")
     await poll(bot)
-    await until(bot, lambda: any("approval again" in each for each in thread(bot, alert)))
+    await until(bot, lambda: any("approval again" in line for line in thread(bot, alert)))
     (looking,) = [line for line in alert.text.splitlines() if "Looking into it" in line]
     assert "<@U0BOB>" in looking
     assert "<@U0ALICE>" not in looking
@@ -276,13 +276,13 @@ async def test_next_automatic_repair_of_a_node_under_the_same_id_is_told_and_cal
     bot.together.add(**AUTOMATIC, mode=mode, create_time=moment(bot), update_time=moment(bot))
     await poll(bot)
     begun = f"instance-1: Quick reprovision started automatically. Local data is deleted. {CALL}"
-    assert await until(bot, lambda: [each for each in thread(bot, alert) if CALL in each]) == [begun]
+    assert await until(bot, lambda: [line for line in thread(bot, alert) if CALL in line]) == [begun]
     becomes(bot, "RUNNING", "start_time")
-    await until(bot, lambda: any("Quick reprovision started. " in each for each in thread(bot, alert)))
+    await until(bot, lambda: any("Quick reprovision started. " in line for line in thread(bot, alert)))
     becomes(bot, "FAILED", "end_time", error_message="no host left")
-    await until(bot, lambda: any("no host left" in each and CALL in each for each in thread(bot, alert)))
-    assert not any("repair changed" in each for each in thread(bot, alert))
-    assert len([each for each in thread(bot, alert) if each == begun]) == 1
+    await until(bot, lambda: any("no host left" in line and CALL in line for line in thread(bot, alert)))
+    assert not any("repair changed" in line for line in thread(bot, alert))
+    assert len([line for line in thread(bot, alert) if line == begun]) == 1
 
 
 async def test_automatic_repair_of_a_fault_that_came_back_under_the_same_id_calls_once(bot: World) -> None:
@@ -290,9 +290,9 @@ async def test_automatic_repair_of_a_fault_that_came_back_under_the_same_id_call
     await pass_time(bot, 3600)
     again = {**AUTOMATIC, "mode": "REMEDIATION_MODE_VM_ONLY", "linked_alerts": firing("79", moment(bot))}
     bot.together.add(**again, create_time=moment(bot), update_time=moment(bot))
-    (told,) = await until(bot, lambda: [each for each in thread(bot, alert) if "came back" in each])
+    (told,) = await until(bot, lambda: [line for line in thread(bot, alert) if "came back" in line])
     assert told.startswith("<@U0ALICE>, ")
-    assert sum(CALL in each for each in thread(bot, alert)) == 1
+    assert sum(CALL in line for line in thread(bot, alert)) == 1
 
 
 async def test_next_incident_that_was_approved_in_together_between_two_polls_calls_when_it_fails(bot: World) -> None:
@@ -308,7 +308,7 @@ async def test_next_incident_that_was_approved_in_together_between_two_polls_cal
     await card(bot, words="Rebooting")
     assert "U0ALICE" not in alert.text
     bot.together.fail(IDS, "no host left")
-    await until(bot, lambda: any("no host left" in each and CALL in each for each in thread(bot, alert)))
+    await until(bot, lambda: any("no host left" in line and CALL in line for line in thread(bot, alert)))
 
 
 @pytest.mark.parametrize("state", ["CANCELLED", "FAILED"])
@@ -366,7 +366,7 @@ async def test_failure_of_the_next_incident_that_was_seen_to_run_calls_nobody_fo
     await card(bot, words="Rebooting")
     before = len(thread(bot, alert))
     bot.together.fail(IDS, "no host left")
-    await until(bot, lambda: any("no host left" in each and CALL in each for each in thread(bot, alert)))
+    await until(bot, lambda: any("no host left" in line and CALL in line for line in thread(bot, alert)))
     assert "U0ALICE" not in " ".join([alert.text, *thread(bot, alert)[before:]])
 
 
@@ -388,7 +388,7 @@ async def test_failure_that_slack_did_not_take_is_told_though_the_next_incident_
     await pass_time(bot, 60)
     bot.slack.faults.clear()
     await pass_time(bot, 1200)
-    (told,) = [each.text for each in bot.slack.replies(alert) if "no host left" in each.text]
+    (told,) = [reply.text for reply in bot.slack.replies(alert) if "no host left" in reply.text]
     assert CALL in told
 
 
@@ -419,10 +419,10 @@ async def test_fault_that_comes_back_after_an_automatic_repair_that_called_calls
     alert = await repaired_days_ago(bot)
     again = {**AUTOMATIC, "mode": "REMEDIATION_MODE_VM_ONLY", "linked_alerts": firing("79", moment(bot))}
     bot.together.add(**again, create_time=moment(bot), update_time=moment(bot))
-    await until(bot, lambda: [each for each in thread(bot, alert) if CALL in each])
+    await until(bot, lambda: [line for line in thread(bot, alert) if CALL in line])
     becomes(bot, "SUCCEEDED", "end_time", start_time=moment(bot))
     await card(bot, words="Watched until")
     await pass_time(bot, 1800)
     bot.together.add(AGAIN, linked_alerts=firing("79", moment(bot)))
-    (told,) = await until(bot, lambda: [each for each in thread(bot, alert) if "came back" in each])
+    (told,) = await until(bot, lambda: [line for line in thread(bot, alert) if "came back" in line])
     assert CALL in told

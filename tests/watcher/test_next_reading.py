@@ -118,7 +118,7 @@ async def test_repair_that_runs_although_it_was_cancelled_is_not_called_cancelle
         await until(bot, lambda: went_on in thread(bot, alert))
         bot.together.fail(IDS, "boom")
         await card(bot, words="Failed")
-        (called,) = [each for each in thread(bot, alert) if "failed" in each]
+        (called,) = [line for line in thread(bot, alert) if "failed" in line]
         assert called.startswith("<!subteam^S0ONCALL>")
 
 
@@ -145,7 +145,7 @@ async def test_who_rejected_what_runs_all_the_same_is_not_said_to_have_approved_
         told = [alert.everything, *thread(bot, alert)]
         assert not [each for each in told if "web-user" in each or "automatically" in each], told
         assert waits_again or not any("pproved" in each for each in told), told
-        assert [each for each in thread(bot, alert) if "<!subteam^S0ONCALL>" in each and "failed" in each]
+        assert [line for line in thread(bot, alert) if "<!subteam^S0ONCALL>" in line and "failed" in line]
 
 
 @pytest.mark.parametrize("asked", ["status instance-1", "check", "press"])
@@ -268,7 +268,7 @@ async def test_list_of_before_a_cancellation_does_not_say_that_together_went_on(
         await poll(bot)
         await poll(bot)
         assert "Cancelled" in alert.text
-        assert not [each for each in thread(bot, alert) if "went on" in each or "approved" in each]
+        assert not [line for line in thread(bot, alert) if "went on" in line or "approved" in line]
 
 
 async def test_repair_that_fails_once_more_is_told_again() -> None:
@@ -283,7 +283,7 @@ async def test_repair_that_fails_once_more_is_told_again() -> None:
             bot.together.fail(IDS, "boom")
             await card(bot, words="Failed")
             await pass_time(bot, 60)
-            assert len([each for each in thread(bot, alert) if each.startswith("<@U0ALICE>")]) == count
+            assert len([line for line in thread(bot, alert) if line.startswith("<@U0ALICE>")]) == count
 
 
 async def test_repair_that_ran_and_failed_between_two_polls_although_it_was_cancelled_is_told() -> None:
@@ -295,7 +295,7 @@ async def test_repair_that_ran_and_failed_between_two_polls_although_it_was_canc
         await pass_time(bot, 60)
         bot.together.remediations[IDS] |= {"state": "FAILED", "end_time": moment(bot), "error_message": "boom"}
         await card(bot, words="Failed", seconds=900)
-        assert [each for each in thread(bot, alert) if each.startswith("<!subteam^S0ONCALL>") and "boom" in each]
+        assert [line for line in thread(bot, alert) if line.startswith("<!subteam^S0ONCALL>") and "boom" in line]
 
 
 @pytest.mark.parametrize("says_when", [True, False])
@@ -315,7 +315,7 @@ async def test_repair_that_ran_and_failed_again_between_two_polls_is_told_again(
         bot.together.remediations[IDS] |= again
         await card(bot, words="bang", seconds=900)
         await pass_time(bot, 1300)
-        told = [each for each in thread(bot, alert) if "failed on" in each]
+        told = [line for line in thread(bot, alert) if "failed on" in line]
         assert ["bang" in each for each in told] == [False, True], told
 
 
@@ -330,7 +330,7 @@ async def test_repair_that_had_failed_is_followed_into_a_state_of_tomorrow_and_o
             await card(bot, words="State RETRYING", seconds=900)
             bot.together.remediations[IDS] |= {"state": "FAILED", "end_time": moment(bot), "error_message": words}
             await card(bot, words=words)
-        told = [each for each in thread(bot, alert) if "failed on" in each]
+        told = [line for line in thread(bot, alert) if "failed on" in line]
         assert ["bang" in each for each in told] == [False, True], told
 
 

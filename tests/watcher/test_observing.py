@@ -22,7 +22,11 @@ async def test_card_says_so_and_has_no_buttons_that_decide(bot: World) -> None:
     assert "Observing: reboot gpu-node-7" in alert.everything
     assert "The bot only observes this cluster: decide <https://api.together.ai/clusters|in Together>." in alert.text
     assert alert.text.startswith("gpu-node-7 (cluster-1 (H100)): Together asks to approve: reboot.")
-    assert {each["value"] for each in alert.controls["remediation:more"]["options"]} == {"ids", "history", "timeline"}
+    assert {option["value"] for option in alert.controls["remediation:more"]["options"]} == {
+        "ids",
+        "history",
+        "timeline",
+    }
     await pass_time(bot, 1000)
     assert "Decide in Together." in thread(bot, alert)[-1]
 
@@ -59,7 +63,7 @@ async def test_hold_and_the_menu_work_there(bot: World) -> None:
     await card(bot, words="On hold until")
     await opened(bot)
     await bot.slack.press_home(cards.MORE, choice=cards.COPY_IDS)
-    await bot.slack.until(lambda: [each for each in bot.slack.direct("U0ALICE") if "IDs to copy" in each.text])
+    await bot.slack.until(lambda: [message for message in bot.slack.direct("U0ALICE") if "IDs to copy" in message.text])
 
 
 async def test_hold_and_the_menu_work_in_home_for_a_node_of_a_storm(bot: World) -> None:
@@ -70,7 +74,7 @@ async def test_hold_and_the_menu_work_in_home_for_a_node_of_a_storm(bot: World) 
     await bot.slack.press_home(home.OPEN)
     await shown(bot, version=version + 1)
     await bot.slack.press_home(cards.MORE, choice=cards.COPY_IDS)
-    await bot.slack.until(lambda: [each for each in bot.slack.direct("U0ALICE") if "IDs to copy" in each.text])
+    await bot.slack.until(lambda: [message for message in bot.slack.direct("U0ALICE") if "IDs to copy" in message.text])
     await bot.slack.press_home(HOLD, choice="3600")
     await until(bot, lambda: "on hold" in message.everything)
 
@@ -85,8 +89,10 @@ async def test_nothing_there_is_paused_or_said_to_be_cancelled_here(bot: World, 
     await bot.slack.press_home(cards.PAUSE_DIALOG)
     await submit_pause(bot)
     await pass_time(bot, 60)
-    seen = [each for each in bot.slack.visible() if each.channel == CHANNEL]
-    assert not [each.text for each in seen if "paused" in each.everything or cards.PAUSE_DIALOG in each.buttons]
+    seen = [message for message in bot.slack.visible() if message.channel == CHANNEL]
+    assert not [
+        message.text for message in seen if "paused" in message.everything or cards.PAUSE_DIALOG in message.buttons
+    ]
 
 
 @pytest.mark.parametrize("action", [APPROVE, CANCEL])

@@ -41,7 +41,7 @@ async def test_alert_of_another_tool_is_not_taken_for_the_own_card_after_an_uncl
     bot.together.add()
     tool = tools_alert(bot)
     await pass_time(bot, 300)
-    said = [each.text for each in bot.slack.visible() if each is not tool]
+    said = [message.text for message in bot.slack.visible() if message is not tool]
     assert "GPU has fallen off the bus" in tool.everything, tool.text
     assert [each for each in said if CALL in each], "on-call was called by no message that arrived"
 
@@ -51,7 +51,7 @@ async def test_alert_of_another_tool_is_not_taken_for_the_own_card_at_the_first_
         bot.together.add()
         tool = tools_alert(bot)
         await pass_time(bot, 120)
-        said = [each.text for each in bot.slack.visible() if each is not tool]
+        said = [message.text for message in bot.slack.visible() if message is not tool]
         assert "GPU has fallen off the bus" in tool.everything, tool.text
         assert said
 
@@ -67,4 +67,6 @@ async def test_failure_of_what_was_approved_on_another_tools_alert_before_the_fi
     await pass_time(bot, 120)
     bot.together.remediations[IDS] |= {"state": "FAILED", "end_time": moment(bot), "error_message": "no host"}
     await pass_time(bot, 1800)
-    assert [each.text for each in bot.slack.visible() if "ailed" in each.text], [e.text for e in bot.slack.visible()]
+    assert [message.text for message in bot.slack.visible() if "ailed" in message.text], [
+        e.text for e in bot.slack.visible()
+    ]

@@ -36,14 +36,16 @@ async def test_failing_cluster_delays_no_other_and_is_reported_once_each_way(bot
     await pass_time(bot, 200)
     assert len(bot.slack.visible()) == 3
     await pass_time(bot, 150)
-    told = [each.text for each in bot.slack.visible() if "from Together since" in each.text]
+    told = [message.text for message in bot.slack.visible() if "from Together since" in message.text]
     assert len(told) == 1
     assert told[0].startswith("Couldn't read cluster cluster-2 (H100) from Together since ")
     await pass_time(bot, 400)
     bot.together.faults.clear()
-    await until(bot, lambda: [each for each in bot.slack.visible() if "can be read from Together again" in each.text])
+    await until(
+        bot, lambda: [message for message in bot.slack.visible() if "can be read from Together again" in message.text]
+    )
     await pass_time(bot, 600)
-    told = [each.text for each in bot.slack.visible()]
+    told = [message.text for message in bot.slack.visible()]
     assert len([each for each in told if re.search(r"luster cluster-2 \(H100\) (from|can)", each)]) == 2
 
 
@@ -64,8 +66,8 @@ async def test_card_that_cannot_be_confirmed_says_as_of_when_it_is_true(bot: Wor
 @pytest.mark.parametrize("state", ["PENDING_APPROVAL", "RUNNING"])
 async def test_digest_that_cannot_be_confirmed_says_as_of_when_it_is_true(bot: World, state: str) -> None:
     await began(bot)
-    for each in storm(bot, 6):
-        bot.together.remediations[each]["state"] = state
+    for ids in storm(bot, 6):
+        bot.together.remediations[ids]["state"] = state
     message = await digest(bot)
     bot.together.faults.append(Fault("rpc", verb="list", code=13, times=-1))
     await digest(bot, "Last confirmed")
@@ -86,7 +88,7 @@ async def test_cluster_that_is_listed_again_is_not_announced_as_gone(bot: World)
     bot.together.add(OTHER)
     alert = await card(bot, OTHER)
     bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1, cluster="cluster-2"))
-    await until(bot, lambda: [each for each in bot.slack.visible() if "from Together since" in each.text], 600)
+    await until(bot, lambda: [message for message in bot.slack.visible() if "from Together since" in message.text], 600)
     kept = bot.together.clusters.pop("cluster-2")
     bot.slack.faults.append(SlackFault("chat.postMessage", "not_in_channel", times=-1))
     bot.together.faults.clear()
@@ -97,7 +99,7 @@ async def test_cluster_that_is_listed_again_is_not_announced_as_gone(bot: World)
     bot.slack.faults.clear()
     await pass_time(bot, 60)
     assert "No longer listed" in alert.text
-    assert [each for each in bot.slack.visible() if "no longer monitored" in each.text] == []
+    assert [message for message in bot.slack.visible() if "no longer monitored" in message.text] == []
 
 
 async def test_hanging_cluster_delays_no_other() -> None:
@@ -128,7 +130,7 @@ async def test_outage_is_posted_once_although_slack_answers_unclearly(bot: World
     bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1))
     bot.slack.faults.append(SlackFault("chat.postMessage", "internal_error", times=-1, after=True))
     await pass_time(bot, 600)
-    assert len([each for each in bot.slack.visible() if "from Together since" in each.text]) == 1
+    assert len([message for message in bot.slack.visible() if "from Together since" in message.text]) == 1
 
 
 def lists(bot: World) -> int:
@@ -147,9 +149,11 @@ async def test_outage_that_ends_while_its_message_is_on_its_way_is_told_to_be_ov
         before = lists(bot)
         await until(bot, lambda: lists(bot) > before, 9)  # the client gives up after 10 s
         await quiet(bot)
-    await until(bot, lambda: [each for each in bot.slack.visible() if "can be read from Together again" in each.text])
+    await until(
+        bot, lambda: [message for message in bot.slack.visible() if "can be read from Together again" in message.text]
+    )
     await pass_time(bot, 600)
-    assert [each.text for each in bot.slack.visible() if "from Together since" in each.text] == []
+    assert [message.text for message in bot.slack.visible() if "from Together since" in message.text] == []
 
 
 async def died_as_it_told(bot: World, look: Callable[[], list[Posted]]) -> Posted:
@@ -171,7 +175,7 @@ async def test_outage_whose_process_died_as_its_message_arrived_is_told_once(*, 
     async with watching(drain_seconds=0.05) as bot:
 
         def look() -> list[Posted]:
-            return [each for each in bot.slack.visible() if "from Together since" in each.text]
+            return [message for message in bot.slack.visible() if "from Together since" in message.text]
 
         message = await died_as_it_told(bot, look)
         if is_over:
@@ -183,7 +187,9 @@ async def test_outage_whose_process_died_as_its_message_arrived_is_told_once(*, 
                 bot.together.faults.clear()
             await until(
                 bot,
-                lambda: [each for each in bot.slack.visible() if "can be read from Together again" in each.text],
+                lambda: [
+                    message for message in bot.slack.visible() if "can be read from Together again" in message.text
+                ],
                 600,
             )
             assert " to <!date" in message.text
@@ -193,14 +199,14 @@ async def test_outage_is_told_once_though_its_cluster_has_another_channel_by_the
     async with watching(drain_seconds=0.05) as bot:
 
         def look() -> list[Posted]:
-            return [each for each in bot.slack.messages if "from Together since" in each.text]
+            return [message for message in bot.slack.messages if "from Together since" in message.text]
 
         message = await died_as_it_told(bot, look)
         async with bot.another(bot.settings.model_copy(update={"bot_routes": {"cluster-1": ("C0OTHER", "")}})):
             await pass_time(bot, 600)
             assert look() == [message]
             bot.together.faults.clear()
-            await until(bot, lambda: [each for each in bot.slack.messages if "again after" in each.text], 600)
+            await until(bot, lambda: [message for message in bot.slack.messages if "again after" in message.text], 600)
             assert look() == []
 
 
@@ -212,7 +218,7 @@ async def test_outage_that_continues_while_its_message_is_being_ended_is_told_ag
     outage = Fault("rpc", verb="list", code=14, times=-1)
     bot.together.faults.append(outage)
     (message,) = await until(
-        bot, lambda: [each for each in bot.slack.visible() if "from Together since" in each.text], 600
+        bot, lambda: [message for message in bot.slack.visible() if "from Together since" in message.text], 600
     )
     await pass_time(bot, 60)
     if result != "arrives":
@@ -226,12 +232,14 @@ async def test_outage_that_continues_while_its_message_is_being_ended_is_told_ag
         await quiet(bot)
     await pass_time(bot, 1800)
     assert " to <!date" in message.text
-    (again,) = [each for each in bot.slack.visible() if "from Together since" in each.text]
+    (again,) = [message for message in bot.slack.visible() if "from Together since" in message.text]
     _, ended = re.findall(r"<!date\^(\d+)", message.text)
     assert int(re.findall(r"<!date\^(\d+)", again.text)[0]) >= int(ended)
     bot.together.faults.clear()
     await until(
-        bot, lambda: [each for each in bot.slack.visible() if "can be read from Together again" in each.text], 1800
+        bot,
+        lambda: [message for message in bot.slack.visible() if "can be read from Together again" in message.text],
+        1800,
     )
     assert " to <!date" in again.text
 
@@ -247,7 +255,7 @@ async def test_outage_is_told_though_it_was_unclear_whether_slack_took_the_last_
         await until(bot, lambda: not lost.times, 600)
 
     def told() -> list[Posted]:
-        return [each for each in bot.slack.visible() if "from Together since" in each.text]
+        return [message for message in bot.slack.visible() if "from Together since" in message.text]
 
     await told_unclearly()
     bot.together.faults.clear()
@@ -259,7 +267,7 @@ async def test_outage_is_told_though_it_was_unclear_whether_slack_took_the_last_
 
 async def test_outage_is_told_though_it_was_unclear_whether_slack_took_the_end_of_the_last_one(bot: World) -> None:
     def told() -> list[Posted]:
-        return [each for each in bot.slack.visible() if "from Together since" in each.text]
+        return [message for message in bot.slack.visible() if "from Together since" in message.text]
 
     outage = Fault("rpc", verb="list", code=14, times=-1)
     bot.together.faults.append(outage)
@@ -279,7 +287,7 @@ async def test_outage_is_told_though_it_was_unclear_whether_slack_took_the_end_o
 async def test_end_of_an_outage_is_told_though_its_message_takes_no_edit_and_it_came_back_before(bot: World) -> None:
     outage = Fault("rpc", verb="list", code=14, times=-1)
     bot.together.faults.append(outage)
-    await until(bot, lambda: [each for each in bot.slack.visible() if "from Together since" in each.text], 600)
+    await until(bot, lambda: [message for message in bot.slack.visible() if "from Together since" in message.text], 600)
     bot.slack.faults.append(SlackFault("chat.update", "edit_window_closed", times=-1))
     refused = SlackFault("chat.postMessage", "no_permission", times=-1)
     bot.slack.faults.append(refused)
@@ -290,7 +298,9 @@ async def test_end_of_an_outage_is_told_though_its_message_takes_no_edit_and_it_
     await pass_time(bot, 60)
     bot.together.faults.clear()
     bot.slack.faults.remove(refused)
-    await until(bot, lambda: [each for each in bot.slack.visible() if "from Together again" in each.text], 1800)
+    await until(
+        bot, lambda: [message for message in bot.slack.visible() if "from Together again" in message.text], 1800
+    )
 
 
 async def test_unreadable_list_of_clusters_is_reported_and_known_clusters_are_read_on(bot: World) -> None:
@@ -299,9 +309,9 @@ async def test_unreadable_list_of_clusters_is_reported_and_known_clusters_are_re
     bot.together.faults.append(Fault("rpc", verb="clusters", code=14, times=-1))
     await pass_time(bot, 920)
     told = [
-        each.text
-        for each in bot.slack.visible()
-        if "Couldn't read the list of clusters from Together since" in each.text
+        message.text
+        for message in bot.slack.visible()
+        if "Couldn't read the list of clusters from Together since" in message.text
     ]
     assert len(told) == 1
     assert told[0].startswith("Couldn't read the list of clusters from Together since")
@@ -311,7 +321,9 @@ async def test_unreadable_list_of_clusters_is_reported_and_known_clusters_are_re
     await until(
         bot,
         lambda: [
-            each for each in bot.slack.visible() if "The list of clusters can be read from Together again" in each.text
+            message
+            for message in bot.slack.visible()
+            if "The list of clusters can be read from Together again" in message.text
         ],
     )
 
@@ -321,7 +333,7 @@ async def test_chosen_cluster_that_does_not_exist_is_reported() -> None:
         bot.together.add()
         await card(bot)
         await pass_time(bot, 400)
-        told = [each.text for each in bot.slack.visible() if "from Together since" in each.text]
+        told = [message.text for message in bot.slack.visible() if "from Together since" in message.text]
         assert len(told) == 1
         assert told[0].startswith("Couldn't read cluster misspelt")
 
@@ -332,7 +344,7 @@ async def test_deleted_cluster_is_not_an_outage(bot: World) -> None:
     await card(bot)
     del bot.together.clusters["cluster-2"]
     await pass_time(bot, 900)
-    assert [each.text for each in bot.slack.visible() if "from Together since" in each.text] == []
+    assert [message.text for message in bot.slack.visible() if "from Together since" in message.text] == []
 
 
 async def test_outage_of_a_cluster_that_is_no_longer_listed_ends(bot: World) -> None:
@@ -343,7 +355,7 @@ async def test_outage_of_a_cluster_that_is_no_longer_listed_ends(bot: World) -> 
     await pass_time(bot, 400)
     del bot.together.clusters["cluster-2"]
     await pass_time(bot, 700)
-    told = [each.text for each in bot.slack.visible() if "luster two " in each.text]
+    told = [message.text for message in bot.slack.visible() if "luster two " in message.text]
     assert len(told) == 2
     assert "no longer monitored: Together or the bot's settings no longer list it" in told[1]
 
@@ -360,11 +372,13 @@ async def test_outage_of_what_the_settings_no_longer_need_ends(bot: World, fault
     bot.together.clusters["cluster-2"] = "two"
     await pass_time(bot, 700)
     bot.together.faults.append(fault)
-    outage = await until(bot, lambda: [each for each in bot.slack.visible() if "Couldn't read" in each.text], 1200)
+    outage = await until(
+        bot, lambda: [message for message in bot.slack.visible() if "Couldn't read" in message.text], 1200
+    )
     await bot.settle()
     await free_the_lease(bot.settings.database_url)
     async with bot.another(bot.settings.model_copy(update={"bot_clusters": ("cluster-1",)})):
-        await until(bot, lambda: [each for each in bot.slack.visible() if each.text.startswith(said)])
+        await until(bot, lambda: [message for message in bot.slack.visible() if message.text.startswith(said)])
         assert not outage[0].buttons
         await bot.slack.command("tonight")
         assert "Couldn't read" not in (await bot.reply_privately()).text
@@ -378,7 +392,9 @@ async def test_outages_that_began_apart_are_not_said_to_have_lasted_alike(bot: W
         bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1, cluster=cluster))
         await pass_time(bot, 3600)
     bot.slack.faults.clear()
-    (told,) = await until(bot, lambda: [each for each in bot.slack.visible() if "Couldn't read" in each.text], 600)
+    (told,) = await until(
+        bot, lambda: [message for message in bot.slack.visible() if "Couldn't read" in message.text], 600
+    )
     assert "clusters cluster-1 (H100), two from Together since <!date^" in told.text
     assert "(the first of them)" in told.text
 
@@ -439,9 +455,9 @@ async def test_time_without_a_bot_is_not_called_an_outage() -> None:
         came_back = int(bot.time.now())
         async with bot.another():
             await pass_time(bot, 120)
-            assert not [each for each in bot.slack.visible() if "Couldn't read" in each.text]
+            assert not [message for message in bot.slack.visible() if "Couldn't read" in message.text]
             await pass_time(bot, 300)
-            (told,) = [each for each in bot.slack.visible() if "Couldn't read" in each.text]
+            (told,) = [message for message in bot.slack.visible() if "Couldn't read" in message.text]
             assert f"from Together since <!date^{came_back}^" in told.text
 
 
@@ -450,13 +466,13 @@ async def test_outage_is_not_said_to_have_lasted_as_long_as_no_bot_ran() -> None
         bot.together.add()
         await card(bot)
         bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1))
-        await until(bot, lambda: [each for each in bot.slack.visible() if "Couldn't read" in each.text], 900)
+        await until(bot, lambda: [message for message in bot.slack.visible() if "Couldn't read" in message.text], 900)
         await bot.settle()
         await bot.time.advance(2 * 86_400)
         bot.together.faults.clear()
         async with bot.another():
-            await until(bot, lambda: [each for each in bot.slack.visible() if "can be read" in each.text])
-            said = "\n".join(each.text for each in bot.slack.visible())
+            await until(bot, lambda: [message for message in bot.slack.visible() if "can be read" in message.text])
+            said = "\n".join(message.text for message in bot.slack.visible())
             assert re.search(r"Couldn't read cluster .* between <.*> and <.*> \(up to 48 h\)", said)
             assert "can be read from Together again after up to 48 h" in said
 
@@ -472,12 +488,12 @@ async def test_outage_is_not_said_to_continue_before_the_next_watch_has_read(bot
     with bot.together.paused("list"):
         async with bot.another():
             await pass_time(bot, 9)
-            assert not [each for each in bot.slack.visible() if "Couldn't read" in each.text]
+            assert not [message for message in bot.slack.visible() if "Couldn't read" in message.text]
 
 
 async def test_end_of_an_outage_is_told_though_the_clock_was_set_back_meanwhile(bot: World) -> None:
     def said(words: str) -> list[str]:
-        return [each.text for each in bot.slack.visible() if words in each.text]
+        return [message.text for message in bot.slack.visible() if words in message.text]
 
     bot.together.add()
     await card(bot)
@@ -498,7 +514,9 @@ async def test_key_that_is_refused_is_not_called_no_answer(bot: World) -> None:
     bot.together.add()
     alert = await card(bot)
     bot.together.keys.clear()
-    told = await until(bot, lambda: [each for each in bot.slack.visible() if "from Together since" in each.text], 600)
+    told = await until(
+        bot, lambda: [message for message in bot.slack.visible() if "from Together since" in message.text], 600
+    )
     assert told[0].text.startswith("Couldn't read cluster cluster-1 (H100) from Together since ")
     assert "Can't read it from Together now." in (await card(bot, words="Last confirmed")).text
     assert "reach" not in alert.text + told[0].text
@@ -562,7 +580,7 @@ async def test_cluster_that_is_read_as_its_outage_is_about_to_be_told_keeps_no_o
     await outages.succeeded("cluster-3")
     named.set()
     await is_told
-    assert ["cluster-2" in each for each in posted] == [True]
+    assert ["cluster-2" in message for message in posted] == [True]
 
 
 @pytest.mark.parametrize("refusal", ["no_permission", "html", "ratelimited"])
@@ -570,11 +588,11 @@ async def test_end_of_an_outage_is_told_although_slack_takes_no_edit_of_its_mess
     await poll(bot)
     bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1))
     (message,) = await until(
-        bot, lambda: [each for each in bot.slack.visible() if "from Together since" in each.text], 600
+        bot, lambda: [message for message in bot.slack.visible() if "from Together since" in message.text], 600
     )
     bot.slack.faults.append(SlackFault("chat.update", refusal, times=-1))
     bot.together.faults.clear()
-    await until(bot, lambda: [each for each in bot.slack.visible() if "from Together again" in each.text], 300)
+    await until(bot, lambda: [message for message in bot.slack.visible() if "from Together again" in message.text], 300)
     assert message.buttons
     bot.slack.faults.clear()
     await until(bot, lambda: not message.buttons, 300)

@@ -29,14 +29,14 @@ async def test_fifty_changes_at_once_stay_within_slacks_limits(bot: World) -> No
     await poll(bot)
     enforce_slacks_limits(bot)
     ids = [bot.together.add((f"c-{number % 10}", f"instance-{number}", f"r-{number:03d}")) for number in range(50)]
-    await until(bot, lambda: all(bot.slack.cards(each[2]) for each in ids), 200)
+    await until(bot, lambda: all(bot.slack.cards(ids[2]) for ids in ids), 200)
     for each in ids:
         bot.together.review(each, "approve")
-    alerts = [bot.slack.cards(each[2])[0] for each in ids]
-    await until(bot, lambda: all("Approved, queued" in each.text for each in alerts), 300)
-    await until(bot, lambda: all(bot.slack.replies(each) for each in alerts), 300)
+    alerts = [bot.slack.cards(ids[2])[0] for ids in ids]
+    await until(bot, lambda: all("Approved, queued" in message.text for message in alerts), 300)
+    await until(bot, lambda: all(bot.slack.replies(message) for message in alerts), 300)
     assert bot.slack.refused_for_limits == []
-    assert {each.edits for each in alerts} == {1}
+    assert {message.edits for message in alerts} == {1}
 
 
 async def test_card_is_edited_at_most_once_in_three_seconds(bot: World) -> None:
@@ -104,7 +104,7 @@ async def test_deleted_card_is_posted_again_while_it_waits(bot: World) -> None:
     assert APPROVE in again[0].buttons
     reminder = await until(bot, lambda: bot.slack.replies(again[0]))
     assert "has been waiting 15 min" in reminder[0].text
-    assert [str(each.blocks).count("S0ONCALL") for each in (again[0], *reminder)] == [0, 1], "called once"
+    assert [str(message.blocks).count("S0ONCALL") for message in (again[0], *reminder)] == [0, 1], "called once"
 
 
 async def test_deleted_card_is_posted_again_without_reminders() -> None:
@@ -127,8 +127,8 @@ async def test_what_the_app_before_this_one_has_posted_is_posted_again_with_butt
     async with bot.another():
         await until(bot, lambda: len(bot.slack.visible()) > 1)
         await pass_time(bot, 7200, longest=600)
-        shown = [each for each in bot.slack.visible() if each.thread_ts is None]
-        assert [list(each.buttons) for each in shown] == [list(old.buttons)] * 2
+        shown = [message for message in bot.slack.visible() if message.thread_ts is None]
+        assert [list(message.buttons) for message in shown] == [list(old.buttons)] * 2
 
 
 async def test_deleted_digest_is_posted_again_after_a_restart(bot: World) -> None:
@@ -212,7 +212,7 @@ async def test_what_slack_does_not_fold_is_drawn_openly_from_then_on(bot: World)
     bot.slack.is_new = False
     bot.together.add()
     alert = await card(bot)
-    assert {each["type"] for each in alert.blocks} == {"rich_text", "actions", "context"}
+    assert {block["type"] for block in alert.blocks} == {"rich_text", "actions", "context"}
     assert "`cluster-1` / `instance-1` / `remediation-1`" in alert.everything
     refused = [1 for method, body in bot.slack.calls if "container" in str(body)]
     await bot.slack.press(alert, APPROVE)
@@ -226,7 +226,7 @@ async def test_messages_that_leave_at_once_are_all_drawn_openly(bot: World) -> N
     client = MeasuredClient(BOT_TOKEN, base_url=bot.slack.api_url)
     body = {"channel": "C0OPS", "text": "x", "blocks": [folded("IDs", [context("c-7f2")])]}
     await asyncio.gather(*(client.api_call("chat.postMessage", json=body) for _ in range(3)))
-    assert [each.blocks[0]["type"] for each in bot.slack.messages if each.text == "x"] == ["context"] * 3
+    assert [message.blocks[0]["type"] for message in bot.slack.messages if message.text == "x"] == ["context"] * 3
 
 
 async def test_watch_starts_although_the_channel_cannot_be_read() -> None:
@@ -246,7 +246,7 @@ async def test_unclear_card_is_looked_for_in_the_channel_it_was_posted_to(bot: W
     await free_the_lease(bot.settings.database_url)
     async with bot.another(bot.settings.model_copy(update={"bot_alert_channel": "C0OTHER"})):
         await pass_time(bot, 60)
-        assert [each.channel for each in bot.slack.cards(IDS[2])] == ["C0OTHER"]
+        assert [message.channel for message in bot.slack.cards(IDS[2])] == ["C0OTHER"]
         assert len(bot.slack.visible()) == (2 if arrives else 1), "the one that was found there names the new channel"
         bot.together.review(IDS, "cancel")
         await card(bot, words="Cancelled: reboot")
@@ -263,7 +263,7 @@ async def test_unclear_digest_is_looked_for_in_the_channel_it_was_posted_to(bot:
     await free_the_lease(bot.settings.database_url)
     async with bot.another(bot.settings.model_copy(update={"bot_alert_channel": "C0OTHER"})):
         await pass_time(bot, 60)
-        assert [each.channel for each in bot.slack.digests()] == ["C0OTHER"]
+        assert [message.channel for message in bot.slack.digests()] == ["C0OTHER"]
         assert len(bot.slack.visible()) == (2 if arrives else 1), "the one that was found there names the new channel"
         bot.together.review(ids[0], "cancel")
         await digest(bot, "5 nodes in cluster-1 (H100) need a decision")
@@ -295,7 +295,7 @@ async def test_failure_in_a_digest_is_reported_although_slack_was_unclear(bot: W
     message = await digest(bot)
     bot.slack.faults.append(SlackFault("chat.postMessage", "drop"))
     bot.together.remediations[ids[0]] |= {"state": "FAILED", "error_message": "no host left"}
-    await until(bot, lambda: [each for each in bot.slack.replies(message) if "no host left" in each.text])
+    await until(bot, lambda: [reply for reply in bot.slack.replies(message) if "no host left" in reply.text])
 
 
 async def test_failures_are_told_apart_by_all_three_ids(bot: World) -> None:
@@ -304,7 +304,7 @@ async def test_failures_are_told_apart_by_all_three_ids(bot: World) -> None:
     message = await digest(bot)
     for number, words in ((0, "no host left"), (1, "no power")):
         bot.together.remediations[ids[number]] |= {"state": "FAILED", "error_message": words}
-        await until(bot, lambda words=words: [1 for each in bot.slack.replies(message) if words in each.text])  # type: ignore[misc] # mypy cannot see the default
+        await until(bot, lambda words=words: [1 for reply in bot.slack.replies(message) if words in reply.text])  # type: ignore[misc] # mypy cannot see the default
 
 
 async def test_unclear_edit_is_drawn_over_although_nothing_changed(bot: World) -> None:
@@ -332,7 +332,7 @@ async def test_unclear_post_in_a_new_channel_is_looked_for_there(bot: World, cou
     bot.slack.faults.append(SlackFault("chat.postMessage", "drop", after=True))
     async with bot.another(bot.settings.model_copy(update={"bot_alert_channel": "C0OTHER"})):
         await pass_time(bot, 200)
-        assert [each.channel for each in bot.slack.visible()] == ["C0OTHER"]
+        assert [message.channel for message in bot.slack.visible()] == ["C0OTHER"]
 
 
 @pytest.mark.parametrize(
@@ -358,7 +358,7 @@ async def test_cards_in_a_former_channel_are_updated_there(bot: World) -> None:
         bot.together.review(IDS, "cancel")
         await card(bot, words="Cancelled: reboot")
         await until(bot, lambda: bot.slack.replies(alert))
-        assert {each.channel for each in bot.slack.messages} == {"C0OPS"}
+        assert {message.channel for message in bot.slack.messages} == {"C0OPS"}
 
 
 @pytest.mark.parametrize("lane", [Lane.LOOK, Lane.REPLY])
@@ -394,7 +394,7 @@ async def test_failure_of_a_repair_whose_card_was_deleted_is_told(bot: World, *,
     bot.together.remediations[IDS]["state"] = "RUNNING"
     bot.together.fail(IDS, "no host left")
     again = await card(bot, words="Failed: reboot")
-    told = await until(bot, lambda: [each for each in bot.slack.replies(again) if "failed on" in each.text])
+    told = await until(bot, lambda: [reply for reply in bot.slack.replies(again) if "failed on" in reply.text])
     assert told[0].broadcast
     assert told[0].text.startswith("<@U0ALICE>, Reboot failed on instance-1")
 

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.bot(watching=True)
 
 async def lists_without(bot: World, *clusters: str) -> None:
     """Let one list of the clusters lack some."""
-    kept = {each: bot.together.clusters.pop(each) for each in clusters}
+    kept = {cluster: bot.together.clusters.pop(cluster) for cluster in clusters}
     lists = [call.verb for call in bot.together.calls].count("clusters")
     await until(bot, lambda: [call.verb for call in bot.together.calls].count("clusters") > lists, 700)
     bot.together.clusters.update(kept)
@@ -118,7 +118,7 @@ async def test_one_remediation_that_cannot_be_read_is_no_outage(bot: World) -> N
     bot.together.resolve(IDS)
     await pass_time(bot, 900)
     assert "Last confirmed" in alert.text
-    assert [each.text for each in bot.slack.visible() if "from Together since" in each.text] == []
+    assert [message.text for message in bot.slack.visible() if "from Together since" in message.text] == []
     bot.together.review(("cluster-1", "instance-2", "remediation-2"), "cancel")
     await card(bot, ("cluster-1", "instance-2", "remediation-2"), "Cancelled")
 
@@ -142,7 +142,9 @@ async def test_message_about_an_outage_offers_nothing_once_it_is_over(bot: World
     await began(bot)
     faults = [Fault("rpc", verb="list", code=14, times=-1, cluster=f"cluster-{number}") for number in (1, 2)]
     bot.together.faults += faults
-    told = await until(bot, lambda: [each for each in bot.slack.visible() if "from Together since" in each.text], 400)
+    told = await until(
+        bot, lambda: [message for message in bot.slack.visible() if "from Together since" in message.text], 400
+    )
     assert told[0].buttons
     faults[0].times = 0
     await until(bot, lambda: len(bot.slack.visible()) == 2)

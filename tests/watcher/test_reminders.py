@@ -161,7 +161,7 @@ async def test_thread_line_does_not_wait_for_an_unchecked_reminder(bot: World) -
     await pass_time(bot, 12 * 60)
     bot.together.faults.clear()
     bot.together.review(IDS, "approve")
-    await until(bot, lambda: [each for each in bot.slack.replies(alert) if "pproved" in each.text], 30)
+    await until(bot, lambda: [reply for reply in bot.slack.replies(alert) if "pproved" in reply.text], 30)
 
 
 async def test_reminder_that_could_not_be_checked_is_not_counted() -> None:
@@ -177,7 +177,7 @@ async def test_reminder_that_could_not_be_checked_is_not_counted() -> None:
         bot.together.review(("cluster-1", "instance-0", "cluster-1-r0000-"), "cancel")
         await pass_time(bot, 3 * 60)
         bot.together.faults.clear()
-        await until(bot, lambda: [each for each in bot.slack.replies(message) if "waited" in each.text], 600)
+        await until(bot, lambda: [reply for reply in bot.slack.replies(message) if "waited" in reply.text], 600)
 
 
 async def test_reminder_that_slack_refused_comes_later(bot: World) -> None:
@@ -209,13 +209,13 @@ async def test_no_digest_reminder_while_somebody_is_deciding(bot: World) -> None
     message = await digest(bot)
     await pass_time(bot, 14 * 60 + 30)
     with bot.together.paused("list answered"):
-        lists = [each for each in bot.together.calls if each.verb == "list"]
-        await until(bot, lambda: len([each for each in bot.together.calls if each.verb == "list"]) > len(lists) + 1)
+        lists = [call for call in bot.together.calls if call.verb == "list"]
+        await until(bot, lambda: len([call for call in bot.together.calls if call.verb == "list"]) > len(lists) + 1)
         await bot.slack.submit(await choose(bot, message))
         await quiet(bot)
     await digest(bot, "6 of 6 approved")
     await pass_time(bot, 60)
-    assert [each.text for each in bot.slack.replies(message) if "have waited" in each.text] == []
+    assert [reply.text for reply in bot.slack.replies(message) if "have waited" in reply.text] == []
 
 
 async def test_unreadable_cluster_does_not_hold_up_a_digest() -> None:
@@ -267,7 +267,7 @@ async def test_digest_reminder_says_how_many_wait(bot: World) -> None:
     for each in ids[:2]:
         bot.together.review(each, "approve")
     await pass_time(bot, 16 * 60)
-    told = [each.text for each in bot.slack.replies(message)]
+    told = [reply.text for reply in bot.slack.replies(message)]
     assert told == ["5 nodes in cluster-1 (H100) have waited 15 min or more for a decision. Xid 79, on 5 of 5."]
     for each in ids[2:]:
         bot.together.resolve(each)
@@ -283,14 +283,14 @@ async def test_digest_that_is_on_hold_is_reminded_of_once_the_hold_is_over(bot: 
         await bot.slack.say(f"<@{BOT_USER}> hold 30m gpu-node-{number:04d}", user="U0ALICE")
         await until(bot, lambda count=number + 1: message.text.count("on hold by") == count)  # type: ignore[misc] # mypy infers no lambda with a default
     await pass_time(bot, 45 * 60 - 60)
-    assert [each.text for each in bot.slack.replies(message) if "waited" in each.text] == []
+    assert [reply.text for reply in bot.slack.replies(message) if "waited" in reply.text] == []
     await pass_time(bot, 3 * 60)
-    assert len([each for each in bot.slack.replies(message) if "waited" in each.text]) == 1
+    assert len([reply for reply in bot.slack.replies(message) if "waited" in reply.text]) == 1
     for _ in range(4):
         await pass_time(bot, 15 * 60)
-    assert len([each for each in bot.slack.replies(message) if "waited" in each.text]) == 3
+    assert len([reply for reply in bot.slack.replies(message) if "waited" in reply.text]) == 3
     await pass_time(bot, 3 * 3600)
-    assert len([each for each in bot.slack.replies(message) if "waited" in each.text]) == 3
+    assert len([reply for reply in bot.slack.replies(message) if "waited" in reply.text]) == 3
 
 
 async def test_node_that_comes_and_goes_keeps_nobody_from_being_reminded_of_the_others(bot: World) -> None:
@@ -302,7 +302,7 @@ async def test_node_that_comes_and_goes_keeps_nobody_from_being_reminded_of_the_
         bot.together.resolve(ids[0])
         await pass_time(bot, 5 * 60)
         bot.together.remediations[ids[0]]["state"] = "PENDING_APPROVAL"
-    assert len([each for each in bot.slack.replies(message) if "waited" in each.text]) == 2
+    assert len([reply for reply in bot.slack.replies(message) if "waited" in reply.text]) == 2
 
 
 async def test_nodes_that_join_a_digest_after_its_last_reminder_are_reminded_of() -> None:
@@ -313,7 +313,7 @@ async def test_nodes_that_join_a_digest_after_its_last_reminder_are_reminded_of(
         for number in range(1, 11):
             await pass_time(bot, 50, longest=0)
             storm(bot, 6, start=6 * number)
-        assert len([each for each in bot.slack.replies(message) if "for a decision" in each.text]) == 3
+        assert len([reply for reply in bot.slack.replies(message) if "for a decision" in reply.text]) == 3
         await digest(bot, "66 nodes in cluster-1 (H100) need a decision")
         await pass_time(bot, 130)
-        assert len([each for each in bot.slack.replies(message) if "for a decision" in each.text]) == 4
+        assert len([reply for reply in bot.slack.replies(message) if "for a decision" in reply.text]) == 4

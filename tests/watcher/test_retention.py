@@ -21,7 +21,7 @@ async def test_repair_that_waits_again_after_its_message_was_purged_is_told_of(d
         assert bot.app.database
         await purge(bot.app.database, 1)  # as Recovery does it once a day
         bot.together.remediations[IDS] = waiting
-        await until(bot, lambda: any(APPROVE in each.buttons for each in bot.slack.cards(IDS[2])), 1800)
+        await until(bot, lambda: any(APPROVE in message.buttons for message in bot.slack.cards(IDS[2])), 1800)
 
 
 async def test_what_was_purged_is_not_said_to_have_never_been(database_url: str) -> None:

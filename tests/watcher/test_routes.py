@@ -19,7 +19,7 @@ async def test_routed_cluster_has_its_own_channel_and_oncall() -> None:
         here, there = await card(bot), await card(bot, OTHER)
         assert (here.channel, there.channel) == ("C0OPS", OTHER_CHANNEL)
         await pass_time(bot, 16 * 60)
-        reminders = {each.channel: each.text for alert in (here, there) for each in bot.slack.replies(alert)}
+        reminders = {reply.channel: reply.text for alert in (here, there) for reply in bot.slack.replies(alert)}
         assert reminders["C0OPS"].endswith(" <!subteam^S0ONCALL>")
         assert reminders[OTHER_CHANNEL].endswith(" <!subteam^S0TRAIN>")
         bot.together.review(OTHER, "cancel")
@@ -31,12 +31,12 @@ async def test_storms_backlogs_and_outages_go_to_the_routed_channel() -> None:
         storm(bot, 6)
         storm(bot, 6, cluster="cluster-2")
         messages = [await digest(bot), await digest(bot, number=1)]
-        assert sorted(each.channel for each in messages) == ["C0OPS", OTHER_CHANNEL]
+        assert sorted(message.channel for message in messages) == ["C0OPS", OTHER_CHANNEL]
         bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1, cluster="cluster-2"))
         told = await until(
-            bot, lambda: [each for each in bot.slack.visible() if "from Together since" in each.text], 400
+            bot, lambda: [message for message in bot.slack.visible() if "from Together since" in message.text], 400
         )
-        assert [each.channel for each in told] == [OTHER_CHANNEL]
+        assert [message.channel for message in told] == [OTHER_CHANNEL]
 
 
 async def test_message_of_several_clusters_moves_once_all_that_is_left_in_it_goes_elsewhere() -> None:
@@ -44,14 +44,16 @@ async def test_message_of_several_clusters_moves_once_all_that_is_left_in_it_goe
         over = storm(bot, 4)
         storm(bot, 4, cluster="cluster-2")
         await digest(bot, "8 nodes")
-        for each in over:
-            bot.together.resolve(each)
+        for ids in over:
+            bot.together.resolve(ids)
         message = await digest(bot, "4 nodes")
         await bot.settle()
         routed = bot.settings.model_copy(update={"bot_routes": {"cluster-2": (OTHER_CHANNEL, "S0TRAIN")}})
         async with bot.another(routed):
             await until(bot, lambda: message.text == f"4 nodes: moved to <#{OTHER_CHANNEL}>. Decide there.")
-            moved = await until(bot, lambda: [each for each in bot.slack.digests() if each.channel == OTHER_CHANNEL])
+            moved = await until(
+                bot, lambda: [message for message in bot.slack.digests() if message.channel == OTHER_CHANNEL]
+            )
             assert "S0TRAIN" in moved[0].text
 
 
@@ -72,7 +74,7 @@ async def test_cluster_that_was_listed_is_looked_for_no_more_by_a_bot_that_does_
         bot.together.clusters.clear()  # a list that lags behind lacks some for a moment
         await pass_time(bot, 700)
         assert await get(bot.app, "/readyz") == (200, "ready\n")
-        assert [each.verb for each in bot.together.calls] == ["clusters"]
+        assert [call.verb for call in bot.together.calls] == ["clusters"]
 
 
 async def test_channel_that_cannot_be_posted_to_is_named_while_the_bot_stays_ready() -> None:

@@ -31,7 +31,7 @@ def begin(bot: World, count: int, **fields: str) -> list[Ids]:
 
 def posted(bot: World) -> list[Posted]:
     """What the bot has posted in the channel."""
-    return [each for each in bot.slack.visible() if each.thread_ts is None]
+    return [message for message in bot.slack.visible() if message.thread_ts is None]
 
 
 async def test_automatic_repair_has_a_card_that_calls_nobody_and_can_be_cancelled(bot: World) -> None:
@@ -147,7 +147,7 @@ async def test_approval_through_this_bot_makes_no_second_card(bot: World) -> Non
     await bot.slack.press(alert, APPROVE)
     await bot.edited(alert)
     await pass_time(bot, 120)
-    assert [each for each in posted(bot) if each is not alert] == []
+    assert [message for message in posted(bot) if message is not alert] == []
 
 
 @pytest.mark.parametrize(("told", "modes"), [("destructive", [DELETES]), ("none", [])])
@@ -160,7 +160,7 @@ async def test_setting_says_which_are_told(told: str, modes: list[str]) -> None:
         assert len(posted(bot)) == len(modes)
         bot.together.remediations[IDS] |= {"state": "FAILED", "error_message": "no host"}
         await pass_time(bot, 120)
-        failed = [each for each in posted(bot) if "Failed: reboot" in each.text]
+        failed = [message for message in posted(bot) if "Failed: reboot" in message.text]
         assert len(failed) == (1 if modes else 0)
 
 
@@ -241,7 +241,7 @@ async def test_failure_between_two_polls_calls_on_call(bot: World) -> None:
     ran(bot, "FAILED", error_message="no host")
     alert = await until(bot, lambda: next(iter(posted(bot)), None), 700)
     assert "Failed: reboot" in alert.text
-    await until(bot, lambda: [each for each in thread(bot, alert) if f"{CALL}, Reboot failed on instance-1" in each])
+    await until(bot, lambda: [line for line in thread(bot, alert) if f"{CALL}, Reboot failed on instance-1" in line])
 
 
 async def test_what_ran_while_the_bot_was_down_is_told_and_what_ran_before_its_first_start_is_not() -> None:
@@ -278,7 +278,7 @@ async def test_other_tools_are_told_once_of_what_ran_between_two_polls_and_has_n
             await watched_for_a_while(bot)
             ran(bot, review_comment="[0123abcd] Approved in Slack by alice (U0ALICE)")
             await pass_time(bot, 2000)
-            assert [each["type"].rpartition(".")[2] for each in webhook.events] == ["succeeded"]
+            assert [event["type"].rpartition(".")[2] for event in webhook.events] == ["succeeded"]
             assert posted(bot) == []
 
 
@@ -293,7 +293,7 @@ async def test_failure_of_what_waited_while_slack_took_no_card_calls_on_call(bot
     bot.slack.faults.remove(refused)
     alert = await until(bot, lambda: next(iter(posted(bot)), None), 700)
     assert "Failed: reboot" in alert.text
-    await until(bot, lambda: [each for each in thread(bot, alert) if f"{CALL}, Reboot failed on instance-1" in each])
+    await until(bot, lambda: [line for line in thread(bot, alert) if f"{CALL}, Reboot failed on instance-1" in line])
 
 
 async def test_other_tools_are_told_the_end_of_what_began_while_slack_took_no_card() -> None:
@@ -334,9 +334,9 @@ async def test_thousand_automatic_repairs_at_once_stay_within_slacks_limits(bot:
     begin(bot, 1000, mode=DELETES)
     (digest,) = await until(bot, bot.slack.digests, 300)
     assert "1000 nodes of cluster-1 (H100) in repair, started automatically" in digest.text
-    assert sum(CALL in str(each) for method, each in bot.slack.calls if method == "chat.postMessage") == 1
-    for each in bot.together.remediations.values():
-        each["state"] = "SUCCEEDED"
+    assert sum(CALL in str(call) for method, call in bot.slack.calls if method == "chat.postMessage") == 1
+    for value in bot.together.remediations.values():
+        value["state"] = "SUCCEEDED"
     await until(bot, lambda: "Over: 1000 nodes" in digest.text, 300)
     assert posted(bot) == [digest]
 
@@ -351,5 +351,5 @@ async def test_alert_that_fires_after_a_repair_that_ran_between_two_polls_calls(
         assert len(before) == (told == "all")
         bot.together.fire("a-1", "cluster-1", "instance-1", annotation=firing(code)[0]["annotation"])
         await pass_time(bot, 1200)
-        (alert,) = [each for each in posted(bot) if each not in before]
+        (alert,) = [message for message in posted(bot) if message not in before]
         assert CALL in alert.everything

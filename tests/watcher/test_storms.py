@@ -99,7 +99,7 @@ async def test_digest_follows_states_and_failures_mention_the_approver(bot: Worl
     for each in (ids[0], ids[1], ids[2], ids[3], ids[5]):
         bot.together.advance(each)
     await digest(bot, "In all: 5 succeeded, 1 failed.")
-    failed = await until(bot, lambda: [each for each in bot.slack.replies(message) if "failed" in each.text])
+    failed = await until(bot, lambda: [reply for reply in bot.slack.replies(message) if "failed" in reply.text])
     assert failed[0].text.startswith(
         "<@U0ALICE>, these repairs you approved failed:\ngpu-node-0004: Reboot failed, “no host left”"
     )
@@ -133,7 +133,7 @@ async def test_false_alarm_on_150_nodes_stays_within_slacks_limits(bot: World) -
     await until(bot, lambda: "150 of 150 cancelled" in message.everything, 900)
     await until(bot, lambda: len(bot.slack.replies(message)) == 1)
     assert bot.slack.refused_for_limits == []
-    assert {bot.together.state(each) for each in ids} == {"CANCELLED"}
+    assert {bot.together.state(ids) for ids in ids} == {"CANCELLED"}
     assert bot.slack.visible() == [message, *bot.slack.replies(message)]
 
 
@@ -156,7 +156,7 @@ async def test_deleted_digest_is_given_up_and_its_batch_still_runs(bot: World) -
     view = await choose(bot, message)
     bot.slack.messages.remove(message)
     await bot.slack.submit(view)
-    await until(bot, lambda: all(bot.together.state(each) == "PENDING" for each in ids))
+    await until(bot, lambda: all(bot.together.state(ids) == "PENDING" for ids in ids))
     await pass_time(bot, 120, longest=0)
     edits = [method for method, _ in bot.slack.calls].count("chat.update")
     assert edits <= 3
@@ -190,7 +190,11 @@ async def test_remediation_approved_before_its_post_is_told_without_buttons(bot:
         bot.together.review(started, "approve")
         await poll(bot)
     await pass_time(bot, 60)
-    (told,) = [each for each in bot.slack.visible() if each.text.startswith("i-1 (cluster-1 (H100)): Approved, queued")]
+    (told,) = [
+        message
+        for message in bot.slack.visible()
+        if message.text.startswith("i-1 (cluster-1 (H100)): Approved, queued")
+    ]
     assert APPROVE not in told.buttons
 
 

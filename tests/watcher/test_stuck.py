@@ -70,7 +70,7 @@ async def test_repair_that_does_not_end_calls_although_its_card_was_deleted(bot:
 async def test_support_gets_all_that_is_known_as_text(bot: World) -> None:
     enforce_slacks_limits(bot)
     alert = await running(bot)
-    assert cards.SUPPORT not in [each["value"] for each in alert.controls[cards.MORE]["options"]]
+    assert cards.SUPPORT not in [option["value"] for option in alert.controls[cards.MORE]["options"]]
     await until(bot, lambda: calls(bot, alert), seconds=3600)
     await bot.slack.press(alert, cards.MORE, choice=cards.SUPPORT, user="U0CAROL")
     text = (await bot.reply_privately("U0CAROL")).everything
@@ -88,7 +88,7 @@ async def test_support_gets_all_of_a_long_history(bot: World) -> None:
     await until(bot, lambda: calls(bot, alert), seconds=3600)
     await bot.slack.press(alert, cards.MORE, choice=cards.SUPPORT, user="U0CAROL")
     said = await bot.reply_privately("U0CAROL")
-    pieces = [each["text"] for block in said.blocks for piece in block["elements"] for each in piece["elements"]]
+    pieces = [element["text"] for block in said.blocks for piece in block["elements"] for element in piece["elements"]]
     assert "Alert alert-19" in pieces[1]
     assert "approve by U0ALICE in Slack: approved" in pieces[1]
 
@@ -198,7 +198,7 @@ async def test_node_that_is_not_back_is_told_though_another_repair_of_the_digest
     await poll(bot)
     bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1))
     await pass_time(bot, 3600)
-    assert any("isn't running" in each for each in thread(bot, message))
+    assert any("isn't running" in line for line in thread(bot, message))
 
 
 async def test_repair_that_ends_while_the_line_is_posted_opens_no_incident() -> None:
@@ -213,7 +213,7 @@ async def test_repair_that_ends_while_the_line_is_posted_opens_no_incident() -> 
             bot.together.remediations[IDS]["state"] = "SUCCEEDED"
             await card(bot, words="Rebooted")
             await pass_time(bot, 600)
-            assert [each["type"].rpartition(".")[2] for each in webhook.events][-1] == "succeeded"
+            assert [event["type"].rpartition(".")[2] for event in webhook.events][-1] == "succeeded"
 
 
 async def test_repair_that_hangs_again_once_it_runs_is_told_again(bot: World) -> None:

@@ -29,7 +29,9 @@ IN_CALIFORNIA, SOON_AFTER = daily_time("19:20 America/Los_Angeles"), daily_time(
 
 def summaries(bot: World, channel: str = "C0OPS") -> list[str]:
     return [
-        each.text for each in bot.slack.messages if each.channel == channel and each.text.startswith("Since <!date^")
+        message.text
+        for message in bot.slack.messages
+        if message.channel == channel and message.text.startswith("Since <!date^")
     ]
 
 
@@ -57,7 +59,7 @@ async def test_summary_names_who_decided_and_wakes_nobody(bot: World) -> None:
     await bot.slack.press(await card(bot), APPROVE)
     await card(bot, words="Approved, queued")
     (told,) = await until(bot, lambda: summaries(bot), 900)
-    (message,) = [each for each in bot.slack.messages if each.text == told]
+    (message,) = [message for message in bot.slack.messages if message.text == told]
     assert "Decided by: @alice 1." in told
     assert "<@" not in told
     assert '"user"' not in json.dumps(message.blocks)
@@ -166,7 +168,7 @@ async def test_time_in_a_gap_before_midnight_leaves_the_watch_alone(
 def test_time_in_a_gap_before_midnight_has_a_time_before_it_and_days_of_its_own() -> None:
     daily, change = at("23:30 America/Nuuk"), datetime(2027, 3, 28, 1, tzinfo=UTC).timestamp()
     moments = {daily.last(change + minutes * 60)[0] for minutes in range(-3000, 3000, 10)}
-    assert len(moments) == len({daily.last(each)[1] for each in moments})
+    assert len(moments) == len({daily.last(moment)[1] for moment in moments})
 
 
 @pytest.mark.bot(watching=True, BOT_SUMMARY=IN_TEN_MINUTES)
@@ -246,7 +248,7 @@ async def test_long_summary_names_who_decided(bot: World) -> None:
         bot.together.advance(ids)
         bot.together.fail(ids, "e" * 150)
     (told,) = await until(bot, lambda: summaries(bot), 900)
-    (message,) = [each for each in bot.slack.messages if each.text == told]
+    (message,) = [message for message in bot.slack.messages if message.text == told]
     shown = json.dumps(message.blocks, ensure_ascii=False)
     assert "Decided by" in shown
     assert "@U0ALICE" not in shown

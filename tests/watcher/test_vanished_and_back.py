@@ -72,7 +72,7 @@ async def test_404_of_a_proxy_does_not_withdraw_a_remediation(bot: World) -> Non
         Fault("html", verb="get", status=404, times=3),
     ]
     await pass_time(bot, 60)
-    assert "No longer listed" not in alert.text + "".join(each.text for each in bot.slack.replies(alert))
+    assert "No longer listed" not in alert.text + "".join(reply.text for reply in bot.slack.replies(alert))
 
 
 @pytest.mark.parametrize("state", ["PENDING", "RUNNING", "QUARANTINED"])
@@ -115,9 +115,9 @@ async def test_returned_remediation_starts_waiting_again(bot: World) -> None:
     bot.together.remediations[IDS] = kept
     await card(bot, words="Approve ")
     await pass_time(bot, 60)
-    assert [each.text for each in bot.slack.replies(alert) if "has been waiting" in each.text] == []
+    assert [reply.text for reply in bot.slack.replies(alert) if "has been waiting" in reply.text] == []
     await pass_time(bot, 15 * 60)
-    (reminder,) = [each.text for each in bot.slack.replies(alert) if "has been waiting" in each.text]
+    (reminder,) = [reply.text for reply in bot.slack.replies(alert) if "has been waiting" in reply.text]
     assert "has been waiting 15 min" in reminder
 
 
@@ -131,7 +131,7 @@ async def test_reminders_start_again_when_a_resolved_remediation_returns(bot: Wo
     bot.together.remediations[IDS]["state"] = "PENDING_APPROVAL"
     await until(bot, lambda: APPROVE in alert.buttons)
     await pass_time(bot, 65 * 60, longest=60)
-    assert len([each for each in bot.slack.replies(alert)[before:] if "has been waiting" in each.text]) == 3
+    assert len([reply for reply in bot.slack.replies(alert)[before:] if "has been waiting" in reply.text]) == 3
 
 
 async def test_digest_reminders_start_again_when_a_remediation_returns(bot: World) -> None:
@@ -166,7 +166,7 @@ async def test_repair_that_failed_out_of_sight_is_reported(bot: World) -> None:
     assert [call.verb for call in bot.together.calls].count("get") - gets <= 12
     bot.together.remediations[IDS] = kept | {"state": "FAILED", "error_message": "no host"}
     await until(bot, lambda: "Failed" in alert.text, 400)
-    await until(bot, lambda: [each for each in bot.slack.replies(alert) if "<@U0ALICE>, Reboot failed" in each.text])
+    await until(bot, lambda: [reply for reply in bot.slack.replies(alert) if "<@U0ALICE>, Reboot failed" in reply.text])
 
 
 async def test_remediation_that_vanished_during_a_decision_is_looked_for(bot: World) -> None:
@@ -231,7 +231,7 @@ async def test_second_failure_in_a_digest_is_told_too(bot: World) -> None:
     for number, state in enumerate(("FAILED", "PENDING_APPROVAL", "FAILED")):
         bot.together.remediations[ids[0]] |= {"state": state, "error_message": f"no host {number}"}
         await pass_time(bot, 60)
-    assert len([each for each in bot.slack.replies(message) if "no host" in each.text]) == 2
+    assert len([reply for reply in bot.slack.replies(message) if "no host" in reply.text]) == 2
 
 
 async def test_second_failure_is_told_though_the_watch_changes_before_it_is() -> None:
@@ -251,7 +251,7 @@ async def test_second_failure_is_told_though_the_watch_changes_before_it_is() ->
         bot.slack.faults.clear()
         await free_the_lease(bot.settings.database_url)
         async with bot.another():
-            await until(bot, lambda: [each for each in bot.slack.replies(message) if "no host 2" in each.text], 600)
+            await until(bot, lambda: [reply for reply in bot.slack.replies(message) if "no host 2" in reply.text], 600)
 
 
 @pytest.mark.parametrize("how", ["approve", "cancel"])
@@ -338,10 +338,10 @@ async def test_remediation_that_waits_again_is_called_in_the_channel() -> None:
         await card(bot, words="recovered")
         await pass_time(bot, 3 * 86_400)
         bot.together.remediations[IDS]["state"] = "PENDING_APPROVAL"
-        called = await until(bot, lambda: [each for each in bot.slack.replies(alert) if each.broadcast])
+        called = await until(bot, lambda: [reply for reply in bot.slack.replies(alert) if reply.broadcast])
         assert called[0].text == "instance-1 is waiting for a decision again. <!subteam^S0ONCALL>"
         await pass_time(bot, 3600)
-        assert [each.broadcast for each in bot.slack.replies(alert)].count(True) == 1
+        assert [reply.broadcast for reply in bot.slack.replies(alert)].count(True) == 1
 
 
 async def test_remediation_that_comes_and_goes_does_not_call_each_time() -> None:
@@ -353,20 +353,20 @@ async def test_remediation_that_comes_and_goes_does_not_call_each_time() -> None
             bot.together.resolve(IDS)
             await pass_time(bot, 120)
             bot.together.remediations[IDS]["state"] = "PENDING_APPROVAL"
-        assert len([each for each in bot.slack.replies(alert) if "S0ONCALL" in each.text]) <= 2
+        assert len([reply for reply in bot.slack.replies(alert) if "S0ONCALL" in reply.text]) <= 2
 
 
 async def test_node_that_joins_a_decided_digest_calls_at_once() -> None:
     async with watching(BOT_ONCALL="S0ONCALL", BOT_REMIND_MINUTES="0") as bot:
         await began(bot)
-        for each in storm(bot, 6):
-            bot.together.remediations[each]["linked_alerts"] = []
+        for ids in storm(bot, 6):
+            bot.together.remediations[ids]["linked_alerts"] = []
         message = await digest(bot)
-        for each in list(bot.together.remediations):
-            bot.together.review(each, "cancel")
+        for ids in list(bot.together.remediations):
+            bot.together.review(ids, "cancel")
         await digest(bot, "Nothing left to decide")
         storm(bot, 1, start=6)
-        called = await until(bot, lambda: [each for each in bot.slack.replies(message) if each.broadcast], 30)
+        called = await until(bot, lambda: [reply for reply in bot.slack.replies(message) if reply.broadcast], 30)
         assert called[0].text == (
             "gpu-node-0006 is waiting for a decision: Xid 79, GPU has fallen off the bus. <!subteam^S0ONCALL>"
         )
@@ -383,7 +383,7 @@ async def test_failed_repair_of_a_deleted_digest_is_told(bot: World) -> None:
     bot.together.remediations[ids[2]]["state"] = "RUNNING"
     bot.together.fail(ids[2], "no host left")
     again = await digest(bot, "1 failed")
-    told = await until(bot, lambda: [each for each in bot.slack.replies(again) if "no host left" in each.text])
+    told = await until(bot, lambda: [reply for reply in bot.slack.replies(again) if "no host left" in reply.text])
     assert told[0].broadcast
     await pass_time(bot, 600)
     assert len(bot.slack.digests()) == 1
@@ -424,12 +424,12 @@ async def test_hold_in_a_digest_starts_its_reminders_over(bot: World) -> None:
     await bot.slack.say("<@U0BOT> hold 4h gpu-node-0000", user="U0ALICE")
     await digest(bot, "on hold by")
     await pass_time(bot, 3600)
-    assert [each for each in bot.slack.replies(message) if "wait" in each.text] == []
+    assert [reply for reply in bot.slack.replies(message) if "wait" in reply.text] == []
     await bot.slack.say("<@U0BOT> hold 1m gpu-node-0000", user="U0ALICE")
     await pass_time(bot, 14 * 60)  # the first reminder comes 15 min after the hold, which ended a minute after this
-    assert [each for each in bot.slack.replies(message) if "wait" in each.text] == []
+    assert [reply for reply in bot.slack.replies(message) if "wait" in reply.text] == []
     await pass_time(bot, 5 * 60)
-    assert len([each for each in bot.slack.replies(message) if "wait" in each.text]) == 1
+    assert len([reply for reply in bot.slack.replies(message) if "wait" in reply.text]) == 1
 
 
 async def test_what_vanished_in_doubt_is_read_no_more(bot: World) -> None:

@@ -73,13 +73,13 @@ async def test_fault_that_comes_back_is_told_to_who_approved_and_who_is_on_call(
     bot.together.add(AGAIN, linked_alerts=firing("79", moment(bot)))
     await until(bot, lambda: "Fault came back after 22 min 🔁" in alert.text)
     assert "Xid 79 is back: see the node's next remediation." in alert.text
-    told = await until(bot, lambda: [each for each in thread(bot, alert) if "came back" in each])
+    told = await until(bot, lambda: [line for line in thread(bot, alert) if "came back" in line])
     assert told == [f"<@U0ALICE> {CALL}, Xid 79 came back on instance-1, 22 min after its reboot. 🔁"]
-    assert [each.broadcast for each in bot.slack.replies(alert) if "came back" in each.text] == [True]
+    assert [reply.broadcast for reply in bot.slack.replies(alert) if "came back" in reply.text] == [True]
     await card(bot, AGAIN)
     await pass_time(bot, 2 * DAY)
-    assert len([each for each in thread(bot, alert) if "came back" in each]) == 1
-    assert not [each for each in thread(bot, alert) if "Held" in each]
+    assert len([line for line in thread(bot, alert) if "came back" in line]) == 1
+    assert not [line for line in thread(bot, alert) if "Held" in line]
 
 
 async def test_warning_that_comes_back_in_quiet_hours_mentions_who_approved_and_wakes_nobody_else() -> None:
@@ -87,7 +87,7 @@ async def test_warning_that_comes_back_in_quiet_hours_mentions_who_approved_and_
         warning = [{**firing("79")[0], "severity": "PHC_SEVERITY_WARNING"}]
         alert = await repaired(bot, alerts=warning)
         bot.together.add(AGAIN, linked_alerts=[{**warning[0], "started_at": moment(bot)}])
-        told = await until(bot, lambda: [each for each in thread(bot, alert) if "came back" in each])
+        told = await until(bot, lambda: [line for line in thread(bot, alert) if "came back" in line])
         assert told[0].startswith("<@U0ALICE>, Xid 79 came back")
 
 
@@ -96,7 +96,7 @@ async def test_alert_that_has_fired_all_along_did_not_come_back(bot: World) -> N
     bot.together.add(AGAIN, linked_alerts=firing("79", moment(bot, -3600)))
     await until(bot, lambda: "Reboot didn't help 🔁" in alert.text)
     told = "Xid 79 didn't stop with the reboot of instance-1: it didn't help."
-    await until(bot, lambda: any(told in each for each in thread(bot, alert)))
+    await until(bot, lambda: any(told in line for line in thread(bot, alert)))
 
 
 async def test_fault_that_came_back_before_its_repair_was_seen_to_end_is_told(bot: World) -> None:
@@ -107,7 +107,7 @@ async def test_fault_that_came_back_before_its_repair_was_seen_to_end_is_told(bo
     await card(bot, words="Rebooting")
     bot.together.remediations[IDS] |= {"state": "SUCCEEDED", "end_time": moment(bot)}
     bot.together.add(AGAIN, linked_alerts=firing("79"), create_time=moment(bot, 1))
-    await until(bot, lambda: [each for each in thread(bot, alert) if "came back" in each], seconds=120)
+    await until(bot, lambda: [line for line in thread(bot, alert) if "came back" in line], seconds=120)
 
 
 @pytest.mark.parametrize("state", ["PENDING_APPROVAL", "SUCCEEDED"])
@@ -121,9 +121,9 @@ async def test_nothing_held_where_another_repair_ran_that_nobody_was_told_of(sta
             began_at = bot.together.remediations[IDS]["start_time"]
             bot.together.remediations[AGAIN] |= {"state": "RUNNING", "create_time": began_at}
         await pass_time(bot, DAY)
-        assert not [each for each in thread(bot, alert) if "Held" in each]
+        assert not [line for line in thread(bot, alert) if "Held" in line]
         words = "came back" if state == "SUCCEEDED" else "didn't help"
-        assert [each for each in thread(bot, alert) if words in each]
+        assert [line for line in thread(bot, alert) if words in line]
 
 
 async def test_nothing_is_said_to_have_held_while_its_alert_fires_unseen(bot: World) -> None:
@@ -132,19 +132,19 @@ async def test_nothing_is_said_to_have_held_while_its_alert_fires_unseen(bot: Wo
     bot.together.faults.append(Fault("rpc", verb="alerts", code=14, times=-1))
     bot.together.fire("a-1", "cluster-1", "instance-1", annotation=firing("79")[0]["annotation"])
     await pass_time(bot, DAY)
-    assert not [each for each in thread(bot, alert) if "Held" in each]
+    assert not [line for line in thread(bot, alert) if "Held" in line]
     bot.together.faults.clear()
     await pass_time(bot, 1200)
-    (told,) = [each for each in thread(bot, alert) if "Xid 79" in each and "U0ALICE" in each]
+    (told,) = [line for line in thread(bot, alert) if "Xid 79" in line and "U0ALICE" in line]
     assert "came back on instance-1" in told
-    assert not [each for each in thread(bot, alert) if "Held" in each]
+    assert not [line for line in thread(bot, alert) if "Held" in line]
 
 
 async def test_repair_has_held_where_the_key_may_not_list_what_fires(bot: World) -> None:
     bot.together.faults.append(Fault("rpc", verb="alerts", code=7, times=-1))
     alert = await repaired(bot)
     await pass_time(bot, DAY + 1800)
-    assert [each for each in thread(bot, alert) if "Held" in each]
+    assert [line for line in thread(bot, alert) if "Held" in line]
 
 
 async def test_nothing_held_where_the_fault_is_not_known(bot: World) -> None:
@@ -154,7 +154,7 @@ async def test_nothing_held_where_the_fault_is_not_known(bot: World) -> None:
     bot.together.remediations[IDS] |= {"state": "SUCCEEDED", "end_time": moment(bot)}
     await card(bot, words="Rebooted")
     await pass_time(bot, 2 * DAY)
-    assert not [each for each in thread(bot, alert) if "Held" in each]
+    assert not [line for line in thread(bot, alert) if "Held" in line]
     assert "in case the fault comes back" not in alert.text
 
 
@@ -167,9 +167,9 @@ async def test_cluster_that_can_not_be_read_keeps_no_reminder_and_no_result_wait
         message = await digest(bot, "8 nodes")
         bot.together.remediations[ids[0]] |= {"state": "SUCCEEDED", "end_time": moment(bot)}
         await pass_time(bot, 3 * 3600)
-        assert any("wait" in each for each in thread(bot, message))
+        assert any("wait" in line for line in thread(bot, message))
         await pass_time(bot, DAY)
-        assert any("Held" in each for each in thread(bot, alert))
+        assert any("Held" in line for line in thread(bot, alert))
 
 
 async def test_node_in_its_next_repair_is_not_missed(bot: World) -> None:
@@ -177,7 +177,7 @@ async def test_node_in_its_next_repair_is_not_missed(bot: World) -> None:
     bot.together.node_status["instance-1"] = "NODE_PHASE_BOOTING"
     bot.together.add(AGAIN, "RUNNING", linked_alerts=firing("31"))
     await pass_time(bot, 3600)
-    assert not [each for each in thread(bot, alert) if "isn't running" in each]
+    assert not [line for line in thread(bot, alert) if "isn't running" in line]
 
 
 @pytest.mark.parametrize(("ids", "code"), [(AGAIN, "31"), (("cluster-1", "instance-2", "remediation-2"), "79")])
@@ -195,11 +195,11 @@ async def test_node_that_is_not_back_is_told_once(bot: World, status: str) -> No
     bot.together.node_status["instance-1"] = status
     alert = await repaired(bot)
     await pass_time(bot, 840)
-    assert not [each for each in thread(bot, alert) if "isn't running" in each]
+    assert not [line for line in thread(bot, alert) if "isn't running" in line]
     await until(bot, lambda: "wasn't running in the cluster" in alert.text, seconds=300)
     await pass_time(bot, DAY + 3600)
-    assert not [each for each in thread(bot, alert) if "Held" in each]
-    (told,) = [each for each in thread(bot, alert) if "isn't running" in each]
+    assert not [line for line in thread(bot, alert) if "Held" in line]
+    (told,) = [line for line in thread(bot, alert) if "isn't running" in line]
     assert told == (
         f"<@U0ALICE> {CALL}, instance-1 isn't running in the cluster 15 min after its repair, as Together lists it. "
         "Check the node."
@@ -222,7 +222,7 @@ async def test_deleted_card_is_posted_again_where_its_node_is_not_back(bot: Worl
     assert bot.slack.cards(IDS[2]) == []
     if status:
         again = await card(bot, words="wasn't running in the cluster", seconds=600)
-        (told,) = await until(bot, lambda: [each for each in thread(bot, again) if "isn't running" in each])
+        (told,) = await until(bot, lambda: [line for line in thread(bot, again) if "isn't running" in line])
         assert told.startswith(f"<@U0ALICE> {CALL}, ")
         bot.slack.messages.remove(again)
     await pass_time(bot, DAY + 3600)
@@ -234,7 +234,7 @@ async def test_node_is_not_missed_where_together_does_not_say_which_nodes_there_
     bot.together.node_status["instance-1"] = ""  # the others have no instance ID
     alert = await repaired(bot)
     await pass_time(bot, 3600)
-    assert not [each for each in thread(bot, alert) if "isn't running" in each]
+    assert not [line for line in thread(bot, alert) if "isn't running" in line]
 
 
 async def test_fault_of_another_cluster_says_nothing_of_a_node_of_the_same_name(bot: World) -> None:
@@ -250,7 +250,7 @@ async def test_nothing_is_said_to_have_held_on_a_node_that_is_gone(bot: World) -
     alert = await repaired(bot, REMOVAL)
     await pass_time(bot, 25 * 3600)
     assert "Watched until" not in alert.text
-    assert not [each for each in (alert.text, *thread(bot, alert)) if "Held for" in each]
+    assert not [line for line in (alert.text, *thread(bot, alert)) if "Held for" in line]
 
 
 @pytest.mark.parametrize("mode", [REMOVAL, "REMEDIATION_MODE_VM_ONLY"])
@@ -259,7 +259,7 @@ async def test_node_that_was_removed_or_replaced_is_not_missed(bot: World, mode:
     alert = await repaired(bot, mode)
     bot.together.node_status["instance-1"] = ""
     await pass_time(bot, 3600)
-    assert not [each for each in thread(bot, alert) if "isn't running" in each]
+    assert not [line for line in thread(bot, alert) if "isn't running" in line]
 
 
 @pytest.mark.parametrize(
@@ -284,7 +284,7 @@ async def test_node_that_a_later_repair_replaced_or_removed_is_not_missed(
     bot.together.remediations[AGAIN] |= {"state": state, "start_time": moment(bot), **ended}
     bot.together.node_status["instance-1"] = ""
     await pass_time(bot, 1200)
-    told = [each for each in thread(bot, alert) if "isn't running" in each]
+    told = [line for line in thread(bot, alert) if "isn't running" in line]
     assert bool(told) is is_missed, told
 
 
@@ -297,7 +297,7 @@ async def test_nothing_is_said_of_a_node_while_together_can_not_be_read(bot: Wor
     bot.together.faults.clear()
     bot.together.node_status["instance-1"] = "FAILED"
     await until(bot, lambda: "wasn't running in the cluster" in alert.text, seconds=600)
-    assert any("isn't running in the cluster 1 h " in each for each in thread(bot, alert))
+    assert any("isn't running in the cluster 1 h " in line for line in thread(bot, alert))
 
 
 async def test_node_that_is_not_back_is_told_however_long_nobody_could_be_asked_or_told(bot: World) -> None:
@@ -307,9 +307,9 @@ async def test_node_that_is_not_back_is_told_however_long_nobody_could_be_asked_
     await pass_time(bot, 3 * 3600)
     bot.together.faults.clear()
     await until(bot, lambda: "wasn't running in the cluster" in alert.text, seconds=600)
-    assert any("isn't running in the cluster 3 h " in each for each in thread(bot, alert))
+    assert any("isn't running in the cluster 3 h " in line for line in thread(bot, alert))
     await pass_time(bot, DAY)
-    assert not [each for each in thread(bot, alert) if "Held" in each]
+    assert not [line for line in thread(bot, alert) if "Held" in line]
 
 
 async def test_repairs_of_a_digest_are_one_line(bot: World) -> None:
@@ -325,9 +325,9 @@ async def test_repairs_of_a_digest_are_one_line(bot: World) -> None:
     await pass_time(bot, 1800)
     await pass_time(bot, DAY)
     lines = thread(bot, message)
-    (missing,) = [each for each in lines if "aren't running" in each or "isn't running" in each]
+    (missing,) = [line for line in lines if "aren't running" in line or "isn't running" in line]
     assert "gpu-node-0000, gpu-node-0001 aren't running" in missing
-    (held,) = [each for each in lines if "Held for 24 h" in each]
+    (held,) = [line for line in lines if "Held for 24 h" in line]
     assert "gpu-node-0007" in held
 
 
@@ -343,7 +343,7 @@ async def test_faults_that_come_back_in_a_digest_mention_people_once(bot: World)
     for each in ids:
         bot.together.add((*each[:2], f"{each[2]}again"), linked_alerts=firing("79"), instance_name=each[1])
     await pass_time(bot, 300)
-    (told,) = [each for each in thread(bot, message) if "came back" in each]
+    (told,) = [line for line in thread(bot, message) if "came back" in line]
     assert told.startswith(f"{CALL}, instance-0, instance-1, ")
     assert "8 with the fault back" in message.everything
 
@@ -352,13 +352,13 @@ async def test_it_is_told_once_over_a_change_of_the_watch(bot: World) -> None:
     alert = await repaired(bot)
     bot.slack.faults.append(SlackFault("chat.postMessage", "hang", after=True))
     bot.together.add(AGAIN, linked_alerts=firing("79"))
-    await until(bot, lambda: [each for each in thread(bot, alert) if "came back" in each])
+    await until(bot, lambda: [line for line in thread(bot, alert) if "came back" in line])
     kill_the_watch()
     await bot.settle()
     await free_the_lease(bot.settings.database_url)
     async with bot.another():
         await pass_time(bot, 1200)
-        assert len([each for each in thread(bot, alert) if "came back" in each]) == 1
+        assert len([line for line in thread(bot, alert) if "came back" in line]) == 1
         assert "came back after" in alert.text
 
 
@@ -371,7 +371,7 @@ async def test_other_tools_are_told() -> None:
             await pass_time(bot, 1000)
             bot.together.add(AGAIN, linked_alerts=firing("79"))
             await pass_time(bot, 300)
-            kinds = [each["type"].rpartition(".")[2] for each in webhook.events if each["subject"].endswith("-1")]
+            kinds = [event["type"].rpartition(".")[2] for event in webhook.events if event["subject"].endswith("-1")]
             assert kinds[-2:] == ["not_back", "came_back"]
 
 
@@ -387,13 +387,13 @@ async def test_setting_switches_it_off() -> None:
         await card(bot, AGAIN)
         await pass_time(bot, 2 * DAY)
         assert "Rebooted" in alert.text
-        assert not [each for each in thread(bot, alert) if "running" in each or "Held" in each]
+        assert not [line for line in thread(bot, alert) if "running" in line or "Held" in line]
 
 
 def calls(bot: World) -> list[str]:
     """What was posted with a mention of who is on call: an edit notifies nobody."""
     posted = [body for method, body in bot.slack.calls if method == "chat.postMessage"]
-    return [str(each["text"]) for each in posted if CALL in str(each)]
+    return [str(message["text"]) for message in posted if CALL in str(message)]
 
 
 async def test_fault_that_comes_back_twice_to_a_node_of_an_open_digest_calls_twice(bot: World) -> None:
@@ -408,7 +408,7 @@ async def test_fault_that_comes_back_twice_to_a_node_of_an_open_digest_calls_twi
     await pass_time(bot, 3600)
     xid = firing("79")[0]["annotation"]
     bot.together.fire("a-1", "cluster-1", "instance-0", annotation=xid)
-    await until(bot, lambda: [each for each in thread(bot, message) if "came back" in each], 1800)
+    await until(bot, lambda: [line for line in thread(bot, message) if "came back" in line], 1800)
     await pass_time(bot, 600)
     bot.together.alerts.clear()
     await pass_time(bot, 6 * 3600)

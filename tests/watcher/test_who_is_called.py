@@ -72,7 +72,7 @@ async def test_message_that_opens_an_alert_calls_once() -> None:
         alert = await card(bot)
         assert calls(alert)
         posts = [body for method, body in bot.slack.calls if method == "chat.postMessage"]
-        assert [ONCALL in str(each["text"]) for each in posts] == [True]
+        assert [ONCALL in str(post["text"]) for post in posts] == [True]
         await bot.slack.press(alert, APPROVE)
         await card(bot, words="Approved, queued")
         assert not calls(alert)
@@ -130,8 +130,8 @@ async def test_failed_repair_is_told_to_the_channel_and_calls_the_approver() -> 
         bot.together.remediations[IDS]["state"] = "RUNNING"
         bot.together.fail(IDS, "no host left")
         await card(bot, words="Failed: reboot")
-        told = await until(bot, lambda: [each for each in bot.slack.replies(alert) if "failed on" in each.text])
-        assert [each.broadcast for each in told] == [True]
+        told = await until(bot, lambda: [reply for reply in bot.slack.replies(alert) if "failed on" in reply.text])
+        assert [message.broadcast for message in told] == [True]
         assert told[0].text.startswith("<@U0ALICE>, Reboot failed on instance-1")
         assert not calls(told[0])
 
@@ -143,7 +143,7 @@ async def test_failed_repair_that_nobody_approved_through_slack_calls_on_call() 
         bot.together.review(IDS, "approve")
         bot.together.remediations[IDS]["state"] = "RUNNING"
         bot.together.fail(IDS, "no host left")
-        told = await until(bot, lambda: [each for each in bot.slack.replies(alert) if "failed on" in each.text])
+        told = await until(bot, lambda: [reply for reply in bot.slack.replies(alert) if "failed on" in reply.text])
         assert told[0].broadcast
         assert told[0].text.startswith(
             f"{ONCALL}, Reboot failed on instance-1 (0 s after web-user@example.com approved it in"
@@ -165,10 +165,10 @@ async def test_fault_that_turns_critical_in_quiet_hours_calls_once() -> None:
         bot.together.add(linked_alerts=WARNING)
         alert = await card(bot)
         bot.together.remediations[IDS]["linked_alerts"] = CRITICAL
-        called = await until(bot, lambda: [each for each in bot.slack.replies(alert) if calls(each)])
+        called = await until(bot, lambda: [reply for reply in bot.slack.replies(alert) if calls(reply)])
         assert called[0].text == f"instance-1 is waiting for a decision: GPU has fallen off the bus. {ONCALL}"
         await pass_time(bot, 3600)
-        assert sum(calls(each) for each in bot.slack.replies(alert)) == 1
+        assert sum(calls(reply) for reply in bot.slack.replies(alert)) == 1
 
 
 async def test_digest_of_warnings_that_grows_critical_calls_once() -> None:
@@ -179,7 +179,7 @@ async def test_digest_of_warnings_that_grows_critical_calls_once() -> None:
         message = await digest(bot)
         assert not calls(message)
         bot.together.add(("cluster-1", "i7", "r7"), linked_alerts=CRITICAL)
-        await until(bot, lambda: [each for each in bot.slack.replies(message) if calls(each)])
+        await until(bot, lambda: [reply for reply in bot.slack.replies(message) if calls(reply)])
 
 
 async def test_warning_of_the_night_calls_in_the_morning() -> None:
@@ -189,7 +189,7 @@ async def test_warning_of_the_night_calls_in_the_morning() -> None:
         await pass_time(bot, 3.9 * 3600)
         assert bot.slack.replies(alert) == []
         await pass_time(bot, 0.2 * 3600)
-        assert [calls(each) for each in bot.slack.replies(alert)] == [True]
+        assert [calls(reply) for reply in bot.slack.replies(alert)] == [True]
 
 
 async def test_backlog_calls_who_is_on_call_for_its_clusters() -> None:
@@ -208,11 +208,11 @@ async def test_warning_of_the_evening_whose_reminders_called_nobody_calls_in_the
         assert calls(alert)
         for _ in range(5):
             await pass_time(bot, 15 * 60)
-        assert [calls(each) for each in bot.slack.replies(alert)] == [False, False, False]
+        assert [calls(reply) for reply in bot.slack.replies(alert)] == [False, False, False]
         await pass_time(bot, 2.65 * 3600)
-        assert [calls(each) for each in bot.slack.replies(alert)] == [False, False, False]
+        assert [calls(reply) for reply in bot.slack.replies(alert)] == [False, False, False]
         await pass_time(bot, 0.2 * 3600)
-        assert [calls(each) for each in bot.slack.replies(alert)] == [False, False, False, True]
+        assert [calls(reply) for reply in bot.slack.replies(alert)] == [False, False, False, True]
         await pass_time(bot, 3600)
         assert len(bot.slack.replies(alert)) == 4
 
@@ -227,11 +227,11 @@ async def test_results_that_a_thread_is_told_at_night_are_no_call_for_what_is_le
         await pass_time(bot, 2 * 3600)  # all reminders are sent
         view = await choose(bot, message, "i0", verb="cancel")
         await bot.slack.submit(view)
-        await until(bot, lambda: [each for each in bot.slack.replies(message) if "1 of 1" in each.text])
+        await until(bot, lambda: [reply for reply in bot.slack.replies(message) if "1 of 1" in reply.text])
         await pass_time(bot, 1.9 * 3600)
-        assert not any(calls(each) for each in bot.slack.replies(message))
+        assert not any(calls(reply) for reply in bot.slack.replies(message))
         await pass_time(bot, 0.3 * 3600)
-        assert sum(calls(each) for each in bot.slack.replies(message)) == 1
+        assert sum(calls(reply) for reply in bot.slack.replies(message)) == 1
 
 
 @pytest.mark.parametrize("minutes", ["0", "15"])
@@ -241,11 +241,11 @@ async def test_warning_that_called_by_day_calls_again_when_it_turns_critical_at_
         alert = await card(bot)
         assert calls(alert)
         await pass_time(bot, 2 * 3600)
-        assert not any(calls(each) for each in bot.slack.replies(alert))
+        assert not any(calls(reply) for reply in bot.slack.replies(alert))
         bot.together.remediations[IDS]["linked_alerts"] = CRITICAL
-        await until(bot, lambda: [each for each in bot.slack.replies(alert) if calls(each)], 30)
+        await until(bot, lambda: [reply for reply in bot.slack.replies(alert) if calls(reply)], 30)
         await pass_time(bot, 3600)
-        assert sum(calls(each) for each in bot.slack.replies(alert)) == 1
+        assert sum(calls(reply) for reply in bot.slack.replies(alert)) == 1
 
 
 async def test_call_at_the_end_of_quiet_hours_and_a_reminder_are_one() -> None:
@@ -253,7 +253,7 @@ async def test_call_at_the_end_of_quiet_hours_and_a_reminder_are_one() -> None:
         bot.together.add(linked_alerts=WARNING)
         alert = await card(bot)
         await pass_time(bot, 17 * 60)
-        assert [calls(each) for each in bot.slack.replies(alert)] == [True]
+        assert [calls(reply) for reply in bot.slack.replies(alert)] == [True]
 
 
 async def test_call_at_the_end_of_quiet_hours_and_an_escalation_are_one() -> None:
@@ -298,5 +298,5 @@ async def test_call_for_the_one_of_a_storm_that_turned_critical_says_what_is_bro
     assert "8 nodes in cluster-1 (H100) have waited" in thread(bot, message)[-1]
     assert "GPU clock throttled, on 8 of 8." in thread(bot, message)[-1]
     bot.together.remediations[nodes[0]]["linked_alerts"] = XID
-    await until(bot, lambda: [each for each in thread(bot, message) if "<!subteam^S0ONCALL>" in each], 3600)
+    await until(bot, lambda: [line for line in thread(bot, message) if "<!subteam^S0ONCALL>" in line], 3600)
     assert "for a decision. Xid 79, on 1 of 8. <!subteam^S0ONCALL>" in thread(bot, message)[-1]

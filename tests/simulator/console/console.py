@@ -237,14 +237,14 @@ class Console(Listener):
         return _acked(await self._slack.post_signed(b"payload={}", x_slack_signature="v0=forged"))
 
     def _message(self, body: Body) -> Posted:
-        found = (each for each in self._slack.messages if each.ts == body["ts"])
+        found = (message for message in self._slack.messages if message.ts == body["ts"])
         message = next(found, None)
         if message is None or (message.only_for not in {None, body["user"]}):
             raise KeyError("such message")
         return message
 
     def _view(self, body: Body) -> Body:
-        found = next((each for each in self._slack.views if each["id"] == body["view"]), None)
+        found = next((view for view in self._slack.views if view["id"] == body["view"]), None)
         if found is None or self._slack.viewers[found["id"]][0] != body["user"]:
             raise KeyError("such dialog")
         return found
@@ -255,7 +255,7 @@ def _acked(ack: Ack) -> Body:
 
 
 async def _any_of(*events: asyncio.Event) -> None:
-    waiting = [asyncio.create_task(each.wait()) for each in events]
+    waiting = [asyncio.create_task(event.wait()) for event in events]
     try:
         await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
     finally:

@@ -109,7 +109,7 @@ class Scenes:
         Raises:
             KeyError: there is no such condition.
         """
-        faults = [replace(each) for each in CONDITIONS[condition]]
+        faults = [replace(fault) for fault in CONDITIONS[condition]]
         if (condition == "down") != (self.condition == "down"):
             await (self._together.stop() if condition == "down" else self._together.start())
         self._together.faults[:] = faults
@@ -124,8 +124,8 @@ class Scenes:
         while True:
             await asyncio.sleep(seconds)
             if self.advances:
-                under_way = [each for each in self._together.remediations if self._together.state(each) in UNDER_WAY]
-                for ids in [each for each in under_way if each not in self._hanging]:
+                under_way = [ids for ids in self._together.remediations if self._together.state(ids) in UNDER_WAY]
+                for ids in [ids for ids in under_way if ids not in self._hanging]:
                     self.advance(ids)
                 self._together.changed()
 
@@ -166,7 +166,7 @@ class Scenes:
             case "come back":
                 before, again = self._together.remediations[ids], (*ids[:2], f"r-{next(self._numbers):04d}")
                 kept = {name: before[name] for name in ("instance_name", "mode", "reason")}
-                alerts = [{**each, "started_at": self._hours_ago(0)} for each in before["linked_alerts"]]
+                alerts = [{**alert, "started_at": self._hours_ago(0)} for alert in before["linked_alerts"]]
                 self._together.add(again, **kept, linked_alerts=alerts)
             case "fail":
                 self._together.fail(ids, "host did not come back within 20 min")

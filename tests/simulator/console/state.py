@@ -16,8 +16,8 @@ SHOWN = 120  # remediations of a cluster
 def workspace(slack: Slack, operators: set[str]) -> dict[str, Any]:
     """The channel, and the people to act as."""
     people = [
-        {"id": each["id"], "name": each["name"], "role": _role(each, operators), "away": each["team_id"] != TEAM}
-        for each in slack.users.values()
+        {"id": value["id"], "name": value["name"], "role": _role(value, operators), "away": value["team_id"] != TEAM}
+        for value in slack.users.values()
     ]
     channels = [{"id": name, "name": channel.name} for name, channel in slack.channels.items()]
     return {
@@ -25,7 +25,7 @@ def workspace(slack: Slack, operators: set[str]) -> dict[str, Any]:
         "channels": channels,
         "bot": BOT_USER,
         "shortcuts": manifest()["features"]["shortcuts"],
-        "groups": [{"id": each, "name": slack.group_names.get(each, each)} for each in slack.groups],
+        "groups": [{"id": group, "name": slack.group_names.get(group, group)} for group in slack.groups],
     }
 
 
@@ -64,7 +64,7 @@ def _newest_first(together: Together) -> list[str]:
 
 
 def _cluster(together: Together, scenes: Scenes, cluster: str) -> dict[str, Any]:
-    newest_first = [(ids, each) for ids, each in reversed(together.remediations.items()) if ids[0] == cluster]
+    newest_first = [(ids, item) for ids, item in reversed(together.remediations.items()) if ids[0] == cluster]
     broken = {ids[1] for ids, each in newest_first if each["state"] not in TERMINAL}
     return {
         "id": cluster,
@@ -88,7 +88,7 @@ def _cluster(together: Together, scenes: Scenes, cluster: str) -> dict[str, Any]
 def calls(slack: Slack, together: Together) -> list[dict[str, Any]]:
     """The HTTP calls of both simulators, in the order in which they began, without their bodies."""
     found = sorted(_exchanges(slack, together), key=lambda each: each.number)
-    return [{**asdict(each), "sent": None, "answered": None, "is_poll": each.is_poll} for each in found]
+    return [{**asdict(exchange), "sent": None, "answered": None, "is_poll": exchange.is_poll} for exchange in found]
 
 
 def bodies(slack: Slack, together: Together, number: int) -> dict[str, str]:
@@ -97,9 +97,9 @@ def bodies(slack: Slack, together: Together, number: int) -> dict[str, str]:
     Raises:
         KeyError: it is no longer known.
     """
-    for each in _exchanges(slack, together):
-        if each.number == number:
-            return {"sent": each.sent, "answered": each.answered}
+    for exchange in _exchanges(slack, together):
+        if exchange.number == number:
+            return {"sent": exchange.sent, "answered": exchange.answered}
     raise KeyError(number)
 
 

@@ -250,12 +250,14 @@ def _rich_text(block: dict[str, Any]) -> None:
     """Check rich text. It has no documented length: a section's is used, so that the bot doesn't rely on more."""
     sections = block.get("elements", [])
     kinds = {"rich_text_section", "rich_text_preformatted"}
-    if not sections or any(each.get("type") not in kinds or not each.get("elements") for each in sections):
+    if not sections or any(section.get("type") not in kinds or not section.get("elements") for section in sections):
         raise Refused("invalid_blocks", "rich text without sections")
-    preformatted = [element for each in sections if each["type"] != "rich_text_section" for element in each["elements"]]
+    preformatted = [
+        element for section in sections if section["type"] != "rich_text_section" for element in section["elements"]
+    ]
     if any(element.get("type") not in {"text", "link"} for element in preformatted):
         raise Refused("invalid_blocks", "preformatted text holds text and links (docs.slack.dev, rich text block)")
-    elements = [element for each in sections for element in each["elements"]]
+    elements = [element for section in sections for element in section["elements"]]
     for element in elements:
         wanted = RICH.get(element.get("type"))
         if wanted is None or not wanted <= element.keys() or element.keys() - wanted - {"type", "style"}:
@@ -264,7 +266,7 @@ def _rich_text(block: dict[str, Any]) -> None:
             raise Refused("invalid_blocks", f"an empty rich text element {element}")
         if not set(element.get("style", {})) <= {"bold", "italic", "strike", "code"}:
             raise Refused("invalid_blocks", "rich text style")
-    if sum(len(str(each.get("text", "")).encode("utf-16-le")) // 2 for each in elements) > 3000:
+    if sum(len(str(element.get("text", "")).encode("utf-16-le")) // 2 for element in elements) > 3000:
         raise Refused("invalid_blocks", "rich text of more than 3000 characters")
 
 

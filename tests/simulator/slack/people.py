@@ -91,7 +91,7 @@ class Slack(Workspace):
         view = self.homes[user]
         rows = [block for block in view["blocks"] if about in json.dumps(block)]
         controls = [(row, each) for row in rows for each in [row.get("accessory", {}), *row.get("elements", [])]]
-        found = [(row, each) for row, each in controls if each.get("action_id") == action_id]
+        found = [(row, control) for row, control in controls if control.get("action_id") == action_id]
         row, seen = found[0]
         return await self.act_in_home(view, row["block_id"], seen, user=user, choice=choice, client=client)
 
@@ -104,7 +104,9 @@ class Slack(Workspace):
             action = {"type": seen["type"], "selected_option": chosen}
         elif seen["type"] in {"static_select", "overflow"}:
             option = next(
-                each for each in seen["options"] if choice in {"", each["value"], each["value"].partition(":")[0]}
+                option
+                for option in seen["options"]
+                if choice in {"", option["value"], option["value"].partition(":")[0]}
             )
             action = {"type": seen["type"], "selected_option": option}
         else:
@@ -123,7 +125,7 @@ class Slack(Workspace):
     async def ask_in_home(self, action_id: str, query: str = "", *, user: str = "U0ALICE") -> list[dict[str, Any]]:
         """Open a menu in the app's home, or type into it."""
         view = self.homes[user]
-        row = next(each for each in view["blocks"] if action_id in json.dumps(each))
+        row = next(block for block in view["blocks"] if action_id in json.dumps(block))
         ack = await self.deliver("interactive", {
             "type": "block_suggestion",
             **self._person(user),
@@ -200,7 +202,9 @@ class Slack(Workspace):
         seen = button or message.controls[action_id]
         if seen["type"] in {"static_select", "overflow"}:
             option = next(
-                each for each in seen["options"] if choice in {"", each["value"], each["value"].partition(":")[0]}
+                option
+                for option in seen["options"]
+                if choice in {"", option["value"], option["value"].partition(":")[0]}
             )
             action = {"type": seen["type"], "block_id": message.row_of(action_id), "selected_option": option}
         else:
@@ -304,7 +308,7 @@ class Slack(Workspace):
         inputs = {block["block_id"]: block for block in view["blocks"] if block["type"] == "input"}
         for name, block in inputs.items():
             if block["element"]["type"] == "static_select":
-                chosen = {each["value"] for each in block["element"]["options"]}
+                chosen = {option["value"] for option in block["element"]["options"]}
                 if initial := block["element"].get("initial_option"):
                     typed.setdefault(name, initial["value"])
                 if typed.get(name) not in ({*chosen, None} if block.get("optional") else chosen):
@@ -417,7 +421,7 @@ def _filled_in(element: dict[str, Any], typed: str | None) -> dict[str, Any]:
         return {"type": "external_select", "selected_option": element.get("initial_option")}
     if element["type"] == "static_select":
         return {"type": "static_select", "selected_option": next(
-            (each for each in element["options"] if each["value"] == typed), None
+            (option for option in element["options"] if option["value"] == typed), None
         )}  # fmt: skip
     if element["type"] == "radio_buttons":
         chosen = element.get("initial_option") if typed is None else {"value": typed}
@@ -453,4 +457,4 @@ def _is_signed(body: bytes, headers: dict[str, str]) -> bool:
 def _option(menu: dict[str, Any], choice: str) -> dict[str, Any]:
     """Return what is chosen: by its value, or what that begins with before a colon; the first where nothing is said."""
     options: list[dict[str, Any]] = menu["options"]
-    return next(each for each in options if choice in {"", each["value"], each["value"].partition(":")[0]})
+    return next(option for option in options if choice in {"", option["value"], option["value"].partition(":")[0]})

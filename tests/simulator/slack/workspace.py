@@ -60,18 +60,24 @@ class Posted:
     @property
     def buttons(self) -> dict[str, dict[str, Any]]:
         """What can be pressed, by `action_id`: buttons, and menus with the choices in them."""
-        return {name: each for name, each in self.controls.items() if each["type"] in PRESSED}
+        return {name: item for name, item in self.controls.items() if item["type"] in PRESSED}
 
     @property
     def controls(self) -> dict[str, dict[str, Any]]:
         """The same, with the menus behind "⋯"."""
-        nested = [*self.blocks, *(block for each in self.attachments for block in each.get("blocks", []))]
+        nested = [*self.blocks, *(block for attachment in self.attachments for block in attachment.get("blocks", []))]
         elements = [element for block in nested for element in [block.get("accessory"), *block.get("elements", [])]]
-        return {each["action_id"]: each for each in elements if each and each.get("type") in {*PRESSED, "overflow"}}
+        return {
+            element["action_id"]: element
+            for element in elements
+            if element and element.get("type") in {*PRESSED, "overflow"}
+        }
 
     def row_of(self, action_id: str) -> str:
         """The `block_id` of the row that a control is in."""
-        rows = (each for each in self.blocks if any(e.get("action_id") == action_id for e in each.get("elements", [])))
+        rows = (
+            block for block in self.blocks if any(e.get("action_id") == action_id for e in block.get("elements", []))
+        )
         return str(next(rows)["block_id"])
 
     @property
@@ -214,14 +220,16 @@ class Workspace(Listener):
     def cards(self, remediation_id: str) -> list[Posted]:
         """The alerts about a remediation, by their metadata."""
         return [
-            each
-            for each in self.messages
-            if (each.metadata or {}).get("event_payload", {}).get("remediation_id") == remediation_id
+            message
+            for message in self.messages
+            if (message.metadata or {}).get("event_payload", {}).get("remediation_id") == remediation_id
         ]
 
     def digests(self) -> list[Posted]:
         """The messages about many remediations, by their metadata."""
-        return [each for each in self.messages if (each.metadata or {}).get("event_type") == "remediation_digest"]
+        return [
+            message for message in self.messages if (message.metadata or {}).get("event_type") == "remediation_digest"
+        ]
 
     def direct(self, user: str) -> list[Posted]:
         """The direct messages between somebody and the app."""
@@ -241,7 +249,7 @@ class Workspace(Listener):
         self.calls.append((method, body))
         self.changed()
         await self.gate(method)
-        fault = next((each for each in self.faults if each.strikes(method, body)), None)
+        fault = next((fault for fault in self.faults if fault.strikes(method, body)), None)
         if fault:
             fault.times -= 1
             if fault.late:
@@ -327,12 +335,17 @@ class Workspace(Listener):
                     raise Refused("no_such_subteam")
                 return {"ok": True, "users": self.groups[body["usergroup"]]}
             case "usergroups.list":
-                return {"ok": True, "usergroups": [{"id": each, "handle": each.lower()} for each in self.groups]}
+                return {"ok": True, "usergroups": [{"id": group, "handle": group.lower()} for group in self.groups]}
             case "conversations.info":
                 return {"ok": True, "channel": self._channel_info(body.get("channel"))}
             case "chat.delete":
                 found = next(
-                    (each for each in self.messages if (each.channel, each.ts) == (body["channel"], body["ts"])), None
+                    (
+                        message
+                        for message in self.messages
+                        if (message.channel, message.ts) == (body["channel"], body["ts"])
+                    ),
+                    None,
                 )
                 if found is None or found.by != BOT_USER:
                     raise Refused("message_not_found" if found is None else "cant_delete_message")
@@ -391,19 +404,23 @@ class Workspace(Listener):
         found = [
             {
                 "type": "message",
-                "user": each.by,
-                "ts": each.ts,
-                "text": each.text,
-                "blocks": each.blocks,
-                **({"metadata": each.metadata} if each.metadata and _is_true(body.get("include_all_metadata")) else {}),
+                "user": message.by,
+                "ts": message.ts,
+                "text": message.text,
+                "blocks": message.blocks,
+                **(
+                    {"metadata": message.metadata}
+                    if message.metadata and _is_true(body.get("include_all_metadata"))
+                    else {}
+                ),
             }
-            for each in (self.messages if "ts" in body else reversed(self.messages))
-            if each.channel == body["channel"]
-            and body.get("ts") in {None, each.ts, each.thread_ts}
-            and each.only_for is None
-            and (float(each.ts) > oldest or (is_inclusive and each.ts == body.get("oldest")))
-            and (not body.get("latest") or float(each.ts) < float(body["latest"]) or each.ts == body["latest"])
-            and (each.thread_ts in {None, each.ts} or each.broadcast or "ts" in body)
+            for message in (self.messages if "ts" in body else reversed(self.messages))
+            if message.channel == body["channel"]
+            and body.get("ts") in {None, message.ts, message.thread_ts}
+            and message.only_for is None
+            and (float(message.ts) > oldest or (is_inclusive and message.ts == body.get("oldest")))
+            and (not body.get("latest") or float(message.ts) < float(body["latest"]) or message.ts == body["latest"])
+            and (message.thread_ts in {None, message.ts} or message.broadcast or "ts" in body)
         ]
         page, more = found[start : start + limit], start + limit < len(found)
         cursor = str(start + limit) if more else ""
@@ -420,7 +437,10 @@ class Workspace(Listener):
             raise Refused("not_in_channel")
 
     def _update(self, body: dict[str, Any]) -> dict[str, Any]:
-        found = next((each for each in self.messages if (each.channel, each.ts) == (body["channel"], body["ts"])), None)
+        found = next(
+            (message for message in self.messages if (message.channel, message.ts) == (body["channel"], body["ts"])),
+            None,
+        )
         if found is None or found.only_for:
             raise Refused("message_not_found")
         if found.by != BOT_USER:
@@ -482,7 +502,7 @@ class Workspace(Listener):
         """Take what was posted to a `response_url`. Returns the status, and the text with it."""
         entry = self._responses.get(key)
         self.calls.append(("response_url", body))
-        fault = next((each for each in self.faults if each.times and each.method == "response_url"), None)
+        fault = next((fault for fault in self.faults if fault.times and fault.method == "response_url"), None)
         if fault:
             fault.times -= 1
             return 500, ""
@@ -529,7 +549,7 @@ class Workspace(Listener):
         Args:
             seen: the hash of what is to be changed (docs.slack.dev, views.update); None for what is there.
         """
-        number = next((number for number, each in enumerate(self.views) if each["id"] == view_id), None)
+        number = next((number for number, view in enumerate(self.views) if view["id"] == view_id), None)
         if number is None:
             raise Refused("not_found", "the view was closed")
         if seen not in {None, self.views[number]["hash"]}:
