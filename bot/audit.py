@@ -124,7 +124,7 @@ def _table() -> Callable[[Record], None]:
 
 
 def _json() -> Callable[[Record], None]:
-    return lambda row: print(json.dumps(dict(row)))  # in ASCII: a terminal's encoding must not change evidence
+    return lambda row: print(json.dumps(row))  # in ASCII: a terminal's encoding must not change evidence
 
 
 def _csv() -> Callable[[Record], None]:

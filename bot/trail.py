@@ -24,8 +24,6 @@ WAIT_SECONDS = 0.5  # for a page to be written, so that a file that hangs delays
 END_SECONDS = 2.0
 HANGS_AFTER = 30.0
 STANDARD_OUTPUT = "-"
-_PAGE = 500
-_COPY = "copy"
 _LONGEST_ROW = 1_048_576  # bytes
 
 
@@ -126,7 +124,7 @@ class AuditExporter:
             OSError: they can't be written.
             StorageUnavailable: they can't be read.
         """
-        while rows := await self._database.read(audit.news, _COPY, _PAGE):
+        while rows := await self._database.read(audit.news):
             self._lease.ensure_held()
             lines = _lines(rows)
             if self._is_cut and self._path == STANDARD_OUTPUT:
@@ -135,7 +133,7 @@ class AuditExporter:
             await in_thread(_write, self._path, lines)
             self._is_cut = False
             self._lease.ensure_held()
-            await self._database.run(audit.copied, _COPY, rows[-1]["seq"])
+            await self._database.run(audit.copied, rows[-1]["seq"])
 
     async def sign(self) -> bool:
         """Sign the head, and log it: kept elsewhere, a line proves what was there. Returns whether there is one."""
@@ -150,7 +148,7 @@ def _problem(why: str) -> str:
 
 
 def _lines(rows: Sequence[Record]) -> bytes:
-    return "".join(f"{json.dumps(dict(row))}\n" for row in rows).encode()  # as `audit export` prints them
+    return "".join(f"{json.dumps(row)}\n" for row in rows).encode()  # as `audit export` prints them
 
 
 def _write(path: str, lines: bytes) -> None:

@@ -35,25 +35,20 @@ _LOCK = text("SELECT pg_advisory_xact_lock(7265646502)")  # any number that nobo
 GENESIS = "0" * 64
 _BEFORE_ALL = 0, GENESIS
 _PAGE = 1000
-_IS_OURS = audit.c.seq > 0  # rows are numbered from 1: nobody but somebody else adds others
-_LAST = select(audit.c.seq, audit.c.hash).where(_IS_OURS).order_by(audit.c.seq.desc()).limit(1)
+# Rows are numbered from 1: nobody but somebody else adds others.
+_LATEST_FIRST = select(audit).where(audit.c.seq > 0).order_by(audit.c.seq.desc())
+_LAST = _LATEST_FIRST.with_only_columns(audit.c.seq, audit.c.hash).limit(1)
 _INSERT = insert(audit)
 _OUTCOMES = [*(rule.done for rule in RULES.values() if rule.decides), *DOUBTFUL]
-_WHO_DECIDED = (
-    select(*(audit.c[name] for name in ("verb", "user_id", "at", "reason", "outcome", "decision_id", "http_status")))
-    .where(one_remediation(audit.c), audit.c.outcome.in_(_OUTCOMES), audit.c.verb.in_(list(Verb)), _IS_OURS)
-    .order_by(audit.c.seq.desc())
+_WHO_DECIDED = _LATEST_FIRST.where(
+    one_remediation(audit.c), audit.c.outcome.in_(_OUTCOMES), audit.c.verb.in_(list(Verb))
 )
-_ENDED = (
-    select(audit)
-    .where(audit.c.event == OUTCOME, audit.c.verb != Verb.REFRESH, _IS_OURS)
-    .order_by(audit.c.seq.desc())
-    .limit(bindparam("b_limit"))
-)
+_ENDED = _LATEST_FIRST.where(audit.c.event == OUTCOME, audit.c.verb != Verb.REFRESH).limit(bindparam("b_limit"))
 _BY_USER, _ON_ONE = _ENDED.where(audit.c.user_id == bindparam("b_user")), _ENDED.where(one_remediation(audit.c))
 _HASHED = [column.name for column in audit.columns if column.name != "hash"]
-_CURSOR = select(cursors.c.seq).where(cursors.c.name == bindparam("b_name"))
-_AFTER = select(audit).where(audit.c.seq > bindparam("b_seq")).order_by(audit.c.seq).limit(bindparam("b_limit"))
+_COPY = "copy"
+_COPIED = select(cursors.c.seq).where(cursors.c.name == _COPY).scalar_subquery()
+_NEWS = select(audit).where(audit.c.seq > func.coalesce(_COPIED, 0)).order_by(audit.c.seq).limit(_PAGE)
 _MOVE = upsert(cursors, where=cursors.c.seq < bindparam("b_seq"))
 _SIGN = insert(signed_heads).values(at=now()).on_conflict_do_nothing()
 _SIGNED = (
@@ -205,15 +200,14 @@ async def rows(
         chosen = chosen.where(audit.c.remediation_id == remediation)
     if user is not None:
         chosen = chosen.where(audit.c.user_id == user)
-    last: int | None = None
+    after = chosen
     while True:
-        after = chosen if last is None else chosen.where(audit.c.seq > last)
         page = (await database.read(Connection.execute, after)).mappings()
         for row in page:
             yield row
         if len(page) < _PAGE:
             return
-        last = page[-1]["seq"]
+        after = chosen.where(audit.c.seq > page[-1]["seq"])
 
 
 async def outcomes(database: Database, of: RemediationRef | str, limit: int) -> Sequence[PastDecision]:
@@ -262,15 +256,14 @@ async def verify(database: Database, expected: str | None = None) -> Verdict:
     return Verdict(rows=seq, head=previous, problems=problems)
 
 
-def news(connection: Connection, name: str, limit: int) -> Sequence[Record]:
-    """Return the rows that a copy doesn't have yet."""
-    seq = connection.execute(_CURSOR, b_name=name).scalar() or 0
-    return connection.execute(_AFTER, b_seq=seq, b_limit=limit).mappings()
+def news(connection: Connection) -> Sequence[Record]:
+    """Return the next rows that the copy doesn't have yet."""
+    return connection.execute(_NEWS).mappings()
 
 
-def copied(connection: Connection, name: str, seq: int) -> None:
-    """Note that a copy has all rows up to one."""
-    connection.execute(_MOVE, name=name, seq=seq, b_seq=seq)
+def copied(connection: Connection, seq: int) -> None:
+    """Note that the copy has all rows up to one."""
+    connection.execute(_MOVE, name=_COPY, seq=seq, b_seq=seq)
 
 
 def sign(connection: Connection, key: str) -> tuple[int, str] | None:
