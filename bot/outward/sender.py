@@ -94,7 +94,7 @@ class Sender:
                     await self.database.run(outbox.hurry)
                     self._hurries = False
                 if self._is_ours and self.clock.monotonic() >= drop_at:
-                    await self.database.run(outbox.drop_old, 2 * GIVE_UP_AFTER, [*self.to.urls])
+                    await self.database.run(outbox.drop_old, [*self.to.urls])
                     drop_at = self.clock.monotonic() + GIVE_UP_AFTER
             except StorageUnavailable as error:
                 logger.warning("Events for other tools: can't reach the database: %s", error, extra=lasting())

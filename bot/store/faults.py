@@ -15,9 +15,10 @@ from bot.store.tables import faults, upsert
 
 _REPORTS = TypeAdapter(FaultReport)
 _KNOWN = select(faults)
-_ONE = _KNOWN.where(faults.c.cluster_id == bindparam("b_cluster")).with_for_update()
+_IN_CLUSTER = faults.c.cluster_id == bindparam("b_cluster")
+_ONE = _KNOWN.where(_IN_CLUSTER).with_for_update()
 _WRITE = upsert(faults)
-_DROP = delete(faults).where(faults.c.cluster_id == bindparam("b_cluster"))
+_DROP = delete(faults).where(_IN_CLUSTER)
 _BRAKE = Actor("", "storm brake", None)
 
 
@@ -32,8 +33,9 @@ def drop_unreadable(connection: Connection) -> None:
     Raises:
         LeaseLost: another process watches now.
     """
-    for cluster_id in [row.cluster_id for row in connection.execute(_KNOWN) if read_json(_REPORTS, row.body) is None]:
-        _drop(connection, cluster_id)
+    for row in connection.execute(_KNOWN):
+        if read_json(_REPORTS, row.body) is None:
+            _drop(connection, row.cluster_id)
 
 
 def _drop(connection: Connection, cluster_id: str) -> None:

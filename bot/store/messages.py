@@ -46,41 +46,37 @@ _TRIES = 3  # to write a message as it was loaded
 _AT_ONCE = 500  # messages that are due in one look
 a, m = alerts.c, messages.c
 _IDS = ids_in(a)
+_REFS = select(*_IDS)
+_MESSAGES = select(m.body, m.is_open)
+_IN_CLUSTER = a.cluster_id == bindparam("b_cluster")
+_WITH_MESSAGE = ALERTS.join(messages, m.id == a.message_id).where(_IN_CLUSTER)
 _KNOWN = select(*_IDS, a.fingerprint).where(a.is_open)
-_IN_UNKNOWN_STATES = select(*_IDS).where(a.is_open, a.state.not_in([*State, WITHDRAWN]))
+_IN_UNKNOWN_STATES = _REFS.where(a.is_open, a.state.not_in([*State, WITHDRAWN]))
 _TRACKED = ALERTS.where(a.is_open, a.state != WITHDRAWN)
-_WAITING = (
-    ALERTS.join(messages, m.id == a.message_id)
-    .where(
-        a.is_open, a.cluster_id == bindparam("b_cluster"), a.state == State.PENDING_APPROVAL,
-        m.is_digest == bindparam("b_digests"),
-    )
-)  # fmt: skip
-_OPEN_ON = ALERTS.where(a.is_open, a.cluster_id == bindparam("b_cluster"), a.instance_id == bindparam("b_instance"))
-_AT = select(m.body, m.is_open).where(m.ts == bindparam("b_ts"))
+_WAITING = _WITH_MESSAGE.where(a.is_open, a.state == State.PENDING_APPROVAL, m.is_digest == bindparam("b_digests"))
+_REPAIRED = _WITH_MESSAGE.where(m.is_open, a.state == State.SUCCEEDED)
+_OPEN_ON = ALERTS.where(a.is_open, _IN_CLUSTER, a.instance_id == bindparam("b_instance"))
+_AT = _MESSAGES.where(m.ts == bindparam("b_ts"))
 _IN_MESSAGE = a.message_id == bindparam("b_message")
-_OF_MESSAGE = select(*_IDS).where(_IN_MESSAGE)
+_OF_MESSAGE = _REFS.where(_IN_MESSAGE)
 _AMONG = is_among("b_ids", *_IDS)
 _BODIES = ALERTS.where(_AMONG)
 _ANY = select(m.id).limit(1)
-_EXISTING = select(*_IDS).where(_AMONG)
+_EXISTING = _REFS.where(_AMONG)
 _SINCE = PRESENT - bindparam("b_seconds")
 _GONE = ALERTS.where(a.state == WITHDRAWN, a.changed_at > _SINCE)
-_ARRIVALS = select(*_IDS).where(a.seen_at > _SINCE)
+_ARRIVALS = _REFS.where(a.seen_at > _SINCE)
 _DUE = (
     select(m.id)
     .where(m.is_open, m.next_at <= PRESENT)
     .order_by(func.random())  # in no order, so that those that can't be written keep no others waiting
     .limit(bindparam("b_limit"))
 )
-_IN_CHANNELS = select(m.body, m.is_open).where(m.ts.is_not(None), or_(m.is_open, m.opened_at > bindparam("b_since")))
+_IN_CHANNELS = _MESSAGES.where(m.ts.is_not(None), or_(m.is_open, m.opened_at > bindparam("b_since")))
 _GROWING = (
-    select(m.body, m.is_open)
-    .where(m.is_open, m.is_digest, m.last_added_at > _SINCE)
-    .order_by(m.last_added_at.desc())
-    .with_for_update()
-)  # fmt: skip
-_UNPOSTED = select(m.body, m.is_open).where(
+    _MESSAGES.where(m.is_open, m.is_digest, m.last_added_at > _SINCE).order_by(m.last_added_at.desc()).with_for_update()
+)
+_UNPOSTED = _MESSAGES.where(
     m.is_open, m.is_digest.is_(False), m.cluster_id == bindparam("b_cluster"), m.ts.is_(None), m.posted_at == 0
 )
 _ADD_ALERTS = insert(alerts).values(changed_at=now()).on_conflict_do_nothing().returning(*_IDS)
@@ -89,10 +85,6 @@ _MOVE = update(alerts).where(is_among("b_ids", a.message_id)).values(message_id=
 _DROP_MESSAGES = delete(messages).where(is_among("b_ids", m.id))
 _DROP_ALERTS = delete(alerts).where(_IN_MESSAGE).returning(*_IDS)
 _CLOSE = update(messages).where(m.id == bindparam("b_message")).values(is_open=False)
-_REPAIRED = (
-    ALERTS.join(messages, m.id == a.message_id)
-    .where(m.is_open, a.cluster_id == bindparam("b_cluster"), a.state == State.SUCCEEDED)
-)  # fmt: skip
 _PLACE_OF = attrgetter("cluster_id", "channel_id", "is_started")  # what two digests have in common that are one
 Change = Callable[[Snapshot], TrackedMessage | None]
 

@@ -14,6 +14,7 @@ from bot.store.connection import PRESENT, Connection, dump, is_among, listed, no
 from bot.store.tables import ids_of, outbox
 
 LONGEST_PAUSE = 3600.0  # before what wasn't taken is tried again
+_KEPT_SECONDS = 2 * 86_400.0
 _EVENTS = TypeAdapter(Event)
 _IDS = uuid.UUID("6f1c6f0e-6f5b-4f1e-9a43-0b6c2f6f7b51")  # any, of this bot's events
 o = outbox.c
@@ -33,7 +34,7 @@ _DUE = union_all(*(
     for when in (o.next_at <= bindparam("b_now"), o.next_at > bindparam("b_never"))
 )).order_by("next_at", "id").limit(bindparam("b_limit"))  # fmt: skip
 _DROP = delete(outbox).where(o.id == bindparam("b_id"))
-_DROP_OLD = delete(outbox).where(~is_among("b_targets", o.target), o.created_at < PRESENT - bindparam("b_seconds"))
+_DROP_OLD = delete(outbox).where(~is_among("b_targets", o.target), o.created_at < PRESENT - _KEPT_SECONDS)
 _POSTPONE = (
     update(outbox)
     .where(o.id == bindparam("b_id"))
@@ -80,9 +81,9 @@ def due(connection: Connection, target: Target, limit: int) -> list[OutboxEntry]
     ]
 
 
-def drop_old(connection: Connection, seconds: float, targets: Sequence[str]) -> None:
-    """Drop what is older and for none of these targets."""
-    connection.execute(_DROP_OLD, b_seconds=seconds, b_targets=listed(targets))
+def drop_old(connection: Connection, targets: Sequence[str]) -> None:
+    """Drop what is older than two days and for none of these targets."""
+    connection.execute(_DROP_OLD, b_targets=listed(targets))
 
 
 def drop(connection: Connection, entry: OutboxEntry) -> None:
@@ -116,14 +117,29 @@ def emit(connection: Connection, kind: EventKind, subject: str, data: Data, *, k
 
 def happened(connection: Connection, kind: EventKind, alert: Alert, *, key: str = "", **more: Value) -> None:
     """Write down that something happened to an alert's remediation; `more` is told beside what is known of it."""
-    emit(connection, kind, str(alert.ref), about(alert) | more, key=key)
+    one = alert.remediation
+    told: Data = {
+        "cluster_id": one.cluster_id,
+        "cluster_name": alert.share.cluster if alert.share else None,
+        "instance_id": one.instance_id,
+        "remediation_id": one.id,
+        "node": one.node,
+        "mode": one.mode,
+        "state": one.state,
+        "xid": one.xid or None,
+        "is_warning": one.is_warning,
+        "error": one.error_message,
+        "decided_by": alert.decided.user_id if alert.decided else None,
+        **more,
+    }
+    emit(connection, kind, str(alert.ref), told, key=key)
 
 
 def opened(connection: Connection, alert: Alert) -> None:
     """Write down that a remediation waits for approval, or what is under way when it is first seen."""
     kind = EventKind.OPENED if alert.is_waiting else _KINDS.get(alert.remediation.state)  # type: ignore[call-overload] # the set of states is open
     if kind:
-        emit(connection, kind, str(alert.ref), about(alert))
+        happened(connection, kind, alert)
 
 
 def told(connection: Connection, kind: EventKind, alert: Alert) -> None:
@@ -176,21 +192,3 @@ def changed(connection: Connection, before: Alert, after: Alert) -> None:
         kind := _KINDS.get(after.remediation.state)  # type: ignore[call-overload] # the set of states is open
     ):
         happened(connection, kind, after)
-
-
-def about(alert: Alert) -> Data:
-    """Return what is told of an alert."""
-    one = alert.remediation
-    return {
-        "cluster_id": one.cluster_id,
-        "cluster_name": alert.share.cluster if alert.share else None,
-        "instance_id": one.instance_id,
-        "remediation_id": one.id,
-        "node": one.node,
-        "mode": one.mode,
-        "state": one.state,
-        "xid": one.xid or None,
-        "is_warning": one.is_warning,
-        "error": one.error_message,
-        "decided_by": alert.decided.user_id if alert.decided else None,
-    }

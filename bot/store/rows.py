@@ -166,7 +166,7 @@ def change_alert(
     """
     row = (connection.execute(ALERT_TO_CHANGE, key_of(ref)) if found is None else found).first()
     before = readable_alert(row.body, row.message_id) if row else None
-    if row is None or before is None or (unless_being_decided and row.deciding):
+    if before is None or (unless_being_decided and row.deciding):
         return None
     of_it = connection.execute(_TO_CHANGE, b_message=before.message_id)
     clock = connection.execute(NOW)
