@@ -3,12 +3,10 @@
 It changes nothing, opens no Slack connection, and can run beside the bot. Only `--post` posts, and deletes it again.
 """
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
-from functools import partial
-from typing import Any
 
 import httpx
 from slack_sdk.web.async_client import AsyncWebClient
@@ -50,8 +48,8 @@ async def examine(
         http = httpx.AsyncClient(transport=transport)
         doctor = Doctor(settings, slack, http, clock, together, directory, posts=posts)
         checks = doctor.workspace, doctor.slack_checks, doctor.listed, doctor.clusters, doctor.database, doctor.skew
-        around = partial(look_around, settings, session)
-        return [_settings(unknown), *[finding for check in (*checks, around) async for finding in check()]]
+        found = [finding for check in checks async for finding in check()]
+        return [_settings(unknown), *found, *[finding async for finding in look_around(settings, session)]]
 
 
 @dataclass(slots=True)
@@ -142,7 +140,17 @@ class Doctor:
             info = (await self.slack.conversations_info(channel=channel_id)).get("channel") or {}
         except SlackFailure as error:
             return _not_shown(check, error)
-        return _channel(check, info)
+        name, is_member = f"#{info.get('name')}", info.get("is_member")
+        if info.get("is_archived"):
+            return problem(check, f"{name} is archived", "Choose another channel.")
+        if not is_member and info.get("is_private"):
+            return problem(check, f"the bot isn't in {name}", INVITE)
+        if info.get("is_ext_shared"):
+            fix = "People outside can read alerts there, but not decide. Use a channel of your own workspace."
+            return warning(check, f"{name} is shared with other organizations", fix)
+        if not is_member:
+            return warning(check, f"the bot isn't in {name}", "Invite it, so that it finds its alerts after a crash.")
+        return ok(check, f"the bot is in {name}")
 
     async def _channels(self) -> Finding:
         """Look whether Slack knows where the bot may act: a misspelled channel refuses everybody in the right one."""
@@ -178,18 +186,19 @@ class Doctor:
         found: list[str] = []
         bad: list[str] = []
         for each in ids:
+            is_group = each[0] == "S"
             try:
-                members = await self.directory.members(each) if each[0] == "S" else {each}
+                members = await self.directory.members(each) if is_group else {each}
                 people = [await self.directory.person(member) for member in sorted(members)]
             except DirectoryUnavailable:
                 bad.append(f"{each} can't be looked up")
                 continue
             can_decide = [person.team_id == self._team_id and person.is_full_member for person in people]
             active = sum(can_decide if decides else [person.is_active for person in people])
-            found.append(f"{each} ({active} active)" if each[0] == "S" else each)
+            found.append(f"{each} ({active} active)" if is_group else each)
             if not active:
                 nobody = "is no active full member" if decides else "is no person with an active account"
-                bad.append(f"{each} {'has no active members' if each[0] == 'S' else nobody}")
+                bad.append(f"{each} {'has no active members' if is_group else nobody}")
         if not bad:
             return ok(check, ", ".join(found))
         fix = "Replace or remove these IDs."
@@ -307,20 +316,6 @@ def _not_shown(check: str, error: SlackFailure) -> Finding:
     if error.code == "missing_scope":
         return warning(check, "can't be checked", READ_SCOPES)
     return _refused(check, error, INVITE)
-
-
-def _channel(check: str, info: Mapping[str, Any]) -> Finding:
-    name, is_member = f"#{info.get('name')}", bool(info.get("is_member"))
-    if info.get("is_archived"):
-        return problem(check, f"{name} is archived", "Choose another channel.")
-    if not is_member and info.get("is_private"):
-        return problem(check, f"the bot isn't in {name}", INVITE)
-    if info.get("is_ext_shared"):
-        fix = "People outside can read alerts there, but not decide. Use a channel of your own workspace."
-        return warning(check, f"{name} is shared with other organizations", fix)
-    if not is_member:
-        return warning(check, f"the bot isn't in {name}", "Invite it, so that it finds its alerts after a crash.")
-    return ok(check, f"the bot is in {name}")
 
 
 def _scopes(granted: Collection[str], needed: frozenset[str]) -> Finding:
