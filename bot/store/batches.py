@@ -46,14 +46,7 @@ _QUEUE = insert(decisions).values(
 _LOCK = select(b.id).where(_ID).with_for_update()
 _UNDER_WAY = select(*c).where(_OF_BATCH, c.status.in_((RECEIVED, ACTIVE)))
 _LATEST = select(c.outcome).where(_OF_BATCH, c.outcome.is_not(None)).order_by(c.batch_number.desc()).limit(TROUBLES)
-_queue = decisions.alias()
-_NEXT = (
-    select(_queue.c.id)
-    .where(_queue.c.batch_id == bindparam("b_id"), _queue.c.status == QUEUED)
-    .order_by(_queue.c.batch_number)
-    .limit(1)
-    .scalar_subquery()
-)
+_NEXT = select(c.id).where(_OF_BATCH, c.status == QUEUED).order_by(c.batch_number).limit(1).scalar_subquery()
 _GIVE_TURN = (
     update(decisions)
     .where(c.id == _NEXT)
@@ -77,7 +70,7 @@ _LEAVE = (
 _WAKE = WAKE.where(messages.c.id == select(b.digest_id).where(_ID).scalar_subquery()).values(is_open=True)
 _STUCK = (
     select(c.batch_id)
-    .where(c.batch_id.in_(select(_queue.c.batch_id).where(_queue.c.status == QUEUED)))
+    .where(c.batch_id.in_(select(c.batch_id).where(c.status == QUEUED)))
     .group_by(c.batch_id)
     .having(func.max(func.coalesce(c.answered_at, c.received_at)) < now() - LIFETIME)
 )

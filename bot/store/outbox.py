@@ -23,7 +23,7 @@ _earlier = outbox.alias("earlier")
 _BODY = func.replace(bindparam("b_body"), '"at": 0.0', literal('"at": ') + cast(now(), Text()))
 _ADD = insert(outbox).values(body=_BODY, created_at=now(), next_at=now(), attempts=0)
 # The first of each remediation: what comes after it waits.
-_FIRST = select(o.id, o.target, o.subject, o.body, o.created_at, o.attempts, o.next_at).where(
+_FIRST = select(outbox).where(
     o.target == bindparam("b_target"),
     ~exists().where(_earlier.c.target == o.target, _earlier.c.subject == o.subject, _earlier.c.id < o.id),
 )
@@ -33,13 +33,10 @@ _DUE = union_all(*(
     select(_FIRST.where(when).order_by(o.next_at, o.id).limit(bindparam("b_limit")).subquery())
     for when in (o.next_at <= bindparam("b_now"), o.next_at > bindparam("b_never"))
 )).order_by("next_at", "id").limit(bindparam("b_limit"))  # fmt: skip
-_DROP = delete(outbox).where(o.id == bindparam("b_id"))
+_ONE = o.id == bindparam("b_id")
+_DROP = delete(outbox).where(_ONE)
 _DROP_OLD = delete(outbox).where(~is_among("b_targets", o.target), o.created_at < PRESENT - _KEPT_SECONDS)
-_POSTPONE = (
-    update(outbox)
-    .where(o.id == bindparam("b_id"))
-    .values(attempts=o.attempts + 1, next_at=now() + bindparam("b_seconds"))
-)
+_POSTPONE = update(outbox).where(_ONE).values(attempts=o.attempts + 1, next_at=now() + bindparam("b_seconds"))
 _HURRY = update(outbox).where(o.next_at > PRESENT).values(next_at=now())
 _KINDS = dict.fromkeys(FINAL, EventKind.RESOLVED) | {
     State.RUNNING: EventKind.RUNNING,
