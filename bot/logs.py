@@ -16,17 +16,9 @@ from types import MappingProxyType
 # What is put on every line that is logged inside.
 LOG_CONTEXT: ContextVar[Mapping[str, str]] = ContextVar("log context", default=MappingProxyType({}))
 # At DEBUG these print bodies and statements, and with them response_urls and tokens; Bolt 1.30 does so at INFO.
-_TALKATIVE = {
-    "slack_bolt": logging.ERROR,
-    "slack_sdk": logging.WARNING,
-    "aiohttp": logging.WARNING,
-    "alembic": logging.WARNING,
-    "psycopg": logging.WARNING,
-    "sqlalchemy": logging.WARNING,
-    "httpx": logging.WARNING,
-    "httpcore": logging.WARNING,
-    "asyncio": logging.WARNING,
-}
+_TALKATIVE = {"slack_bolt": logging.ERROR} | dict.fromkeys(
+    ("slack_sdk", "aiohttp", "alembic", "psycopg", "sqlalchemy", "httpx", "httpcore", "asyncio"), logging.WARNING
+)
 _CAPABILITY = re.compile(
     r"(hooks\.slack(?:-gov)?\.com/|/response/|[?&](?:ticket|app_id|token)=)[^\s\"'>)&\\]+|\bx(?:ox[a-z]|app)-[\w-]+"
     r"|(?<=://)[^\s/]+(?=@)"  # such as of the proxy in HTTPS_PROXY, which aiohttp names with its password

@@ -13,7 +13,6 @@ from bot import formats
 from bot.daily import DailyTime, QuietHours
 from bot.environment import (
     EXAMPLES,
-    SECRETS,
     Variables,
     read_files,
     read_one,
@@ -83,8 +82,7 @@ class Settings(BaseModel):
     @property
     def secrets(self) -> Sequence[str]:
         """What must never be logged."""
-        kept = [getattr(self, name.lower()) for name in SECRETS]
-        secrets = [each.get_secret_value() for each in kept if isinstance(each, SecretStr)]
+        secrets = [value.get_secret_value() for _, value in self if isinstance(value, SecretStr)]
         if not self.database_url.startswith("sqlite:"):
             # As libpq reads it, and as a URL has it.
             password = formats.password_of(self.database_url)

@@ -6,14 +6,13 @@ import logging
 import os
 import stat
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from bot.clock import Clock, WaitReason
 from bot.errors import LeaseLost, StorageUnavailable
 from bot.logs import lasting
 from bot.store import Database, Lease, audit
-from bot.store.connection import Record
 from bot.tasks import in_thread
 
 logger = logging.getLogger(__name__)
@@ -126,7 +125,7 @@ class AuditExporter:
         """
         while rows := await self._database.read(audit.news):
             self._lease.ensure_held()
-            lines = _lines(rows)
+            lines = "".join(f"{json.dumps(row)}\n" for row in rows).encode()  # as `audit export` prints them
             if self._is_cut and self._path == STANDARD_OUTPUT:
                 lines = b"\n" + lines  # half a line may be there, which can't be taken back
             self._is_cut = True
@@ -145,10 +144,6 @@ class AuditExporter:
 
 def _problem(why: str) -> str:
     return f"The audit trail isn't copied to BOT_AUDIT_FILE: {why}. The rows are in the database and are copied later."
-
-
-def _lines(rows: Sequence[Record]) -> bytes:
-    return "".join(f"{json.dumps(row)}\n" for row in rows).encode()  # as `audit export` prints them
 
 
 def _write(path: str, lines: bytes) -> None:

@@ -17,7 +17,7 @@ _DROP = delete(clusters).where(_ONE, clusters.c.cluster_id.not_in(select(outages
 
 def names(connection: Connection) -> ClusterNames:
     """Return what clusters are called."""
-    return ClusterNames(map(tuple, connection.execute(_KNOWN)))
+    return ClusterNames(connection.execute(_KNOWN))
 
 
 def keep(connection: Connection, named: Mapping[str, str]) -> None:
