@@ -79,16 +79,14 @@ async def print_verdict(url: str, expected: str | None, keys: Sequence[str] = ()
         for key_id, count in signed.unchecked.items():
             print(f"{count} heads were signed with another key ({key_id}) and weren't checked: see --key.")
         if signed.signed_at is not None:
-            print(_signed(signed.signed_at))
+            last = f"{datetime.fromtimestamp(signed.signed_at, UTC):%Y-%m-%d %H:%M:%S UTC}"
+            print(
+                f"Last signed {last}. If the bot ran since then for more than an hour, rows after that may be missing."
+            )
     if set_aside:
         print(f"{set_aside} decisions can't be read and are set aside.")
     print(f"{repeats} decisions were re-sent after a crash.")
     return not problems
-
-
-def _signed(at: float) -> str:
-    moment = datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    return f"Last signed {moment}. If the bot ran since then for more than an hour, rows after that may be missing."
 
 
 def _counts(connection: Connection) -> tuple[int, int]:
@@ -111,13 +109,13 @@ def _table() -> Callable[[Record], None]:
     print(f"{'time (UTC)':19}  {'event':7}  {'user':11}  {'verb':7}  {'outcome':22}  {'state':16}  remediation, reason")
 
     def write(row: Record) -> None:
-        at = datetime.fromtimestamp(row["at"], UTC).strftime("%Y-%m-%d %H:%M:%S")
+        at = datetime.fromtimestamp(row["at"], UTC)
         ref = f"{row['cluster_id']}/{row['instance_id']}/{row['remediation_id']}"
         # A reason is somebody's own words: on a terminal, control characters in it could draw other rows.
         reason = f"  “{clean(row['reason'], 500)}”" if row["reason"] else ""
         print(
-            f"{at}  {row['event']:7}  {row['user_id']:11}  {row['verb']:7}  {row['outcome'] or '':22}  "
-            f"{clean(row['state'] or '', 40):16}  {ref}{reason}"
+            f"{at:%Y-%m-%d %H:%M:%S}  {row['event']:7}  {row['user_id']:11}  {row['verb']:7}  "
+            f"{row['outcome'] or '':22}  {clean(row['state'] or '', 40):16}  {ref}{reason}"
         )
 
     return write

@@ -165,24 +165,21 @@ class Sender:
 
     async def _deliver(self, target: Target, event: Event) -> str | None:
         """Send an event. Returns why it wasn't taken; empty where it was, None where this target isn't told of such."""
+        url, headers = self.to.urls[target], {"accept-encoding": "identity"}
         if target is Target.WEBHOOK:
             body = cloud_event(event)
-            headers = signed(self.to.webhook_secret, event.id, int(self.clock.now()), body)
+            headers |= signed(self.to.webhook_secret, event.id, int(self.clock.now()), body)
             headers["content-type"] = "application/cloudevents+json; charset=utf-8"
-            return await self._post(target, self.to.urls[target], headers, body)
-        told = incident(event, self.to.pagerduty_key, at_once=self.to.pages_at_once)
-        if told is None:
+        elif told := incident(event, self.to.pagerduty_key, at_once=self.to.pages_at_once):
+            url, body = f"{url}/v2/enqueue", json.dumps(told).encode()
+            headers["content-type"] = "application/json"
+        else:
             return None
-        url, headers = f"{self.to.urls[target]}/v2/enqueue", {"content-type": "application/json"}
-        return await self._post(target, url, headers, json.dumps(told).encode())
-
-    async def _post(self, target: Target, url: str, headers: Mapping[str, str], body: bytes) -> str:
         status = 0
-        given = {**headers, "accept-encoding": "identity"}
         try:
             async with (
                 self.clock.timeout(SECONDS),
-                self.http[target].stream("POST", url, headers=given, content=body, follow_redirects=False) as answer,
+                self.http[target].stream("POST", url, headers=headers, content=body, follow_redirects=False) as answer,
             ):
                 status = answer.status_code
                 size = 0

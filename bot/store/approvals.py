@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 
 from sqlalchemy import and_, bindparam, or_, select
 
@@ -118,14 +118,12 @@ def claim_and_context(connection: Connection, ref: RemediationRef) -> tuple[Clai
 def contexts_now(connection: Connection, refs: Sequence[RemediationRef]) -> dict[RemediationRef, CardContext]:
     """Return `card_context` for each, whether somebody decides, and its cluster's load by now, where it's confirmed."""
     found: dict[RemediationRef, CardContext] = {}
-    loads: dict[tuple[str, RepairLoad], RepairLoad] = {}
+    load = cache(partial(load_now, connection))
     for ref in refs:
         claim, about = claim_and_context(connection, ref)
         about = replace(about, is_being_decided=claim is not None)
         if about.share and not about.as_of:
-            key = ref.cluster_id, about.share
-            loads[key] = loads.get(key) or load_now(connection, *key)
-            about = replace(about, share=loads[key])
+            about = replace(about, share=load(ref.cluster_id, about.share))
         found[ref] = about
     return found
 
