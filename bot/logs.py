@@ -25,7 +25,7 @@ _CAPABILITY = re.compile(
 )
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
 _FIELDS = ("outcome", "attempt")
-_SHORTEST_SECRET = 6  # shorter ones would black out ordinary words
+SHORTEST_SECRET = 6  # shorter ones would black out ordinary words
 LASTING_SECONDS = 3600.0
 _REMEMBERED = 1000  # things that last
 
@@ -37,7 +37,7 @@ def add_secrets(secrets: Sequence[str]) -> None:
     """Replace these wherever they turn up from now on, besides those that are known."""
     for each in secrets:
         in_json = json.dumps(each, ensure_ascii=False)[1:-1]
-        _secrets.update(dict.fromkeys(form for form in (each, in_json) if len(form) >= _SHORTEST_SECRET))
+        _secrets.update(dict.fromkeys(form for form in (each, in_json) if len(form) >= SHORTEST_SECRET))
 
 
 def _redacted(text: str) -> str:

@@ -292,13 +292,8 @@ def together_client(
     settings: Settings, transport: httpx.AsyncBaseTransport, clock: Clock, patience: Timeouts | None
 ) -> TogetherClient:
     """Make a client of the API."""
-    return TogetherClient(
-        transport,
-        settings.together_base_url,
-        settings.together_api_key.get_secret_value(),
-        clock=clock,
-        patience=patience,
-    )
+    api_key = settings.together_api_key.get_secret_value()
+    return TogetherClient(transport, settings.together_base_url, api_key, clock=clock, patience=patience)
 
 
 def slack_client(settings: Settings, session: aiohttp.ClientSession, *, reads_only: bool) -> AsyncWebClient:

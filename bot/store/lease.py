@@ -1,7 +1,5 @@
 """What only one process does at a time."""
 
-from typing import ParamSpec, TypeVar
-
 from sqlalchemy import BindParameter, ColumnElement, Executable, and_, bindparam, or_, update
 from sqlalchemy.dialects.postgresql import insert
 
@@ -9,14 +7,12 @@ from bot.clock import Clock
 from bot.errors import LeaseLost
 from bot.models import new_id
 from bot.store.connection import Connection, now
-from bot.store.database import Database, Transaction
+from bot.store.database import Database, P, T, Transaction
 from bot.store.tables import leases
 
 LONGEST_LEASE = 900.0  # more than BOT_LEASE_SECONDS may be, and than the longest pause before an answer is told again
 OWNER: BindParameter[str] = bindparam("b_owner")
 LEASE_UNTIL = now() + bindparam("b_lease")
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
 def is_free(until: ColumnElement[float]) -> ColumnElement[bool]:

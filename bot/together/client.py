@@ -27,7 +27,7 @@ from bot.errors import (
     TogetherError,
     UnreadableAnswer,
 )
-from bot.logs import lasting
+from bot.logs import SHORTEST_SECRET, lasting
 from bot.models import Cluster, LinkedAlert, Remediation, RemediationRef, Verb, check_id
 from bot.together import answers
 
@@ -41,7 +41,6 @@ READ_SECONDS = 10.0
 SCAN_SECONDS = 60.0  # a list with all its pages
 POST_WAIT_SECONDS = 10.0  # between two attempts of a POST; what would take longer is told instead
 MAX_BODY = 1024 * 1024  # bytes of an answer about one thing
-SHORTEST_SECRET = 6  # shorter ones would black out ordinary words
 # Stock httpx raises these before a byte of the request is written (tried with httpx 0.28).
 _UNSENT = httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError
 # Compressed answers are not asked for: a small one could unpack to more than memory holds.
@@ -161,8 +160,9 @@ class TogetherClient:
             async with self._clock.timeout(self._patience.get):
                 async for some in self._pages("/compute/passive_health_check_alerts", "alerts", params):
                     read = [answers.parse(LinkedAlert, each) for each in some if isinstance(each, dict)]
-                    here = [each for each in read if each.cluster_id in {None, cluster_id}]
-                    found += [each for each in here if each.resolved_at is None]
+                    found += [
+                        each for each in read if each.cluster_id in {None, cluster_id} and each.resolved_at is None
+                    ]
                     if (pages := pages + 1) == FIRING_PAGES:
                         return found, False
         except (TogetherError, TimeoutError) as error:
