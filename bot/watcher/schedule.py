@@ -3,7 +3,7 @@
 import math
 import operator
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 
 from bot import alerts, cards
@@ -138,26 +138,42 @@ def _step_to_the_channel(snapshot: Snapshot, config: WatchConfig) -> Step:
     if message.posted_at:
         return Step.WAIT if 0 <= now - message.posted_at < ARRIVED_SECONDS else Step.FIND  # clocks can go back
     is_pointed_at = message.edited_at < message.moved_at and now - message.moved_at < POINTED_SECONDS
-    if (
-        is_pointed_at
-        or waiting(snapshot.alerts)
-        or threads.untold_overrides(snapshot)
-        or threads.untold_selections(snapshot)
-    ):
+    if is_pointed_at or waiting(snapshot.alerts):
         return Step.POST
     checks = [due for due in threads.outstanding_checks(snapshot, config) if due.at <= now]
-    has_found = any(due.found in message.announced for due in checks)
-    is_bad = message.edited_at and (has_found or threads.new_failures(snapshot) or threads.new_returns(snapshot))
-    has_begun = message.is_started or any(alert.remediation.state in BEGUN for alert in snapshot.alerts)
-    is_untold = has_begun and not message.edited_at
-    if is_bad or (is_untold and any(config.announces(alert) for alert in snapshot.alerts)):
+    if not _is_long_over(snapshot, config) and _has_news(snapshot, checks, config):
         return Step.POST
     if checks:
         return Step.CHECK
     # What has begun may fail yet, and stays known when it's over: the list of clusters, which says what each node had
     # last, would tell it as new.
-    is_over = not (message.edited_at or has_begun) and all(alert.is_closed for alert in snapshot.alerts)
+    is_known = message.edited_at or _has_begun(snapshot)
+    is_over = not is_known and all(alert.is_closed for alert in snapshot.alerts)
     return Step.DROP if is_over else Step.IDLE
+
+
+def _has_news(snapshot: Snapshot, checks: Collection[threads.Due], config: WatchConfig) -> bool:
+    """Return whether people must still be told something of what waits no longer, by the checks that are due."""
+    message = snapshot.message
+    if threads.untold_overrides(snapshot) or threads.untold_selections(snapshot):
+        return True
+    if not message.edited_at:
+        return _has_begun(snapshot) and any(config.announces(alert) for alert in snapshot.alerts)
+    has_found = any(due.found in message.announced for due in checks)
+    return has_found or bool(threads.new_failures(snapshot) or threads.new_returns(snapshot))
+
+
+def _has_begun(snapshot: Snapshot) -> bool:
+    return snapshot.message.is_started or any(alert.remediation.state in BEGUN for alert in snapshot.alerts)
+
+
+def _is_long_over(snapshot: Snapshot, config: WatchConfig) -> bool:
+    """Return whether all that a message shows ended so long ago that what nobody was told of it is of no use."""
+    since = snapshot.now - config.cards.verify_seconds - threads.TOO_LATE_SECONDS
+    return all(
+        alert.is_closed and max(alert.remediation.ended_at, alert.came_at, alert.missing_since) < since
+        for alert in snapshot.alerts
+    )
 
 
 def leaving(snapshot: Snapshot, config: WatchConfig) -> TrackedMessage | None:
