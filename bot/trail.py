@@ -75,7 +75,9 @@ class AuditExporter:
                 self._warn("")  # the process that copies knows
                 return
             self._renew_at = self._clock.monotonic() + self._renew
-        if self._key and self._clock.monotonic() >= self._sign_at and await self.sign():
+        is_due = self._key and self._clock.monotonic() >= self._sign_at
+        if is_due and (signed := await self._database.run(audit.sign, self._key)):
+            logger.info("Signed audit row %d: %s", *signed)  # kept elsewhere, a line proves what was there
             self._sign_at = self._clock.monotonic() + SIGN_EVERY
         if self._path:
             await self._copy_for(seconds)
@@ -133,13 +135,6 @@ class AuditExporter:
             self._is_cut = False
             self._lease.ensure_held()
             await self._database.run(audit.copied, rows[-1]["seq"])
-
-    async def sign(self) -> bool:
-        """Sign the head, and log it: kept elsewhere, a line proves what was there. Returns whether there is one."""
-        signed = await self._database.run(audit.sign, self._key)
-        if signed:
-            logger.info("Signed audit row %d: %s", *signed)
-        return signed is not None
 
 
 def _problem(why: str) -> str:

@@ -44,7 +44,8 @@ _VOID = (
     .on_conflict_do_update(index_elements=["key"], set_=_ENDED, where=and_(i.owner == OWNER, i.result.is_(None)))
     .returning(i.key)
 )
-_HELD = select(i.result, (now() - i.received_at).label("age")).where(_MINE, _OPEN).with_for_update()
+_AGE = (now() - i.received_at).label("age")
+_HELD = select(i.result, _AGE).where(_MINE, _OPEN).with_for_update()
 _IS_THERE = select(i.key).where(_ONE)
 _CHANGE = update(inbox).where(_MINE)
 _ACTED = _CHANGE.values(result=bindparam("b_result"), lease_until=LEASE_UNTIL)
@@ -58,7 +59,7 @@ _TAKE_OVER = (
     update(inbox)
     .where(i.key == select(i.key).where(_OPEN, _LEFT).limit(1).with_for_update(skip_locked=True).scalar_subquery())
     .values(owner=OWNER, lease_until=LEASE_UNTIL)
-    .returning(i.key, i.body, i.result, (now() - i.received_at).label("age"))
+    .returning(i.key, i.body, i.result, _AGE)
 )
 
 
