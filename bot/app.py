@@ -12,6 +12,7 @@ from bot.clock import Clock, WaitReason
 from bot.errors import StorageUnavailable, TogetherError
 from bot.models import OPEN
 from bot.outward import Sender
+from bot.policy import EVERYBODY
 from bot.renewal import use_renewed
 from bot.settings import Settings, revealed
 from bot.store import Database, DecisionStore, health
@@ -175,6 +176,9 @@ class App:
             self._begin("watcher", bot.watcher)
         self._note("start", "")
         self.ready.set()
+        if {*settings.bot_operators} > {EVERYBODY}:
+            who = "every full member of this workspace can decide"
+            self._note("operators", f"BOT_OPERATORS lists {EVERYBODY} beside others, so {who}.")
         if settings.unknown_modes:
             unknown = ", ".join(settings.unknown_modes)
             self._note("modes", f"BOT_TWO_PEOPLE_MODES names modes that this version doesn't know: {unknown}.")

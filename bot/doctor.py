@@ -180,9 +180,11 @@ class Doctor:
         return ok(check, "posted and deleted")
 
     async def _people(self, check: str, ids: Sequence[str], *, decides: bool) -> Finding:
-        ids = [each for each in ids if each != EVERYBODY]
-        if not ids:
-            return ok(check, "every full member of the workspace")
+        if EVERYBODY in ids:
+            everybody = "every full member of the workspace"
+            others = ", ".join(each for each in ids if each != EVERYBODY)
+            fix = "Remove *, or the others."
+            return warning(check, f"{everybody}, not only {others}", fix) if others else ok(check, everybody)
         found: list[str] = []
         bad: list[str] = []
         for each in ids:

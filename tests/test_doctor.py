@@ -147,6 +147,16 @@ async def test_groups_and_everybody(bot: World) -> None:
     assert findings["on-call"].status is Status.WARNING
 
 
+@pytest.mark.bot(BOT_OPERATORS="U0ALICE,*")
+async def test_people_who_are_listed_beside_everybody_are_found_and_told_beside_a_bot_that_is_ready(bot: World) -> None:
+    findings = await found(bot, bot_break_glass=("U0ALICE", "*"))
+    for check in ("operators", "break glass"):
+        assert findings[check].status is Status.WARNING
+        assert findings[check].detail == "every full member of the workspace, not only U0ALICE"
+    told = "BOT_OPERATORS lists * beside others, so every full member of this workspace can decide."
+    assert findings["running bot"].detail == f"ready {told}"
+
+
 async def test_clusters_whose_alerts_mention_nobody_are_found(bot: World) -> None:
     routes: Any = {"bot_routes": {"c-train": ("C0OPS", "U0BOB"), "c-infer": ("C0OPS", "")}}
     finding = (await found(bot, **routes))["on-call"]
