@@ -24,7 +24,6 @@ from bot.errors import StorageUnavailable
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-_APPROVAL_LOCK = 726_564_650  # any number that nobody else in this database uses
 _KEPT = 1024  # compiled statements; the bot has about 200, each in one or two forms
 _KEPT_ROWS = 256
 Values = Mapping[str, Any]
@@ -69,6 +68,12 @@ class Driver(Protocol):
     def is_refusal(self, error: BaseException) -> bool:
         """Return whether the database itself has said so, and not this program about what it has received."""
         return isinstance(error, self.api.Error)
+
+    def may_pass(self, error: BaseException) -> bool:
+        """Return whether an error may be cured by trying again."""
+        api = self.api
+        is_fault = isinstance(error, (api.DataError, api.IntegrityError, api.NotSupportedError, api.ProgrammingError))
+        return isinstance(error, (api.Error, OSError)) and not is_fault
 
     def is_cut(self, raw: Any) -> bool:  # noqa: ANN401, ARG002 - the driver's own connection
         """Return whether a connection is lost; a file never is."""
@@ -285,7 +290,8 @@ PRESENT = NOW.scalar_subquery()
 _WRITE = text("INSERT INTO leases (name, owner, until) VALUES ('doctor', :owner, 0)")
 _DELETE = text("DELETE FROM leases WHERE name = 'doctor'")
 _SOME = "." * 8192  # more than a full disk's last page has room for
-_LOCK_CLUSTER = text("SELECT pg_advisory_xact_lock(:key, hashtext(:cluster))")
+# Any number that nobody else in this database uses.
+_LOCK_CLUSTER = text("SELECT pg_advisory_xact_lock(726564650, hashtext(:cluster))")
 
 
 def read_clock(connection: Connection) -> float:
@@ -303,4 +309,4 @@ def check_writable(connection: Connection) -> None:
 def lock_cluster(connection: Connection, cluster_id: str) -> None:
     """Let approvals of a cluster begin one after the other, so that the later one sees the earlier one."""
     if connection.is_postgresql:
-        connection.execute(_LOCK_CLUSTER, key=_APPROVAL_LOCK, cluster=cluster_id)
+        connection.execute(_LOCK_CLUSTER, cluster=cluster_id)

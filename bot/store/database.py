@@ -274,7 +274,7 @@ class Database:
             self._pool.give_back(connection)
 
     def _run_member(self, connection: Connection, member: Member) -> None:
-        api, raw = self._driver.api, connection.raw
+        raw = connection.raw
         try:
             member.running.start(raw)
         except StorageUnavailable as error:
@@ -284,10 +284,10 @@ class Database:
         try:
             member.result = member.function(connection)
         except Exception as error:  # its caller gets it, and the others of the group go on
-            if _may_pass(api, error) and not isinstance(error, api.IntegrityError):
+            if self._driver.may_pass(error):
                 raise
             raw.execute("ROLLBACK TO member")
-            member.error = Conflict() if isinstance(error, api.IntegrityError) else error
+            member.error = Conflict() if isinstance(error, self._driver.api.IntegrityError) else error
         raw.execute("RELEASE member")
 
     def _transact(self, function: Callable[[Connection], T], begin: str, running: Running) -> T:
@@ -312,7 +312,7 @@ class Database:
                     raise Conflict from error
                 if is_committing and not driver.is_refusal(error):
                     raise StorageUnavailable(type(error).__name__, in_doubt=True) from error
-                if not _may_pass(driver.api, error):
+                if not driver.may_pass(error):
                     raise
                 in_doubt = is_committing and (is_cut or not driver.refusal_is_certain)
                 is_undone = is_cut or isinstance(error, driver.undone)
@@ -349,12 +349,6 @@ class Database:
             raise StorageUnavailable(type(cause).__name__) from cause
         finally:
             running.ended()
-
-
-def _may_pass(api: Any, error: BaseException) -> bool:  # noqa: ANN401 - a driver's module
-    """Return whether a database's error may be cured by trying again."""
-    is_fault = isinstance(error, (api.DataError, api.NotSupportedError, api.ProgrammingError))
-    return isinstance(error, (api.Error, OSError)) and not is_fault
 
 
 def _version(connection: Connection) -> str | None:
