@@ -161,8 +161,9 @@ def build_bot(  # noqa: PLR0913 - what it is made of
     config = watch_config(settings, settings.bot_alert_channel, cards)
     impacts: ImpactReader | None = None
     if connections.impacts:
-        address, token = settings.bot_impact_url, revealed(settings.bot_impact_token)
-        impacts = ImpactReader(connections.impacts, lambda each: link(address, each), token, clock, directory.name_of)
+        address = functools.partial(link, settings.bot_impact_url)
+        token = revealed(settings.bot_impact_token)
+        impacts = ImpactReader(connections.impacts, address, token, clock, directory.name_of)
     watcher = Watcher(
         together=connections.lists,
         store=store,

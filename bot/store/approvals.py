@@ -61,7 +61,7 @@ _APPROVALS = and_(c.verb == Verb.APPROVE, c.cluster_id == bindparam("b_cluster")
 _OTHERS = select(c.instance_id).where(_APPROVALS, c.id != bindparam("b_id"))
 _ABOUT_TO_BE_IN_REPAIR = _OTHERS.where(c.status == ACTIVE, _BEFORE_ME).union_all(_OTHERS.where(IN_DOUBT))
 _OPEN = and_(a.cluster_id == bindparam("b_cluster"), a.is_open)
-_AT_WORK = select(*ids_in(a)).where(_OPEN, a.state.not_in([State.PENDING_APPROVAL, WITHDRAWN, *sorted(FINAL)]))
+_AT_WORK = select(*ids_in(a)).where(_OPEN, a.state.not_in([State.PENDING_APPROVAL, WITHDRAWN, *FINAL]))
 _WAITING = select(a.instance_id).where(_OPEN, a.state == State.PENDING_APPROVAL)
 _IN_CLUSTERS = select(*ids_in(c)).where(is_among("b_clusters", c.cluster_id))
 _UNSETTLED = _IN_CLUSTERS.where(c.status == ACTIVE).union_all(

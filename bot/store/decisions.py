@@ -211,8 +211,7 @@ class DecisionStore(Ownership):
             The decision of the same batch whose turn it is now.
         """
         asked_at = self._clock.monotonic()
-        written = await self.database.run(self._record_outcome, job, outcome, answer)
-        job.answered_at, job.answer, following = written
+        job.answered_at, job.answer, following = await self.database.run(self._record_outcome, job, outcome, answer)
         job.leased_until = asked_at + self._sure_seconds
         return self._take(following, asked_at)
 

@@ -59,7 +59,7 @@ def closed_tables(connection: Connection) -> list[str]:
     """Return the tables that the role can't read or add to: the grants of an older release name no newer ones."""
     if not connection.is_postgresql:
         return []
-    return list(connection.execute(_CLOSED, names=list(metadata.tables)).scalars())
+    return connection.execute(_CLOSED, names=list(metadata.tables)).scalars()
 
 
 def count_set_aside(connection: Connection) -> int:

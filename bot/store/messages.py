@@ -187,8 +187,7 @@ def gather(
     growing = map(message_of, connection.execute(_GROWING, b_seconds=seconds))
     known = next((each for each in growing if each and _PLACE_OF(each) == _PLACE_OF(digest)), None)
     into = known or replace(digest, opened_at=present, remind_from=present)
-    placed = [replace(each, seen_at=present, message_id=into.id) for each in new]
-    rows = [ids_of(each.ref) | alert_columns(each) for each in placed]
+    rows = [ids_of(each.ref) | alert_columns(replace(each, seen_at=present, message_id=into.id)) for each in new]
     added = set(refs_in(connection.execute(_ADD_ALERTS, rows)))
     for each in new:
         if each.ref in added:
