@@ -1,6 +1,7 @@
 """How the bot is doing, as its database has it."""
 
 import json
+import math
 from collections.abc import Mapping
 from itertools import count
 
@@ -45,12 +46,12 @@ def health(connection: Connection, *, is_watching: bool) -> tuple[Mapping[Gauge,
     """
     present = read_clock(connection)
     undelivered, oldest = connection.execute(_UNDELIVERED).first()
-    waiting = _waiting_since(connection, present) if is_watching else None
+    waiting = _waiting_since(connection, present) if is_watching else math.inf
     gauges = {
         metrics.UNDELIVERED: undelivered,
         metrics.UNDELIVERED_AGE: present - oldest if oldest else 0.0,
         metrics.SET_ASIDE: count_set_aside(connection),
-        metrics.OLDEST_WAITING: present - waiting if waiting else 0.0,
+        metrics.OLDEST_WAITING: present - waiting if waiting < math.inf else 0.0,
     }
     return gauges, {row.state: row.number for row in connection.execute(_ALERTS)} if is_watching else {}
 
@@ -67,18 +68,17 @@ def count_set_aside(connection: Connection) -> int:
     return int(connection.execute(_SET_ASIDE).scalar())
 
 
-def _waiting_since(connection: Connection, present: float) -> float | None:
-    """Return since when the alert waits that has waited longest and isn't on hold; None for none."""
-    longest: float | None = None
+def _waiting_since(connection: Connection, present: float) -> float:
+    """Return since when the alert waits that has waited longest and isn't on hold; infinity for none."""
+    longest = math.inf
     for offset in count(0, _PAGE):
         rows = connection.execute(_WAITING, b_offset=offset)
         for row in rows:
-            if longest is not None and row.seen_at >= longest:
+            if row.seen_at >= longest:
                 return longest
             alert = json.loads(row.body)
-            since = max(row.seen_at, alert.get("waiting_since") or 0.0)
             if ((alert.get("hold") or {}).get("until") or 0.0) <= present:
-                longest = since if longest is None else min(longest, since)
+                longest = min(longest, max(row.seen_at, alert.get("waiting_since") or 0.0))
         if len(rows) < _PAGE:
             return longest
     raise AssertionError("the pages end")
