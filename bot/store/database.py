@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec
 from weakref import WeakSet
 
 from sqlalchemy import text
@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from bot import metrics
 from bot.clock import Clock
 from bot.errors import StartError, StorageUnavailable
-from bot.store.connection import Connection, Driver, Running
+from bot.store.connection import Connection, Driver, Running, T
 from bot.store.groups import Groups, Member
 from bot.store.pool import Pool
 from bot.store.schema import upgrade
@@ -39,7 +39,6 @@ _HAS_VERSION = {
     "postgresql": text("SELECT to_regclass('alembic_version')"),
 }
 P = ParamSpec("P")
-T = TypeVar("T")
 Transaction = Callable[Concatenate[Connection, P], T]
 
 

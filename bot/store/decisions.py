@@ -31,7 +31,6 @@ from bot.store.connection import NOW, Connection, Record, dump, lock_cluster, no
 from bot.store.database import Conflict
 from bot.store.lease import LEASE_UNTIL
 from bot.store.ownership import KEEP, MINE, Ownership, sent_at, update_mine
-from bot.store.retention import RESPONSE_URL_SECONDS
 from bot.store.rows import ALERT_TO_CHANGE, FORGET_FIRST, card_context, change_alert, mark_stale
 from bot.store.serialization import ANSWERS, REQUESTS
 from bot.store.tables import (
@@ -280,10 +279,8 @@ class DecisionStore(Ownership):
 
     async def postpone(self, job: Job, seconds: float) -> None:
         """Let any process deliver the answer again after `seconds`."""
-        request = job.request
-        if await self.seconds_since(job.received_at) > RESPONSE_URL_SECONDS:
-            request = request.at(replace(request.place, response_url=None))
-        await self.database.run(self._execute, _POSTPONE, job, b_seconds=seconds, b_request=dump(REQUESTS, request))
+        request = dump(REQUESTS, job.request)
+        await self.database.run(self._execute, _POSTPONE, job, b_seconds=seconds, b_request=request)
 
     async def set_place(self, job: Job, place: ReplyTarget) -> None:
         """Remember where "in progress" is shown, so that the process that finishes the job finds it."""

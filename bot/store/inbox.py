@@ -7,7 +7,7 @@ import json
 import logging
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import NamedTuple, ParamSpec, TypeVar
+from typing import NamedTuple, TypeVar
 
 from pydantic import TypeAdapter
 from sqlalchemy import Executable, and_, bindparam, or_, select, update
@@ -17,7 +17,7 @@ from bot.errors import BotError, LeaseLost, RequestExpired
 from bot.models import LIFETIME, AuditNote, Entry, new_id
 from bot.store import audit
 from bot.store.connection import Connection, dump, is_among, listed, now
-from bot.store.database import Database, Transaction
+from bot.store.database import Database, P, Transaction
 from bot.store.lease import LEASE_UNTIL, OWNER, is_free
 from bot.store.tables import inbox
 
@@ -25,7 +25,6 @@ logger = logging.getLogger(__name__)
 
 _UNREADABLE_SECONDS = 600.0  # until a request of another version is looked at again
 KEPT_SECONDS = 2 * 86_400.0  # Slack repeats an event for a day at most (docs.slack.dev, Events API)
-P = ParamSpec("P")
 T = TypeVar("T", bool, float, str)
 i = inbox.c
 _ENTRIES = TypeAdapter(Entry)

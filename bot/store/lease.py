@@ -6,8 +6,8 @@ from sqlalchemy.dialects.postgresql import insert
 from bot.clock import Clock
 from bot.errors import LeaseLost
 from bot.models import new_id
-from bot.store.connection import Connection, now
-from bot.store.database import Database, P, T, Transaction
+from bot.store.connection import Connection, T, now
+from bot.store.database import Database, P, Transaction
 from bot.store.tables import leases
 
 LONGEST_LEASE = 900.0  # more than BOT_LEASE_SECONDS may be, and than the longest pause before an answer is told again

@@ -30,7 +30,7 @@ from bot.store.ownership import UNFINISHED
 from bot.store.tables import SET_ASIDE, alerts, batches, decisions, first_approvals, inbox, leases, messages, pauses
 
 _DAY = 86_400.0
-RESPONSE_URL_SECONDS = 1800.0  # docs.slack.dev, "Handling user interaction": 30 minutes
+_URL_SECONDS = 1800.0  # docs.slack.dev, "Handling user interaction": 30 minutes
 _AT_ONCE = 500
 c = decisions.c
 b = batches.c
@@ -42,7 +42,7 @@ def _old_urls(
     open_rows: ColumnElement[bool], key: Column[str], request: Column[str]
 ) -> tuple[Select[str, str], Update]:
     """Build what finds requests with an old response_url, and what writes one without it."""
-    is_old = key.table.c.received_at < PRESENT - RESPONSE_URL_SECONDS
+    is_old = key.table.c.received_at < PRESENT - _URL_SECONDS
     # Its owner may have finished it since it was read, and dropped the request.
     one = update(key.table).where(key == bindparam("b_id"), request == bindparam("b_before"))
     found = select(key.label("id"), request.label("request")).where(open_rows, is_old, request.contains(_URL))
