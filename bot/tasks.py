@@ -15,6 +15,7 @@ T = TypeVar("T")
 FOR_DECISIONS = 60  # of the room
 PER_PERSON = 20
 REFUSAL_SECONDS = 60.0
+GRACE_SECONDS = 4.0
 logger = logging.getLogger(__name__)
 
 
@@ -84,7 +85,7 @@ class Tasks:
         """Accept nothing from now on."""
         self._closed = True
 
-    async def drain(self, seconds: float, grace: float = 4) -> None:
+    async def drain(self, seconds: float) -> None:
         """Wait, then cancel what still runs and give it time to answer for itself."""
         self.close()
         if self._running:
@@ -92,7 +93,7 @@ class Tasks:
         for task in self._running:
             task.cancel()
         if self._running:
-            await asyncio.wait(self._running, timeout=grace)
+            await asyncio.wait(self._running, timeout=GRACE_SECONDS)
 
     def _ended(self, task: asyncio.Task[object]) -> None:
         del self._running[task]

@@ -183,7 +183,6 @@ def gather(
     """
     note_returns(connection, new, verify_seconds)
     present = read_clock(connection)
-    new = list({each.ref: each for each in new}.values())  # one may be on two pages of a list
     growing = map(message_of, connection.execute(_GROWING, b_seconds=seconds))
     known = next((each for each in growing if each and _PLACE_OF(each) == _PLACE_OF(digest)), None)
     into = known or replace(digest, opened_at=present, remind_from=present)

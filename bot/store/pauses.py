@@ -85,8 +85,8 @@ def end(  # noqa: PLR0913, PLR0917 - whose pauses, who ends them, and why
     cluster_id: str,
     actor: Actor,
     channel_id: str | None,
-    chosen: Collection[str] | None = None,
-    reason: str = "",
+    chosen: Collection[str] | None,
+    reason: str,
 ) -> list[Pauser]:
     """End people's pauses of a cluster, and return them.
 

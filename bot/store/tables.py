@@ -35,7 +35,7 @@ def _key(*names: str) -> list[Column[str]]:
     return [Column(name, Text, primary_key=True) for name in names]
 
 
-def _required(*names: str, kind: TypeEngine[Any] | type[TypeEngine[Any]] = Text, **more: Any) -> list[Column[Any]]:  # noqa: ANN401 - what Column takes
+def _required(*names: str, kind: type[TypeEngine[Any]] = Text, **more: Any) -> list[Column[Any]]:  # noqa: ANN401 - what Column takes
     return [Column(name, kind, nullable=False, **more) for name in names]
 
 
