@@ -30,6 +30,7 @@ from bot.models import (
     State,
     TrackedMessage,
     Verb,
+    waiting,
 )
 from bot.mrkdwn import escape, when
 
@@ -385,7 +386,8 @@ def released(look: Look, user_id: str, shown: AbstractSet[str]) -> Tracked | Non
 
 def deleted(snapshot: Snapshot) -> TrackedMessage:
     """Return a message that somebody has deleted in Slack: it is posted again while something of it waits or fails."""
-    return replace(snapshot.message, ts=None, posted_at=0.0, content_hash="", pending_lines=(), next_at=0.0)
+    lines = snapshot.message.pending_lines if waiting(snapshot.alerts) else ()  # of what is over, its end is told
+    return replace(snapshot.message, ts=None, posted_at=0.0, content_hash="", pending_lines=lines, next_at=0.0)
 
 
 def moved(snapshot: Snapshot) -> TrackedMessage:

@@ -4,8 +4,9 @@ import pytest
 
 from tests.decisions.test_doubt_on_cards import approved_in_doubt, unreadable
 from tests.simulator.slack import Posted
+from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault
-from tests.watch import card, pass_time, thread, until, watching
+from tests.watch import CHANNEL, card, pass_time, thread, until, watching
 from tests.world import APPROVE, IDS, REF, REFRESH, World
 
 NO_APPROVAL = "instance-1: <@U0ALICE>, your approval hasn't taken effect."
@@ -134,3 +135,26 @@ async def test_cancellation_in_doubt_of_what_will_not_run_is_not_denied(state: s
             bot.together.resolve(IDS)
         await pass_time(bot, 180)
         assert not [line for line in thread(bot, alert) if "your" in line]
+
+
+@pytest.mark.parametrize("way", ["moved", "deleted"])
+async def test_who_is_yet_to_learn_that_theirs_was_in_vain_learns_it_where_the_card_is_posted_next(way: str) -> None:
+    async with watching(drain_seconds=0.05) as bot:
+        alert = await approved_in_doubt(bot)
+        refused = SlackFault("chat.postMessage", "internal_error", times=-1)
+        bot.slack.faults.append(refused)
+        await until(bot, lambda: APPROVE in alert.buttons)
+        await pass_time(bot, 30)
+        assert thread(bot, alert) == []
+        await bot.settle()
+        bot.slack.faults.remove(refused)
+        channel = "C0OTHER" if way == "moved" else CHANNEL
+        if way == "deleted":
+            bot.slack.messages.remove(alert)
+            bot.together.remediations[IDS].update(mode="REMEDIATION_MODE_VM_ONLY")
+        async with bot.another(bot.settings.model_copy(update={"bot_alert_channel": channel})):
+            again = await until(
+                bot, lambda: next((each for each in bot.slack.cards(IDS[2]) if each is not alert), None)
+            )
+            assert again.channel == channel
+            await until(bot, lambda: f"{NO_APPROVAL} Decide again on the card." in " ".join(thread(bot, again)))
