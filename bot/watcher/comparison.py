@@ -71,6 +71,14 @@ class Comparer:
         self._owed.pop((channel_id, ts), None)
         return True
 
+    def owe(self, ts: str, shows: Message, channel_id: str) -> None:
+        """Change a message for the last time as soon as Slack takes it: an earlier watch couldn't."""
+        self._owed[channel_id, ts] = shows
+
+    def owes(self, ts: str, channel_id: str) -> bool:
+        """Return whether Slack hasn't taken the last edit of a message yet."""
+        return (channel_id, ts) in self._owed
+
     async def compare(self, *, only_doubted: bool = False, is_takeover: bool = False) -> None:
         """Compare what was last written with what is there.
 

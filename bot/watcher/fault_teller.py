@@ -35,6 +35,7 @@ class Step(Laned):
     EDIT = Lane.EDIT, "edit"
     END = Lane.EDIT, "end"
     MOVE = Lane.EDIT, "move"
+    LEAVE = Lane.EDIT, "leave"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,7 @@ class View:
         channel_id: of the message.
         is_elsewhere: the cluster's alerts go to another channel now.
         is_stuck: Slack took no edit of the message a moment ago: that keeps nobody from being called.
+        is_left: the message in a former channel is settled: it names the present one, or never will.
     """
 
     report: FaultReport
@@ -61,6 +63,7 @@ class View:
     channel_id: str
     is_elsewhere: bool
     is_stuck: bool
+    is_left: bool
 
     @property
     def news(self) -> frozenset[str]:
@@ -71,6 +74,8 @@ class View:
     def step(self) -> Step | None:
         """Return what the message needs next; None for nothing."""
         report, message = self.report, self.report.message
+        if self.is_left:
+            return Step.LEAVE
         if not (message and message.mark):
             return self._step()
         # In a channel that can't be read, what was sent twice counts as told, and is looked for beside the rest.
@@ -121,6 +126,10 @@ class FaultTeller:
         """Wait for what an earlier watch has sent: it arrives by then, or never will."""
         arrived = self.clock.monotonic() + ARRIVED_SECONDS
         self._arrives_by = dict.fromkeys(self.reports.clusters, arrived)
+        for cluster_id in self.reports.clusters:
+            if former := self.reports[cluster_id].former:
+                pointer = self._pointer(cluster_id, self.config.route(cluster_id).channel_id)
+                self.comparer.owe(former.ts, pointer, former.channel_id)
 
     def look(self) -> None:
         """Queue the clusters whose message needs work, for its channel's next turn."""
@@ -148,7 +157,9 @@ class FaultTeller:
             return
         self.reports.database.ensure_held()
         channel_id = self.config.route(cluster_id).channel_id
-        if step is Step.FIND:
+        if step is Step.LEAVE:
+            await self.reports.change(cluster_id, partial(replace, former=None))
+        elif step is Step.FIND:
             await self._find(cluster_id)
         elif step is Step.MOVE:
             if await self.config.may_move(channel_id, self.channels, self.warn):
@@ -182,7 +193,9 @@ class FaultTeller:
         is_elsewhere = channel_id != route.channel_id and route.channel_id not in self.config.refused.channels
         is_stuck = f"{KEY}{cluster_id}" in self.config.refused.edits
         draw = partial(self._draw, cluster_id, draw)
-        return View(report, overdue, draw, is_fresh, as_of, is_over, channel_id, is_elsewhere, is_stuck)
+        former = report.former
+        is_left = former is not None and not self.comparer.owes(former.ts, former.channel_id)
+        return View(report, overdue, draw, is_fresh, as_of, is_over, channel_id, is_elsewhere, is_stuck, is_left)
 
     def _draw(self, cluster_id: str, draw: partial[Message]) -> Message:
         of = draw.func, draw.args
@@ -275,14 +288,18 @@ class FaultTeller:
 
     async def _move(self, cluster_id: str, report: FaultReport, channel_id: str) -> None:
         """Leave the message with a pointer: it is posted, and calls, where the cluster's alerts go now."""
-        message = report.message
+        message, former = report.message, report.former
         if message and message.takes_edits:
-            pointer, key = moved_cluster(report.cluster or cluster_id, channel_id), f"{KEY}{cluster_id}"
-            is_stuck = self.queue.is_stuck(key, Lane.EDIT)
+            is_stuck = self.queue.is_stuck(f"{KEY}{cluster_id}", Lane.EDIT)
             await self._keep(cluster_id, replace(message, content_hash=""))  # it may not move after all
+            pointer = self._pointer(cluster_id, channel_id)
             await self.comparer.leave(message.ts, pointer, message.channel_id, may_wait=is_stuck)
+            former = message if self.comparer.owes(message.ts, message.channel_id) else former
         self._doubted.discard(cluster_id)  # that was about the message that is left
-        await self.reports.change(cluster_id, partial(replace, message=None, told={}))
+        await self.reports.change(cluster_id, partial(replace, message=None, told={}, former=former))
+
+    def _pointer(self, cluster_id: str, channel_id: str) -> Message:
+        return moved_cluster(self.reports[cluster_id].cluster or cluster_id, channel_id)
 
     async def _change(self, cluster_id: str, view: View, message: FaultMessage) -> FaultMessage | None:
         """Let the message show what it should. Returns what is known of it then; None where it was deleted."""

@@ -271,3 +271,28 @@ async def test_message_about_faults_in_the_former_channel_says_that_they_are_ove
         await pass_time(bot, 300)
         bot.slack.faults.clear()
         await until(bot, lambda: "lists no critical fault" in old.text, 300)
+
+
+@pytest.mark.parametrize("is_over", [True, False])
+async def test_former_channel_learns_where_faults_are_told_although_the_process_that_moved_them_ends(
+    bot: World, *, is_over: bool
+) -> None:
+    bot.together.fire("a-1", "cluster-1", "gpu-1", **XID)
+    old = await message(bot)
+    await bot.settle()
+    refused = SlackFault("chat.update", "ratelimited", times=-1, channel=CHANNEL, retry_after=1)
+    bot.slack.faults.append(refused)
+    settings = bot.settings.model_copy(update={"bot_alert_channel": NEW})
+    async with bot.another(settings):
+        await until(bot, lambda: [each for each in told(bot) if each.channel == NEW], 600)
+        if is_over:
+            bot.together.alerts.clear()
+            await until(bot, lambda: [each for each in told(bot) if "lists no critical fault" in each.text], 600)
+    assert TOLD in old.text
+    bot.slack.faults.remove(refused)
+    for _ in range(2):
+        bot.slack.calls.clear()
+        async with bot.another(settings):
+            await pass_time(bot, 120)
+            assert NEW in old.text
+    assert "chat.update" not in [method for method, _ in bot.slack.calls], "it is left alone then"
