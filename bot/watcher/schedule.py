@@ -157,10 +157,11 @@ def _has_news(snapshot: Snapshot, checks: Collection[threads.Due], config: Watch
     message = snapshot.message
     if threads.untold_overrides(snapshot) or threads.untold_selections(snapshot):
         return True
+    if any(due.found in message.announced for due in checks):
+        return True
     if not message.edited_at:
         return _has_begun(snapshot) and any(config.announces(alert) for alert in snapshot.alerts)
-    has_found = any(due.found in message.announced for due in checks)
-    return has_found or bool(threads.new_failures(snapshot) or threads.new_returns(snapshot))
+    return bool(threads.new_failures(snapshot) or threads.new_returns(snapshot))
 
 
 def _has_begun(snapshot: Snapshot) -> bool:

@@ -301,7 +301,8 @@ class Teller:
         is_untold = is_overdue and calls.alarm(message) not in message.announced
         if is_known and is_untold and not self.asking.is_to_wait((Step.ALARM, message.id)):
             return True
-        return bool(is_known and message.edited_at and self.due(snapshot, Step.ALARM))
+        has_begun = len(snapshot.undecided) < len(snapshot.alerts)
+        return bool(is_known and has_begun and self.due(snapshot, Step.ALARM))
 
     async def alarm(self, snapshot: Snapshot) -> Snapshot | None:
         """Tell other tools of what may be stuck, or that nobody has decided, after a last look at Together."""

@@ -292,11 +292,12 @@ def missing_key(alert: Alert) -> str:
 
 
 def outstanding_checks(snapshot: Snapshot, config: WatchConfig) -> Iterator[Due]:
-    """Yield the checks that must still be made, where people were told of a repair."""
+    """Yield the checks that must still be made, where people were told of a repair, or will be."""
     was_posted = snapshot.message.ts or snapshot.message.edited_at
-    for alert in snapshot.alerts if was_posted else ():
+    for alert in snapshot.alerts:
         is_sure = not (alert.is_waiting or alert.is_unlisted or alert.is_stale)
-        for check, at in _moments(alert, config, snapshot.now).items() if is_sure else ():
+        is_told = is_sure and (was_posted or alert.remediation.is_ours or config.announces(alert))
+        for check, at in _moments(alert, config, snapshot.now).items() if is_told else ():
             if at < math.inf and check.key(alert) not in snapshot.message.announced:
                 gathered = math.ceil(at / GATHERED_SECONDS) * GATHERED_SECONDS
                 yield Due(check, alert, gathered if snapshot.message.is_digest else at)

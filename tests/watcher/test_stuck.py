@@ -14,6 +14,7 @@ from tests.simulator.receivers import SECRET, WebhookReceiver
 from tests.simulator.slack.workspace import Posted, SlackFault
 from tests.simulator.together import Fault
 from tests.storms import began, choose, digest, storm
+from tests.test_flow_home import opened as home_of
 from tests.watch import card, enforce_slacks_limits, pass_time, poll, thread, until, watching
 from tests.world import APPROVE, IDS, World
 
@@ -274,6 +275,33 @@ async def test_it_is_told_once_though_slack_shows_no_thread_for_long_after_a_dea
         bot.slack.faults.clear()
         await pass_time(bot, 600)
         assert len(calls(bot, alert)) == 1
+
+
+@pytest.mark.parametrize("way", ["automatic", "in Home"])
+async def test_other_tools_learn_of_a_stuck_repair_that_slack_never_took_a_card_of(way: str) -> None:
+    async with WebhookReceiver() as tool:
+        settings: dict[str, Any] = {"BOT_WEBHOOK_URL": f"{tool.url}/events", "BOT_WEBHOOK_SECRET": SECRET}
+        async with watching(BOT_ONCALL="S0ONCALL", BOT_STUCK_MINUTES="30", BOT_WAIT_MINUTES="*=10", **settings) as bot:
+            await began(bot)
+            refused = SlackFault("chat.postMessage", "ratelimited", times=-1, retry_after=1)
+            bot.slack.faults.append(refused)
+            if way == "automatic":
+                bot.together.add(state="RUNNING", reviewed_by="Auto-Approved")
+            else:
+                bot.together.add()
+                await poll(bot)
+                await home_of(bot)
+                await bot.slack.press_home(APPROVE)
+                await until(bot, lambda: bot.together.state(IDS) == "PENDING")
+                bot.together.remediations[IDS]["state"] = "RUNNING"
+            await pass_time(bot, 45 * 60)
+            assert sum(each["type"].endswith(".stuck") for each in tool.events) == 1
+            bot.slack.faults.remove(refused)
+            alert = await card(bot, words="May be stuck", seconds=900)
+            (line,) = await until(bot, lambda: calls(bot, alert))
+            assert line.endswith(CALL)
+            await pass_time(bot, 600)
+            assert sum(each["type"].endswith(".stuck") for each in tool.events) == 1
 
 
 async def test_stuck_repair_that_nobody_is_told_of_is_not_looked_at_all_the_time() -> None:
