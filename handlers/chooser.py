@@ -132,10 +132,8 @@ class Chooser(Surface):
         """
         looked, hint = await self.lookup.find(text), "Type the full node name, or its IDs"
         if len({(remediation.cluster_id, remediation.instance_id) for remediation in looked.found}) == 1:
-            looked = replace(
-                looked,
-                found=[remediation for remediation in looked.found if remediation.state in prefer] or looked.found,
-            )
+            preferred = [remediation for remediation in looked.found if remediation.state in prefer]
+            looked = replace(looked, found=preferred or looked.found)
             if len(looked.found) > 1:  # no name or instance ID tells them apart
                 hint = "Type the three IDs of one"
         count = len(looked.found)
@@ -269,9 +267,8 @@ class Chooser(Surface):
 
 def _among(choice: Choice, remediations: Sequence[Remediation]) -> Choice:
     """Return that the menu begins with some, where they are few enough to be remembered."""
-    return replace(
-        choice, only=tuple(remediation.key for remediation in remediations) if len(remediations) <= AMONG else ()
-    )
+    keys = tuple(remediation.key for remediation in remediations)
+    return replace(choice, only=keys if len(keys) <= AMONG else ())
 
 
 def _nothing(looked: LookupResult) -> str:
