@@ -176,9 +176,9 @@ class Judge:
         if not is_ours or self.job.request.verb is not Verb.CANCEL:
             return is_ours
         decided = await who_decided(self.store.database, present)
-        if decided is None or not decided.is_sure:
+        if decided is None:
             return True
-        # What ended later than theirs had opened again since, under its ID.
+        # What ended later than theirs had opened again since, under its ID; or theirs never arrived.
         ago = await or_none(self.store.seconds_since(decided.at))
         return ago is not None and present.changed_at > self.time_of(present) - ago + may_be_off(present)
 

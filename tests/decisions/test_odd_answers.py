@@ -151,6 +151,36 @@ async def test_cancellation_that_is_known_to_be_somebody_elses_is_not_called_app
         assert "apparently" not in told
 
 
+async def test_cancellation_that_is_apparently_somebody_elses_is_not_called_apparently_ones_own() -> None:
+    async with world() as bot:
+        bot.together.add()
+        alert = bot.alert()
+        bot.together.faults.append(Fault("cut", verb="cancel", after=True))
+        await bot.slack.press(alert, CANCEL, user="U0BOB")
+        await bot.slack.until(lambda: "Cancelled, apparently by <@U0BOB>" in alert.text)
+        await bot.time.advance(30)
+        bot.together.faults.append(Fault("html", verb="cancel", status=502))
+        await bot.slack.command(REF)
+        told = (await bot.answer(2)).text
+        assert "Already cancelled, apparently by <@U0BOB>" in told
+        assert "U0ALICE" not in told
+
+
+async def test_own_cancellation_after_one_that_came_to_nothing_is_ones_own() -> None:
+    async with world() as bot:
+        bot.together.add()
+        alert = bot.alert()
+        bot.together.faults.append(Fault("cut", verb="cancel"))
+        await bot.slack.press(alert, CANCEL, user="U0BOB")
+        await bot.slack.until(lambda: "it still might" in alert.text)
+        await bot.time.advance(30)
+        bot.together.faults.append(Fault("cut", verb="cancel", after=True))
+        await bot.slack.command(REF)
+        told = (await bot.answer(2)).text
+        assert "Cancelled, apparently by <@U0ALICE>" in told
+        assert "U0BOB" not in told
+
+
 @pytest.mark.parametrize("behind", [-45.0, 0.0, 45.0])
 async def test_own_cancellation_of_the_next_incident_is_not_called_somebody_elses(behind: float) -> None:
     """It ended and opened again under its ID within the minute in which clocks may differ."""
