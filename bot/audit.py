@@ -16,7 +16,7 @@ from bot.store import Database, audit, count_set_aside
 from bot.store.connection import Connection, Record
 from bot.store.tables import audit as columns
 
-_NAMES = list(columns.columns.keys())
+_NAMES = columns.columns.keys()
 _UNITS = {"m": 60, "h": 3600, "d": 86_400}
 
 

@@ -172,7 +172,7 @@ class Database:
     async def close(self) -> None:
         """Finish what has begun, close all connections, and give the file back."""
         self._is_closed = True
-        for running in list(self._running):
+        for running in self._running:
             running.withdraw()
         self._groups.close()
         threads = {self._writer, self._reader, self._pulse}
@@ -180,7 +180,7 @@ class Database:
         _, stuck = await asyncio.wait(ending, timeout=_CLOSE_SECONDS)
         if stuck:  # nothing waits for it any more
             self._pool.refuse()
-            for running in list(self._running):
+            for running in self._running:
                 running.interrupt()
             await asyncio.wait(stuck)
         self._pool.close()

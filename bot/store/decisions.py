@@ -154,7 +154,7 @@ class DecisionStore(Ownership):
         if job.request.verb is Verb.APPROVE:  # later than the last one that began in the cluster: clocks can go back
             lock_cluster(connection, cluster_id)
             last, present = connection.execute(_LAST_TURN, b_cluster=cluster_id).first()
-            turn = max(float(present), float(last or 0.0) + _TURN)
+            turn = max(present, (last or 0.0) + _TURN)
         written = self._use(connection, _CLAIM_AND_SEND if sends else _CLAIM, job, b_turn=turn)
         end = audit.end_of_trail(connection) if sends else None
         about, left_at = card_context(connection, job.request.ref), sent_at(written)

@@ -47,11 +47,11 @@ def lately(connection: Connection, seconds: float) -> tuple[list[Alert], float, 
 def of_node(connection: Connection, name: str, seconds: float) -> list[Alert]:
     """Return what was first seen within the last `seconds` of nodes with this name or ID, the latest first."""
     found = naming(connection, name, read_clock(connection) - seconds)
-    return sorted((each for each in found if each.remediation.is_called(name)), key=lambda each: -each.seen_at)
+    return [each for each in found if each.remediation.is_called(name)]
 
 
 def naming(connection: Connection, name: str, since: float) -> list[Alert]:
-    """Return the alerts that have a text as one of their values, since a Unix time."""
+    """Return the alerts that have a text as one of their values, since a Unix time, the latest first."""
     # As JSON has it. Databases lower ASCII letters only.
     written = json.dumps(name.lower()) if name.isascii() else ""
     pattern = f"%{re.sub('[!%_]', lambda found: f'!{found[0]}', written)}%"

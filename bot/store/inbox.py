@@ -162,9 +162,9 @@ class InboxStore:
             at_start: with SQLite, take any of another owner: only one process uses the file.
         """
         take_all = at_start and self.database.is_sqlite
-        return await self.database.run(self._take_over, list(owners), take_all=take_all)
+        return await self.database.run(self._take_over, owners, take_all=take_all)
 
-    def _take_over(self, connection: Connection, owners: list[str], *, take_all: bool) -> Taken | None:
+    def _take_over(self, connection: Connection, owners: Collection[str], *, take_all: bool) -> Taken | None:
         owner = new_id()
         row = connection.execute(
             _TAKE_OVER, b_owner=owner, b_owners=listed(owners), b_all=take_all, b_lease=self.lease_seconds

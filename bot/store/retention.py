@@ -57,7 +57,7 @@ _OLD_URLS = (
 
 def _some(table: Table, *where: ColumnElement[bool]) -> Executable:
     """Build the deletion of some of what is old."""
-    key = list(table.primary_key.columns)
+    key = list(table.primary_key)
     some = select(*key).where(*where).limit(_AT_ONCE)
     return delete(table).where(tuple_(*key).in_(some)).returning(*key)
 

@@ -119,7 +119,7 @@ def load(connection: Connection, message_id: str, *, to_change: bool = False) ->
                 firsts[alert.ref] = approval
     confirmed = batches.of_digest(connection, message_id) if message.is_digest else []
     clusters = {each.cluster_id for each in shown} | ({message.cluster_id} if message.cluster_id else set())
-    pause = pauses.active(connection, sorted(clusters))
+    pause = pauses.active(connection, clusters)
     return Snapshot(message, shown, firsts, confirmed, is_being_decided, present, found.version, pause)
 
 

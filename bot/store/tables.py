@@ -259,7 +259,7 @@ def upsert(table: Table, where: ColumnElement[bool] | None = None) -> Insert:
     """Build the statement that writes a row, in place of the one with the same key; of that, only if `where` holds."""
     written = insert(table)
     values = {each.name: each for each in written.excluded if not each.primary_key}
-    return written.on_conflict_do_update(index_elements=list(table.primary_key), set_=values, where=where)
+    return written.on_conflict_do_update(index_elements=table.primary_key, set_=values, where=where)
 
 
 def ids_in(columns: Any) -> list[Any]:  # noqa: ANN401 - of any table with the three IDs
