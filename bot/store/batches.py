@@ -36,7 +36,7 @@ ASKED, _CONFIRMED = "asked", "confirmed"
 _BATCHES = TypeAdapter(Batch)
 b, c = batches.c, decisions.c
 _ID, _OF_BATCH = b.id == bindparam("b_id"), c.batch_id == bindparam("b_id")
-_INSERT = insert(batches).values(status=ASKED).on_conflict_do_nothing()
+_INSERT = insert(batches).values(status=ASKED, asked_at=now()).on_conflict_do_nothing()
 _ASKED_FOR = select(b.body).where(_ID, b.status == ASKED).with_for_update()
 _CHANGE = update(batches).where(_ID)
 _CONFIRM = _CHANGE.values(status=_CONFIRMED, asked_at=now(), body=bindparam("b_body"))
@@ -86,8 +86,7 @@ _RESULTS = select(c.batch_number, c.status, c.outcome, c.summary, c.answered_at,
 
 def ask(connection: Connection, batch: Batch) -> None:
     """Keep what a person has selected until they confirm it; a redelivery of the same press changes nothing."""
-    row = {"id": batch.id, "digest_id": batch.digest_id, "asked_at": read_clock(connection)}
-    connection.execute(_INSERT, row, body=dump(_BATCHES, batch))
+    connection.execute(_INSERT, id=batch.id, digest_id=batch.digest_id, body=dump(_BATCHES, batch))
 
 
 def take_back(connection: Connection, batch_id: str) -> bool:

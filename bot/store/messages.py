@@ -64,7 +64,7 @@ _BODIES = ALERTS.where(_AMONG)
 _ANY = select(m.id).limit(1)
 _EXISTING = _REFS.where(_AMONG)
 _SINCE = PRESENT - bindparam("b_seconds")
-_GONE = ALERTS.where(a.state == WITHDRAWN, a.changed_at > _SINCE)
+_GONE = ALERTS.where(a.state == WITHDRAWN, a.changed_at > PRESENT - 86_400.0)
 _ARRIVALS = _REFS.where(a.seen_at > _SINCE)
 _DUE = (
     select(m.id)
@@ -141,7 +141,7 @@ def closed(connection: Connection, refs: Sequence[RemediationRef]) -> list[Alert
 
 def lost(connection: Connection) -> list[RemediationRef]:
     """Return what vanished in the middle of its work, of the last day: it may have ended badly."""
-    gone = read_alerts(connection, _GONE, b_seconds=86_400.0)
+    gone = read_alerts(connection, _GONE)
     return [each.ref for each in gone if each.remediation.state in IN_REPAIR or each.decided]
 
 

@@ -137,8 +137,7 @@ def write(
     told: Told = None,
 ) -> Snapshot | None:
     """Write what a message has become, and what was learned for a card; None where it isn't what it was."""
-    columns = message_columns(after)
-    if not connection.execute(_WRITE_SAME, columns, b_message=after.id, b_version=before.version):
+    if not connection.execute(_WRITE_SAME, message_columns(after), b_message=after.id, b_version=before.version):
         return None
     for each in before.alerts:
         if (kind := (told or {}).get(each.ref)) and not (each.is_closed and kind is EventKind.STUCK):
