@@ -92,7 +92,12 @@ class Doctor:
         if not self._team_id:
             return
         if settings.slack_app_token:
-            yield await self._app_token(settings.slack_app_token.get_secret_value())
+            try:
+                await self.slack.apps_connections_open(app_token=settings.slack_app_token.get_secret_value())
+            except SlackFailure as error:
+                yield _refused("Slack app token", error, REMEDY["SLACK_APP_TOKEN"])
+            else:
+                yield ok("Slack app token", "Socket Mode can connect")
         else:
             yield ok("signing secret", "set: HTTP mode")
         routed = [channel_id for channel_id, _ in settings.bot_routes.values()]
@@ -126,13 +131,6 @@ class Doctor:
         if settings.bot_alert_channel and not settings.bot_oncall and not is_each_called:
             where = f"alerts of clusters other than {', '.join(sorted(called))}" if called else "alerts"
             yield warning("on-call", f"{where} mention nobody", "Set BOT_ONCALL to a user or user group ID.")
-
-    async def _app_token(self, token: str) -> Finding:
-        try:
-            await self.slack.apps_connections_open(app_token=token)
-        except SlackFailure as error:
-            return _refused("Slack app token", error, REMEDY["SLACK_APP_TOKEN"])
-        return ok("Slack app token", "Socket Mode can connect")
 
     async def _channel(self, channel_id: str) -> Finding:
         check = f"alert channel {channel_id}"

@@ -142,8 +142,8 @@ def _contradictions(given: Mapping[str, str]) -> dict[str, str]:
     found: dict[str, str] = {}
     if "slack_app_token" not in given and "slack_signing_secret" not in given:
         found["SLACK_APP_TOKEN"] = "is missing (or set SLACK_SIGNING_SECRET for HTTP mode)"  # noqa: S105 - a sentence, no secret
-    channels, alert_channel = given.get("bot_channels"), given.get("bot_alert_channel")
-    allowed = {each.strip() for each in channels.split(",")} if channels else None
+    alert_channel = given.get("bot_alert_channel")
+    allowed = {each.strip() for each in given.get("bot_channels", "").split(",")} - {""}
     if allowed and alert_channel and alert_channel not in allowed:
         found["BOT_ALERT_CHANNEL"] = "must be one of BOT_CHANNELS; otherwise its buttons won't work"
     if routes := given.get("bot_routes"):
