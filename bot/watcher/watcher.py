@@ -164,6 +164,7 @@ class Watcher:
         self._faults.begin()
         self._fault_teller.begin()
         await self._summary.begin()
+        await self._ages.begin()  # before Slack is asked, which may take long: nothing is read until then
         is_first = await self._database.read(messages.is_first)
         since = self._clock.now() - (HISTORY_DAYS * _DAY if is_first else 0.0)
         # Where the database was lost, cards are in the channels that this one does not know; they are followed again.
@@ -188,7 +189,6 @@ class Watcher:
                     for about, all_ts in found.messages.items()
                     if isinstance(about, RemediationRef)
                 }
-        await self._ages.begin()
         await self._intake.begin(cards if is_first else None)
         logger.info("Watching")
         return is_first

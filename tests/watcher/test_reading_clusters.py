@@ -61,6 +61,20 @@ async def test_lag_grows_where_nothing_was_read_since_the_start(chosen: str) -> 
             assert Counted({}, await metrics(replace(bot, app=app))).now("watch_lag_seconds") > 800
 
 
+@pytest.mark.parametrize("is_known", [False, True])
+async def test_lag_grows_while_the_start_waits_for_slack(*, is_known: bool) -> None:
+    async with watching() as bot:
+        if is_known:
+            await pass_time(bot, 120)
+        await bot.settle()
+        with bot.slack.paused("conversations.history"):
+            async with bot.another() as app:
+                await bot.slack.until(lambda: bot.slack.is_waiting("conversations.history"))
+                await bot.time.advance(300)
+                lag = Counted({}, await metrics(replace(bot, app=app))).now("watch_lag_seconds")
+    assert lag >= 300
+
+
 @pytest.mark.parametrize("has_card", [False, True])
 async def test_lag_goes_on_over_a_restart(bot: World, *, has_card: bool) -> None:
     if has_card:
