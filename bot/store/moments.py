@@ -10,6 +10,7 @@ from bot.store.tables import cursors, upsert
 READ = "read"  # since when Together has confirmed all that no message calls out of date
 ALL_READ = "all read"  # since when every cluster was read
 ALIVE = "alive"  # when there was a watch
+GAP = "gap"  # when one began after a time without any
 WATCHED = "watch"  # when one had lasted for long
 LISTED = "listed"  # when the clusters were listed
 UNREAD_SINCE, UNREAD_UNTIL = "unread since", "unread until"  # when nobody could know last what began and ended

@@ -89,8 +89,13 @@ class OutageNotifier:
     async def load(self) -> None:
         """Begin with what the last process knew, and look for what it sent without writing down that it had arrived."""
         known = await self.database.read(outages.known)
-        has_gap = self.clock.now() - await self.database.read(moments.noted, moments.ALIVE) > TOLD_AFTER
-        self._known = {cluster_id: self._continued(outage, has_gap=has_gap) for cluster_id, outage in known.items()}
+        now = self.clock.now()
+        if now - await self.database.read(moments.noted, moments.ALIVE) > TOLD_AFTER:
+            await self.database.run(moments.note, {moments.GAP: now})  # for the watch after this one too
+        gap_at = await self.database.read(moments.noted, moments.GAP)
+        self._known = {
+            cluster_id: self._continued(outage, has_gap=outage.since < gap_at) for cluster_id, outage in known.items()
+        }
         self._told_blindly.clear()
         self._sent.clear()
         arrived = self.clock.monotonic() + ARRIVED_SECONDS

@@ -461,7 +461,8 @@ async def test_time_without_a_bot_is_not_called_an_outage() -> None:
             assert f"from Together since <!date^{came_back}^" in told.text
 
 
-async def test_outage_is_not_said_to_have_lasted_as_long_as_no_bot_ran() -> None:
+@pytest.mark.parametrize("more_watches", [0, 1])
+async def test_outage_is_not_said_to_have_lasted_as_long_as_no_bot_ran(more_watches: int) -> None:
     async with watching() as bot:
         bot.together.add()
         await card(bot)
@@ -469,6 +470,9 @@ async def test_outage_is_not_said_to_have_lasted_as_long_as_no_bot_ran() -> None
         await until(bot, lambda: [message for message in bot.slack.visible() if "Couldn't read" in message.text], 900)
         await bot.settle()
         await bot.time.advance(2 * 86_400)
+        for _ in range(more_watches):
+            async with bot.another():
+                await pass_time(bot, 90)
         bot.together.faults.clear()
         async with bot.another():
             await until(bot, lambda: [message for message in bot.slack.visible() if "can be read" in message.text])
