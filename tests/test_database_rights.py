@@ -91,6 +91,25 @@ async def test_doctor_names_the_tables_of_an_upgrade_on_which_a_role_has_no_righ
     assert (finding.status, finding.detail) == (Status.PROBLEM, "its role has no rights on clusters, outages")
 
 
+async def test_older_schema_that_the_role_cannot_bring_up_to_date_is_found_and_named(
+    bot: World, postgresql: str
+) -> None:
+    async with (
+        adding_role(postgresql) as limited,
+        await psycopg.AsyncConnection.connect(postgresql, autocommit=True) as owner,
+    ):
+        await owner.execute("DROP INDEX due_events")
+        await owner.execute("UPDATE alembic_version SET version_num = '0005'")
+        finding = (await found(bot, database_url=limited))["database"]
+        assert (await found(bot, database_url=postgresql))["database"].status is Status.OK
+        database = Database(limited)
+        with pytest.raises(StartError) as refused:
+            await database.open()
+        await database.close()
+    assert (finding.status, finding.detail) == (Status.PROBLEM, str(refused.value))
+    assert finding.detail.startswith("The database has schema 0005, and its role doesn't own the tables")
+
+
 async def test_watch_that_fails_is_told_until_it_works(postgresql: str) -> None:
     problem = "Watching the clusters failed, and is tried again."
     async with (

@@ -32,6 +32,9 @@ _RIGHT_TO_CREATE = text(
     "SELECT current_schema() AS schema, current_user AS role, "
     "coalesce(has_schema_privilege(current_schema(), 'CREATE'), false) AS is_there"
 )
+_OWNS = text(
+    "SELECT pg_has_role(current_user, relowner, 'USAGE') FROM pg_class WHERE oid = 'alembic_version'::regclass"
+)
 _VERSION = text("SELECT version_num FROM alembic_version")
 _OURS = re.compile(r"\d{4}")
 _HAS_VERSION = {
@@ -161,6 +164,12 @@ class Database:
                 )
         if present is None and not migrate:
             raise StartError("DATABASE_URL has no bot tables yet. Start the bot once to create them.")
+        is_older = present not in {None, self._versions[-1]}
+        if is_older and not self.is_sqlite and not (await self.read(Connection.execute, _OWNS)).scalar():
+            raise StartError(
+                f"The database has schema {present}, and its role doesn't own the tables, so it can't bring them up to "
+                "date. Start this version once as their owner, then grant the rights on them again."
+            )
         if present != self._versions[-1] and migrate:
             start = asyncio.get_running_loop().run_in_executor
             await self._wait("migrate", MIGRATION_SECONDS, lambda running: start(self._writer, self._upgrade, running))
