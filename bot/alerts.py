@@ -109,8 +109,9 @@ def seen(  # noqa: PLR0913 - what was read, and when
     did = decided.verb if decided else next(effects, None)
     if look.alert.is_waiting and did:
         message = _told_of_ended_hold(look.alert, message, did, decided)
-    before = before.model_copy(update={"mode": remediation.mode}) if has_begun else before
-    lines = thread.transition(before, remediation, known, look.now, is_listed_again=alert.is_unlisted, is_next=is_next)
+    # The mode of the next incident is no change of the last one's.
+    told = before.model_copy(update={"mode": remediation.mode}) if has_begun else before
+    lines = thread.transition(told, remediation, known, look.now, is_listed_again=alert.is_unlisted, is_next=is_next)
     # What was approved and won't run is named, as nobody would know which of a digest it is.
     was_approved = not BEGUN.isdisjoint({before.state, alert.as_told.state})
     message = message.saying(*lines, of_many=moved and was_approved and remediation.state == State.CANCELLED)

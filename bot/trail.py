@@ -12,7 +12,7 @@ from pathlib import Path
 from bot.clock import Clock, WaitReason
 from bot.errors import LeaseLost, StorageUnavailable
 from bot.logs import lasting
-from bot.store import Database, Lease, audit
+from bot.store import RENEWED_AFTER, Database, Lease, audit
 from bot.tasks import in_thread
 
 logger = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ class AuditExporter:
         self._clock = clock
         self._warn = warn
         self._lease = Lease(database, "audit", lease_seconds, clock)
-        self._renew = lease_seconds * 0.3
+        self._renew = lease_seconds * RENEWED_AFTER
         self._renew_at = 0.0
         self._sign_at = 0.0
         self._copying: asyncio.Task[None] | None = None

@@ -135,14 +135,14 @@ class Mentions(Surface):
         reason = node.reason if node else asked.reason
         await self.lookup.ensure_one_node(reason, ref)
         request = Request(Verb.HOLD, ref, actor, place, reason=reason, trigger_id=key, seconds=asked.seconds)
-        work = await self.decisions.receive(request)
-        if isinstance(work, Unrecorded):
-            work.work.close()
+        receipt = await self.decisions.receive(request)
+        if isinstance(receipt, Unrecorded):
+            receipt.work.close()
             raise StorageUnavailable("a hold isn't recorded", in_doubt=True)
         with suppress(RequestExpired, LeaseLost, StorageUnavailable):  # from here on, the decision's own row keeps it
             await leased.act(lambda _: True)
-        if work:
-            await work
+        if receipt:
+            await receipt
         return True
 
     async def _find(

@@ -111,7 +111,7 @@ class CardConfig:
         if not suggested or self.needs_two(suggested, history):
             return []
         others = [mode for mode in OVERRIDES if mode != suggested and mode not in self.two_people.modes]
-        return sorted(others, key=lambda mode: mode != NEXT_STEP.get(suggested))  # type: ignore[call-overload] # open set
+        return sorted(others, key=lambda mode: mode != NEXT_STEP.get(suggested))
 
 
 UNSET = CardConfig()

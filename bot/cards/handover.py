@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple
+from datetime import datetime
 
 from bot.cards import blocks, labels
 from bot.cards.blocks import Element, Line, elements
@@ -213,12 +214,13 @@ def _decided(alerts: Sequence[Alert], began: float) -> str:
     """Return who has decided how often since then."""
     people = Counter[str]()
     for alert in alerts:
-        remediation, reviewed = (
-            alert.remediation,
-            alert.remediation.review_time if alert.remediation.is_reviewed else None,
-        )
-        without_a_repair = {State.CANCELLED: remediation.end_time, State.AUTO_RESOLVED: None}
-        moment = reviewed or without_a_repair.get(remediation.state, remediation.start_time)  # type: ignore[call-overload] # the set of states is open
+        remediation = alert.remediation
+        reviewed = remediation.review_time if remediation.is_reviewed else None
+        without_a_repair: dict[str, datetime | None] = {
+            State.CANCELLED: remediation.end_time,
+            State.AUTO_RESOLVED: None,
+        }
+        moment = reviewed or without_a_repair.get(remediation.state, remediation.start_time)
         at = alert.decided.at if alert.decided else unix(moment)
         if at >= began and (who := _deciders(alert)):
             people[who] += 1

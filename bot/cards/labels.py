@@ -23,7 +23,8 @@ MAX_ALERTS = 3
 _FRESH_SECONDS = 600.0  # within which a load isn't old
 MAX_XIDS = 4
 _NAME, _PART, _SHOWN = 40, 8, 58  # characters of a name, of the ID behind it that tells it apart, and of both
-_IN_A_WORD = {State.RUNNING: "For", State.SUCCEEDED: "Was", State.AUTO_RESOLVED: "Was"}  # before what is repaired
+# Before what is repaired.
+_IN_A_WORD: dict[str, str] = {State.RUNNING: "For", State.SUCCEEDED: "Was", State.AUTO_RESOLVED: "Was"}
 _FILLER = {
     "a", "an", "and", "at", "by", "for", "has", "in", "is", "of", "on", "seen", "the", "time", "times", "was", "with",
     "x",
@@ -294,7 +295,7 @@ def broken(remediation: Remediation) -> tuple[list[str], list[str]]:
     """
     error = remediation.error_message if remediation.state == State.FAILED else ""
     shown = [f"Error: “{escape(error, 600)}”"] if error else []
-    if remediation.linked_alerts and (word := _IN_A_WORD.get(remediation.state)):  # type: ignore[call-overload] # the set of states is open
+    if remediation.linked_alerts and (word := _IN_A_WORD.get(remediation.state)):
         cleared_at = remediation.linked_alerts[0].resolved_at  # none fires then: one that does would be first
         cleared = f", cleared {ago(cleared_at)}" if cleared_at and remediation.state != State.RUNNING else ""
         return [*shown, f"{word}: {escape(fault(remediation, 400), 400)}{cleared}"], []

@@ -266,7 +266,7 @@ def _history(remediation: Remediation, history: History) -> str:
         return f"{labels.ordinal(history.repairs + 1)} repair in {HISTORY_DAYS} days"
     fault = escape(history.same_fault, 80)
     which = f"{labels.ordinal(history.same + 1)} {escape(labels.mode(remediation.mode).noun, 80)} within 24 h"
-    following = NEXT_STEP.get(remediation.mode)  # type: ignore[call-overload] # the set of modes is open
+    following = NEXT_STEP.get(remediation.mode)
     after = f". Together's next step: {labels.mode(following).noun}" if following else ""
     return f"{which}{f' for {fault}' if fault else ''}{after}"
 

@@ -57,7 +57,10 @@ class Answers:
             return Answer(ReplyKind.CARD, self._line(present, said, about, card_ts), summary=verdict.notice)
         hold = None if verdict.decided else about.hold
         about = replace(about, is_unlisted=False, is_just_read=True, hold=hold)
-        note = CardNote(verdict.notice, verdict.buttons, verdict.decided, present.state, present.mode, self.clock.now())
+        note = CardNote(
+            notice=verdict.notice, buttons=verdict.buttons, decided=verdict.decided,
+            state=present.state, mode=present.mode, at=self.clock.now(),
+        )  # fmt: skip
         summary = verdict.summary or verdict.notice
         apparently = "" if verdict.decided and verdict.decided.is_sure else ", apparently"
         done = f"{request.rule.done}{apparently} by {verdict.decided.people}." if verdict.decided else ""
@@ -102,7 +105,9 @@ class Answers:
         card_ts = about.ts if about.channel_id == request.place.channel_id and not request.place.is_button else ""
         mode = request.instead_of or shown.mode or ""  # the remediation's, rather than one that was chosen for it
         said, is_sure = cards.failed(request, error, now), not error.code.is_doubtful
-        note = CardNote(said, is_sure, None, shown.state or "", mode, now, is_error=True)
+        note = CardNote(
+            notice=said, buttons=is_sure, decided=None, state=shown.state or "", mode=mode, at=now, is_error=True
+        )
         return replace(answer, remark=note, card_ts=card_ts), outcome
 
     def _line(self, present: Remediation, said: str, about: CardContext, card_ts: str) -> Message:

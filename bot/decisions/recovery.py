@@ -10,7 +10,7 @@ from bot.decisions.inbox import Inbox
 from bot.decisions.service import DecisionService, about_decision
 from bot.errors import StorageUnavailable
 from bot.logs import lasting
-from bot.store import DecisionStore, audit, batches, count_set_aside, drop_old_response_urls, purge
+from bot.store import RENEWED_AFTER, DecisionStore, audit, batches, count_set_aside, drop_old_response_urls, purge
 from bot.tasks import Tasks
 
 logger = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ class Recovery:
         taken_over = "take over what other processes left"
         await asyncio.gather(
             self._keep(),
-            self._forever(self._take_over, taken_over, self.lease_seconds * 0.3, WaitReason.RECOVERY),
+            self._forever(self._take_over, taken_over, self.lease_seconds * RENEWED_AFTER, WaitReason.RECOVERY),
             self._forever(self._tidy, "stop stuck selections and drop old response URLs", MINUTE, WaitReason.TIDY),
             self._forever(self._purge, "delete what is old, to be retried in an hour", DAY, WaitReason.DAILY),
         )
@@ -77,7 +77,7 @@ class Recovery:
                 self.report(f"Can't reach the database ({error}).")
             else:
                 self.report("")
-            await self.clock.sleep(min(self.lease_seconds * 0.3, KEPT_TRUE_SECONDS), WaitReason.HEARTBEAT)
+            await self.clock.sleep(min(self.lease_seconds * RENEWED_AFTER, KEPT_TRUE_SECONDS), WaitReason.HEARTBEAT)
 
     async def _take_over(self) -> None:
         while self.tasks.accepting:
@@ -101,13 +101,17 @@ class Recovery:
             logger.info("Deleted %d decisions older than %d days", purged, self.retention_days)
         if set_aside := await self.store.database.read(count_set_aside):
             logger.warning("%d decisions can't be read and are set aside", set_aside)
-        await self.end()
+        await self._log_head()
 
     async def end(self) -> None:
-        """Log the head of the audit trail: noted elsewhere, it proves later that nothing was cut or rewritten.
+        """Log the head of the audit trail a last time.
 
         Raises:
             StorageUnavailable: it cannot be read.
         """
+        await self._log_head()
+
+    async def _log_head(self) -> None:
+        """Log the head of the audit trail: noted elsewhere, it proves later that nothing was cut or rewritten."""
         _, head = await self.store.database.read(audit.last_row)
         logger.info("Audit head %s", head)

@@ -185,7 +185,7 @@ class DecisionService:
             except LeaseLost:
                 await self._let_go(job)
                 return None
-            await self._answers.tell_until_taken(job, self._bug(job))
+            await self._answers.tell_until_taken(job, _bug(job))
             return following
         finally:
             if working.get(job.id) is job:  # else this process has taken it over from itself
@@ -247,11 +247,7 @@ class DecisionService:
             raise
         except Exception:  # the one last net: a bug must not leave the person without an answer
             logger.exception("Failed")
-            return self._answers.of_failure(job, self._bug(job))
-
-    @staticmethod
-    def _bug(job: Job) -> InternalError:
-        return InternalError(job.request.rule.noun, sent=job.sent_at is not None)
+            return self._answers.of_failure(job, _bug(job))
 
     async def _authorize_and_claim(self, job: Job) -> None:
         """Ask whether the actor may, now, and claim the remediation: one decision on it at a time.
@@ -337,8 +333,10 @@ class DecisionService:
     def _following(self, job: Job) -> list[Job]:
         """Return what a batch has given its turn while a decision of it was being recorded."""
         batch_id = job.request.batch_id
-        others = [other for other in self._store.working.values() if other is not job]
-        return [job for job in others if batch_id and job.request.batch_id == batch_id]
+        if batch_id is None:
+            return []
+        working = self._store.working.values()
+        return [other for other in working if other is not job and other.request.batch_id == batch_id]
 
     async def _hand_back(self, job: Job) -> None:
         """Let the next process continue; where that can't be recorded, say that nothing is certain."""
@@ -348,6 +346,10 @@ class DecisionService:
             return
         except StorageUnavailable:
             await self._answers.tell_failure(job, _uncertain(job))
+
+
+def _bug(job: Job) -> InternalError:
+    return InternalError(job.request.rule.noun, sent=job.sent_at is not None)
 
 
 def _uncertain(job: Job) -> NotRecorded:

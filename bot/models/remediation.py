@@ -31,9 +31,11 @@ class State(StrEnum):
 
 OPEN = (State.PENDING_APPROVAL, State.PENDING, State.QUARANTINING, State.QUARANTINED, State.RUNNING)
 IN_REPAIR = frozenset(OPEN[1:])
-_BRIEF = 5  # Xid events that are kept
 RAN = frozenset({State.SUCCEEDED, State.FAILED})  # to an end
 BEGUN = IN_REPAIR | RAN
+CALLED_OFF = frozenset({State.CANCELLED, State.AUTO_RESOLVED})  # ended, and nothing was done
+FINAL = RAN | CALLED_OFF
+_BRIEF = 5  # Xid events that are kept
 _AUTO_APPROVED = re.compile(r"\bauto[- ]?approved\b", re.IGNORECASE)
 # What the bot writes into Together's record: it names the person, where `reviewed_by` is the API key's owner.
 OWN_COMMENT = re.compile(
@@ -41,8 +43,6 @@ OWN_COMMENT = re.compile(
     re.DOTALL,
 )
 _MILD = {"PHC_SEVERITY_WARNING", "PHC_SEVERITY_INFO"}
-CALLED_OFF = frozenset({State.CANCELLED, State.AUTO_RESOLVED})  # ended, and nothing was done
-FINAL = RAN | CALLED_OFF
 
 
 class Mode(StrEnum):
@@ -60,7 +60,7 @@ _BY_STRENGTH = (
     Mode.REBOOT_VM, Mode.HOST_POWER_CYCLE, Mode.VM_ONLY, Mode.HOST_AWARE, Mode.EVICT_WITHOUT_REPLACEMENT,
 )  # fmt: skip
 # What Together suggests next where a repair didn't help (docs.together.ai, "Node repair").
-NEXT_STEP = {Mode.REBOOT_VM: Mode.VM_ONLY, Mode.VM_ONLY: Mode.HOST_AWARE}
+NEXT_STEP: dict[str, Mode] = {Mode.REBOOT_VM: Mode.VM_ONLY, Mode.VM_ONLY: Mode.HOST_AWARE}
 OVERRIDES = tuple(mode for mode in _BY_STRENGTH if mode != Mode.HOST_POWER_CYCLE)
 
 

@@ -190,7 +190,8 @@ def read_button_value(value: object) -> tuple[RemediationRef, SeenState]:
         holds = tuple(keys)
     try:
         is_first = fields.get("is_first") is True
-        return RemediationRef(*ids), SeenState(mode or None, state or None, episode or None, None, is_first, holds)
+        seen = SeenState(mode or None, state or None, episode or None, is_first=is_first, holds=holds)
+        return RemediationRef(*ids), seen
     except InvalidId as error:
         raise UnreadableButton(str(error).removesuffix(".")) from None
 

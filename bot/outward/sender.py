@@ -14,7 +14,7 @@ from bot.errors import LeaseLost, StorageUnavailable
 from bot.logs import lasting
 from bot.models import Event, Target
 from bot.outward.formats import cloud_event, incident, signed
-from bot.store import Database, Lease, OutboxEntry, outbox
+from bot.store import RENEWED_AFTER, Database, Lease, OutboxEntry, outbox
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ class Sender:
                     drop_at = self.clock.monotonic() + GIVE_UP_AFTER
             except StorageUnavailable as error:
                 logger.warning("Events for other tools: can't reach the database: %s", error, extra=lasting())
-            await self.clock.sleep(self.lease_seconds * 0.3, WaitReason.LEASE)
+            await self.clock.sleep(self.lease_seconds * RENEWED_AFTER, WaitReason.LEASE)
 
     async def _tell(self, target: Target) -> None:
         while True:

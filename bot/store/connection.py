@@ -135,7 +135,10 @@ class Connection:
         self.raw.execute(words)
 
     def execute(self, statement: Executable, sets: Values | Sequence[Values] = NOTHING, /, **values: object) -> Rows:
-        """Run a statement with these values, once with each set where a sequence of them is given."""
+        """Run a statement with these values, once with each set where a sequence of them is given.
+
+        PostgreSQL may get it only once its rows are looked at, so callers ask for all they need before they look.
+        """
         sets = [sets] if isinstance(sets, Mapping) else sets
         sql, constants = _compiled(statement, self.driver.dialect, (*sets[0], *values))
         return self._run(sql, [{**constants, **each, **values} for each in sets])

@@ -10,6 +10,7 @@ from bot.store.connection import Connection, T, now
 from bot.store.database import Database, P, Transaction
 from bot.store.tables import leases
 
+RENEWED_AFTER = 0.3  # of a lease, so that it survives two renewals that fail
 LONGEST_LEASE = 900.0  # more than BOT_LEASE_SECONDS may be, and than the longest pause before an answer is told again
 OWNER: BindParameter[str] = bindparam("b_owner")
 LEASE_UNTIL = now() + bindparam("b_lease")

@@ -38,7 +38,8 @@ _DROP = delete(outbox).where(_ONE)
 _DROP_OLD = delete(outbox).where(~is_among("b_targets", o.target), o.created_at < PRESENT - _KEPT_SECONDS)
 _POSTPONE = update(outbox).where(_ONE).values(attempts=o.attempts + 1, next_at=now() + bindparam("b_seconds"))
 _HURRY = update(outbox).where(o.next_at > PRESENT).values(next_at=now())
-_KINDS = dict.fromkeys(FINAL, EventKind.RESOLVED) | {
+_KINDS: dict[str, EventKind] = {
+    **dict.fromkeys(FINAL, EventKind.RESOLVED),
     State.RUNNING: EventKind.RUNNING,
     State.SUCCEEDED: EventKind.SUCCEEDED,
     State.FAILED: EventKind.FAILED,
@@ -134,7 +135,7 @@ def happened(connection: Connection, kind: EventKind, alert: Alert, *, key: str 
 
 def opened(connection: Connection, alert: Alert) -> None:
     """Write down that a remediation waits for approval, or what is under way when it is first seen."""
-    kind = EventKind.OPENED if alert.is_waiting else _KINDS.get(alert.remediation.state)  # type: ignore[call-overload] # the set of states is open
+    kind = EventKind.OPENED if alert.is_waiting else _KINDS.get(alert.remediation.state)
     if kind:
         happened(connection, kind, alert)
 
@@ -185,7 +186,5 @@ def changed(connection: Connection, before: Alert, after: Alert) -> None:
         if before.remediation.state not in FINAL:
             is_midway = before.as_told.is_under_way or None
             happened(connection, EventKind.RESOLVED, after, state="WITHDRAWN", is_midway=is_midway)
-    elif was != is_now and (
-        kind := _KINDS.get(after.remediation.state)  # type: ignore[call-overload] # the set of states is open
-    ):
+    elif was != is_now and (kind := _KINDS.get(after.remediation.state)):
         happened(connection, kind, after)

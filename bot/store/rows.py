@@ -217,8 +217,9 @@ def card_context(connection: Connection, ref: RemediationRef) -> CardContext:
     looking = message.at(present).looking if message.looking else ()
     about = replace(about, mentioned=message.mentioned, looking=looking, is_automatic=is_automatic)
     if message.is_digest:
-        known = alert.remediation
-        doubt = CardNote("", False, None, known.state, known.mode, row.doubtful_at) if row.doubtful_at else None
+        doubt, known = None, alert.remediation
+        if at := row.doubtful_at:
+            doubt = CardNote(notice="", buttons=False, decided=None, state=known.state, mode=known.mode, at=at)
         return replace(about, is_one_of_many=True, doubt=about.doubt or doubt)
     return replace(about, channel_id=message.channel_id, ts=message.ts or "")
 

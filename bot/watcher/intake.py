@@ -343,7 +343,10 @@ class Intake:
             has_opened_since = remediation.state not in FINAL and remediation.began_at > self._began_at
             known = None if has_opened_since else self._adopted.get(alert.ref)
             channel_id, ts = known or (self.config.route(alert.cluster_id).channel_id, None)
-            card = TrackedMessage(new_id(), False, alert.cluster_id, channel_id, ts=ts, is_started=not alert.is_waiting)
+            card = TrackedMessage(
+                new_id(), is_digest=False, cluster_id=alert.cluster_id, channel_id=channel_id, ts=ts,
+                is_started=not alert.is_waiting,
+            )  # fmt: skip
             cards.append((alert, card))
         if cards:
             await self.database.run(messages.add_cards, cards, self.config.cards.verify_seconds)
@@ -357,7 +360,9 @@ class Intake:
 
     async def _add_to_digest(self, cluster_id: str | None, channel_id: str, new: Sequence[Alert]) -> None:
         """Put what is new into the digest that the cluster has had within the last minute, or into a new one."""
-        digest = TrackedMessage(new_id(), True, cluster_id, channel_id, is_started=not new[0].is_waiting)
+        digest = TrackedMessage(
+            new_id(), is_digest=True, cluster_id=cluster_id, channel_id=channel_id, is_started=not new[0].is_waiting
+        )
         # What calls people is posted, and is no edit of what was posted before.
         is_posted = calling(new, cluster_id)
         digest_id = await self.database.run(

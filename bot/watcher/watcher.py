@@ -10,7 +10,7 @@ from bot.clock import Clock, WaitReason
 from bot.errors import DirectoryUnavailable, LeaseLost, PostFailed, StorageUnavailable
 from bot.logs import lasting
 from bot.models import ARRIVED_SECONDS, HISTORY_DAYS, AlertChannels, Directory, Impacts, RemediationRef
-from bot.store import DecisionStore, LeasedDatabase, audit, clusters, messages, moments, pauses
+from bot.store import RENEWED_AFTER, DecisionStore, LeasedDatabase, audit, clusters, messages, moments, pauses
 from bot.tasks import cancel
 from bot.together import TogetherClient
 from bot.watcher import comparison, fault_teller, faults, outages, poller, reconciler, summary, teller
@@ -125,7 +125,7 @@ class Watcher:
 
     @property
     def _pause(self) -> float:
-        return self._config.lease_seconds * 0.3
+        return self._config.lease_seconds * RENEWED_AFTER
 
     async def _watch(self) -> None:
         """Watch until this process is not sure any more that it is the only one, or the database fails.
@@ -160,7 +160,7 @@ class Watcher:
         self._reconciler.begin(await self._database.read(messages.due, at_most=sys.maxsize))
         self._comparer.begin()
         await self._outages.load()
-        await self._reports.load()
+        await self._reports.load()  # before its readers: the fault teller begins with the clusters in it
         self._faults.begin()
         self._fault_teller.begin()
         await self._summary.begin()

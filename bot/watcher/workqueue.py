@@ -29,7 +29,7 @@ class Lane(Enum):
 
 
 class Laned(Enum):
-    """A step, with the lane in which it is done."""
+    """A step, with the lane in which it is done. The name only keeps the steps of one lane from being aliases."""
 
     def __init__(self, lane: Lane, _name: str) -> None:
         self.lane = lane
@@ -38,7 +38,9 @@ class Laned(Enum):
 class Rank(IntEnum):
     """What comes first in a line: what calls people, and then what changes the decision."""
 
-    CALLS, DECISION, OTHERS = range(3)
+    CALLS = 0
+    DECISION = 1
+    OTHERS = 2
 
 
 Line = tuple[Lane, str]  # a lane of one channel: one that is closed or slow keeps no other waiting
@@ -87,7 +89,7 @@ class _Waiting:
     """The keys that wait in a line, in order."""
 
     def __init__(self) -> None:
-        self.ranks: Sequence[dict[str, None]] = {}, {}, {}
+        self.ranks: Sequence[dict[str, None]] = [{} for _ in Rank]
         self.news = asyncio.Event()
 
     def add(self, key: str, rank: Rank) -> None:
