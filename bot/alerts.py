@@ -290,7 +290,7 @@ def settles_at(alert: Alert) -> float:
 
 
 def _told_in_vain(alert: Alert, message: TrackedMessage, read: Remediation, *, is_settled: bool) -> Tracked:
-    """Let those learn whose decision was in doubt that it certainly hasn't taken effect."""
+    """Tell those whose decision was in doubt that it certainly hasn't taken effect."""
     left = tuple(doubt for doubt in alert.doubts if not _may_have_led_to(doubt.verb, read))
     if not (is_settled or read.state in FINAL):
         return replace(alert, doubts=left), message  # it may still
@@ -307,7 +307,7 @@ def _may_have_led_to(verb: Verb, read: Remediation) -> bool:
 
 
 def _told_of_ended_hold(alert: Alert, message: TrackedMessage, verb: Verb, decided: DecidedBy | None) -> TrackedMessage:
-    """Let those learn who asked to wait that somebody else didn't; None decided it through the bot."""
+    """Tell those who asked to wait that somebody else didn't; `decided` is None where that wasn't through the bot."""
     deciders = {decided.user_id, decided.first_user} if decided else set()
     waited = [hold for hold in alert.holds if hold.user_id not in deciders]
     if not waited:
@@ -322,7 +322,7 @@ def _told_of_ended_hold(alert: Alert, message: TrackedMessage, verb: Verb, decid
 
 
 def _told_of_undone_cancellation(alert: Alert, message: TrackedMessage, read: Remediation) -> TrackedMessage:
-    """Let who cancelled a remediation learn that it was carried out all the same."""
+    """Tell the person who cancelled a remediation that it was carried out all the same."""
     before = alert.remediation
     told_state = alert.as_told.state
     who = alert.decided
@@ -336,12 +336,12 @@ def _told_of_undone_cancellation(alert: Alert, message: TrackedMessage, read: Re
 
 
 def overridden(look: Look, override: Override) -> Tracked:
-    """Note that somebody approves alone: the thread is told, also where what comes of it stays unknown."""
+    """Note that somebody approves alone: the thread is told, even if the result stays unknown."""
     return replace(look.alert, override=override), look.message.due
 
 
 def outdated(message: TrackedMessage, now: float, *, may_overwrite: bool) -> TrackedMessage:
-    """Let a message be drawn again; once more later, where an edit may still arrive over that."""
+    """Return a message that must be drawn again, and once more later where an edit may still arrive over that."""
     unsure_until = now + ARRIVED_SECONDS if may_overwrite else message.unsure_until
     return replace(message.due, content_hash="", unsure_until=unsure_until)
 

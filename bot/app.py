@@ -322,7 +322,7 @@ class App:
             metrics.OPEN_ALERTS.labels(state).set(alerts.get(state, 0))
 
     def _problems(self) -> list[str]:
-        """What keeps the bot from working right now, for `/readyz`."""
+        """Return what keeps the bot from working right now, for `/readyz`."""
         found = [problem for about, problem in self._lacks.items() if problem and about in _NEEDED]
         if self._socket and not self._socket.connected:
             found.append("The Socket Mode connection is down.")
@@ -331,11 +331,11 @@ class App:
         return found
 
     def _warnings(self) -> list[str]:
-        """What the bot works without right now, for `/readyz`: clicks and commands work, so it stays ready."""
+        """Return what the bot works without right now, for `/readyz`: clicks and commands work, so it stays ready."""
         return [problem for about, problem in self._lacks.items() if problem and about not in _NEEDED]
 
     def _note(self, about: str, problem: str) -> None:
-        """Log what the bot lacks, or "" when it has it back.
+        """Log a problem when it is new, and keep it for `/readyz`; "" means that it is over.
 
         Args:
             about: what is needed, or such as the ID of a channel in which alerts can't be posted.

@@ -145,7 +145,7 @@ def _is_minutes(text: str) -> bool:
 
 
 def mode(value: str) -> str:
-    """A mode with or without its prefix. The set is open, but a known one in other words would switch the rail off."""
+    """Read a mode with or without its prefix. The set is open, but a misspelled one would switch the rail off."""
     known = [mode.removeprefix(_MODE) for mode in Mode]
     wrong = f"contains “{value[:40]}”, which isn't a mode"
     name = _match(r"[A-Z][A-Z0-9_]*", value, wrong)[0].removeprefix(_MODE)
@@ -222,7 +222,7 @@ def placeholders(template: str) -> list[str]:
 
 
 def template(value: str) -> str:
-    """A link with placeholders. A placeholder in the host could send a click anywhere."""
+    """Check a link with placeholders. A placeholder in the host could send a click anywhere."""
     unknown = [name for name in placeholders(value) if name not in _PLACEHOLDERS]
     if unknown:
         known = ", ".join(f"{{{each}}}" for each in _PLACEHOLDERS)
@@ -241,7 +241,7 @@ def impact(value: str) -> str:
 
 
 def console(value: str) -> str:
-    """A link with placeholders, or `off` for none."""
+    """Read a link with placeholders, or `off` for none."""
     return "" if value.lower() == "off" else template(value)
 
 

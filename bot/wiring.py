@@ -178,7 +178,10 @@ def build_bot(  # noqa: PLR0913 - what it is made of
 
 
 def _listen(app: Bolt, shared: _Shared, batches: BatchService, pauses: PauseService, client: AsyncWebClient) -> None:
-    """Connect Slack with the surfaces, the frequent ones first: each listener costs a request 9 µs."""
+    """Connect Slack with the surfaces: Bolt takes the first match, so names come before the patterns that include them.
+
+    Among those, the frequent ones come first: each listener costs a request 9 µs.
+    """
     chooser = Chooser(*shared)
     pausing = Pauses(*shared, pauses)
     buttons = Buttons(*shared, pausing)

@@ -107,7 +107,7 @@ class SlackAlertChannels:
     ) -> str:
         """Post a message, marked with the remediation or the ID of the digest that it is about. Returns its `ts`.
 
-        `mark` is by what anything else is found again. `broadcast` shows a reply in the channel too.
+        `mark` identifies anything else, for `look_for`. `broadcast` shows a reply in the channel too.
         """
         arguments: Json = {"channel": channel_id, "unfurl_links": False, "unfurl_media": False}
         if thread_ts:
@@ -122,7 +122,7 @@ class SlackAlertChannels:
         return str(answer.get("ts"))
 
     async def update(self, ts: str, message: Message, channel_id: str, *, is_card: bool = True) -> None:
-        """Change a message. One that is no card from now on is found as such no more."""
+        """Change a message. Without `is_card`, `find` no longer returns it as a card."""
         arguments: Json = {"channel": channel_id, "ts": ts, "attachments": message.attachments}
         if not is_card:
             arguments["metadata"] = _other(ts)

@@ -41,7 +41,7 @@ class SlackDirectory:
         self._handle = _Remembered(self._ask_handle, clock).get
 
     async def name_of(self, some_id: str) -> str:
-        """What Slack calls a user or a user group; the ID itself where Slack doesn't know it."""
+        """Return what Slack calls a user or a user group; the ID itself where Slack doesn't know it."""
         name = await self._handle(some_id) if some_id[0] == "S" else (await self.person(some_id)).name
         return name or some_id
 

@@ -15,22 +15,22 @@ class Fallbacks(Surface):
     """Answers dialogs and shortcuts of other versions. Socket Mode acks only what a listener takes."""
 
     async def view(self, ack: AsyncAck, body: Json) -> None:
-        """A dialog was submitted or closed. The empty ack closes it."""
+        """Ack a dialog that was submitted or closed; the empty ack closes it."""
         await ack()
         if body.get("type") == "view_submission":
             self._tell(body, "this dialog")
 
     async def shortcut(self, ack: AsyncAck, body: Json) -> None:
-        """A shortcut was used."""
+        """Ack a shortcut, and say that the bot doesn't recognize it."""
         await ack()
         self._tell(body, "this shortcut")
 
     async def options(self, ack: AsyncAck) -> None:
-        """A menu asks for its options."""
+        """Give a menu no options."""
         await ack(options=[])
 
     async def nothing(self, ack: AsyncAck) -> None:
-        """An event to which the manifest doesn't subscribe, or a choice that Slack keeps until a button is pressed."""
+        """Ack an event that nothing handles, or a choice that Slack keeps until a button is pressed."""
         await ack()
 
     def _tell(self, body: Json, control: str) -> None:

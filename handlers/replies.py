@@ -55,7 +55,7 @@ class Replies:
     async def progress(self, place: ReplyTarget, message: Message) -> ReplyTarget:
         """Say that somebody is on it, where the answer can replace it and without waiting for Slack.
 
-        The place that is given back is where the answer goes.
+        Returns the place where the answer goes.
         """
         if place.is_button:
             if place.original is None:

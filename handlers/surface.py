@@ -206,18 +206,18 @@ class Surface:
         await self.take(ack, submitted, record, say=partial(say_in_dialog, ack))
 
     async def take_once(self, ack: Ack, of: Interaction, do: Do, *, decides: bool = True) -> Unacked:
-        """Take what changes nothing."""
+        """Take a request that only shows something."""
         return await self.take(ack, of, partial(self.once, of, do), decides=decides)
 
     async def once(self, of: Interaction, do: Do) -> Receipt:
-        """Record what changes nothing; its work also says what can't be done."""
+        """Record a request that only shows something; its work also says what can't be shown."""
         if not of.key:
             return self._explained(of, do)
         entry = Entry(of.key, SHOW, "show this", of.actor, replace(of.place, original=None))
         return await self.inbox.receive(entry, lambda _: self._explained(of, do))
 
     def on(self, name: str, change: Handler) -> None:
-        """Let requests of a kind, or presses of a control, be carried out, also those that were left behind."""
+        """Set what carries out requests of a kind, or presses of a control, also those that were left behind."""
         self.inbox.on(name, partial(self._carry_out, change))
 
     async def _carry_out(self, change: Handler, leased: LeasedEntry) -> bool:

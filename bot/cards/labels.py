@@ -291,7 +291,7 @@ def broken(remediation: Remediation) -> tuple[list[str], list[str]]:
     """Return what is broken, with one alert in a line, and the lines of further alerts.
 
     A warning that has cleared doesn't count while another alert fires. While it is repaired, one line says what is
-    broken, and afterwards what it was, and that it cleared where that is known.
+    broken, and afterward what it was, and that it cleared where that is known.
     """
     error = remediation.error_message if remediation.state == State.FAILED else ""
     shown = [f"Error: “{escape(error, 600)}”"] if error else []

@@ -35,7 +35,7 @@ DELIVER_AFTER = (5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 
 @dataclass(slots=True)
 class Answers:
-    """Says what a request has come to, in the place where it was asked for."""
+    """Draws the answer to a request, and delivers it where it was asked for."""
 
     messenger: Messenger
     store: DecisionStore
@@ -189,7 +189,7 @@ class Answers:
         return cards.after_failure(place, job.request.ref, answer.remark)
 
     async def _mark_stale(self, job: Job, *, may_overwrite: bool) -> None:
-        """The alert's card may be out of date now: let it be drawn again."""
+        """Have the alert's card drawn again: it may be out of date now."""
         try:
             await self.store.database.run(rows.mark_stale, job.request.ref, may_overwrite=may_overwrite)
         except StorageUnavailable as error:

@@ -106,7 +106,7 @@ class Executor(Judge):
         return None
 
     async def _resume(self, recorded_at: float) -> Verdict:
-        """Go on after a POST that may have been sent by a process that died.
+        """Continue after a POST that may have been sent by a process that died.
 
         It is repeated only when it has had its time to arrive, and nothing has changed since it was sent. Until it is
         seen to have taken effect, nothing but "it still might" is true of it.

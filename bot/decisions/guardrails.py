@@ -36,7 +36,7 @@ from bot.store import Database, approvals, pauses, rows
 from bot.together import TogetherClient
 
 CLUSTER_FRESH_SECONDS = 600.0
-LOOKS = 20  # nodes are looked at one by one; more of them count as in repair
+LOOKS = 20  # remediations that are read one by one; any beyond count as in repair unread
 
 
 def paused(pause: Pause, asker: str) -> Paused:
@@ -118,7 +118,7 @@ class Guardrails:
             raise NotAllowed("You can't approve alone: you aren't in BOT_BREAK_GLASS.", error.next_step) from error
 
     async def check_again(self, job: Job, mode: str) -> None:
-        """Let an approval be sent once more: what let the first one pass may have changed.
+        """Check an approval that is about to be sent again: what let the first one pass may have changed.
 
         Whether approvals are paused is asked as it's recorded that it leaves.
 

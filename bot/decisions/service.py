@@ -287,7 +287,7 @@ class DecisionService:
             logger.debug("Claimed")
 
     async def _ensure_about(self, job: Job) -> None:
-        """Read what a card says beyond its remediation, which a process that died has claimed."""
+        """Read what a card says beyond its remediation, where this process didn't claim it."""
         job.about = await or_none(self._store.database.read(rows.card_context, job.request.ref)) or job.about
 
     async def _with_progress(self, job: Job) -> Verdict:
@@ -331,7 +331,7 @@ class DecisionService:
             logger.warning("Couldn't record where the answer goes: %s", type(error).__name__)
 
     def _following(self, job: Job) -> list[Job]:
-        """Return what a batch has given its turn while a decision of it was being recorded."""
+        """Return the other jobs of a batch: one may have got its turn while `job` was being recorded."""
         batch_id = job.request.batch_id
         if batch_id is None:
             return []

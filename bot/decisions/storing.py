@@ -1,4 +1,4 @@
-"""Writing what must be written, while the database may be away."""
+"""Reading and writing while the database may be away: with a limit, again and again, or doing without."""
 
 import logging
 from collections.abc import Awaitable, Callable

@@ -26,7 +26,7 @@ READ_BACK_AFTER: Sequence[float] = (0, 2, 5)
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What is so now, and what to say of it.
+    """What the remediation is now, and what to say of the decision.
 
     Attributes:
         kind: how it ended, for the audit trail.
@@ -74,7 +74,7 @@ class Judge:
         return Verdict(OutcomeKind.CHANGED, present, decided, notice)
 
     def success(self, result: Remediation, *, is_read_back: bool = False) -> Verdict:
-        """Return that it is done, or that an answer doesn't show so."""
+        """Return that the decision took effect, or that the answer doesn't show it."""
         request, seen = self.job.request, self.job.seen
         is_sure = not (is_read_back and request.verb is Verb.CANCEL)
         alone = f"Approved alone, without asking {cards.labels.RULES_PASSED}." if request.overrides else ""

@@ -233,7 +233,7 @@ class TooManyRequests(NotAttempted):
 
 
 class RefusedWithoutDatabase(NotAttempted):
-    """What cannot be proved afterwards is not done."""
+    """What cannot be proved afterward is not done."""
 
     code = OutcomeKind.REFUSED_WITHOUT_DATABASE
     sentence = "The bot can't reach its database, so nothing was sent."

@@ -33,7 +33,7 @@ class NotReached(TogetherError):
 
 
 class RateLimited(TogetherError):
-    """Together takes no more requests of this key for now.
+    """Together accepts no more requests with this key for now.
 
     Attributes:
         retry_after: seconds until the next try may succeed; None when Together did not say.

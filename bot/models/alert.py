@@ -89,7 +89,7 @@ class Looking:
 
 
 class Looked(StrEnum):
-    """What came of it that somebody said so."""
+    """The result of saying that one looks into something."""
 
     NOTED = "noted"
     NOTHING_WAITS = "nothing waits"
@@ -279,8 +279,8 @@ class Alert:
         came_back: its fault is back.
         impact: who is affected, as of when its card was posted.
         override: the last approval by one person alone whose POST left.
-        earlier: what came of its earlier repairs under the same ID, the latest last.
-        doubts: the decisions on it of which it isn't known yet what came of them.
+        earlier: its earlier repairs under the same ID, with their results, the latest last.
+        doubts: the decisions on it whose results aren't known yet.
     """
 
     remediation: Remediation

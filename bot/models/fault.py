@@ -98,7 +98,7 @@ class FaultMessage:
     Attributes:
         ts: Slack's name of it; empty until it is known to be in the channel.
         content_hash: the fingerprint of what it shows; empty where that isn't known.
-        mark: by what the last post is found, or reply in the thread, whose result isn't known; empty for none.
+        mark: identifies the last post, or reply in the thread, whose result isn't known; empty for none.
         sent_at: when that left, by the database's clock, as Unix time in seconds.
         calls: the keys of what it calls people for.
         is_repeated: it was sent once more, though the bot couldn't read the channel to look for it. After that, nobody
@@ -256,7 +256,7 @@ class FaultReport:
 
     @property
     def braked(self) -> str | None:
-        """How much is broken at least, while approvals are paused for that: the same words however that moves."""
+        """How much is broken at least, while approvals are paused for that: by the limit, so it doesn't change."""
         brake = self.brake
         if brake is None or not brake.is_latched:
             return None
@@ -264,5 +264,5 @@ class FaultReport:
 
     @property
     def brake_key(self) -> frozenset[str]:
-        """As what it is remembered that people were called for the brake; empty while it isn't latched."""
+        """The key in `told` of the call for the brake; empty while it isn't latched."""
         return frozenset({f"{_BRAKE}{self.brake.key}"} if self.brake and self.brake.is_latched else ())

@@ -1,4 +1,4 @@
-"""Messages that the bot keeps true, a card for one remediation or a digest for many, and the selections of a digest."""
+"""Messages that the bot keeps current, a card for one remediation or a digest for many, and a digest's selections."""
 
 import math
 from collections.abc import Collection, Mapping, Sequence

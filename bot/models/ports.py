@@ -61,7 +61,7 @@ class Messenger(Protocol):
     """How the bot says something. An implementation never raises: it tries one way after another."""
 
     async def progress(self, place: ReplyTarget, message: Message) -> ReplyTarget:
-        """Say that somebody is on it. The place that is given back is where the answer goes."""
+        """Say that somebody is on it. Returns the place where the answer goes."""
 
     async def take_back(self, place: ReplyTarget) -> None:
         """Take "in progress" back, where it is shown."""
@@ -113,11 +113,11 @@ class AlertChannels(Protocol):
     ) -> str:
         """Post a message, marked with the remediation or the ID of the digest that it is about. Returns its `ts`.
 
-        `mark` is by what anything else is found again. `broadcast` shows a reply in the channel too.
+        `mark` identifies anything else, for `look_for`. `broadcast` shows a reply in the channel too.
         """
 
     async def update(self, ts: str, message: Message, channel_id: str, *, is_card: bool = True) -> None:
-        """Change a message. One that is no card from now on is found as such no more."""
+        """Change a message. Without `is_card`, `find` no longer returns it as a card."""
 
     async def find(self, since: float, channel_id: str) -> Found | None:
         """Return what the bot has posted since then, in Unix time; None where it may not read the channel."""
@@ -133,7 +133,7 @@ class Impacts(Protocol):
     """Who is affected by a broken node."""
 
     async def of(self, remediation: Remediation) -> Impact | None:
-        """Return it soon; None where it isn't known. Raises nothing."""
+        """Return who is affected, within seconds; None where that isn't known. Never raises."""
 
 
 class Directory(Protocol):

@@ -90,7 +90,7 @@ Many = Annotated[list[T], BeforeValidator(_readable_items)]
 
 
 def _real(moment: datetime | None) -> datetime | None:
-    """Protobuf's zero time, year 1, means no time; nothing else lies outside these years either."""
+    """Return None for Protobuf's zero time, year 1, and for any other year that can't be meant."""
     if moment is None or not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
         return None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
@@ -105,7 +105,7 @@ Moment = Annotated[datetime | None, AfterValidator(_real), WrapValidator(_or_non
 
 
 def _worst_first(alerts: list["LinkedAlert"]) -> list["LinkedAlert"]:
-    """A card shows one alert, so it is one that fires, and critical if there is such; otherwise in Together's order."""
+    """Put first the alert that a card shows: one that fires, critical if possible; otherwise in Together's order."""
     return sorted(alerts, key=lambda alert: (alert.resolved_at is not None, not alert.is_critical))
 
 
@@ -172,7 +172,7 @@ class LinkedAlert(ApiModel):
 
     @property
     def names(self) -> set[str]:
-        """By what a remediation that is open for it says so: its own ID, and those of its node."""
+        """The names by which an open remediation refers to it: its own ID, and those of its node."""
         return {name for name in (self.passive_health_check_alert_id, self.instance_id, self.target_vm) if name}
 
     @property

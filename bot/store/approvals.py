@@ -158,7 +158,7 @@ def look_into(connection: Connection, about: RemediationRef | str, actor: Actor,
     """Note that somebody looks into what a card, or the digest with an ID, shows; not into one node of many.
 
     Returns:
-        What came of it, of `Looked`.
+        The result, as a value of `Looked`.
     """
     before = showing(connection, about, to_change=True)
     if before is None:

@@ -205,7 +205,7 @@ def lock(connection: Connection, batch_id: str) -> None:
 
 
 def _wake(connection: Connection, batch_id: str) -> None:
-    """Let a batch's digest be looked at now, also one that was closed."""
+    """Have a batch's digest looked at now, even one that was closed."""
     connection.execute(_WAKE, b_id=batch_id)
 
 

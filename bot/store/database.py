@@ -57,7 +57,7 @@ class Database:
     transactions lets a lease run out.
 
     Args:
-        url: `sqlite:///path`, or a PostgreSQL URL as hosts hand it out.
+        url: `sqlite:///path`, or a PostgreSQL URL as hosting providers supply it.
         seconds: how long a statement may take; a database that doesn't answer is given up soon after.
         busy_seconds: how long a transaction waits for an SQLite file that another program has locked.
         migrations: the versions of the schema.
@@ -100,7 +100,7 @@ class Database:
             self._pulse = ThreadPoolExecutor(1, "database-pulse")
 
     def tell(self, targets: Sequence[str]) -> None:
-        """Let these be told of events, from before the database is opened."""
+        """Set who is told of events; call it before `open`."""
         self._pool.targets = targets
 
     async def run(self, function: Transaction[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:

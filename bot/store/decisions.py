@@ -53,7 +53,7 @@ _TURN = 1e-5  # seconds between two that begin one after the other; a double of 
 c = decisions.c
 _INSERT = insert(decisions).values(received_at=now(), lease_until=LEASE_UNTIL, repeats=0, deliveries=0, fence=1)
 _RECEIVE = _INSERT.on_conflict_do_nothing(index_elements=["dedup_key"]).returning(c.received_at)
-# Or voided already, by an attempt whose commit was in doubt in its turn.
+# Or already voided, by an attempt whose own commit was in doubt.
 _STILL_RECEIVED = or_(and_(c.id == bindparam("b_job"), c.status == RECEIVED), c.status == VOID)
 _VOID = (
     _INSERT.values(done_at=now())
@@ -305,7 +305,7 @@ class DecisionStore(Ownership):
 
 
 def _note_first(connection: Connection, request: Request, outcome: Outcome) -> None:
-    """Let a first approval count from now on, or no longer: it is used up, or its person decided otherwise since."""
+    """Store a first approval, or delete it: it is used up, or its person has decided otherwise since."""
     is_over = outcome.first or outcome.kind is OutcomeKind.APPROVED
     if is_over or request.verb is not Verb.APPROVE:
         connection.execute(FORGET_FIRST, key_of(request.ref), b_user="" if is_over else request.actor.user_id)

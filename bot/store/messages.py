@@ -1,4 +1,4 @@
-"""Messages that the bot keeps true, and the alerts that they show."""
+"""Messages that the bot keeps current, and the alerts that they show."""
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import astuple, replace
@@ -105,7 +105,7 @@ def in_unknown_states(connection: Connection) -> set[RemediationRef]:
 
 
 def waiting(connection: Connection, cluster_id: str, *, in_digests: bool) -> list[Alert]:
-    """Return what waits in a cluster, on cards of its own or in digests; first what says the oldest load of it."""
+    """Return what waits in a cluster, on cards or in digests, those with the oldest load first."""
     found = read_alerts(connection, _WAITING, b_cluster=cluster_id, b_digests=in_digests)
     return sorted(found, key=lambda each: each.share_at)
 
@@ -156,7 +156,7 @@ def due(connection: Connection, at_most: int = _AT_ONCE) -> list[str]:
 
 
 def in_channels(connection: Connection, seconds: float) -> list[TrackedMessage]:
-    """Return the messages that are kept true, and those that are done and were opened in the last `seconds`."""
+    """Return the messages that are kept current, and those that are done and were opened in the last `seconds`."""
     rows = connection.execute(_IN_CHANNELS, b_since=read_clock(connection) - seconds)
     return [message for row in rows if (message := message_of(row))]
 
@@ -303,7 +303,7 @@ def observe(
 
 
 def note_returns(connection: Connection, new: Sequence[Alert], verify_seconds: float) -> None:
-    """Let repairs say that what they were to mend is back."""
+    """Mark repairs whose fault is back."""
     nodes: dict[tuple[str, str], list[Remediation]] = {}
     for each in new:
         for name in {each.remediation.instance_id, each.remediation.node}:
@@ -318,10 +318,10 @@ def note_returns(connection: Connection, new: Sequence[Alert], verify_seconds: f
 def note_firing(
     connection: Connection, cluster_id: str, firing: Sequence[LinkedAlert], verify_seconds: float
 ) -> set[str]:
-    """Let repairs say that what they were to mend fires again, or still.
+    """Mark repairs whose fault fires again, or still.
 
     Returns:
-        The keys of those alerts that people are called for by that, now or once they had the time to clear.
+        The keys of those alerts: the repair's thread calls people for them, now or once they had time to clear.
     """
     if not verify_seconds:
         return set()
@@ -348,7 +348,7 @@ def _repaired(connection: Connection, cluster_id: str) -> list[Remediation]:
 
 
 def close(connection: Connection, message_id: str) -> None:
-    """Look at a message no more: no version that runs here can read it."""
+    """Stop looking at a message that no version that runs here can read."""
     connection.execute(_CLOSE, b_message=message_id)
 
 

@@ -15,8 +15,8 @@ WATCHED = "watch"  # when one had lasted for long
 LISTED = "listed"  # when the clusters were listed
 UNREAD_SINCE, UNREAD_UNTIL = "unread since", "unread until"  # when nobody could know last what began and ended
 _SUMMARY = "summary "  # begins the name of when a channel's last one was due
-_TEN_SECONDS = 10.0  # in these a moment is noted: 32 bits hold seconds until 2038
-_MINUTE = 60.0  # in these, that of a summary
+_TEN_SECONDS = 10.0  # the unit of a moment in `seq`, whose 32 bits would hold seconds only until 2038
+_MINUTE = 60.0  # the unit of a summary's moment
 _NOTED = select(cursors.c.seq).where(cursors.c.name == bindparam("b_name"))
 _SUMMARIES = select(cursors.c.name, cursors.c.seq).where(cursors.c.name.startswith(_SUMMARY))
 _NOTE = upsert(cursors)

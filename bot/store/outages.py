@@ -22,7 +22,7 @@ class Outage:
         since: Unix time in seconds.
         channel_id: where it was told, or may have been; empty where it wasn't.
         ts: Slack's name of that message, where it was; several clusters may share it.
-        mark: by what the message is found, once it has left; several clusters may share it.
+        mark: identifies the message in the channel, once it was sent; several clusters may share it.
         sent_at: when that left, by the database's clock, as Unix time in seconds.
     """
 

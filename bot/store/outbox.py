@@ -95,7 +95,7 @@ def postpone(connection: Connection, entry: OutboxEntry, seconds: float) -> None
 
 
 def hurry(connection: Connection) -> None:
-    """Let all that waits be told now: what kept it from being taken may have been put right."""
+    """Make all that waits due now: what kept it from being taken may have been fixed."""
     connection.execute(_HURRY)
 
 

@@ -120,5 +120,5 @@ def _write(connection: Connection, cluster_id: str, people: Sequence[Pauser]) ->
 
 
 def wake(connection: Connection, cluster_id: str) -> None:
-    """Let every message that a pause concerns be drawn again."""
+    """Have every message that a pause concerns drawn again."""
     connection.execute(_WAKE, b_cluster=cluster_id)

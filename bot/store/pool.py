@@ -1,4 +1,4 @@
-"""Connections to the database: a transaction takes one, and gives it back."""
+"""Connections to the database: each transaction borrows one."""
 
 import threading
 from collections.abc import Sequence
@@ -79,7 +79,7 @@ class Pool:
             self.drop(idle)
 
     def refuse(self) -> None:
-        """Let nobody wait any longer."""
+        """Wake those who wait for a connection: they get none."""
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()

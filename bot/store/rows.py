@@ -188,7 +188,7 @@ def change_alert(
 
 
 def mark_stale(connection: Connection, ref: RemediationRef, *, may_overwrite: bool = False) -> None:
-    """Let an alert's card be drawn again, because what it shows isn't known, or may be overwritten yet."""
+    """Have an alert's card drawn again, because what it shows isn't known, or may still be overwritten."""
     change_alert(
         connection, ref, lambda look: (look.alert, outdated(look.message, look.now, may_overwrite=may_overwrite))
     )

@@ -43,7 +43,7 @@ class Ages:
         self.index.load(await self.database.read(messages.known), math.nextafter(now, 0.0))
 
     async def look(self) -> None:
-        """Let messages say as of when they are true, where Together has not confirmed that for too long."""
+        """Make messages say when Together last confirmed them, where that is too long ago."""
         now = self.clock.monotonic()
         moment = max(now - self.config.stale_seconds, self._begun if self._was_away else 0.0)
         for ref, at in self.index.confirmed_before(moment).items():
@@ -62,7 +62,7 @@ class Ages:
             await self._note(now)
 
     def confirmed(self, ref: RemediationRef) -> None:
-        """Look at one from now on that was just read."""
+        """Note that one was just read: it is reported again once that is too long ago."""
         self._told.discard(ref)
 
     @property
@@ -75,7 +75,7 @@ class Ages:
         return now - read_at
 
     async def _note(self, now: float) -> None:
-        """Let the next watch know when there was this one, and what it had read."""
+        """Note for the next watch when this one was there, and what it had read."""
         self._note_at = now + NOTE_SECONDS
         present = self.clock.now()
         noted = {moments.ALIVE: present, moments.ALL_READ: present - self.lag}

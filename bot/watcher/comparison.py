@@ -31,7 +31,7 @@ LATE_SECONDS = 60.0  # Slack has executed by then what it left open, as a rule
 
 @dataclass(slots=True)
 class Comparer:
-    """Finds what Slack did late, or twice, or somebody undid; and changes for the last time what is left."""
+    """Finds what Slack did late or twice, or somebody undid, and makes the last edit of messages that are left."""
 
     database: LeasedDatabase
     channels: AlertChannels
@@ -50,7 +50,7 @@ class Comparer:
         self._doubted[channel_id] = self.clock.monotonic() + LATE_SECONDS
 
     async def leave(self, ts: str, shows: Message, channel_id: str, *, may_wait: bool) -> bool:
-        """Change a message for the last time; where it `may_wait` and Slack doesn't take it now, in a minute again.
+        """Make the last edit of a message; with `may_wait`, one that Slack doesn't take now is tried again in a minute.
 
         Returns False where Slack will never take it.
 
@@ -141,7 +141,7 @@ class Comparer:
         self.queue.put(message.id)
 
     async def _close_copies(self, channel_id: str, found: Found, known: Collection[str]) -> None:
-        """Let every second message about the same point to the one that is kept true."""
+        """Make each duplicate message point to the one that is kept current."""
         copies = {
             ts: about
             for about, all_ts in found.messages.items()

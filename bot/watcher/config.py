@@ -74,7 +74,7 @@ class Refused:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WatchConfig:
-    """What the watch is set to.
+    """What the watch is set to; `refused` alone changes while it runs.
 
     Attributes:
         default: the route of all clusters that `routes` doesn't name.

@@ -302,7 +302,7 @@ class FaultTeller:
         return moved_cluster(self.reports[cluster_id].cluster or cluster_id, channel_id)
 
     async def _change(self, cluster_id: str, view: View, message: FaultMessage) -> FaultMessage | None:
-        """Let the message show what it should. Returns what is known of it then; None where it was deleted."""
+        """Make the message show what it should. Returns what is known of it then; None where it was deleted."""
         shown = view.draw()
         # Before it leaves: if this process dies, what the message shows isn't known.
         await self._keep(cluster_id, replace(message, content_hash=""))

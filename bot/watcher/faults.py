@@ -167,7 +167,7 @@ class FaultWatch:
         self._wanted, self._seen = asyncio.Queue(), defaultdict(_Seen)
 
     async def keep(self, clusters: Collection[str]) -> None:
-        """Let nothing be wrong in clusters that are no longer watched."""
+        """Clear the reports of clusters that are no longer watched."""
         for cluster_id in self.reports.clusters:
             if not (cluster_id in clusters and self.poller.is_watched(cluster_id)):
                 await self.reports.change(cluster_id, lambda report: report.unwatched(self.clock.now()))
@@ -240,7 +240,7 @@ class FaultWatch:
         await self.reports.change(cluster_id, braked)
 
     def _is_undecided(self, cluster_id: str) -> bool:
-        """Whether the next answer says that an alert has cleared, or must call people."""
+        """Return whether the next answer may say that an alert has cleared, or must call people."""
         report, soon = self.reports[cluster_id], self.clock.now() + READ_SECONDS
         due = {fault.key for fault in report.overdue(soon, self.config.unrepaired_seconds)}
         return any(fault.missed for fault in report.faults) or not due <= report.told.keys()
@@ -318,7 +318,7 @@ class FaultWatch:
         await self.reports.change(cluster_id, noted)
 
     async def _look_for_returns(self, cluster_id: str, firing: Mapping[str, LinkedAlert]) -> Collection[str]:
-        """Let repairs say that what they were to mend fires again, or still. Returns the keys of those alerts."""
+        """Mark repairs whose fault fires again, or still. Returns the keys of those alerts."""
         now = self.clock.monotonic()
         keys = set(firing)
         seen = self._seen[cluster_id]

@@ -44,11 +44,11 @@ class TrackedIndex:
         self._missed.pop(ref, None)
 
     def mark_stale(self, ref: RemediationRef) -> None:
-        """Treat the next reading as news, even if it says the same; also of what had ended, and isn't read any more."""
+        """Treat the next reading as news, even if it says the same; what had ended is read again for that."""
         self._fingerprints[ref.cluster_id][ref] = ""
 
     def doubt(self, ref: RemediationRef) -> None:
-        """Let it be read alone, should the next list have it: it may be listed as it was a while ago."""
+        """Have it read alone if the next list has it: that list may lag behind."""
         self._doubted.add(ref)
 
     def take_doubts(self, cluster_id: str) -> AbstractSet[RemediationRef]:

@@ -277,7 +277,7 @@ class Intake:
         self.queue.put(after.message_id)
 
     async def _follow_load(self, listing: Listing) -> None:
-        """Let the cards that wait say how much of their cluster is in repair: some at a time, as edits are few."""
+        """Update what the cards that wait say of their cluster's load: some at a time, as edits are few."""
         cluster_id, now = listing.cluster_id, self.clock.monotonic()
         share = self.poller.share(cluster_id)
         if share is None:

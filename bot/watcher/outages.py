@@ -38,7 +38,7 @@ class _Notice:
     """News of clusters that share a channel; looked for before it is repeated.
 
     Attributes:
-        mark: by what it is found, once it is being sent.
+        mark: identifies it in the channel, from when it is being sent.
         since: when it was sent, by the database's clock, as Unix time in seconds.
         until: when it has arrived or never will, on this process's monotonic clock.
     """
@@ -58,7 +58,7 @@ class _Known:
     Attributes:
         outage: as it is in the database.
         over_at: since when it can be read again; 0 while it can't.
-        is_gone: it is read no more: the list of clusters has lost it, or the settings have.
+        is_gone: it is no longer read: the list of clusters, or the settings, no longer have it.
         has_gap: for a part of it, nobody was reading.
         is_shown_over: the message about it says that it is over.
     """
@@ -72,7 +72,7 @@ class _Known:
 
 @dataclass(slots=True)
 class OutageNotifier:
-    """Keeps what cannot be read."""
+    """Tracks which clusters can't be read, and tells their channels."""
 
     database: LeasedDatabase
     channels: AlertChannels
@@ -115,7 +115,7 @@ class OutageNotifier:
         return _Known(known, over_at=now if is_untold else 0.0, has_gap=has_gap)
 
     async def failed(self, cluster_id: str) -> None:
-        """A cluster, or the list of clusters, could not be read."""
+        """Note that a cluster, or the list of clusters, could not be read."""
         known = self._known.get(cluster_id)
         if known is None or known.is_shown_over:
             again = Outage(self.clock.now(), told=False)
@@ -125,7 +125,7 @@ class OutageNotifier:
             known.over_at = 0.0
 
     async def succeeded(self, cluster_id: str) -> None:
-        """It was read."""
+        """Note that it was read."""
         known = self._known.get(cluster_id)
         if known and self._is_told(cluster_id, known):
             known.over_at = known.over_at or self.clock.now()
@@ -133,7 +133,7 @@ class OutageNotifier:
             await self._forget(cluster_id)
 
     async def keep(self, clusters: Collection[str]) -> None:
-        """Forget what is read no more."""
+        """Forget what is no longer read."""
         for cluster_id, known in list(self._known.items()):
             is_needed = cluster_id == CLUSTER_LIST and not self.config.clusters
             known.is_gone = cluster_id not in clusters and not is_needed

@@ -133,7 +133,7 @@ class Poller:
         self._running[cluster_id] = asyncio.create_task(work, name=f"read {cluster_id or 'clusters'}")
 
     async def stop(self) -> None:
-        """Read no more."""
+        """Stop reading."""
         tasks = [*self._running.values(), *self._reads.values()]
         self._running.clear()
         self._reads.clear()
@@ -142,7 +142,7 @@ class Poller:
         self.listings = asyncio.Queue(LISTINGS_AT_ONCE)
 
     def watch_for_return(self, ref: RemediationRef) -> None:
-        """Ask for an hour, ever more seldom, for what has vanished in the middle of its work: it may end badly yet."""
+        """Keep reading what vanished midway, for an hour and less and less often: it may still fail."""
         self._vanished[ref] = self.clock.monotonic() + LOST_SECONDS
         self._looking.failed(ref)
 
@@ -193,7 +193,7 @@ class Poller:
         lane = self._failing_lane if cluster_id in self._failing else self._lane
         await lane.acquire()
         self._failing.add(cluster_id)  # until it has been read
-        with ExitStack() as place:  # closing it again leaves nothing twice
+        with ExitStack() as place:  # it is left when it is slow or at the end; the second close() does nothing
             place.callback(lane.release)
             place.callback(asyncio.get_running_loop().call_later(SLOW_SECONDS, place.close).cancel)
             listing = Listing(cluster_id, self.clock.monotonic(), sequence)
@@ -257,7 +257,7 @@ class Poller:
             self._reads[cluster_id] = asyncio.create_task(self._read_alone(listing, alone), name=f"read {cluster_id}")
 
     async def _read_alone(self, of: Listing, refs: Sequence[RemediationRef]) -> None:
-        """Read what a list doesn't have, or has as it was, beside the next lists: what hangs keeps nothing waiting."""
+        """Read what a list lacks or may have outdated, alongside the next lists: one that hangs delays nothing else."""
         places = asyncio.Semaphore(READS_AT_ONCE)
 
         async def read(ref: RemediationRef) -> None:

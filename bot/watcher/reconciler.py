@@ -355,7 +355,7 @@ class Reconciler:
         return await finish(self._leave(present))
 
     async def _leave(self, before: Snapshot) -> Snapshot | None:
-        """Let the message in a former channel name the present one, where it is posted then."""
+        """Make the message in a former channel name the present one, where it is posted next."""
         message = before.message
         assert message.ts is not None  # noqa: S101 - it is in a channel
         channel_id = self.config.channel_of(before)

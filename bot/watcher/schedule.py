@@ -1,4 +1,4 @@
-"""What a message should say, what it needs next, and when: pure functions. Times are Unix times."""
+"""What a message should say, what it needs next, and when: pure functions, with a cache. Times are Unix times."""
 
 import math
 import operator

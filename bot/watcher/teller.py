@@ -114,7 +114,7 @@ class Teller:
         return after
 
     async def lose(self, snapshot: Snapshot, error: PostFailed) -> Snapshot | None:
-        """Note that somebody has deleted a message in Slack, or that it's of the app that the bot had before."""
+        """Note that somebody has deleted a message in Slack, or that another app posted it."""
         logger.warning("%s: deleted in Slack, or another app's: %s", snapshot.subject, error)
         self.forget(snapshot.message.id)
         return await messages.change(self.database, snapshot, alerts.deleted)
@@ -210,7 +210,7 @@ class Teller:
         return {repair.ref for repair in missing if not threads.is_gone(repair, listed)}
 
     async def _note_returns(self, cluster_id: str, repairs: Sequence[Remediation]) -> set[RemediationRef] | None:
-        """Note which faults are back, or still there, without the bot having seen it then: it is the last look."""
+        """Note which faults are back, or still there, where the bot hasn't seen that yet: this is the last look."""
         seconds, returned = self.config.cards.verify_seconds, set()
         instance_id = repairs[0].instance_id if len(repairs) == 1 else ALL_INSTANCES
         listed = await self.together.list_remediations(cluster_id, instance_id)
@@ -230,7 +230,7 @@ class Teller:
         return await self.channels.look_for(_mark_of(message.id, part), message.channel_id, thread_ts=message.ts)
 
     async def _reply(self, snapshot: Snapshot, part: PendingReply) -> Snapshot | None:
-        """Tell the thread; what it takes no more counts as told."""
+        """Tell the thread; where it takes no more replies, that counts as told."""
         message, mark = snapshot.message, _mark_of(snapshot.message.id, part)
         post = partial(self.channels.post, part.message, channel_id=message.channel_id, mark=mark)
         try:

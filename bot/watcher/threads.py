@@ -47,10 +47,10 @@ class PendingReply:
         lines: how many of the message's lines are no longer due then.
         broadcast: it is shown in the channel too.
         is_call: it calls who is on call.
-        owes_call: not for all that asks, because of quiet hours.
+        owes_call: a call is still owed after it, because of quiet hours.
         reminded: the message with this reminder counted.
         event: what other tools get with it, of the repairs that it is about.
-        mark: by what it is known again where nothing is remembered; no two of a message have the same.
+        mark: identifies it where nothing is remembered; unique within a message.
     """
 
     message: Message
@@ -154,7 +154,7 @@ def _begun(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingReply]:
 
 
 def _begun_key(alert: Alert) -> str:
-    """Return as what it is remembered that on-call was called for what has begun as the next incident of an ID."""
+    """Return the key in `announced` of the call for what has begun as the next incident of an ID."""
     return f"begun {alert.incident}"
 
 
@@ -214,7 +214,7 @@ def new_failures(snapshot: Snapshot) -> list[Alert]:
 
 
 def new_returns(snapshot: Snapshot) -> dict[str, Alert]:
-    """Return the repairs whose fault is back, where that wasn't told, by as what it is remembered."""
+    """Return the repairs whose fault is back, where that wasn't told, by their keys in `announced`."""
     keys = {f"came back {alert.incident}": alert for alert in snapshot.incidents if alert.came_back}
     return {key: alert for key, alert in keys.items() if key not in snapshot.message.announced}
 
@@ -242,7 +242,7 @@ def warns_at(hold: Hold) -> float:
 
 
 def warning(alert: Alert, hold: Hold) -> str:
-    """Return as what it is remembered that somebody was told that a hold ends soon."""
+    """Return the key in `announced` of the warning that a hold ends soon."""
     return f"hold {alert.ref} {hold.user_id} {hold.until:.0f}"
 
 
@@ -258,7 +258,7 @@ class Check(Enum):
     LASTS = "lasts"
 
     def key(self, alert: Alert) -> str:
-        """Return as what it is remembered that this was looked for."""
+        """Return the key in `announced` of this check."""
         key = f"{self.value} {alert.incident}"
         return f"{key} {alert.remediation.under_way_since}" if self is Check.STUCK else key
 
@@ -272,22 +272,22 @@ class Due(NamedTuple):
 
     @property
     def found(self) -> str:
-        """What is noted where it found something, and somebody has deleted the message whose thread would say so."""
+        """The key noted where it found something, and the message whose thread would say so was deleted."""
         return f"found {self.check.key(self.alert)}"
 
     @property
     def alarm(self) -> str:
-        """What is noted where other tools were told what it found before Slack took it."""
+        """The key noted where other tools were told what it found before Slack took it."""
         return f"alarm {self.check.key(self.alert)}"
 
     @property
     def place(self) -> tuple[Check, str]:
-        """What is the same for those that one answer of Together's settles."""
+        """Equal for all checks that one answer of Together's settles."""
         return self.check, self.alert.cluster_id
 
 
 def missing_key(alert: Alert) -> str:
-    """Return as what it is remembered that a node wasn't back in its cluster."""
+    """Return the key in `announced` of a node that wasn't back in its cluster."""
     return f"missing {alert.incident}"
 
 

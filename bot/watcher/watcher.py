@@ -1,4 +1,4 @@
-"""The watch: one process at a time reads Together's clusters and keeps the alert channels true."""
+"""The watch: one process at a time reads Together's clusters and keeps the alert channels current."""
 
 import asyncio
 import logging

@@ -47,7 +47,7 @@ Line = tuple[Lane, str]  # a lane of one channel: one that is closed or slow kee
 _LOOKS: Line = Lane.LOOK, ""
 # Seconds for which what waits in a line isn't looked at again: looks that follow each other would keep its worker out.
 LOOKED_SECONDS = 3.0
-# In seconds: so long a new alert may be missing, a card untrue, and a thread incomplete, at most, once Slack is back.
+# In seconds: how long a new alert is missing, a card outdated, and a thread incomplete at most, once Slack is back.
 LONGEST_WAIT = dict.fromkeys(Lane, 60.0) | {Lane.POST: 10.0, Lane.REPLY: 300.0}
 
 
@@ -56,7 +56,7 @@ class Backoff(Generic[K]):
     """How long to leave what has failed: 5 s after the first failure, twice as long after each further one.
 
     Attributes:
-        longest: seconds, beyond which it grows no more.
+        longest: the longest wait, in seconds.
     """
 
     monotonic: Callable[[], float]
@@ -147,7 +147,7 @@ class WorkQueue:
         )
 
     async def get(self, lane: Lane, channel_id: str = "") -> str:
-        """Take the first key of a line, as soon as there is one. Its worker calls `done` afterwards."""
+        """Take the first key of a line, as soon as there is one. Its worker calls `done` afterward."""
         waiting = self._waiting((lane, channel_id))
         while (key := next((key for key in chain(*waiting.ranks) if key not in self._active), None)) is None:
             waiting.news.clear()
