@@ -13,7 +13,7 @@ from slack_bolt.request.async_request import AsyncBoltRequest
 
 from bot.models import OPEN
 from handlers.bolt import Bolt
-from handlers.client import MeasuredClient
+from handlers.client import SlackClient
 from tests.simulator.slack import Ack, Posted, Slack
 from tests.simulator.slack.limits import Limits
 from tests.simulator.slack.people import signed_headers
@@ -129,7 +129,7 @@ class Office(Slack):
         self._cards = {about: message for about, message in self._cards.items() if float(message.ts) > oldest}
 
 
-class InProcessClient(MeasuredClient):
+class InProcessClient(SlackClient):
     """Slack's SDK, with the simulator at the end of it instead of a connection."""
 
     def __init__(self, slack: Slack) -> None:

@@ -47,7 +47,7 @@ _USUAL = Verb.APPROVE, Verb.CANCEL  # of those that bring it into a state
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class AlertView:
     """An alert with what bears on it.
 
     Attributes:
@@ -66,7 +66,7 @@ class Look:
 
 
 def seen(  # noqa: PLR0913 - what was read, and when
-    look: Look,
+    view: AlertView,
     remediation: Remediation,
     fingerprint: str,
     share: RepairLoad | None,
@@ -83,9 +83,9 @@ def seen(  # noqa: PLR0913 - what was read, and when
     Returns:
         None if this is older than what is known, or may be; it must then be read alone.
     """
-    alert = look.alert
-    message = look.message
-    before = look.alert.remediation
+    alert = view.alert
+    message = view.message
+    before = view.alert.remediation
     is_older = readings.is_older(before, remediation)
     if alert.decided_seq > sequence or is_older or (not read_alone and readings.may_be_older(alert, remediation)):
         return None
@@ -94,7 +94,7 @@ def seen(  # noqa: PLR0913 - what was read, and when
     runs = before.state in FINAL and remediation.is_under_way
     is_later = readings.opened_later(before, remediation) or readings.ran_again(before, remediation)
     has_begun = alert.is_closed and not waits and (runs or is_later)
-    known = look.decided if has_begun else _who(look)
+    known = view.decided if has_begun else _who(view)
     is_next = readings.is_next_incident(before, remediation)
     waits_again = waits and (is_next or not alert.is_waiting)
     if not (remediation.mode or waits_again or has_begun):
@@ -107,24 +107,24 @@ def seen(  # noqa: PLR0913 - what was read, and when
     decided = known if known and remediation.state in RULES[known.verb].effect else None
     effects = (verb for verb in _USUAL if remediation.state in RULES[verb].effect)
     did = decided.verb if decided else next(effects, None)
-    if look.alert.is_waiting and did:
-        message = _told_of_ended_hold(look.alert, message, did, decided)
+    if view.alert.is_waiting and did:
+        message = _told_of_ended_hold(view.alert, message, did, decided)
     # The mode of the next incident is no change of the last one's.
     told = before.model_copy(update={"mode": remediation.mode}) if has_begun else before
-    lines = thread.transition(told, remediation, known, look.now, is_listed_again=alert.is_unlisted, is_next=is_next)
+    lines = thread.transition(told, remediation, known, view.now, is_listed_again=alert.is_unlisted, is_next=is_next)
     # What was approved and won't run is named, as nobody would know which of a digest it is.
     was_approved = not BEGUN.isdisjoint({before.state, alert.as_told.state})
     message = message.saying(*lines, of_many=moved and was_approved and remediation.state == State.CANCELLED)
-    message = _told_of_undone_cancellation(look.alert, message, remediation)
+    message = _told_of_undone_cancellation(view.alert, message, remediation)
     if waits_again or has_begun:
-        ran = look.alert.remediation if runs else alert.as_told  # that it runs may have been answered before it is read
+        ran = view.alert.remediation if runs else alert.as_told  # that it runs may have been answered before it is read
         if ran.state in BEGUN:
-            alert = _having_run(alert, ran, remediation, look.now, verify_seconds)
+            alert = _having_run(alert, ran, remediation, view.now, verify_seconds)
         if alert.override:
             alert = replace(alert, override=replace(alert.override, is_over=True))
-        asked_since = max(look.now, alert.hold.until if alert.hold else 0.0)
+        asked_since = max(view.now, alert.hold.until if alert.hold else 0.0)
         alert = replace(
-            alert, waiting_since=look.now, asked_since=asked_since, came_back=None,
+            alert, waiting_since=view.now, asked_since=asked_since, came_back=None,
             history=None, impact=None,  # they are learned again
         )  # fmt: skip
         looking = tuple(looker for looker in message.looking if is_next and looker.since >= asked_from)
@@ -132,12 +132,12 @@ def seen(  # noqa: PLR0913 - what was read, and when
     holds_still = alert.remark and not (is_next or has_begun) and alert.remark.applies_to(remediation)
     remark = alert.remark if holds_still else None
     if remark or alert.doubts:
-        is_settled = read_alone and look.now - READ_SECONDS >= settles_at(alert)
+        is_settled = read_alone and view.now - READ_SECONDS >= settles_at(alert)
         remark = None if is_settled else remark
         doubts = () if is_next or has_begun else alert.doubts
-        alert, message = _told_in_vain(replace(alert, doubts=doubts), message, remediation, is_settled=is_settled)
-    if waits and readings.is_worse(alert, remediation) and look.now - alert.worsened_at >= CALM_SECONDS:
-        alert = replace(alert, worsened_at=look.now)
+        alert, message = _told_of_no_effect(replace(alert, doubts=doubts), message, remediation, is_settled=is_settled)
+    if waits and readings.is_worse(alert, remediation) and view.now - alert.worsened_at >= CALM_SECONDS:
+        alert = replace(alert, worsened_at=view.now)
     alert = replace(
         alert,
         remediation=remediation,
@@ -174,33 +174,33 @@ def _having_run(alert: Alert, repair: Remediation, read: Remediation, now: float
     return replace(alert, override=None, earlier=(*kept[1 - EARLIER :], ended))
 
 
-def loaded(look: Look, share: RepairLoad) -> Tracked:
+def loaded(view: AlertView, share: RepairLoad) -> Tracked:
     """Return an alert with how much of its cluster is in repair now."""
-    return replace(look.alert, share=share), look.message.due
+    return replace(view.alert, share=share), view.message.due
 
 
-def _who(look: Look) -> DecidedBy | None:
+def _who(view: AlertView) -> DecidedBy | None:
     """Return who decided: as the audit trail says, or as the answer did, which names both of two people."""
-    trail, answer = look.decided, look.alert.decided
+    trail, answer = view.decided, view.alert.decided
     if trail and answer and (trail.verb, trail.user_id) != (answer.verb, answer.user_id):
         return trail
     return answer or trail
 
 
-def gone(look: Look, sequence: int) -> Tracked | None:
+def gone(view: AlertView, sequence: int) -> Tracked | None:
     """Return an alert whose remediation Together doesn't find; None where that is out of date, or it had ended.
 
     One look may be at a replica that lags: only the second one says that it is withdrawn.
     """
-    alert, message = look.alert, look.message
+    alert, message = view.alert, view.message
     if alert.decided_seq > sequence:
         return None
     if alert.is_closed and not alert.is_stale:
-        is_settled = settles_at(alert) <= look.now
+        is_settled = settles_at(alert) <= view.now
         return (replace(alert, remark=None, doubts=()), message.due) if is_settled else None
-    if not alert.missing_since or alert.missing_since > look.now:
-        return replace(alert, missing_since=look.now), message
-    if look.now - alert.missing_since < VANISHED_SECONDS:
+    if not alert.missing_since or alert.missing_since > view.now:
+        return replace(alert, missing_since=view.now), message
+    if view.now - alert.missing_since < VANISHED_SECONDS:
         return None
     if not alert.is_unlisted:
         message = message.saying(thread.withdrawn(alert.remediation))
@@ -208,20 +208,20 @@ def gone(look: Look, sequence: int) -> Tracked | None:
     return alert, message.due
 
 
-def unconfirmed(look: Look, as_of: float) -> Tracked | None:
+def unconfirmed(view: AlertView, as_of: float) -> Tracked | None:
     """Return an alert that Together has not confirmed for too long, so that its message says as of when it is."""
-    if look.alert.is_closed or look.alert.as_of:
+    if view.alert.is_closed or view.alert.as_of:
         return None
-    known_at = max(as_of, look.alert.seen_at)
+    known_at = max(as_of, view.alert.seen_at)
     # The next reading counts as news, for the next watcher too.
-    return replace(look.alert, as_of=known_at, fingerprint=""), look.message.due
+    return replace(view.alert, as_of=known_at, fingerprint=""), view.message.due
 
 
-def returned(look: Look, back: CameBack) -> Tracked | None:
+def returned(view: AlertView, back: CameBack) -> Tracked | None:
     """Return a repaired alert whose fault is back; None where that is known."""
-    if look.alert.came_back or look.alert.remediation.state != State.SUCCEEDED:
+    if view.alert.came_back or view.alert.remediation.state != State.SUCCEEDED:
         return None
-    return replace(look.alert, came_back=back), look.message.due
+    return replace(view.alert, came_back=back), view.message.due
 
 
 def was_only_waiting(alert: Alert) -> bool:
@@ -232,9 +232,9 @@ def was_only_waiting(alert: Alert) -> bool:
 # What people do.
 
 
-def answered(look: Look, request: Request, answer: Answer, seq: int) -> Tracked:
+def answered(view: AlertView, request: Request, answer: Answer, seq: int) -> Tracked:
     """Note that somebody was answered: what the answer says must stay on the card."""
-    alert, message, at = look.alert, look.message, look.now
+    alert, message, at = view.alert, view.message, view.now
     decides, remark = request.rule.decides, answer.remark
     if remark and not (decides or remark.buttons):
         doubt = alert.remark
@@ -289,19 +289,19 @@ def settles_at(alert: Alert) -> float:
     return max(told_at, default=math.inf) + DOUBT_SECONDS
 
 
-def _told_in_vain(alert: Alert, message: TrackedMessage, read: Remediation, *, is_settled: bool) -> Tracked:
+def _told_of_no_effect(alert: Alert, message: TrackedMessage, read: Remediation, *, is_settled: bool) -> Tracked:
     """Tell those whose decision was in doubt that it certainly hasn't taken effect."""
     left = tuple(doubt for doubt in alert.doubts if not _may_have_led_to(doubt.verb, read))
     if not (is_settled or read.state in FINAL):
         return replace(alert, doubts=left), message  # it may still
-    message = message.saying(thread.in_vain(read, left)) if left else message
+    message = message.saying(thread.no_effect(read, left)) if left else message
     return replace(alert, doubts=()), message
 
 
 def _may_have_led_to(verb: Verb, read: Remediation) -> bool:
     """Return whether a decision may have led to what was read, or there is nothing left that it was to do."""
     if verb is Verb.APPROVE and read.state in CALLED_OFF:  # it may have been approved before
-        return read.is_reviewed and (read.is_ours or not read.review_comment)
+        return read.is_reviewed and (read.is_approved_by_bot or not read.review_comment)
     is_wanted = read.state in RULES[verb].effect or read.state in CALLED_OFF
     return is_wanted or read.state not in set(State)
 
@@ -335,9 +335,9 @@ def _told_of_undone_cancellation(alert: Alert, message: TrackedMessage, read: Re
     return message.saying(f"{escape(read.node, 100)}: Together went on with this {did}.", of_many=True)
 
 
-def overridden(look: Look, override: Override) -> Tracked:
+def overridden(view: AlertView, override: Override) -> Tracked:
     """Note that somebody approves alone: the thread is told, even if the result stays unknown."""
-    return replace(look.alert, override=override), look.message.due
+    return replace(view.alert, override=override), view.message.due
 
 
 def outdated(message: TrackedMessage, now: float, *, may_overwrite: bool) -> TrackedMessage:
@@ -356,30 +356,30 @@ def is_unsure(message: TrackedMessage, now: float) -> bool:
     return 0 < message.unsure_until - now <= ARRIVED_SECONDS
 
 
-def held(look: Look, hold: Hold) -> Tracked:
+def held(view: AlertView, hold: Hold) -> Tracked:
     """Put an alert on hold. Who asks again at once is not told of again."""
-    alert, message, before = look.alert, look.message.due, look.alert.hold
+    alert, message, before = view.alert, view.message.due, view.alert.hold
     joined = before.joined(hold) if before else hold
-    own = next((other for other in look.alert.holds if other.user_id == hold.user_id), None)
+    own = next((other for other in view.alert.holds if other.user_id == hold.user_id), None)
     if own is None or abs(hold.until - own.until) >= HELD_AGAIN_SECONDS or hold.reason not in {"", own.reason}:
         node, why = escape(alert.remediation.node, 100), f": “{escape(hold.reason, 300)}”" if hold.reason else "."
         message = message.saying(f"{node}: <@{hold.user_id}> put this on hold until {when(hold.until)}{why}")
     return replace(alert, hold=joined, asked_since=joined.until), message
 
 
-def released(look: Look, user_id: str, shown: AbstractSet[str]) -> Tracked | None:
+def released(view: AlertView, user_id: str, shown: AbstractSet[str]) -> Tracked | None:
     """End a hold. Returns None if there was no hold, or somebody has joined it since it was shown.
 
     Args:
         shown: the keys of what was shown; empty where that isn't known.
     """
-    alert = look.alert
+    alert = view.alert
     if alert.hold is None or (shown and not alert.hold.keys <= shown):
         return None
     theirs = [f"<@{hold.user_id}>" for hold in alert.holds if hold.user_id != user_id]
     whose = f" of {', '.join(theirs)}" if theirs else ""
     said = f"{escape(alert.remediation.node, 100)}: <@{user_id}> released the hold{whose}."
-    return replace(alert, hold=None, asked_since=look.now), look.message.saying(said).due
+    return replace(alert, hold=None, asked_since=view.now), view.message.saying(said).due
 
 
 # What becomes of the message in Slack.

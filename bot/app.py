@@ -270,7 +270,7 @@ class App:
         """Open the database, as often as it takes."""
         settings, report = self._settings, partial(self._note, "store")
         database = self._make_database(settings.database_url, self._clock)
-        database.tell([*destinations(settings).urls])
+        database.set_targets([*destinations(settings).urls])
         stack.push_async_callback(database.close)
         while True:
             try:

@@ -52,7 +52,7 @@ from handlers.alert_channels import SlackAlertChannels
 from handlers.bolt import Bolt
 from handlers.buttons import Buttons
 from handlers.chooser import Chooser
-from handlers.client import MeasuredClient
+from handlers.client import SlackClient
 from handlers.commands import Commands
 from handlers.connection import Identity
 from handlers.dialogs import Dialogs
@@ -196,7 +196,7 @@ def _listen(app: Bolt, shared: _Shared, batches: BatchService, pauses: PauseServ
     app.command(_ANY)(commands.listen)
     app.action(_REVIEW)(digests.review)
     app.action(review.STOP)(digests.stop)
-    app.action(review.SELECT)(fallbacks.nothing)
+    app.action(review.SELECT)(fallbacks.ignore)
     app.options(review.SOME)(digests.options)
     app.view(review.REVIEW)(digests.choose)
     app.view(review.BATCH)(digests.submit)
@@ -218,7 +218,7 @@ def _listen(app: Bolt, shared: _Shared, batches: BatchService, pauses: PauseServ
     app.shortcut(SHORTCUT)(chooser.suggest)
     app.shortcut(_ANY)(fallbacks.shortcut)
     app.options(_ANY)(fallbacks.options)
-    app.event(_ANY)(fallbacks.nothing)
+    app.event(_ANY)(fallbacks.ignore)
 
 
 def card_config(settings: Settings, identity: Identity) -> CardConfig:
@@ -305,7 +305,7 @@ def slack_client(settings: Settings, session: aiohttp.ClientSession, *, reads_on
 
     A dropped call is repeated only where it reads: a repeated `chat.postMessage` could stand in the channel twice.
     """
-    client = MeasuredClient(
+    client = SlackClient(
         settings.slack_bot_token.get_secret_value(),
         base_url=settings.slack_api_url,
         session=session,

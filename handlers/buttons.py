@@ -7,7 +7,7 @@ from functools import partial
 from slack_bolt.async_app import AsyncAck
 
 from bot import cards
-from bot.decisions import Receipt, two_needed
+from bot.decisions import Receipt, two_needed_error
 from bot.errors import NotAttempted, UnknownControl, UnreadableButton
 from bot.models import (
     NOTHING_KNOWN,
@@ -51,7 +51,7 @@ class Buttons(Surface):
         try:
             asked = read(click)
         except NotAttempted as error:
-            return await self.take_once(ack, click, partial(self.refuse, error), decides=False)
+            return await self.take_show(ack, click, partial(self.refuse, error), decides=False)
         if asked:
             click = replace(click, verb=asked.verb)
         decides = asked is not None and asked.rule.decides
@@ -63,7 +63,7 @@ class Buttons(Surface):
         if request.place.is_home:
             request = request.at(self.home.result_target(request.place, request.ref.cluster_id))
         if self._needs_reason(request, click.body):
-            return await self.once(click, lambda _: self._ask(request))
+            return await self.record_show(click, lambda _: self._ask(request))
         return await self.decisions.receive(request)
 
     def _needs_reason(self, request: Request, body: Json) -> bool:
@@ -99,7 +99,7 @@ class Buttons(Surface):
         else:
             offered: Sequence[str] = ()
             if other_mode and not (offered := self.config.other_modes(_suggested(request.shown), about.history)):
-                raise two_needed()
+                raise two_needed_error()
             known = about if request.verb is Verb.APPROVE else NOTHING_KNOWN
             if known.followed and request.shown:  # the dialog says who asked to wait
                 holds = tuple(known.hold.keys) if known.hold else ()
@@ -132,7 +132,7 @@ class Buttons(Surface):
     async def listen_to_menu(self, ack: AsyncAck, body: Json) -> Unacked:
         """Take what was chosen in the menu of a card, then do it: what is seldom wanted."""
         press = self.press_of(body, _MENU_DECIDES.get(option_of(action_of(body))))
-        return await self.take_once(ack, press, self._do)
+        return await self.take_show(ack, press, self._do)
 
     async def _do(self, press: Interaction) -> bool:
         """Do it. Returns whether Slack took what was said."""

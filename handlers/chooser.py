@@ -62,7 +62,7 @@ class Chooser(Surface):
     async def tonight(self, ack: AsyncAck, body: Json) -> Unacked:
         """Sum up the last shift, for somebody who asks in their home."""
         press = self.press_of(body)
-        return await self.take_once(ack, press, partial(self.answer, Tonight()), decides=False)
+        return await self.take_show(ack, press, partial(self.answer, Tonight()), decides=False)
 
     async def suggest(self, ack: AsyncAck, body: Json) -> Unacked:
         """Let somebody choose from what a message names: a suggestion, never a permission."""
@@ -74,7 +74,7 @@ class Chooser(Surface):
         place = ReplyTarget(channel_id, actor.user_id, response_url=body.get("response_url"), thread_ts=thread_ts)
         used = Interaction(actor, place, trigger_id, f"shortcut {trigger_id}", body, Verb.CANCEL)
         asked = Suggested(tuple(find_references(message)), find_words(message))
-        return await self.take_once(ack, used, partial(self.answer, asked), decides=False)
+        return await self.take_show(ack, used, partial(self.answer, asked), decides=False)
 
     async def answer(self, asked: Asked, of: Interaction) -> bool:
         """Show privately what was asked for. Returns whether Slack took it."""
@@ -112,13 +112,13 @@ class Chooser(Surface):
 
     async def _card(self, text: str) -> Message:
         """Return the card of what is called so, or a list where several are."""
-        ref = read_reference(text) or await self.one(text)
+        ref = read_reference(text) or await self.find_one(text)
         if isinstance(ref, Message):
             return ref
         present, about = await self.lookup.get(ref), await self.decisions.about(ref)
         return cards.unfollowed(present, about, self.config, decided=await self.lookup.who_decided(present))
 
-    async def one(
+    async def find_one(
         self, text: str, *, in_full: bool = False, prefer: Collection[str] = OPEN
     ) -> RemediationRef | Message:
         """Return what has a name or an ID; a list where several may be meant, or `in_full`, where it isn't its own.
@@ -233,7 +233,7 @@ class Chooser(Surface):
         value = option_of(action_of(body))
         make, seen = partial(self._picked, view, value, picked.actor), str(view.get("hash") or "")
         fill = partial(self._fill, str(view.get("id")), make, seen=seen)
-        return await self.take_once(ack, picked, fill, decides=False)
+        return await self.take_show(ack, picked, fill, decides=False)
 
     async def _picked(self, view: Json, value: str, actor: Actor) -> Json:
         try:

@@ -63,7 +63,7 @@ class SlackFailure(SlackApiError):
         self.args = (self.code or type(cause).__name__,)
 
 
-class MeasuredClient(AsyncWebClient):
+class SlackClient(AsyncWebClient):
     """The SDK's client. Blocks that Slack has only since 2026 are drawn openly once it has refused one."""
 
     _is_plain = False

@@ -45,7 +45,7 @@ class Commands(Surface):
             case Request():
                 record = partial(self.decisions.receive, asked)
             case _:
-                record = partial(self.once, typed, partial(self.chooser.answer, asked))
+                record = partial(self.record_show, typed, partial(self.chooser.answer, asked))
         say = partial(_say_no, ack, asked if isinstance(asked, Request) else None)
         return await self.take(ack, typed, record, say=say)
 

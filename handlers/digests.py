@@ -29,7 +29,7 @@ class Digests(Surface):
     async def review(self, ack: AsyncAck, body: Json) -> Unacked:
         """Take it, then open the dialog with what waits."""
         press = self.press_of(body, Verb.APPROVE)
-        return await self.take_once(ack, press, self._review)
+        return await self.take_show(ack, press, self._review)
 
     async def _review(self, press: Interaction) -> None:
         verb = review.VERBS.get(press.action_id)  # of a message of release 0.1
@@ -88,12 +88,12 @@ class Digests(Surface):
         asked, waiting = await self.batches.ask(
             Batch(press, known.digest_id, verb, actor, place, asked_at=0.0), chosen_in(view)
         )
-        called = {item.ref: item.node for item in asked.items}
-        return review.confirmation(asked, waiting, called, self.config)
+        names = {item.ref: item.node for item in asked.items}
+        return review.confirmation(asked, waiting, names, self.config)
 
     async def stop(self, ack: AsyncAck, body: Json) -> Unacked:
         """Write it down, ack, then leave alone what of a running selection has not begun."""
-        return await self.change(ack, body, "stop this selection")
+        return await self.take_change(ack, body, "stop this selection")
 
     async def submit(self, ack: AsyncAck, body: Json) -> None:
         """Take the confirmation. What cannot be begun is said in the dialog."""
@@ -102,7 +102,7 @@ class Digests(Surface):
         if not reason and _needs_reason(view):  # Slack takes spaces for one
             await ack(response_action="errors", errors={review.WHY: "Type a reason first."})
             return
-        confirmed = replace(submission_of(body), key=None, name=f"batch {batch_id}", selection=batch_id)
+        confirmed = replace(submission_of(body), key=None, name=f"batch {batch_id}", batch_id=batch_id)
         confirm = partial(self.batches.confirm, batch_id, actor, reason)
         clear = partial(ack, response_action="clear")
         await self.take(clear, confirmed, confirm, say=partial(say_in_dialog, ack))

@@ -29,7 +29,7 @@ class Fallbacks(Surface):
         """Give a menu no options."""
         await ack(options=[])
 
-    async def nothing(self, ack: AsyncAck) -> None:
+    async def ignore(self, ack: AsyncAck) -> None:
         """Ack an event that nothing handles, or a choice that Slack keeps until a button is pressed."""
         await ack()
 

@@ -66,9 +66,9 @@ class Mentions(Surface):
         try:
             asked = parse_mention(text)
         except UnreadableCommand as error:
-            return await self.once(said, partial(self.refuse, error))
+            return await self.record_show(said, partial(self.refuse, error))
         if not isinstance(asked, AskToHold) or _is_late(ts, self.lookup.clock.now()):
-            return await self.once(said, partial(self._answer, asked, ts))
+            return await self.record_show(said, partial(self._answer, asked, ts))
         entry = Entry(said.name, _MESSAGE, _HOLDING, said.actor, said.place, value=text, ts=ts)
         receipt = await self.inbox.receive(entry)
         if isinstance(receipt, Unrecorded) and isinstance(receipt.error, RefusedWithoutDatabase):
@@ -160,7 +160,7 @@ class Mentions(Surface):
             of = await self.meant_by(of)
         if isinstance(of, Order):
             return of.ref
-        found = await self.chooser.one(of.text, in_full=in_full, prefer=RULES[verb].allowed)
+        found = await self.chooser.find_one(of.text, in_full=in_full, prefer=RULES[verb].allowed)
         if isinstance(found, RemediationRef):
             return found
         await self.replies.reply_privately(place, found)

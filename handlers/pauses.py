@@ -44,18 +44,18 @@ class Pauses(Surface):
         action_id = action_of(body).get("action_id")
         if action_id in {cards.PAUSE_DIALOG, cards.RESUME_DIALOG}:
             press = self.press_of(body)
-            return await self.take_once(ack, press, lambda of: self.ask(of, of.action_id, of.value))
-        return await self.change(ack, body, _WHAT[str(action_id)])
+            return await self.take_show(ack, press, lambda of: self.ask(of, of.action_id, of.value))
+        return await self.take_change(ack, body, _WHAT[str(action_id)])
 
     async def ask(self, press: Interaction, dialog: str, value: str) -> None:
         """Open the dialog that pauses or resumes approvals, of what the value of a button says."""
         await self.lookup.authorize_in_time(Verb.APPROVE, press.actor, press.place.channel_id)
         if dialog == cards.PAUSE_DIALOG:
-            called = await self.service.called(value.removeprefix(cards.ALL_CLUSTERS))
+            called = await self.service.cluster_name(value.removeprefix(cards.ALL_CLUSTERS))
             view = cards.pause_dialog(value, called, press.place)
         else:
             cluster_id, pause, since = await self.service.active(value.removeprefix(cards.ALL_CLUSTERS))
-            called = await self.service.called(cluster_id)
+            called = await self.service.cluster_name(cluster_id)
             view = cards.resume_dialog(cluster_id, called, press.place, pause, since, press.actor.user_id)
         await self.dialogs.open(press.trigger_id, view)
 
@@ -112,9 +112,9 @@ class Pauses(Surface):
             if user_id != entry.actor.user_id:
                 key = f"{entry.key} {user_id} {paused}"
                 place = ReplyTarget(None, user_id, is_home=True)
-                called = await self.service.called(paused)
+                called = await self.service.cluster_name(paused)
                 await leased.leave(replace(entry, key=key, place=place, action=_ENDED, value=called))
-        said = cards.resumed(scope, await self.service.called(scope), left)
+        said = cards.resumed(scope, await self.service.cluster_name(scope), left)
         return await self.replies.reply_privately(entry.place, said)
 
     async def _tell_of_end(self, leased: LeasedEntry) -> bool:

@@ -57,7 +57,7 @@ class Interaction:
         key: Slack's ID of it, which a redelivery repeats; None if it has none.
         name: for logs.
         verb: what it would have decided, for the audit trail.
-        selection: the ID of the selection that it confirms; empty for none.
+        batch_id: the ID of the selection that it confirms; empty for none.
     """
 
     actor: Actor
@@ -66,7 +66,7 @@ class Interaction:
     name: str
     body: Json
     verb: Verb | None = None
-    selection: str = ""
+    batch_id: str = ""
 
     @property
     def trigger_id(self) -> str:
@@ -205,11 +205,11 @@ class Surface:
             record = partial(self.decisions.receive, asked)
         await self.take(ack, submitted, record, say=partial(say_in_dialog, ack))
 
-    async def take_once(self, ack: Ack, of: Interaction, do: Do, *, decides: bool = True) -> Unacked:
+    async def take_show(self, ack: Ack, of: Interaction, do: Do, *, decides: bool = True) -> Unacked:
         """Take a request that only shows something."""
-        return await self.take(ack, of, partial(self.once, of, do), decides=decides)
+        return await self.take(ack, of, partial(self.record_show, of, do), decides=decides)
 
-    async def once(self, of: Interaction, do: Do) -> Receipt:
+    async def record_show(self, of: Interaction, do: Do) -> Receipt:
         """Record a request that only shows something; its work also says what can't be shown."""
         if not of.key:
             return self._explained(of, do)
@@ -233,7 +233,7 @@ class Surface:
         except BotError as error:
             return await self.replies.reply_privately(entry.place, cards.private(error))
 
-    async def change(self, ack: AsyncAck, body: Json, what: str) -> Unacked:
+    async def take_change(self, ack: AsyncAck, body: Json, what: str) -> Unacked:
         """Take a press that changes something; `what` as in "your request to pause approvals"."""
         press = self.press_of(body)
         return await self.take(ack, press, lambda: self.record_press(press, what, press.action_id, press.value))
@@ -253,7 +253,7 @@ class Surface:
     async def note(self, error: NotAttempted, of: Interaction) -> None:
         """Put into the audit trail what was refused before it became a decision."""
         kind = error.code
-        note = AuditNote("refused", of.actor, of.place.channel_id, of.verb, kind, selection=of.selection)
+        note = AuditNote("refused", of.actor, of.place.channel_id, of.verb, kind, batch_id=of.batch_id)
         await self.decisions.note(note)
 
     async def _not_recorded(self, receipt: Unrecorded, of: Interaction, say: Say | None) -> Unacked:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bot import alerts, cards, readings
-from bot.alerts import VANISHED_SECONDS, Look
+from bot.alerts import VANISHED_SECONDS, AlertView
 from bot.decisions.preconditions import has_opened_again, took_effect
 from bot.models import (
     Alert,
@@ -30,8 +30,8 @@ from tests.samples import WATCH, remediation, request, reviewed
 MESSAGE = TrackedMessage("m", is_digest=False, cluster_id="c-7f2", channel_id="C0OPS", opened_at=START, ts="1.0")
 
 
-def look(alert: Alert, now: float = START) -> Look:
-    return Look(alert, MESSAGE, None, now)
+def look(alert: Alert, now: float = START) -> AlertView:
+    return AlertView(alert, MESSAGE, None, now)
 
 
 def snapshot(alert: Alert, message: TrackedMessage) -> Snapshot:

@@ -421,7 +421,7 @@ async def test_rows_of_hours_whose_signatures_were_removed_are_named(
     def rewrite(connection: Connection) -> None:
         for each in hours:
             row = {name: value for name, value in FORGED.items() if name not in {"previous", "hash"}}
-            audit.append(connection, {**row, "at": START + 3600.0 * each}, audit.end_of_trail(connection))
+            audit.append(connection, {**row, "at": START + 3600.0 * each}, audit.lock_trail(connection))
 
     database = Database(kept.settings.database_url)
     await database.run(rewrite)

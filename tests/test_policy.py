@@ -9,7 +9,7 @@ import pytest
 from bot.errors import NotAllowed
 from bot.models import Actor, Person, Verb
 from bot.policy import Policy
-from handlers.client import MeasuredClient
+from handlers.client import SlackClient
 from handlers.directory import FAILED_SECONDS, FRESH_SECONDS, PATIENCE_SECONDS, USABLE_SECONDS, SlackDirectory
 from tests.manual_clock import ManualClock
 from tests.simulator.slack import Slack, SlackFault
@@ -32,7 +32,7 @@ async def slack(time: ManualClock) -> AsyncIterator[Slack]:
 
 
 def policy_for(slack: Slack, time: ManualClock, *operators: str, channels: Collection[str] = ()) -> Policy:
-    client = MeasuredClient(BOT_TOKEN, base_url=slack.api_url)
+    client = SlackClient(BOT_TOKEN, base_url=slack.api_url)
     client.proxy = None
     return Policy(operators, channels, TEAM, SlackDirectory(client, time.clock), lambda _: False)
 

@@ -23,7 +23,7 @@ NEWER = {
 
 async def append_as_newer(bot: World) -> None:
     database = Database(bot.settings.database_url, bot.time.clock)
-    await database.run(lambda connection: audit.append(connection, NEWER, audit.end_of_trail(connection)))
+    await database.run(lambda connection: audit.append(connection, NEWER, audit.lock_trail(connection)))
     await database.close()
 
 

@@ -132,17 +132,17 @@ def chooser(  # noqa: PLR0913 - what is chosen, and all that is shown of it
 
 
 def option_groups(
-    remediations: Sequence[Remediation], query: str, called: ClusterNames, only: Collection[str]
+    remediations: Sequence[Remediation], query: str, cluster_names: ClusterNames, only: Collection[str]
 ) -> Blocks:
     """Return the choices of the menu that hold each word of a query, else `only` some, grouped by cluster.
 
     Args:
-        called: the names of clusters.
+        cluster_names: the names of clusters.
     """
     if only and not query.split():
         remediations = [remediation for remediation in remediations if remediation.key in only]
     clusters: dict[str, Blocks] = {}
-    for remediation, cluster in matching(remediations, query, called)[: blocks.MAX_OPTIONS]:
+    for remediation, cluster in matching(remediations, query, cluster_names)[: blocks.MAX_OPTIONS]:
         clusters.setdefault(cluster, []).append(option(remediation, cluster))
     return [
         {"label": blocks.plain(clean(cluster, blocks.MAX_OPTION_TEXT) or "-"), "options": options}
@@ -150,9 +150,11 @@ def option_groups(
     ]
 
 
-def matching(remediations: Sequence[Remediation], query: str, called: ClusterNames) -> list[tuple[Remediation, str]]:
+def matching(
+    remediations: Sequence[Remediation], query: str, cluster_names: ClusterNames
+) -> list[tuple[Remediation, str]]:
     """Return what holds each word of a query, with what its cluster is called."""
-    named = ((remediation, called[remediation.cluster_id]) for remediation in remediations)
+    named = ((remediation, cluster_names[remediation.cluster_id]) for remediation in remediations)
     return [
         (remediation, cluster)
         for remediation, cluster in named
@@ -184,7 +186,7 @@ def in_a_line(remediation: Remediation) -> str:
 def waiting_list(  # noqa: PLR0913 - what is listed, and what is told beside it
     remediations: Sequence[Remediation],
     unreadable: Sequence[str],
-    called: ClusterNames,
+    cluster_names: ClusterNames,
     title: str,
     *,
     broken: Sequence[FaultReport] = (),
@@ -194,7 +196,7 @@ def waiting_list(  # noqa: PLR0913 - what is listed, and what is told beside it
 
     Args:
         unreadable: the names of clusters that couldn't be read; "" for the list of clusters.
-        called: the names of clusters.
+        cluster_names: the names of clusters.
         title: what they are, without a full stop.
         broken: what fires without a repair.
         returned: the repairs of the last day that didn't help.
@@ -205,7 +207,7 @@ def waiting_list(  # noqa: PLR0913 - what is listed, and what is told beside it
         ids = f"IDs: {escape(str(remediation.ref), 650)}" if alike[remediation.node] > 1 else ""
         return " · ".join(filter(None, (_opened(remediation), ids)))
 
-    lines = remediation_lines(remediations, LISTED, called, rest)
+    lines = remediation_lines(remediations, LISTED, cluster_names, rest)
     if note := not_read(unreadable):
         lines.append(note)
     if broken:

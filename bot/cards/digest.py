@@ -30,7 +30,7 @@ from bot.cards.listing import (
     with_rest,
 )
 from bot.cards.pause import pause_line
-from bot.cards.remediation_card import calling, looking_line, mention, on_call
+from bot.cards.remediation_card import calling_line, looking_line, mention, on_call
 from bot.cards.review import REPORT_LINES, controls, progress_lines, stop_button
 from bot.models import (
     Alert,
@@ -224,7 +224,7 @@ def _line(alert: Alert, name: str) -> Line:
 
 def _others(shown: Snapshot) -> str:
     """Return how many are in which other state."""
-    done, open_ones = shown.decided, {alert.ref for alert in shown.undecided}
+    done, open_ones = shown.decided_by_selections, {alert.ref for alert in shown.undecided}
     states = [_state(alert, done) for alert in shown.alerts if alert.ref not in open_ones]
     counts = [f"{count} {escape(state.lower(), 60)}" for state, count in Counter(states).most_common()]
     return (
@@ -300,4 +300,4 @@ def reminder(alerts: Sequence[Alert], called: str, waited: float) -> Message:
     fault, _ = labels.most_common_fault(alert.remediation for alert in urgent)
     many = nodes_of([alert for alert in urgent if labels.fault(alert.remediation, is_brief=True) == fault])
     broken = f" {escape(fault, 80)}{f', on {many} of {count}' if count > 1 else ''}." if fault else ""
-    return calling(f"{nodes} {waits} for a decision.{broken}", called)
+    return calling_line(f"{nodes} {waits} for a decision.{broken}", called)

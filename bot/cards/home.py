@@ -86,7 +86,7 @@ class Overview:
         unconfirmed: what of that couldn't be read, though it isn't what it was.
         pause: approvals are paused.
         digests: the messages with more than one that waits: their IDs, how many, and their cluster; empty for several.
-        called: the names of clusters.
+        cluster_names: the names of clusters.
         unreadable: the names of the clusters that couldn't be read; "" for the list of clusters.
         refused: why the person can't decide; None if they can.
     """
@@ -104,7 +104,7 @@ class Overview:
     unconfirmed: Collection[RemediationRef]
     pause: Pause | None
     digests: Sequence[tuple[str, int, str]]
-    called: ClusterNames
+    cluster_names: ClusterNames
     unreadable: Collection[str]
     refused: NotAllowed | None
 
@@ -126,13 +126,13 @@ def problem(error: BotError, looks_at: Filter) -> Json:
 
 def home(shown: Overview, looks_at: Filter, config: CardConfig, now: float) -> Json:
     """Return the view; `now` in Unix time in seconds."""
-    cluster_id, cluster = looks_at.cluster_id, shown.called[looks_at.cluster_id]
+    cluster_id, cluster = looks_at.cluster_id, shown.cluster_names[looks_at.cluster_id]
     may_decide = shown.refused is None
     failed = shown.failed or ()
     named = shown.names.get
 
     def listed(remediations: Sequence[Remediation], when: Callable[[Remediation], str]) -> list[Line]:
-        return remediation_lines(remediations, LISTED, shown.called, when)
+        return remediation_lines(remediations, LISTED, shown.cluster_names, when)
 
     def since(remediation: Remediation) -> str:
         return f"{'may be stuck · ' if config.stuck_at(remediation) <= now else ''}{_last_change(remediation)}"
@@ -165,14 +165,15 @@ def home(shown: Overview, looks_at: Filter, config: CardConfig, now: float) -> J
     return _view(drawn, replace(looks_at, page=shown.page))
 
 
-def options(remediations: Sequence[Remediation], query: str, called: ClusterNames) -> list[Json]:
+def options(remediations: Sequence[Remediation], query: str, cluster_names: ClusterNames) -> list[Json]:
     """Return the choices of the menu: all, the clusters in which something is open, and the nodes that wait.
 
     Args:
-        called: the names of clusters.
+        cluster_names: the names of clusters.
     """
     clusters = sorted(
-        (called[cluster_id], cluster_id) for cluster_id in {remediation.cluster_id for remediation in remediations}
+        (cluster_names[cluster_id], cluster_id)
+        for cluster_id in {remediation.cluster_id for remediation in remediations}
     )
     # An option's value may have 75 characters, and a cluster's ID more: such a one can't be chosen here.
     drawn = [
@@ -181,7 +182,9 @@ def options(remediations: Sequence[Remediation], query: str, called: ClusterName
         if matches(query, f"{name} {value}") and len(value) <= blocks.MAX_OPTION_TEXT
     ]
     waiting = [remediation for remediation in remediations if remediation.is_waiting]
-    return [*drawn, *(option(*choice, _NODE) for choice in matching(waiting, query, called))][: blocks.MAX_OPTIONS]
+    return [*drawn, *(option(*choice, _NODE) for choice in matching(waiting, query, cluster_names))][
+        : blocks.MAX_OPTIONS
+    ]
 
 
 def chosen(value: str) -> Filter:
@@ -201,9 +204,9 @@ def _update() -> Json:
 
 def _menu(looks_at: Filter, shown: Overview) -> Json:
     cluster_id = looks_at.cluster_id
-    first = blocks.option(shown.called[cluster_id] or ALL, cluster_id[: blocks.MAX_OPTION_TEXT] or ALL_CLUSTERS)
+    first = blocks.option(shown.cluster_names[cluster_id] or ALL, cluster_id[: blocks.MAX_OPTION_TEXT] or ALL_CLUSTERS)
     alone = next((remediation for remediation in shown.waiting if remediation.key == looks_at.only), None)
-    chosen = option(alone, shown.called[alone.cluster_id], _NODE) if alone else first
+    chosen = option(alone, shown.cluster_names[alone.cluster_id], _NODE) if alone else first
     return blocks.search(CLUSTER, "Cluster or node", chosen)
 
 
@@ -219,13 +222,13 @@ def _notes(shown: Overview) -> Iterator[str]:
         best = sorted(known, key=lambda entry: entry[0].nodes or 0)  # the one that knows how many nodes there are
         loads = {cluster_id: (share, about) for share, cluster_id, about in best}
         for cluster_id, (share, about) in list(loads.items())[:_LOADS]:
-            yield f"{escape(shown.called[cluster_id], 100)}: {labels.load(share, about, share.waiting)}"
+            yield f"{escape(shown.cluster_names[cluster_id], 100)}: {labels.load(share, about, share.waiting)}"
 
 
 def _reviews(shown: Overview) -> Blocks:
     """Return the buttons that review what waits in one message."""
     buttons = [
-        review_button(digest_id, count, shown.called[cluster_id] or "several clusters")
+        review_button(digest_id, count, shown.cluster_names[cluster_id] or "several clusters")
         for digest_id, count, cluster_id in shown.digests
     ]
     return [blocks.actions([button]) for button in buttons]
@@ -246,7 +249,7 @@ def _row(remediation: Remediation, shown: Overview, config: CardConfig, now: flo
     """Return what waits in two lines, drawn literally, with a button for the rest."""
     about = shown.about[remediation.ref]
     parts = (
-        clean(shown.called[remediation.cluster_id], 60),
+        clean(shown.cluster_names[remediation.cluster_id], 60),
         f"waiting {lasted(now - remediation.create_time.timestamp())}" if remediation.create_time else "",
         "warning" if remediation.is_warning else "",
         "not confirmed" if remediation.ref in shown.unconfirmed else "",
@@ -267,7 +270,7 @@ def _opened(remediation: Remediation, shown: Overview, config: CardConfig) -> Bl
     is_sure = remediation.ref not in shown.unconfirmed
     title, *lines = summary(remediation, about, config, is_sure=is_sure)
     opened = f" · opened {ago(remediation.create_time)}" if remediation.create_time else ""
-    where = f"{escape(shown.called[remediation.cluster_id], 100)}{opened}"
+    where = f"{escape(shown.cluster_names[remediation.cluster_id], 100)}{opened}"
     if not is_sure:
         lines.insert(0, labels.UNCONFIRMED)
     drawn = blocks.rich_texts([elements(title, bold=True), *lines, where])

@@ -208,7 +208,7 @@ def clusters(names: Mapping[str, str]) -> ClusterNames:
     return called
 
 
-def held(seconds: float) -> str:
+def stayed_away(seconds: float) -> str:
     """Return that the fault of a repaired node has stayed away."""
     return f"Held for {lasted(seconds)}: Together suggested no other repair for this fault."
 

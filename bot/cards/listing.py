@@ -126,15 +126,16 @@ def entry(name: str, *told: str) -> Line:
 
 
 def remediation_lines(
-    remediations: Sequence[Remediation], most: int, called: ClusterNames, when: Callable[[Remediation], str]
+    remediations: Sequence[Remediation], most: int, cluster_names: ClusterNames, when: Callable[[Remediation], str]
 ) -> list[Line]:
     """Return a line for each of the first `most`, ending in what `when` says of it, and how many more there are.
 
     Args:
-        called: the names of clusters.
+        cluster_names: the names of clusters.
     """
     lines = [
-        _line(remediation, called[remediation.cluster_id], when(remediation)) for remediation in remediations[:most]
+        _line(remediation, cluster_names[remediation.cluster_id], when(remediation))
+        for remediation in remediations[:most]
     ]
     return with_rest(lines, len(remediations))
 

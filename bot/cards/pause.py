@@ -45,16 +45,16 @@ def resume_button(cluster_id: str) -> Json:
     return blocks.press(RESUME_DIALOG, "Resume approvals…", value=cluster_id)
 
 
-def pause_dialog(cluster_id: str, called: str, place: ReplyTarget) -> Json:
+def pause_dialog(cluster_id: str, cluster: str, place: ReplyTarget) -> Json:
     """Return the dialog that asks for how long approvals pause, and why.
 
     Args:
-        called: the cluster's name, raw; empty for all clusters.
+        cluster: the cluster's name, raw; empty for all clusters.
         place: where it was asked for.
     """
     length = blocks.choice(PAUSE_FOR, "For how long", "How long", [blocks.option(*choice) for choice in LENGTHS], 1)
     hint = "Shown on the cards and kept in the audit trail."
-    nobody = f"Nobody can approve {_where(called)} until then."
+    nobody = f"Nobody can approve {_where(cluster)} until then."
     drawn = [
         blocks.statement(nobody, "Cancel still works. Any operator can resume."),
         length,
@@ -67,19 +67,19 @@ def pause_dialog(cluster_id: str, called: str, place: ReplyTarget) -> Json:
 
 
 def resume_dialog(  # noqa: PLR0913, PLR0917 - what is paused, by whom, and who asks where
-    cluster_id: str, called: str, place: ReplyTarget, pause: Pause | None, since: str, user_id: str
+    cluster_id: str, cluster: str, place: ReplyTarget, pause: Pause | None, since: str, user_id: str
 ) -> Json:
     """Return the dialog that ends the pauses that are ticked, one's own to begin with.
 
     Args:
-        called: the cluster's name, raw; empty for all clusters.
+        cluster: the cluster's name, raw; empty for all clusters.
         place: where it was asked for.
         pause: what holds now.
         since: of the brake, as `Brake.key`.
         user_id: who asks.
     """
     if pause is None:
-        return _resume([blocks.paragraph(f"Approvals {_where(called)} aren't paused any more.")])
+        return _resume([blocks.paragraph(f"Approvals {_where(cluster)} aren't paused any more.")])
     kept = sorted(pause.people, key=lambda pauser: pauser.user_id != user_id)[:BOXES]
     people = [pauser for pauser in pause.people if pauser in kept]
     boxes = [_box(pauser, cluster_id) for pauser in people]
@@ -87,7 +87,7 @@ def resume_dialog(  # noqa: PLR0913, PLR0917 - what is paused, by whom, and who 
     brake = next((brake for brake in pause.brakes if brake.cluster_id == cluster_id), None)
     if since and brake:
         box = blocks.option(f"The storm brake: {brake.broken} were broken", BRAKE)
-        boxes.append(box | {"description": blocks.plain(clean(called, blocks.MAX_OPTION_TEXT))})
+        boxes.append(box | {"description": blocks.plain(clean(cluster, blocks.MAX_OPTION_TEXT))})
         own = own or ([] if people else boxes)
     if not boxes:  # the brake was set by another version, and is read again in a moment
         said = f"{pause_line(pause)} Nothing can be resumed right now. Try again in a minute."
@@ -95,7 +95,7 @@ def resume_dialog(  # noqa: PLR0913, PLR0917 - what is paused, by whom, and who 
     field = blocks.boxes(ENDS, boxes, own)
     others = _kept([braked.where for braked in pause.brakes if braked is not brake])
     warns = "If one switch or rack is the cause, repairing single nodes doesn't help. " if since else ""
-    resumes = f"Approvals {_where(called)} resume once no pause is left."
+    resumes = f"Approvals {_where(cluster)} resume once no pause is left."
     hint = "Needed for the storm brake. Kept in the audit trail." if since else "Kept in the audit trail."
     drawn = [
         blocks.statement(resumes, f"{warns}{others}".strip()),
@@ -133,17 +133,17 @@ def paused(cluster_id: str, pause: Pause, before: str = "") -> Message:
     return Message(said, [blocks.paragraph(said), blocks.actions([resume_button(cluster_id or ALL_CLUSTERS)])])
 
 
-def resumed(cluster_id: str, called: str, left: Pause | None) -> Message:
-    """Tell who resumed approvals of a cluster, called so, that they are, or what pauses them still."""
+def resumed(cluster_id: str, cluster: str, left: Pause | None) -> Message:
+    """Tell who resumed approvals of a cluster that they are, or what pauses them still."""
     if left is None:
-        return line(f"Approvals resumed {_where(called)}.")
+        return line(f"Approvals resumed {_where(cluster)}.")
     return paused(cluster_id, left, "Not all of it is over. ")
 
 
-def pause_ended(user_id: str, called: str, by: str, reason: str) -> Message:
-    """Tell somebody that another person has ended their pause of a cluster, called so."""
+def pause_ended(user_id: str, cluster: str, by: str, reason: str) -> Message:
+    """Tell somebody that another person has ended their pause of a cluster."""
     why = f": “{escape(reason, 300)}”" if reason else "."
-    return line(f"<@{user_id}>, <@{by}> ended your pause of approvals {_where(called)}{why}")
+    return line(f"<@{user_id}>, <@{by}> ended your pause of approvals {_where(cluster)}{why}")
 
 
 def looked_into(looked: Looked) -> Message:
@@ -158,5 +158,5 @@ def looked_into(looked: Looked) -> Message:
     return line(said[looked])
 
 
-def _where(called: str) -> str:
-    return f"in {escape(called, 200)}" if called else "in all clusters"
+def _where(cluster: str) -> str:
+    return f"in {escape(cluster, 200)}" if cluster else "in all clusters"

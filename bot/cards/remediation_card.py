@@ -246,7 +246,7 @@ def _aftermath(remediation: Remediation, about: CardContext, config: CardConfig)
     """Yield whether the repair has helped, as far as is known, where nothing else says so."""
     until = remediation.succeeded_at + config.verify_seconds
     if about.has_lasted:
-        yield labels.held(config.verify_seconds)
+        yield labels.stayed_away(config.verify_seconds)
     elif about.followed and not about.came_back and remediation.can_be_watched and about.now < until:
         yield f"Watched until {when(until)}, in case the fault comes back."
 
@@ -339,7 +339,7 @@ def on_call(called: str) -> str:
     return f"{ON_CALL}{mention(called)}" if called else ""
 
 
-def calling(said: str, called: str) -> Message:
+def calling_line(said: str, called: str) -> Message:
     """Return a line that ends with a call to users and groups, if any."""
     return blocks.line(f"{said} {mention(called)}".strip())
 

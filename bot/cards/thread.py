@@ -7,7 +7,7 @@ from bot.cards.blocks import line
 from bot.cards.labels import fault
 from bot.cards.listing import LISTED, first_of, nodes_of
 from bot.cards.pause import pause_buttons
-from bot.cards.remediation_card import calling, mention, where
+from bot.cards.remediation_card import calling_line, mention, where
 from bot.models import (
     BEGUN,
     RULES,
@@ -127,7 +127,9 @@ def failure(remediation: Remediation, decided: DecidedBy | None, called: str, no
 def begun(alerts: Sequence[Alert], called: str) -> Message:
     """Call who is on call for repairs that delete data, or may, and that nobody was asked about."""
     are = "is" if all(labels.mode(alert.remediation.mode).is_destructive for alert in alerts) else "may be"
-    return calling(f"{_nodes(alerts)}: {_repairs(alerts)} started automatically. Local data {are} deleted.", called)
+    return calling_line(
+        f"{_nodes(alerts)}: {_repairs(alerts)} started automatically. Local data {are} deleted.", called
+    )
 
 
 def stuck(alerts: Sequence[Alert], called: str, now: float, *, has_card: bool) -> Message:
@@ -141,7 +143,7 @@ def stuck(alerts: Sequence[Alert], called: str, now: float, *, has_card: bool) -
     latest = max(unix(alert.remediation.under_way_since) for alert in alerts)  # true of all
     hint = labels.IF_STUCK if has_card else f"Check {'it' if len(alerts) == 1 else 'them'} in Together."
     said = f"{_repairs(alerts)} may be stuck. Not finished after {lasted(now - latest)}."
-    return calling(f"{_nodes(alerts)}: {said} {hint}", called)
+    return calling_line(f"{_nodes(alerts)}: {said} {hint}", called)
 
 
 def came_back(alerts: Sequence[Alert], called: str) -> Message:
@@ -177,7 +179,7 @@ def not_back(alerts: Sequence[Alert], called: str, now: float) -> Message:
 
 def lasted_repairs(alerts: Sequence[Alert], seconds: float) -> Message:
     """Return that repairs have lasted."""
-    return line(f"{_nodes(alerts)}: {labels.held(seconds)} ✅")
+    return line(f"{_nodes(alerts)}: {labels.stayed_away(seconds)} ✅")
 
 
 def _to(alerts: Sequence[Alert], called: str, said: str) -> Message:
@@ -203,7 +205,7 @@ def _at(remediation: Remediation, now: float) -> float:
     return unix(began.get(remediation.state, remediation.ended)) or now
 
 
-def in_vain(remediation: Remediation, doubts: Sequence[Doubt]) -> str:
+def no_effect(remediation: Remediation, doubts: Sequence[Doubt]) -> str:
     """Return that nothing came of decisions that were in doubt."""
     rules = [RULES[doubt.verb] for doubt in doubts]
     said = [f"<@{doubt.user_id}>, your {RULES[doubt.verb].noun} hasn't taken effect." for doubt in doubts]
@@ -244,7 +246,7 @@ def reminder(  # noqa: PLR0913 - what a reminder says
         decide = "Hold or cancel on the card, or approve in Together."
     broken = f": {escape(fault(remediation), 100)}" if fault(remediation) else ""
     waits = f"has been waiting {lasted(waited)} for a decision ({_repair(remediation)}){broken}"
-    return calling(f"{where(remediation, share)} {waits}. {decide}", called)
+    return calling_line(f"{where(remediation, share)} {waits}. {decide}", called)
 
 
 def late_call(alerts: Sequence[Alert], called: str, *, again: bool) -> Message:
@@ -255,7 +257,7 @@ def late_call(alerts: Sequence[Alert], called: str, *, again: bool) -> Message:
     ages = [alert.as_of for alert in alerts if alert.as_of]
     verb = ("were" if others else "was") if ages else "are" if others else "is"
     waits = f"{verb} waiting for a decision{' again' if again else ''}{f': {broken}' if broken else ''}."
-    return calling(f"{node}{others} {waits}{f' {labels.as_of(min(ages))}' if ages else ''}", called)
+    return calling_line(f"{node}{others} {waits}{f' {labels.as_of(min(ages))}' if ages else ''}", called)
 
 
 def first_approval(alerts: Sequence[Alert], user_id: str, called: str) -> Message:
@@ -263,7 +265,7 @@ def first_approval(alerts: Sequence[Alert], user_id: str, called: str) -> Messag
     modes = {_repair(alert.remediation) for alert in alerts}
     repair = f" for {modes.pop()}" if len(modes) == 1 else ""
     said = f"{_nodes(alerts)}: 1 of 2 approvals{repair}, by <@{user_id}>. Someone else must approve too."
-    return calling(said, called)
+    return calling_line(said, called)
 
 
 def approving_alone(remediation: Remediation, override: Override, called: str) -> Message:
@@ -272,7 +274,7 @@ def approving_alone(remediation: Remediation, override: Override, called: str) -
     who = f"<@{override.user_id}>"
     why = escape(override.reason, 600)
     said = f"{node}: {who} chose to approve alone, without asking {labels.RULES_PASSED}: “{why}”"
-    return calling(said, called)
+    return calling_line(said, called)
 
 
 def hold_ends(remediation: Remediation, hold: Hold, now: float, *, has_card: bool) -> Message:

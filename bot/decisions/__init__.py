@@ -1,7 +1,7 @@
 """A decision's lifecycle: from the request to the delivered answer, also across crashes and outages."""
 
 from bot.decisions.batches import BatchService
-from bot.decisions.guardrails import Guardrails, two_needed
+from bot.decisions.guardrails import Guardrails, two_needed_error
 from bot.decisions.inbox import SHOW, Handler, Inbox, LeasedEntry
 from bot.decisions.lookup import CANCELLABLE, Lookup, LookupResult
 from bot.decisions.overview import Overviews

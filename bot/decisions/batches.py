@@ -8,7 +8,7 @@ from functools import partial
 from bot import cards
 from bot.cards.listing import half_approved
 from bot.clock import Clock
-from bot.decisions.guardrails import paused
+from bot.decisions.guardrails import paused_error
 from bot.decisions.inbox import LeasedEntry
 from bot.decisions.service import RECEIVE_SECONDS, DecisionService, Receipt, Unrecorded
 from bot.decisions.storing import forever, in_time
@@ -107,7 +107,7 @@ class BatchService:
                     clusters = {alert.cluster_id for alert in wanted}
                     held = [await self.store.database.read(pauses.active, [cluster_id]) for cluster_id in clusters]
                     if held[0] and all(held):  # else something of it could be approved now
-                        raise paused(held[0], asked.actor.user_id)
+                        raise paused_error(held[0], asked.actor.user_id)
                 await self.store.database.run(batches.ask, batch)
         except (StorageUnavailable, TimeoutError) as error:
             raise RefusedWithoutDatabase from error  # what was written is carried out by nobody who doesn't confirm it

@@ -92,7 +92,7 @@ class Answers:
         rule = request.rule
         about = job.about
         summary = error.said_to_all(rule.noun, f"The {rule.noun}")
-        outcome = Outcome(error.code, of=error)
+        outcome = Outcome(error.code, settled_by=error)
         if isinstance(error, NotAttempted):
             return Answer(ReplyKind.WHISPER, cards.private(error), summary=summary), outcome
         logger.warning("%s", error)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from bot.clock import WaitReason
-from bot.decisions.guardrails import Guardrails, paused
+from bot.decisions.guardrails import Guardrails, paused_error
 from bot.decisions.preconditions import body_to_send, changes, changes_since, mode_to_send, precondition_failure
 from bot.decisions.verdict import Judge, Verdict
 from bot.errors import (
@@ -178,7 +178,7 @@ class Executor(Judge):
         """Return what a POST has done that Together took, where its answer shows no effect: it may lag behind."""
         settled = await self.read_back()
         if isinstance(settled, Remediation):
-            settled = replace(self.success(settled), of=answered.of)
+            settled = replace(self.success(settled), settled_by=answered.settled_by)
         return answered if settled is None or settled.kind is OutcomeKind.TOO_LATE else settled
 
     async def _post(self) -> Remediation | _Changed:
@@ -233,7 +233,7 @@ class Executor(Judge):
             if job.sent_at is None and await self.store.age(job) > LIFETIME:
                 raise Expired(job.request.rule.noun)
             if pause := await self.store.record_send(job, is_again=attempt > 1):
-                raise paused(pause, job.request.actor.user_id)
+                raise paused_error(pause, job.request.actor.user_id)
         names_mode = is_approval and mode_to_send(seen) is not None
         is_old = self.clock.monotonic() - self._looked_at > _FRESH_SECONDS
         is_blind = seen.state is not None and (is_old or not names_mode)

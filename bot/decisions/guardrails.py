@@ -39,7 +39,7 @@ CLUSTER_FRESH_SECONDS = 600.0
 LOOKS = 20  # remediations that are read one by one; any beyond count as in repair unread
 
 
-def paused(pause: Pause, asker: str) -> Paused:
+def paused_error(pause: Pause, asker: str) -> Paused:
     """Return the error that says who has paused approvals, for the person who wanted to approve."""
     longest: dict[str, Pauser] = {}
     for pauser in pause.people:
@@ -62,7 +62,7 @@ def paused(pause: Pause, asker: str) -> Paused:
     return Paused(said, f"You can still cancel. To approve now, {ask}press Resume approvals… in this app's Home.")
 
 
-def two_needed() -> SecondPersonNeeded:
+def two_needed_error() -> SecondPersonNeeded:
     """Return the error that says that no other mode can be approved where two people must."""
     return SecondPersonNeeded(
         "this needs two approvers, which the menu of other modes can't collect.",
@@ -133,7 +133,7 @@ class Guardrails:
         if not {mode, request.instead_of} & modes and not await self._is_too_often(job):
             return
         if request.instead_of is not None:
-            raise two_needed()
+            raise two_needed_error()
         first, _ = await self.database.read(rows.first_and_now, request.ref)
         is_second = first is not None and first.mode == mode and first.user_id != request.actor.user_id
         if first is None or not is_second or not await self._may_still(first, job):
@@ -141,7 +141,7 @@ class Guardrails:
 
     async def _check_pause(self, job: Job) -> None:
         if pause := await self.database.read(pauses.active, [job.request.ref.cluster_id]):
-            raise paused(pause, job.request.actor.user_id)
+            raise paused_error(pause, job.request.actor.user_id)
 
     async def _check_limit(self, job: Job) -> None:
         """Let an approval pass when fewer nodes are in repair than may be."""
@@ -216,7 +216,7 @@ class Guardrails:
         if request.instead_of is not None:
             # One person is enough for the suggested mode, so also for another one that needs one person.
             if is_too_often or {request.saw.mode, request.instead_of, present.mode} & modes:
-                raise two_needed()
+                raise two_needed_error()
             return None
         if present.mode not in modes and not is_too_often:
             return None

@@ -80,7 +80,7 @@ class Overviews:
             unconfirmed=unconfirmed,
             pause=await self.database.read(pauses.active, [cluster_id]),
             digests=digests,
-            called=looked.names,
+            cluster_names=looked.names,
             unreadable=looked.unreadable,
             refused=refused,
         )

@@ -76,7 +76,7 @@ class PauseService:
         report = (await self.database.read(faults.known)).get(cluster_id) if is_braked else None
         return cluster_id, pause, report.brake.key if report and report.brake else ""
 
-    async def called(self, cluster_id: str) -> str:
+    async def cluster_name(self, cluster_id: str) -> str:
         """Return what a cluster is called, raw; empty for all clusters.
 
         Raises:

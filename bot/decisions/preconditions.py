@@ -198,7 +198,7 @@ def _ended_by_review(present: Remediation) -> bool:
 
 def _was_approved(seen: SeenState, cancelled: Remediation) -> bool:
     """Return whether a cancelled remediation that was reviewed had been approved before, in the same incident."""
-    if _ended_by_review(cancelled) and not cancelled.is_ours:
+    if _ended_by_review(cancelled) and not cancelled.is_approved_by_bot:
         return False
     reviewed_at = unix(cancelled.review_time)
     if unix(cancelled.start_time) >= reviewed_at:

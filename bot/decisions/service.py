@@ -52,7 +52,7 @@ logger = logging.getLogger(__name__)
 
 PROGRESS_AFTER = 1.0
 RECEIVE_SECONDS = 2.0  # Slack waits 3 s for the ack
-NAME_SECONDS = 0.5  # a dialog must be opened within 3 s of the click (docs.slack.dev, trigger_id)
+ABOUT_SECONDS = 0.5  # a dialog must be opened within 3 s of the click (docs.slack.dev, trigger_id)
 Work = Coroutine[None, None, object]
 
 
@@ -90,7 +90,7 @@ class DecisionService:
     def __init__(self, guardrails: Guardrails, messenger: Messenger, store: DecisionStore) -> None:
         together, clock = guardrails.together, guardrails.clock
         self._upkeep = Upkeep(together, store, clock)
-        self._execute = partial(Executor, together, store, clock, guardrails=guardrails)
+        self._executor_for = partial(Executor, together, store, clock, guardrails=guardrails)
         self._policy = guardrails.policy
         self._messenger = messenger
         self._store = store
@@ -122,7 +122,7 @@ class DecisionService:
         """Return what a card says beyond the remediation, as far as that can be told at once."""
         try:
             read = self._store.database.read(approvals.contexts_now, [ref])
-            return (await in_time(self._clock, NAME_SECONDS, read))[ref]
+            return (await in_time(self._clock, ABOUT_SECONDS, read))[ref]
         except StorageUnavailable as error:
             logger.warning("Couldn't look up what is known of %s: %s", ref, error)
             return CardContext()
@@ -238,7 +238,7 @@ class DecisionService:
             await self._authorize_and_claim(job)
             verdict = await self._with_progress(job)
             answer = await self._answers.of(job, verdict)
-            return answer, Outcome(verdict.kind, verdict.present.state, verdict.of, verdict.first)
+            return answer, Outcome(verdict.kind, verdict.present.state, verdict.settled_by, verdict.first)
         except BotError as error:
             if job.about is NOTHING_KNOWN and not isinstance(error, NotAttempted):
                 await self._ensure_about(job)  # it begins with what the node is called
@@ -293,7 +293,7 @@ class DecisionService:
     async def _with_progress(self, job: Job) -> Verdict:
         """Act, and show who is doing what when that takes longer than a second."""
         request = job.request
-        act = self._execute(job).decide() if request.rule.decides else self._upkeep.carry_out(job)
+        act = self._executor_for(job).decide() if request.rule.decides else self._upkeep.carry_out(job)
         work = asyncio.create_task(act, name=f"{request.verb} {request.ref}")
         alarm = asyncio.ensure_future(self._clock.sleep(PROGRESS_AFTER, WaitReason.PROGRESS))
         try:

@@ -38,7 +38,7 @@ class Verdict:
         was_so_before: it was so before a command asked for it, so its card stays as it is.
         first: the first of two approvals, which counts from the moment in which this is recorded.
         about: what its card says beyond the remediation, where that was read on the way.
-        of: the answer that settled it, where there was one.
+        settled_by: the answer that settled it, where there was one.
     """
 
     kind: OutcomeKind
@@ -50,7 +50,7 @@ class Verdict:
     was_so_before: bool = False
     first: FirstApproval | None = None
     about: CardContext | None = None
-    of: Remediation | TogetherError | None = None
+    settled_by: Remediation | TogetherError | None = None
 
 
 @dataclass(slots=True)
@@ -81,7 +81,7 @@ class Judge:
         notice = success_notice(request, seen, result) or alone
         if result.state not in request.rule.effect and not self._took_effect(result):
             # An answer of 200 that does not show the effect is no success.
-            return Verdict(OutcomeKind.NO_EFFECT_SHOWN, result, notice=notice, buttons=False, of=result)
+            return Verdict(OutcomeKind.NO_EFFECT_SHOWN, result, notice=notice, buttons=False, settled_by=result)
         if result.create_time:
             waited = max(0.0, self.clock.now() - result.create_time.timestamp())
             metrics.TIME_TO_DECISION.labels(request.verb.value).observe(waited)
@@ -91,7 +91,7 @@ class Judge:
         first_user = first.user_id if first and is_second and first.user_id != request.actor.user_id else ""
         at, by = self.clock.now(), request.actor.user_id
         decided = DecidedBy(request.verb, by, at, request.reason, first_user=first_user, is_sure=is_sure)
-        return Verdict(OutcomeKind(request.rule.done), result, decided, notice, of=result if is_sure else None)
+        return Verdict(OutcomeKind(request.rule.done), result, decided, notice, settled_by=result if is_sure else None)
 
     async def show_present(self, refusal: WrongState, *, is_repeat: bool) -> Verdict:
         """Show a refused decision as what it usually is: somebody else was faster, or this very decision was.
@@ -107,7 +107,7 @@ class Judge:
                 raise OutcomeUnknown(request.rule.noun, cause) from cause
             raise refusal from cause
         is_told_apart = is_repeat or request.verb is not Verb.CANCEL
-        if is_told_apart and await self._is_ours(present):
+        if is_told_apart and await self._is_this_decision(present):
             return self.success(present, is_read_back=True)
         if is_repeat and has_opened_again(self.job.seen, present, self._left_at(present)):
             return self._opened_again(present)
@@ -117,7 +117,9 @@ class Judge:
         decided = await who_decided(self.store.database, present)
         notice = too_late_notice(self.job, self.job.seen, present, decided, refusal)
         was_so_before = not request.place.is_button and present.state in request.rule.effect
-        return Verdict(OutcomeKind.REFUSED_FOR_STATE, present, decided, notice, was_so_before=was_so_before, of=refusal)
+        return Verdict(
+            OutcomeKind.REFUSED_FOR_STATE, present, decided, notice, was_so_before=was_so_before, settled_by=refusal
+        )
 
     async def read_back(self) -> Verdict | Remediation | None:
         """Find out whether a decision without a clear answer took effect.
@@ -143,7 +145,7 @@ class Judge:
         request, seen = self.job.request, self.job.seen
         is_again = has_opened_again(seen, present, self._left_at(present))
         # A cancellation leaves no trace of whose it is.
-        if (request.verb is not Verb.CANCEL or not is_again) and await self._is_ours(present):
+        if (request.verb is not Verb.CANCEL or not is_again) and await self._is_this_decision(present):
             return self.success(present, is_read_back=True)
         if is_again:
             return self._opened_again(present)
@@ -165,16 +167,16 @@ class Judge:
             f"{your(request)} hadn't taken effect as of {clock_time(self.clock.now())}, but it still might. {why} "
             f"{look} before you decide anything else."
         )
-        return Verdict(OutcomeKind.NOT_IN_EFFECT, present, notice=notice, buttons=False, of=cause)
+        return Verdict(OutcomeKind.NOT_IN_EFFECT, present, notice=notice, buttons=False, settled_by=cause)
 
     def _took_effect(self, present: Remediation) -> bool:
         return took_effect(self.job, present, self._left_at(present))
 
-    async def _is_ours(self, present: Remediation) -> bool:
+    async def _is_this_decision(self, present: Remediation) -> bool:
         """Return whether what was read is this decision's effect, and not what another cancellation is known to be."""
-        is_ours = self._took_effect(present)
-        if not is_ours or self.job.request.verb is not Verb.CANCEL:
-            return is_ours
+        is_effect = self._took_effect(present)
+        if not is_effect or self.job.request.verb is not Verb.CANCEL:
+            return is_effect
         decided = await who_decided(self.store.database, present)
         if decided is None:
             return True

@@ -95,7 +95,7 @@ from bot.models.request import (
     SeenState,
     Verb,
     button_value,
-    decision_of,
+    decision_part,
     read_button_value,
     reference_value,
 )

@@ -261,7 +261,7 @@ class Snapshot:
         return [incident for alert in self.alerts for incident in (*alert.earlier, alert)]
 
     @property
-    def decided(self) -> dict[RemediationRef, State]:
+    def decided_by_selections(self) -> dict[RemediationRef, State]:
         """What its selections have decided, with the state it leads to: that is known before it is read again.
 
         What waits again since isn't decided.
@@ -279,7 +279,7 @@ class Snapshot:
     @cached_property
     def undecided(self) -> list[Alert]:
         """What waits for approval, but for what somebody has decided and nobody has read again since."""
-        open_ones, decided = waiting(self.alerts), self.decided
+        open_ones, decided = waiting(self.alerts), self.decided_by_selections
         return [
             alert
             for alert in open_ones

@@ -176,13 +176,13 @@ class Outcome:
 
     Attributes:
         state: the remediation's, where it is known.
-        of: the answer or error that settled it, where there was one.
+        settled_by: the answer or error that settled it, where there was one.
         first: the first of two approvals, which counts from the moment in which this outcome is recorded.
     """
 
     kind: OutcomeKind
     state: str | None = None
-    of: Remediation | BotError | None = None
+    settled_by: Remediation | BotError | None = None
     first: FirstApproval | None = None
 
 
@@ -210,7 +210,7 @@ class AuditNote:
     Attributes:
         event: such as "refused" or "confirmed".
         kind: why it was refused.
-        selection: the batch that it is about, where there is one.
+        batch_id: the batch that it is about, where there is one.
         cluster_id: the cluster that it is about, where it is about one.
         reason: that was given.
     """
@@ -220,6 +220,6 @@ class AuditNote:
     channel_id: str | None
     verb: Verb | None = None
     kind: OutcomeKind | None = None
-    selection: str = ""
+    batch_id: str = ""
     cluster_id: str = ""
     reason: str = ""

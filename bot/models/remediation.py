@@ -333,7 +333,7 @@ class Remediation(ApiModel):
         return self.state in BEGUN and self.has_no_reviewer
 
     @property
-    def is_ours(self) -> bool:
+    def is_approved_by_bot(self) -> bool:
         """Whether its review comment is the one of an approval by this bot."""
         own = OWN_COMMENT.fullmatch(self.review_comment or "")
         return own is not None and own["done"] == "Approved"

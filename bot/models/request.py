@@ -15,7 +15,7 @@ from bot.models.remediation import BEGUN, Remediation, State
 Json = dict[str, Any]  # an object in a payload
 Blocks = list[Json]
 MARK = "shows-"
-_DECISION = 8  # characters of a fingerprint
+_DECISION_LENGTH = 8  # characters of a fingerprint
 _WAITING = frozenset({State.PENDING_APPROVAL})
 _CANCELLED = frozenset({State.CANCELLED})
 
@@ -230,7 +230,7 @@ class Message:
             block for block in self.blocks[1:] if block.get("type") == "actions" or "accessory" in block
         ]
         whole = [self.text, self.blocks, self.attachments]
-        return short_hash(asks, _DECISION) + short_hash(whole)
+        return short_hash(asks, _DECISION_LENGTH) + short_hash(whole)
 
     @property
     def marked_blocks(self) -> Blocks:
@@ -330,9 +330,9 @@ class Request:
         return replace(self, place=place)
 
 
-def decision_of(fingerprint: str) -> str:
+def decision_part(fingerprint: str) -> str:
     """Return the part of a message's fingerprint that changes with what may be decided on it."""
-    return fingerprint[:_DECISION]
+    return fingerprint[:_DECISION_LENGTH]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from functools import cache, partial
 
 from sqlalchemy import and_, bindparam, or_, select
 
-from bot.alerts import Look, Tracked, held, released
+from bot.alerts import AlertView, Tracked, held, released
 from bot.errors import OutcomeKind
 from bot.models import (
     DOUBT_SECONDS,
@@ -28,7 +28,7 @@ from bot.models import (
     Verb,
 )
 from bot.store import audit, outbox
-from bot.store.connection import PRESENT, Connection, is_among, listed, read_clock
+from bot.store.connection import NOW_ONCE, Connection, is_among, json_list, read_clock
 from bot.store.decisions import claimed_by
 from bot.store.rows import (
     ALERTS,
@@ -69,7 +69,7 @@ _UNSETTLED = _IN_CLUSTERS.where(c.status == ACTIVE).union_all(
     _IN_CLUSTERS.where(c.status == SET_ASIDE, c.sent_at > bindparam("b_since")),
 )
 _APPROVED_LATELY = select(*ids_in(c)).where(
-    _APPROVALS, c.outcome == OutcomeKind.APPROVED.value, c.answered_at > PRESENT - DOUBT_SECONDS
+    _APPROVALS, c.outcome == OutcomeKind.APPROVED.value, c.answered_at > NOW_ONCE - DOUBT_SECONDS
 )
 
 
@@ -91,11 +91,11 @@ def hold(  # noqa: PLR0913 - what a hold has
         Until when; None where the bot doesn't track it.
     """
 
-    def change(look: Look) -> Tracked | None:
-        if not (look.alert.is_waiting or even_if_over):
+    def change(view: AlertView) -> Tracked | None:
+        if not (view.alert.is_waiting or even_if_over):
             return None
-        asked = Hold(actor.user_id, look.now + seconds, reason=reason, name=actor.name, since=look.now)
-        return held(look, asked)
+        asked = Hold(actor.user_id, view.now + seconds, reason=reason, name=actor.name, since=view.now)
+        return held(view, asked)
 
     changed = change_alert(connection, ref, change)
     return changed.hold if changed else None
@@ -189,7 +189,7 @@ def about_to_be_in_repair(connection: Connection, job: Job) -> set[str]:
 def unsettled(connection: Connection, clusters: Collection[str]) -> set[RemediationRef]:
     """Return on which remediations of clusters a decision isn't answered yet, or may still take effect."""
     since = read_clock(connection) - DOUBT_SECONDS
-    return set(refs_in(connection.execute(_UNSETTLED, b_clusters=listed(clusters), b_since=since)))
+    return set(refs_in(connection.execute(_UNSETTLED, b_clusters=json_list(clusters), b_since=since)))
 
 
 def approved_lately(connection: Connection, cluster_id: str) -> list[RemediationRef]:

@@ -65,7 +65,7 @@ _KEY_ID = b"remediation-bot audit key 1\n"
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class TrailCheck:
     """What a check of the trail found.
 
     Attributes:
@@ -79,7 +79,7 @@ class Verdict:
     problems: Sequence[str]
 
 
-def end_of_trail(connection: Connection) -> Rows:
+def lock_trail(connection: Connection) -> Rows:
     """Ask for the last row, and let nobody else append one until the transaction ends. SQLite has one writer anyway."""
     if connection.is_postgresql:
         connection.execute(_LOCK)
@@ -91,7 +91,7 @@ def append(connection: Connection, fields: Record, end: Rows) -> int:
 
     Args:
         fields: the columns, but for `seq`, `hash` and `previous`; those without a value may be missing.
-        end: of the trail, as `end_of_trail` says it, which may be asked together with something else.
+        end: of the trail, as `lock_trail` says it, which may be asked together with something else.
     """
     seq, previous = end.first() or _BEFORE_ALL
     row = {name: storable(value) for name, value in fields.items()} | {"seq": seq + 1, "previous": previous}
@@ -119,8 +119,8 @@ def record(  # noqa: PLR0913, PLR0917 - what has happened to what, when, and aft
     }
     if outcome:
         fields |= {"outcome": outcome.kind.value, "state": outcome.state}
-    if outcome and outcome.of:
-        fields |= {"http_status": outcome.of.http_status, "request_id": outcome.of.request_id}
+    if outcome and outcome.settled_by:
+        fields |= {"http_status": outcome.settled_by.http_status, "request_id": outcome.settled_by.request_id}
     return append(connection, fields, end)
 
 
@@ -129,7 +129,7 @@ def note(connection: Connection, noted: AuditNote) -> None:
     fields = {
         "at": read_clock(connection),
         "event": noted.event,
-        "decision_id": noted.selection,
+        "decision_id": noted.batch_id,
         "team_id": noted.actor.team_id,
         "channel_id": noted.channel_id,
         "user_id": noted.actor.user_id,
@@ -140,7 +140,7 @@ def note(connection: Connection, noted: AuditNote) -> None:
         "remediation_id": "",
         "reason": noted.reason or None,
     }
-    append(connection, fields, end_of_trail(connection))
+    append(connection, fields, lock_trail(connection))
 
 
 def last_row(connection: Connection) -> tuple[int, str]:
@@ -228,7 +228,7 @@ async def outcomes(database: Database, of: RemediationRef | str, limit: int) -> 
     ]
 
 
-async def verify(database: Database, expected: str | None = None) -> Verdict:
+async def verify(database: Database, expected: str | None = None) -> TrailCheck:
     """Find every changed, missing or reordered row.
 
     Args:
@@ -253,7 +253,7 @@ async def verify(database: Database, expected: str | None = None) -> Verdict:
         seen.add(previous)
     if expected is not None and expected not in seen:
         problems.append("The expected head is in no row: the trail was truncated or rewritten.")
-    return Verdict(rows=seq, head=previous, problems=problems)
+    return TrailCheck(rows=seq, head=previous, problems=problems)
 
 
 def news(connection: Connection) -> Sequence[Record]:

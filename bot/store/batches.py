@@ -116,7 +116,7 @@ def confirm(connection: Connection, batch_id: str, user_id: str, reason: str, ho
     batch = replace(batch, reason=reason)
     connection.execute(_CONFIRM, b_id=batch_id, b_body=dump(_BATCHES, batch))
     connection.execute(_QUEUE, [_row(batch, item) | {"owner": holder["b_owner"]} for item in batch.items])
-    told = AuditNote("confirmed", batch.actor, batch.place.channel_id, batch.verb, selection=batch_id, reason=reason)
+    told = AuditNote("confirmed", batch.actor, batch.place.channel_id, batch.verb, batch_id=batch_id, reason=reason)
     audit.note(connection, told)
     _wake(connection, batch_id)
     return advance(connection, batch_id, holder)
@@ -185,7 +185,7 @@ def stop(connection: Connection, batch_id: str, actor: Actor, channel_id: str | 
     """Leave alone what of a batch has not begun, because a person says so. Returns whether there was anything."""
     if not _leave(connection, batch_id, f"{StopReason.PERSON}:{actor.user_id}"):
         return False
-    audit.note(connection, AuditNote("stopped", actor, channel_id, selection=batch_id))
+    audit.note(connection, AuditNote("stopped", actor, channel_id, batch_id=batch_id))
     _wake(connection, batch_id)
     return True
 

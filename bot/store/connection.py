@@ -233,7 +233,7 @@ def _now(_element: now, compiler: SQLCompiler, **_: object) -> str:
 
 
 class is_among(FunctionElement[Any]):  # noqa: N801 - reads like the operator that it is
-    """Whether columns have the values of one of a list, which `listed` makes. The statement is the same for any list.
+    """Whether columns have the values of one of a `json_list`. The statement is the same for any list.
 
     Args:
         name: of the bound list.
@@ -256,7 +256,7 @@ def _is_among(element: is_among, compiler: SQLCompiler, **kwargs: Any) -> str:  
     return f"(({', '.join(columns)}) IN (SELECT {values} FROM {source}))"  # noqa: S608 - of parts that are compiled
 
 
-def listed(values: Iterable[str | tuple[str, ...]]) -> str:
+def json_list(values: Iterable[str | tuple[str, ...]]) -> str:
     """Return the list that `is_among` looks in: texts for one column, tuples for several."""
     return json.dumps([[each] if isinstance(each, str) else each for each in values])
 
@@ -287,9 +287,9 @@ def read_json(adapter: TypeAdapter[T], body: str, what: str = "") -> T | None:
             return None
 
 
-NOW = select(now())
+SELECT_NOW = select(now())
 # Asked once in a statement: PostgreSQL searches no index by a function that may return something else for each row.
-PRESENT = NOW.scalar_subquery()
+NOW_ONCE = SELECT_NOW.scalar_subquery()
 _WRITE = text("INSERT INTO leases (name, owner, until) VALUES ('doctor', :owner, 0)")
 _DELETE = text("DELETE FROM leases WHERE name = 'doctor'")
 _SOME = "." * 8192  # more than a full disk's last page has room for
@@ -299,7 +299,7 @@ _LOCK_CLUSTER = text("SELECT pg_advisory_xact_lock(726564650, hashtext(:cluster)
 
 def read_clock(connection: Connection) -> float:
     """Return the present, as Unix time in seconds."""
-    return float(connection.execute(NOW).scalar())
+    return float(connection.execute(SELECT_NOW).scalar())
 
 
 def check_writable(connection: Connection) -> None:

@@ -99,7 +99,7 @@ class Database:
         else:
             self._pulse = ThreadPoolExecutor(1, "database-pulse")
 
-    def tell(self, targets: Sequence[str]) -> None:
+    def set_targets(self, targets: Sequence[str]) -> None:
         """Set who is told of events; call it before `open`."""
         self._pool.targets = targets
 

@@ -27,7 +27,7 @@ from bot.models import (
     Verb,
 )
 from bot.store import audit, batches, outbox, pauses
-from bot.store.connection import NOW, Connection, Record, dump, lock_cluster, now, read_clock
+from bot.store.connection import SELECT_NOW, Connection, Record, dump, lock_cluster, now, read_clock
 from bot.store.database import Conflict
 from bot.store.lease import LEASE_UNTIL
 from bot.store.ownership import KEEP, MINE, Ownership, sent_at, update_mine
@@ -156,7 +156,7 @@ class DecisionStore(Ownership):
             last, present = connection.execute(_LAST_TURN, b_cluster=cluster_id).first()
             turn = max(present, (last or 0.0) + _TURN)
         written = self._use(connection, _CLAIM_AND_SEND if sends else _CLAIM, job, b_turn=turn)
-        end = audit.end_of_trail(connection) if sends else None
+        end = audit.lock_trail(connection) if sends else None
         about, left_at = card_context(connection, job.request.ref), sent_at(written)
         if end is not None:
             audit.record(connection, job, "send", None, left_at, end)
@@ -188,18 +188,18 @@ class DecisionStore(Ownership):
             return self._execute(connection, _SEND_AGAIN, job)
         seen = {"b_mode": job.seen.mode, "b_state": job.seen.state}
         written = self._use(connection, _RECORD_SEND, job, b_repeat=int(is_repeat), **seen)
-        end = audit.end_of_trail(connection)
+        end = audit.lock_trail(connection)
         left_at = sent_at(written)
         if request.instead_of and not is_repeat:
             suggested = replace(request, shown=replace(request.saw, mode=request.instead_of))
             audit.record(connection, replace(job, request=suggested), "suggested", None, left_at, end)
-            end = audit.end_of_trail(connection)
+            end = audit.lock_trail(connection)
         if request.overrides and not is_repeat:
             # One person approves alone: the thread learns it, also where the result stays unknown.
             audit.record(connection, job, "override", None, left_at, end)
             override = Override(request.actor.user_id, request.reason, job.id)
             change_alert(connection, request.ref, partial(overridden, override=override))
-            end = audit.end_of_trail(connection)
+            end = audit.lock_trail(connection)
         audit.record(connection, job, "repeat" if is_repeat else "send", None, left_at, end)
         return left_at
 
@@ -220,14 +220,14 @@ class DecisionStore(Ownership):
         request = job.request
         if request.batch_id:
             batches.lock(connection, request.batch_id)
-        clock, kind = connection.execute(NOW), outcome.kind.value
+        clock, kind = connection.execute(SELECT_NOW), outcome.kind.value
         # Its digest tells it, so it gets no message of its own. Who can't decide learns why.
         is_told = request.batch_id is not None and kind not in _TOLD_ALONE
         if is_told:
             written = self._use(connection, _RECORD_AND_FINISH, job, b_outcome=kind, b_summary=answer.summary)
         else:
             written = self._use(connection, _RECORD_OUTCOME, job, b_answer=dump(ANSWERS, answer), b_outcome=kind)
-        end = audit.end_of_trail(connection)
+        end = audit.lock_trail(connection)
         shown = connection.execute(ALERT_TO_CHANGE, key_of(request.ref))
         at = float(clock.scalar())
         if not written:
@@ -324,5 +324,5 @@ def _pause_of(connection: Connection, request: Request) -> Pause | None:
 
     A pause is written under the same lock, so it comes before this look or after what this look lets pass.
     """
-    audit.end_of_trail(connection)
+    audit.lock_trail(connection)
     return pauses.active(connection, [request.ref.cluster_id])

@@ -16,7 +16,7 @@ from sqlalchemy.dialects.postgresql import insert
 from bot.errors import BotError, LeaseLost, RequestExpired
 from bot.models import LIFETIME, AuditNote, Entry, new_id
 from bot.store import audit
-from bot.store.connection import Connection, dump, is_among, listed, now
+from bot.store.connection import Connection, dump, is_among, json_list, now
 from bot.store.database import Database, P, Transaction
 from bot.store.lease import LEASE_UNTIL, OWNER, is_free
 from bot.store.tables import inbox
@@ -153,7 +153,7 @@ class InboxStore:
 
     async def heartbeat(self, owners: Collection[str]) -> None:
         """Keep what this process works on."""
-        await self.database.keep(Connection.execute, _HEARTBEAT, b_owners=listed(owners), b_lease=self.lease_seconds)
+        await self.database.keep(Connection.execute, _HEARTBEAT, b_owners=json_list(owners), b_lease=self.lease_seconds)
 
     async def take_over(self, owners: Collection[str], *, at_start: bool) -> Taken | None:
         """Take a request that another process has left behind.
@@ -167,7 +167,7 @@ class InboxStore:
     def _take_over(self, connection: Connection, owners: Collection[str], *, take_all: bool) -> Taken | None:
         owner = new_id()
         row = connection.execute(
-            _TAKE_OVER, b_owner=owner, b_owners=listed(owners), b_all=take_all, b_lease=self.lease_seconds
+            _TAKE_OVER, b_owner=owner, b_owners=json_list(owners), b_all=take_all, b_lease=self.lease_seconds
         ).first()
         if row is None:
             return None

@@ -8,7 +8,7 @@ from operator import attrgetter
 from sqlalchemy import bindparam, delete, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from bot.alerts import Look, Tracked, returned
+from bot.alerts import AlertView, Tracked, returned
 from bot.models import (
     IN_REPAIR,
     RAN,
@@ -24,7 +24,7 @@ from bot.models import (
 )
 from bot.readings import came_back, fault_of, fires_again, may_still_clear
 from bot.store import audit, outbox
-from bot.store.connection import PRESENT, Connection, is_among, listed, now, read_clock
+from bot.store.connection import NOW_ONCE, Connection, is_among, json_list, now, read_clock
 from bot.store.lease import LeasedDatabase
 from bot.store.moments import WATCHED, noted
 from bot.store.rows import (
@@ -63,12 +63,12 @@ _AMONG = is_among("b_ids", *_IDS)
 _BODIES = ALERTS.where(_AMONG)
 _ANY = select(m.id).limit(1)
 _EXISTING = _REFS.where(_AMONG)
-_SINCE = PRESENT - bindparam("b_seconds")
-_GONE = ALERTS.where(a.state == WITHDRAWN, a.changed_at > PRESENT - 86_400.0)
+_SINCE = NOW_ONCE - bindparam("b_seconds")
+_GONE = ALERTS.where(a.state == WITHDRAWN, a.changed_at > NOW_ONCE - 86_400.0)
 _ARRIVALS = _REFS.where(a.seen_at > _SINCE)
 _DUE = (
     select(m.id)
-    .where(m.is_open, m.next_at <= PRESENT)
+    .where(m.is_open, m.next_at <= NOW_ONCE)
     .order_by(func.random())  # in no order, so that those that can't be written keep no others waiting
     .limit(bindparam("b_limit"))
 )
@@ -119,7 +119,7 @@ def shown_in(connection: Connection, channel_id: str, ts: str) -> list[Remediati
 
 def nodes(connection: Connection, refs: Collection[RemediationRef]) -> dict[RemediationRef, str]:
     """Return the names of nodes, of the remediations that the bot has told of."""
-    found = read_alerts(connection, _BODIES, b_ids=listed(map(astuple, refs)))
+    found = read_alerts(connection, _BODIES, b_ids=json_list(map(astuple, refs)))
     return {each.ref: each.remediation.node for each in found}
 
 
@@ -130,12 +130,12 @@ def is_first(connection: Connection) -> bool:
 
 def existing(connection: Connection, refs: Sequence[RemediationRef]) -> set[RemediationRef]:
     """Return which of these the bot has told of before."""
-    return set(refs_in(connection.execute(_EXISTING, b_ids=listed(map(astuple, refs)))))
+    return set(refs_in(connection.execute(_EXISTING, b_ids=json_list(map(astuple, refs)))))
 
 
 def closed(connection: Connection, refs: Sequence[RemediationRef]) -> list[Alert]:
     """Return those of these that are over, or that Together listed no longer."""
-    found = read_alerts(connection, _BODIES, b_ids=listed(map(astuple, refs)))
+    found = read_alerts(connection, _BODIES, b_ids=json_list(map(astuple, refs)))
     return [each for each in found if each.is_closed]
 
 
@@ -201,8 +201,8 @@ def gather(
         and not card.edited_at
         and (not card.is_started or card.opened_at > present - seconds)
     ]
-    connection.execute(_MOVE, b_ids=listed(unposted), b_to=into.id)
-    connection.execute(_DROP_MESSAGES, b_ids=listed(unposted))
+    connection.execute(_MOVE, b_ids=json_list(unposted), b_to=into.id)
+    connection.execute(_DROP_MESSAGES, b_ids=json_list(unposted))
     if not added and not unposted:
         return into.id
     grown = replace(into.due, last_added_at=present)
@@ -272,7 +272,7 @@ def remind(
 def observe(
     connection: Connection,
     ref: RemediationRef,
-    change: Callable[[Look], Tracked | None],
+    change: Callable[[AlertView], Tracked | None],
     seen: Remediation | None = None,
     verify_seconds: float = 0.0,
 ) -> tuple[Alert | None, Alert | None]:
@@ -287,12 +287,12 @@ def observe(
     """
     before: Alert | None = None
 
-    def changed(look: Look) -> Tracked | None:
+    def changed(view: AlertView) -> Tracked | None:
         nonlocal before
-        before = look.alert
+        before = view.alert
         if seen and seen.state != before.remediation.state:
-            look = replace(look, decided=audit.who_decided(connection, seen))
-        return change(look)
+            view = replace(view, decided=audit.who_decided(connection, seen))
+        return change(view)
 
     after = change_alert(connection, ref, changed, unless_being_decided=True)
     has_succeeded = before and after and after.remediation.succeeded_at and not before.remediation.succeeded_at
@@ -359,5 +359,5 @@ def forget(connection: Connection, message_id: str) -> list[RemediationRef]:
         return []
     if any(not each.is_closed or each.remediation.state in RAN for each in snapshot.alerts):
         return []  # it would be told as new
-    connection.execute(_DROP_MESSAGES, b_ids=listed([message_id]))
+    connection.execute(_DROP_MESSAGES, b_ids=json_list([message_id]))
     return refs_in(connection.execute(_DROP_ALERTS, b_message=message_id))

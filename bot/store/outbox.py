@@ -10,7 +10,7 @@ from sqlalchemy import Text, bindparam, cast, delete, exists, func, insert, lite
 from bot.models import FINAL, Alert, Event, EventKind, Job, Outcome, State, Target, new_id
 from bot.readings import is_worse
 from bot.store.audit import storable
-from bot.store.connection import PRESENT, Connection, dump, is_among, listed, now, read_clock, read_json
+from bot.store.connection import NOW_ONCE, Connection, dump, is_among, json_list, now, read_clock, read_json
 from bot.store.tables import ids_of, outbox
 
 LONGEST_PAUSE = 3600.0  # before what wasn't taken is tried again
@@ -35,9 +35,9 @@ _DUE = union_all(*(
 )).order_by("next_at", "id").limit(bindparam("b_limit"))  # fmt: skip
 _ONE = o.id == bindparam("b_id")
 _DROP = delete(outbox).where(_ONE)
-_DROP_OLD = delete(outbox).where(~is_among("b_targets", o.target), o.created_at < PRESENT - _KEPT_SECONDS)
+_DROP_OLD = delete(outbox).where(~is_among("b_targets", o.target), o.created_at < NOW_ONCE - _KEPT_SECONDS)
 _POSTPONE = update(outbox).where(_ONE).values(attempts=o.attempts + 1, next_at=now() + bindparam("b_seconds"))
-_HURRY = update(outbox).where(o.next_at > PRESENT).values(next_at=now())
+_HURRY = update(outbox).where(o.next_at > NOW_ONCE).values(next_at=now())
 _KINDS: dict[str, EventKind] = {
     **dict.fromkeys(FINAL, EventKind.RESOLVED),
     State.RUNNING: EventKind.RUNNING,
@@ -81,7 +81,7 @@ def due(connection: Connection, target: Target, limit: int) -> list[OutboxEntry]
 
 def drop_old(connection: Connection, targets: Sequence[str]) -> None:
     """Drop what is older than two days and for none of these targets."""
-    connection.execute(_DROP_OLD, b_targets=listed(targets))
+    connection.execute(_DROP_OLD, b_targets=json_list(targets))
 
 
 def drop(connection: Connection, entry: OutboxEntry) -> None:
@@ -158,7 +158,9 @@ def decided(connection: Connection, job: Job, outcome: Outcome) -> None:
         "reason": request.reason or None,
         "mode": request.saw.mode,
         "state": outcome.state,
-        "is_sure": None if outcome.of else False,  # a cancellation that was only read back may be somebody else's
+        "is_sure": None
+        if outcome.settled_by
+        else False,  # a cancellation that was only read back may be somebody else's
     }
     emit(connection, EventKind.DECIDED, str(request.ref), told, key=f"decision {job.id}")
 

@@ -6,7 +6,7 @@ from bot.clock import Clock
 from bot.errors import LeaseLost
 from bot.models import Job, new_id
 from bot.store import batches
-from bot.store.connection import Connection, Record, Rows, is_among, listed, now
+from bot.store.connection import Connection, Record, Rows, is_among, json_list, now
 from bot.store.database import Database
 from bot.store.lease import LEASE_UNTIL, OWNER, is_free
 from bot.store.serialization import read_job
@@ -100,7 +100,7 @@ class Ownership:
 
         def write(connection: Connection) -> list[str]:
             connection.execute(_PROBE, name=f"process {self._owner}", owner=self._owner)
-            return connection.execute(_HEARTBEAT, b_ids=listed(jobs), **self._holder).scalars()
+            return connection.execute(_HEARTBEAT, b_ids=json_list(jobs), **self._holder).scalars()
 
         for job_id in await self.database.keep(write):
             jobs[job_id].leased_until = asked_at + self._sure_seconds

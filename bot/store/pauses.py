@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import insert
 from bot.models import Actor, AuditNote, Braked, Pause, Pauser
 from bot.store import audit
 from bot.store.audit import storable
-from bot.store.connection import Connection, Rows, dump, is_among, listed, read_clock, read_json
+from bot.store.connection import Connection, Rows, dump, is_among, json_list, read_clock, read_json
 from bot.store.tables import WAKE, clusters, faults, messages, pauses, upsert
 
 _MOST = 20  # people with a pause of the same clusters; those that would end first are left out
@@ -41,7 +41,7 @@ def active(connection: Connection, clusters: Collection[str]) -> Pause | None:
         clusters: with an empty ID among them, all that are paused.
     """
     keys = ["", *clusters]
-    chosen = {"b_all": "" in clusters, "b_clusters": listed([*keys, *(f"{each}{_AND_OTHERS}" for each in keys)])}
+    chosen = {"b_all": "" in clusters, "b_clusters": json_list([*keys, *(f"{each}{_AND_OTHERS}" for each in keys)])}
     rows, brakes = connection.execute(_HELD, chosen), connection.execute(_BRAKED, chosen)
     people = _held(connection, rows) if rows else []
     return Pause(tuple(people), tuple(Braked(*row) for row in brakes)) if people or brakes else None
@@ -59,7 +59,7 @@ def _held(connection: Connection, rows: Rows) -> list[Pauser]:
 
 
 def _to_change(connection: Connection, cluster_id: str) -> list[Pauser]:
-    keys = listed([cluster_id, f"{cluster_id}{_AND_OTHERS}"])
+    keys = json_list([cluster_id, f"{cluster_id}{_AND_OTHERS}"])
     return _held(connection, connection.execute(_TO_CHANGE, b_all=False, b_clusters=keys))
 
 

@@ -23,7 +23,7 @@ from sqlalchemy import (
 
 from bot.store import outbox
 from bot.store.batches import ASKED
-from bot.store.connection import PRESENT, Connection, read_clock
+from bot.store.connection import NOW_ONCE, Connection, read_clock
 from bot.store.database import Database
 from bot.store.inbox import KEPT_SECONDS
 from bot.store.ownership import UNFINISHED
@@ -42,7 +42,7 @@ def _old_urls(
     open_rows: ColumnElement[bool], key: Column[str], request: Column[str]
 ) -> tuple[Select[str, str], Update]:
     """Build what finds requests with an old response_url, and what writes one without it."""
-    is_old = key.table.c.received_at < PRESENT - _URL_SECONDS
+    is_old = key.table.c.received_at < NOW_ONCE - _URL_SECONDS
     # Its owner may have finished it since it was read, and dropped the request.
     one = update(key.table).where(key == bindparam("b_id"), request == bindparam("b_before"))
     found = select(key.label("id"), request.label("request")).where(open_rows, is_old, request.contains(_URL))
@@ -65,10 +65,10 @@ def _some(table: Table, *where: ColumnElement[bool]) -> Executable:
 _OLDEST: BindParameter[float] = bindparam("b_oldest")
 _FEW = (
     delete(first_approvals).where(first_approvals.c.at < _OLDEST),
-    delete(leases).where(leases.c.name.startswith("process "), leases.c.until < PRESENT - _DAY),
-    delete(pauses).where(pauses.c.until < PRESENT - _DAY),
-    delete(inbox).where(inbox.c.done_at < PRESENT - KEPT_SECONDS),
-    delete(batches).where(or_(b.asked_at < _OLDEST, and_(b.asked_at < PRESENT - _DAY, b.status == ASKED))),
+    delete(leases).where(leases.c.name.startswith("process "), leases.c.until < NOW_ONCE - _DAY),
+    delete(pauses).where(pauses.c.until < NOW_ONCE - _DAY),
+    delete(inbox).where(inbox.c.done_at < NOW_ONCE - KEPT_SECONDS),
+    delete(batches).where(or_(b.asked_at < _OLDEST, and_(b.asked_at < NOW_ONCE - _DAY, b.status == ASKED))),
 )
 _OLD_DECISIONS = _some(decisions, or_(c.done_at < _OLDEST, and_(c.status == SET_ASIDE, c.received_at < _OLDEST)))
 _OLD = (

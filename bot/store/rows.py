@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import TypeAdapter
 from sqlalchemy import ColumnElement, Executable, and_, bindparam, delete, exists, func, or_, select, update
 
-from bot.alerts import Look, Tracked, outdated
+from bot.alerts import AlertView, Tracked, outdated
 from bot.errors import DOUBTFUL
 from bot.models import (
     DOUBT_SECONDS,
@@ -26,7 +26,7 @@ from bot.models import (
     TrackedMessage,
 )
 from bot.store import batches, outbox, pauses
-from bot.store.connection import NOW, PRESENT, Connection, Record, Rows, dump, now, read_clock, read_json
+from bot.store.connection import NOW_ONCE, SELECT_NOW, Connection, Record, Rows, dump, now, read_clock, read_json
 from bot.store.tables import (
     ACTIVE,
     ANSWERED,
@@ -81,7 +81,7 @@ def in_doubt_since(moment: ColumnElement[float]) -> ColumnElement[bool]:
     return and_(d.outcome.in_(DOUBTFUL), d.answered_at > moment)
 
 
-IN_DOUBT = in_doubt_since(PRESENT - DOUBT_SECONDS)
+IN_DOUBT = in_doubt_since(NOW_ONCE - DOUBT_SECONDS)
 _DOUBTFUL_AT = select(func.max(d.answered_at)).where(one_remediation(d), d.verb.in_(_DECIDES), IN_DOUBT)
 _BODY = (
     select(
@@ -102,7 +102,7 @@ FORGET_FIRST = delete(first_approvals).where(one_remediation(first), _THEIRS)
 def load(connection: Connection, message_id: str, *, to_change: bool = False) -> Snapshot | None:
     """Return a message with everything that it is drawn from and that has not run out, inside a transaction."""
     rows = connection.execute(_TO_CHANGE if to_change else _FIND, b_message=message_id)
-    clock, alerts_shown = connection.execute(NOW), connection.execute(_SHOWN, b_message=message_id)
+    clock, alerts_shown = connection.execute(SELECT_NOW), connection.execute(_SHOWN, b_message=message_id)
     found, present = rows.first(), float(clock.scalar())
     message = message_of(found)
     if message is None:
@@ -153,7 +153,7 @@ def write(
 def change_alert(
     connection: Connection,
     ref: RemediationRef,
-    change: Callable[[Look], Tracked | None],
+    change: Callable[[AlertView], Tracked | None],
     *,
     found: Rows | None = None,
     unless_being_decided: bool = False,
@@ -168,11 +168,11 @@ def change_alert(
     if before is None or (unless_being_decided and row.deciding):
         return None
     of_it = connection.execute(_TO_CHANGE, b_message=before.message_id)
-    clock = connection.execute(NOW)
+    clock = connection.execute(SELECT_NOW)
     message = message_of(of_it.first())
     present = float(clock.scalar())
     first_one = to_first_approval(row)
-    after = change(Look(before.at(present), message, None, present)) if message else None
+    after = change(AlertView(before.at(present), message, None, present)) if message else None
     if after is None:
         return None
     alert, message = after
@@ -190,7 +190,7 @@ def change_alert(
 def mark_stale(connection: Connection, ref: RemediationRef, *, may_overwrite: bool = False) -> None:
     """Have an alert's card drawn again, because what it shows isn't known, or may still be overwritten."""
     change_alert(
-        connection, ref, lambda look: (look.alert, outdated(look.message, look.now, may_overwrite=may_overwrite))
+        connection, ref, lambda view: (view.alert, outdated(view.message, view.now, may_overwrite=may_overwrite))
     )
 
 

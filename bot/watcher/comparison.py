@@ -15,7 +15,7 @@ from bot.models import (
     Message,
     Snapshot,
     TrackedMessage,
-    decision_of,
+    decision_part,
 )
 from bot.store import LeasedDatabase, messages, rows
 from bot.tasks import finish
@@ -49,7 +49,7 @@ class Comparer:
         """Look at a channel again in a minute: something may arrive there late."""
         self._doubted[channel_id] = self.clock.monotonic() + LATE_SECONDS
 
-    async def leave(self, ts: str, shows: Message, channel_id: str, *, may_wait: bool) -> bool:
+    async def edit_last(self, ts: str, shows: Message, channel_id: str, *, may_wait: bool) -> bool:
         """Make the last edit of a message; with `may_wait`, one that Slack doesn't take now is tried again in a minute.
 
         Returns False where Slack will never take it.
@@ -90,7 +90,7 @@ class Comparer:
             is_takeover: another process watched before: where the bot may not read, all is drawn again.
         """
         for (channel_id, ts), shows in [*self._owed.items()]:
-            await self._leave(ts, shows, channel_id)
+            await self._edit_last_in_turn(ts, shows, channel_id)
         now = self.clock.monotonic()
         doubted = {channel_id for channel_id, at in self._doubted.items() if at <= now}
         if only_doubted and not doubted:
@@ -134,7 +134,7 @@ class Comparer:
             if snapshot.message.content_hash != message.content_hash:
                 return None  # it was drawn again since
             # What it offers is taken to be as it was, where that can't be seen: real changes go first.
-            drawn = decision_of(message.content_hash) if shows is None else shows
+            drawn = decision_part(message.content_hash) if shows is None else shows
             return replace(snapshot.message.due, content_hash=drawn)
 
         await messages.change(self.database, message.id, unlike)
@@ -161,9 +161,9 @@ class Comparer:
             is_here = kept.message.channel_id == channel_id
             pointer = cards.posted_twice(shown, link) if is_here else cards.moved(shown, kept.message.channel_id)
             logger.warning("%s: is in the channels twice; one message is to point to the other", about)
-            await self._leave(ts, pointer, channel_id)
+            await self._edit_last_in_turn(ts, pointer, channel_id)
 
-    async def _leave(self, ts: str, shows: Message, channel_id: str) -> None:
+    async def _edit_last_in_turn(self, ts: str, shows: Message, channel_id: str) -> None:
         await self.channels.turn_to_update()
         self.database.ensure_held()
-        await finish(self.leave(ts, shows, channel_id, may_wait=True))
+        await finish(self.edit_last(ts, shows, channel_id, may_wait=True))

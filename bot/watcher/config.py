@@ -12,7 +12,7 @@ from bot.models import FINAL, Alert, AlertChannels, Snapshot, State
 Warn = Callable[[str, str], None]  # told what keeps alerts from being posted in a channel, or "" when nothing does
 
 
-def calling(started: Sequence[Alert], cluster_id: str | None) -> list[Alert]:
+def started_that_call(started: Sequence[Alert], cluster_id: str | None) -> list[Alert]:
     """Return which repairs under way call who is on call: automatic ones that delete data, until they have ended.
 
     Args:
@@ -115,7 +115,7 @@ class WatchConfig:
         """
         remediation = alert.remediation
         is_told = self.automatic == "all" or labels.deletes_data(remediation.mode) or not remediation.is_automatic
-        return remediation.state == State.FAILED or (is_told and not remediation.is_ours)
+        return remediation.state == State.FAILED or (is_told and not remediation.is_approved_by_bot)
 
     def route(self, cluster_id: str | None) -> Route:
         """Return where the alerts of a cluster go."""

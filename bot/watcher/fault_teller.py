@@ -17,7 +17,7 @@ from bot.store.outbox import Data
 from bot.tasks import finish
 from bot.watcher.comparison import LATE_SECONDS, Comparer
 from bot.watcher.config import Warn, WatchConfig
-from bot.watcher.faults import Reports
+from bot.watcher.faults import FaultReports
 from bot.watcher.workqueue import Lane, Laned, WorkQueue
 
 logger = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ KEY = "faults of "  # begins a key of the queue; a cluster's ID follows
 CALM_SECONDS = 300.0  # between two replies that call people
 
 
-class Step(Laned):
+class FaultStep(Laned):
     """What the message about a cluster needs next, and which lane does it."""
 
     POST = Lane.REPLY, "post"
@@ -39,7 +39,7 @@ class Step(Laned):
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class FaultView:
     """What the message about a cluster should say now.
 
     Attributes:
@@ -71,33 +71,33 @@ class View:
         fresh = {fault.key for fault in self.overdue} if self.is_fresh else frozenset()
         return frozenset(self.report.brake_key | fresh).difference(self.report.told)
 
-    def step(self) -> Step | None:
+    def step(self) -> FaultStep | None:
         """Return what the message needs next; None for nothing."""
         report, message = self.report, self.report.message
         if self.is_left:
-            return Step.LEAVE
+            return FaultStep.LEAVE
         if not (message and message.mark):
             return self._step()
         # In a channel that can't be read, what was sent twice counts as told, and is looked for beside the rest.
         counts_as_told = message.is_repeated and message.calls <= report.told.keys()
-        return (counts_as_told and self._step()) or Step.FIND
+        return (counts_as_told and self._step()) or FaultStep.FIND
 
-    def _step(self) -> Step | None:  # noqa: PLR0911 - one line for each step, in their order
+    def _step(self) -> FaultStep | None:  # noqa: PLR0911 - one line for each step, in their order
         report, message = self.report, self.report.message
         if self.is_over:
             if self.is_fresh or report.is_of_brake or not report.is_watched:
-                return Step.END if message or report.is_announced else None
-            return Step.EDIT if self.as_of and self._is_outdated else None
+                return FaultStep.END if message or report.is_announced else None
+            return FaultStep.EDIT if self.as_of and self._is_outdated else None
         if self.is_elsewhere:
-            return Step.MOVE
+            return FaultStep.MOVE
         if message is None:
             is_silent = self.is_fresh and any(fault.key not in report.on_cards for fault in self.overdue)
-            return Step.POST if self.news or report.brake_key or is_silent else None
+            return FaultStep.POST if self.news or report.brake_key or is_silent else None
         if not message.ts:
-            return Step.POST if self.news else None
+            return FaultStep.POST if self.news else None
         if self._is_outdated:
-            return Step.EDIT
-        return Step.REPLY if self.news else None
+            return FaultStep.EDIT
+        return FaultStep.REPLY if self.news else None
 
     @property
     def _is_outdated(self) -> bool:
@@ -109,7 +109,7 @@ class View:
 class FaultTeller:
     """Writes the messages."""
 
-    reports: Reports
+    reports: FaultReports
     channels: AlertChannels
     queue: WorkQueue
     config: WatchConfig
@@ -141,7 +141,7 @@ class FaultTeller:
             except Exception:  # what is odd about one cluster must not blind the bot to all others
                 logger.exception("Cluster %s: drawing what is wrong failed", cluster_id, extra=lasting())
                 continue
-            is_early = step is Step.REPLY and now < self._called_at.get(cluster_id, -CALM_SECONDS) + CALM_SECONDS
+            is_early = step is FaultStep.REPLY and now < self._called_at.get(cluster_id, -CALM_SECONDS) + CALM_SECONDS
             if step and not is_early and now >= self._arrives_by.get(cluster_id, 0.0):
                 self.queue.put(f"{KEY}{cluster_id}", step.lane, view.channel_id)
 
@@ -157,19 +157,19 @@ class FaultTeller:
             return
         self.reports.database.ensure_held()
         channel_id = self.config.route(cluster_id).channel_id
-        if step is Step.LEAVE:
+        if step is FaultStep.LEAVE:
             await self.reports.change(cluster_id, partial(replace, former=None))
-        elif step is Step.FIND:
+        elif step is FaultStep.FIND:
             await self._find(cluster_id)
-        elif step is Step.MOVE:
+        elif step is FaultStep.MOVE:
             if await self.config.may_move(channel_id, self.channels, self.warn):
                 await finish(self._move(cluster_id, view.report, channel_id))
         elif lane is Lane.EDIT:
             await finish(self._edit(cluster_id, view, step))
         else:
-            await finish(self._send(cluster_id, view, is_reply=step is Step.REPLY))
+            await finish(self._send(cluster_id, view, is_reply=step is FaultStep.REPLY))
 
-    def _view(self, cluster_id: str) -> View:
+    def _view(self, cluster_id: str) -> FaultView:
         report = self.reports[cluster_id]
         now = self.clock.now()
         route = self.config.route(cluster_id)
@@ -195,7 +195,7 @@ class FaultTeller:
         draw = partial(self._draw, cluster_id, draw)
         former = report.former
         is_left = former is not None and not self.comparer.owes(former.ts, former.channel_id)
-        return View(report, overdue, draw, is_fresh, as_of, is_over, channel_id, is_elsewhere, is_stuck, is_left)
+        return FaultView(report, overdue, draw, is_fresh, as_of, is_over, channel_id, is_elsewhere, is_stuck, is_left)
 
     def _draw(self, cluster_id: str, draw: partial[Message]) -> Message:
         of = draw.func, draw.args
@@ -203,7 +203,7 @@ class FaultTeller:
             self._drawn[cluster_id] = of, draw()
         return self._drawn[cluster_id][1]
 
-    async def _send(self, cluster_id: str, view: View, *, is_reply: bool) -> None:
+    async def _send(self, cluster_id: str, view: FaultView, *, is_reply: bool) -> None:
         """Post the message, or a reply that calls people for what has come since."""
         report, new = view.report, view.news
         oncall = self.config.route(cluster_id).oncall
@@ -267,15 +267,15 @@ class FaultTeller:
 
         await self.reports.change(cluster_id, arrived)
 
-    async def _edit(self, cluster_id: str, view: View, step: Step) -> None:
+    async def _edit(self, cluster_id: str, view: FaultView, step: FaultStep) -> None:
         """Bring the message up to date. At the end it says so, and is left."""
         report, message = view.report, view.report.message
-        if step is Step.END and report.is_announced:  # other tools wait for nothing that Slack may refuse
+        if step is FaultStep.END and report.is_announced:  # other tools wait for nothing that Slack may refuse
             told: Data = {"is_over": True, "is_watched": report.is_watched}
             await self.reports.change(cluster_id, partial(replace, is_announced=False), told=told)
         if message and message.takes_edits:
             message = await self._change(cluster_id, view, message)
-        if step is Step.EDIT:
+        if step is FaultStep.EDIT:
             change = partial(replace, message=message)
         elif cluster_id in self._doubted:  # an earlier edit may arrive over this one: it is made once more
             self._doubted.discard(cluster_id)
@@ -293,7 +293,7 @@ class FaultTeller:
             is_stuck = self.queue.is_stuck(f"{KEY}{cluster_id}", Lane.EDIT)
             await self._keep(cluster_id, replace(message, content_hash=""))  # it may not move after all
             pointer = self._pointer(cluster_id, channel_id)
-            await self.comparer.leave(message.ts, pointer, message.channel_id, may_wait=is_stuck)
+            await self.comparer.edit_last(message.ts, pointer, message.channel_id, may_wait=is_stuck)
             former = message if self.comparer.owes(message.ts, message.channel_id) else former
         self._doubted.discard(cluster_id)  # that was about the message that is left
         await self.reports.change(cluster_id, partial(replace, message=None, told={}, former=former))
@@ -301,7 +301,7 @@ class FaultTeller:
     def _pointer(self, cluster_id: str, channel_id: str) -> Message:
         return moved_cluster(self.reports[cluster_id].cluster or cluster_id, channel_id)
 
-    async def _change(self, cluster_id: str, view: View, message: FaultMessage) -> FaultMessage | None:
+    async def _change(self, cluster_id: str, view: FaultView, message: FaultMessage) -> FaultMessage | None:
         """Make the message show what it should. Returns what is known of it then; None where it was deleted."""
         shown = view.draw()
         # Before it leaves: if this process dies, what the message shows isn't known.

@@ -36,7 +36,7 @@ Change = Callable[[FaultReport], FaultReport]
 
 
 @dataclass(slots=True)
-class Reports:
+class FaultReports:
     """Keeps a report for each cluster in which something is wrong: it is written down before it counts.
 
     Attributes:
@@ -149,7 +149,7 @@ class FaultWatch:
     """Reads firing alerts, notes those without an open repair, and pauses approvals while too much is broken."""
 
     together: TogetherClient
-    reports: Reports
+    reports: FaultReports
     database: LeasedDatabase
     poller: Poller
     config: WatchConfig
@@ -195,8 +195,8 @@ class FaultWatch:
         is_slow = now - listing.asked_at > SLOW_SECONDS
         is_urgent = listing.under_repair != seen.under_repair or self._is_undecided(cluster_id)
         pause = SLOW_POLL_SECONDS if is_slow else 0.0 if is_urgent else READ_SECONDS
-        is_to_wait = self._failing.is_to_wait(cluster_id) or self._failing.is_to_wait("")
-        if now >= seen.taken_at + pause and not is_to_wait and not seen.is_reading:
+        must_wait = self._failing.must_wait(cluster_id) or self._failing.must_wait("")
+        if now >= seen.taken_at + pause and not must_wait and not seen.is_reading:
             seen.is_reading = True
             seen.taken_at = now
             seen.under_repair = listing.under_repair
@@ -229,7 +229,7 @@ class FaultWatch:
             cause = cards.most_common_fault(
                 remediation for remediation in tracked if remediation.cluster_id == cluster_id
             )
-        name = self.poller.called[cluster_id]
+        name = self.poller.cluster_names[cluster_id]
 
         def braked(known: FaultReport) -> FaultReport:
             brake = Brake(broken, limit, nodes, now, cause, peak=broken, looked_at=now) if broken >= limit else None
@@ -306,7 +306,7 @@ class FaultWatch:
             is_gone = fault.missed + 1 >= MISSED if is_whole else is_unseen
             if key not in firing and not is_gone and fault.alert.names.isdisjoint(seen.under_repair):
                 faults.append(replace(fault, missed=fault.missed + 1 if is_whole else 0))
-        name = self.poller.called[cluster_id]
+        name = self.poller.cluster_names[cluster_id]
         self.reports.read_at[cluster_id] = mono, now
         # A fault of a repaired node is posted in its thread: it calls nobody again.
         came_back = await self._look_for_returns(cluster_id, firing)

@@ -13,7 +13,7 @@ from bot.logs import lasting
 from bot.models import FINAL, OPEN, RAN, Alert, Cluster, RemediationRef, RepairLoad, TrackedMessage, new_id
 from bot.store import LeasedDatabase, messages, moments
 from bot.watcher.ages import Ages
-from bot.watcher.config import WatchConfig, calling
+from bot.watcher.config import WatchConfig, started_that_call
 from bot.watcher.index import TrackedIndex
 from bot.watcher.poller import Listing, Poller, Raw, alert_of, reference_of
 from bot.watcher.schedule import GROWS_SECONDS
@@ -21,8 +21,8 @@ from bot.watcher.workqueue import Lane, WorkQueue
 
 logger = logging.getLogger(__name__)
 
-STORM = 5  # up to this many new ones of a cluster within a minute get a card each
-STORM_SECONDS = 60.0
+BURST = 5  # up to this many new ones of a cluster within a minute get a card each
+BURST_SECONDS = 60.0
 BACKLOG_SECONDS = 10.0  # for the clusters that are read for the first time, so that what waits there comes as one
 BACKLOG_LASTS = 600.0  # for those that can't be read at once
 LOAD_SECONDS = 120.0  # between two updates of what the waiting cards of a cluster say of its load
@@ -30,7 +30,7 @@ ENDED_SECONDS = 1800.0  # what ended longer ago is no news: clusters are listed 
 LOADS_AT_ONCE = 10  # of 40 edits a minute that there are for all
 
 
-class Storms:
+class Bursts:
     """Counts what is new in each cluster, to tell a few from many at once.
 
     Args:
@@ -42,9 +42,9 @@ class Storms:
 
     def count(self, cluster_id: str, fresh: Collection[RemediationRef], now: float) -> bool:
         """Count these. Returns whether, with what came in the last minute, they are too many for a card each."""
-        recent = {ref: at for ref, at in self._arrived.items() if at >= now - STORM_SECONDS}
+        recent = {ref: at for ref, at in self._arrived.items() if at >= now - BURST_SECONDS}
         self._arrived = dict.fromkeys(fresh, now) | recent
-        return sum(ref.cluster_id == cluster_id for ref in self._arrived) > STORM
+        return sum(ref.cluster_id == cluster_id for ref in self._arrived) > BURST
 
 
 class Backlog:
@@ -93,7 +93,7 @@ class Backlog:
     @property
     def is_many(self) -> bool:
         """Whether all that was told so far is too much for cards."""
-        return self._told > STORM
+        return self._told > BURST
 
 
 @dataclass
@@ -117,8 +117,8 @@ class Intake:
         """
         now = self.clock.monotonic()
         self.poller.in_unknown_states = await self.database.read(messages.in_unknown_states)
-        self._started = Storms()  # what is under way buries no decision
-        self._storms = Storms(await self.database.read(messages.arrivals, STORM_SECONDS), now)
+        self._started = Bursts()  # what is under way buries no decision
+        self._bursts = Bursts(await self.database.read(messages.arrivals, BURST_SECONDS), now)
         for ref in await self.database.read(messages.lost):
             self.poller.watch_for_return(ref)
         self._started_elsewhere: dict[str, set[RemediationRef]] = {}
@@ -316,8 +316,8 @@ class Intake:
         if not fresh:
             return
         new = self._with_shares(fresh)
-        storms = self._storms if new[0].is_waiting else self._started
-        if storms.count(cluster_id, [alert.ref for alert in new], self.clock.monotonic()):
+        bursts = self._bursts if new[0].is_waiting else self._started
+        if bursts.count(cluster_id, [alert.ref for alert in new], self.clock.monotonic()):
             await self._add_to_digest(cluster_id, self.config.route(cluster_id).channel_id, new)
         else:
             await self._add_cards(new)
@@ -364,7 +364,7 @@ class Intake:
             new_id(), is_digest=True, cluster_id=cluster_id, channel_id=channel_id, is_started=not new[0].is_waiting
         )
         # What calls people is posted, and is no edit of what was posted before.
-        is_posted = calling(new, cluster_id)
+        is_posted = started_that_call(new, cluster_id)
         digest_id = await self.database.run(
             messages.gather, digest, new, 0.0 if is_posted else GROWS_SECONDS, self.config.cards.verify_seconds
         )

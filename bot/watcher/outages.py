@@ -71,7 +71,7 @@ class _Known:
 
 
 @dataclass(slots=True)
-class OutageNotifier:
+class OutageTeller:
     """Tracks which clusters can't be read, and tells their channels."""
 
     database: LeasedDatabase
@@ -274,7 +274,7 @@ class OutageNotifier:
             is_stuck, is_shown = self.queue.is_stuck(f"{KEY}{notice.channel_id}", Lane.REPLY), False
             channel_id = next(iter(about.values())).outage.channel_id
             try:
-                is_shown = await self.comparer.leave(ts, shown, channel_id, may_wait=is_stuck)
+                is_shown = await self.comparer.edit_last(ts, shown, channel_id, may_wait=is_stuck)
             except PostUncertain:
                 is_shown = True
                 raise
@@ -298,5 +298,5 @@ class OutageNotifier:
         self._known.pop(cluster_id, None)
 
     async def _named(self, group: Collection[str]) -> list[str]:
-        called = await self.database.read(clusters.names)
-        return [called[cluster_id] for cluster_id in group if cluster_id != CLUSTER_LIST]
+        names = await self.database.read(clusters.names)
+        return [names[cluster_id] for cluster_id in group if cluster_id != CLUSTER_LIST]

@@ -81,7 +81,7 @@ class Poller:
     Attributes:
         chosen: which to read; empty for all that the key sees.
         clusters: what is known of each cluster.
-        called: their names, as cards have them.
+        cluster_names: what they are called, as cards have it.
         loads: how many nodes of a cluster are in repair, and how many wait for approval, as far as it was taken in.
         in_unknown_states: the repairs under way in a state that lists aren't asked for.
     """
@@ -102,12 +102,12 @@ class Poller:
         self._running: dict[str, asyncio.Task[None]] = {}
         self._reads: dict[str, asyncio.Task[None]] = {}
         self._vanished: dict[RemediationRef, float] = {}
-        self._looking: Backoff[RemediationRef] = Backoff(self.clock.monotonic, LOST_WAIT)
+        self._vanished_backoff: Backoff[RemediationRef] = Backoff(self.clock.monotonic, LOST_WAIT)
         self._maybe_deleted: set[str] = set()
         self.in_unknown_states: set[RemediationRef] = set()
         self.listings: asyncio.Queue[Listing] = asyncio.Queue(LISTINGS_AT_ONCE)
         self.clusters: dict[str, Cluster] = {}
-        self.called = ClusterNames()
+        self.cluster_names = ClusterNames()
         self.loads: dict[str, tuple[int, int]] = {}
 
     async def start_round(self, sequence: int) -> Collection[str] | None:
@@ -144,7 +144,7 @@ class Poller:
     def watch_for_return(self, ref: RemediationRef) -> None:
         """Keep reading what vanished midway, for an hour and less and less often: it may still fail."""
         self._vanished[ref] = self.clock.monotonic() + LOST_SECONDS
-        self._looking.failed(ref)
+        self._vanished_backoff.failed(ref)
 
     async def _list_clusters(self, sequence: int) -> None:
         """List the clusters, at most once in ten minutes: which there are, and how many nodes each has.
@@ -178,7 +178,7 @@ class Poller:
             }
             self.clusters = {**listed, **kept}
             named = {of: name for of, cluster in self.clusters.items() if (name := cluster.cluster_name)}
-            self.called = cards.labels.clusters(named)
+            self.cluster_names = cards.labels.clusters(named)
             if kept:
                 logger.warning("Together's list of clusters lacks %d that it had; asking again", len(kept))
             if listed and not kept:
@@ -266,7 +266,7 @@ class Poller:
             one = found and found[ref]
             if ref in self._vanished:
                 if one is None:
-                    self._looking.failed(ref)
+                    self._vanished_backoff.failed(ref)
                     return
                 self._forget_vanished(ref)
             if found is None:
@@ -288,7 +288,7 @@ class Poller:
             return None
         in_repair, waiting = self.loads[cluster_id]
         cluster = self.clusters.get(cluster_id)
-        name = self.called.get(cluster_id, "")
+        name = self.cluster_names.get(cluster_id, "")
         return RepairLoad(in_repair, cluster.nodes if cluster else None, self.clock.now(), name, waiting)
 
     def is_watched(self, cluster_id: str) -> bool:
@@ -332,11 +332,13 @@ class Poller:
         now = self.clock.monotonic()
         for ref in [ref for ref, until in self._vanished.items() if until < now]:
             self._forget_vanished(ref)
-        return [ref for ref in self._vanished if ref.cluster_id == cluster_id and not self._looking.is_to_wait(ref)]
+        return [
+            ref for ref in self._vanished if ref.cluster_id == cluster_id and not self._vanished_backoff.must_wait(ref)
+        ]
 
     def _forget_vanished(self, ref: RemediationRef) -> None:
         del self._vanished[ref]
-        self._looking.succeeded(ref)
+        self._vanished_backoff.succeeded(ref)
 
 
 def reference_of(item: object, cluster_id: str) -> RemediationRef | None:

@@ -22,7 +22,7 @@ from bot.models import (
     Learned,
     Snapshot,
     TrackedMessage,
-    decision_of,
+    decision_part,
 )
 from bot.store import LeasedDatabase, messages, rows
 from bot.tasks import cancel, finish
@@ -31,10 +31,10 @@ from bot.watcher.comparison import Comparer
 from bot.watcher.config import Warn, WatchConfig
 from bot.watcher.index import TrackedIndex
 from bot.watcher.schedule import Step
-from bot.watcher.teller import Teller
+from bot.watcher.teller import ThreadTeller
 from bot.watcher.workqueue import Lane, Line, Rank, WorkQueue
 
-Notice = Callable[[str, Lane], Awaitable[None]]
+Writer = Callable[[str, Lane], Awaitable[None]]
 
 logger = logging.getLogger(__name__)
 
@@ -44,10 +44,10 @@ SECONDS_PER_EDIT = 3.0  # of one message: a person is reading it
 _NOT_WHILE_UNCLEAR = {Step.REPLY, Step.CHECK, Step.REMIND, Step.IDLE}
 
 
-class _Look(NamedTuple):
+class _Search(NamedTuple):
     """What was in a channel since a moment, and when that was looked for: by the database's clock, and by our own.
 
-    Everything posted until then has arrived, so one look is enough for many messages.
+    Everything posted until then has arrived, so one search is enough for many messages.
     """
 
     at: float
@@ -62,7 +62,7 @@ class Reconciler:
 
     Attributes:
         impacts: says who is affected by a broken node; None where nothing does.
-        notices: what writes the messages that aren't cards or digests, by the beginning of their keys.
+        writers: what writes the messages that aren't cards or digests, by the beginning of their keys.
     """
 
     database: LeasedDatabase
@@ -70,8 +70,8 @@ class Reconciler:
     queue: WorkQueue
     index: TrackedIndex
     impacts: Impacts | None
-    notices: Mapping[str, Notice]
-    teller: Teller
+    writers: Mapping[str, Writer]
+    teller: ThreadTeller
     comparer: Comparer
     config: WatchConfig
     clock: Clock
@@ -79,7 +79,7 @@ class Reconciler:
     _edited: dict[str, tuple[float, str]] = field(init=False)
     # Posts whose result wasn't clear, on this process's monotonic clock.
     _arrives_by: dict[str, float] = field(default_factory=dict, init=False)
-    _looks: dict[str, _Look] = field(init=False)
+    _searches: dict[str, _Search] = field(init=False)
 
     def begin(self, due: Collection[str]) -> None:
         """Forget what an earlier watch had in hand: the store knows better.
@@ -87,7 +87,7 @@ class Reconciler:
         Args:
             due: the messages that it left something to do on.
         """
-        self._edited, self._looks = {}, {}
+        self._edited, self._searches = {}, {}
         self.teller.begin(due)
 
     async def work(self) -> None:
@@ -147,7 +147,7 @@ class Reconciler:
             await self.channels.turn_to_update()
         elif lane is Lane.REPLY:
             await self.channels.turn_to_post(channel_id)
-        for prefix, tell in self.notices.items():
+        for prefix, tell in self.writers.items():
             if key.startswith(prefix):
                 await tell(key.removeprefix(prefix), lane)
                 return None
@@ -209,7 +209,7 @@ class Reconciler:
             return Rank.CALLS
         shows = snapshot.message.content_hash
         is_now = schedule.content(snapshot, self.config).fingerprint
-        return Rank.OTHERS if decision_of(shows) == decision_of(is_now) else Rank.DECISION
+        return Rank.OTHERS if decision_part(shows) == decision_part(is_now) else Rank.DECISION
 
     def _next_step(self, snapshot: Snapshot) -> Step:
         """Return what a message needs next; its thread isn't told more until it is known what it was told."""
@@ -233,7 +233,7 @@ class Reconciler:
             return now < self._arrives_by.get(key, 0.0)  # the database's clock may have been set since
         if step is Step.CHECK:
             return not self.teller.due(snapshot)
-        return step is Step.REMIND and self.teller.asking.is_to_wait((step, key))
+        return step is Step.REMIND and self.teller.backoff.must_wait((step, key))
 
     def _was_just_edited(self, key: str) -> bool:
         """Return whether the last edit was less than three seconds ago: the next one must not take a turn yet."""
@@ -248,7 +248,7 @@ class Reconciler:
         return await self._idle(snapshot) if snapshot.awaits_reading else None
 
     async def _idle(self, snapshot: Snapshot) -> Snapshot | None:
-        self.teller.left.discard(snapshot.message.id)
+        self.teller.inherited.discard(snapshot.message.id)
         return await self.teller.settle(snapshot)
 
     # The message.
@@ -280,8 +280,8 @@ class Reconciler:
 
     async def _say(self, known: Snapshot | str, learned: Learned | None) -> Snapshot | None:
         """Write down that a message is about to be posted, then post it: after a crash it is looked for first."""
-        leaving = partial(schedule.leaving, config=self.config)
-        left = await messages.change(self.database, known, leaving, learned=learned)
+        about_to_post = partial(schedule.about_to_post, config=self.config)
+        left = await messages.change(self.database, known, about_to_post, learned=learned)
         if left is None:
             return None
         key = left.message.id
@@ -352,9 +352,9 @@ class Reconciler:
         if present is None or self._next_step(present) is not Step.MOVE:
             return present
         self.database.ensure_held()
-        return await finish(self._leave(present))
+        return await finish(self._point_to_new(present))
 
-    async def _leave(self, before: Snapshot) -> Snapshot | None:
+    async def _point_to_new(self, before: Snapshot) -> Snapshot | None:
         """Make the message in a former channel name the present one, where it is posted next."""
         message = before.message
         assert message.ts is not None  # noqa: S101 - it is in a channel
@@ -362,7 +362,7 @@ class Reconciler:
         pointer = cards.moved(before.alerts, channel_id)
         is_stuck = self.queue.is_stuck(message.id, Lane.POST)
         try:
-            await self.comparer.leave(message.ts, pointer, message.channel_id, may_wait=is_stuck)
+            await self.comparer.edit_last(message.ts, pointer, message.channel_id, may_wait=is_stuck)
         except PostUncertain:  # and the new channel may be closed by the next attempt
             await self.teller.settle(before, alerts.maybe_overwritten)
             raise
@@ -377,15 +377,15 @@ class Reconciler:
         message = snapshot.message
         # Times in rows are the database's: this process's clock may differ from it.
         since, arrived = message.opened_at - HISTORY_BEFORE, message.posted_at + ARRIVED_SECONDS
-        look = self._looks.get(message.channel_id)
+        search = self._searches.get(message.channel_id)
         # The row says when it was begun to be written, which may be long before the post left.
-        is_late = look and look.monotonic >= self._arrives_by.get(message.id, 0.0) and look.at >= arrived
+        is_late = search and search.monotonic >= self._arrives_by.get(message.id, 0.0) and search.at >= arrived
         try:
-            if look is None or not is_late or look.since > since:
+            if search is None or not is_late or search.since > since:
                 began = self.clock.monotonic()
                 found = await self.channels.find(since, message.channel_id)
-                look = self._looks[message.channel_id] = _Look(snapshot.now, began, since, found)
-            all_ts = look.found.messages.get(snapshot.subject) if look.found else None
+                search = self._searches[message.channel_id] = _Search(snapshot.now, began, since, found)
+            all_ts = search.found.messages.get(snapshot.subject) if search.found else None
         except PostFailed as error:
             if not error.is_lasting:
                 raise

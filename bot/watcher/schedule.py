@@ -20,7 +20,7 @@ from bot.models import (
     waiting,
 )
 from bot.watcher import calls, threads
-from bot.watcher.config import WatchConfig, calling
+from bot.watcher.config import WatchConfig, started_that_call
 from bot.watcher.workqueue import Lane, Laned
 
 # What is drawn of a message that can change.
@@ -177,14 +177,14 @@ def _is_long_over(snapshot: Snapshot, config: WatchConfig) -> bool:
     )
 
 
-def leaving(snapshot: Snapshot, config: WatchConfig) -> TrackedMessage | None:
+def about_to_post(snapshot: Snapshot, config: WatchConfig) -> TrackedMessage | None:
     """Return a message that is about to be posted, by the settings of now; None where it isn't to be any more."""
     if next_step(snapshot, config) is not Step.POST:
         return None
     message = replace(snapshot.message, channel_id=config.channel_of(snapshot), posted_at=snapshot.now)
     asking = snapshot.unheld
     if message.is_started and not asking:
-        asking = calling(snapshot.alerts, message.cluster_id)
+        asking = started_that_call(snapshot.alerts, message.cluster_id)
     is_reminder_due = message.edited_at and calls.remind_at(snapshot, config) <= snapshot.now  # which calls at once
     if not asking or is_reminder_due:
         return replace(message, mentioned="")  # nobody is to do anything now, or was called by the message before
@@ -236,7 +236,7 @@ def _moments(snapshot: Snapshot, config: WatchConfig, *, is_open: bool) -> Itera
     for alert in snapshot.alerts:
         for hold in alert.holds:
             yield hold.until
-            if threads.warning(alert, hold) not in snapshot.message.announced:
-                yield threads.warns_at(hold)
+            if threads.hold_warning_key(alert, hold) not in snapshot.message.announced:
+                yield threads.hold_warning_at(hold)
         if alert.is_waiting and (first := snapshot.firsts.get(alert.ref)):
             yield first.at + FIRST_APPROVAL_SECONDS

@@ -12,7 +12,7 @@ from bot.errors import DirectoryUnavailable, PostUncertain
 from bot.models import ARRIVED_SECONDS, AlertChannels, Directory
 from bot.store import LeasedDatabase, clusters, ended, moments, outages
 from bot.watcher.config import WatchConfig
-from bot.watcher.faults import Reports
+from bot.watcher.faults import FaultReports
 from bot.watcher.workqueue import Lane, WorkQueue
 
 KEY = "summary of "  # begins a key of the queue; a channel's ID follows
@@ -25,7 +25,7 @@ class SummaryTeller:
     """Sends it once a day to each alert channel, about the clusters whose alerts go there."""
 
     database: LeasedDatabase
-    reports: Reports
+    reports: FaultReports
     channels: AlertChannels
     directory: Directory
     queue: WorkQueue
@@ -77,8 +77,8 @@ class SummaryTeller:
                 for cluster_id in self.reports.clusters
                 if self._goes_to(cluster_id, channel_id)
             ]
-            known, called = await self.database.read(outages.known), await self.database.read(clusters.names)
-            unreadable = [called[cluster_id] for cluster_id in sorted(known) if self._goes_to(cluster_id, channel_id)]
+            known, names = await self.database.read(outages.known), await self.database.read(clusters.names)
+            unreadable = [names[cluster_id] for cluster_id in sorted(known) if self._goes_to(cluster_id, channel_id)]
             draw = partial(handover.shift, shown, faults, unreadable, at.shift_began(due_at), unread=unread)
             people = sorted(handover.people_in(draw()))
             message = draw(names=dict(await asyncio.gather(*map(self._named, people))))

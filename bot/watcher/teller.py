@@ -55,13 +55,13 @@ def _unchanged(current: Snapshot) -> TrackedMessage:
 
 
 @dataclass(slots=True)
-class Teller:
+class ThreadTeller:
     """Writes into the threads of cards and digests.
 
     Attributes:
         unclear: by the IDs of messages, what their threads may have been told.
-        asking: keeps reminders, and the checks of a place, from asking Together again too soon; by messages' IDs.
-        left: messages that the watch before this one may have been in the middle of.
+        backoff: keeps reminders, and the checks of a place, from asking Together again too soon; by messages' IDs.
+        inherited: messages that the watch before this one may have been in the middle of.
     """
 
     database: LeasedDatabase
@@ -70,16 +70,16 @@ class Teller:
     config: WatchConfig
     clock: Clock
     unclear: dict[str, Unclear] = field(init=False)
-    asking: Backoff[tuple[Hashable, str]] = field(init=False)
-    left: set[str] = field(init=False)
+    backoff: Backoff[tuple[Hashable, str]] = field(init=False)
+    inherited: set[str] = field(init=False)
     _told_blindly: dict[str, str] = field(init=False)  # the mark of what was repeated, by the IDs of messages
 
     def begin(self, due: Collection[str]) -> None:
         """Forget what an earlier watch had in hand; `due` are the messages that it left something to do on."""
         self.unclear = {}
-        self.asking = Backoff(self.clock.monotonic, LONGEST_WAIT[Lane.REPLY])
+        self.backoff = Backoff(self.clock.monotonic, LONGEST_WAIT[Lane.REPLY])
         self._told_blindly = {}
-        self.left = set(due)
+        self.inherited = set(due)
 
     def forget(self, key: str) -> None:
         """Forget what a thread may have been told."""
@@ -109,7 +109,7 @@ class Teller:
 
         after = await messages.change(self.database, known, settled, told=told)
         if after and after.message.done:
-            self.left.discard(key)
+            self.inherited.discard(key)
             self.forget(key)
         return after
 
@@ -123,7 +123,7 @@ class Teller:
         """Tell a thread this, or else the first thing that it lacks."""
         part, message = part or next(threads.thread_parts(snapshot, self.config)), snapshot.message
         # The watch before this one may have told it, and ended before it could write that down.
-        if message.id in self.left and await self._find(message, part):
+        if message.id in self.inherited and await self._find(message, part):
             return await self._count_as_told(message.id, part)
         self.database.ensure_held()
         return await finish(self._reply(snapshot, part))
@@ -139,7 +139,7 @@ class Teller:
         checks = [
             due
             for due in threads.outstanding_checks(snapshot, self.config)
-            if due.at <= moment and not self.asking.is_to_wait(((step, due.place), message.id))
+            if due.at <= moment and not self.backoff.must_wait(((step, due.place), message.id))
         ]
         if is_alarm:
             checks = [due for due in checks if due.check is Check.STUCK and due.alarm not in message.announced]
@@ -166,9 +166,9 @@ class Teller:
         """Return which checks found something; None where it's to be asked again later."""
         key, found = ((step, made[0].place), snapshot.message.id), await self._found_by(made)
         if found is None or (made[0].check is Check.STUCK and not found):
-            self.asking.failed(key)
+            self.backoff.failed(key)
             return None
-        self.asking.succeeded(key)
+        self.backoff.succeeded(key)
         return found
 
     async def _found_by(self, made: Sequence[threads.Due]) -> set[RemediationRef] | None:
@@ -299,7 +299,7 @@ class Teller:
         message, is_known = snapshot.message, not (snapshot.is_being_decided or snapshot.awaits_reading)
         is_overdue = calls.remind_at(snapshot, self.config) <= snapshot.now - calls.OVERDUE_SECONDS
         is_untold = is_overdue and calls.alarm(message) not in message.announced
-        if is_known and is_untold and not self.asking.is_to_wait((Step.ALARM, message.id)):
+        if is_known and is_untold and not self.backoff.must_wait((Step.ALARM, message.id)):
             return True
         has_begun = len(snapshot.undecided) < len(snapshot.alerts)
         return bool(is_known and has_begun and self.due(snapshot, Step.ALARM))
@@ -327,9 +327,9 @@ class Teller:
         still = await self._are_still({State.PENDING_APPROVAL}, asking) or set()
         still -= await self.database.read(approvals.unsettled, {ref.cluster_id for ref in still})
         if not still:
-            self.asking.failed(key)  # the next list says what has become of it
+            self.backoff.failed(key)  # the next list says what has become of it
             return None
-        self.asking.succeeded(key)
+        self.backoff.succeeded(key)
         present = await self.database.read(rows.load, snapshot.message.id)
         if present is None or schedule.answers_on(present) != schedule.answers_on(snapshot):
             return None

@@ -27,7 +27,7 @@ from bot.models import (
     TrackedMessage,
 )
 from bot.watcher import calls
-from bot.watcher.config import WatchConfig, calling
+from bot.watcher.config import WatchConfig, started_that_call
 
 FAILURE_SECONDS = 86_400.0  # a repair that failed longer ago calls nobody
 GATHERED_SECONDS = 600.0  # what is due in a digest is posted together, at the next full ten minutes
@@ -91,8 +91,8 @@ def thread_parts(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingRep
         yield from _first_approvals(snapshot, config)
     for alert in snapshot.alerts:
         for hold in alert.holds:
-            key = warning(alert, hold)
-            if alert.is_waiting and warns_at(hold) <= snapshot.now and key not in message.announced:
+            key = hold_warning_key(alert, hold)
+            if alert.is_waiting and hold_warning_at(hold) <= snapshot.now and key not in message.announced:
                 ends = thread.hold_ends(alert.remediation, hold, snapshot.now, has_card=not message.is_digest)
                 yield PendingReply(ends, frozenset({key}))
     if message.is_digest:
@@ -146,7 +146,7 @@ def _begun(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingReply]:
     """Yield the call for what has begun automatically as the next incident of a known ID: no post calls for it."""
     message = snapshot.message
     later = [alert for alert in snapshot.alerts if alert.waiting_since > message.called_at and not alert.decided]
-    new = {_begun_key(alert): alert for alert in calling(later, message.cluster_id or "")}
+    new = {_begun_key(alert): alert for alert in started_that_call(later, message.cluster_id or "")}
     alerts = [alert for key, alert in new.items() if key not in message.announced]
     if config.automatic != "none" and alerts and (called := config.on_call_now(alerts, snapshot)):
         reply = thread.begun(alerts, called)
@@ -235,13 +235,13 @@ def _results(snapshot: Snapshot) -> Iterator[PendingReply]:
                 yield PendingReply(part, frozenset({key, batch.id} if is_last else {key}))
 
 
-def warns_at(hold: Hold) -> float:
+def hold_warning_at(hold: Hold) -> float:
     """Return when somebody is told that their hold ends soon; never for one that was short from the start."""
     at = hold.until - HOLD_ENDS_SOON_SECONDS
     return at if at > hold.since else math.inf
 
 
-def warning(alert: Alert, hold: Hold) -> str:
+def hold_warning_key(alert: Alert, hold: Hold) -> str:
     """Return the key in `announced` of the warning that a hold ends soon."""
     return f"hold {alert.ref} {hold.user_id} {hold.until:.0f}"
 
@@ -296,7 +296,7 @@ def outstanding_checks(snapshot: Snapshot, config: WatchConfig) -> Iterator[Due]
     was_posted = snapshot.message.ts or snapshot.message.edited_at
     for alert in snapshot.alerts:
         is_sure = not (alert.is_waiting or alert.is_unlisted or alert.is_stale)
-        is_told = is_sure and (was_posted or alert.remediation.is_ours or config.announces(alert))
+        is_told = is_sure and (was_posted or alert.remediation.is_approved_by_bot or config.announces(alert))
         for check, at in _moments(alert, config, snapshot.now).items() if is_told else ():
             if at < math.inf and check.key(alert) not in snapshot.message.announced:
                 gathered = math.ceil(at / GATHERED_SECONDS) * GATHERED_SECONDS

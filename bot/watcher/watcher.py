@@ -66,8 +66,8 @@ class Watcher:
         self._ages = Ages(database, index, self._queue, config, clock)
         self._intake = Intake(database, index, self._ages, self._queue, self._poller, config, clock)
         self._comparer = comparison.Comparer(database, channels, self._queue, config, clock)
-        self._outages = outages.OutageNotifier(database, channels, self._queue, config, clock, self._comparer)
-        self._reports = faults.Reports(database, clock, max(faults.FRESH_SECONDS, config.stale_seconds))
+        self._outages = outages.OutageTeller(database, channels, self._queue, config, clock, self._comparer)
+        self._reports = faults.FaultReports(database, clock, max(faults.FRESH_SECONDS, config.stale_seconds))
         self._faults = faults.FaultWatch(together, self._reports, database, self._poller, config, clock)
         self._fault_teller = fault_teller.FaultTeller(
             self._reports, channels, self._queue, config, clock, warn, self._comparer
@@ -79,12 +79,12 @@ class Watcher:
             queue=self._queue,
             index=index,
             impacts=impacts,
-            notices={
+            writers={
                 outages.KEY: self._outages.tell,
                 fault_teller.KEY: self._fault_teller.tell,
                 summary.KEY: self._summary.tell,
             },
-            teller=teller.Teller(database, channels, together, config, clock),
+            teller=teller.ThreadTeller(database, channels, together, config, clock),
             comparer=self._comparer,
             config=config,
             clock=clock,
@@ -225,7 +225,7 @@ class Watcher:
                 await self._intake.take(listing)
                 await self._faults.take(listing)
             elif not listing.error:
-                await self._database.run(clusters.keep, self._poller.called)
+                await self._database.run(clusters.keep, self._poller.cluster_names)
                 self._index.confirm("", (), listing.asked_at)
                 await self._intake.take_ended(listing, self._poller.clusters.values())
                 for name, unknown in unknown_clusters(self._config.named, self._poller.clusters):

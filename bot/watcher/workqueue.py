@@ -80,7 +80,7 @@ class Backoff(Generic[K]):
         """Forget the failures."""
         self._failures.pop(key, None)
 
-    def is_to_wait(self, key: K) -> bool:
+    def must_wait(self, key: K) -> bool:
         """Return whether it is too early to try again."""
         return self.monotonic() < self._failures.get(key, (0, 0.0))[1]
 
@@ -128,7 +128,7 @@ class WorkQueue:
     def put(self, key: str, lane: Lane = Lane.LOOK, channel_id: str = "", *, rank: Rank = Rank.OTHERS) -> None:
         """Add a key, unless it waits there already, or it or the channel has just failed in this lane."""
         line, backoff = (lane, channel_id), self._backoff[lane]
-        if backoff.is_to_wait(key) or backoff.is_to_wait(channel_id):
+        if backoff.must_wait(key) or backoff.must_wait(channel_id):
             return
         before, looked_at = self._waits_in.get(key, (line, -math.inf))
         now = self._monotonic()

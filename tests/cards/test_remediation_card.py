@@ -32,7 +32,7 @@ from bot.models import (
     Verb,
     read_button_value,
 )
-from bot.models.request import decision_of
+from bot.models.request import decision_part
 from tests.card_text import MARKUP, NASTY, WORST, compare, drawn, texts
 from tests.manual_clock import START
 from tests.samples import (
@@ -354,7 +354,7 @@ def test_links_are_filled_in_and_quoted() -> None:
 
 def test_decision_that_is_asked_for_is_part_of_the_fingerprint_with_a_link_too() -> None:
     first, second = (cards.card(remediation(instance_name=each), config=LINKS) for each in ("node-1", "node-2"))
-    assert decision_of(first.fingerprint) != decision_of(second.fingerprint)
+    assert decision_part(first.fingerprint) != decision_part(second.fingerprint)
 
 
 def test_what_is_observed_is_decided_behind_a_link() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from bot import cards
 from bot.clock import WaitReason
-from bot.decisions.guardrails import paused
+from bot.decisions.guardrails import paused_error
 from bot.models import Actor, Pause, Pauser
 from bot.mrkdwn import when
 from tests.deaths import died_while, left_behind
@@ -624,7 +624,7 @@ async def test_cancellation_says_what_the_repair_had_become() -> None:
 
 def test_refusal_says_of_nobody_that_they_paused_for_longer_than_they_did() -> None:
     mine, theirs = Pauser("U0ALICE", START + 14_400, "c-1", "switch upgrade"), Pauser("U0BOB", START + 1800, "c-1")
-    why = paused(Pause((mine, theirs)), "U0ALICE").why
+    why = paused_error(Pause((mine, theirs)), "U0ALICE").why
     assert f"<@U0BOB> paused approvals until {when(mine.until)}" not in why, why
 
 

@@ -476,7 +476,7 @@ async def test_process_of_release_0_1_that_ends_the_longest_pause_ends_no_other(
 def test_refusal_names_the_brake_and_who_paused_beside_it() -> None:
     held = Pause((Pauser("U0BOB", START + 3600),), (Braked("cluster-1", "4 of 8 nodes"),))
     why = "approvals are paused automatically, because 4 of 8 nodes were broken at once, and by <@U0BOB> until"
-    assert guardrails.paused(held, "U0ALICE").sentence.startswith(f"Not approved: {why}")
+    assert guardrails.paused_error(held, "U0ALICE").sentence.startswith(f"Not approved: {why}")
 
 
 @pytest.mark.parametrize(("reason", "because"), [("", ""), ("the switch", " (“the switch”)")])
@@ -484,7 +484,7 @@ def test_refusal_names_all_who_paused_and_why_the_first_did(reason: str, because
     held = Pause((Pauser("U0BOB", START + 3600, reason=reason), Pauser("U0CAROL", START + 60, reason="a drill")))
     until = [mrkdwn.when(pauser.until) for pauser in held.people]
     said = f"<@U0BOB> paused approvals until {until[0]}{because}, and <@U0CAROL> until {until[1]}."
-    assert guardrails.paused(held, "U0ALICE").sentence == f"Not approved: {said}"
+    assert guardrails.paused_error(held, "U0ALICE").sentence == f"Not approved: {said}"
 
 
 def test_ones_own_pause_is_among_those_to_choose_from() -> None:

@@ -71,7 +71,7 @@ class SharedDatabase(Database):
     async def open(self, *, migrate: bool = True) -> None:
         pass
 
-    def tell(self, targets: Sequence[str]) -> None:
+    def set_targets(self, targets: Sequence[str]) -> None:
         self._line.targets = targets
 
     def _transact(self, function: Callable[[Connection], T], begin: str, running: Any) -> T:
@@ -115,7 +115,7 @@ class SharedDatabase(Database):
         world, bot = self.world, self.world.bot_of(self.process)
         world.transactions += 1
         may_suspend = bot and SUSPENDS in world.faults.on and not world.faults.are_over
-        end = world.end_of_trail() if may_suspend else 0
+        end = world.lock_trail() if may_suspend else 0
         yield
         if bot and may_suspend and world.a_post_leaves_since(end) and world.faults.strikes(SUSPENDS):
             world.suspend(bot)

@@ -17,7 +17,7 @@ from slack_sdk.errors import SlackApiError
 
 from bot.logs import LOG_CONTEXT
 from bot.models import Target
-from handlers.client import MeasuredClient
+from handlers.client import SlackClient
 from tests.simulation import answers, checks, fleet
 from tests.simulation.faults import CHANGES
 from tests.simulation.history import Sent
@@ -183,7 +183,7 @@ class Workspace(Slack):
         return status
 
 
-class SlackLine(MeasuredClient):
+class SlackLine(SlackClient):
     """Slack's SDK in a bot, with the world at the end of it."""
 
     def __init__(self, world: "World", process: Process) -> None:

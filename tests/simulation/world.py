@@ -241,7 +241,7 @@ class World:
         self.bots.append(running)
         self.started_at[str(process)] = self.loop.time()
         told, lease_seconds = destinations(settings), settings.bot_lease_seconds
-        database.tell([*told.urls])
+        database.set_targets([*told.urls])
         lines = {target: httpx.AsyncClient(transport=ToolLine(self, process, target)) for target in told.urls}
         sender = Sender(database, told, lines, clock, lease_seconds, warn=lambda *_: None)
         for part in (bot.recovery, bot.watcher, *([sender] if told.urls else [])):
@@ -279,7 +279,7 @@ class World:
         running.process.is_suspended = True
         self.loop.outside(seconds, self.loop.resume, running.process)
 
-    def end_of_trail(self) -> int:
+    def lock_trail(self) -> int:
         """Return the number of the audit trail's last row."""
         return int(self.raw.execute("SELECT coalesce(max(seq), 0) FROM audit").fetchone()[0])
 

@@ -193,7 +193,7 @@ async def test_selection_whose_last_decision_is_set_aside_wakes_its_digest(store
 
 async def test_event_waits_for_the_one_before_it_of_the_same_remediation(database_url: str, time: ManualClock) -> None:
     database = Database(database_url, time.clock)
-    database.tell((Target.WEBHOOK,))
+    database.set_targets((Target.WEBHOOK,))
     await database.open()
     try:
         for kind, subject in ((EventKind.OPENED, "a"), (EventKind.DECIDED, "a"), (EventKind.OPENED, "b")):
@@ -242,7 +242,7 @@ async def test_only_what_was_set_aside_is_counted_as_that(store: DecisionStore) 
 
 async def test_same_event_has_the_same_id_when_it_is_written_again(database_url: str, time: ManualClock) -> None:
     database = Database(database_url, time.clock)
-    database.tell((Target.WEBHOOK,))
+    database.set_targets((Target.WEBHOOK,))
     await database.open()
     try:
         ids = []

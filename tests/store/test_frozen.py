@@ -16,7 +16,7 @@ from sqlalchemy import text
 from bot.errors import StorageUnavailable
 from bot.models import Actor, AuditNote
 from bot.store import Database, DecisionStore, InboxStore, audit
-from bot.store.audit import end_of_trail
+from bot.store.audit import lock_trail
 from bot.store.connection import Connection
 from bot.store.database import MIGRATIONS
 from tests.manual_clock import ManualClock
@@ -163,7 +163,7 @@ def _wait_for(_connection: Connection, free: threading.Event) -> None:
 
 
 def _stand_still(connection: Connection, has_lock: threading.Event, resumed: threading.Event) -> None:
-    end_of_trail(connection)
+    lock_trail(connection)
     has_lock.set()
     resumed.wait(30)
     connection.execute(text("SELECT 1"))

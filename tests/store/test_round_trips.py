@@ -73,7 +73,7 @@ async def test_storm_asks_postgresql_as_often_however_many_nodes_a_webhook_is_to
 
     async with line_to(postgresql) as line:
         database = Database(line.url)
-        database.tell([Target.WEBHOOK])
+        database.set_targets([Target.WEBHOOK])
         await database.open()
         few, many = await questions(2), await questions(50)
         (first, *_) = await database.read(outbox.due, Target.WEBHOOK, 1)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot import alerts
-from bot.alerts import Look, answered, held
+from bot.alerts import AlertView, answered, held
 from bot.cards import card
 from bot.cards.labels import STATES
 from bot.models import (
@@ -71,8 +71,8 @@ class Model:
     def snapshot(self) -> Snapshot:
         return Snapshot(self.message, [self.alert.at(self.now)], {}, [], is_being_decided=False, now=self.now)
 
-    def look(self) -> Look:
-        return Look(self.alert.at(self.now), self.message, None, self.now)
+    def look(self) -> AlertView:
+        return AlertView(self.alert.at(self.now), self.message, None, self.now)
 
     def poll(self, *, is_old: bool = False) -> None:
         look, sequence = self.look(), -1 if is_old else self.sequence
@@ -106,7 +106,7 @@ class Model:
         step, message = schedule.next_step(snapshot, WATCH), snapshot.message
         match step:
             case Step.POST:
-                left = schedule.leaving(snapshot, WATCH)
+                left = schedule.about_to_post(snapshot, WATCH)
                 assert left
                 self.message = left
                 self._post(schedule.content(snapshot, WATCH), fate)
@@ -230,7 +230,7 @@ def read_after(known: Remediation, read: Remediation, *, read_alone: bool = Fals
     """Whether a reading counts, after another one."""
     alert = Alert(known, "", "m", START)
     message = TrackedMessage("m", is_digest=False, cluster_id="c-7f2", channel_id="C0OPS", opened_at=START)
-    return bool(alerts.seen(Look(alert, message, None, START), read, "", None, 0, read_alone=read_alone))
+    return bool(alerts.seen(AlertView(alert, message, None, START), read, "", None, 0, read_alone=read_alone))
 
 
 OLD, NEW = "2026-11-24T03:00:00Z", "2026-11-24T03:01:00Z"
@@ -269,7 +269,7 @@ def test_rejection_is_no_approval_of_what_runs_where_a_list_rounds_its_time() ->
     alert, message = Alert(rejected, "", "m", START), TrackedMessage("m", False, "c-7f2", "C0OPS", START)
     for review_time in (rounded, exact, rounded):
         running = remediation(state=State.RUNNING, review_time=review_time, **review)
-        now_seen = alerts.seen(Look(alert, message, None, START), running, "", None, 0, read_alone=True)
+        now_seen = alerts.seen(AlertView(alert, message, None, START), running, "", None, 0, read_alone=True)
         assert now_seen
         alert, message = now_seen
         assert not alert.remediation.reviewer
@@ -282,7 +282,7 @@ def test_hold_in_doubt_that_read_another_state_confirms_nothing_of_the_one_that_
     message = TrackedMessage("m", False, "c-7f2", "C0OPS", START - 900, ts="1.1")
     request = Request(Verb.HOLD, one.ref, Actor("U0ALICE", "a", "T"), ReplyTarget("C0OPS", "U0ALICE", message_ts="1.1"))
     answer = Answer(ReplyKind.CARD, Message("told", []), CardNote("", False, None, read, one.mode, START))
-    after, _ = answered(Look(alert, message, None, START), request, answer, 1)
+    after, _ = answered(AlertView(alert, message, None, START), request, answer, 1)
     assert after.remediation.state == State.PENDING_APPROVAL
     assert after.as_of == (START if read == State.PENDING_APPROVAL else START - 600)
 

@@ -11,7 +11,7 @@ from sqlalchemy import update
 from bot.models import ClusterNames, Message
 from bot.store import Database, Lease, LeasedDatabase, clusters
 from bot.store.tables import leases
-from bot.watcher.outages import OutageNotifier
+from bot.watcher.outages import OutageTeller
 from bot.watcher.workqueue import Lane
 from tests.deaths import free_the_lease, kill_the_watch
 from tests.manual_clock import POLL, ManualClock
@@ -549,7 +549,7 @@ class SlowDatabase(LeasedDatabase):
 async def test_clusters_that_leave_the_list_as_one_of_them_is_read_stop_no_watch() -> None:
     database = SlowDatabase()
     unused: Any = None
-    outages = OutageNotifier(database, unused, unused, WATCH, ManualClock().clock, unused)
+    outages = OutageTeller(database, unused, unused, WATCH, ManualClock().clock, unused)
     await outages.failed("cluster-2")
     await outages.failed("cluster-3")
     first, second = asyncio.Event(), asyncio.Event()
@@ -573,7 +573,7 @@ async def test_cluster_that_is_read_as_its_outage_is_about_to_be_told_keeps_no_o
             return "1.0"
 
     time, database, unused = ManualClock(), SlowDatabase(), cast("Any", None)
-    outages = OutageNotifier(database, cast("Any", Channels()), unused, WATCH, time.clock, unused)
+    outages = OutageTeller(database, cast("Any", Channels()), unused, WATCH, time.clock, unused)
     await outages.failed("cluster-2")
     await outages.failed("cluster-3")
     await time.advance(300)

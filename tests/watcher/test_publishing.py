@@ -13,7 +13,7 @@ from bot.store import rows
 from bot.store.tables import messages
 from bot.watcher.workqueue import Lane
 from handlers.alert_channels import UPDATES_PER_MINUTE
-from handlers.client import MeasuredClient
+from handlers.client import SlackClient
 from tests.deaths import free_the_lease, kill_the_watch
 from tests.rows import execute_beside
 from tests.simulator.slack.workspace import BOT_TOKEN, SlackFault
@@ -223,7 +223,7 @@ async def test_what_slack_does_not_fold_is_drawn_openly_from_then_on(bot: World)
 
 async def test_messages_that_leave_at_once_are_all_drawn_openly(bot: World) -> None:
     bot.slack.is_new = False
-    client = MeasuredClient(BOT_TOKEN, base_url=bot.slack.api_url)
+    client = SlackClient(BOT_TOKEN, base_url=bot.slack.api_url)
     body = {"channel": "C0OPS", "text": "x", "blocks": [folded("IDs", [context("c-7f2")])]}
     await asyncio.gather(*(client.api_call("chat.postMessage", json=body) for _ in range(3)))
     assert [message.blocks[0]["type"] for message in bot.slack.messages if message.text == "x"] == ["context"] * 3

@@ -3,7 +3,7 @@
 import asyncio
 
 from bot.models import Alert, RemediationRef
-from bot.watcher.intake import BACKLOG_LASTS, STORM, STORM_SECONDS, Backlog, Storms
+from bot.watcher.intake import BACKLOG_LASTS, BURST, BURST_SECONDS, Backlog, Bursts
 from bot.watcher.workqueue import Lane, WorkQueue
 from tests.manual_clock import ManualClock
 from tests.samples import remediation
@@ -89,12 +89,12 @@ def test_next_watch_begins_without_the_failures_of_the_one_before() -> None:
 
 
 def test_storm_is_more_than_five_of_a_cluster_within_a_minute() -> None:
-    storms = Storms()
-    many = refs(STORM + 1)
-    assert not storms.count("c", many[:STORM], 0)
-    assert not storms.count("other", many[STORM:], 1)
-    assert storms.count("c", many[STORM:], STORM_SECONDS)
-    assert not storms.count("c", [RemediationRef("c", "late", "r")], 2 * STORM_SECONDS + 1)
+    storms = Bursts()
+    many = refs(BURST + 1)
+    assert not storms.count("c", many[:BURST], 0)
+    assert not storms.count("other", many[BURST:], 1)
+    assert storms.count("c", many[BURST:], BURST_SECONDS)
+    assert not storms.count("c", [RemediationRef("c", "late", "r")], 2 * BURST_SECONDS + 1)
 
 
 def waiting(count: int, cluster: str) -> list[Alert]:
