@@ -164,7 +164,9 @@ class OutageTeller:
             if notice not in self._notices():
                 return
         self.database.ensure_held()
-        await finish(self._send(notice))
+        # From now on it may be told, so that nothing forgets these clusters before the post has begun.
+        self._sent[channel_id] = replace(notice, mark=new_id())
+        await finish(self._send(self._sent[channel_id]))
 
     def _notices(self) -> list[_Notice]:
         """Return what to tell now, of the list of clusters apart from all else."""
@@ -188,20 +190,19 @@ class OutageTeller:
         is_steady = known.over_at and (not is_again or now - known.over_at >= STEADY_SECONDS)
         return _Kind.OVER if is_steady else None
 
-    async def _send(self, notice: _Notice) -> None:
-        channel_id = notice.channel_id
-        self._sent[channel_id] = sent = replace(notice, mark=new_id())
+    async def _send(self, sent: _Notice) -> None:
+        channel_id = sent.channel_id
         try:
-            message = await self._message(notice)
+            message = await self._message(sent)
             sent.since = await self.database.read(read_clock)  # nearer to Slack's clock than this process's may be
             logger.warning("%s", message.text)
-            for cluster_id in notice.clusters if notice.kind is _Kind.LASTS else ():
+            for cluster_id in sent.clusters if sent.kind is _Kind.LASTS else ():
                 # Before it leaves, so that the next process with the watch looks for it.
                 sending = replace(
                     self._known[cluster_id].outage, channel_id=channel_id, mark=sent.mark, sent_at=sent.since
                 )
                 await self._note(cluster_id, sending)
-            await self._told(notice, await self.channels.post(message, channel_id=channel_id, mark=sent.mark))
+            await self._told(sent, await self.channels.post(message, channel_id=channel_id, mark=sent.mark))
         except PostUncertain:
             sent.until = self.clock.monotonic() + ARRIVED_SECONDS
             raise
@@ -294,8 +295,8 @@ class OutageTeller:
         await self.database.run(outages.note, cluster_id, outage)
 
     async def _forget(self, cluster_id: str, *, is_watched: bool = True) -> None:
+        self._known.pop(cluster_id, None)  # first, so that no turn to post finds it while it is written down
         await self.database.run(outages.note, cluster_id, None, is_watched=is_watched)
-        self._known.pop(cluster_id, None)
 
     async def _named(self, group: Collection[str]) -> list[str]:
         names = await self.database.read(clusters.names)
