@@ -112,7 +112,7 @@ class Comparer:
                 found = await self.channels.find(max(since, latest), channel_id)
             except PostFailed as error:
                 logger.warning("Can't read the alert channel %s right now: %s", channel_id, error, extra=lasting())
-                if channel_id in doubted and not error.is_lasting:
+                if not error.is_lasting:
                     self.doubt(channel_id)
                 continue
             for message in here:

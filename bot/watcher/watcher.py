@@ -27,6 +27,7 @@ COMPARE_EVERY = 3600.0
 LOOK_AT_DOUBTS_EVERY = 60.0
 # Slack says 20 times a minute who is in a group (docs.slack.dev, usergroups.users.list), and decisions ask it too.
 SECONDS_PER_LOOK_UP = 4.0
+SECONDS_PER_CHANNEL = 1.3  # Slack lets about 50 be read a minute (docs.slack.dev, conversations.history)
 _DAY = 86_400.0
 _FAILED = "Watching the clusters failed, and is tried again. Until it works, alerts may be missing. The log says why."
 
@@ -169,7 +170,9 @@ class Watcher:
         since = self._clock.now() - (HISTORY_DAYS * _DAY if is_first else 0.0)
         # Where the database was lost, cards are in the channels that this one does not know; they are followed again.
         cards: dict[RemediationRef, tuple[str, str]] = {}
-        for channel_id in sorted(self._config.channels):
+        for number, channel_id in enumerate(sorted(self._config.channels)):
+            if is_first and number:
+                await self._clock.sleep(SECONDS_PER_CHANNEL, WaitReason.SLACK_LIMIT)
             try:
                 found = await self._channels.find(since, channel_id)
             except PostFailed as error:

@@ -7,10 +7,22 @@ import pytest
 from bot.clock import WaitReason
 from tests.manual_clock import ON_THE_WAY
 from tests.simulator.slack import Posted
-from tests.simulator.slack.workspace import SlackFault
+from tests.simulator.slack.limits import Limits
+from tests.simulator.slack.workspace import Channel, SlackFault
 from tests.simulator.together import Fault, Ids
 from tests.storms import began, digest, storm
-from tests.watch import CHANNEL, HOLD, card, enforce_slacks_limits, pass_time, poll, thread, until, updates, watching
+from tests.watch import (
+    CHANNEL,
+    HOLD,
+    card,
+    enforce_slacks_limits,
+    pass_time,
+    poll,
+    thread,
+    until,
+    updates,
+    watching,
+)
 from tests.world import APPROVE, IDS, OTHER, World
 
 pytestmark = pytest.mark.bot(watching=True)
@@ -192,3 +204,35 @@ async def test_what_changes_the_decision_is_drawn_before_what_merely_looks_diffe
     count_up()
     alert = bot.slack.cards(ids[44][2])[0]
     await until(bot, lambda: APPROVE not in alert.buttons, 40)
+
+
+async def test_cards_of_a_lost_database_are_adopted_in_more_channels_than_slack_lets_read_a_minute(bot: World) -> None:
+    await bot.settle()
+    routes = {f"cluster-{number}": (f"C0ROUTE{number:02d}", "") for number in range(60)}
+    for cluster, (channel_id, _) in routes.items():
+        bot.slack.channels[channel_id] = Channel(channel_id)
+        _, instance, remediation = bot.together.add((cluster, "instance-1", f"r-{cluster}"))
+        payload = {"cluster_id": cluster, "instance_id": instance, "remediation_id": remediation}
+        metadata = {"event_type": "remediation_alert", "event_payload": payload}
+        bot.slack.post_as_tool([], text="from before", metadata=metadata, channel=channel_id)
+    bot.slack.limits = Limits()
+    bot.slack.calls.clear()
+    lost = {"database_url": f"{bot.settings.database_url}.new", "bot_routes": routes, "bot_clusters": tuple(routes)}
+    async with bot.another(bot.settings.model_copy(update=lost)):
+        # No time passes but what the bot itself waits for.
+        await bot.slack.until(lambda: [method for method, _ in bot.slack.calls].count("conversations.history") > 60)
+        await pass_time(bot, 300, longest=15)
+    assert len([each for each in bot.slack.visible() if each.thread_ts is None]) == len(routes)
+
+
+@pytest.mark.bot(BOT_REMIND_MINUTES="0")
+async def test_channel_that_could_not_be_compared_is_compared_a_minute_later(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    await pass_time(bot, 1800, longest=60)
+    bot.slack.messages.remove(alert)
+    limited = SlackFault("conversations.history", "ratelimited", retry_after=30)
+    bot.slack.faults.append(limited)
+    await until(bot, lambda: limited.times == 0, 3600)
+    assert bot.slack.cards(IDS[2]) == []
+    await until(bot, lambda: bot.slack.cards(IDS[2]), 180)
