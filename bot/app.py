@@ -56,6 +56,7 @@ _NEEDED = {
 DRAIN_SECONDS = 20.0
 END_SECONDS = 4.0  # after the drain, and for each part after that; all of it stays below what a host grants
 RETRY_STORE_EVERY = 3.0
+METRICS_SECONDS = 1.0  # so long what the database says of them is served again: anybody may ask, as often as they like
 CHECK_NAMED_EVERY = 600.0
 
 
@@ -93,6 +94,7 @@ class App:
         self._drain_seconds = drain_seconds
         self.tasks = Tasks(MAX_AT_ONCE, clock=self._clock)
         self._lacks = dict(_NEEDED)
+        self._measured_at = -METRICS_SECONDS
         self.database: Database | None = None
         self._make_database = make_database
         self._bolt: Bolt | None = None
@@ -306,8 +308,10 @@ class App:
         metrics.WATCH_INTERVAL.set(self._settings.bot_poll_seconds if is_watching else 0)
         if self._watcher:
             self._watcher.measure()
-        if self.database is None:
+        now = self._clock.monotonic()
+        if self.database is None or now < self._measured_at + METRICS_SECONDS:
             return
+        self._measured_at = now
         try:
             gauges, alerts = await self.database.read(health, is_watching=is_watching)
         except StorageUnavailable:

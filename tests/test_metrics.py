@@ -110,6 +110,19 @@ async def test_what_went_wrong_is_counted_by_its_reason(bot: World) -> None:
     assert counted.of("acks_total", kind="other", status="401") == 1
 
 
+async def test_database_is_not_asked_for_each_request_of_whoever_asks_for_metrics(bot: World) -> None:
+    await quiet(bot)
+    before = await metrics(bot)
+    for _ in range(50):
+        after = await metrics(bot)
+    assert Counted(before, after).of("database_seconds_count", kind="read") < 10
+    await bot.time.advance(1)
+    bot.together.add()
+    await card(bot)
+    await pass_time(bot, 1)
+    assert Counted({}, await metrics(bot)).now("open_alerts", state="PENDING_APPROVAL") == 1
+
+
 async def test_unreachable_services_are_counted(bot: World) -> None:
     before = await metrics(bot)
     bot.together.add()
@@ -277,6 +290,7 @@ async def test_database_that_is_away_is_seen(bot: World) -> None:
     async with locked(Path(bot.settings.database_url.removeprefix("sqlite:///"))):
         await bot.slack.command(REF)
     await bot.app.database.close()
+    await bot.time.advance(1)
     counted = Counted(before, await metrics(bot))
     assert counted.now("database_up") == 0
     assert counted.of("database_failures_total") > 0
