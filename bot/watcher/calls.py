@@ -5,12 +5,27 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from bot.alerts import CALM_SECONDS
-from bot.models import Alert, Snapshot, TrackedMessage
+from bot.cards import labels
+from bot.models import FINAL, Alert, Snapshot, TrackedMessage
 from bot.watcher.config import WatchConfig
 
 MAX_REMINDERS = 3
 AGAIN_SECONDS = 3600.0  # between two reminders of what was escalated
 OVERDUE_SECONDS = 60.0  # so late, other tools get a reminder that Slack hasn't taken
+
+
+def started_that_call(started: Sequence[Alert], cluster_id: str | None) -> list[Alert]:
+    """Return which repairs under way call who is on call: automatic ones that delete data, until they have ended.
+
+    Args:
+        cluster_id: None for what was under way before monitoring started, which calls nobody.
+    """
+    if cluster_id is None:
+        return []
+    running = [alert for alert in started if alert.remediation.state not in FINAL]
+    return [
+        alert for alert in running if alert.remediation.is_automatic and labels.deletes_data(alert.remediation.mode)
+    ]
 
 
 def remind_at(snapshot: Snapshot, config: WatchConfig) -> float:

@@ -19,7 +19,7 @@ from bot.models import (
 )
 from bot.store import LeasedDatabase, messages, rows
 from bot.tasks import finish
-from bot.watcher.config import WatchConfig
+from bot.watcher.config import Warn, WatchConfig
 from bot.watcher.workqueue import WorkQueue
 
 logger = logging.getLogger(__name__)
@@ -38,6 +38,7 @@ class Comparer:
     queue: WorkQueue
     config: WatchConfig
     clock: Clock
+    warn: Warn
     _doubted: dict[str, float] = field(init=False)
     _owed: dict[tuple[str, str], Message] = field(init=False)  # what messages that are left are yet to say
 
@@ -48,6 +49,17 @@ class Comparer:
     def doubt(self, channel_id: str) -> None:
         """Look at a channel again in a minute: something may arrive there late."""
         self._doubted[channel_id] = self.clock.monotonic() + LATE_SECONDS
+
+    async def may_move(self, channel_id: str) -> bool:
+        """Return whether a message may move to a channel. One that takes nothing is left until it's asked again."""
+        try:
+            await self.channels.check(channel_id)
+        except PostFailed as error:
+            self.config.refused.channels.add(channel_id)
+            if error.is_closed:
+                self.warn(channel_id, f"Can't post alerts in {channel_id}: {error}.")
+            return False
+        return True
 
     async def edit_last(self, ts: str, shows: Message, channel_id: str, *, may_wait: bool) -> bool:
         """Make the last edit of a message; with `may_wait`, one that Slack doesn't take now is tried again in a minute.

@@ -6,24 +6,9 @@ from dataclasses import dataclass, field
 
 from bot.cards import CardConfig, labels
 from bot.daily import QuietHours
-from bot.errors import PostFailed
-from bot.models import FINAL, Alert, AlertChannels, Snapshot, State
+from bot.models import Alert, Snapshot, State
 
 Warn = Callable[[str, str], None]  # told what keeps alerts from being posted in a channel, or "" when nothing does
-
-
-def started_that_call(started: Sequence[Alert], cluster_id: str | None) -> list[Alert]:
-    """Return which repairs under way call who is on call: automatic ones that delete data, until they have ended.
-
-    Args:
-        cluster_id: None for what was under way before monitoring started, which calls nobody.
-    """
-    if cluster_id is None:
-        return []
-    running = [alert for alert in started if alert.remediation.state not in FINAL]
-    return [
-        alert for alert in running if alert.remediation.is_automatic and labels.deletes_data(alert.remediation.mode)
-    ]
 
 
 def unknown_clusters(named: Mapping[str, Collection[str]], listed: Collection[str]) -> Iterator[tuple[str, str]]:
@@ -131,17 +116,6 @@ class WatchConfig:
         channels = [self.route(cluster_id).channel_id for cluster_id in clusters]
         stays = not channels or message.channel_id in channels or (message.ts and channels[0] in self.refused.channels)
         return message.channel_id if stays else channels[0]
-
-    async def may_move(self, channel_id: str, channels: AlertChannels, warn: Warn) -> bool:
-        """Return whether a message may move to a channel. One that takes nothing is left until it's asked again."""
-        try:
-            await channels.check(channel_id)
-        except PostFailed as error:
-            self.refused.channels.add(channel_id)
-            if error.is_closed:
-                warn(channel_id, f"Can't post alerts in {channel_id}: {error}.")
-            return False
-        return True
 
     def on_call_now(self, alerts: Sequence[Alert], of: Snapshot) -> str:
         """Return whom alerts of a message call now: the users and groups on call; empty for nobody."""

@@ -16,7 +16,7 @@ from bot.store import read_clock
 from bot.store.outbox import Data
 from bot.tasks import finish
 from bot.watcher.comparison import LATE_SECONDS, Comparer
-from bot.watcher.config import Warn, WatchConfig
+from bot.watcher.config import WatchConfig
 from bot.watcher.faults import FaultReports
 from bot.watcher.workqueue import Lane, Laned, WorkQueue
 
@@ -114,7 +114,6 @@ class FaultTeller:
     queue: WorkQueue
     config: WatchConfig
     clock: Clock
-    warn: Warn
     comparer: Comparer
     _arrives_by: dict[str, float] = field(init=False)
     _doubted: set[str] = field(default_factory=set, init=False)
@@ -162,7 +161,7 @@ class FaultTeller:
         elif step is FaultStep.FIND:
             await self._find(cluster_id)
         elif step is FaultStep.MOVE:
-            if await self.config.may_move(channel_id, self.channels, self.warn):
+            if await self.comparer.may_move(channel_id):
                 await finish(self._move(cluster_id, view.report, channel_id))
         elif lane is Lane.EDIT:
             await finish(self._edit(cluster_id, view, step))

@@ -12,8 +12,9 @@ from bot.errors import LeaseLost, StorageUnavailable
 from bot.logs import lasting
 from bot.models import FINAL, OPEN, RAN, Alert, Cluster, RemediationRef, RepairLoad, TrackedMessage, new_id
 from bot.store import LeasedDatabase, messages, moments
+from bot.watcher import calls
 from bot.watcher.ages import Ages
-from bot.watcher.config import WatchConfig, started_that_call
+from bot.watcher.config import WatchConfig
 from bot.watcher.index import TrackedIndex
 from bot.watcher.poller import Listing, Poller, Raw, alert_of, reference_of
 from bot.watcher.schedule import GROWS_SECONDS
@@ -364,7 +365,7 @@ class Intake:
             new_id(), is_digest=True, cluster_id=cluster_id, channel_id=channel_id, is_started=not new[0].is_waiting
         )
         # What calls people is posted, and is no edit of what was posted before.
-        is_posted = started_that_call(new, cluster_id)
+        is_posted = calls.started_that_call(new, cluster_id)
         digest_id = await self.database.run(
             messages.gather, digest, new, 0.0 if is_posted else GROWS_SECONDS, self.config.cards.verify_seconds
         )

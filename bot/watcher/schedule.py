@@ -20,7 +20,7 @@ from bot.models import (
     waiting,
 )
 from bot.watcher import calls, threads
-from bot.watcher.config import WatchConfig, started_that_call
+from bot.watcher.config import WatchConfig
 from bot.watcher.workqueue import Lane, Laned
 
 # What is drawn of a message that can change.
@@ -184,7 +184,7 @@ def about_to_post(snapshot: Snapshot, config: WatchConfig) -> TrackedMessage | N
     message = replace(snapshot.message, channel_id=config.channel_of(snapshot), posted_at=snapshot.now)
     asking = snapshot.unheld
     if message.is_started and not asking:
-        asking = started_that_call(snapshot.alerts, message.cluster_id)
+        asking = calls.started_that_call(snapshot.alerts, message.cluster_id)
     is_reminder_due = message.edited_at and calls.remind_at(snapshot, config) <= snapshot.now  # which calls at once
     if not asking or is_reminder_due:
         return replace(message, mentioned="")  # nobody is to do anything now, or was called by the message before

@@ -27,7 +27,7 @@ from bot.models import (
     TrackedMessage,
 )
 from bot.watcher import calls
-from bot.watcher.config import WatchConfig, started_that_call
+from bot.watcher.config import WatchConfig
 
 FAILURE_SECONDS = 86_400.0  # a repair that failed longer ago calls nobody
 GATHERED_SECONDS = 600.0  # what is due in a digest is posted together, at the next full ten minutes
@@ -146,7 +146,7 @@ def _begun(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingReply]:
     """Yield the call for what has begun automatically as the next incident of a known ID: no post calls for it."""
     message = snapshot.message
     later = [alert for alert in snapshot.alerts if alert.waiting_since > message.called_at and not alert.decided]
-    new = {_begun_key(alert): alert for alert in started_that_call(later, message.cluster_id or "")}
+    new = {_begun_key(alert): alert for alert in calls.started_that_call(later, message.cluster_id or "")}
     alerts = [alert for key, alert in new.items() if key not in message.announced]
     if config.automatic != "none" and alerts and (called := config.on_call_now(alerts, snapshot)):
         reply = thread.begun(alerts, called)

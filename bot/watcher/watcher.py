@@ -66,12 +66,12 @@ class Watcher:
         self._poller = poller.Poller(together, config.clusters, index, clock)
         self._ages = Ages(database, index, self._queue, config, clock)
         self._intake = Intake(database, index, self._ages, self._queue, self._poller, config, clock)
-        self._comparer = comparison.Comparer(database, channels, self._queue, config, clock)
+        self._comparer = comparison.Comparer(database, channels, self._queue, config, clock, warn)
         self._outages = outages.OutageTeller(database, channels, self._queue, config, clock, self._comparer)
         self._reports = faults.FaultReports(database, clock, max(faults.FRESH_SECONDS, config.stale_seconds))
         self._faults = faults.FaultWatch(together, self._reports, database, self._poller, config, clock)
         self._fault_teller = fault_teller.FaultTeller(
-            self._reports, channels, self._queue, config, clock, warn, self._comparer
+            self._reports, channels, self._queue, config, clock, self._comparer
         )
         self._summary = summary.SummaryTeller(database, self._reports, channels, directory, self._queue, config, clock)
         self._reconciler = reconciler.Reconciler(
