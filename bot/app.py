@@ -148,7 +148,9 @@ class App:
         connection = Connection(reading, self._clock, needed, report, warn)
         identity = await connection.identify()
         writing = slack_client(settings, session, reads_only=False)
-        together, lists = (together_client(settings, each, self._clock, self._patience) for each in transports)
+        together, lists = (
+            together_client(settings, transport, self._clock, self._patience) for transport in transports
+        )
         impacts = None
         if settings.bot_impact_url:
             impacts = await stack.enter_async_context(plain_client(settings.bot_impact_url))
@@ -192,7 +194,7 @@ class App:
         checks = [connection.keep_checking()]
         if self._reread:
             checks.append(use_renewed(self._settings, self._reread, self._clock, use))
-        checking = [asyncio.create_task(each) for each in checks]
+        checking = [asyncio.create_task(check) for check in checks]
         parts = [*checking, *(task for _, task in self._parts.values())]
         if not self._watcher:
             checking.append(asyncio.create_task(self._check_named(lists)))  # which may end
@@ -210,7 +212,7 @@ class App:
         while any(problem for _, problem in unknown_clusters(named, listed)):
             with suppress(TogetherError):
                 clusters, _ = await lists.list_clusters()
-                listed.update(each.cluster_id for each in clusters)  # a list may lack some for a moment
+                listed.update(cluster.cluster_id for cluster in clusters)  # a list may lack some for a moment
                 for name, problem in unknown_clusters(named, listed):
                     self._note(name, problem)
             await self._clock.sleep(CHECK_NAMED_EVERY, WaitReason.POLL)
@@ -241,8 +243,8 @@ class App:
         if not told.urls:
             return None
         http = tool_clients(self._settings)
-        for each in http.values():
-            await stack.enter_async_context(each)
+        for client in http.values():
+            await stack.enter_async_context(client)
         sender = Sender(
             store.database,
             told,

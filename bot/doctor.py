@@ -116,7 +116,7 @@ class Doctor:
         settings = self.settings
         if not self._team_id:
             return
-        oncall = [settings.bot_oncall, *(each for _, each in settings.bot_routes.values())]
+        oncall = [settings.bot_oncall, *(called_id for _, called_id in settings.bot_routes.values())]
         listed = {
             "operators": settings.bot_operators,
             "break glass": settings.bot_break_glass,
@@ -180,29 +180,29 @@ class Doctor:
     async def _people(self, check: str, ids: Sequence[str], *, decides: bool) -> Finding:
         if EVERYBODY in ids:
             everybody = "every full member of the workspace"
-            others = ", ".join(each for each in ids if each != EVERYBODY)
+            others = ", ".join(operator for operator in ids if operator != EVERYBODY)
             fix = "Remove *, or the others."
             return warning(check, f"{everybody}, not only {others}", fix) if others else ok(check, everybody)
         found: list[str] = []
         bad: list[str] = []
-        for each in ids:
-            is_group = each[0] == "S"
+        for called_id in ids:
+            is_group = called_id[0] == "S"
             try:
-                members = await self.directory.members(each) if is_group else {each}
+                members = await self.directory.members(called_id) if is_group else {called_id}
                 people = [await self.directory.person(member) for member in sorted(members)]
             except DirectoryUnavailable:
-                bad.append(f"{each} can't be looked up")
+                bad.append(f"{called_id} can't be looked up")
                 continue
             can_decide = [person.team_id == self._team_id and person.is_full_member for person in people]
             active = sum(can_decide if decides else [person.is_active for person in people])
-            found.append(f"{each} ({active} active)" if is_group else each)
+            found.append(f"{called_id} ({active} active)" if is_group else called_id)
             if not active:
                 nobody = "is no active full member" if decides else "is no person with an active account"
-                bad.append(f"{each} {'has no active members' if is_group else nobody}")
+                bad.append(f"{called_id} {'has no active members' if is_group else nobody}")
         if not bad:
             return ok(check, ", ".join(found))
         fix = "Replace or remove these IDs."
-        if any("looked up" in each for each in bad):
+        if any("looked up" in line for line in bad):
             fix = "Run the doctor again in a minute. If it stays, check the scopes users:read and usergroups:read."
         is_nobody = len(bad) == len(ids)
         return (problem if is_nobody and check == "operators" else warning)(check, "; ".join(bad), fix)
@@ -217,7 +217,7 @@ class Doctor:
             return
         with suppress(httpx.HTTPError):
             self._note_clock("Together", (await self.http.head(settings.together_base_url)).headers.get("Date"))
-        names = [each.cluster_id for each in clusters]
+        names = [cluster.cluster_id for cluster in clusters]
         if not names:
             yield warning(check, "the key sees no clusters", "Use a key of the project that owns the clusters.")
             return
@@ -225,7 +225,7 @@ class Doctor:
         if unknown := sorted(set[str]().union(*settings.named_clusters.values()) - set(names)):
             fix = f"Check {', '.join(settings.named_clusters)}: they take cluster IDs."
             yield warning("clusters", f"Together doesn't list {', '.join(unknown)}", fix)
-        watched = [each for each in settings.bot_clusters if each in names] or names
+        watched = [cluster_id for cluster_id in settings.bot_clusters if cluster_id in names] or names
         yield await self._remediation(watched)
         yield await self._firing(watched[0])
 

@@ -81,14 +81,14 @@ def read_variables(environ: Mapping[str, str], dotenv: Path) -> Variables:
         with dotenv.open(encoding="utf-8-sig") as file:
             lines = [*parse_stream(file)]  # without interpolation: a secret may contain ${…}
         values: dict[str, str] = {}  # an empty one counts as not set, so another line's stays
-        for each in lines:
-            if not _is_whole(each):
+        for binding in lines:
+            if not _is_whole(binding):
                 why = "isn't NAME=value. Correct it, or begin it with #"
-            elif each.key and each.value and values.setdefault(each.key, each.value) != each.value:
-                why = f"sets {each.key} to something else than an earlier line. Keep one"
+            elif binding.key and binding.value and values.setdefault(binding.key, binding.value) != binding.value:
+                why = f"sets {binding.key} to something else than an earlier line. Keep one"
             else:
                 continue
-            text, line = each.original
+            text, line = binding.original
             blank = text.removesuffix(text.lstrip()).count("\n")  # dotenv counts from the blank lines before it
             why = f"line {line + blank} {why}"
             break
@@ -121,7 +121,7 @@ def strangers(values: Variables) -> dict[str, str]:
         rest = as_meant.removeprefix(_PREFIX)
         if as_meant == rest or (name == as_meant and rest in known) or not (value or "").strip():
             continue
-        begun = [rest] if rest in known else [each for each in known if rest and each.startswith(f"{rest}_")]
+        begun = [rest] if rest in known else [name for name in known if rest and name.startswith(f"{rest}_")]
         alike = begun or difflib.get_close_matches(rest, known, n=1, cutoff=0.75)
         found[name] = known[alike[0]] if alike else ""
     return found

@@ -98,7 +98,7 @@ def pagerduty_key(value: SecretStr) -> SecretStr:
 
 def items(value: str) -> list[str]:
     """Split what is separated by commas. A list of nothing would mean everything, or switch a guard rail off."""
-    if found := [each.strip() for each in value.split(",") if each.strip()]:
+    if found := [item.strip() for item in value.split(",") if item.strip()]:
         return found
     raise ValueError("lists nothing")
 
@@ -163,11 +163,11 @@ def mode(value: str) -> str:
 def routes(value: str) -> dict[str, tuple[str, str]]:
     """Read the channel and the on-call of clusters: `cluster=channel` or `cluster=channel/oncall`."""
     found: dict[str, tuple[str, str]] = {}
-    for each in items(value):
-        cluster_id, equals, target = each.partition("=")
+    for item in items(value):
+        cluster_id, equals, target = item.partition("=")
         channel_id, slash, called = target.partition("/")
         if not equals or (slash and not called):
-            raise ValueError(f"contains “{each[:60]}”, which isn't cluster=channel or cluster=channel/oncall")
+            raise ValueError(f"contains “{item[:60]}”, which isn't cluster=channel or cluster=channel/oncall")
         _check_new(cluster(cluster_id), found)
         found[cluster_id] = channel(channel_id), called and oncall(called)
     return found
@@ -178,10 +178,10 @@ def waits(value: str) -> dict[str, int]:
     if _is_minutes(value):
         return {"*": int(value)}
     found: dict[str, int] = {}
-    for each in items(value):
-        cluster_id, _, minutes = each.partition("=")
+    for item in items(value):
+        cluster_id, _, minutes = item.partition("=")
         if not _is_minutes(minutes):
-            raise ValueError(f"contains “{each[:60]}”, which isn't cluster=minutes, from 0 to {_LONGEST_WAIT}")
+            raise ValueError(f"contains “{item[:60]}”, which isn't cluster=minutes, from 0 to {_LONGEST_WAIT}")
         _check_new(cluster_or_all(cluster_id), found)
         found[cluster_id] = int(minutes)
     return found
@@ -225,7 +225,7 @@ def template(value: str) -> str:
     """Check a link with placeholders. A placeholder in the host could send a click anywhere."""
     unknown = [name for name in placeholders(value) if name not in _PLACEHOLDERS]
     if unknown:
-        known = ", ".join(f"{{{each}}}" for each in _PLACEHOLDERS)
+        known = ", ".join(f"{{{name}}}" for name in _PLACEHOLDERS)
         raise ValueError(f"contains {{{unknown[0][:40]}}}, which isn't one of {known}")
     parts = urlsplit(value)
     if parts.scheme != "https" or not parts.hostname or "{" in parts.netloc or not re.fullmatch(r"[!-~]+", value):

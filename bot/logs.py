@@ -35,9 +35,9 @@ _secrets: dict[str, None] = {}  # in the order in which they are looked for
 
 def add_secrets(secrets: Sequence[str]) -> None:
     """Replace these wherever they turn up from now on, besides those that are known."""
-    for each in secrets:
-        in_json = json.dumps(each, ensure_ascii=False)[1:-1]
-        _secrets.update(dict.fromkeys(form for form in (each, in_json) if len(form) >= SHORTEST_SECRET))
+    for secret in secrets:
+        in_json = json.dumps(secret, ensure_ascii=False)[1:-1]
+        _secrets.update(dict.fromkeys(form for form in (secret, in_json) if len(form) >= SHORTEST_SECRET))
 
 
 def _redacted(text: str) -> str:
@@ -102,7 +102,7 @@ class _TextLines(logging.Formatter):
         entry = [f"{_time(record)} [{record.levelname:9}] {record.getMessage()} [{record.name}]{details}"]
         if record.exc_info:
             entry.append(self.formatException(record.exc_info))
-        return "\n".join(_CONTROL.sub(_escaped, _redacted(each)) for each in entry)
+        return "\n".join(_CONTROL.sub(_escaped, _redacted(line)) for line in entry)
 
 
 def _escaped(found: re.Match[str]) -> str:

@@ -86,7 +86,7 @@ class Settings(BaseModel):
         if not self.database_url.startswith("sqlite:"):
             # As libpq reads it, and as a URL has it.
             password = formats.password_of(self.database_url)
-            secrets += [each for each in (password, quote(password, safe="")) if each]
+            secrets += [form for form in (password, quote(password, safe="")) if form]
         return secrets
 
     @property
@@ -107,7 +107,7 @@ class Settings(BaseModel):
     @property
     def unknown_modes(self) -> tuple[str, ...]:
         """The modes in BOT_TWO_PEOPLE_MODES that this version doesn't know."""
-        return tuple(each for each in self.bot_two_people_modes if each not in set(Mode))
+        return tuple(mode for mode in self.bot_two_people_modes if mode not in set(Mode))
 
 
 def revealed(secret: SecretStr | None) -> str:
@@ -128,9 +128,9 @@ def read_settings(variables: Variables) -> Settings:
     try:
         settings = Settings.model_validate(given)
     except ValidationError as error:
-        for each in error.errors(include_input=False, include_url=False):
-            name = str(each["loc"][0])
-            problems.setdefault(name.upper(), _problem(name, each["type"], each["msg"], each.get("ctx", {})))
+        for problem in error.errors(include_input=False, include_url=False):
+            name = str(problem["loc"][0])
+            problems.setdefault(name.upper(), _problem(name, problem["type"], problem["msg"], problem.get("ctx", {})))
     problems = {**_contradictions(given), **problems} or _unusable_proxies(settings)
     if problems:
         raise unusable(problems)
@@ -143,11 +143,11 @@ def _contradictions(given: Mapping[str, str]) -> dict[str, str]:
     if "slack_app_token" not in given and "slack_signing_secret" not in given:
         found["SLACK_APP_TOKEN"] = "is missing (or set SLACK_SIGNING_SECRET for HTTP mode)"  # noqa: S105 - a sentence, no secret
     alert_channel = given.get("bot_alert_channel")
-    allowed = {each.strip() for each in given.get("bot_channels", "").split(",")} - {""}
+    allowed = {channel.strip() for channel in given.get("bot_channels", "").split(",")} - {""}
     if allowed and alert_channel and alert_channel not in allowed:
         found["BOT_ALERT_CHANNEL"] = "must be one of BOT_CHANNELS; otherwise its buttons won't work"
     if routes := given.get("bot_routes"):
-        routed = {each.partition("=")[2].partition("/")[0].strip() for each in routes.split(",") if each.strip()}
+        routed = {route.partition("=")[2].partition("/")[0].strip() for route in routes.split(",") if route.strip()}
         if not alert_channel:
             found["BOT_ROUTES"] = "must come with BOT_ALERT_CHANNEL, for the clusters that have no route"
         elif allowed and not routed <= allowed:
@@ -168,7 +168,7 @@ def _unusable_proxies(settings: Settings) -> dict[str, str]:
     if settings.bot_webhook_url or settings.bot_pagerduty_key:  # whose key may also come with renewed secrets
         used += [settings.bot_webhook_url or "", settings.bot_pagerduty_url]
     proxies = filter(None, map(formats.proxy_for, used))
-    if all(urlsplit(each).scheme in {"http", "https"} for each in proxies):
+    if all(urlsplit(proxy).scheme in {"http", "https"} for proxy in proxies):
         return {}
     name = "HTTPS_PROXY" if getproxies().get("https") else "ALL_PROXY"  # all but loopback is https
     return {name: "must be an HTTP proxy, such as http://proxy:3128"}
@@ -215,6 +215,8 @@ def _problem(name: str, kind: str, message: str, limits: Mapping[str, Any]) -> s
         return f"must be {limits['expected'].replace(chr(39), '')}"
     if kind.startswith(("int_", "greater_", "less_")):
         known = Settings.model_fields[name].metadata
-        low, high = (next((getattr(each, end) for each in known if hasattr(each, end)), None) for end in ("ge", "le"))
+        low, high = (
+            next((getattr(bound, end) for bound in known if hasattr(bound, end)), None) for end in ("ge", "le")
+        )
         return f"must be a whole number {f'of at least {low}' if high is None else f'from {low} to {high}'}"
     return message.removeprefix("Value error, ").removeprefix("The cluster ID ").removesuffix(".")

@@ -69,7 +69,7 @@ class Tasks:
         Otherwise, who sends a flood would fill the room with refusals, and the audit trail for good.
         """
         present = self._clock.monotonic()
-        self._refused = {each: at for each, at in self._refused.items() if present - at < REFUSAL_SECONDS}
+        self._refused = {person: at for person, at in self._refused.items() if present - at < REFUSAL_SECONDS}
         is_first = person not in self._refused
         if is_first:
             self._refused[person] = present

@@ -238,7 +238,7 @@ def card_config(settings: Settings, identity: Identity) -> CardConfig:
         waits=settings.bot_wait_minutes,
         stuck_minutes=settings.bot_stuck_minutes,
         verify_seconds=3600.0 * settings.bot_verify_hours,
-        observed=frozenset(each.casefold() for each in settings.bot_observe),
+        observed=frozenset(cluster_id.casefold() for cluster_id in settings.bot_observe),
         summary=settings.bot_summary,
         has_break_glass=bool(settings.bot_break_glass) and has_rules_to_pass,
     )
@@ -284,7 +284,7 @@ def destinations(settings: Settings) -> Destinations:
 def tool_clients(settings: Settings) -> dict[Target, httpx.AsyncClient]:
     """Make the connections to the tools that are told, also to one whose key comes only with renewed secrets."""
     urls = {Target.WEBHOOK: settings.bot_webhook_url or "", Target.PAGERDUTY: settings.bot_pagerduty_url}
-    return {each: plain_client(url) for each, url in urls.items()}
+    return {target: plain_client(url) for target, url in urls.items()}
 
 
 def plain_client(url: str) -> httpx.AsyncClient:

@@ -124,7 +124,7 @@ class Sender:
         """
         letters = await self.database.read(outbox.due, target, AT_ONCE)
         results = await asyncio.gather(*map(self._send, letters), return_exceptions=True)
-        if failed := next((each for each in results if each), None):
+        if failed := next((result for result in results if result), None):
             raise failed
         return bool(letters)
 

@@ -53,23 +53,24 @@ from bot.store.tables import (
 )
 
 LISTED_SECONDS = 180.0  # cards that wait follow their cluster's load within this time
-a, c = alerts.c, decisions.c
-_MINE = select(c.active_at).where(c.id == bindparam("b_id")).scalar_subquery()
-_BEFORE_ME = or_(c.active_at < _MINE, and_(c.active_at == _MINE, c.id < bindparam("b_id")))
-_ALERT = ALERTS.where(one_remediation(a))
-_APPROVALS = and_(c.verb == Verb.APPROVE, c.cluster_id == bindparam("b_cluster"))
-_OTHERS = select(c.instance_id).where(_APPROVALS, c.id != bindparam("b_id"))
-_ABOUT_TO_BE_IN_REPAIR = _OTHERS.where(c.status == ACTIVE, _BEFORE_ME).union_all(_OTHERS.where(IN_DOUBT))
-_OPEN = and_(a.cluster_id == bindparam("b_cluster"), a.is_open)
-_AT_WORK = select(*ids_in(a)).where(_OPEN, a.state.not_in([State.PENDING_APPROVAL, WITHDRAWN, *FINAL]))
-_WAITING = select(a.instance_id).where(_OPEN, a.state == State.PENDING_APPROVAL)
-_IN_CLUSTERS = select(*ids_in(c)).where(is_among("b_clusters", c.cluster_id))
-_UNSETTLED = _IN_CLUSTERS.where(c.status == ACTIVE).union_all(
-    _IN_CLUSTERS.where(in_doubt_since(bindparam("b_since"))),
-    _IN_CLUSTERS.where(c.status == SET_ASIDE, c.sent_at > bindparam("b_since")),
+_MINE = select(decisions.c.active_at).where(decisions.c.id == bindparam("b_id")).scalar_subquery()
+_BEFORE_ME = or_(
+    decisions.c.active_at < _MINE, and_(decisions.c.active_at == _MINE, decisions.c.id < bindparam("b_id"))
 )
-_APPROVED_LATELY = select(*ids_in(c)).where(
-    _APPROVALS, c.outcome == OutcomeKind.APPROVED.value, c.answered_at > NOW_ONCE - DOUBT_SECONDS
+_ALERT = ALERTS.where(one_remediation(alerts.c))
+_APPROVALS = and_(decisions.c.verb == Verb.APPROVE, decisions.c.cluster_id == bindparam("b_cluster"))
+_OTHERS = select(decisions.c.instance_id).where(_APPROVALS, decisions.c.id != bindparam("b_id"))
+_ABOUT_TO_BE_IN_REPAIR = _OTHERS.where(decisions.c.status == ACTIVE, _BEFORE_ME).union_all(_OTHERS.where(IN_DOUBT))
+_OPEN = and_(alerts.c.cluster_id == bindparam("b_cluster"), alerts.c.is_open)
+_AT_WORK = select(*ids_in(alerts.c)).where(_OPEN, alerts.c.state.not_in([State.PENDING_APPROVAL, WITHDRAWN, *FINAL]))
+_WAITING = select(alerts.c.instance_id).where(_OPEN, alerts.c.state == State.PENDING_APPROVAL)
+_IN_CLUSTERS = select(*ids_in(decisions.c)).where(is_among("b_clusters", decisions.c.cluster_id))
+_UNSETTLED = _IN_CLUSTERS.where(decisions.c.status == ACTIVE).union_all(
+    _IN_CLUSTERS.where(in_doubt_since(bindparam("b_since"))),
+    _IN_CLUSTERS.where(decisions.c.status == SET_ASIDE, decisions.c.sent_at > bindparam("b_since")),
+)
+_APPROVED_LATELY = select(*ids_in(decisions.c)).where(
+    _APPROVALS, decisions.c.outcome == OutcomeKind.APPROVED.value, decisions.c.answered_at > NOW_ONCE - DOUBT_SECONDS
 )
 
 
@@ -136,7 +137,7 @@ def load_now(connection: Connection, cluster_id: str, known: RepairLoad) -> Repa
     """
     present = read_clock(connection)
     begun = [*at_work(connection, cluster_id), *approved_lately(connection, cluster_id)]
-    in_repair = {each.instance_id for each in begun}
+    in_repair = {ref.instance_id for ref in begun}
     waiting = set(connection.execute(_WAITING, b_cluster=cluster_id).scalars()) - in_repair
     # The list has repairs that the bot doesn't track, and is soon too old to say so.
     listed = (known.in_repair, known.waiting) if present - known.at < LISTED_SECONDS else (0, 0)
@@ -169,10 +170,10 @@ def look_into(connection: Connection, about: RemediationRef | str, actor: Actor,
     if not waiting:
         return Looked.NOTHING_WAITS
     write(connection, before, before.message.looked_into(actor.user_id, before.now))
-    for cluster_id in sorted({each.cluster_id for each in waiting}):
+    for cluster_id in sorted({alert.cluster_id for alert in waiting}):
         audit.note(connection, AuditNote("looking", actor, channel_id, cluster_id=cluster_id))
-    for each in waiting:
-        outbox.happened(connection, EventKind.LOOKING, each, by=actor.user_id)
+    for alert in waiting:
+        outbox.happened(connection, EventKind.LOOKING, alert, by=actor.user_id)
     return Looked.NOTED
 
 

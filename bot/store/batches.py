@@ -34,54 +34,71 @@ from bot.store.tables import ACTIVE, QUEUED, RECEIVED, SET_ASIDE, VOID, WAKE, ba
 
 ASKED, _CONFIRMED = "asked", "confirmed"
 _BATCHES = TypeAdapter(Batch)
-b, c = batches.c, decisions.c
-_ID, _OF_BATCH = b.id == bindparam("b_id"), c.batch_id == bindparam("b_id")
+_ID, _OF_BATCH = batches.c.id == bindparam("b_id"), decisions.c.batch_id == bindparam("b_id")
 _INSERT = insert(batches).values(status=ASKED, asked_at=now()).on_conflict_do_nothing()
-_ASKED_FOR = select(b.body).where(_ID, b.status == ASKED).with_for_update()
+_ASKED_FOR = select(batches.c.body).where(_ID, batches.c.status == ASKED).with_for_update()
 _CHANGE = update(batches).where(_ID)
 _CONFIRM = _CHANGE.values(status=_CONFIRMED, asked_at=now(), body=bindparam("b_body"))
 _QUEUE = insert(decisions).values(
     status=QUEUED, received_at=now(), lease_until=0.0, repeats=0, deliveries=0, fence=1, batch_id=bindparam("b_id")
 )
-_LOCK = select(b.id).where(_ID).with_for_update()
-_UNDER_WAY = select(*c).where(_OF_BATCH, c.status.in_((RECEIVED, ACTIVE)))
-_LATEST = select(c.outcome).where(_OF_BATCH, c.outcome.is_not(None)).order_by(c.batch_number.desc()).limit(TROUBLES)
-_NEXT = select(c.id).where(_OF_BATCH, c.status == QUEUED).order_by(c.batch_number).limit(1).scalar_subquery()
+_LOCK = select(batches.c.id).where(_ID).with_for_update()
+_UNDER_WAY = select(*decisions.c).where(_OF_BATCH, decisions.c.status.in_((RECEIVED, ACTIVE)))
+_LATEST = (
+    select(decisions.c.outcome)
+    .where(_OF_BATCH, decisions.c.outcome.is_not(None))
+    .order_by(decisions.c.batch_number.desc())
+    .limit(TROUBLES)
+)
+_NEXT = (
+    select(decisions.c.id)
+    .where(_OF_BATCH, decisions.c.status == QUEUED)
+    .order_by(decisions.c.batch_number)
+    .limit(1)
+    .scalar_subquery()
+)
 _GIVE_TURN = (
     update(decisions)
-    .where(c.id == _NEXT)
+    .where(decisions.c.id == _NEXT)
     .values(status=RECEIVED, owner=OWNER, received_at=now(), lease_until=LEASE_UNTIL)
-    .returning(*c)
+    .returning(*decisions.c)
 )
 _ASK_AGAIN = (
     update(decisions)
-    .where(c.id == bindparam("b_job"), c.owner == OWNER, c.status == RECEIVED)
-    .values(fence=c.fence + 1, lease_until=LEASE_UNTIL)
-    .returning(*c)
+    .where(decisions.c.id == bindparam("b_job"), decisions.c.owner == OWNER, decisions.c.status == RECEIVED)
+    .values(fence=decisions.c.fence + 1, lease_until=LEASE_UNTIL)
+    .returning(*decisions.c)
 )
 _STOP, _VOID = _CHANGE.values(stopped=bindparam("b_stopped")), _CHANGE.values(status=VOID)
-_BEGUN = select(c.id).where(_OF_BATCH, c.status != VOID).limit(1)
+_BEGUN = select(decisions.c.id).where(_OF_BATCH, decisions.c.status != VOID).limit(1)
 _LEAVE = (
     update(decisions)
-    .where(_OF_BATCH, c.status.in_((QUEUED, RECEIVED)))
+    .where(_OF_BATCH, decisions.c.status.in_((QUEUED, RECEIVED)))
     .values(status=VOID, request=None, done_at=now())
-    .returning(c.id)
+    .returning(decisions.c.id)
 )
-_WAKE = WAKE.where(messages.c.id == select(b.digest_id).where(_ID).scalar_subquery()).values(is_open=True)
+_WAKE = WAKE.where(messages.c.id == select(batches.c.digest_id).where(_ID).scalar_subquery()).values(is_open=True)
 _STUCK = (
-    select(c.batch_id)
-    .where(c.batch_id.in_(select(c.batch_id).where(c.status == QUEUED)))
-    .group_by(c.batch_id)
-    .having(func.max(func.coalesce(c.answered_at, c.received_at)) < now() - LIFETIME)
+    select(decisions.c.batch_id)
+    .where(decisions.c.batch_id.in_(select(decisions.c.batch_id).where(decisions.c.status == QUEUED)))
+    .group_by(decisions.c.batch_id)
+    .having(func.max(func.coalesce(decisions.c.answered_at, decisions.c.received_at)) < now() - LIFETIME)
 )
-_CLUSTERS = select(func.count(func.distinct(c.cluster_id))).where(_OF_BATCH)
+_CLUSTERS = select(func.count(func.distinct(decisions.c.cluster_id))).where(_OF_BATCH)
 _OF_A_CLUSTER = {StopReason.PAUSED, StopReason.REPAIR_LIMIT}
 _OF_DIGEST = (
-    select(b.id, b.body, b.asked_at, b.stopped)
-    .where(b.digest_id == bindparam("b_digest"), b.status == _CONFIRMED)
-    .order_by(b.asked_at)
+    select(batches.c.id, batches.c.body, batches.c.asked_at, batches.c.stopped)
+    .where(batches.c.digest_id == bindparam("b_digest"), batches.c.status == _CONFIRMED)
+    .order_by(batches.c.asked_at)
 )
-_RESULTS = select(c.batch_number, c.status, c.outcome, c.summary, c.answered_at, c.sent_at).where(_OF_BATCH)
+_RESULTS = select(
+    decisions.c.batch_number,
+    decisions.c.status,
+    decisions.c.outcome,
+    decisions.c.summary,
+    decisions.c.answered_at,
+    decisions.c.sent_at,
+).where(_OF_BATCH)
 
 
 def ask(connection: Connection, batch: Batch) -> None:
@@ -218,13 +235,13 @@ def of_digest(connection: Connection, digest_id: str) -> list[Batch]:
 def _with_results(connection: Connection, batch: Batch, row: Any) -> Batch:  # noqa: ANN401 - a row of _OF_DIGEST
     stopped, _, stopped_by = (row.stopped or "").partition(":")
     reason = StopReason(stopped) if stopped in set(StopReason) else StopReason.OTHER  # of a newer version
-    results = {each.batch_number: each for each in connection.execute(_RESULTS, b_id=batch.id)}
+    results = {row.batch_number: row for row in connection.execute(_RESULTS, b_id=batch.id)}
     return replace(
         batch,
         asked_at=row.asked_at,
         stopped=reason if stopped else None,
         stopped_by=stopped_by,
-        is_running=any(each.status in {QUEUED, RECEIVED, ACTIVE} for each in results.values()),
+        is_running=any(row.status in {QUEUED, RECEIVED, ACTIVE} for row in results.values()),
         items=[_with_result(item, results.get(item.number)) for item in batch.items],
     )
 

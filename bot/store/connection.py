@@ -141,12 +141,12 @@ class Connection:
         """
         sets = [sets] if isinstance(sets, Mapping) else sets
         sql, constants = _compiled(statement, self.driver.dialect, (*sets[0], *values))
-        return self._run(sql, [{**constants, **each, **values} for each in sets])
+        return self._run(sql, [{**constants, **given, **values} for given in sets])
 
     def _run(self, sql: str, sets: Sequence[Values]) -> Rows:
         rows, cursor = Rows(), self.raw.cursor()
-        for each in sets:
-            cursor.execute(sql, each)
+        for values in sets:
+            cursor.execute(sql, values)
             rows.take(cursor)
         cursor.close()
         return rows
@@ -248,7 +248,7 @@ class is_among(FunctionElement[Any]):  # noqa: N801 - reads like the operator th
 
 @compiles(is_among)
 def _is_among(element: is_among, compiler: SQLCompiler, **kwargs: Any) -> str:  # noqa: ANN401 - the compiler's own
-    *columns, bound = (compiler.process(each, **kwargs) for each in element.clauses)
+    *columns, bound = (compiler.process(clause, **kwargs) for clause in element.clauses)
     value, source = "json_extract(value, '$[{}]')", f"json_each({bound})"
     if compiler.dialect.name == "postgresql":
         value, source = "each ->> {}", f"json_array_elements(CAST({bound} AS json)) AS each"
@@ -258,7 +258,7 @@ def _is_among(element: is_among, compiler: SQLCompiler, **kwargs: Any) -> str:  
 
 def json_list(values: Iterable[str | tuple[str, ...]]) -> str:
     """Return the list that `is_among` looks in: texts for one column, tuples for several."""
-    return json.dumps([[each] if isinstance(each, str) else each for each in values])
+    return json.dumps([[value] if isinstance(value, str) else value for value in values])
 
 
 def dump(adapter: TypeAdapter[Any], value: object) -> str:

@@ -185,7 +185,7 @@ class Database:
             running.withdraw()
         self._groups.close()
         threads = {self._writer, self._reader, self._pulse}
-        ending = [asyncio.create_task(asyncio.to_thread(each.shutdown)) for each in threads]
+        ending = [asyncio.create_task(asyncio.to_thread(pool.shutdown)) for pool in threads]
         _, stuck = await asyncio.wait(ending, timeout=_CLOSE_SECONDS)
         if stuck:  # nothing waits for it any more
             self._pool.refuse()
@@ -259,8 +259,8 @@ class Database:
             connection = self._pool.take(members[0].running)
             connection.begin(self._driver.begin_write, time())
             has_begun, ends_at = True, time() + _GROUP_SECONDS
-            for number, each in enumerate(members, start=1):
-                self._run_member(connection, each)
+            for number, member in enumerate(members, start=1):
+                self._run_member(connection, member)
                 if time() > ends_at:
                     in_time = members[:number]
                     break
@@ -269,16 +269,16 @@ class Database:
         except BaseException as error:  # noqa: BLE001 - also one that no driver should raise undoes all of it
             if connection:
                 self._roll_back(connection, error)
-            for each in in_time if is_committing else members:
-                each.is_alone, each.error = True, None
+            for member in in_time if is_committing else members:
+                member.is_alone, member.error = True, None
                 if is_committing or not has_begun:
-                    each.end(StorageUnavailable(type(error).__name__, in_doubt=is_committing))
+                    member.end(StorageUnavailable(type(error).__name__, in_doubt=is_committing))
         else:
-            for each in in_time:
-                each.end(each.error)
+            for member in in_time:
+                member.end(member.error)
         finally:
-            for each in members:
-                each.running.ended()
+            for member in members:
+                member.running.ended()
             self._pool.give_back(connection)
 
     def _run_member(self, connection: Connection, member: Member) -> None:

@@ -50,11 +50,12 @@ from bot.store.tables import (
 _CLOCK_STEP = 5.0  # seconds by which a clock may seem to go back without having been set
 _TOLD_ALONE = OutcomeKind.NOT_ALLOWED, OutcomeKind.NOT_CHECKED
 _TURN = 1e-5  # seconds between two that begin one after the other; a double of today's seconds tells 2e-7 apart
-c = decisions.c
 _INSERT = insert(decisions).values(received_at=now(), lease_until=LEASE_UNTIL, repeats=0, deliveries=0, fence=1)
-_RECEIVE = _INSERT.on_conflict_do_nothing(index_elements=["dedup_key"]).returning(c.received_at)
+_RECEIVE = _INSERT.on_conflict_do_nothing(index_elements=["dedup_key"]).returning(decisions.c.received_at)
 # Or already voided, by an attempt whose own commit was in doubt.
-_STILL_RECEIVED = or_(and_(c.id == bindparam("b_job"), c.status == RECEIVED), c.status == VOID)
+_STILL_RECEIVED = or_(
+    and_(decisions.c.id == bindparam("b_job"), decisions.c.status == RECEIVED), decisions.c.status == VOID
+)
 _VOID = (
     _INSERT.values(done_at=now())
     .on_conflict_do_update(
@@ -62,34 +63,38 @@ _VOID = (
         set_={"status": VOID, "request": None, "done_at": now(), "outcome": "not taken"},
         where=_STILL_RECEIVED,
     )
-    .returning(c.status)
+    .returning(decisions.c.status)
 )
-_NO_OUTCOME = c.status.in_((RECEIVED, ACTIVE))  # a write that was given up may come after it
+_NO_OUTCOME = decisions.c.status.in_((RECEIVED, ACTIVE))  # a write that was given up may come after it
 _TURN_OR_NOW: ColumnElement[float] = func.coalesce(bindparam("b_turn", type_=Double()), now())
 _CLAIM = update_mine(_NO_OUTCOME, status=ACTIVE, active_at=_TURN_OR_NOW)
 _CLAIM_AND_SEND = _CLAIM.values(sent_at=now())
-_LAST_TURN = select(func.max(c.active_at), now()).where(c.cluster_id == bindparam("b_cluster"), c.status == ACTIVE)
-_HOLDER = select(c.user_id, c.verb, c.active_at).where(one_remediation(c), c.status == ACTIVE)
+_LAST_TURN = select(func.max(decisions.c.active_at), now()).where(
+    decisions.c.cluster_id == bindparam("b_cluster"), decisions.c.status == ACTIVE
+)
+_HOLDER = select(decisions.c.user_id, decisions.c.verb, decisions.c.active_at).where(
+    one_remediation(decisions.c), decisions.c.status == ACTIVE
+)
 _SEND_AGAIN = update_mine(_NO_OUTCOME, sent_at=now())
 _RECORD_SEND = _SEND_AGAIN.values(
-    seen_mode=bindparam("b_mode"), seen_state=bindparam("b_state"), repeats=c.repeats + bindparam("b_repeat")
+    seen_mode=bindparam("b_mode"), seen_state=bindparam("b_state"), repeats=decisions.c.repeats + bindparam("b_repeat")
 )
 _RECORD = update_mine(_NO_OUTCOME, outcome=bindparam("b_outcome"), answered_at=now())
 _RECORD_OUTCOME = _RECORD.values(status=ANSWERED, answer=bindparam("b_answer"))
 _RECORD_AND_FINISH = _RECORD.values(status=DONE, summary=bindparam("b_summary"), done_at=now(), request=None)
 _INSERT_FIRST = insert(first_approvals)
-_RECORDED = select(c.answered_at).where(MINE)
+_RECORDED = select(decisions.c.answered_at).where(MINE)
 _FINISH = update_mine(status=bindparam("b_status"), done_at=now(), request=None, answer=None)
 _ANSWERED_SINCE = (
-    select(c.id)
+    select(decisions.c.id)
     .where(
-        one_remediation(c), c.id != bindparam("b_id"), c.active_at.is_not(None),
-        c.answered_at >= bindparam("b_answered_at"),
+        one_remediation(decisions.c), decisions.c.id != bindparam("b_id"), decisions.c.active_at.is_not(None),
+        decisions.c.answered_at >= bindparam("b_answered_at"),
     )
     .limit(1)
 )  # fmt: skip
 _MOVE = update_mine(request=bindparam("b_request"))
-_POSTPONE = _MOVE.values(deliveries=c.deliveries + 1, lease_until=now() + bindparam("b_seconds"), owner="")
+_POSTPONE = _MOVE.values(deliveries=decisions.c.deliveries + 1, lease_until=now() + bindparam("b_seconds"), owner="")
 
 
 class DecisionStore(Ownership):

@@ -11,26 +11,26 @@ from bot.models import Alert, Remediation, State
 from bot.store.connection import Connection, read_clock
 from bot.store.moments import UNREAD_SINCE, UNREAD_UNTIL, noted
 from bot.store.rows import ALERTS, read_alerts
-from bot.store.tables import alerts, messages
+from bot.store.tables import alerts
 
 _MOST = 10_000  # alerts of a shift, or of a node
 _LONGEST_REPAIR = 7 * 86_400.0  # from its alert to its end
-a, m = alerts.c, messages.c
 _LATELY = (
-    ALERTS.where(or_(a.is_open, a.changed_at > bindparam("b_since")))
-    .order_by(a.is_open.desc(), a.changed_at.desc())
+    ALERTS.where(or_(alerts.c.is_open, alerts.c.changed_at > bindparam("b_since")))
+    .order_by(alerts.c.is_open.desc(), alerts.c.changed_at.desc())
     .limit(_MOST)
 )
 _NAMING = (  # whether it is a node's name or ID is seen once it is read
     ALERTS.where(
-        or_(a.is_open, a.seen_at > bindparam("b_since")), func.lower(a.body).like(bindparam("b_pattern"), escape="!")
+        or_(alerts.c.is_open, alerts.c.seen_at > bindparam("b_since")),
+        func.lower(alerts.c.body).like(bindparam("b_pattern"), escape="!"),
     )
-    .order_by(a.seen_at.desc())
+    .order_by(alerts.c.seen_at.desc())
     .limit(_MOST)
 )
-_ENDED = ALERTS.where(a.changed_at > bindparam("b_since"))
-_FAILED = _ENDED.where(a.state == State.FAILED)
-_SUCCEEDED = _ENDED.where(a.state == State.SUCCEEDED)
+_ENDED = ALERTS.where(alerts.c.changed_at > bindparam("b_since"))
+_FAILED = _ENDED.where(alerts.c.state == State.FAILED)
+_SUCCEEDED = _ENDED.where(alerts.c.state == State.SUCCEEDED)
 
 
 def lately(connection: Connection, seconds: float) -> tuple[list[Alert], float, tuple[float, float]]:
@@ -47,7 +47,7 @@ def lately(connection: Connection, seconds: float) -> tuple[list[Alert], float, 
 def of_node(connection: Connection, name: str, seconds: float) -> list[Alert]:
     """Return what was first seen within the last `seconds` of nodes with this name or ID, the latest first."""
     found = naming(connection, name, read_clock(connection) - seconds)
-    return [each for each in found if each.remediation.is_called(name)]
+    return [alert for alert in found if alert.remediation.is_called(name)]
 
 
 def naming(connection: Connection, name: str, since: float) -> list[Alert]:
@@ -60,13 +60,13 @@ def naming(connection: Connection, name: str, since: float) -> list[Alert]:
 
 def failed(connection: Connection, seconds: float) -> list[Remediation]:
     """Return what failed within the last `seconds`, the latest first."""
-    found = _latest(connection, _FAILED, seconds, lambda each: each.remediation.changed_at)
-    return [each.remediation for each in found]
+    found = _latest(connection, _FAILED, seconds, lambda alert: alert.remediation.changed_at)
+    return [alert.remediation for alert in found]
 
 
 def came_back_lately(connection: Connection, seconds: float) -> list[Alert]:
     """Return the repairs whose fault came back, or didn't stop, within the last `seconds`, the latest first."""
-    return _latest(connection, _SUCCEEDED, seconds, lambda each: each.came_back.at if each.came_back else 0.0)
+    return _latest(connection, _SUCCEEDED, seconds, lambda alert: alert.came_back.at if alert.came_back else 0.0)
 
 
 def _latest(
@@ -75,4 +75,4 @@ def _latest(
     """Return what something happened to within the last `seconds`, the latest first; `at` says when, or 0 for never."""
     since = read_clock(connection) - seconds
     found = read_alerts(connection, statement, b_since=since - _LONGEST_REPAIR)
-    return sorted((each for each in found if at(each) > since), key=lambda each: -at(each))
+    return sorted((alert for alert in found if at(alert) > since), key=lambda alert: -at(alert))

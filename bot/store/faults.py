@@ -108,7 +108,7 @@ def resume(  # noqa: PLR0913, PLR0917 - what ends, who ends it, and why
     """
     report = _one(connection, cluster_id)
     people = pauses.end(connection, cluster_id, actor, channel_id, chosen, reason)
-    ended = [f"{each.user_id}/{each.cluster_id}" for each in people]
+    ended = [f"{pauser.user_id}/{pauser.cluster_id}" for pauser in people]
     brake = report and report.brake
     if not brake or not brake.is_latched or brake.key != since:
         return " ".join(ended)

@@ -72,14 +72,14 @@ class Groups:
         self._refuse()
 
     def _refuse(self) -> None:
-        for each in self._waiting:
-            each.end(StorageUnavailable("closed"))
-            each.settle()
+        for member in self._waiting:
+            member.end(StorageUnavailable("closed"))
+            member.settle()
         self._waiting.clear()
 
     def _next(self) -> None:
-        self._waiting = [each for each in self._waiting if not each.future.done()]
-        count = next((number for number, each in enumerate(self._waiting) if each.is_alone), len(self._waiting))
+        self._waiting = [member for member in self._waiting if not member.future.done()]
+        count = next((number for number, member in enumerate(self._waiting) if member.is_alone), len(self._waiting))
         count = min(count, MOST) or 1
         group, self._waiting = self._waiting[:count], self._waiting[count:]
         self._is_busy = bool(group)
@@ -89,12 +89,12 @@ class Groups:
 
     def _settle(self, group: Sequence[Member], ended: "asyncio.Future[None]") -> None:
         failed = None if ended.cancelled() else ended.exception()
-        for each in group:
-            if failed and not each.is_done:  # a bug: nobody knows what it has left behind
-                each.end(StorageUnavailable(type(failed).__name__, in_doubt=True))
-            if each.is_done:
-                each.settle()
-        self._waiting[:0] = [each for each in group if not each.is_done]
+        for member in group:
+            if failed and not member.is_done:  # a bug: nobody knows what it has left behind
+                member.end(StorageUnavailable(type(failed).__name__, in_doubt=True))
+            if member.is_done:
+                member.settle()
+        self._waiting[:0] = [member for member in group if not member.is_done]
         if self._is_closed:
             self._refuse()
         self._next()

@@ -13,21 +13,18 @@ from bot.models import State
 from bot.store.connection import Connection, read_clock
 from bot.store.tables import ANSWERED, SET_ASIDE, alerts, decisions, ids_in, inbox, metadata
 
-c = decisions.c
-a = alerts.c
-i = inbox.c
 _answers = union_all(
-    select(c.answered_at.label("at")).where(c.status == ANSWERED),
-    select(i.received_at).where(i.done_at.is_(None), i.result.is_not(None)),  # such as of a pause
+    select(decisions.c.answered_at.label("at")).where(decisions.c.status == ANSWERED),
+    select(inbox.c.received_at).where(inbox.c.done_at.is_(None), inbox.c.result.is_not(None)),  # such as of a pause
 ).subquery()
 _UNDELIVERED = select(func.count(), func.min(_answers.c.at))
-_SET_ASIDE = select(func.count()).where(c.status == SET_ASIDE)
-_ALERTS = select(a.state, func.count().label("number")).where(a.is_open).group_by(a.state)
+_SET_ASIDE = select(func.count()).where(decisions.c.status == SET_ASIDE)
+_ALERTS = select(alerts.c.state, func.count().label("number")).where(alerts.c.is_open).group_by(alerts.c.state)
 _PAGE = 100
 _WAITING = (
-    select(a.seen_at, a.body)
-    .where(a.is_open, a.state == State.PENDING_APPROVAL)
-    .order_by(a.seen_at, *ids_in(a))
+    select(alerts.c.seen_at, alerts.c.body)
+    .where(alerts.c.is_open, alerts.c.state == State.PENDING_APPROVAL)
+    .order_by(alerts.c.seen_at, *ids_in(alerts.c))
     .limit(_PAGE)
     .offset(bindparam("b_offset"))
 )

@@ -26,39 +26,43 @@ logger = logging.getLogger(__name__)
 _UNREADABLE_SECONDS = 600.0  # until a request of another version is looked at again
 KEPT_SECONDS = 2 * 86_400.0  # Slack repeats an event for a day at most (docs.slack.dev, Events API)
 T = TypeVar("T", bool, float, str)
-i = inbox.c
 _ENTRIES = TypeAdapter(Entry)
-_ONE = i.key == bindparam("b_key")
-_MINE = and_(_ONE, i.owner == OWNER)
-_OPEN = i.done_at.is_(None)
+_ONE = inbox.c.key == bindparam("b_key")
+_MINE = and_(_ONE, inbox.c.owner == OWNER)
+_OPEN = inbox.c.done_at.is_(None)
 _ENDED = {"done_at": now(), "body": None}
 _INSERT = insert(inbox).values(
     key=bindparam("b_key"), owner=OWNER, body=bindparam("b_body"), received_at=now(),
     lease_until=LEASE_UNTIL,
 )  # fmt: skip
-_RECEIVE = _INSERT.on_conflict_do_nothing(index_elements=["key"]).returning(i.key)
+_RECEIVE = _INSERT.on_conflict_do_nothing(index_elements=["key"]).returning(inbox.c.key)
 _LEAVE = _RECEIVE.values(result="true")
 _VOID = (
     _INSERT.values(done_at=now())
-    .on_conflict_do_update(index_elements=["key"], set_=_ENDED, where=and_(i.owner == OWNER, i.result.is_(None)))
-    .returning(i.key)
+    .on_conflict_do_update(
+        index_elements=["key"], set_=_ENDED, where=and_(inbox.c.owner == OWNER, inbox.c.result.is_(None))
+    )
+    .returning(inbox.c.key)
 )
-_AGE = (now() - i.received_at).label("age")
-_HELD = select(i.result, _AGE).where(_MINE, _OPEN).with_for_update()
-_IS_THERE = select(i.key).where(_ONE)
+_AGE = (now() - inbox.c.received_at).label("age")
+_HELD = select(inbox.c.result, _AGE).where(_MINE, _OPEN).with_for_update()
+_IS_THERE = select(inbox.c.key).where(_ONE)
 _CHANGE = update(inbox).where(_MINE)
 _ACTED = _CHANGE.values(result=bindparam("b_result"), lease_until=LEASE_UNTIL)
-_REFUSE = _ACTED.where(i.result.is_(None)).returning(i.key)
+_REFUSE = _ACTED.where(inbox.c.result.is_(None)).returning(inbox.c.key)
 _FINISH, _LEAVE_ALONE = _CHANGE.values(_ENDED), _CHANGE.values(lease_until=LEASE_UNTIL)
 # Nobody's from then on: a heartbeat that is on its way must not keep it.
 _RELEASE = _CHANGE.where(_OPEN).values(owner="", lease_until=now() + bindparam("b_seconds"))
-_HEARTBEAT = update(inbox).where(is_among("b_owners", i.owner), _OPEN).values(lease_until=LEASE_UNTIL)
-_LEFT = or_(is_free(i.lease_until), and_(bindparam("b_all"), ~is_among("b_owners", i.owner)))
+_HEARTBEAT = update(inbox).where(is_among("b_owners", inbox.c.owner), _OPEN).values(lease_until=LEASE_UNTIL)
+_LEFT = or_(is_free(inbox.c.lease_until), and_(bindparam("b_all"), ~is_among("b_owners", inbox.c.owner)))
 _TAKE_OVER = (
     update(inbox)
-    .where(i.key == select(i.key).where(_OPEN, _LEFT).limit(1).with_for_update(skip_locked=True).scalar_subquery())
+    .where(
+        inbox.c.key
+        == select(inbox.c.key).where(_OPEN, _LEFT).limit(1).with_for_update(skip_locked=True).scalar_subquery()
+    )
     .values(owner=OWNER, lease_until=LEASE_UNTIL)
-    .returning(i.key, i.body, i.result, _AGE)
+    .returning(inbox.c.key, inbox.c.body, inbox.c.result, _AGE)
 )
 
 

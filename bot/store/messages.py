@@ -44,47 +44,56 @@ from bot.store.tables import alerts, ids_in, ids_of, messages, refs_in
 
 _TRIES = 3  # to write a message as it was loaded
 _AT_ONCE = 500  # messages that are due in one look
-a, m = alerts.c, messages.c
-_IDS = ids_in(a)
+_IDS = ids_in(alerts.c)
 _REFS = select(*_IDS)
-_MESSAGES = select(m.body, m.is_open)
-_IN_CLUSTER = a.cluster_id == bindparam("b_cluster")
-_WITH_MESSAGE = ALERTS.join(messages, m.id == a.message_id).where(_IN_CLUSTER)
-_KNOWN = select(*_IDS, a.fingerprint).where(a.is_open)
-_IN_UNKNOWN_STATES = _REFS.where(a.is_open, a.state.not_in([*State, WITHDRAWN]))
-_TRACKED = ALERTS.where(a.is_open, a.state != WITHDRAWN)
-_WAITING = _WITH_MESSAGE.where(a.is_open, a.state == State.PENDING_APPROVAL, m.is_digest == bindparam("b_digests"))
-_REPAIRED = _WITH_MESSAGE.where(m.is_open, a.state == State.SUCCEEDED)
-_OPEN_ON = ALERTS.where(a.is_open, _IN_CLUSTER, a.instance_id == bindparam("b_instance"))
-_AT = _MESSAGES.where(m.ts == bindparam("b_ts"))
-_IN_MESSAGE = a.message_id == bindparam("b_message")
+_MESSAGES = select(messages.c.body, messages.c.is_open)
+_IN_CLUSTER = alerts.c.cluster_id == bindparam("b_cluster")
+_WITH_MESSAGE = ALERTS.join(messages, messages.c.id == alerts.c.message_id).where(_IN_CLUSTER)
+_KNOWN = select(*_IDS, alerts.c.fingerprint).where(alerts.c.is_open)
+_IN_UNKNOWN_STATES = _REFS.where(alerts.c.is_open, alerts.c.state.not_in([*State, WITHDRAWN]))
+_TRACKED = ALERTS.where(alerts.c.is_open, alerts.c.state != WITHDRAWN)
+_WAITING = _WITH_MESSAGE.where(
+    alerts.c.is_open, alerts.c.state == State.PENDING_APPROVAL, messages.c.is_digest == bindparam("b_digests")
+)
+_REPAIRED = _WITH_MESSAGE.where(messages.c.is_open, alerts.c.state == State.SUCCEEDED)
+_OPEN_ON = ALERTS.where(alerts.c.is_open, _IN_CLUSTER, alerts.c.instance_id == bindparam("b_instance"))
+_AT = _MESSAGES.where(messages.c.ts == bindparam("b_ts"))
+_IN_MESSAGE = alerts.c.message_id == bindparam("b_message")
 _OF_MESSAGE = _REFS.where(_IN_MESSAGE)
 _AMONG = is_among("b_ids", *_IDS)
 _BODIES = ALERTS.where(_AMONG)
-_ANY = select(m.id).limit(1)
+_ANY = select(messages.c.id).limit(1)
 _EXISTING = _REFS.where(_AMONG)
 _SINCE = NOW_ONCE - bindparam("b_seconds")
-_GONE = ALERTS.where(a.state == WITHDRAWN, a.changed_at > NOW_ONCE - 86_400.0)
-_ARRIVALS = _REFS.where(a.seen_at > _SINCE)
+_GONE = ALERTS.where(alerts.c.state == WITHDRAWN, alerts.c.changed_at > NOW_ONCE - 86_400.0)
+_ARRIVALS = _REFS.where(alerts.c.seen_at > _SINCE)
 _DUE = (
-    select(m.id)
-    .where(m.is_open, m.next_at <= NOW_ONCE)
+    select(messages.c.id)
+    .where(messages.c.is_open, messages.c.next_at <= NOW_ONCE)
     .order_by(func.random())  # in no order, so that those that can't be written keep no others waiting
     .limit(bindparam("b_limit"))
 )
-_IN_CHANNELS = _MESSAGES.where(m.ts.is_not(None), or_(m.is_open, m.opened_at > bindparam("b_since")))
+_IN_CHANNELS = _MESSAGES.where(
+    messages.c.ts.is_not(None), or_(messages.c.is_open, messages.c.opened_at > bindparam("b_since"))
+)
 _GROWING = (
-    _MESSAGES.where(m.is_open, m.is_digest, m.last_added_at > _SINCE).order_by(m.last_added_at.desc()).with_for_update()
+    _MESSAGES.where(messages.c.is_open, messages.c.is_digest, messages.c.last_added_at > _SINCE)
+    .order_by(messages.c.last_added_at.desc())
+    .with_for_update()
 )
 _UNPOSTED = _MESSAGES.where(
-    m.is_open, m.is_digest.is_(False), m.cluster_id == bindparam("b_cluster"), m.ts.is_(None), m.posted_at == 0
+    messages.c.is_open,
+    messages.c.is_digest.is_(False),
+    messages.c.cluster_id == bindparam("b_cluster"),
+    messages.c.ts.is_(None),
+    messages.c.posted_at == 0,
 )
 _ADD_ALERTS = insert(alerts).values(changed_at=now()).on_conflict_do_nothing().returning(*_IDS)
 _ADD_MESSAGE = insert(messages).values(version=0)
-_MOVE = update(alerts).where(is_among("b_ids", a.message_id)).values(message_id=bindparam("b_to"))
-_DROP_MESSAGES = delete(messages).where(is_among("b_ids", m.id))
+_MOVE = update(alerts).where(is_among("b_ids", alerts.c.message_id)).values(message_id=bindparam("b_to"))
+_DROP_MESSAGES = delete(messages).where(is_among("b_ids", messages.c.id))
 _DROP_ALERTS = delete(alerts).where(_IN_MESSAGE).returning(*_IDS)
-_CLOSE = update(messages).where(m.id == bindparam("b_message")).values(is_open=False)
+_CLOSE = update(messages).where(messages.c.id == bindparam("b_message")).values(is_open=False)
 _PLACE_OF = attrgetter("cluster_id", "channel_id", "is_started")  # what two digests have in common that are one
 Change = Callable[[Snapshot], TrackedMessage | None]
 
@@ -107,7 +116,7 @@ def in_unknown_states(connection: Connection) -> set[RemediationRef]:
 def waiting(connection: Connection, cluster_id: str, *, in_digests: bool) -> list[Alert]:
     """Return what waits in a cluster, on cards or in digests, those with the oldest load first."""
     found = read_alerts(connection, _WAITING, b_cluster=cluster_id, b_digests=in_digests)
-    return sorted(found, key=lambda each: each.share_at)
+    return sorted(found, key=lambda alert: alert.share_at)
 
 
 def shown_in(connection: Connection, channel_id: str, ts: str) -> list[RemediationRef]:
@@ -120,7 +129,7 @@ def shown_in(connection: Connection, channel_id: str, ts: str) -> list[Remediati
 def nodes(connection: Connection, refs: Collection[RemediationRef]) -> dict[RemediationRef, str]:
     """Return the names of nodes, of the remediations that the bot has told of."""
     found = read_alerts(connection, _BODIES, b_ids=json_list(map(astuple, refs)))
-    return {each.ref: each.remediation.node for each in found}
+    return {alert.ref: alert.remediation.node for alert in found}
 
 
 def is_first(connection: Connection) -> bool:
@@ -136,13 +145,13 @@ def existing(connection: Connection, refs: Sequence[RemediationRef]) -> set[Reme
 def closed(connection: Connection, refs: Sequence[RemediationRef]) -> list[Alert]:
     """Return those of these that are over, or that Together listed no longer."""
     found = read_alerts(connection, _BODIES, b_ids=json_list(map(astuple, refs)))
-    return [each for each in found if each.is_closed]
+    return [alert for alert in found if alert.is_closed]
 
 
 def lost(connection: Connection) -> list[RemediationRef]:
     """Return what vanished in the middle of its work, of the last day: it may have ended badly."""
     gone = read_alerts(connection, _GONE)
-    return [each.ref for each in gone if each.remediation.state in IN_REPAIR or each.decided]
+    return [alert.ref for alert in gone if alert.remediation.state in IN_REPAIR or alert.decided]
 
 
 def arrivals(connection: Connection, seconds: float) -> list[RemediationRef]:
@@ -184,13 +193,13 @@ def gather(
     note_returns(connection, new, verify_seconds)
     present = read_clock(connection)
     growing = map(message_of, connection.execute(_GROWING, b_seconds=seconds))
-    known = next((each for each in growing if each and _PLACE_OF(each) == _PLACE_OF(digest)), None)
+    known = next((message for message in growing if message and _PLACE_OF(message) == _PLACE_OF(digest)), None)
     into = known or replace(digest, opened_at=present, remind_from=present)
-    rows = [ids_of(each.ref) | alert_columns(replace(each, seen_at=present, message_id=into.id)) for each in new]
+    rows = [ids_of(alert.ref) | alert_columns(replace(alert, seen_at=present, message_id=into.id)) for alert in new]
     added = set(refs_in(connection.execute(_ADD_ALERTS, rows)))
-    for each in new:
-        if each.ref in added:
-            outbox.opened(connection, each)
+    for alert in new:
+        if alert.ref in added:
+            outbox.opened(connection, alert)
     cards = connection.execute(_UNPOSTED, b_cluster=digest.cluster_id)
     # What somebody has deleted keeps what was told of it, and what is told only if it fails stays so.
     unposted = [
@@ -264,8 +273,8 @@ def remind(
     if write(connection, before, after) is None:
         return False
     key = f"reminder {reminded.remind_from} {reminded.reminders}"  # the same, even if Slack is tried again
-    for each in waiting:
-        outbox.happened(connection, EventKind.REMINDED, each, key=key, reminder=reminded.reminders)
+    for alert in waiting:
+        outbox.happened(connection, EventKind.REMINDED, alert, key=key, reminder=reminded.reminders)
     return True
 
 
@@ -305,13 +314,13 @@ def observe(
 def note_returns(connection: Connection, new: Sequence[Alert], verify_seconds: float) -> None:
     """Mark repairs whose fault is back."""
     nodes: dict[tuple[str, str], list[Remediation]] = {}
-    for each in new:
-        for name in {each.remediation.instance_id, each.remediation.node}:
-            nodes.setdefault((each.cluster_id, name), []).append(each.remediation)
-    for cluster_id in {each.cluster_id for each in new} if verify_seconds else ():
+    for alert in new:
+        for name in {alert.remediation.instance_id, alert.remediation.node}:
+            nodes.setdefault((alert.cluster_id, name), []).append(alert.remediation)
+    for cluster_id in {alert.cluster_id for alert in new} if verify_seconds else ():
         for one in _repaired(connection, cluster_id):
             again = nodes.get((cluster_id, one.instance_id)) or nodes.get((cluster_id, one.node)) or ()
-            if back := next((found for each in again if (found := came_back(one, each, verify_seconds))), None):
+            if back := next((found for other in again if (found := came_back(one, other, verify_seconds))), None):
                 change_alert(connection, one.ref, partial(returned, back=back))
 
 
@@ -327,24 +336,26 @@ def note_firing(
         return set()
     present, found = read_clock(connection), set()
     by_node: dict[str, list[LinkedAlert]] = {}
-    for each in firing:
-        for name in each.names:
-            by_node.setdefault(name, []).append(each)
+    for alert in firing:
+        for name in alert.names:
+            by_node.setdefault(name, []).append(alert)
     for one in _repaired(connection, cluster_id):
-        for each in {id(each): each for name in (one.instance_id, one.node) for each in by_node.get(name, ())}.values():
-            if not fault_of(one, each) or present > one.succeeded_at + verify_seconds:
+        for alert in {
+            id(alert): alert for name in (one.instance_id, one.node) for alert in by_node.get(name, ())
+        }.values():
+            if not fault_of(one, alert) or present > one.succeeded_at + verify_seconds:
                 continue
-            if back := fires_again(one, each, verify_seconds, present):
+            if back := fires_again(one, alert, verify_seconds, present):
                 change_alert(connection, one.ref, partial(returned, back=back))
-            if back or may_still_clear(one, each, present):
-                found.add(each.key)
+            if back or may_still_clear(one, alert, present):
+                found.add(alert.key)
     return found
 
 
 def _repaired(connection: Connection, cluster_id: str) -> list[Remediation]:
     """Return the repairs that may still answer for what they were to mend."""
     repaired = read_alerts(connection, _REPAIRED, b_cluster=cluster_id)
-    return [each.remediation for each in repaired if not each.came_back]
+    return [alert.remediation for alert in repaired if not alert.came_back]
 
 
 def close(connection: Connection, message_id: str) -> None:
@@ -357,7 +368,7 @@ def forget(connection: Connection, message_id: str) -> list[RemediationRef]:
     snapshot = load(connection, message_id, to_change=True)
     if snapshot is None or snapshot.message.ts:
         return []
-    if any(not each.is_closed or each.remediation.state in RAN for each in snapshot.alerts):
+    if any(not alert.is_closed or alert.remediation.state in RAN for alert in snapshot.alerts):
         return []  # it would be told as new
     connection.execute(_DROP_MESSAGES, b_ids=json_list([message_id]))
     return refs_in(connection.execute(_DROP_ALERTS, b_message=message_id))

@@ -52,7 +52,7 @@ def note(connection: Connection, cluster_id: str, outage: Outage | None, *, is_w
         LeaseLost: another process watches now.
     """
     before = known(connection).get(cluster_id)
-    had_lasted, has_lasted = (bool(each and each.has_lasted) for each in (before, outage))
+    had_lasted, has_lasted = (bool(one and one.has_lasted) for one in (before, outage))
     if had_lasted != has_lasted:
         told: Data = {"cluster_id": cluster_id, "is_over": had_lasted, "is_watched": is_watched}
         emit(connection, EventKind.OUTAGE, cluster_id, told)

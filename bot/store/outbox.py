@@ -17,27 +17,30 @@ LONGEST_PAUSE = 3600.0  # before what wasn't taken is tried again
 _KEPT_SECONDS = 2 * 86_400.0
 _EVENTS = TypeAdapter(Event)
 _IDS = uuid.UUID("6f1c6f0e-6f5b-4f1e-9a43-0b6c2f6f7b51")  # any, of this bot's events
-o = outbox.c
 _earlier = outbox.alias("earlier")
 # The database fills in when: to ask it first would be a round trip for each event of a storm.
 _BODY = func.replace(bindparam("b_body"), '"at": 0.0', literal('"at": ') + cast(now(), Text()))
 _ADD = insert(outbox).values(body=_BODY, created_at=now(), next_at=now(), attempts=0)
 # The first of each remediation: what comes after it waits.
 _FIRST = select(outbox).where(
-    o.target == bindparam("b_target"),
-    ~exists().where(_earlier.c.target == o.target, _earlier.c.subject == o.subject, _earlier.c.id < o.id),
+    outbox.c.target == bindparam("b_target"),
+    ~exists().where(
+        _earlier.c.target == outbox.c.target, _earlier.c.subject == outbox.c.subject, _earlier.c.id < outbox.c.id
+    ),
 )
 # What is due, and what is impossibly late since a clock was set back: each is read in the order of an index, no further
 # than it takes.
 _DUE = union_all(*(
-    select(_FIRST.where(when).order_by(o.next_at, o.id).limit(bindparam("b_limit")).subquery())
-    for when in (o.next_at <= bindparam("b_now"), o.next_at > bindparam("b_never"))
+    select(_FIRST.where(when).order_by(outbox.c.next_at, outbox.c.id).limit(bindparam("b_limit")).subquery())
+    for when in (outbox.c.next_at <= bindparam("b_now"), outbox.c.next_at > bindparam("b_never"))
 )).order_by("next_at", "id").limit(bindparam("b_limit"))  # fmt: skip
-_ONE = o.id == bindparam("b_id")
+_ONE = outbox.c.id == bindparam("b_id")
 _DROP = delete(outbox).where(_ONE)
-_DROP_OLD = delete(outbox).where(~is_among("b_targets", o.target), o.created_at < NOW_ONCE - _KEPT_SECONDS)
-_POSTPONE = update(outbox).where(_ONE).values(attempts=o.attempts + 1, next_at=now() + bindparam("b_seconds"))
-_HURRY = update(outbox).where(o.next_at > NOW_ONCE).values(next_at=now())
+_DROP_OLD = delete(outbox).where(
+    ~is_among("b_targets", outbox.c.target), outbox.c.created_at < NOW_ONCE - _KEPT_SECONDS
+)
+_POSTPONE = update(outbox).where(_ONE).values(attempts=outbox.c.attempts + 1, next_at=now() + bindparam("b_seconds"))
+_HURRY = update(outbox).where(outbox.c.next_at > NOW_ONCE).values(next_at=now())
 _KINDS: dict[str, EventKind] = {
     **dict.fromkeys(FINAL, EventKind.RESOLVED),
     State.RUNNING: EventKind.RUNNING,
@@ -143,7 +146,7 @@ def opened(connection: Connection, alert: Alert) -> None:
 def told(connection: Connection, kind: EventKind, alert: Alert) -> None:
     """Write down what a thread is told of a repair; once, even if Slack is tried again."""
     if kind is EventKind.CAME_BACK:  # it may be told of an earlier repair under the same ID
-        repair = next((each for each in (alert, *reversed(alert.earlier)) if each.came_back), alert)
+        repair = next((alert for alert in (alert, *reversed(alert.earlier)) if alert.came_back), alert)
         alert = replace(repair, share=alert.share)
     happened(connection, kind, alert, key=f"{kind} {alert.remediation.under_way_since}")
 
@@ -167,10 +170,10 @@ def decided(connection: Connection, job: Job, outcome: Outcome) -> None:
 
 def changed(connection: Connection, before: Alert, after: Alert) -> None:
     """Write down what has become of a remediation."""
-    known = {(each.user_id, each.since) for each in before.holds}
-    for each in after.holds:
-        if (each.user_id, each.since) not in known:
-            happened(connection, EventKind.HELD, after, by=each.user_id, until=after.holds[0].until)
+    known = {(hold.user_id, hold.since) for hold in before.holds}
+    for hold in after.holds:
+        if (hold.user_id, hold.since) not in known:
+            happened(connection, EventKind.HELD, after, by=hold.user_id, until=after.holds[0].until)
     is_next = after.waiting_since != before.waiting_since
     is_approved = before.decided is not None and before.decided.is_approval  # which may not have been read
     vanished_midway = before.is_unlisted and (is_approved or before.remediation.is_under_way)  # which ends no incident
@@ -181,8 +184,8 @@ def changed(connection: Connection, before: Alert, after: Alert) -> None:
     elif after.remediation is not before.remediation and after.is_waiting and is_worse(before, after.remediation):
         happened(connection, EventKind.WORSENED, after)
     was, is_now = (
-        (each.remediation.state, each.waiting_since, each.is_unlisted and each.remediation.state not in FINAL)
-        for each in (before, after)
+        (alert.remediation.state, alert.waiting_since, alert.is_unlisted and alert.remediation.state not in FINAL)
+        for alert in (before, after)
     )
     if after.is_unlisted and not before.is_unlisted:
         if before.remediation.state not in FINAL:

@@ -15,15 +15,14 @@ from bot.store.tables import ACTIVE, ANSWERED, RECEIVED, SET_ASIDE, decisions, l
 _RESERVE = 1.0  # seconds of a lease that this process doesn't count on
 # Seconds from "a POST leaves" to the POST. Later, others may count on its having arrived, or never arriving.
 SEND_WITHIN = 5.0
-c = decisions.c
-UNFINISHED = c.status.in_((RECEIVED, ACTIVE, ANSWERED))
-MINE = and_(c.id == bindparam("b_id"), c.owner == OWNER, c.fence == bindparam("b_fence"))
+UNFINISHED = decisions.c.status.in_((RECEIVED, ACTIVE, ANSWERED))
+MINE = and_(decisions.c.id == bindparam("b_id"), decisions.c.owner == OWNER, decisions.c.fence == bindparam("b_fence"))
 
 
 def update_mine(within: ColumnElement[bool] = UNFINISHED, /, **values: object) -> Update:
     """Build the update of a job's row that succeeds only while the row is still this process's."""
     written = update(decisions).where(MINE, within).values({"lease_until": LEASE_UNTIL, **values})
-    return written.returning(c.sent_at)
+    return written.returning(decisions.c.sent_at)
 
 
 def sent_at(written: Rows) -> float:
@@ -43,26 +42,29 @@ KEEP = update_mine()
 _RELEASE = update_mine(lease_until=0.0, owner="")
 _HEARTBEAT = (
     update(decisions)
-    .where(is_among("b_ids", c.id), c.owner == OWNER, UNFINISHED)
+    .where(is_among("b_ids", decisions.c.id), decisions.c.owner == OWNER, UNFINISHED)
     .values(lease_until=LEASE_UNTIL)
-    .returning(c.id)
+    .returning(decisions.c.id)
 )
 _PROBE = upsert(leases).values(until=now())
-_LEFT = or_(is_free(c.lease_until), and_(bindparam("b_all"), c.owner != OWNER))
+_LEFT = or_(is_free(decisions.c.lease_until), and_(bindparam("b_all"), decisions.c.owner != OWNER))
 _TAKE_OVER = (
     update(decisions)
     .where(
-        c.id.in_(
-            select(c.id).where(UNFINISHED, _LEFT).order_by(c.received_at).limit(bindparam("b_limit"))
+        decisions.c.id.in_(
+            select(decisions.c.id)
+            .where(UNFINISHED, _LEFT)
+            .order_by(decisions.c.received_at)
+            .limit(bindparam("b_limit"))
             .with_for_update(skip_locked=True)
         )
     )
-    .values(owner=OWNER, lease_until=LEASE_UNTIL, fence=c.fence + 1)
-    .returning(*c)
-)  # fmt: skip
-_IS_THERE = select(c.id).where(c.id == bindparam("b_id"))
+    .values(owner=OWNER, lease_until=LEASE_UNTIL, fence=decisions.c.fence + 1)
+    .returning(*decisions.c)
+)
+_IS_THERE = select(decisions.c.id).where(decisions.c.id == bindparam("b_id"))
 # Or set aside already, by an attempt whose commit was in doubt.
-_SET_MINE_ASIDE = update_mine(or_(UNFINISHED, c.status == SET_ASIDE), status=SET_ASIDE)
+_SET_MINE_ASIDE = update_mine(or_(UNFINISHED, decisions.c.status == SET_ASIDE), status=SET_ASIDE)
 
 
 class Ownership:

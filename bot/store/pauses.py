@@ -17,21 +17,30 @@ _MOST = 20  # people with a pause of the same clusters; those that would end fir
 # The key of the row with the shorter pauses of a cluster: release 0.1 deletes the other one when the longest ends.
 _AND_OTHERS = " others"
 _OTHERS = TypeAdapter(list[Pauser])
-p, m, c = pauses.c, messages.c, clusters.c
-_NAMES = select(func.coalesce(func.max(c.name), ""))
-_NAME = _NAMES.where(p.cluster_id.in_([c.cluster_id, c.cluster_id + _AND_OTHERS])).scalar_subquery()
-_HELD = select(pauses, _NAME.label("cluster")).where(or_(bindparam("b_all"), is_among("b_clusters", p.cluster_id)))
+_NAMES = select(func.coalesce(func.max(clusters.c.name), ""))
+_NAME = _NAMES.where(
+    pauses.c.cluster_id.in_([clusters.c.cluster_id, clusters.c.cluster_id + _AND_OTHERS])
+).scalar_subquery()
+_HELD = select(pauses, _NAME.label("cluster")).where(
+    or_(bindparam("b_all"), is_among("b_clusters", pauses.c.cluster_id))
+)
 _TO_CHANGE = _HELD.with_for_update()
 _BRAKED = (
-    select(faults.c.cluster_id, faults.c.brake, _NAMES.where(c.cluster_id == faults.c.cluster_id).scalar_subquery())
+    select(
+        faults.c.cluster_id,
+        faults.c.brake,
+        _NAMES.where(clusters.c.cluster_id == faults.c.cluster_id).scalar_subquery(),
+    )
     .where(or_(bindparam("b_all"), is_among("b_clusters", faults.c.cluster_id)), faults.c.brake.is_not(None))
     .order_by(faults.c.cluster_id)
 )
 # There from the beginning, so that of two that pause at once neither forgets the other.
 _MAKE = insert(pauses).values(user_id="", until=0.0).on_conflict_do_nothing()
 _WRITE = upsert(pauses)
-_CONCERNS = or_(bindparam("b_cluster") == "", m.cluster_id == bindparam("b_cluster"), m.cluster_id.is_(None))
-_WAKE = WAKE.where(m.is_open, _CONCERNS)
+_CONCERNS = or_(
+    bindparam("b_cluster") == "", messages.c.cluster_id == bindparam("b_cluster"), messages.c.cluster_id.is_(None)
+)
+_WAKE = WAKE.where(messages.c.is_open, _CONCERNS)
 
 
 def active(connection: Connection, clusters: Collection[str]) -> Pause | None:
@@ -41,7 +50,7 @@ def active(connection: Connection, clusters: Collection[str]) -> Pause | None:
         clusters: with an empty ID among them, all that are paused.
     """
     keys = ["", *clusters]
-    chosen = {"b_all": "" in clusters, "b_clusters": json_list([*keys, *(f"{each}{_AND_OTHERS}" for each in keys)])}
+    chosen = {"b_all": "" in clusters, "b_clusters": json_list([*keys, *(f"{key}{_AND_OTHERS}" for key in keys)])}
     rows, brakes = connection.execute(_HELD, chosen), connection.execute(_BRAKED, chosen)
     people = _held(connection, rows) if rows else []
     return Pause(tuple(people), tuple(Braked(*row) for row in brakes)) if people or brakes else None
@@ -54,8 +63,8 @@ def _held(connection: Connection, rows: Rows) -> list[Pauser]:
         if not row.cluster_id.endswith(_AND_OTHERS):
             found.append(Pauser(row.user_id, row.until, row.cluster_id, row.reason, row.cluster))
         if others := read_json(_OTHERS, row.others, "A pause"):
-            found += [replace(each, cluster=row.cluster) for each in others]
-    return sorted((each for each in found if each.until > present), key=lambda each: -each.until)
+            found += [replace(pauser, cluster=row.cluster) for pauser in others]
+    return sorted((pauser for pauser in found if pauser.until > present), key=lambda pauser: -pauser.until)
 
 
 def _to_change(connection: Connection, cluster_id: str) -> list[Pauser]:
@@ -72,7 +81,7 @@ def begin(  # noqa: PLR0913, PLR0917 - what is paused, for how long, by whom, an
         Until when.
     """
     connection.execute(_MAKE, cluster_id=cluster_id)
-    others = [each for each in _to_change(connection, cluster_id) if each.user_id != actor.user_id]
+    others = [pauser for pauser in _to_change(connection, cluster_id) if pauser.user_id != actor.user_id]
     own = Pauser(actor.user_id, read_clock(connection) + seconds, cluster_id, storable(reason))
     _write(connection, cluster_id, [*others, own])
     audit.note(connection, AuditNote("paused", actor, channel_id, cluster_id=cluster_id, reason=reason))
@@ -97,21 +106,21 @@ def end(  # noqa: PLR0913, PLR0917 - whose pauses, who ends them, and why
     ended: list[Pauser] = []
     clusters = {cluster_id: None} if chosen is None else dict.fromkeys((cluster_id, ""))
     if chosen is not None and not cluster_id and (pause := active(connection, [""])):
-        clusters |= dict.fromkeys(each.cluster_id for each in pause.people)
-    for each in clusters:
-        held = _to_change(connection, each)
+        clusters |= dict.fromkeys(pauser.cluster_id for pauser in pause.people)
+    for paused_id in clusters:
+        held = _to_change(connection, paused_id)
         meant = {one.key for one in held} if chosen is None else {*chosen}
-        mine = [one for one in held if one.key in meant or (each == cluster_id and one.user_id in meant)]
+        mine = [one for one in held if one.key in meant or (paused_id == cluster_id and one.user_id in meant)]
         if mine:
-            _write(connection, each, [one for one in held if one not in mine])
-            audit.note(connection, AuditNote("resumed", actor, channel_id, cluster_id=each, reason=reason))
-            wake(connection, each)
+            _write(connection, paused_id, [one for one in held if one not in mine])
+            audit.note(connection, AuditNote("resumed", actor, channel_id, cluster_id=paused_id, reason=reason))
+            wake(connection, paused_id)
         ended += mine
     return ended
 
 
 def _write(connection: Connection, cluster_id: str, people: Sequence[Pauser]) -> None:
-    longest, *others = sorted(people, key=lambda each: -each.until) or [Pauser("", 0.0)]
+    longest, *others = sorted(people, key=lambda pauser: -pauser.until) or [Pauser("", 0.0)]
     next_one = Pauser("", others[0].until if others else 0.0)
     beside = cluster_id + _AND_OTHERS
     for key, one, rest in (cluster_id, longest, list[Pauser]()), (beside, next_one, others[: _MOST - 1]):

@@ -70,7 +70,7 @@ class Messages(Connection):
     def _run(self, sql: str, sets: Sequence[Values]) -> Rows:
         rows = Awaited(self._send)
         with psycopg.ClientCursor(self.raw) as cursor:
-            self._unsent += [(cursor.mogrify(sql.encode(), each), rows) for each in sets]
+            self._unsent += [(cursor.mogrify(sql.encode(), values), rows) for values in sets]
         # A line that was idle may be dead, and a commit that went over it would be in doubt.
         if not (self._has_begun or self._is_fresh):
             self._send()
@@ -78,7 +78,7 @@ class Messages(Connection):
 
     def _send(self) -> None:
         is_open = self._is_block and self._has_begun
-        sent = [*(() if is_open else ((each, None) for each in self._opening)), *self._unsent]
+        sent = [*(() if is_open else ((statement, None) for statement in self._opening)), *self._unsent]
         self._unsent, self._has_begun = [], True
         with psycopg.ClientCursor(self.raw) as cursor:
             cursor.execute("; ".join(text for text, _ in sent).encode(self.raw.info.encoding))

@@ -32,9 +32,6 @@ from bot.store.tables import SET_ASIDE, alerts, batches, decisions, first_approv
 _DAY = 86_400.0
 _URL_SECONDS = 1800.0  # docs.slack.dev, "Handling user interaction": 30 minutes
 _AT_ONCE = 500
-c = decisions.c
-b = batches.c
-i = inbox.c
 _URL = '"response_url": "'
 
 
@@ -50,8 +47,8 @@ def _old_urls(
 
 
 _OLD_URLS = (
-    _old_urls(or_(UNFINISHED, c.status == SET_ASIDE), c.id, c.request),
-    _old_urls(i.done_at.is_(None), i.key, i.body),
+    _old_urls(or_(UNFINISHED, decisions.c.status == SET_ASIDE), decisions.c.id, decisions.c.request),
+    _old_urls(inbox.c.done_at.is_(None), inbox.c.key, inbox.c.body),
 )
 
 
@@ -68,9 +65,14 @@ _FEW = (
     delete(leases).where(leases.c.name.startswith("process "), leases.c.until < NOW_ONCE - _DAY),
     delete(pauses).where(pauses.c.until < NOW_ONCE - _DAY),
     delete(inbox).where(inbox.c.done_at < NOW_ONCE - KEPT_SECONDS),
-    delete(batches).where(or_(b.asked_at < _OLDEST, and_(b.asked_at < NOW_ONCE - _DAY, b.status == ASKED))),
+    delete(batches).where(
+        or_(batches.c.asked_at < _OLDEST, and_(batches.c.asked_at < NOW_ONCE - _DAY, batches.c.status == ASKED))
+    ),
 )
-_OLD_DECISIONS = _some(decisions, or_(c.done_at < _OLDEST, and_(c.status == SET_ASIDE, c.received_at < _OLDEST)))
+_OLD_DECISIONS = _some(
+    decisions,
+    or_(decisions.c.done_at < _OLDEST, and_(decisions.c.status == SET_ASIDE, decisions.c.received_at < _OLDEST)),
+)
 _OLD = (
     _OLD_DECISIONS,
     # Worded so that SQLite looks by age: almost all rows are closed.

@@ -46,54 +46,56 @@ _ALERTS, _MESSAGES = TypeAdapter(Alert), TypeAdapter(TrackedMessage)
 _KEPT = 2048  # alerts that were read last: most of a digest is what it was when it was last drawn
 Told = Mapping[RemediationRef, EventKind] | None  # to other tools
 WITHDRAWN = "WITHDRAWN"  # in the column `state`, of what Together lists no longer
-a = alerts.c
-d = decisions.c
-m = messages.c
 first = first_approvals.c
-ALERTS = select(a.body, a.message_id)
+ALERTS = select(alerts.c.body, alerts.c.message_id)
 _AHEAD_SECONDS = 60.0  # by which clocks may be corrected
 _FIRST_APPROVAL = first.user_id, first.mode, first.at, first.job_id, first.episode
 # One that lies ahead was given by a clock that has been set back since: nobody knows how old it is.
 _FIRST_COUNTS = first.at.between(now() - FIRST_APPROVAL_SECONDS, now() + _AHEAD_SECONDS)
 _DECIDING = exists().where(
-    same_remediation(d, a),
+    same_remediation(decisions.c, alerts.c),
     # Until its first delivery: the edit that answers somebody must not be followed by one that was drawn before it.
-    or_(d.status == ACTIVE, and_(d.status == ANSWERED, d.active_at.is_not(None), d.deliveries == 0)),
+    or_(
+        decisions.c.status == ACTIVE,
+        and_(decisions.c.status == ANSWERED, decisions.c.active_at.is_not(None), decisions.c.deliveries == 0),
+    ),
 )
-_WITH_FIRST = select(a.body, a.message_id, *_FIRST_APPROVAL, _DECIDING.label("deciding")).select_from(
-    alerts.outerjoin(first_approvals, and_(same_remediation(first, a), _FIRST_COUNTS))
+_WITH_FIRST = select(alerts.c.body, alerts.c.message_id, *_FIRST_APPROVAL, _DECIDING.label("deciding")).select_from(
+    alerts.outerjoin(first_approvals, and_(same_remediation(first, alerts.c), _FIRST_COUNTS))
 )
-_PLACE = select(a.message_id).where(one_remediation(a))
-_MESSAGE_ID = m.id == bindparam("b_message")
-_FIND = select(m.body, m.is_open, m.version).where(_MESSAGE_ID)
+_PLACE = select(alerts.c.message_id).where(one_remediation(alerts.c))
+_MESSAGE_ID = messages.c.id == bindparam("b_message")
+_FIND = select(messages.c.body, messages.c.is_open, messages.c.version).where(_MESSAGE_ID)
 _TO_CHANGE = _FIND.with_for_update()
-_SHOWN = _WITH_FIRST.where(a.message_id == bindparam("b_message")).order_by(a.seen_at, *ids_in(a))
-ALERT_TO_CHANGE = _WITH_FIRST.where(one_remediation(a)).with_for_update(of=alerts)
-WRITE_MESSAGE = update(messages).where(_MESSAGE_ID).values(version=m.version + 1)
-_WRITE_SAME = WRITE_MESSAGE.where(m.version == bindparam("b_version")).returning(m.id)
-_WRITE_ALERT = update(alerts).where(one_remediation(a)).values(changed_at=now())
+_SHOWN = _WITH_FIRST.where(alerts.c.message_id == bindparam("b_message")).order_by(alerts.c.seen_at, *ids_in(alerts.c))
+ALERT_TO_CHANGE = _WITH_FIRST.where(one_remediation(alerts.c)).with_for_update(of=alerts)
+WRITE_MESSAGE = update(messages).where(_MESSAGE_ID).values(version=messages.c.version + 1)
+_WRITE_SAME = WRITE_MESSAGE.where(messages.c.version == bindparam("b_version")).returning(messages.c.id)
+_WRITE_ALERT = update(alerts).where(one_remediation(alerts.c)).values(changed_at=now())
 _DECIDES = [verb for verb, rule in RULES.items() if rule.decides]
 _FIRST = select(*_FIRST_APPROVAL).where(one_remediation(first), _FIRST_COUNTS)
 
 
 def in_doubt_since(moment: ColumnElement[float]) -> ColumnElement[bool]:
     """Build what finds decisions whose outcome wasn't clear when they were answered, since a moment."""
-    return and_(d.outcome.in_(DOUBTFUL), d.answered_at > moment)
+    return and_(decisions.c.outcome.in_(DOUBTFUL), decisions.c.answered_at > moment)
 
 
 IN_DOUBT = in_doubt_since(NOW_ONCE - DOUBT_SECONDS)
-_DOUBTFUL_AT = select(func.max(d.answered_at)).where(one_remediation(d), d.verb.in_(_DECIDES), IN_DOUBT)
+_DOUBTFUL_AT = select(func.max(decisions.c.answered_at)).where(
+    one_remediation(decisions.c), decisions.c.verb.in_(_DECIDES), IN_DOUBT
+)
 _BODY = (
     select(
-        a.body.label("alert"),
-        a.message_id,
-        m.body,
-        m.is_open,
+        alerts.c.body.label("alert"),
+        alerts.c.message_id,
+        messages.c.body,
+        messages.c.is_open,
         now().label("present"),
         _DOUBTFUL_AT.scalar_subquery().label("doubtful_at"),
     )
-    .outerjoin(messages, m.id == a.message_id)
-    .where(one_remediation(a))
+    .outerjoin(messages, messages.c.id == alerts.c.message_id)
+    .where(one_remediation(alerts.c))
 )
 _THEIRS = or_(bindparam("b_user") == "", first.user_id == bindparam("b_user"))  # or anybody's, where it is empty
 FORGET_FIRST = delete(first_approvals).where(one_remediation(first), _THEIRS)
@@ -118,7 +120,7 @@ def load(connection: Connection, message_id: str, *, to_change: bool = False) ->
             if approval := to_first_approval(row):
                 firsts[alert.ref] = approval
     confirmed = batches.of_digest(connection, message_id) if message.is_digest else []
-    clusters = {each.cluster_id for each in shown} | ({message.cluster_id} if message.cluster_id else set())
+    clusters = {alert.cluster_id for alert in shown} | ({message.cluster_id} if message.cluster_id else set())
     pause = pauses.active(connection, clusters)
     return Snapshot(message, shown, firsts, confirmed, is_being_decided, present, found.version, pause)
 
@@ -139,9 +141,9 @@ def write(
     """Write what a message has become, and what was learned for a card; None where it isn't what it was."""
     if not connection.execute(_WRITE_SAME, message_columns(after), b_message=after.id, b_version=before.version):
         return None
-    for each in before.alerts:
-        if (kind := (told or {}).get(each.ref)) and not (each.is_closed and kind is EventKind.STUCK):
-            outbox.told(connection, kind, each)
+    for alert in before.alerts:
+        if (kind := (told or {}).get(alert.ref)) and not (alert.is_closed and kind is EventKind.STUCK):
+            outbox.told(connection, kind, alert)
     if learned and learned != Learned():
         alert = before.alerts[0]
         alert = replace(alert, history=learned.history or alert.history, impact=learned.impact or alert.impact)

@@ -100,9 +100,9 @@ class SQLiteFile(Driver):
         names = [Path(f"{self.path}.lock"), self.path]
         try:
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
-            for each in (self.path, Path(f"{self.path}-wal"), Path(f"{self.path}-shm")):
-                if each.exists():
-                    each.chmod(0o600)  # made by an earlier release
+            for path in (self.path, Path(f"{self.path}-wal"), Path(f"{self.path}-shm")):
+                if path.exists():
+                    path.chmod(0o600)  # made by an earlier release
             for name in names:
                 self._owned.append(os.open(name, os.O_RDWR | os.O_CREAT, 0o600))
                 # The file itself too: it may have several names. Elsewhere this would get into the way of SQLite's own.

@@ -258,7 +258,7 @@ WAKE = update(messages).values(next_at=0.0, version=messages.c.version + 1)
 def upsert(table: Table, where: ColumnElement[bool] | None = None) -> Insert:
     """Build the statement that writes a row, in place of the one with the same key; of that, only if `where` holds."""
     written = insert(table)
-    values = {each.name: each for each in written.excluded if not each.primary_key}
+    values = {column.name: column for column in written.excluded if not column.primary_key}
     return written.on_conflict_do_update(index_elements=table.primary_key, set_=values, where=where)
 
 

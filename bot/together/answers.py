@@ -54,7 +54,7 @@ def _whole(answer: Any) -> Any:  # noqa: ANN401 - any JSON
     if isinstance(answer, str):
         return _HALF.sub("\ufffd", answer)
     if isinstance(answer, list):
-        return [_whole(each) for each in answer]
+        return [_whole(item) for item in answer]
     if isinstance(answer, dict):
         return {name: _whole(value) for name, value in answer.items()}
     return answer

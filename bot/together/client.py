@@ -159,9 +159,9 @@ class TogetherClient:
         try:
             async with self._clock.timeout(self._patience.get):
                 async for some in self._pages("/compute/passive_health_check_alerts", "alerts", params):
-                    read = [answers.parse(LinkedAlert, each) for each in some if isinstance(each, dict)]
+                    read = [answers.parse(LinkedAlert, item) for item in some if isinstance(item, dict)]
                     found += [
-                        each for each in read if each.cluster_id in {None, cluster_id} and each.resolved_at is None
+                        alert for alert in read if alert.cluster_id in {None, cluster_id} and alert.resolved_at is None
                     ]
                     if (pages := pages + 1) == FIRING_PAGES:
                         return found, False
@@ -329,5 +329,5 @@ def _segment(part: str, value: str) -> str:
 
 
 def _path(ref: RemediationRef) -> str:
-    cluster, instance, remediation = (quote(each, safe="") for each in astuple(ref))
+    cluster, instance, remediation = (quote(part, safe="") for part in astuple(ref))
     return f"/compute/clusters/{cluster}/instances/{instance}/remediations/{remediation}"

@@ -26,6 +26,7 @@ from bot.store.connection import now, read_json
 from bot.store.groups import Member
 from bot.store.ownership import Ownership
 from bot.store.tables import decisions
+from bot.store.tables import outbox as events
 from bot.watcher import calls, schedule
 from bot.watcher.comparison import Comparer
 from bot.watcher.config import WatchConfig
@@ -182,8 +183,9 @@ def _dropped(connection: Any, entry: Any, _seconds: float) -> None:
 
 def _in_any_order(connection: Any, target: Any, limit: int) -> Any:
     """Return what is due, also what comes after something that waits."""
-    due = select(*outbox._DUE.selected_columns).where(outbox.o.target == target, outbox.o.next_at <= now()).limit(limit)
-    found = connection.execute(due.order_by(outbox.o.id.desc()))
+    columns = events.c
+    due = select(*outbox._DUE.selected_columns).where(columns.target == target, columns.next_at <= now()).limit(limit)
+    found = connection.execute(due.order_by(columns.id.desc()))
     read = [(row, read_json(outbox._EVENTS, row.body)) for row in found]
     return [OutboxEntry(row.id, target, row.subject, event, 0.0, row.attempts) for row, event in read]
 
