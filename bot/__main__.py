@@ -132,8 +132,8 @@ def _examine(options: argparse.Namespace) -> int:
     except SettingsError as error:
         return report([problem("settings", str(error), "Fix each variable it lists.")], as_json=options.json)
     configure_logs("CRITICAL", "text", settings.secrets)  # each finding says what went wrong
-    found = asyncio.run(examine(settings, unknown=unknown_names(values), posts=options.post))
-    return report(found, as_json=options.json)
+    findings = asyncio.run(examine(settings, unknown=unknown_names(values), posts=options.post))
+    return report(findings, as_json=options.json)
 
 
 def _print_trail(options: argparse.Namespace) -> int:

@@ -110,8 +110,8 @@ def seen(  # noqa: PLR0913 - what was read, and when
     if view.alert.is_waiting and did:
         message = _told_of_ended_hold(view.alert, message, did, decided)
     # The mode of the next incident is no change of the last one's.
-    told = before.model_copy(update={"mode": remediation.mode}) if has_begun else before
-    lines = thread.transition(told, remediation, known, view.now, is_listed_again=alert.is_unlisted, is_next=is_next)
+    last = before.model_copy(update={"mode": remediation.mode}) if has_begun else before
+    lines = thread.transition(last, remediation, known, view.now, is_listed_again=alert.is_unlisted, is_next=is_next)
     # What was approved and won't run is named, as nobody would know which of a digest it is.
     was_approved = not BEGUN.isdisjoint({before.state, alert.as_told.state})
     message = message.saying(*lines, of_many=moved and was_approved and remediation.state == State.CANCELLED)

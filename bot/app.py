@@ -239,15 +239,15 @@ class App:
 
     async def _begin_to_send(self, store: DecisionStore, stack: AsyncExitStack) -> Sender | None:
         """Tell other tools, where there are any."""
-        told = destinations(self._settings)
-        if not told.urls:
+        to = destinations(self._settings)
+        if not to.urls:
             return None
         http = tool_clients(self._settings)
         for client in http.values():
             await stack.enter_async_context(client)
         sender = Sender(
             store.database,
-            told,
+            to,
             http,
             clock=self._clock,
             lease_seconds=self._settings.bot_lease_seconds,
@@ -329,12 +329,12 @@ class App:
 
     def _problems(self) -> list[str]:
         """Return what keeps the bot from working right now, for `/readyz`."""
-        found = [problem for about, problem in self._lacks.items() if problem and about in _NEEDED]
+        problems = [problem for about, problem in self._lacks.items() if problem and about in _NEEDED]
         if self._socket and not self._socket.connected:
-            found.append("The Socket Mode connection is down.")
+            problems.append("The Socket Mode connection is down.")
         if self._stopping:
-            found.append("The bot is stopping.")
-        return found
+            problems.append("The bot is stopping.")
+        return problems
 
     def _warnings(self) -> list[str]:
         """Return what the bot works without right now, for `/readyz`: clicks and commands work, so it stays ready."""

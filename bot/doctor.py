@@ -48,8 +48,8 @@ async def examine(
         http = httpx.AsyncClient(transport=transport)
         doctor = Doctor(settings, slack, http, clock, together, directory, posts=posts)
         checks = doctor.workspace, doctor.slack_checks, doctor.listed, doctor.clusters, doctor.database, doctor.skew
-        found = [finding for check in checks async for finding in check()]
-        return [_settings(unknown), *found, *[finding async for finding in look_around(settings, session)]]
+        findings = [finding for check in checks async for finding in check()]
+        return [_settings(unknown), *findings, *[finding async for finding in look_around(settings, session)]]
 
 
 @dataclass(slots=True)
@@ -183,7 +183,7 @@ class Doctor:
             others = ", ".join(operator for operator in ids if operator != EVERYBODY)
             fix = "Remove *, or the others."
             return warning(check, f"{everybody}, not only {others}", fix) if others else ok(check, everybody)
-        found: list[str] = []
+        described: list[str] = []
         bad: list[str] = []
         for called_id in ids:
             is_group = called_id[0] == "S"
@@ -195,12 +195,12 @@ class Doctor:
                 continue
             can_decide = [person.team_id == self._team_id and person.is_full_member for person in people]
             active = sum(can_decide if decides else [person.is_active for person in people])
-            found.append(f"{called_id} ({active} active)" if is_group else called_id)
+            described.append(f"{called_id} ({active} active)" if is_group else called_id)
             if not active:
                 nobody = "is no active full member" if decides else "is no person with an active account"
                 bad.append(f"{called_id} {'has no active members' if is_group else nobody}")
         if not bad:
-            return ok(check, ", ".join(found))
+            return ok(check, ", ".join(described))
         fix = "Replace or remove these IDs."
         if any("looked up" in line for line in bad):
             fix = "Run the doctor again in a minute. If it stays, check the scopes users:read and usergroups:read."
@@ -246,11 +246,11 @@ class Doctor:
         """Read the alerts that fire in a cluster: not every key may."""
         check = "firing alerts"
         try:
-            found, is_whole = await self.together.firing(cluster_id)
+            firing, is_whole = await self.together.firing(cluster_id)
         except (TogetherError, InvalidId) as error:
             fix = "Faults without a repair aren't shown. Give the API key the right to list alerts, if you can."
             return warning(check, f"can't be listed: {error}", fix)
-        return ok(check, f"can be listed; {len(found)}{'' if is_whole else ' or more'} in {cluster_id}")
+        return ok(check, f"can be listed; {len(firing)}{'' if is_whole else ' or more'} in {cluster_id}")
 
     async def database(self) -> AsyncIterator[Finding]:
         """Check that the database can be read and written, without making one."""

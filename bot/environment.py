@@ -115,7 +115,7 @@ def strangers(values: Variables) -> dict[str, str]:
     """
     names = (*EXAMPLES, *(f"{name}_FILE" for name in SECRETS))
     known = {name.removeprefix(_PREFIX): name for name in names if name.startswith(_PREFIX)}
-    found: dict[str, str] = {}
+    resembled: dict[str, str] = {}
     for name, value in values.items():
         as_meant = name.upper().replace("-", "_")
         rest = as_meant.removeprefix(_PREFIX)
@@ -123,8 +123,8 @@ def strangers(values: Variables) -> dict[str, str]:
             continue
         begun = [rest] if rest in known else [name for name in known if rest and name.startswith(f"{rest}_")]
         alike = begun or difflib.get_close_matches(rest, known, n=1, cutoff=0.75)
-        found[name] = known[alike[0]] if alike else ""
-    return found
+        resembled[name] = known[alike[0]] if alike else ""
+    return resembled
 
 
 def unknown_names(values: Variables) -> Sequence[str]:
@@ -139,19 +139,19 @@ def secret_files(values: Variables, names: Sequence[str] = SECRETS) -> Mapping[s
 
 def read_files(values: Variables, names: Sequence[str] = SECRETS) -> tuple[dict[str, str], dict[str, str]]:
     """Return the secrets that are in files, and what is wrong with those."""
-    found: dict[str, str] = {}
+    secrets_read: dict[str, str] = {}
     problems: dict[str, str] = {}
     for name, path in secret_files(values, names).items():
         if (values.get(name) or "").strip():
             problems[name] = f"and {name}_FILE are both set; keep one"
             continue
         try:
-            found[name] = read_secret(path)
+            secrets_read[name] = read_secret(path)
         except (OSError, UnicodeDecodeError) as error:
             problems[name] = f"can't be read from {name}_FILE ({type(error).__name__})"
         except ValueError as error:
             problems[name] = f"{error} in {name}_FILE"
-    return found, problems
+    return secrets_read, problems
 
 
 def read_secret(path: Path) -> str:

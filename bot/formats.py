@@ -35,10 +35,10 @@ def is_loopback(url: str) -> bool:
 def proxy_for(url: str) -> str | None:
     """Return the proxy that `HTTPS_PROXY` or `ALL_PROXY` names for a URL, except on loopback and in `NO_PROXY`."""
     parts, proxies = urlsplit(url), getproxies()
-    found = proxies.get(parts.scheme) or proxies.get("all")
-    if not found or not parts.hostname or is_loopback(url) or proxy_bypass(parts.hostname):
+    proxy = proxies.get(parts.scheme) or proxies.get("all")
+    if not proxy or not parts.hostname or is_loopback(url) or proxy_bypass(parts.hostname):
         return None
-    return found if "://" in found else f"http://{found}"
+    return proxy if "://" in proxy else f"http://{proxy}"
 
 
 def url(value: str) -> str:
@@ -98,8 +98,8 @@ def pagerduty_key(value: SecretStr) -> SecretStr:
 
 def items(value: str) -> list[str]:
     """Split what is separated by commas. A list of nothing would mean everything, or switch a guard rail off."""
-    if found := [item.strip() for item in value.split(",") if item.strip()]:
-        return found
+    if parts := [item.strip() for item in value.split(",") if item.strip()]:
+        return parts
     raise ValueError("lists nothing")
 
 
@@ -116,10 +116,10 @@ def each_is(pattern: str, what: str) -> AfterValidator:
 
 def _match(pattern: str, value: str, problem: str) -> re.Match[str]:
     """Return the match of a whole value, or say what is wrong with it."""
-    found = re.fullmatch(pattern, value)
-    if not found:
+    match = re.fullmatch(pattern, value)
+    if not match:
         raise ValueError(problem)
-    return found
+    return match
 
 
 def channel(value: str) -> str:
@@ -162,29 +162,29 @@ def mode(value: str) -> str:
 
 def routes(value: str) -> dict[str, tuple[str, str]]:
     """Read the channel and the on-call of clusters: `cluster=channel` or `cluster=channel/oncall`."""
-    found: dict[str, tuple[str, str]] = {}
+    by_cluster: dict[str, tuple[str, str]] = {}
     for item in items(value):
         cluster_id, equals, target = item.partition("=")
         channel_id, slash, called = target.partition("/")
         if not equals or (slash and not called):
             raise ValueError(f"contains “{item[:60]}”, which isn't cluster=channel or cluster=channel/oncall")
-        _check_new(cluster(cluster_id), found)
-        found[cluster_id] = channel(channel_id), called and oncall(called)
-    return found
+        _check_new(cluster(cluster_id), by_cluster)
+        by_cluster[cluster_id] = channel(channel_id), called and oncall(called)
+    return by_cluster
 
 
 def waits(value: str) -> dict[str, int]:
     """Read the minutes of clusters: `cluster=minutes`, `*=minutes` for all others, or the minutes of all."""
     if _is_minutes(value):
         return {"*": int(value)}
-    found: dict[str, int] = {}
+    by_cluster: dict[str, int] = {}
     for item in items(value):
         cluster_id, _, minutes = item.partition("=")
         if not _is_minutes(minutes):
             raise ValueError(f"contains “{item[:60]}”, which isn't cluster=minutes, from 0 to {_LONGEST_WAIT}")
-        _check_new(cluster_or_all(cluster_id), found)
-        found[cluster_id] = int(minutes)
-    return found
+        _check_new(cluster_or_all(cluster_id), by_cluster)
+        by_cluster[cluster_id] = int(minutes)
+    return by_cluster
 
 
 def _check_new(cluster_id: str, known: Collection[str]) -> None:
@@ -194,15 +194,15 @@ def _check_new(cluster_id: str, known: Collection[str]) -> None:
 
 def per_node(value: str) -> tuple[int, float]:
     """Read a number of repairs, and within how many seconds: `3/24h`."""
-    found = _match("([1-9][0-9]?)/([1-9][0-9]{0,2})[Hh]", value, "isn't repairs/hours, such as 3/24h")
-    return int(found[1]), 3600.0 * int(found[2])
+    match = _match("([1-9][0-9]?)/([1-9][0-9]{0,2})[Hh]", value, "isn't repairs/hours, such as 3/24h")
+    return int(match[1]), 3600.0 * int(match[2])
 
 
 def storm_brake(value: str) -> tuple[int, bool]:
     """Read a number of nodes, and whether it is a percentage."""
     wrong = "isn't a percentage such as 20%, or a number of nodes, 2 at least"
-    found = _match("([1-9][0-9]?|100)%|([2-9]|[1-9][0-9]{1,4})", value, wrong)
-    return int(found[1] or found[2]), bool(found[1])
+    match = _match("([1-9][0-9]?|100)%|([2-9]|[1-9][0-9]{1,4})", value, wrong)
+    return int(match[1] or match[2]), bool(match[1])
 
 
 def placeholders(template: str) -> list[str]:
@@ -211,14 +211,14 @@ def placeholders(template: str) -> list[str]:
     Raises:
         ValueError: its braces don't match, or hold more than a name.
     """
-    found = []
+    names = []
     for _, name, spec, conversion in string.Formatter().parse(template):
         if name is None:
             continue
         if spec or conversion:
             raise ValueError("has more than a name in braces")
-        found.append(name)
-    return found
+        names.append(name)
+    return names
 
 
 def template(value: str) -> str:
@@ -247,17 +247,17 @@ def console(value: str) -> str:
 
 def quiet_hours(value: str) -> QuietHours:
     """Read hours in a time zone: `22:00-07:00 Europe/Berlin`."""
-    found = _match(r"(\d\d:\d\d)-(\d\d:\d\d)\s+(\S+)", value, "must be two times and a time zone")
-    begin, end = _time(found[1]), _time(found[2])
+    match = _match(r"(\d\d:\d\d)-(\d\d:\d\d)\s+(\S+)", value, "must be two times and a time zone")
+    begin, end = _time(match[1]), _time(match[2])
     if begin == end:
         raise ValueError("must start and end at different times")
-    return QuietHours(begin, end, _zone(found[3]))
+    return QuietHours(begin, end, _zone(match[3]))
 
 
 def daily_time(value: str) -> DailyTime:
     """Read a time of day in a time zone: `08:00 Europe/Berlin`."""
-    found = _match(r"(\d\d:\d\d)\s+(\S+)", value, "must be a time and a time zone")
-    return DailyTime(_time(found[1]), _zone(found[2]))
+    match = _match(r"(\d\d:\d\d)\s+(\S+)", value, "must be a time and a time zone")
+    return DailyTime(_time(match[1]), _zone(match[2]))
 
 
 def _time(value: str) -> time:

@@ -105,8 +105,8 @@ class _TextLines(logging.Formatter):
         return "\n".join(_CONTROL.sub(_escaped, _redacted(line)) for line in entry)
 
 
-def _escaped(found: re.Match[str]) -> str:
-    return "\n    " if found[0] == "\n" else repr(found[0])[1:-1]
+def _escaped(match: re.Match[str]) -> str:
+    return "\n    " if match[0] == "\n" else repr(match[0])[1:-1]
 
 
 class _JsonLines(logging.Formatter):

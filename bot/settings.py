@@ -139,27 +139,27 @@ def read_settings(variables: Variables) -> Settings:
 
 def _contradictions(given: Mapping[str, str]) -> dict[str, str]:
     """Return what is wrong with variables that are right on their own."""
-    found: dict[str, str] = {}
+    problems: dict[str, str] = {}
     if "slack_app_token" not in given and "slack_signing_secret" not in given:
-        found["SLACK_APP_TOKEN"] = "is missing (or set SLACK_SIGNING_SECRET for HTTP mode)"  # noqa: S105 - a sentence, no secret
+        problems["SLACK_APP_TOKEN"] = "is missing (or set SLACK_SIGNING_SECRET for HTTP mode)"  # noqa: S105 - a sentence, no secret
     alert_channel = given.get("bot_alert_channel")
     allowed = {channel.strip() for channel in given.get("bot_channels", "").split(",")} - {""}
     if allowed and alert_channel and alert_channel not in allowed:
-        found["BOT_ALERT_CHANNEL"] = "must be one of BOT_CHANNELS; otherwise its buttons won't work"
+        problems["BOT_ALERT_CHANNEL"] = "must be one of BOT_CHANNELS; otherwise its buttons won't work"
     if routes := given.get("bot_routes"):
         routed = {route.partition("=")[2].partition("/")[0].strip() for route in routes.split(",") if route.strip()}
         if not alert_channel:
-            found["BOT_ROUTES"] = "must come with BOT_ALERT_CHANNEL, for the clusters that have no route"
+            problems["BOT_ROUTES"] = "must come with BOT_ALERT_CHANNEL, for the clusters that have no route"
         elif allowed and not routed <= allowed:
-            found["BOT_ROUTES"] = "must use channels of BOT_CHANNELS; otherwise its buttons won't work"
+            problems["BOT_ROUTES"] = "must use channels of BOT_CHANNELS; otherwise its buttons won't work"
     if "bot_storm_brake" in given and not alert_channel:
-        found["BOT_STORM_BRAKE"] = "must come with BOT_ALERT_CHANNEL; otherwise the bot doesn't watch what is broken"
+        problems["BOT_STORM_BRAKE"] = "must come with BOT_ALERT_CHANNEL; otherwise the bot doesn't watch what is broken"
     for name, other in (("bot_webhook_url", "bot_webhook_secret"), ("bot_webhook_secret", "bot_webhook_url")):
         if name in given and other not in given:
-            found[other.upper()] = f"is missing: {name.upper()} needs it"
+            problems[other.upper()] = f"is missing: {name.upper()} needs it"
     if os.environ.get("SLACK_CLIENT_ID") and os.environ.get("SLACK_CLIENT_SECRET"):  # which Bolt reads itself
-        found["SLACK_CLIENT_ID"] = "and SLACK_CLIENT_SECRET would turn on OAuth installs; unset both"
-    return found
+        problems["SLACK_CLIENT_ID"] = "and SLACK_CLIENT_SECRET would turn on OAuth installs; unset both"
+    return problems
 
 
 def _unusable_proxies(settings: Settings) -> dict[str, str]:
@@ -197,8 +197,8 @@ def read_audit_keys(values: Variables, older: Sequence[Path]) -> Sequence[str]:
     for path in (None, *older):
         name = f"The key in {path}" if path else "BOT_AUDIT_KEY"
         try:
-            found = read_secret(path) if path else read_one("BOT_AUDIT_KEY", values)
-            keys.append(formats.audit_key(SecretStr(found)).get_secret_value())
+            secret = read_secret(path) if path else read_one("BOT_AUDIT_KEY", values)
+            keys.append(formats.audit_key(SecretStr(secret)).get_secret_value())
         except OSError as error:
             problems[name] = f"can't be read ({type(error).__name__})"
         except ValueError as error:

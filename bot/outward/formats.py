@@ -26,7 +26,7 @@ _ACTIONS = {
 
 def cloud_event(event: Event) -> bytes:
     """Return a CloudEvent 1.0 in structured JSON (github.com/cloudevents/spec, JSON format)."""
-    told = {
+    envelope = {
         "specversion": "1.0",
         "id": event.id,
         "source": "/remediation-bot",
@@ -36,8 +36,8 @@ def cloud_event(event: Event) -> bytes:
         "data": {name: value for name, value in event.data.items() if value is not None},
     }
     if event.subject:
-        told["subject"] = event.subject
-    return json.dumps(told, ensure_ascii=False).encode()
+        envelope["subject"] = event.subject
+    return json.dumps(envelope, ensure_ascii=False).encode()
 
 
 def signed(secret: str, message_id: str, at: int, body: bytes) -> dict[str, str]:
@@ -74,19 +74,19 @@ def incident(event: Event, routing_key: str, *, at_once: bool) -> Json | None:
     if len(key) > _MAX_KEY:
         end = short_hash(key)
         key = key[: _MAX_KEY - len(end)] + end
-    told: Json = {"routing_key": routing_key, "event_action": action, "dedup_key": key}
+    body: Json = {"routing_key": routing_key, "event_action": action, "dedup_key": key}
     if action != "trigger":
-        return told
+        return body
     node = event.data.get("node")
     cluster = event.data.get("cluster_name") or event.data.get("cluster_id")
     xid = f": Xid {event.data['xid']}" if event.data.get("xid") else ""
     mode = labels.mode(str(event.data.get("mode") or "")).name
     said = {EventKind.FAILED: f"repair failed ({mode})", EventKind.STUCK: f"repair may be stuck ({mode})"}
-    what = said.get(event.kind, f"{mode} is waiting for approval")
-    return told | {
+    summary = said.get(event.kind, f"{mode} is waiting for approval")
+    return body | {
         "client": "Remediation bot",
         "payload": {
-            "summary": f"{node} ({cluster}){xid}. {what[0].upper()}{what[1:]}."[:_MAX_SUMMARY],
+            "summary": f"{node} ({cluster}){xid}. {summary[0].upper()}{summary[1:]}."[:_MAX_SUMMARY],
             "source": str(node),
             "severity": "warning" if event.data.get("is_warning") else "critical",
             "component": str(event.data.get("cluster_id")),

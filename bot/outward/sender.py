@@ -170,8 +170,8 @@ class Sender:
             body = cloud_event(event)
             headers |= signed(self.to.webhook_secret, event.id, int(self.clock.now()), body)
             headers["content-type"] = "application/cloudevents+json; charset=utf-8"
-        elif told := incident(event, self.to.pagerduty_key, at_once=self.to.pages_at_once):
-            url, body = f"{url}/v2/enqueue", json.dumps(told).encode()
+        elif content := incident(event, self.to.pagerduty_key, at_once=self.to.pages_at_once):
+            url, body = f"{url}/v2/enqueue", json.dumps(content).encode()
             headers["content-type"] = "application/json"
         else:
             return None

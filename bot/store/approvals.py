@@ -118,15 +118,15 @@ def claim_and_context(connection: Connection, ref: RemediationRef) -> tuple[Clai
 
 def contexts_now(connection: Connection, refs: Sequence[RemediationRef]) -> dict[RemediationRef, CardContext]:
     """Return `card_context` for each, whether somebody decides, and its cluster's load by now, where it's confirmed."""
-    found: dict[RemediationRef, CardContext] = {}
+    contexts: dict[RemediationRef, CardContext] = {}
     load = cache(partial(load_now, connection))
     for ref in refs:
         claim, about = claim_and_context(connection, ref)
         about = replace(about, is_being_decided=claim is not None)
         if about.share and not about.as_of:
             about = replace(about, share=load(ref.cluster_id, about.share))
-        found[ref] = about
-    return found
+        contexts[ref] = about
+    return contexts
 
 
 def load_now(connection: Connection, cluster_id: str, known: RepairLoad) -> RepairLoad:

@@ -213,7 +213,7 @@ async def rows(
 async def outcomes(database: Database, of: RemediationRef | str, limit: int) -> Sequence[PastDecision]:
     """Return how the last decisions ended, the latest first: those on a remediation, or of a Slack user ID."""
     chosen, values = (_BY_USER, {"b_user": of}) if isinstance(of, str) else (_ON_ONE, key_of(of))
-    found = await database.read(Connection.execute, chosen, values, b_limit=limit)
+    past = await database.read(Connection.execute, chosen, values, b_limit=limit)
     return [
         PastDecision(
             RemediationRef(row.cluster_id, row.instance_id, row.remediation_id),
@@ -223,7 +223,7 @@ async def outcomes(database: Database, of: RemediationRef | str, limit: int) -> 
             row.outcome or "",
             row.reason or "",
         )
-        for row in found
+        for row in past
         if row.verb in set(Verb)
     ]
 

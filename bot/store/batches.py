@@ -133,8 +133,8 @@ def confirm(connection: Connection, batch_id: str, user_id: str, reason: str, ho
     batch = replace(batch, reason=reason)
     connection.execute(_CONFIRM, b_id=batch_id, b_body=dump(_BATCHES, batch))
     connection.execute(_QUEUE, [_row(batch, item) | {"owner": holder["b_owner"]} for item in batch.items])
-    told = AuditNote("confirmed", batch.actor, batch.place.channel_id, batch.verb, batch_id=batch_id, reason=reason)
-    audit.note(connection, told)
+    note = AuditNote("confirmed", batch.actor, batch.place.channel_id, batch.verb, batch_id=batch_id, reason=reason)
+    audit.note(connection, note)
     _wake(connection, batch_id)
     return advance(connection, batch_id, holder)
 

@@ -46,8 +46,8 @@ def lately(connection: Connection, seconds: float) -> tuple[list[Alert], float, 
 
 def of_node(connection: Connection, name: str, seconds: float) -> list[Alert]:
     """Return what was first seen within the last `seconds` of nodes with this name or ID, the latest first."""
-    found = naming(connection, name, read_clock(connection) - seconds)
-    return [alert for alert in found if alert.remediation.is_called(name)]
+    candidates = naming(connection, name, read_clock(connection) - seconds)
+    return [alert for alert in candidates if alert.remediation.is_called(name)]
 
 
 def naming(connection: Connection, name: str, since: float) -> list[Alert]:
@@ -60,8 +60,8 @@ def naming(connection: Connection, name: str, since: float) -> list[Alert]:
 
 def failed(connection: Connection, seconds: float) -> list[Remediation]:
     """Return what failed within the last `seconds`, the latest first."""
-    found = _latest(connection, _FAILED, seconds, lambda alert: alert.remediation.changed_at)
-    return [alert.remediation for alert in found]
+    alerts = _latest(connection, _FAILED, seconds, lambda alert: alert.remediation.changed_at)
+    return [alert.remediation for alert in alerts]
 
 
 def came_back_lately(connection: Connection, seconds: float) -> list[Alert]:
@@ -74,5 +74,5 @@ def _latest(
 ) -> list[Alert]:
     """Return what something happened to within the last `seconds`, the latest first; `at` says when, or 0 for never."""
     since = read_clock(connection) - seconds
-    found = read_alerts(connection, statement, b_since=since - _LONGEST_REPAIR)
-    return sorted((alert for alert in found if at(alert) > since), key=lambda alert: -at(alert))
+    read = read_alerts(connection, statement, b_since=since - _LONGEST_REPAIR)
+    return sorted((alert for alert in read if at(alert) > since), key=lambda alert: -at(alert))

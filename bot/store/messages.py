@@ -115,8 +115,8 @@ def in_unknown_states(connection: Connection) -> set[RemediationRef]:
 
 def waiting(connection: Connection, cluster_id: str, *, in_digests: bool) -> list[Alert]:
     """Return what waits in a cluster, on cards or in digests, those with the oldest load first."""
-    found = read_alerts(connection, _WAITING, b_cluster=cluster_id, b_digests=in_digests)
-    return sorted(found, key=lambda alert: alert.share_at)
+    waits = read_alerts(connection, _WAITING, b_cluster=cluster_id, b_digests=in_digests)
+    return sorted(waits, key=lambda alert: alert.share_at)
 
 
 def shown_in(connection: Connection, channel_id: str, ts: str) -> list[RemediationRef]:
@@ -128,8 +128,8 @@ def shown_in(connection: Connection, channel_id: str, ts: str) -> list[Remediati
 
 def nodes(connection: Connection, refs: Collection[RemediationRef]) -> dict[RemediationRef, str]:
     """Return the names of nodes, of the remediations that the bot has told of."""
-    found = read_alerts(connection, _BODIES, b_ids=json_list(map(astuple, refs)))
-    return {alert.ref: alert.remediation.node for alert in found}
+    read = read_alerts(connection, _BODIES, b_ids=json_list(map(astuple, refs)))
+    return {alert.ref: alert.remediation.node for alert in read}
 
 
 def is_first(connection: Connection) -> bool:
@@ -144,8 +144,8 @@ def existing(connection: Connection, refs: Sequence[RemediationRef]) -> set[Reme
 
 def closed(connection: Connection, refs: Sequence[RemediationRef]) -> list[Alert]:
     """Return those of these that are over, or that Together listed no longer."""
-    found = read_alerts(connection, _BODIES, b_ids=json_list(map(astuple, refs)))
-    return [alert for alert in found if alert.is_closed]
+    read = read_alerts(connection, _BODIES, b_ids=json_list(map(astuple, refs)))
+    return [alert for alert in read if alert.is_closed]
 
 
 def lost(connection: Connection) -> list[RemediationRef]:
@@ -320,7 +320,7 @@ def note_returns(connection: Connection, new: Sequence[Alert], verify_seconds: f
     for cluster_id in {alert.cluster_id for alert in new} if verify_seconds else ():
         for one in _repaired(connection, cluster_id):
             again = nodes.get((cluster_id, one.instance_id)) or nodes.get((cluster_id, one.node)) or ()
-            if back := next((found for other in again if (found := came_back(one, other, verify_seconds))), None):
+            if back := next(filter(None, (came_back(one, other, verify_seconds) for other in again)), None):
                 change_alert(connection, one.ref, partial(returned, back=back))
 
 
@@ -334,7 +334,7 @@ def note_firing(
     """
     if not verify_seconds:
         return set()
-    present, found = read_clock(connection), set()
+    present, keys = read_clock(connection), set()
     by_node: dict[str, list[LinkedAlert]] = {}
     for alert in firing:
         for name in alert.names:
@@ -348,8 +348,8 @@ def note_firing(
             if back := fires_again(one, alert, verify_seconds, present):
                 change_alert(connection, one.ref, partial(returned, back=back))
             if back or may_still_clear(one, alert, present):
-                found.add(alert.key)
-    return found
+                keys.add(alert.key)
+    return keys
 
 
 def _repaired(connection: Connection, cluster_id: str) -> list[Remediation]:

@@ -54,8 +54,8 @@ def note(connection: Connection, cluster_id: str, outage: Outage | None, *, is_w
     before = known(connection).get(cluster_id)
     had_lasted, has_lasted = (bool(one and one.has_lasted) for one in (before, outage))
     if had_lasted != has_lasted:
-        told: Data = {"cluster_id": cluster_id, "is_over": had_lasted, "is_watched": is_watched}
-        emit(connection, EventKind.OUTAGE, cluster_id, told)
+        data: Data = {"cluster_id": cluster_id, "is_over": had_lasted, "is_watched": is_watched}
+        emit(connection, EventKind.OUTAGE, cluster_id, data)
     if outage:
         connection.execute(_WRITE, cluster_id=cluster_id, **asdict(outage))
     else:

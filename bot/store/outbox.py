@@ -110,8 +110,8 @@ def emit(connection: Connection, kind: EventKind, subject: str, data: Data, *, k
     if not connection.targets:
         return
     event_id = uuid.uuid5(_IDS, f"{subject} {key}").hex if key else new_id()
-    told = {name: storable(value) for name, value in data.items()}
-    body = dump(_EVENTS, Event(event_id, kind, subject, 0.0, told))
+    kept = {name: storable(value) for name, value in data.items()}
+    body = dump(_EVENTS, Event(event_id, kind, subject, 0.0, kept))
     targets = connection.targets
     connection.execute(_ADD, [{"target": target, "subject": subject, "b_body": body} for target in targets])
 
@@ -119,7 +119,7 @@ def emit(connection: Connection, kind: EventKind, subject: str, data: Data, *, k
 def happened(connection: Connection, kind: EventKind, alert: Alert, *, key: str = "", **more: Value) -> None:
     """Write down that something happened to an alert's remediation; `more` is told beside what is known of it."""
     one = alert.remediation
-    told: Data = {
+    data: Data = {
         "cluster_id": one.cluster_id,
         "cluster_name": alert.share.cluster if alert.share else None,
         "instance_id": one.instance_id,
@@ -133,7 +133,7 @@ def happened(connection: Connection, kind: EventKind, alert: Alert, *, key: str 
         "decided_by": alert.decided.user_id if alert.decided else None,
         **more,
     }
-    emit(connection, kind, str(alert.ref), told, key=key)
+    emit(connection, kind, str(alert.ref), data, key=key)
 
 
 def opened(connection: Connection, alert: Alert) -> None:
@@ -154,7 +154,7 @@ def told(connection: Connection, kind: EventKind, alert: Alert) -> None:
 def decided(connection: Connection, job: Job, outcome: Outcome) -> None:
     """Write down that somebody has decided."""
     request = job.request
-    told: Data = {
+    data: Data = {
         **ids_of(request.ref),
         "decision": outcome.kind.value,
         "by": request.actor.user_id,
@@ -165,7 +165,7 @@ def decided(connection: Connection, job: Job, outcome: Outcome) -> None:
         if outcome.settled_by
         else False,  # a cancellation that was only read back may be somebody else's
     }
-    emit(connection, EventKind.DECIDED, str(request.ref), told, key=f"decision {job.id}")
+    emit(connection, EventKind.DECIDED, str(request.ref), data, key=f"decision {job.id}")
 
 
 def changed(connection: Connection, before: Alert, after: Alert) -> None:

@@ -58,13 +58,13 @@ def active(connection: Connection, clusters: Collection[str]) -> Pause | None:
 
 def _held(connection: Connection, rows: Rows) -> list[Pauser]:
     """Return the pauses of some rows that hold, the longest first."""
-    present, found = read_clock(connection), list[Pauser]()
+    present, people = read_clock(connection), list[Pauser]()
     for row in rows:
         if not row.cluster_id.endswith(_AND_OTHERS):
-            found.append(Pauser(row.user_id, row.until, row.cluster_id, row.reason, row.cluster))
+            people.append(Pauser(row.user_id, row.until, row.cluster_id, row.reason, row.cluster))
         if others := read_json(_OTHERS, row.others, "A pause"):
-            found += [replace(pauser, cluster=row.cluster) for pauser in others]
-    return sorted((pauser for pauser in found if pauser.until > present), key=lambda pauser: -pauser.until)
+            people += [replace(pauser, cluster=row.cluster) for pauser in others]
+    return sorted((pauser for pauser in people if pauser.until > present), key=lambda pauser: -pauser.until)
 
 
 def _to_change(connection: Connection, cluster_id: str) -> list[Pauser]:

@@ -42,8 +42,8 @@ def _old_urls(
     is_old = key.table.c.received_at < NOW_ONCE - _URL_SECONDS
     # Its owner may have finished it since it was read, and dropped the request.
     one = update(key.table).where(key == bindparam("b_id"), request == bindparam("b_before"))
-    found = select(key.label("id"), request.label("request")).where(open_rows, is_old, request.contains(_URL))
-    return found, one.values({request: bindparam("b_request")})
+    old = select(key.label("id"), request.label("request")).where(open_rows, is_old, request.contains(_URL))
+    return old, one.values({request: bindparam("b_request")})
 
 
 _OLD_URLS = (
@@ -55,8 +55,8 @@ _OLD_URLS = (
 def _some(table: Table, *where: ColumnElement[bool]) -> Executable:
     """Build the deletion of some of what is old."""
     key = list(table.primary_key)
-    some = select(*key).where(*where).limit(_AT_ONCE)
-    return delete(table).where(tuple_(*key).in_(some)).returning(*key)
+    ids = select(*key).where(*where).limit(_AT_ONCE)
+    return delete(table).where(tuple_(*key).in_(ids)).returning(*key)
 
 
 _OLDEST: BindParameter[float] = bindparam("b_oldest")

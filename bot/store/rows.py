@@ -105,8 +105,8 @@ def load(connection: Connection, message_id: str, *, to_change: bool = False) ->
     """Return a message with everything that it is drawn from and that has not run out, inside a transaction."""
     rows = connection.execute(_TO_CHANGE if to_change else _FIND, b_message=message_id)
     clock, alerts_shown = connection.execute(SELECT_NOW), connection.execute(_SHOWN, b_message=message_id)
-    found, present = rows.first(), float(clock.scalar())
-    message = message_of(found)
+    own_row, present = rows.first(), float(clock.scalar())
+    message = message_of(own_row)
     if message is None:
         return None
     message = message.at(present) if message.looking else message
@@ -122,7 +122,7 @@ def load(connection: Connection, message_id: str, *, to_change: bool = False) ->
     confirmed = batches.of_digest(connection, message_id) if message.is_digest else []
     clusters = {alert.cluster_id for alert in shown} | ({message.cluster_id} if message.cluster_id else set())
     pause = pauses.active(connection, clusters)
-    return Snapshot(message, shown, firsts, confirmed, is_being_decided, present, found.version, pause)
+    return Snapshot(message, shown, firsts, confirmed, is_being_decided, present, own_row.version, pause)
 
 
 def showing(connection: Connection, about: RemediationRef | str, *, to_change: bool = False) -> Snapshot | None:

@@ -69,12 +69,12 @@ def items(page: Mapping[str, Any], name: str) -> list[Any]:
     Raises:
         UnreadableAnswer: it isn't a list, or the page is something else.
     """
-    found = page.get(name)
-    if found is None and page.keys() - {name} <= _OF_A_PAGE:
+    listed = page.get(name)
+    if listed is None and page.keys() - {name} <= _OF_A_PAGE:
         return []  # a server generated from proto leaves an empty list out, and Go's own JSON has null for it
-    if not isinstance(found, list):
+    if not isinstance(listed, list):
         raise UnreadableAnswer(f"{name} isn't a list")
-    return found
+    return listed
 
 
 def parse(model: type[M], answer: object) -> M:
@@ -95,10 +95,10 @@ def remediation(answer: object, ref: RemediationRef) -> Remediation:
     Raises:
         UnreadableAnswer: it can't be read as one, or is another one.
     """
-    found = parse(Remediation, answer)
+    read = parse(Remediation, answer)
     with suppress(InvalidId):
-        if found.ref == ref:
-            return found
+        if read.ref == ref:
+            return read
     raise UnreadableAnswer("about another remediation")
 
 

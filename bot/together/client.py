@@ -154,22 +154,22 @@ class TogetherClient:
             InvalidId: it is no ID.
         """
         params = {"cluster_id": check_id("cluster", cluster_id), "status": "PHC_ALERT_STATUS_FIRING"}
-        found: list[LinkedAlert] = []
+        firing: list[LinkedAlert] = []
         pages = 0
         try:
             async with self._clock.timeout(self._patience.get):
-                async for some in self._pages("/compute/passive_health_check_alerts", "alerts", params):
-                    read = [answers.parse(LinkedAlert, item) for item in some if isinstance(item, dict)]
-                    found += [
+                async for page in self._pages("/compute/passive_health_check_alerts", "alerts", params):
+                    read = [answers.parse(LinkedAlert, item) for item in page if isinstance(item, dict)]
+                    firing += [
                         alert for alert in read if alert.cluster_id in {None, cluster_id} and alert.resolved_at is None
                     ]
                     if (pages := pages + 1) == FIRING_PAGES:
-                        return found, False
+                        return firing, False
         except (TogetherError, TimeoutError) as error:
             if not pages:
                 raise NoAnswer if isinstance(error, TimeoutError) else error from None
-            return found, False  # the first pages are of use
-        return found, True
+            return firing, False  # the first pages are of use
+        return firing, True
 
     async def _pages(self, path: str, name: str, params: Mapping[str, str]) -> AsyncIterator[list[Any]]:
         """Yield the items of each page of a list.
@@ -222,14 +222,14 @@ class TogetherClient:
 
     async def list_clusters(self) -> tuple[list[Cluster], bool]:
         """List the clusters that the key sees, as far as they can be read, and whether that is all."""
-        found, is_all = [], True
+        clusters, is_all = [], True
         for item in answers.items(await self._get("/compute/clusters", {}), "clusters"):
             try:
-                found.append(answers.parse(Cluster, item))
+                clusters.append(answers.parse(Cluster, item))
             except UnreadableAnswer:
                 logger.warning("Can't read a cluster in the list")  # the others can
                 is_all = False
-        return found, is_all
+        return clusters, is_all
 
     async def _get(self, path: str, params: Mapping[str, str] | None = None) -> Any:  # noqa: ANN401 - JSON
         give_up_at = self._clock.monotonic() + self._patience.get
