@@ -323,7 +323,7 @@ class App:
         for gauge, value in gauges.items():
             gauge.set(value)
         metrics.OPEN_ALERTS.clear()
-        # Also where there is none: a series that comes and goes is one that a rule can't rely on.
+        # Also for states without any: a series that comes and goes is one that a rule can't rely on.
         for state in {*OPEN, *alerts}:
             metrics.OPEN_ALERTS.labels(state).set(alerts.get(state, 0))
 

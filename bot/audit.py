@@ -27,7 +27,7 @@ def read_since(value: str, now: float) -> float:
         Unix time in seconds.
 
     Raises:
-        ValueError: it is none of these.
+        ValueError: it isn't any of these.
     """
     if ago := re.fullmatch(r"(\d{1,9})([mhd])", value):
         return now - int(ago[1]) * _UNITS[ago[2]]

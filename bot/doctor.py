@@ -197,7 +197,7 @@ class Doctor:
             active = sum(can_decide if decides else [person.is_active for person in people])
             described.append(f"{called_id} ({active} active)" if is_group else called_id)
             if not active:
-                nobody = "is no active full member" if decides else "is no person with an active account"
+                nobody = "isn't an active full member" if decides else "isn't a person with an active account"
                 bad.append(f"{called_id} {'has no active members' if is_group else nobody}")
         if not bad:
             return ok(check, ", ".join(described))

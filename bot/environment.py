@@ -109,7 +109,7 @@ def _is_whole(line: Binding) -> bool:
 
 
 def strangers(values: Variables) -> dict[str, str]:
-    """Return the variables that begin like a setting and are none, with the one that each resembles, or "" for none.
+    """Return the variables that begin like a setting and aren't one, with the one that each resembles, or "" for none.
 
     A misspelled guard rail would be off without anybody noticing.
     """
@@ -128,7 +128,7 @@ def strangers(values: Variables) -> dict[str, str]:
 
 
 def unknown_names(values: Variables) -> Sequence[str]:
-    """Return the variables that look like settings and are none that this version knows."""
+    """Return the variables that look like settings and that this version doesn't know."""
     return sorted(name for name, meant in strangers(values).items() if not meant)
 
 

@@ -95,7 +95,7 @@ class _Lasting(logging.Filter):
 
 
 class _TextLines(logging.Formatter):
-    """A line for people. Somebody's words draw no line of their own, and no terminal obeys them."""
+    """A line for people. Somebody's words begin no new line, and no terminal obeys them."""
 
     def format(self, record: logging.LogRecord) -> str:
         details = "".join(f" {name}={value}" for name, value in sorted(_details(record).items()))

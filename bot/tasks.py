@@ -126,7 +126,7 @@ def _log_failure(task: asyncio.Future[Any]) -> None:
 
 
 async def in_thread(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run what may hang forever, such as on a file, in a thread of its own, which ends with the process.
+    """Run what may hang forever, such as on a file, in a separate thread, which ends with the process.
 
     `asyncio.to_thread` would keep the process alive until the function returns.
     """

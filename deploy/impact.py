@@ -27,7 +27,7 @@ def slurm(node: str) -> dict[str, str]:
 
 
 def kubernetes(node: str) -> dict[str, str]:
-    """Return the pods on a node, without those of daemon sets; nothing where there are none."""
+    """Return the pods on a node, without those of daemon sets; nothing without any."""
     chosen = f"spec.nodeName={node},status.phase=Running"
     printed = run("kubectl", "get", "pods", "--all-namespaces", "--field-selector", chosen, "--output", "json")
     found = [each["metadata"] for each in json.loads(printed)["items"]]

@@ -115,7 +115,7 @@ class Server:
 
     Args:
         problems: what keeps the bot from working right now, one sentence each; empty when it is ready.
-        warnings: what it works without, likewise.
+        warnings: what it works without, in sentences.
         measure: brings the metrics up to date before they are served.
         request_seconds: how long a client may take for a request, or to read its answer.
     """
@@ -206,7 +206,7 @@ class Server:
         return await to_aiohttp_response(answer)
 
     async def _read_body(self, request: web.Request) -> web.Response | None:
-        """Wait for the body. Returns the answer where there is none."""
+        """Wait for the body. Returns the answer to a request without one."""
         try:
             async with asyncio.timeout(self._request_seconds):
                 await request.read()

@@ -36,5 +36,5 @@ def new_schema(server: str) -> str:
 
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(f"CREATE SCHEMA {name}")
-    # In this order, so that a test may put a function of its own in the place of one of PostgreSQL's.
+    # In this order, so that a test may replace one of PostgreSQL's functions.
     return f"{server}&options=-csearch_path%3D{name},pg_catalog"

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from urllib.parse import parse_qs, urlsplit
 
-COMMIT = b"COMMIT\0"  # the end of a message; READ COMMITTED is none
+COMMIT = b"COMMIT\0"  # the end of a message, unlike READ COMMITTED
 
 
 class Line:

@@ -15,14 +15,14 @@ _template = b""
 
 
 async def fill_sqlite(url: str) -> None:
-    """Put an empty database of the present schema where there is none: migrating takes longer than most tests."""
+    """Put an empty database of the present schema where no file is: migrating takes longer than most tests."""
     global _template  # noqa: PLW0603 - made once per worker
     path = Path(url.removeprefix(_PREFIX))
     if not url.startswith(_PREFIX) or path.exists():  # noqa: ASYNC240 - nothing else runs yet
         return
     if not _template:
         _template = await _migrated()
-    path.write_bytes(_template)  # noqa: ASYNC240 - likewise
+    path.write_bytes(_template)  # noqa: ASYNC240 - as above
 
 
 async def _migrated() -> bytes:

@@ -37,7 +37,7 @@ async def post(app: App, path: str) -> int:
 async def starting(
     prepare: Callable[[Slack], Awaitable[object]], *, socket: bool = False, database: str = "", **environ: str
 ) -> AsyncIterator[tuple[App, Slack, ManualClock, "asyncio.Task[None]"]]:
-    """Start a bot whose Slack was made difficult first, on a file of its own: tests run beside each other."""
+    """Start a bot whose Slack was made difficult first, on a separate file: tests run beside each other."""
     time = ManualClock()
     with TemporaryDirectory() as folder:
         async with Slack(time.now) as slack, Together(time.now) as together:

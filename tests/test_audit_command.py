@@ -110,7 +110,7 @@ async def test_the_command_line_finds_a_changed_row(
         status = main(["audit", *words])
         return status, capsys.readouterr().out
 
-    # The command line has an event loop of its own, so it runs in a thread without one.
+    # The command line starts an event loop, so it runs in a thread without one.
     from asyncio import to_thread  # noqa: PLC0415 - beside its only use
 
     status, told = await to_thread(run, "verify")

@@ -312,7 +312,7 @@ async def test_wheel_in_a_clean_environment_starts_and_stops(tmp_path: Path) -> 
         ):
             subprocess.run([uv, *words], check=True, cwd=tmp_path)  # noqa: S603 - fixed words
         (wheel,) = tmp_path.glob("*.whl")
-        subprocess.run([uv, *into, "--no-deps", str(wheel)], check=True, cwd=tmp_path)  # noqa: S603 - likewise
+        subprocess.run([uv, *into, "--no-deps", str(wheel)], check=True, cwd=tmp_path)  # noqa: S603 - as above
 
     await asyncio.to_thread(install)
     async with Slack() as slack, Together(slack.now) as together:

@@ -111,8 +111,10 @@ WRONG = [
     Wrong(CHANNEL, Status.WARNING, "shared with other", lambda bot: in_channel(bot, is_shared=True)),
     Wrong(CHANNEL, Status.WARNING, "isn't in #ops", lambda bot: in_channel(bot, bot_may_post=False)),
     Wrong(CHANNEL, Status.PROBLEM, "isn't in #ops", lambda bot: in_channel(bot, bot_may_post=False, is_private=True)),
-    Wrong("operators", Status.WARNING, "U0BOB is no active", lambda bot: bot.slack.users["U0BOB"].update(deleted=True)),
-    Wrong("operators", Status.PROBLEM, "is no active full member", lambda bot: bot.slack.users.clear()),
+    Wrong(
+        "operators", Status.WARNING, "U0BOB isn't an active", lambda bot: bot.slack.users["U0BOB"].update(deleted=True)
+    ),
+    Wrong("operators", Status.PROBLEM, "isn't an active full member", lambda bot: bot.slack.users.clear()),
     Wrong("operators", Status.PROBLEM, "can't be looked up", lambda bot: fail_slack(bot, "users.info")),
     Wrong("Together API key", Status.PROBLEM, "API key", lambda bot: fail_together(bot, None, 401)),
     Wrong("Together API key", Status.WARNING, "no clusters", lambda bot: bot.together.clusters.clear()),
@@ -172,7 +174,7 @@ async def test_who_may_approve_alone_is_looked_up(bot: World) -> None:
     assert "break glass" not in await found(bot)
     assert (await found(bot, bot_break_glass=("*",)))["break glass"].status is Status.OK
     finding = (await found(bot, bot_break_glass=("U0BOB", "U0WRONG")))["break glass"]
-    assert (finding.status, finding.detail) == (Status.WARNING, "U0WRONG is no active full member")
+    assert (finding.status, finding.detail) == (Status.WARNING, "U0WRONG isn't an active full member")
 
 
 async def test_guest_can_be_on_call_and_no_bot_can(bot: World) -> None:
@@ -180,7 +182,7 @@ async def test_guest_can_be_on_call_and_no_bot_can(bot: World) -> None:
     assert (await found(bot, bot_oncall="U0BOB"))["on-call"].status is Status.OK
     bot.slack.users["U0BOB"]["is_bot"] = True
     finding = (await found(bot, bot_oncall="U0BOB"))["on-call"]
-    assert (finding.status, finding.detail) == (Status.WARNING, "U0BOB is no person with an active account")
+    assert (finding.status, finding.detail) == (Status.WARNING, "U0BOB isn't a person with an active account")
 
 
 async def test_test_card_is_posted_and_deleted_only_when_asked(bot: World) -> None:

@@ -282,7 +282,7 @@ async def test_every_fault_gives_exactly_one_true_answer(fault: Fault, verb: str
 
 
 def assert_true(bot: World, answer: Posted) -> None:
-    """An answer claims an effect only where there is one, and denies one only where there is none."""
+    """An answer claims an effect only if there is one, and denies it only if there isn't."""
     took_effect = bot.together.state(IDS) != "PENDING_APPROVAL"
     assert "nothing was changed" not in answer.text.lower()
     if "by <@U0ALICE>, " in answer.text:

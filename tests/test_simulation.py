@@ -29,7 +29,7 @@ BOUNDS = {
 
 
 def python(*words: str) -> "subprocess.CompletedProcess[str]":
-    """Run a Python of its own, in which sets of words have the same order each time."""
+    """Run another Python, in which sets of words have the same order each time."""
     command = [sys.executable, *words]
     return subprocess.run(command, cwd=ROOT, env={**os.environ, **FIXED}, capture_output=True, text=True, check=False)  # noqa: S603 - our own module
 

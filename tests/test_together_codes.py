@@ -1,4 +1,4 @@
-"""Answers of Together's where the status and the code don't agree, and lists that are none."""
+"""Answers of Together's where the status and the code don't agree, and answers that should be lists and aren't."""
 
 import httpx
 import pytest

@@ -14,7 +14,8 @@ from tests.simulator.process import ROOT
 
 BANNED = re.compile(
     r"\b(anew|whoever|whatever|stands|goes on|by itself|for ever|meanwhile|what has come of|is no more|gives? back"
-    r"|sees? to|asks? back|takes hold|lets \w+ be|so many|may not decide|organisation|licence)\b",
+    r"|sees? to|asks? back|takes hold|lets \w+ be|so many|may not decide|organisation|licence|likewise"
+    r"|of (?:its|their) own|(?:is|are) (?-i:none)|(?:is|are) to be)\b",
     re.IGNORECASE,
 )
 FILES = [

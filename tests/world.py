@@ -135,7 +135,7 @@ async def world(
     clusters: Collection[str] = (),
     **more: str,
 ) -> AsyncIterator[World]:
-    """Start everything, with an SQLite file of its own unless a database is given; stop it at the end."""
+    """Start everything, with a new SQLite file unless a database is given; stop it at the end."""
     time = time or ManualClock(ON_THE_WAY)
     with tempfile.TemporaryDirectory() as folder:
         url = database or f"sqlite:///{folder}/bot.db"

@@ -103,7 +103,7 @@ def hold(  # noqa: PLR0913 - what a hold has
 
 
 def release(connection: Connection, ref: RemediationRef, user_id: str, shown: AbstractSet[str] = frozenset()) -> bool:
-    """End a hold. Returns False where there is none, or somebody has joined it since it was shown."""
+    """End a hold. Returns False without one, or where somebody has joined it since it was shown."""
     after = change_alert(connection, ref, partial(released, user_id=user_id, shown=shown))
     if after is None:
         return False

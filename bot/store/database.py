@@ -50,10 +50,10 @@ class Conflict(Exception):
 
 
 class Database:
-    """Runs transactions in threads of its own, one connection each.
+    """Runs transactions in its own threads, one connection each.
 
     SQLite has one thread that writes and one that reads, so an ack never waits for a long read; what waits for the
-    writer is committed together. With PostgreSQL, heartbeats have a thread of their own, so that no queue of
+    writer is committed together. With PostgreSQL, heartbeats have a separate thread, so that no queue of
     transactions lets a lease run out.
 
     Args:
@@ -148,7 +148,7 @@ class Database:
         if present is not None and not _OURS.fullmatch(present):
             raise StartError(
                 "DATABASE_URL: its schema has the tables of another program. "
-                "Give the bot a database or a search_path of its own."
+                "Give the bot its own database or search_path."
             )
         if present is not None and present not in self._versions:
             raise StartError(

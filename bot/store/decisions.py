@@ -116,7 +116,7 @@ class DecisionStore(Ownership):
     async def void(self, request: Request, job_id: str) -> bool:
         """Make sure that a row whose commit is in doubt isn't run later, whether it has landed or is yet to land.
 
-        A row of its own is put in the place of one that has not landed, and keeps it out.
+        Another row takes the place of one that has not landed, and keeps it out.
 
         Returns:
             Whether nothing will be run. False: another process has begun to carry it out.
@@ -226,7 +226,7 @@ class DecisionStore(Ownership):
         if request.batch_id:
             batches.lock(connection, request.batch_id)
         clock, kind = connection.execute(SELECT_NOW), outcome.kind.value
-        # Its digest tells it, so it gets no message of its own. Who can't decide learns why.
+        # Its digest shows it, so it gets no separate message. Who can't decide learns why.
         is_told = request.batch_id is not None and kind not in _TOLD_ALONE
         if is_told:
             written = self._use(connection, _RECORD_AND_FINISH, job, b_outcome=kind, b_summary=answer.summary)

@@ -160,7 +160,7 @@ def arrivals(connection: Connection, seconds: float) -> list[RemediationRef]:
 
 
 def due(connection: Connection, at_most: int = _AT_ONCE) -> list[str]:
-    """Return which messages are to be looked at now, some of them where there are more."""
+    """Return which messages need a look now, some of them where there are more."""
     return connection.execute(_DUE, b_limit=at_most).scalars()
 
 

@@ -72,7 +72,7 @@ class OutboxEntry:
 
 
 def due(connection: Connection, target: Target, limit: int) -> list[OutboxEntry]:
-    """Return what a target is to be told now, at most one event of each remediation."""
+    """Return what a target must be told now, at most one event of each remediation."""
     present = read_clock(connection)
     never = present + 2 * LONGEST_PAUSE
     rows = connection.execute(_DUE, b_target=target, b_limit=limit, b_now=present, b_never=never)

@@ -99,7 +99,7 @@ class PostgreSQL(Driver):
     refusal_is_certain = True
     threads = 8
     # The server ends it if the process freezes inside it. In one message, because a PgBouncer may give the next one to
-    # another connection. A read needs no block: each of its messages is a transaction of its own.
+    # another connection. A read needs no block: each of its messages is a separate transaction.
     begin_write = (
         f"{_BEGIN}; SET LOCAL statement_timeout = {{limit}}; SET LOCAL idle_in_transaction_session_timeout = {{limit}}"
     )

@@ -19,7 +19,7 @@ async def chromium() -> AsyncIterator[Browser]:
     """Start a browser without a window, and end it with the context.
 
     Raises:
-        FileNotFoundError: there is none on this machine.
+        FileNotFoundError: this machine has none.
     """
     if PATH is None:
         raise FileNotFoundError(MISSING)

@@ -1,6 +1,6 @@
 """The page of `make demo`, and a real browser before it: one Chromium per worker, a fresh context per test.
 
-The bot runs in the worker, not in a process of its own: to start one takes longer than most of what is tried here.
+The bot runs in the worker, not in a separate process: to start one takes longer than most of what is tried here.
 `test_demo.py` starts the demo as a newcomer does.
 """
 
@@ -43,7 +43,7 @@ async def browser() -> AsyncIterator[Browser]:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def running(browser: Browser, tmp_path: Path) -> AsyncIterator[Stage]:  # noqa: ARG001 - where there is none, nothing need start
+async def running(browser: Browser, tmp_path: Path) -> AsyncIterator[Stage]:  # noqa: ARG001 - without one, nothing need start
     url = sqlite_url(tmp_path)
     await fill_sqlite(url)
     async with stage() as on:

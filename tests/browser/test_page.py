@@ -189,7 +189,7 @@ async def test_on_a_phone_the_newest_card_is_in_sight_when_the_channel_is_shown_
 
 
 async def wider_than_the_screen(page: Page) -> list[str]:
-    """What reaches beyond the right edge, and is not cut by a scroller of its own."""
+    """What reaches beyond the right edge, and is not cut by its own scroller."""
     found: list[str] = await page.evaluate(
         """() => [...document.querySelectorAll("body *")]
             .filter((each) => each.checkVisibility() && each.getBoundingClientRect().right > innerWidth + 0.5)

@@ -74,7 +74,7 @@ class WatchChaos(Chaos):
         return problems
 
     async def _break_nodes(self) -> None:
-        """One node after the other: few enough in a minute and cluster that each has a card of its own."""
+        """One node after the other: few enough in a minute and cluster that each has a card."""
         number = 0
         while self.goes_on:
             number += 1

@@ -281,7 +281,7 @@ async def test_nobody_is_called_for_who_approved_alone_once_it_has_ended_and_wai
     await card(bot, words="Approve reboot?")
     bot.slack.faults.remove(refused)
     (told,) = await until(bot, lambda: told_alone(bot, alert), 1200)
-    assert told.endswith("“bob is away”"), "on-call is called for what waits now, by a line of its own"
+    assert told.endswith("“bob is away”"), "on-call is called for what waits now, by a separate line"
 
 
 async def test_who_approved_alone_twice_while_slack_took_nothing_is_told_of_both(bot: World) -> None:

@@ -144,7 +144,7 @@ async def test_progress_that_could_not_be_recorded_is_not_shown(tmp_path: Path) 
 
 
 async def test_progress_of_a_command_that_could_not_be_recorded_is_taken_back(bot: World, tmp_path: Path) -> None:
-    """Another process, which answers in a message of its own, would leave it standing for good."""
+    """Another process, which answers in another message, would leave it standing for good."""
     bot.together.add()
     async with AsyncExitStack() as stack:
         with bot.together.paused("cancel"):

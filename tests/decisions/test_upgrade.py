@@ -30,7 +30,7 @@ async def test_unfinished_decisions_of_release_0_1_end_well(database_url: str) -
         database = Database(database_url, time.clock)
         await asyncio.to_thread(fill_like_release_0_1, database_url, texts)
         if not database.is_sqlite:
-            # PostgreSQL has a clock of its own, by which all of this is long ago.
+            # PostgreSQL has its own clock, by which all of this is long ago.
             sent_at = case((decisions.c.sent_at.is_not(None), now()))
             await execute(database, update(decisions).values(lease_until=0.0, received_at=now(), sent_at=sent_at))
         # A read-back lets time pass for all decisions at once, and no heartbeat comes in between: a long lease.

@@ -1,4 +1,4 @@
-"""What goes wrong: each fault with a stream and a bit of its own."""
+"""What goes wrong: each fault with its own stream and bit."""
 
 from collections import Counter
 from collections.abc import Collection

@@ -84,7 +84,7 @@ class Taken:
     Attributes:
         at: when it was first sent.
         where: the messages that it was done on or is one of, by their `ts`.
-        alone: it is to be answered to nobody else.
+        alone: nobody else may be answered.
         acked: Slack was told "received" in time, with no words for the person.
         is_told: another delivery of it was answered in its ack.
     """

@@ -156,7 +156,7 @@ class SeededLoop(asyncio.BaseEventLoop):
 
     def _jump(self) -> None:
         while self._scheduled and self._scheduled[0].cancelled():
-            heapq.heappop(self._scheduled)._scheduled = False  # type: ignore[attr-defined] # likewise
+            heapq.heappop(self._scheduled)._scheduled = False  # type: ignore[attr-defined] # as above
         assert self._scheduled, "nothing will ever happen any more"
         self._seconds = max(self._seconds, self._scheduled[0].when())
 

@@ -1,4 +1,4 @@
-"""What people do, and the table of all acts, each drawn from a stream of its own."""
+"""What people do, and the table of all acts, each drawn from its own stream."""
 
 import asyncio
 import json

@@ -100,7 +100,7 @@ async def _live(world: World, chosen: Collection[int] | None) -> list[int]:
 
 
 def _troubles(world: World, seconds: float) -> list[Coroutine[Any, Any, None]]:
-    """Return what lasts for a while, each at a time of its own."""
+    """Return what lasts for a while, each at its own time."""
     return [
         _trouble(world, name, number, seconds, what)
         for name, what in PERIODS.items()

@@ -381,7 +381,7 @@ class World:
 
 @contextmanager
 def opened(seed: int, without: Collection[str] = (), also: Collection[str] = ()) -> Iterator[World]:
-    """Make the world of a seed, on a loop of its own, for as long as the context lasts."""
+    """Make the world of a seed, on its own loop, for as long as the context lasts."""
     schema()
     state = random.getstate()
     random.seed(seed)

@@ -38,7 +38,7 @@ def variables(slack: Slack, together: Together, *, use_socket: bool = False) -> 
 
 
 class Bot(subprocess.Popen[str]):
-    """A bot in a process of its own, which ends with its context also where a test fails in that."""
+    """A bot in a separate process, which ends with its context also where a test fails in that."""
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None

@@ -1,4 +1,4 @@
-"""Clusters with a channel and an on-call of their own."""
+"""Clusters with their own channel and on-call."""
 
 import pytest
 

@@ -547,7 +547,7 @@ class Workspace(Listener):
         """Change a dialog that is open. What was filled in stays where a field's block and action stay.
 
         Args:
-            seen: the hash of what is to be changed (docs.slack.dev, views.update); None for what is there.
+            seen: the hash of what to change (docs.slack.dev, views.update); None for what is there.
         """
         number = next((number for number, view in enumerate(self.views) if view["id"] == view_id), None)
         if number is None:
@@ -565,7 +565,7 @@ class Workspace(Listener):
         Args:
             user: whose home it is.
             view: what is put there.
-            seen: the hash of what is to be changed (docs.slack.dev, views.publish); None for what is there.
+            seen: the hash of what to change (docs.slack.dev, views.publish); None for what is there.
         """
         known = self.homes.get(user, {})
         if seen not in {None, known.get("hash")}:
