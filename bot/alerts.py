@@ -270,8 +270,9 @@ def answered(view: AlertView, request: Request, answer: Answer, seq: int) -> Tra
         if alert.remark and not alert.remark.buttons:
             # A doubt that is older still holds, and for as long as the newer one.
             return replace(alert, remark=replace(alert.remark, at=at)), replace(message, content_hash="")
-        state, mode = (alert.remark.state, alert.remark.mode) if alert.is_stale and alert.remark else known
-        remark = replace(remark, state=remark.state or state, mode=remark.mode or mode)
+        told = alert.as_told
+        seen = told if alert.is_stale else remark  # what was answered since, this person may not have seen
+        remark = replace(remark, state=seen.state or told.state, mode=seen.mode or told.mode)
     if remark:
         # An error is in the thread, and its line on the card is drawn with the next look.
         is_known = is_card and is_here and not is_unsure(message, at)

@@ -663,6 +663,22 @@ async def test_rejection_is_not_called_a_cancellation_to_who_comes_later() -> No
         await bot.slack.until(lambda: "Already rejected by <@U0BOB>" in later.text)
 
 
+async def test_error_of_a_late_click_does_not_make_a_decided_card_wait_again() -> None:
+    async with watching(BOT_REMIND_MINUTES="0") as bot:
+        bot.together.add()
+        alert = await card(bot)
+        seen = alert.controls[CANCEL]
+        bot.together.faults.append(Fault("html", verb="list", status=500, times=-1))
+        await bot.slack.press(alert, CANCEL, user="U0BOB")
+        await card(bot, words="Cancelled by <@U0BOB>")
+        unreadable(bot)
+        await bot.slack.press(alert, CANCEL, button=seen)
+        await card(bot, words="cancellation wasn't sent")
+        await pass_time(bot, 600)
+        assert "Cancelled: reboot" in alert.text
+        assert "Approv" not in alert.text
+
+
 async def test_approval_of_a_later_incident_is_not_the_first_ones() -> None:
     async with watching(BOT_REMIND_MINUTES="0") as bot:
         bot.together.add()
