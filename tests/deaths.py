@@ -10,6 +10,15 @@ from sqlalchemy import select, update
 from bot.models import SeenState, token_of
 from bot.store import Database, DecisionStore
 from bot.store.tables import decisions, leases
+from bot.watcher import Watcher
+from bot.watcher.fault_teller import FaultTeller
+from bot.watcher.faults import FaultWatch
+from bot.watcher.outages import OutageTeller
+from bot.watcher.poller import Poller
+from bot.watcher.reconciler import Reconciler
+from bot.watcher.summary import SummaryTeller
+from bot.watcher.teller import ThreadTeller
+from handlers.alert_channels import SlackAlertChannels
 from tests.rows import execute, execute_beside
 from tests.simulator.slack.workspace import SlackFault
 from tests.watch import until
@@ -53,14 +62,17 @@ async def own_comment(bot: World) -> str:
     return f"[{token_of(row['id'])}] Approved in Slack by alice (U0ALICE)"
 
 
-WATCH = "Watcher.", "Reconciler.", "Teller.", "SlackAlertChannels.", "Poller.", "FaultWatch.", "FaultTeller."
+OF_THE_WATCH = (
+    Watcher, Reconciler, ThreadTeller, SlackAlertChannels, Poller, FaultWatch, FaultTeller, OutageTeller, SummaryTeller,
+)  # fmt: skip
 
 
 def kill_the_watch() -> None:
     """Let the watch end in the middle of what it is doing, like a process that is killed."""
+    begins = tuple(f"{part.__qualname__}." for part in OF_THE_WATCH)
     for task in asyncio.all_tasks():
         coroutine = getattr(task.get_coro(), "__qualname__", "")
-        if coroutine.startswith(WATCH):
+        if coroutine.startswith(begins):
             task.cancel()
 
 
