@@ -271,7 +271,7 @@ def overview(**extra: Any) -> Overview:
         "faults": (), "returned": (), "unreadable": (), "unconfirmed": (),
         "digests": (), "pause": None, "refused": None,
         "about": {REF: ABOUT, other: CardContext()},
-        "called": ClusterNames({"c-7f2": "llama-train"}),
+        "cluster_names": ClusterNames({"c-7f2": "llama-train"}),
         **extra,
     })  # fmt: skip
 
