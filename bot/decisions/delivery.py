@@ -47,6 +47,8 @@ class Answers:
         request = job.request
         place = request.place
         present = verdict.present
+        if not (present.mode or present.is_waiting):  # what an answer leaves out didn't change
+            present = present.model_copy(update={"mode": job.seen.mode or request.saw.mode or ""})
         about = verdict.about or job.about
         if about is NOTHING_KNOWN:
             about = await or_none(self.store.database.read(rows.card_context, present.ref)) or about

@@ -166,6 +166,17 @@ async def test_cancellation_that_is_apparently_somebody_elses_is_not_called_appa
         assert "U0ALICE" not in told
 
 
+async def test_cancelled_repair_is_called_as_it_was_shown_where_together_leaves_its_mode_out() -> None:
+    async with world() as bot:
+        bot.together.add()
+        alert = bot.alert()
+        bot.together.remediations[IDS]["mode"] = None
+        await bot.slack.press(alert, CANCEL)
+        await bot.edited(alert)
+        assert "Cancelled: reboot" in alert.text
+        assert "unknown" not in alert.text
+
+
 async def test_own_cancellation_after_one_that_came_to_nothing_is_ones_own() -> None:
     async with world() as bot:
         bot.together.add()
