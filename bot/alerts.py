@@ -120,7 +120,7 @@ def seen(  # noqa: PLR0913 - what was read, and when
         ran = view.alert.remediation if runs else alert.as_told  # that it runs may have been answered before it is read
         if ran.state in BEGUN:
             alert = _having_run(alert, ran, remediation, view.now, verify_seconds)
-        if alert.override:
+        if alert.override and (waits_again or is_later):  # else what was approved alone runs after all
             alert = replace(alert, override=replace(alert.override, is_over=True))
         asked_since = max(view.now, alert.hold.until if alert.hold else 0.0)
         alert = replace(

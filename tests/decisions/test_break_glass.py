@@ -284,6 +284,24 @@ async def test_nobody_is_called_for_who_approved_alone_once_it_has_ended_and_wai
     assert told.endswith("“bob is away”"), "on-call is called for what waits now, by a separate line"
 
 
+async def test_on_call_is_called_for_who_approved_alone_where_together_goes_on_with_what_was_cancelled(
+    bot: World,
+) -> None:
+    bot.together.add(create_time=moment(bot))
+    alert = await card(bot)
+    refused = SlackFault("chat.postMessage", "internal_error", times=-1)
+    bot.slack.faults.append(refused)
+    await approve_alone(bot, alert)
+    await card(bot, words="Approved alone")
+    bot.together.review(IDS, "cancel")
+    await card(bot, words="Cancelled")
+    bot.together.remediations[IDS]["state"] = "RUNNING"
+    await card(bot, words="Rebooting")
+    bot.slack.faults.remove(refused)
+    (told,) = await until(bot, lambda: told_alone(bot, alert), 1200)
+    assert told.endswith(f"“bob is away” {CALL}")
+
+
 async def test_who_approved_alone_twice_while_slack_took_nothing_is_told_of_both(bot: World) -> None:
     bot.together.add(create_time=moment(bot))
     alert = await card(bot)
