@@ -17,6 +17,7 @@ from bot.models import (
     Snapshot,
     State,
     TrackedMessage,
+    unix,
     waiting,
 )
 from bot.watcher import calls, threads
@@ -171,9 +172,14 @@ def _has_begun(snapshot: Snapshot) -> bool:
 def _is_long_over(snapshot: Snapshot, config: WatchConfig) -> bool:
     """Return whether all that a message shows ended so long ago that what nobody was told of it is of no use."""
     since = snapshot.now - config.cards.verify_seconds - threads.TOO_LATE_SECONDS
-    return all(
-        alert.is_closed and max(alert.remediation.ended_at, alert.came_at, alert.missing_since) < since
-        for alert in snapshot.alerts
+    return all(alert.is_closed and _over_by(alert) < since for alert in snapshot.alerts)
+
+
+def _over_by(alert: Alert) -> float:
+    """Return when an alert that is closed ended, or a moment before that, as late as is known."""
+    remediation, decided_at = alert.remediation, alert.decided.at if alert.decided else 0.0
+    return max(
+        remediation.changed_at, unix(remediation.under_way_since), decided_at, alert.came_at, alert.missing_since
     )
 
 

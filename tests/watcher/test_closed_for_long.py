@@ -9,7 +9,7 @@ from tests.storms import began, choose, digest, storm
 from tests.test_flow_menu import opened
 from tests.watch import card, pass_time, until
 from tests.watcher.test_verification import AGAIN, firing, moment, repaired
-from tests.world import IDS, World
+from tests.world import APPROVE, IDS, World
 
 pytestmark = pytest.mark.bot(watching=True, BOT_ONCALL="S0ONCALL", BOT_REMIND_MINUTES="0")
 DAY = 86_400.0
@@ -79,3 +79,15 @@ async def test_repair_that_was_never_posted(bot: World) -> None:
     await pass_time(bot, 60)
     ended(bot, IDS)
     await is_tried_no_more(bot)
+
+
+async def test_failure_whose_end_together_does_not_say_is_told_though_it_waited_for_days(bot: World) -> None:
+    bot.together.add(create_time=moment(bot))
+    alert = await card(bot)
+    await pass_time(bot, 3 * DAY, longest=3600)
+    await bot.slack.press(alert, APPROVE)
+    await until(bot, lambda: bot.together.state(IDS) == "PENDING")
+    await pass_time(bot, 60)
+    bot.slack.messages.remove(alert)
+    bot.together.remediations[IDS] |= {"state": "FAILED", "end_time": None, "update_time": None}
+    await until(bot, lambda: [each for each in bot.slack.visible() if "Failed" in each.text], 7200)
