@@ -130,12 +130,11 @@ def seen(  # noqa: PLR0913 - what was read, and when
         looking = tuple(looker for looker in message.looking if is_next and looker.since >= asked_from)
         message = message if message.is_digest else replace(message, looking=looking)
     holds_still = alert.remark and not (is_next or has_begun) and alert.remark.applies_to(remediation)
-    remark = alert.remark if holds_still else None
-    if remark or alert.doubts:
+    doubts = () if is_next or has_begun else alert.doubts
+    alert = replace(alert, remark=alert.remark if holds_still else None, doubts=doubts)
+    if alert.remark or doubts:
         is_settled = read_alone and view.now - READ_SECONDS >= settles_at(alert)
-        remark = None if is_settled else remark
-        doubts = () if is_next or has_begun else alert.doubts
-        alert, message = _told_of_no_effect(replace(alert, doubts=doubts), message, remediation, is_settled=is_settled)
+        alert, message = _told_of_no_effect(alert, message, remediation, is_settled=is_settled)
     if waits and readings.is_worse(alert, remediation) and view.now - alert.worsened_at >= CALM_SECONDS:
         alert = replace(alert, worsened_at=view.now)
     alert = replace(
@@ -143,7 +142,6 @@ def seen(  # noqa: PLR0913 - what was read, and when
         remediation=remediation,
         fingerprint=fingerprint,
         share=share if waits_again or (moved and waits) else alert.share,
-        remark=remark,
         decided=decided,
         is_unlisted=False,
         missing_since=0.0,
@@ -296,6 +294,8 @@ def _told_of_no_effect(alert: Alert, message: TrackedMessage, read: Remediation,
     if not (is_settled or read.state in FINAL):
         return replace(alert, doubts=left), message  # it may still
     message = message.saying(thread.no_effect(read, left)) if left else message
+    if is_settled and alert.remark and not alert.remark.buttons:  # any other says what is certain
+        alert = replace(alert, remark=None)
     return replace(alert, doubts=()), message
 
 

@@ -158,3 +158,17 @@ async def test_who_is_yet_to_learn_that_theirs_was_in_vain_learns_it_where_the_c
             )
             assert again.channel == channel
             await until(bot, lambda: f"{NO_APPROVAL} Decide again on the card." in " ".join(thread(bot, again)))
+
+
+async def test_card_keeps_what_an_answer_said_though_somebody_elses_decision_was_in_doubt_long_before() -> None:
+    async with watching(BOT_REMIND_MINUTES="0") as bot:
+        alert = await approved_in_doubt(bot)
+        unreadable(bot)
+        bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1))
+        await pass_time(bot, 180)
+        approve_late(bot)
+        bot.together.faults.clear()
+        await bot.slack.command(REF, user="U0BOB")
+        await card(bot, words="Let the approver know it's cancelled.")
+        await pass_time(bot, 300)
+        assert "Let the approver know it's cancelled." in alert.text
