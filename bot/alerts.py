@@ -270,7 +270,8 @@ def answered(view: AlertView, request: Request, answer: Answer, seq: int) -> Tra
             return replace(alert, remark=replace(alert.remark, at=at)), replace(message, content_hash="")
         told = alert.as_told
         seen = told if alert.is_stale else remark  # what was answered since, this person may not have seen
-        remark = replace(remark, state=seen.state or told.state, mode=seen.mode or told.mode)
+        decided = alert.remark.decided if alert.is_stale and alert.remark else None
+        remark = replace(remark, state=seen.state or told.state, mode=seen.mode or told.mode, decided=decided)
     if remark:
         # An error is in the thread, and its line on the card is drawn with the next look.
         is_known = is_card and is_here and not is_unsure(message, at)

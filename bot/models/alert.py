@@ -366,11 +366,10 @@ class Alert:
 
     def at(self, now: float) -> "Alert":
         """Return it without what has run out at a moment: holds, and the line that an error left."""
-        is_over = self.remark and self.remark.until <= now
-        if not is_over and not self.hold:
+        remark = self.remark.left_at(now, is_stale=self.is_stale) if self.remark else None
+        if remark is self.remark and not self.hold:
             return self  # nearly every one of a digest's thousand
-        hold = self.hold.at(now) if self.hold else None
-        return replace(self, hold=hold, remark=None if is_over else self.remark)
+        return replace(self, hold=self.hold.at(now) if self.hold else None, remark=remark)
 
     def history_by(self, listed: Sequence[Remediation], now: float, seconds: float) -> History:
         """Return what its node went through in the last days, and how many repairs within the last `seconds`."""

@@ -1,7 +1,7 @@
 """How decisions end: outcomes, answers, the first of two approvals, and what the audit trail says of them."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -127,6 +127,12 @@ class CardNote:
     def settles_at(self) -> float:
         """From when on a reading ends the doubt, in Unix time; infinity where nothing is in doubt."""
         return math.inf if self.buttons else self.at + DOUBT_SECONDS
+
+    def left_at(self, now: float, *, is_stale: bool) -> "CardNote | None":
+        """Return what is left of it at a moment; of an error, the state that people were told, where that is unread."""
+        if self.until > now:
+            return self
+        return replace(self, notice="", is_error=False) if is_stale else None
 
     def applies_to(self, remediation: Remediation) -> bool:
         """Return whether it is about what the remediation is now."""

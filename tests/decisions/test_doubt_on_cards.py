@@ -679,6 +679,39 @@ async def test_error_of_a_late_click_does_not_make_a_decided_card_wait_again() -
         assert "Approv" not in alert.text
 
 
+async def test_error_of_a_late_click_does_not_take_the_approval_out_of_the_title() -> None:
+    async with watching(BOT_REMIND_MINUTES="0") as bot:
+        bot.together.add()
+        alert = await card(bot)
+        seen = alert.controls[CANCEL]
+        bot.together.faults.append(Fault("html", verb="list", status=500, times=-1))
+        await bot.slack.press(alert, APPROVE, user="U0BOB")
+        await card(bot, words="Approved by <@U0BOB>")
+        unreadable(bot)
+        await bot.slack.press(alert, CANCEL, button=seen)
+        await card(bot, words="cancellation wasn't sent")
+        await pass_time(bot, 600)
+        assert "Approved, queued: reboot" in alert.text
+
+
+async def test_who_cancelled_learns_that_it_runs_though_a_late_click_failed_and_its_error_is_over() -> None:
+    async with watching(BOT_REMIND_MINUTES="0") as bot:
+        bot.together.add()
+        alert = await card(bot)
+        seen = alert.controls[CANCEL]
+        bot.together.faults.append(Fault("html", verb="list", status=500, times=-1))
+        await bot.slack.press(alert, CANCEL, user="U0BOB")
+        await card(bot, words="Cancelled by <@U0BOB>")
+        unreadable(bot)
+        await bot.slack.press(alert, CANCEL, button=seen)
+        await card(bot, words="cancellation wasn't sent")
+        await pass_time(bot, 4000)
+        bot.together.remediations[IDS]["state"] = "RUNNING"
+        bot.together.faults.clear()
+        went_on = "Together went on with this although <@U0BOB> cancelled it."
+        await until(bot, lambda: went_on in " ".join(thread(bot, alert)), 600)
+
+
 async def test_approval_of_a_later_incident_is_not_the_first_ones() -> None:
     async with watching(BOT_REMIND_MINUTES="0") as bot:
         bot.together.add()
