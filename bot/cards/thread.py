@@ -249,14 +249,20 @@ def reminder(  # noqa: PLR0913 - what a reminder says
     return calling_line(f"{where(remediation, share)} {waits}. {decide}", called)
 
 
-def late_call(alerts: Sequence[Alert], called: str, *, again: bool) -> Message:
-    """Return the call for what waits and called nobody when it came; `again` says that it had ended before."""
+def late_call(alerts: Sequence[Alert], called: str, *, again: bool, is_worse: bool = False) -> Message:
+    """Return the call for what waits and called nobody since it came, or since it `is_worse`: critical, not a warning.
+
+    Args:
+        called: a user or group ID to mention; empty for nobody.
+        again: it had ended before.
+    """
     node, faults = _node(alerts[0].remediation), {fault(alert.remediation) for alert in alerts}
     broken = escape(faults.pop(), 100) if len(faults) == 1 else ""
     others = f" and {len(alerts) - 1} more" if len(alerts) > 1 else ""
     ages = [alert.as_of for alert in alerts if alert.as_of]
     verb = ("were" if others else "was") if ages else "are" if others else "is"
-    waits = f"{verb} waiting for a decision{' again' if again else ''}{f': {broken}' if broken else ''}."
+    worse = f"critical{'' if ages else ' now'} and " if is_worse else ""
+    waits = f"{verb} {worse}waiting for a decision{' again' if again else ''}{f': {broken}' if broken else ''}."
     return calling_line(f"{node}{others} {waits}{f' {labels.as_of(min(ages))}' if ages else ''}", called)
 
 

@@ -136,7 +136,7 @@ def _late_calls(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingRepl
     is_owed = bool(message.owes_call and silent and config.on_call_now(silent, snapshot))
     if alerts := (asking if is_owed else worse or new):
         again = bool(new) and all(alert.waiting_since for alert in alerts)
-        reply = thread.late_call(alerts, called, again=again)
+        reply = thread.late_call(alerts, called, again=again, is_worse=bool(worse) and not is_owed)
         owes_call = message.owes_call and len(alerts) < len(asking)
         mark = f"call {message.called_at}"
         yield PendingReply(reply, broadcast=bool(new), is_call=True, owes_call=owes_call, mark=mark)

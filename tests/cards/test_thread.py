@@ -101,8 +101,11 @@ def test_sentence_about_several_nodes_says_only_what_is_true_of_each() -> None:
     both = [one, two]
     told = thread.late_call(both, "", again=False).text
     assert told == "gpu-node-0000 and 1 more are waiting for a decision."
-    told = thread.late_call([one, replace(two, as_of=START)], "", again=False).text
+    old = [one, replace(two, as_of=START)]
+    told = thread.late_call(old, "", again=False).text
     assert told.startswith("gpu-node-0000 and 1 more were waiting for a decision. Last confirmed <!date^")
+    told = thread.late_call(old, "", again=False, is_worse=True).text
+    assert told.startswith("gpu-node-0000 and 1 more were critical and waiting for a decision. Last confirmed <!date^")
     assert "their faults came back, such as" in thread.came_back(both, "").text
     still = replace(two, came_back=CameBack("Xid 79", START, was_firing=True))
     assert "their faults didn't stop or came back, such as" in thread.came_back([one, still], "").text

@@ -166,7 +166,10 @@ async def test_fault_that_turns_critical_in_quiet_hours_calls_once() -> None:
         alert = await card(bot)
         bot.together.remediations[IDS]["linked_alerts"] = CRITICAL
         called = await until(bot, lambda: [reply for reply in bot.slack.replies(alert) if calls(reply)])
-        assert called[0].text == f"instance-1 is waiting for a decision: GPU has fallen off the bus. {ONCALL}"
+        assert (
+            called[0].text
+            == f"instance-1 is critical now and waiting for a decision: GPU has fallen off the bus. {ONCALL}"
+        )
         await pass_time(bot, 3600)
         assert sum(calls(reply) for reply in bot.slack.replies(alert)) == 1
 
@@ -232,6 +235,19 @@ async def test_results_that_a_thread_is_told_at_night_are_no_call_for_what_is_le
         assert not any(calls(reply) for reply in bot.slack.replies(message))
         await pass_time(bot, 0.3 * 3600)
         assert sum(calls(reply) for reply in bot.slack.replies(message)) == 1
+
+
+async def test_call_for_what_turns_critical_does_not_repeat_the_one_at_the_end_of_quiet_hours() -> None:
+    async with watching(BOT_ONCALL="S0ONCALL", BOT_QUIET_HOURS="02:00-03:10 UTC", BOT_REMIND_MINUTES="0") as bot:
+        bot.together.add(linked_alerts=WARNING)
+        alert = await card(bot)
+        await until(bot, lambda: thread(bot, alert), 900)
+        bot.together.remediations[IDS]["linked_alerts"] = CRITICAL
+        await until(bot, lambda: len(thread(bot, alert)) > 1, 30)
+        assert thread(bot, alert) == [
+            f"instance-1 is waiting for a decision: Slurm node unavailable. {ONCALL}",
+            f"instance-1 is critical now and waiting for a decision: GPU has fallen off the bus. {ONCALL}",
+        ]
 
 
 @pytest.mark.parametrize("minutes", ["0", "15"])
