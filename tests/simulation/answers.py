@@ -75,7 +75,7 @@ def everybody_has_one(world: "World") -> None:
         if any(0 < at - taken.at < LEFT_BEHIND for at in world.killed_at):
             continue  # another process picks up decisions, holds, pauses, and stops alone
         tries = sum(user == taken.user and at >= taken.at for at, user in world.history.drawn)
-        if "home:" in taken.what and tries >= HOME_TRIES:
+        if ("home:" in taken.what or taken.what.startswith("app_home_opened")) and tries >= HOME_TRIES:
             continue  # Slack didn't take it for most of a minute
         later = [each for each in world.history.told if each.at >= taken.at]
         if not any(each.to == taken.user or each.names(taken) or {each.ts, each.root} & taken.where for each in later):

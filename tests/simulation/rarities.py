@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 from tests.simulation import fleet
 from tests.simulation.names import APPROVE, CANCEL, CHANNEL, CHANNELS, HOLD, MAY_ALONE
 from tests.simulator.slack.workspace import BOT_USER, im_of
-from tests.simulator.together import WORK
+from tests.simulator.together import WORK, Ids
 
 if TYPE_CHECKING:
     from tests.simulation.people import Act
+    from tests.simulation.world import World
     from tests.simulator.slack import Posted
 
 HOLDS = ("hold 1m", "hold 90m", "hold 24h", "hold 2h because the *job* of <team> & co. ends at 4", "hold 0m", "hold 2d")
@@ -47,7 +48,7 @@ async def withdrawn(act: "Act") -> None:
         world.together.lost.add(ids)
         world.losses[ids] += 1
         world.history.note(world.loop.time(), f"{ids[2]} can't be found", ids[2])
-        world.loop.outside(seconds, world.together.lost.discard, ids)
+        world.loop.outside(seconds, _find_again, world, {ids}, world.loop.time() + seconds)
         world.loop.outside(seconds, world.history.note, world.loop.time() + seconds, f"{ids[2]} is found again", ids[2])
 
 
@@ -62,9 +63,14 @@ async def cluster_goes(act: "Act") -> None:
     world.history.marks.add("a cluster goes")
     world.history.note(world.loop.time(), f"{cluster} can't be found")
     await asyncio.sleep(act.chance.choice((30.0, 200.0, 700.0)))
-    world.together.lost -= gone
     world.together.clusters[cluster] = called
+    _find_again(world, gone, world.loop.time())
     world.history.note(world.loop.time(), f"{cluster} is found again")
+
+
+def _find_again(world: "World", lost: set[Ids], at: float) -> None:
+    world.together.lost -= lost
+    world.found_at.update(dict.fromkeys(lost, at))
 
 
 async def other_tool(act: "Act") -> None:

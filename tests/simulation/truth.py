@@ -107,7 +107,7 @@ def calls(world: "World", process: str, about: str, text: str) -> None:
 def is_known_to_be_over(world: "World", process: str, ids: Ids, now: float) -> bool:
     """Return whether a bot had read twice, and a while before, that a remediation is over and hasn't failed."""
     present = world.together.remediations[ids]
-    over_at = over_since(world, ids)
+    over_at = max(over_since(world, ids), world.found_at[ids])
     known_at = [at for at in world.lists_read[process, ids[0]] if at > over_at][1:2]
     return present["state"] in TERMINAL - {"FAILED"} and any(now - at > KNOWN_AFTER for at in known_at)
 
