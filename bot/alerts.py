@@ -265,17 +265,17 @@ def answered(view: AlertView, request: Request, answer: Answer, seq: int) -> Tra
         others = (doubt for doubt in alert.doubts if (doubt.verb, doubt.user_id) != of)
         alert = replace(alert, doubts=(*others, Doubt(*of, at)))
     if remark and answer.manner is ReplyKind.ERROR:
-        if alert.remark and not alert.remark.buttons:
-            # A doubt that is older still holds, and for as long as the newer one.
-            return replace(alert, remark=replace(alert.remark, at=at)), replace(message, content_hash="")
-        told = alert.as_told
+        told, before = alert.as_told, alert.remark if alert.is_stale else None  # an error confirms nothing
+        read_at, decided = (before.read_at or before.at, before.decided) if before else (0.0, None)
+        if alert.remark and not alert.remark.buttons:  # a doubt that is older still holds, and for as long as the newer
+            alert = replace(alert, remark=replace(alert.remark, at=at, read_at=read_at))
+            return alert, replace(message, content_hash="")
         seen = told if alert.is_stale else remark  # what was answered since, this person may not have seen
-        decided = alert.remark.decided if alert.is_stale and alert.remark else None
-        remark = replace(remark, state=seen.state or told.state, mode=seen.mode or told.mode, decided=decided)
+        state, mode = seen.state or told.state, seen.mode or told.mode
+        remark = replace(remark, state=state, mode=mode, decided=decided, read_at=read_at)
     if remark:
         # An error is in the thread, and its line on the card is drawn with the next look.
-        is_known = is_card and is_here and not is_unsure(message, at)
-        drawn = answer.message.fingerprint if is_known else ""
+        drawn = answer.message.fingerprint if is_card and is_here and not is_unsure(message, at) else ""
         return replace(alert, remark=replace(remark, at=at)), replace(message, content_hash=drawn)
     # "In progress" is on the card: what was there before is put back, and drawn again in case that fails.
     return alert, replace(message, content_hash="") if place.in_progress else message

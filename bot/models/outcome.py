@@ -107,6 +107,7 @@ class CardNote:
         at: Unix time in seconds.
         is_error: it says what failed, while the remediation is what it was.
         looked_at: when somebody looked again, and nothing had changed, in Unix time; 0 for never.
+        read_at: when Together was last read for what people were told, in Unix time; 0 where that is `at`.
     """
 
     notice: str
@@ -117,6 +118,7 @@ class CardNote:
     at: float
     is_error: bool = False
     looked_at: float = 0.0
+    read_at: float = 0.0
 
     @property
     def until(self) -> float:

@@ -694,6 +694,23 @@ async def test_error_of_a_late_click_does_not_take_the_approval_out_of_the_title
         assert "Approved, queued: reboot" in alert.text
 
 
+async def test_click_that_failed_confirms_nothing() -> None:
+    async with watching(BOT_REMIND_MINUTES="0") as bot:
+        bot.together.add()
+        alert = await card(bot)
+        seen = alert.controls[CANCEL]
+        bot.together.faults.append(Fault("html", verb="list", status=500, times=-1))
+        await bot.slack.press(alert, APPROVE, user="U0BOB")
+        await card(bot, words="Approved by <@U0BOB>")
+        approved_at = int(bot.time.now())
+        await pass_time(bot, 100)
+        unreadable(bot)
+        await bot.slack.press(alert, CANCEL, button=seen)
+        await card(bot, words="cancellation wasn't sent")
+        await pass_time(bot, 600)
+        assert f"Last confirmed <!date^{approved_at}^" in alert.text
+
+
 async def test_who_cancelled_learns_that_it_runs_though_a_late_click_failed_and_its_error_is_over() -> None:
     async with watching(BOT_REMIND_MINUTES="0") as bot:
         bot.together.add()
