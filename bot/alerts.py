@@ -265,8 +265,8 @@ def answered(view: AlertView, request: Request, answer: Answer, seq: int) -> Tra
         others = (doubt for doubt in alert.doubts if (doubt.verb, doubt.user_id) != of)
         alert = replace(alert, doubts=(*others, Doubt(*of, at)))
     if remark and answer.manner is ReplyKind.ERROR:
-        told, before = alert.as_told, alert.remark if alert.is_stale else None  # an error confirms nothing
-        read_at, decided = (before.read_at or before.at, before.decided) if before else (0.0, None)
+        told, before = alert.as_told, alert.remark if alert.is_stale else None
+        read_at, decided = (before.confirmed_at, before.decided) if before else (0.0, None)
         if alert.remark and not alert.remark.buttons:  # a doubt that is older still holds, and for as long as the newer
             alert = replace(alert, remark=replace(alert.remark, at=at, read_at=read_at))
             return alert, replace(message, content_hash="")

@@ -107,7 +107,7 @@ class CardNote:
         at: Unix time in seconds.
         is_error: it says what failed, while the remediation is what it was.
         looked_at: when somebody looked again, and nothing had changed, in Unix time; 0 for never.
-        read_at: when Together was last read for what people were told, in Unix time; 0 where that is `at`.
+        read_at: when Together was read for what an error leaves as it was, in Unix time; 0 where that is `at`.
     """
 
     notice: str
@@ -119,6 +119,11 @@ class CardNote:
     is_error: bool = False
     looked_at: float = 0.0
     read_at: float = 0.0
+
+    @property
+    def confirmed_at(self) -> float:
+        """When Together was last read for what people were told, in Unix time: an error confirms nothing."""
+        return self.read_at or self.at
 
     @property
     def until(self) -> float:

@@ -98,7 +98,7 @@ def _draw(snapshot: Snapshot, config: WatchConfig) -> Message:
 
 def _answered_at(alert: Alert) -> float | None:
     """Return when Together was last read for somebody's answer, where no list has confirmed it for too long since."""
-    return max(alert.as_of, alert.remark.read_at or alert.remark.at) if alert.as_of and alert.remark else None
+    return max(alert.as_of, alert.remark.confirmed_at) if alert.as_of and alert.remark else None
 
 
 def answers_on(snapshot: Snapshot) -> object:

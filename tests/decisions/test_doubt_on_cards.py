@@ -663,17 +663,25 @@ async def test_rejection_is_not_called_a_cancellation_to_who_comes_later() -> No
         await bot.slack.until(lambda: "Already rejected by <@U0BOB>" in later.text)
 
 
+async def failed_late(bot: World, verb: str, words: str) -> tuple[Posted, int]:
+    """Let Bob decide while no list can be read, and Alice fail to cancel later. Returns the card, and when Bob did."""
+    bot.together.add()
+    alert = await card(bot)
+    seen = alert.controls[CANCEL]
+    bot.together.faults.append(Fault("html", verb="list", status=500, times=-1))
+    await bot.slack.press(alert, verb, user="U0BOB")
+    await card(bot, words=words)
+    decided_at = int(bot.time.now())
+    await pass_time(bot, 100)
+    unreadable(bot)
+    await bot.slack.press(alert, CANCEL, button=seen)
+    await card(bot, words="cancellation wasn't sent")
+    return alert, decided_at
+
+
 async def test_error_of_a_late_click_does_not_make_a_decided_card_wait_again() -> None:
     async with watching(BOT_REMIND_MINUTES="0") as bot:
-        bot.together.add()
-        alert = await card(bot)
-        seen = alert.controls[CANCEL]
-        bot.together.faults.append(Fault("html", verb="list", status=500, times=-1))
-        await bot.slack.press(alert, CANCEL, user="U0BOB")
-        await card(bot, words="Cancelled by <@U0BOB>")
-        unreadable(bot)
-        await bot.slack.press(alert, CANCEL, button=seen)
-        await card(bot, words="cancellation wasn't sent")
+        alert, _ = await failed_late(bot, CANCEL, "Cancelled by <@U0BOB>")
         await pass_time(bot, 600)
         assert "Cancelled: reboot" in alert.text
         assert "Approv" not in alert.text
@@ -681,47 +689,21 @@ async def test_error_of_a_late_click_does_not_make_a_decided_card_wait_again() -
 
 async def test_error_of_a_late_click_does_not_take_the_approval_out_of_the_title() -> None:
     async with watching(BOT_REMIND_MINUTES="0") as bot:
-        bot.together.add()
-        alert = await card(bot)
-        seen = alert.controls[CANCEL]
-        bot.together.faults.append(Fault("html", verb="list", status=500, times=-1))
-        await bot.slack.press(alert, APPROVE, user="U0BOB")
-        await card(bot, words="Approved by <@U0BOB>")
-        unreadable(bot)
-        await bot.slack.press(alert, CANCEL, button=seen)
-        await card(bot, words="cancellation wasn't sent")
+        alert, _ = await failed_late(bot, APPROVE, "Approved by <@U0BOB>")
         await pass_time(bot, 600)
         assert "Approved, queued: reboot" in alert.text
 
 
 async def test_click_that_failed_confirms_nothing() -> None:
     async with watching(BOT_REMIND_MINUTES="0") as bot:
-        bot.together.add()
-        alert = await card(bot)
-        seen = alert.controls[CANCEL]
-        bot.together.faults.append(Fault("html", verb="list", status=500, times=-1))
-        await bot.slack.press(alert, APPROVE, user="U0BOB")
-        await card(bot, words="Approved by <@U0BOB>")
-        approved_at = int(bot.time.now())
-        await pass_time(bot, 100)
-        unreadable(bot)
-        await bot.slack.press(alert, CANCEL, button=seen)
-        await card(bot, words="cancellation wasn't sent")
+        alert, decided_at = await failed_late(bot, APPROVE, "Approved by <@U0BOB>")
         await pass_time(bot, 600)
-        assert f"Last confirmed <!date^{approved_at}^" in alert.text
+        assert f"Last confirmed <!date^{decided_at}^" in alert.text
 
 
 async def test_who_cancelled_learns_that_it_runs_though_a_late_click_failed_and_its_error_is_over() -> None:
     async with watching(BOT_REMIND_MINUTES="0") as bot:
-        bot.together.add()
-        alert = await card(bot)
-        seen = alert.controls[CANCEL]
-        bot.together.faults.append(Fault("html", verb="list", status=500, times=-1))
-        await bot.slack.press(alert, CANCEL, user="U0BOB")
-        await card(bot, words="Cancelled by <@U0BOB>")
-        unreadable(bot)
-        await bot.slack.press(alert, CANCEL, button=seen)
-        await card(bot, words="cancellation wasn't sent")
+        alert, _ = await failed_late(bot, CANCEL, "Cancelled by <@U0BOB>")
         await pass_time(bot, 4000)
         bot.together.remediations[IDS]["state"] = "RUNNING"
         bot.together.faults.clear()
