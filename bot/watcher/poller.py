@@ -76,7 +76,7 @@ class Listing:
 
 @dataclass
 class Poller:
-    """Reads Together's lists. What it finds is put into `listings`.
+    """Reads Together's lists, each of which `next_listing` returns until it was taken.
 
     Attributes:
         chosen: which to read; empty for all that the key sees.
@@ -105,7 +105,8 @@ class Poller:
         self._vanished_backoff: Backoff[RemediationRef] = Backoff(self.clock.monotonic, LOST_WAIT)
         self._maybe_deleted: set[str] = set()
         self.in_unknown_states: set[RemediationRef] = set()
-        self.listings: asyncio.Queue[Listing] = asyncio.Queue(LISTINGS_AT_ONCE)
+        self._listings: asyncio.Queue[Listing] = asyncio.Queue(LISTINGS_AT_ONCE)
+        self._first: Listing | None = None
         self.clusters: dict[str, Cluster] = {}
         self.cluster_names = ClusterNames()
         self.loads: dict[str, tuple[int, int]] = {}
@@ -132,14 +133,23 @@ class Poller:
         work = self._list_clusters(sequence) if cluster_id == CLUSTER_LIST else self._read(cluster_id, sequence)
         self._running[cluster_id] = asyncio.create_task(work, name=f"read {cluster_id or 'clusters'}")
 
+    async def next_listing(self) -> Listing:
+        """Return the first listing that wasn't taken yet: one whose taking failed with the database comes again."""
+        self._first = self._first or await self._listings.get()
+        return self._first
+
+    def taken(self) -> None:
+        """Go on to the listing after this one."""
+        self._first = None
+
     async def stop(self) -> None:
-        """Stop reading."""
+        """Stop reading, and forget what was read."""
         tasks = [*self._running.values(), *self._reads.values()]
         self._running.clear()
         self._reads.clear()
         await cancel(tasks)
         self._vanished.clear()
-        self.listings = asyncio.Queue(LISTINGS_AT_ONCE)
+        self._listings, self._first = asyncio.Queue(LISTINGS_AT_ONCE), None
 
     def watch_for_return(self, ref: RemediationRef) -> None:
         """Keep reading what vanished midway, for an hour and less and less often: it may still fail."""
@@ -186,7 +196,7 @@ class Poller:
             else:
                 self._not_before[CLUSTER_LIST] = now + CLUSTERS_AGAIN_SECONDS
                 self._known_at = None if self._known_at is None else now - CLUSTERS_FRESH_SECONDS
-        await self.listings.put(listing)
+        await self._listings.put(listing)
 
     async def _read(self, cluster_id: str, sequence: int) -> None:
         """Read a cluster. A slow one leaves its place to the next, and continues beside it."""
@@ -210,7 +220,7 @@ class Poller:
                 return
             else:
                 self._failing.discard(cluster_id)
-            await self.listings.put(listing)
+            await self._listings.put(listing)
 
     def _honor_retry_after(self, cluster_id: str, error: TogetherError) -> None:
         if not isinstance(error, RateLimited) or not error.retry_after:
@@ -278,7 +288,7 @@ class Poller:
                 self.in_unknown_states.discard(ref)
             if one and one.fingerprint == self.index.seen(ref):
                 found = {}
-            await self.listings.put(Listing(of.cluster_id, of.asked_at, of.sequence, changed=found, alone=ref))
+            await self._listings.put(Listing(of.cluster_id, of.asked_at, of.sequence, changed=found, alone=ref))
 
         await asyncio.gather(*map(read, refs))
 

@@ -96,7 +96,7 @@ class Watcher:
         """Watch forever, whenever no other process does."""
         while True:
             try:
-                if await self._database.acquire():
+                if await self._acquire():
                     self._is_watching = True
                     await self._watch()
                 else:
@@ -122,17 +122,27 @@ class Watcher:
 
     async def end(self) -> None:
         """Let the next process watch at once."""
+        await self._poller.stop()
         await self._database.release()
 
     @property
     def _pause(self) -> float:
         return self._config.lease_seconds * RENEWED_AFTER
 
+    async def _acquire(self) -> bool:
+        """Take the lease. What was read before stays good only if nobody else can have read what is newer since."""
+        if await self._database.renew():
+            return True
+        await self._poller.stop()
+        return await self._database.acquire()
+
     async def _watch(self) -> None:
         """Watch until this process is not sure any more that it is the only one, or the database fails.
 
-        No task group: docs/decisions/0005.
+        After a failure of the database, all is loaded again, but nothing that Together said is lost. No task group:
+        docs/decisions/0005.
         """
+        keeps_reading = False
         tasks = {asyncio.create_task(self._keep_lease(), name="watch keep_lease")}
         try:
             is_first = await self._begin()
@@ -146,12 +156,14 @@ class Watcher:
                 task.result()
         except (LeaseLost, StorageUnavailable) as error:
             logger.warning("Stopped watching: %s", type(error).__name__)
+            keeps_reading = isinstance(error, StorageUnavailable)
         except Exception:  # clicks and commands must keep working
             logger.exception("Watch failed; restarting", extra=lasting())
             self._warn("watch", _FAILED)
         finally:
             await cancel(tasks)
-            await self._poller.stop()
+            if not keeps_reading:
+                await self._poller.stop()
 
     async def _begin(self) -> bool:
         """Begin with what the last process knew. Returns whether there was none."""
@@ -217,7 +229,7 @@ class Watcher:
     async def _take_in(self) -> None:
         """Take what was listed, one cluster after the other."""
         while True:
-            listing = await self._poller.listings.get()
+            listing = await self._poller.next_listing()
             if listing.error:
                 about = listing.cluster_id or "list", type(listing.error).__name__
                 logger.warning("Can't read cluster %s: %s", *about, extra=lasting())
@@ -233,6 +245,7 @@ class Watcher:
                 await self._intake.take_ended(listing, self._poller.clusters.values())
                 for name, unknown in unknown_clusters(self._config.named, self._poller.clusters):
                     self._warn(name, unknown)
+            self._poller.taken()
 
     async def _compare(self, *, is_first: bool) -> None:
         """Compare with Slack once what an earlier process sent has arrived, then every hour, and after a doubt."""

@@ -1,17 +1,26 @@
 """How the clusters are read: no answer is believed beyond what it says, and nothing that hangs delays the rest."""
 
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
 from bot.cards.labels import clusters
+from bot.store import Database, Lease
+from bot.store.tables import leases
 from bot.watcher.poller import LONGEST_RETRY_AFTER
 from tests.manual_clock import POLL
+from tests.rows import execute
+from tests.simulator.slack import Posted
 from tests.simulator.together import Fault
+from tests.sqlite import locked
 from tests.storms import began, digest, storm
 from tests.test_metrics import Counted, metrics
-from tests.watch import card, pass_time, poll, until, watching
-from tests.world import IDS, OTHER, World
+from tests.watch import card, pass_time, poll, quiet, until, watching
+from tests.world import APPROVE, IDS, OTHER, World
 
 pytestmark = pytest.mark.bot(watching=True)
 
@@ -232,3 +241,42 @@ def test_name_of_a_cluster_has_as_much_of_its_id_as_tells_it_apart(
     listed: dict[str, str], called: dict[str, str]
 ) -> None:
     assert clusters(listed) == called
+
+
+async def read_without_the_database(bot: World, verb: str, change: Callable[[], object]) -> Posted:
+    """The card of a repair under way, once something has changed, was read, and couldn't be written down."""
+    bot.together.add()
+    alert = await card(bot)
+    await bot.slack.press(alert, APPROVE)
+    await card(bot, words="Approved")
+    with ExitStack() as answers:
+        answers.enter_context(bot.together.paused(f"{verb} answered"))
+        change()
+        await until(bot, lambda: bot.together.is_waiting(f"{verb} answered"))
+        bot.together.faults.append(Fault("rpc", times=-1))  # nothing can be read after that
+        async with locked(Path(bot.settings.database_url.removeprefix("sqlite:///"))):
+            answers.close()
+            await quiet(bot)
+    return alert
+
+
+@pytest.mark.bot(busy_seconds=0.1)
+@pytest.mark.parametrize(("verb", "steps", "words"), [("list", 1, "Cordoning the host"), ("get", 4, "Rebooted")])
+async def test_what_was_read_as_the_database_failed_counts_once_it_works(
+    bot: World, verb: str, steps: int, words: str
+) -> None:
+    alert = await read_without_the_database(bot, verb, lambda: [bot.together.advance(IDS) for _ in range(steps)])
+    await until(bot, lambda: words in alert.text, 300)
+
+
+@pytest.mark.bot(busy_seconds=0.1)
+async def test_what_was_read_before_another_process_watched_counts_no_more(bot: World) -> None:
+    alert = await read_without_the_database(bot, "list", lambda: bot.together.advance(IDS))
+    database = Database(bot.settings.database_url, bot.time.clock)
+    other = Lease(database, "watch", 600, bot.time.clock)
+    await execute(database, update(leases).values(until=0.0))
+    assert await other.acquire()
+    await other.release()
+    await database.close()
+    await pass_time(bot, 300)
+    assert "Approved, queued" in alert.text
