@@ -97,8 +97,9 @@ def seen(  # noqa: PLR0913 - what was read, and when
     known = view.decided if has_begun else _who(view)
     is_next = readings.is_next_incident(before, remediation)
     waits_again = waits and (is_next or not alert.is_waiting)
-    if not (remediation.mode or waits_again or has_begun):
-        remediation = remediation.model_copy(update={"mode": before.mode})  # what an answer leaves out didn't change
+    if not (waits_again or has_begun):  # what an answer leaves out didn't change
+        kept = {name: getattr(before, name) for name in ("mode", "linked_alerts") if not getattr(remediation, name)}
+        remediation = remediation.model_copy(update=kept)
     remediation = remediation.seen_after(before)
     moved = remediation.state != before.state or remediation.mode != before.mode
     asked_from = remediation.began_at - PRECISION if is_next else 0.0  # what was asked for before is over

@@ -396,13 +396,19 @@ async def test_incident_of_what_is_critical_is_triggered_at_once_where_that_is_s
         await until(bot, lambda: pagerduty.incidents == dict.fromkeys([REF][:count], "resolved") or not count)
 
 
-async def test_what_becomes_critical_triggers_an_incident_at_once_where_that_is_set(pagerduty: PagerDuty) -> None:
+@pytest.mark.parametrize("is_left_out", [False, True])
+async def test_what_becomes_critical_triggers_an_incident_at_once_where_that_is_set(
+    pagerduty: PagerDuty, *, is_left_out: bool
+) -> None:
     warning = [{"severity": "PHC_SEVERITY_WARNING", "alert_name": "IBLinkFlapping"}]
     async with watching(**paged(pagerduty), BOT_PAGERDUTY_WHEN="opened", BOT_REMIND_MINUTES="0") as bot:
         bot.together.add(linked_alerts=warning)
         await card(bot)
         await pass_time(bot, 1000)
         assert pagerduty.calls == []
+        if is_left_out:
+            bot.together.remediations[IDS]["linked_alerts"] = []
+            await poll(bot)
         bot.together.remediations[IDS]["linked_alerts"] = XID
         await until(bot, lambda: [call["event_action"] for call in pagerduty.calls] == ["trigger"])
 

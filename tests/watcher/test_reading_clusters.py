@@ -265,7 +265,11 @@ async def read_without_the_database(bot: World, verb: str, change: Callable[[], 
 async def test_what_was_read_as_the_database_failed_counts_once_it_works(
     bot: World, verb: str, steps: int, words: str
 ) -> None:
-    alert = await read_without_the_database(bot, verb, lambda: [bot.together.advance(IDS) for _ in range(steps)])
+    def change() -> None:
+        for _ in range(steps):
+            bot.together.advance(IDS)
+
+    alert = await read_without_the_database(bot, verb, change)
     await until(bot, lambda: words in alert.text, 300)
 
 
