@@ -83,9 +83,8 @@ def seen(  # noqa: PLR0913 - what was read, and when
     Returns:
         None if this is older than what is known, or may be; it must then be read alone.
     """
-    alert = view.alert
-    message = view.message
-    before = view.alert.remediation
+    alert, message = view.alert, view.message
+    before = alert.remediation
     is_older = readings.is_older(before, remediation)
     if alert.decided_seq > sequence or is_older or (not read_alone and readings.may_be_older(alert, remediation)):
         return None
@@ -295,7 +294,7 @@ def _told_of_no_effect(alert: Alert, message: TrackedMessage, read: Remediation,
     left = tuple(doubt for doubt in alert.doubts if not _may_have_led_to(doubt.verb, read))
     if not (is_settled or read.state in FINAL):
         return replace(alert, doubts=left), message  # it may still
-    message = message.saying(thread.no_effect(read, left)) if left else message
+    message = message.owing(thread.no_effect(read, left)) if left else message
     if is_settled and alert.remark and not alert.remark.buttons:  # any other says what is certain
         alert = replace(alert, remark=None)
     return replace(alert, doubts=()), message
@@ -318,10 +317,9 @@ def _told_of_ended_hold(alert: Alert, message: TrackedMessage, verb: Verb, decid
     node = escape(alert.remediation.node, 100)
     who = ", ".join(f"<@{hold.user_id}>" for hold in waited)
     is_sure = decided is None or decided.is_sure
-    did = (
-        f"{RULES[verb].done}{'' if is_sure else ', apparently,'} {f'by {decided.people}' if decided else 'in Together'}"
-    )
-    return message.saying(f"{node}: {did} during your hold, {who}.", of_many=True)
+    by = f"by {decided.people}" if decided else "in Together"
+    did = f"{RULES[verb].done}{'' if is_sure else ', apparently,'} {by}"
+    return message.owing(f"{node}: {did} during your hold, {who}.")
 
 
 def _told_of_undone_cancellation(alert: Alert, message: TrackedMessage, read: Remediation) -> TrackedMessage:
@@ -335,7 +333,7 @@ def _told_of_undone_cancellation(alert: Alert, message: TrackedMessage, read: Re
     if who is None or State.CANCELLED not in RULES[who.verb].effect or not (is_undone and was_cancelled):
         return message
     did = f"although {who.people} {'' if who.is_sure else 'apparently '}{RULES[who.verb].done} it"
-    return message.saying(f"{escape(read.node, 100)}: Together went on with this {did}.", of_many=True)
+    return message.owing(f"{escape(read.node, 100)}: Together went on with this {did}.")
 
 
 def overridden(view: AlertView, override: Override) -> Tracked:
@@ -390,8 +388,11 @@ def released(view: AlertView, user_id: str, shown: AbstractSet[str]) -> Tracked 
 
 def deleted(snapshot: Snapshot) -> TrackedMessage:
     """Return a message that somebody has deleted in Slack: it is posted again while something of it waits or fails."""
-    lines = snapshot.message.pending_lines if waiting(snapshot.alerts) else ()  # of what is over, its end is told
-    return replace(snapshot.message, ts=None, posted_at=0.0, content_hash="", pending_lines=lines, next_at=0.0)
+    message = snapshot.message
+    lines = (
+        message.pending_lines if waiting(snapshot.alerts) else message.owed_lines
+    )  # of what is over, its end is told
+    return replace(message, ts=None, posted_at=0.0, content_hash="", pending_lines=lines, next_at=0.0)
 
 
 def moved(snapshot: Snapshot) -> TrackedMessage:

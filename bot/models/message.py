@@ -151,6 +151,7 @@ class TrackedMessage:
         unsure_until: until when an edit whose result wasn't clear may still arrive, over a newer one.
         last_added_at: when the last remediation came in.
         pending_lines: lines that its thread must still get.
+        owed_lines: those of them for which it is posted again where it was deleted.
         told_lines: how many such lines it got.
         announced: what else its thread got: failures, repairs that may be stuck, parts of reports, and so on.
         remind_from: when the reminders that were last sent began to count.
@@ -182,6 +183,7 @@ class TrackedMessage:
     unsure_until: float = 0.0
     last_added_at: float = 0.0
     pending_lines: tuple[str, ...] = ()
+    owed_lines: tuple[str, ...] = ()
     told_lines: int = 0
     announced: frozenset[str] = frozenset()
     remind_from: float = 0.0
@@ -214,6 +216,10 @@ class TrackedMessage:
             of_many: a digest's too, where all of them would be too many.
         """
         return replace(self, pending_lines=self.pending_lines + lines) if of_many or not self.is_digest else self
+
+    def owing(self, line: str) -> "TrackedMessage":
+        """Return it with a line that those whom it names must get in any case."""
+        return replace(self.saying(line, of_many=True), owed_lines=(*self.owed_lines, line))
 
     def looked_into(self, user_id: str, now: float) -> "TrackedMessage":
         """Return it with somebody who looks into it from now on."""

@@ -156,7 +156,7 @@ def _step_to_the_channel(snapshot: Snapshot, config: WatchConfig) -> Step:
 def _has_news(snapshot: Snapshot, checks: Collection[threads.Due], config: WatchConfig) -> bool:
     """Return whether people must still be told something of what waits no longer, by the checks that are due."""
     message = snapshot.message
-    if threads.untold_overrides(snapshot) or threads.untold_selections(snapshot):
+    if message.owed_lines or threads.untold_overrides(snapshot) or threads.untold_selections(snapshot):
         return True
     if any(due.found in message.announced for due in checks):
         return True

@@ -103,9 +103,11 @@ def replied(message: TrackedMessage, part: PendingReply, now: float) -> TrackedM
     """Return a message whose thread was told something."""
     if part.reminded:
         return calls.counted(message, part.reminded)
+    lines = message.pending_lines[part.lines :]
     return replace(
         message,
-        pending_lines=message.pending_lines[part.lines :],
+        pending_lines=lines,
+        owed_lines=tuple(line for line in message.owed_lines if line in lines),
         told_lines=message.told_lines + part.lines,
         announced=message.announced | part.announced,
         called_at=now if part.is_call else message.called_at,

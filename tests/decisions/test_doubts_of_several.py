@@ -59,6 +59,17 @@ async def test_who_cancelled_in_doubt_learns_that_the_approval_in_doubt_has_take
         ]
 
 
+async def test_who_cancelled_in_doubt_learns_that_the_repair_runs_though_the_card_was_deleted() -> None:
+    async with watching() as bot:
+        alert = await both_in_doubt(bot)
+        approve_late(bot)
+        bot.slack.messages.remove(alert)
+        bot.together.advance(IDS)
+        bot.together.faults.clear()
+        again = await card(bot, seconds=300)
+        await until(bot, lambda: [line for line in thread(bot, again) if line.startswith(NO_CANCELLATION)])
+
+
 async def test_cancellation_in_doubt_that_arrives_after_an_approval_is_not_denied() -> None:
     async with watching() as bot:
         alert = await both_in_doubt(bot)

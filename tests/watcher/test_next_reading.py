@@ -213,6 +213,25 @@ async def test_who_cancelled_is_mentioned_where_the_repair_runs_before_the_next_
         assert "Rebooting" in alert.text
 
 
+@pytest.mark.parametrize("is_known", [True, False])
+async def test_who_cancelled_is_mentioned_where_the_repair_runs_and_the_card_was_deleted(*, is_known: bool) -> None:
+    async with watching() as bot:
+        bot.together.add()
+        alert = await card(bot)
+        await bot.slack.press(alert, CANCEL)
+        await card(bot, words="Cancelled")
+        await pass_time(bot, 60)
+        bot.slack.messages.remove(alert)
+        await pass_time(bot, 7200 if is_known else 0)
+        bot.together.remediations[IDS] |= {"state": "RUNNING", "start_time": moment(bot), "end_time": None}
+        again = await card(bot, words="Rebooting")
+        went_on = "instance-1: Together went on with this although <@U0ALICE> cancelled it."
+        await until(bot, lambda: went_on in thread(bot, again))
+        bot.slack.messages.remove(again)
+        await pass_time(bot, 900)
+        assert bot.slack.cards(IDS[2]) == []
+
+
 async def answered_that_it_runs(bot: World) -> Posted:
     """Alice cancels, it runs all the same, and Bob, who comes too late, is answered so before the next reading."""
     bot.together.add()
