@@ -105,8 +105,7 @@ def seen(  # noqa: PLR0913 - what was read, and when
     holds = [hold for hold in alert.holds if hold.since >= asked_from]
     alert = replace(alert, hold=replace(holds[0], others=tuple(holds[1:])) if waits and holds else None)
     decided = known if known and remediation.state in RULES[known.verb].effect else None
-    effects = (verb for verb in _USUAL if remediation.state in RULES[verb].effect)
-    did = decided.verb if decided else next(effects, None)
+    did = decided.verb if decided else next((verb for verb in _USUAL if remediation.state in RULES[verb].effect), None)
     if view.alert.is_waiting and did:
         message = _told_of_ended_hold(view.alert, message, did, decided)
     # The mode of the next incident is no change of the last one's.
@@ -210,9 +209,8 @@ def unconfirmed(view: AlertView, as_of: float) -> Tracked | None:
     """Return an alert that Together has not confirmed for too long, so that its message says as of when it is."""
     if view.alert.is_closed or view.alert.as_of:
         return None
-    known_at = max(as_of, view.alert.seen_at)
     # The next reading counts as news, for the next watcher too.
-    return replace(view.alert, as_of=known_at, fingerprint=""), view.message.due
+    return replace(view.alert, as_of=max(as_of, view.alert.seen_at), fingerprint=""), view.message.due
 
 
 def returned(view: AlertView, back: CameBack) -> Tracked | None:
@@ -324,9 +322,8 @@ def _told_of_ended_hold(alert: Alert, message: TrackedMessage, verb: Verb, decid
 
 def _told_of_undone_cancellation(alert: Alert, message: TrackedMessage, read: Remediation) -> TrackedMessage:
     """Tell the person who cancelled a remediation that it was carried out all the same."""
-    before = alert.remediation
+    before, who = alert.remediation, alert.decided
     told_state = alert.as_told.state
-    who = alert.decided
     is_undone = read.state in BEGUN and not readings.opened_later(before, read)
     # Somebody may have been answered before it was read that it was cancelled, or that it runs.
     was_cancelled = told_state == State.CANCELLED or (told_state in BEGUN and before.state == State.CANCELLED)
@@ -338,7 +335,10 @@ def _told_of_undone_cancellation(alert: Alert, message: TrackedMessage, read: Re
 
 def overridden(view: AlertView, override: Override) -> Tracked:
     """Note that somebody approves alone: the thread is told, even if the result stays unknown."""
-    return replace(view.alert, override=override), view.message.due
+    message, before = view.message.due, view.alert.override
+    if before and thread.alone_key(before) not in message.announced:
+        message = message.owing(thread.approving_alone(view.alert.remediation, before, "").text)
+    return replace(view.alert, override=override), message
 
 
 def outdated(message: TrackedMessage, now: float, *, may_overwrite: bool) -> TrackedMessage:
@@ -389,9 +389,7 @@ def released(view: AlertView, user_id: str, shown: AbstractSet[str]) -> Tracked 
 def deleted(snapshot: Snapshot) -> TrackedMessage:
     """Return a message that somebody has deleted in Slack: it is posted again while something of it waits or fails."""
     message = snapshot.message
-    lines = (
-        message.pending_lines if waiting(snapshot.alerts) else message.owed_lines
-    )  # of what is over, its end is told
+    lines = message.pending_lines if waiting(snapshot.alerts) else message.owed_lines  # how it ended is told anyway
     return replace(message, ts=None, posted_at=0.0, content_hash="", pending_lines=lines, next_at=0.0)
 
 

@@ -75,7 +75,7 @@ def thread_parts(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingRep
     for alert, override in untold_overrides(snapshot):  # on-call learns of it also in quiet hours
         oncall = config.on_call([alert], snapshot) if override in under_way and not override.is_over else ""
         reply = thread.approving_alone(alert.remediation, override, oncall)
-        yield PendingReply(reply, frozenset({f"override {override.decision_id}"}), broadcast=True)
+        yield PendingReply(reply, frozenset({thread.alone_key(override)}), broadcast=True)
     yield from _begun(snapshot, config)
     yield from _failures(snapshot, config)
     if new := new_returns(snapshot):
@@ -178,7 +178,7 @@ def _first_approvals(snapshot: Snapshot, config: WatchConfig) -> Iterator[Pendin
 def untold_overrides(snapshot: Snapshot) -> list[tuple[Alert, Override]]:
     """Return the approvals by one person alone that the thread doesn't have yet."""
     overrides = [(alert, alert.override) for alert in snapshot.incidents if alert.override]
-    return [both for both in overrides if f"override {both[1].decision_id}" not in snapshot.message.announced]
+    return [both for both in overrides if thread.alone_key(both[1]) not in snapshot.message.announced]
 
 
 def _failures(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingReply]:

@@ -323,6 +323,23 @@ async def test_who_approved_alone_twice_while_slack_took_nothing_is_told_of_both
     assert second.endswith(f"“and still is” {CALL}")
 
 
+async def test_second_person_who_approves_alone_since_together_refused_the_first_hides_nobody(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    refused = SlackFault("chat.postMessage", "internal_error", times=-1)
+    bot.slack.faults.append(refused)
+    bot.together.faults.append(Fault("rpc", verb="approve", code=7))
+    await approve_alone(bot, alert, reason="bob is away")
+    await bot.together.until(lambda: len(bot.together.posts) == 1)
+    await until(bot, lambda: APPROVE in alert.controls)
+    await approve_alone(bot, alert, reason="and still is")
+    await card(bot, words="Approved alone")
+    bot.slack.faults.remove(refused)
+    first, second = await until(bot, lambda: told_alone(bot, alert)[1:] and told_alone(bot, alert), 1200)
+    assert "“bob is away”" in first
+    assert second.endswith(f"“and still is” {CALL}")
+
+
 async def test_deleted_card(bot: World) -> None:
     bot.together.add()
     alert = await card(bot)
