@@ -234,7 +234,7 @@ def answered(view: AlertView, request: Request, answer: Answer, seq: int) -> Tra
     decides, remark = request.rule.decides, answer.remark
     if remark and not (decides or remark.buttons):
         doubt = alert.remark
-        if doubt and not doubt.buttons and (doubt.state, doubt.mode) == (remark.state, remark.mode):
+        if doubt and not doubt.buttons and doubt.state == remark.state:
             alert = replace(alert, remark=replace(doubt, looked_at=at))
         remark = None  # it says what somebody's decision may do yet, and leaves no new doubt behind
     known = alert.remediation.state, alert.remediation.mode

@@ -142,8 +142,8 @@ class CardNote:
         return replace(self, notice="", is_error=False) if is_stale else None
 
     def applies_to(self, remediation: Remediation) -> bool:
-        """Return whether it is about what the remediation is now."""
-        return (self.state, self.mode) == (remediation.state, remediation.mode)
+        """Return whether it is about what the remediation is now; what is in doubt may take effect in any mode."""
+        return self.state == remediation.state and (self.mode == remediation.mode or not self.buttons)
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,7 +112,12 @@ async def test_approval_in_doubt_is_known_to_be_in_vain_though_the_mode_has_chan
     async with watching() as bot:
         alert = await approved_in_doubt(bot)
         bot.together.remediations[IDS].update(mode="REMEDIATION_MODE_VM_ONLY")
-        await pass_time(bot, 120)
+        await pass_time(bot, 30)
+        assert list(alert.buttons) == [REFRESH], "it may still arrive"
+        await bot.slack.press(alert, REFRESH, user="U0BOB")
+        await until(bot, lambda: "no change yet" in alert.text)
+        assert list(alert.buttons) == [REFRESH]
+        await pass_time(bot, 87)
         assert APPROVE in alert.buttons
         assert f"{NO_APPROVAL} Decide again on the card." in thread(bot, alert)
 
