@@ -27,6 +27,7 @@ CLUSTERS_AT_ONCE = 8
 READS_AT_ONCE = 4  # in one cluster
 ITEMS_AT_ONCE = 100  # of a list
 LISTINGS_AT_ONCE = 4  # that wait to be taken in: each may be large
+KEPT_SECONDS = 30.0  # so long what was read waits for the database, until it is out of date
 SLOW_SECONDS = 2.0
 CLUSTERS_FRESH_SECONDS = 600.0
 CLUSTERS_AGAIN_SECONDS = 30.0
@@ -57,6 +58,7 @@ class Listing:
         under_repair: the nodes and alerts that open remediations are about, by their IDs and names.
         is_watched: whether what is new in it gets announced; otherwise it is read only for what was announced before.
         alone: what was read alone, and so is later than any list; None for a list, which may lag behind.
+        read_at: when Together had answered, on the same clock as `asked_at`.
     """
 
     cluster_id: str
@@ -72,6 +74,7 @@ class Listing:
     under_repair: set[str] = field(default_factory=set)
     is_watched: bool = True
     alone: RemediationRef | None = None
+    read_at: float = 0.0
 
 
 @dataclass
@@ -107,6 +110,7 @@ class Poller:
         self.in_unknown_states: set[RemediationRef] = set()
         self._listings: asyncio.Queue[Listing] = asyncio.Queue(LISTINGS_AT_ONCE)
         self._first: Listing | None = None
+        self._kept_from = 0.0
         self.clusters: dict[str, Cluster] = {}
         self.cluster_names = ClusterNames()
         self.loads: dict[str, tuple[int, int]] = {}
@@ -135,12 +139,21 @@ class Poller:
 
     async def next_listing(self) -> Listing:
         """Return the first listing that wasn't taken yet: one whose taking failed with the database comes again."""
-        self._first = self._first or await self._listings.get()
+        while self._first is None or self._first.read_at < self._kept_from:
+            self._first = await self._listings.get()
         return self._first
 
     def taken(self) -> None:
         """Go on to the listing after this one."""
         self._first = None
+
+    def drop_old(self) -> None:
+        """Return nothing that was read too long before now."""
+        self._kept_from = self.clock.monotonic() - KEPT_SECONDS
+
+    async def _put(self, listing: Listing) -> None:
+        listing.read_at = self.clock.monotonic()
+        await self._listings.put(listing)
 
     async def stop(self) -> None:
         """Stop reading, and forget what was read."""
@@ -196,7 +209,7 @@ class Poller:
             else:
                 self._not_before[CLUSTER_LIST] = now + CLUSTERS_AGAIN_SECONDS
                 self._known_at = None if self._known_at is None else now - CLUSTERS_FRESH_SECONDS
-        await self._listings.put(listing)
+        await self._put(listing)
 
     async def _read(self, cluster_id: str, sequence: int) -> None:
         """Read a cluster. A slow one leaves its place to the next, and continues beside it."""
@@ -220,7 +233,7 @@ class Poller:
                 return
             else:
                 self._failing.discard(cluster_id)
-            await self._listings.put(listing)
+            await self._put(listing)
 
     def _honor_retry_after(self, cluster_id: str, error: TogetherError) -> None:
         if not isinstance(error, RateLimited) or not error.retry_after:
@@ -288,7 +301,7 @@ class Poller:
                 self.in_unknown_states.discard(ref)
             if one and one.fingerprint == self.index.seen(ref):
                 found = {}
-            await self._listings.put(Listing(of.cluster_id, of.asked_at, of.sequence, changed=found, alone=ref))
+            await self._put(Listing(of.cluster_id, of.asked_at, of.sequence, changed=found, alone=ref))
 
         await asyncio.gather(*map(read, refs))
 

@@ -23,6 +23,7 @@ from bot.watcher.workqueue import Lane, WorkQueue
 logger = logging.getLogger(__name__)
 
 TICK = 3.0
+AGAIN_SECONDS = 5.0  # after a failure of the database
 COMPARE_EVERY = 3600.0
 LOOK_AT_DOUBTS_EVERY = 60.0
 # Slack says 20 times a minute who is in a group (docs.slack.dev, usergroups.users.list), and decisions ask it too.
@@ -95,6 +96,7 @@ class Watcher:
     async def run(self) -> None:
         """Watch forever, whenever no other process does."""
         while True:
+            pause = self._pause
             try:
                 if await self._acquire():
                     self._is_watching = True
@@ -103,6 +105,7 @@ class Watcher:
                     self._warn("watch", "")  # another process does it
             except StorageUnavailable as error:
                 logger.warning("Watch: can't reach the database: %s", error, extra=lasting())
+                pause = min(pause, AGAIN_SECONDS)
             except Exception:  # clicks and commands must keep working, and so must the attempts
                 logger.exception("Couldn't start watching; retrying", extra=lasting())
             finally:
@@ -110,7 +113,7 @@ class Watcher:
                 config = self._config
                 for about in (*config.channels, *config.named, *config.called):  # the process that watches knows
                     self._warn(about, "")
-            await self._clock.sleep(self._pause, WaitReason.LEASE)
+            await self._clock.sleep(pause, WaitReason.LEASE)
 
     def measure(self) -> None:
         """Bring the gauges of the watch up to date."""
@@ -130,19 +133,21 @@ class Watcher:
         return self._config.lease_seconds * RENEWED_AFTER
 
     async def _acquire(self) -> bool:
-        """Take the lease. What was read before stays good only if nobody else can have read what is newer since."""
+        """Take the lease. What was read before is kept only if nobody can have read what is newer since."""
         if await self._database.renew():
+            self._poller.drop_old()
             return True
         await self._poller.stop()
         return await self._database.acquire()
 
     async def _watch(self) -> None:
-        """Watch until this process is not sure any more that it is the only one, or the database fails.
+        """Watch until this process is not sure any more that it is the only one.
 
-        After a failure of the database, all is loaded again, but nothing that Together said is lost. No task group:
-        docs/decisions/0005.
+        No task group: docs/decisions/0005.
+
+        Raises:
+            StorageUnavailable: all must be loaded again, but what Together has just said isn't lost.
         """
-        keeps_reading = False
         tasks = {asyncio.create_task(self._keep_lease(), name="watch keep_lease")}
         try:
             is_first = await self._begin()
@@ -154,16 +159,16 @@ class Watcher:
             ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in ended:
                 task.result()
-        except (LeaseLost, StorageUnavailable) as error:
-            logger.warning("Stopped watching: %s", type(error).__name__)
-            keeps_reading = isinstance(error, StorageUnavailable)
+        except LeaseLost:
+            logger.warning("Stopped watching: another process may watch")
+        except StorageUnavailable:
+            raise
         except Exception:  # clicks and commands must keep working
+            await self._poller.stop()  # or what it has read might do it again
             logger.exception("Watch failed; restarting", extra=lasting())
             self._warn("watch", _FAILED)
         finally:
             await cancel(tasks)
-            if not keeps_reading:
-                await self._poller.stop()
 
     async def _begin(self) -> bool:
         """Begin with what the last process knew. Returns whether there was none."""
