@@ -19,7 +19,7 @@ from pathlib import Path
 import aiohttp
 
 from bench.load import PEOPLE, Load
-from tests.postgres import serve_postgresql
+from tests.postgres import new_schema, serve_postgresql
 from tests.simulator.process import ROOT, free_port
 from tests.simulator.slack.workspace import BOT_TOKEN, SIGNING_SECRET
 from tests.simulator.together import API_KEY
@@ -79,7 +79,7 @@ class Target:
     name: str
     process: "subprocess.Popen[bytes]"
     url: str
-    first_ack: float = 0.0
+    starts: list[float] = field(default_factory=list)
     idle: float = 0.0
     warm: float = 0.0
     after: float = 0.0
@@ -125,9 +125,14 @@ async def main() -> bool:
         load = await stack.enter_async_context(Load())
         targets = [await start(stack, load, folder, theirs, program) for program in _programs(folder, postgresql)]
         shuffler = random.Random(1)  # noqa: S311 - the order needs no secrets
-        for _ in range(ROUNDS):
+        for number in range(ROUNDS):
             for target in shuffler.sample(targets, len(targets)):
                 target.rounds.append(await one_round(load, target))
+            new = folder / f"start-{number}"
+            new.mkdir()
+            for program, target in zip(_programs(new, new_schema(postgresql)), targets, strict=True):
+                async with AsyncExitStack() as alone:
+                    target.starts += (await start(alone, load, new, theirs, program, warm_up=0)).starts
         for target in targets:
             target.after = target.memory()
         _print(targets, same_core=own == theirs)
@@ -181,7 +186,7 @@ async def start(
     while not await _is_acked(load, target):
         if process.poll() is not None:
             raise SystemExit(f"{program.name} did not start:\n{log.read_text('utf-8')}")
-    target.first_ack = time.perf_counter() - began
+    target.starts.append(time.perf_counter() - began)
     target.idle = target.memory()
     await load.flood(target.url, warm_up, IN_FLIGHT)
     target.warm = target.memory()
@@ -235,7 +240,8 @@ def _print(targets: list[Target], *, same_core: bool) -> None:
     for figure, (read, unit) in FIGURES.items():
         values = (statistics.median(map(read, target.rounds)) * unit for target in targets)
         print(f"{figure:26}" + "".join(f"{value:>{width}.2f}" for value in values))
-    print(f"{'start to first ack, s':26}" + "".join(f"{target.first_ack:>{width}.2f}" for target in targets))
+    starts = (statistics.median(target.starts) for target in targets)
+    print(f"{'start to first ack, s':26}" + "".join(f"{value:>{width}.2f}" for value in starts))
     print(f"{'memory idle, MiB PSS':26}" + "".join(f"{target.idle:>{width}.0f}" for target in targets))
     print(f"{'memory warm, MiB':26}" + "".join(f"{target.warm:>{width}.0f}" for target in targets))
     print(f"{'memory after, MiB':26}" + "".join(f"{target.after:>{width}.0f}" for target in targets))
