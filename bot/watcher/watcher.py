@@ -134,9 +134,11 @@ class Watcher:
 
     async def _acquire(self) -> bool:
         """Take the lease. What was read before is kept only if nobody can have read what is newer since."""
-        if await self._database.renew():
-            self._poller.drop_old()
-            return True
+        with suppress(LeaseLost):
+            self._database.ensure_held()  # it isn't where the machine slept, which a reading's age doesn't show
+            if await self._database.renew():
+                self._poller.drop_old()
+                return True
         await self._poller.stop()
         return await self._database.acquire()
 

@@ -19,7 +19,7 @@ from tests.simulator.together import Fault
 from tests.sqlite import locked
 from tests.storms import began, digest, storm
 from tests.test_metrics import Counted, metrics
-from tests.watch import card, pass_time, poll, quiet, until, watching
+from tests.watch import card, pass_time, poll, until, watching
 from tests.world import APPROVE, IDS, OTHER, World
 
 pytestmark = pytest.mark.bot(watching=True)
@@ -243,8 +243,10 @@ def test_name_of_a_cluster_has_as_much_of_its_id_as_tells_it_apart(
     assert clusters(listed) == called
 
 
-async def read_without_the_database(bot: World, verb: str, change: Callable[[], object]) -> Posted:
-    """The card of a repair under way, once something has changed, was read, and couldn't be written down."""
+async def read_without_the_database(
+    bot: World, verb: str, change: Callable[[], object], seconds: float = 0.0
+) -> Posted:
+    """The card of a repair under way, once a change was read that couldn't be written down for so long."""
     bot.together.add()
     alert = await card(bot)
     await bot.slack.press(alert, APPROVE)
@@ -256,7 +258,7 @@ async def read_without_the_database(bot: World, verb: str, change: Callable[[], 
         bot.together.faults.append(Fault("rpc", times=-1))  # nothing can be read after that
         async with locked(Path(bot.settings.database_url.removeprefix("sqlite:///"))):
             answers.close()
-            await quiet(bot)
+            await pass_time(bot, seconds)
     return alert
 
 
@@ -274,6 +276,21 @@ async def test_what_was_read_as_the_database_failed_counts_once_it_works(
 
 
 @pytest.mark.bot(busy_seconds=0.1)
+async def test_what_was_read_long_before_the_database_works_counts_no_more(bot: World) -> None:
+    alert = await read_without_the_database(bot, "list", lambda: bot.together.advance(IDS), 40.0)
+    await pass_time(bot, 300)
+    assert "Approved, queued" in alert.text
+
+
+@pytest.mark.bot(busy_seconds=0.1)
+async def test_what_was_read_before_the_machine_slept_counts_no_more(bot: World) -> None:
+    alert = await read_without_the_database(bot, "list", lambda: bot.together.advance(IDS))
+    bot.time.set_back = -400
+    await pass_time(bot, 25)
+    assert "Approved, queued" in alert.text
+
+
+@pytest.mark.bot(busy_seconds=0.1)
 async def test_what_was_read_before_another_process_watched_counts_no_more(bot: World) -> None:
     alert = await read_without_the_database(bot, "list", lambda: bot.together.advance(IDS))
     database = Database(bot.settings.database_url, bot.time.clock)
@@ -282,5 +299,5 @@ async def test_what_was_read_before_another_process_watched_counts_no_more(bot: 
     assert await other.acquire()
     await other.release()
     await database.close()
-    await pass_time(bot, 300)
+    await pass_time(bot, 25)
     assert "Approved, queued" in alert.text
