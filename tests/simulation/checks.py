@@ -124,7 +124,8 @@ def sent(world: "World", it: Sent) -> None:
     if it.verb == "approve":
         _approval(world, it, row, shown)
     began = began_at(world, it.ids)
-    if by and all(each.episode and abs(float(each.episode) - began) > 2 for each in by):
+    is_known = it.left - (began - START) > LAST_MOMENT
+    if by and is_known and all(each.episode and abs(float(each.episode) - began) > 2 for each in by):
         history.wrong(f"{it.verb} took effect on another incident than {row['user_id']} was shown", about)
 
 
