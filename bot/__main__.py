@@ -25,7 +25,7 @@ from bot.doctor import examine
 from bot.environment import SettingsError, Variables, read_variables, secret_files, unknown_names
 from bot.errors import StartError, StorageUnavailable
 from bot.findings import problem, report
-from bot.logs import configure_logs
+from bot.logs import LineWriter, configure_logs
 from bot.settings import Settings, read_audit_keys, read_database_url, read_settings
 from handlers.manifest import manifest
 
@@ -151,13 +151,17 @@ def _verify_trail(options: argparse.Namespace) -> int:
 
 def _serve(_options: argparse.Namespace) -> int:
     settings = read_settings(values := _variables())
-    configure_logs(settings.log_level, settings.log_format, settings.secrets)
+    log = LineWriter(sys.stderr)
+    configure_logs(settings.log_level, settings.log_format, settings.secrets, log)
     for name in unknown_names(values):
         logger.warning("%s isn't a setting of this version, so it does nothing", name)
     reread = (lambda: read_settings(_variables())) if secret_files(values) else None
     gc.set_threshold(GARBAGE_AFTER)
     run = import_module("uvloop").run if find_spec("uvloop") else asyncio.run  # the faster one, where it is installed
-    run(_until_signalled(settings, reread))
+    try:
+        run(_until_signalled(settings, reread))
+    finally:
+        log.close()
     return 0
 
 

@@ -7,11 +7,17 @@ import json
 import logging
 import re
 import sys
+import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from queue import Full, Queue
 from types import MappingProxyType
+from typing import TextIO
+
+logger = logging.getLogger(__name__)
 
 # What is put on every line that is logged inside.
 LOG_CONTEXT: ContextVar[Mapping[str, str]] = ContextVar("log context", default=MappingProxyType({}))
@@ -28,7 +34,7 @@ _FIELDS = ("outcome", "attempt")
 SHORTEST_SECRET = 6  # shorter ones would black out ordinary words
 LASTING_SECONDS = 3600.0
 _REMEMBERED = 1000  # things that last
-
+_LAST_SECONDS = 1.0  # for those that still wait at the end
 
 _secrets: dict[str, None] = {}  # in the order in which they are looked for
 
@@ -46,15 +52,16 @@ def _redacted(text: str) -> str:
     return _CAPABILITY.sub(lambda found: f"{found[1] or ''}[secret]", text)
 
 
-def configure_logs(level: str, style: str | None, secrets: Sequence[str]) -> None:
+def configure_logs(level: str, style: str | None, secrets: Sequence[str], writer: "LineWriter | None" = None) -> None:
     """Send all logs to standard error.
 
     Args:
         level: of the bot's own logs. Libraries that would print payloads stay above DEBUG in any case.
         style: "text" or "json"; None picks text on a terminal and JSON elsewhere.
+        writer: writes the lines; None where each caller may wait for that.
     """
     add_secrets(secrets)
-    handler = logging.StreamHandler()
+    handler = logging.StreamHandler(writer)
     handler.addFilter(_Lasting())
     as_text = style == "text" or (style is None and sys.stderr.isatty())
     handler.setFormatter(_TextLines() if as_text else _JsonLines())
@@ -70,6 +77,46 @@ def lasting(*about: object) -> Mapping[str, object]:
         about: what it is about, where its words differ each time.
     """
     return {"lasting": about}
+
+
+class LineWriter:
+    """Writes lines in a separate thread: a log that nobody reads must keep no ack waiting.
+
+    Args:
+        waiting: how many lines wait while nobody reads them.
+    """
+
+    def __init__(self, stream: TextIO, waiting: int = 10_000) -> None:
+        self._stream = stream
+        self._lines: Queue[str | None] = Queue(waiting)
+        self._dropped = 0
+        self._thread = threading.Thread(target=self._write, name="log", daemon=True)
+        self._thread.start()
+
+    def write(self, line: str) -> None:
+        """Write a line soon; where too many wait, it's only counted."""
+        try:
+            self._lines.put_nowait(line)
+        except Full:
+            self._dropped += 1
+
+    def flush(self) -> None:
+        """Do nothing: each line is flushed once it's written."""
+
+    def close(self) -> None:
+        """Write what waits, if somebody reads it."""
+        with suppress(Full):
+            self._lines.put(None, timeout=_LAST_SECONDS)
+        self._thread.join(_LAST_SECONDS)
+
+    def _write(self) -> None:
+        while (line := self._lines.get()) is not None:
+            with suppress(OSError):  # there is nowhere else to say it
+                self._stream.write(line)
+                self._stream.flush()
+            dropped, self._dropped = self._dropped, 0
+            if dropped:
+                logger.warning("%d lines of this log were dropped, since nobody read it", dropped)
 
 
 class _Lasting(logging.Filter):

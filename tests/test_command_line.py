@@ -1,6 +1,7 @@
 """`python -m bot` as a process."""
 
 import asyncio
+import fcntl
 import gc
 import json
 import signal
@@ -13,7 +14,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from bot.__main__ import main
-from tests.simulator.process import ROOT, free_port, ready, start_bot, variables
+from tests.manual_clock import HANGS_AFTER
+from tests.simulator.process import ROOT, free_port, ready, start_bot, stop_bot, variables
 from tests.simulator.slack import Slack
 from tests.simulator.together import Together
 from tests.world import IDS, REF
@@ -62,8 +64,7 @@ async def test_garbage_is_looked_for_seldom(tmp_path: Path) -> None:
     async with Slack() as slack, Together(slack.now) as together:
         several = [together.add((*IDS[:2], f"r{number}")) for number in range(60)]
         port = free_port()
-        quiet = {"LOG_LEVEL": "WARNING"}  # nobody reads its log, and a pipe that is full would keep it waiting
-        with start_bot(tmp_path, variables(slack, together) | quiet, port=port) as process:
+        with start_bot(tmp_path, variables(slack, together), port=port) as process:
             await ready(slack, port)
             before = await _collections(port)
             for ids in several:
@@ -78,6 +79,22 @@ async def _collections(port: int) -> float:
     async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}/metrics") as response:
         samples = text_string_to_metric_families(await response.text())
         return sum(sample.value for of in samples if of.name == "python_gc_collections" for sample in of.samples)
+
+
+async def test_log_that_nobody_reads_keeps_no_ack_waiting_and_no_stop(tmp_path: Path) -> None:
+    async with Slack() as slack, Together(slack.now) as together:
+        several = [together.add((*IDS[:2], f"r{number}")) for number in range(30)]
+        port = free_port()
+        with start_bot(tmp_path, variables(slack, together), port=port) as process:
+            assert process.stderr
+            fcntl.fcntl(process.stderr, fcntl.F_SETPIPE_SZ, 4096)
+            await ready(slack, port)
+            async with asyncio.timeout(HANGS_AFTER):
+                for ids in several:
+                    assert (await slack.command(" ".join(ids))).status == 200
+            await slack.until(lambda: len(slack.visible()) == len(several))
+            await stop_bot(process)
+        assert process.returncode == 0
 
 
 async def test_hangup_of_a_terminal_ends_it_like_any_stop(tmp_path: Path) -> None:

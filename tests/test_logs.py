@@ -1,9 +1,11 @@
 """Logs: for people and machines, and never with a secret."""
 
 import asyncio
+import fcntl
 import itertools
 import json
 import logging
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +14,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from bot.logs import LOG_CONTEXT, configure_logs, lasting
+from bot.logs import LOG_CONTEXT, LineWriter, configure_logs, lasting
 from bot.store.tables import metadata
 from bot.tasks import cancel
 from tests.manual_clock import HANGS_AFTER
@@ -205,6 +207,25 @@ async def test_line_of_a_look_up_that_many_wait_for_names_no_decision(capfd: pyt
     lines = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
     (looked_up,) = [line for line in lines if "Could not look up" in line["message"]]
     assert "decision" not in looked_up
+
+
+def test_lines_are_counted_that_were_dropped_while_nobody_read_them() -> None:
+    read_end, write_end = os.pipe()
+    fcntl.fcntl(write_end, fcntl.F_SETPIPE_SZ, 4096)
+    with os.fdopen(read_end) as reader, os.fdopen(write_end, "w") as full:
+        full.write("x" * 4095 + "\n")
+        full.flush()
+        writer = LineWriter(full, waiting=3)
+        configure_logs("INFO", "text", [], writer)
+        for number in range(10):
+            logging.getLogger("x").info("line %d", number)
+        told = [reader.readline()]
+        while "dropped" not in told[-1]:
+            told.append(reader.readline())
+        writer.close()
+    written = sum("] line " in line for line in told)
+    assert 3 <= written < 10
+    assert f"{10 - written} lines of this log were dropped, since nobody read it" in told[-1]
 
 
 def test_libraries_lines_look_like_ours(capsys: pytest.CaptureFixture[str]) -> None:
