@@ -20,6 +20,7 @@ class Process:
 
     Attributes:
         woken: how often it went on after a suspension.
+        stood_since: when it was suspended.
     """
 
     def __init__(self, name: str) -> None:
@@ -27,6 +28,7 @@ class Process:
         self.is_dead = False
         self.is_suspended = False
         self.woken = 0
+        self.stood_since = math.inf
         self.parked: list[asyncio.Handle] = []
 
     def __repr__(self) -> str:
@@ -84,9 +86,15 @@ class SeededLoop(asyncio.BaseEventLoop):
         """Let time pass in which nothing is done; what was to be done in it is done at once then."""
         self._seconds += seconds
 
+    def suspend(self, process: Process) -> None:
+        """Let a process stand still."""
+        process.is_suspended = True
+        process.stood_since = self._seconds
+
     def resume(self, process: Process) -> None:
         """Let a suspended process go on."""
         process.is_suspended = False
+        process.stood_since = math.inf
         process.woken += 1
         self._ready.extend(process.parked)
         process.parked.clear()

@@ -53,7 +53,7 @@ async def _stopped(world: "World", running: "Running", chance: random.Random) ->
 async def _suspended(world: "World", running: "Running", chance: random.Random) -> None:
     if running not in world.bots or running.is_stopping:
         return
-    running.process.is_suspended = True
+    world.loop.suspend(running.process)
     before = ending.taken_over(world)
     await asyncio.sleep(chance.choice((5.0, 45.0, 150.0)) * chance.uniform(0.5, 1.5))
     if ending.taken_over(world) > before:

@@ -171,7 +171,7 @@ class World:
         self.lost_right_at: dict[str, float] = {}
         self.remembered: list[tuple[Posted, dict[str, Any]]] = []
         self.started_at: dict[str, float] = {}
-        self.killed_at: list[float] = []
+        self.killed_at: list[float] = []  # from when on they did nothing
         self.reviewed_at: dict[Ids, float] = {}
         self.escalated_at: dict[Ids, float] = {}
         self.effects: set[tuple[str, str, str]] = set()  # verb, person, and remediation
@@ -269,7 +269,7 @@ class World:
         """End a process at once: nothing of it runs any more."""
         self.history.note(self.loop.time(), f"{running.process} is killed")
         running.process.is_dead = True
-        self.killed_at.append(self.loop.time())
+        self.killed_at.append(min(self.loop.time(), running.process.stood_since))
         self.bots.remove(running)
 
     def suspend(self, running: Running) -> None:
@@ -277,7 +277,7 @@ class World:
         chance = self.streams[SUSPENDS]
         seconds = chance.choice((5.0, 45.0, 150.0)) * chance.uniform(0.5, 1.5)
         self.history.note(self.loop.time(), f"{running.process} is frozen before a POST for {seconds:.0f} s")
-        running.process.is_suspended = True
+        self.loop.suspend(running.process)
         self.loop.outside(seconds, self.loop.resume, running.process)
 
     def lock_trail(self) -> int:
