@@ -33,8 +33,7 @@ class Ages:
 
     async def begin(self) -> None:
         """Begin with what was confirmed before."""
-        self._begun = now = self.clock.monotonic()
-        self._note_at = now + NOTE_SECONDS
+        self._begun = self._note_at = now = self.clock.monotonic()
         self._read_before = await self.database.read(moments.noted, moments.READ)
         self._all_read_before = await self.database.read(moments.noted, moments.ALL_READ)
         self._was_away = 0 < self._read_before < self.clock.now() - self.config.stale_seconds - NOTE_SECONDS
@@ -75,12 +74,12 @@ class Ages:
         return now - read_at
 
     async def _note(self, now: float) -> None:
-        """Note for the next watch when this one was there, and what it had read."""
-        self._note_at = now + NOTE_SECONDS
+        """Note for the next watch, which may begin soon, when this one was there, and what it had read."""
         present = self.clock.now()
         noted = {moments.ALIVE: present, moments.ALL_READ: present - self.lag}
         known = self.index.confirmed_before(now)
         oldest = min((at for ref, at in known.items() if ref not in self._told), default=now)
         if oldest >= self._begun:
             noted[moments.READ] = present - (now - oldest)
+            self._note_at = now + NOTE_SECONDS
         await self.database.run(moments.note, noted)

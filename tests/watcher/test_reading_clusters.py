@@ -301,3 +301,18 @@ async def test_what_was_read_before_another_process_watched_counts_no_more(bot: 
     await database.close()
     await pass_time(bot, 25)
     assert "Approved, queued" in alert.text
+
+
+@pytest.mark.bot(busy_seconds=0.05, BOT_LEASE_SECONDS="15")
+async def test_card_stays_confirmed_while_the_database_fails_again_and_again(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    await pass_time(bot, 150, longest=15.0)
+    path = Path(bot.settings.database_url.removeprefix("sqlite:///"))
+    for _ in range(8):
+        with bot.together.paused("list answered"):  # Together takes six seconds
+            async with locked(path):
+                await pass_time(bot, 6)
+            await pass_time(bot, 6)
+        assert "Last confirmed" not in alert.text
+        await pass_time(bot, 30, longest=15.0)
