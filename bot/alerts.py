@@ -34,12 +34,10 @@ from bot.models import (
 )
 from bot.mrkdwn import escape, when
 
-READ_SECONDS = 10.0  # within which what was read alone was asked for (the client gives up then)
 VANISHED_SECONDS = 10.0  # what Together doesn't find for so long, at two looks, is withdrawn
 CALM_SECONDS = 900.0  # what comes and goes calls no more often
 HELD_AGAIN_SECONDS = 60.0  # a second press of the same person within these is the first one, pressed twice
-# A decided card isn't looked at until Together is read, which makes it due; after so long it is looked at anyway.
-LEFT_ALONE_SECONDS = 60.0
+LEFT_ALONE_SECONDS = 60.0  # until a decided card is looked at, unless Together is read before, which makes it due
 EARLIER = 20  # repairs under one ID that are kept
 KEPT_SECONDS = 999 * 3600.0  # so long: BOT_MAX_REPAIRS_PER_NODE counts as far back
 Tracked = tuple[Alert, TrackedMessage]
@@ -54,12 +52,14 @@ class AlertView:
         alert: without what has run out.
         decided: who brought what was seen into its state through this bot, where that is known.
         now: the present, as Unix time in seconds.
+        asked_at: when Together was asked for what it says, on the same clock; 0 where it wasn't.
     """
 
     alert: Alert
     message: TrackedMessage
     decided: DecidedBy | None
     now: float
+    asked_at: float = 0.0
 
 
 # What Together says.
@@ -85,7 +85,7 @@ def seen(  # noqa: PLR0913 - what was read, and when
     """
     alert, message = view.alert, view.message
     before = alert.remediation
-    is_older = readings.is_older(before, remediation)
+    is_older = readings.is_older(before, remediation) or readings.was_answered_since(alert, view.asked_at)
     if alert.decided_seq > sequence or is_older or (not read_alone and readings.may_be_older(alert, remediation)):
         return None
     waits = remediation.is_waiting
@@ -132,7 +132,7 @@ def seen(  # noqa: PLR0913 - what was read, and when
     doubts = () if is_next or has_begun else alert.doubts
     alert = replace(alert, remark=alert.remark if holds_still else None, doubts=doubts)
     if alert.remark or doubts:
-        is_settled = read_alone and view.now - READ_SECONDS >= settles_at(alert)
+        is_settled = read_alone and view.asked_at >= settles_at(alert)
         alert, message = _told_of_no_effect(alert, message, remediation, is_settled=is_settled)
     if waits and readings.is_worse(alert, remediation) and view.now - alert.worsened_at >= CALM_SECONDS:
         alert = replace(alert, worsened_at=view.now)
@@ -193,11 +193,11 @@ def gone(view: AlertView, sequence: int) -> Tracked | None:
     if alert.decided_seq > sequence:
         return None
     if alert.is_closed and not alert.is_stale:
-        is_settled = settles_at(alert) <= view.now
+        is_settled = settles_at(alert) <= view.asked_at
         return (replace(alert, remark=None, doubts=()), message.due) if is_settled else None
-    if not alert.missing_since or alert.missing_since > view.now:
-        return replace(alert, missing_since=view.now), message
-    if view.now - alert.missing_since < VANISHED_SECONDS:
+    if not alert.missing_since or alert.missing_since > view.asked_at:
+        return replace(alert, missing_since=view.asked_at), message
+    if view.asked_at - alert.missing_since < VANISHED_SECONDS:
         return None
     if not alert.is_unlisted:
         message = message.saying(thread.withdrawn(alert.remediation))

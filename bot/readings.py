@@ -25,6 +25,11 @@ def may_be_older(alert: Alert, read: Remediation) -> bool:
     return is_behind
 
 
+def was_answered_since(alert: Alert, asked_at: float) -> bool:
+    """Return whether somebody was answered after Together was asked: what it said then may be out of date."""
+    return alert.is_stale and alert.remark is not None and alert.remark.confirmed_at > asked_at
+
+
 def _compared(known: Remediation, read: Remediation) -> int:
     """Return 1 where a reading is newer than what is known by Together's own times, -1 where it is older, else 0."""
     for name in _TIMES:

@@ -31,7 +31,7 @@ MESSAGE = TrackedMessage("m", is_digest=False, cluster_id="c-7f2", channel_id="C
 
 
 def look(alert: Alert, now: float = START) -> AlertView:
-    return AlertView(alert, MESSAGE, None, now)
+    return AlertView(alert, MESSAGE, None, now, asked_at=now)
 
 
 def snapshot(alert: Alert, message: TrackedMessage) -> Snapshot:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from bot import alerts, readings
+from bot.alerts import AlertView, Tracked
 from bot.clock import Clock
 from bot.errors import LeaseLost, StorageUnavailable
 from bot.logs import lasting
@@ -243,21 +244,23 @@ class Intake:
 
     async def _observe_one(self, ref: RemediationRef, seen: Alert | None, listing: Listing) -> None:
         remediation, fingerprint = (seen.remediation, seen.fingerprint) if seen else (None, "")
-        if remediation is None:
-            change = partial(alerts.gone, sequence=listing.sequence)
-        else:
-            change = partial(
-                alerts.seen,
-                remediation=remediation,
-                fingerprint=fingerprint,
-                share=self.poller.share(ref.cluster_id),
-                sequence=listing.sequence,
+        share, verify_seconds = self.poller.share(ref.cluster_id), self.config.cards.verify_seconds
+
+        def change(view: AlertView) -> Tracked | None:
+            view = replace(view, asked_at=view.now - (self.clock.monotonic() - listing.asked_at))
+            if remediation is None:
+                return alerts.gone(view, listing.sequence)
+            return alerts.seen(
+                view,
+                remediation,
+                fingerprint,
+                share,
+                listing.sequence,
                 read_alone=listing.alone is not None,
-                verify_seconds=self.config.cards.verify_seconds,
+                verify_seconds=verify_seconds,
             )
-        before, after = await self.database.run(
-            messages.observe, ref, change, remediation, self.config.cards.verify_seconds
-        )
+
+        before, after = await self.database.run(messages.observe, ref, change, remediation, verify_seconds)
         self.ages.confirmed(ref)
         if before is None or after is None:
             # It has ended, nobody was answered otherwise since, and Together doesn't know it.

@@ -285,7 +285,7 @@ class Poller:
 
         async def read(ref: RemediationRef) -> None:
             async with places:
-                found = await self._look(ref)
+                asked_at, found = self.clock.monotonic(), await self._look(ref)
             one = found and found[ref]
             if ref in self._vanished:
                 if one is None:
@@ -301,7 +301,7 @@ class Poller:
                 self.in_unknown_states.discard(ref)
             if one and one.fingerprint == self.index.seen(ref):
                 found = {}
-            await self._put(Listing(of.cluster_id, of.asked_at, of.sequence, changed=found, alone=ref))
+            await self._put(Listing(of.cluster_id, asked_at, of.sequence, changed=found, alone=ref))
 
         await asyncio.gather(*map(read, refs))
 

@@ -72,7 +72,7 @@ class Model:
         return Snapshot(self.message, [self.alert.at(self.now)], {}, [], is_being_decided=False, now=self.now)
 
     def look(self) -> AlertView:
-        return AlertView(self.alert.at(self.now), self.message, None, self.now)
+        return AlertView(self.alert.at(self.now), self.message, None, self.now, asked_at=self.now)
 
     def poll(self, *, is_old: bool = False) -> None:
         look, sequence = self.look(), -1 if is_old else self.sequence

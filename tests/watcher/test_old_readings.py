@@ -1,0 +1,76 @@
+"""What was read and then waited for the database: it says what was so when Together was asked."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.decisions.test_doubt_on_cards import approved_in_doubt
+from tests.decisions.test_doubts_of_several import approve_late
+from tests.sqlite import locked
+from tests.storms import XID
+from tests.watch import card, pass_time, quiet, thread, until, watching
+from tests.world import APPROVE, IDS, REFRESH, World
+
+pytestmark = pytest.mark.bot(watching=True, busy_seconds=0.1)
+
+
+@asynccontextmanager
+async def read_alone_without_the_database(bot: World, since: Callable[[], object]) -> AsyncIterator[None]:
+    """Let it be read alone, and something happen since, before the database can be written again."""
+    with ExitStack() as answers:
+        answers.enter_context(bot.together.paused("get answered"))
+        await until(bot, lambda: bot.together.is_waiting("get answered"))
+        since()
+        async with locked(Path(bot.settings.database_url.removeprefix("sqlite:///"))):
+            answers.close()
+            await quiet(bot)
+            yield
+
+
+def has_changed_unlisted(bot: World) -> None:
+    """Let it have changed, while no list has it."""
+    bot.together.lists_as[IDS] = "SUCCEEDED"
+    bot.together.remediations[IDS]["linked_alerts"] = XID
+
+
+async def test_look_before_a_doubt_was_over_denies_no_approval_that_arrived_since(bot: World) -> None:
+    alert = await approved_in_doubt(bot)
+    told_at = bot.time.seconds
+    await pass_time(bot, 38)
+    has_changed_unlisted(bot)
+    async with read_alone_without_the_database(bot, lambda: approve_late(bot)):
+        await pass_time(bot, told_at + 71 - bot.time.seconds)
+        bot.together.lists_as.clear()
+    while "Approved, queued" not in alert.text:
+        assert APPROVE not in alert.controls
+        await pass_time(bot, 1)
+    await pass_time(bot, 30)
+    assert not [line for line in thread(bot, alert) if "hasn't taken effect" in line]
+
+
+async def test_two_looks_in_quick_succession_withdraw_nothing_however_late_the_second_counts() -> None:
+    async with watching(busy_seconds=0.1, BOT_POLL_SECONDS="5") as bot:
+        bot.together.add()
+        alert = await card(bot)
+        bot.together.lost.add(IDS)
+        await until(bot, lambda: "get" in [call.verb for call in bot.together.calls])
+        async with read_alone_without_the_database(bot, bot.together.lost.clear):
+            await pass_time(bot, 8)
+        await pass_time(bot, 30)
+        assert thread(bot, alert) == []
+
+
+async def test_look_before_somebody_was_answered_brings_no_buttons_back(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    has_changed_unlisted(bot)
+    async with read_alone_without_the_database(bot, lambda: bot.together.review(IDS, "cancel")):
+        pass
+    other = bot.alert()
+    await bot.slack.press(other, REFRESH)
+    await bot.slack.until(lambda: "Cancelled" in other.text)
+    while "Cancelled" not in alert.text:
+        assert "Xid 79" not in alert.text, "it was read before"
+        await pass_time(bot, 1)
