@@ -201,13 +201,14 @@ def gather(
         if alert.ref in added:
             outbox.opened(connection, alert)
     cards = connection.execute(_UNPOSTED, b_cluster=digest.cluster_id)
-    # What somebody has deleted keeps what was told of it, and what is told only if it fails stays so.
+    # What somebody has deleted keeps what was told of it, what is owed to people is told in its own thread, and what is
+    # told only if it fails stays so.
     unposted = [
         card.id
         for card in map(message_of, cards)
         if card
         and card.is_started is digest.is_started
-        and not card.edited_at
+        and not (card.edited_at or card.owed_lines)
         and (not card.is_started or card.opened_at > present - seconds)
     ]
     connection.execute(_MOVE, b_ids=json_list(unposted), b_to=into.id)
@@ -364,11 +365,11 @@ def close(connection: Connection, message_id: str) -> None:
 
 
 def forget(connection: Connection, message_id: str) -> list[RemediationRef]:
-    """Drop a message that was never posted, unless something of it waits now, or began. Returns what it was to show."""
+    """Drop a message that was never posted, and that nobody needs. Returns what it was to show."""
     snapshot = load(connection, message_id, to_change=True)
     if snapshot is None or snapshot.message.ts:
         return []
-    if any(not alert.is_closed or alert.remediation.state in RAN for alert in snapshot.alerts):
+    if any(not alert.is_closed or alert.remediation.state in RAN or alert.decided for alert in snapshot.alerts):
         return []  # it would be told as new
     connection.execute(_DROP_MESSAGES, b_ids=json_list([message_id]))
     return refs_in(connection.execute(_DROP_ALERTS, b_message=message_id))

@@ -6,7 +6,8 @@ from tests.decisions.test_doubt_on_cards import approved_in_doubt, unreadable
 from tests.simulator.slack import Posted
 from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault
-from tests.watch import CHANNEL, card, pass_time, thread, until, watching
+from tests.storms import began, storm
+from tests.watch import CHANNEL, card, pass_time, poll, thread, until, watching
 from tests.world import APPROVE, IDS, REF, REFRESH, World
 
 NO_APPROVAL = "instance-1: <@U0ALICE>, your approval hasn't taken effect."
@@ -68,6 +69,27 @@ async def test_who_cancelled_in_doubt_learns_that_the_repair_runs_though_the_car
         bot.together.faults.clear()
         again = await card(bot, seconds=300)
         await until(bot, lambda: [line for line in thread(bot, again) if line.startswith(NO_CANCELLATION)])
+
+
+async def test_who_cancelled_in_doubt_learns_that_the_repair_runs_though_a_storm_came_before_the_card() -> None:
+    async with watching() as bot:
+        await began(bot)
+        refused = SlackFault("chat.postMessage", "not_in_channel", times=-1)
+        bot.slack.faults.append(refused)
+        bot.together.add()
+        await poll(bot)
+        await cancelled_in_doubt(bot)
+        bot.together.faults.clear()
+        bot.together.review(IDS, "approve")
+        bot.together.advance(IDS)
+        await pass_time(bot, 90)
+        storm(bot, 6)
+        await poll(bot)
+        bot.slack.faults.remove(refused)
+        alert = await until(
+            bot, lambda: next((one for one in bot.slack.cards(IDS[2]) if "Cordoning" in one.text), None)
+        )
+        await until(bot, lambda: [line for line in thread(bot, alert) if line.startswith(NO_CANCELLATION)])
 
 
 async def test_cancellation_in_doubt_that_arrives_after_an_approval_is_not_denied() -> None:

@@ -4,13 +4,14 @@ import pytest
 
 from bot.cards import home
 from tests.simulator.slack import Posted
+from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault
 from tests.storms import began, digest, storm
 from tests.test_flow_home import opened, said, shown
 from tests.watch import card, pass_time, poll, thread, until, watching
 from tests.watcher.test_faults import XID as FIRES
 from tests.watcher.test_verification import moment
-from tests.world import APPROVE, CANCEL, IDS, REFRESH, World
+from tests.world import APPROVE, CANCEL, IDS, REF, REFRESH, World
 
 
 async def test_who_approved_stays_on_a_card_in_a_state_of_tomorrow() -> None:
@@ -230,6 +231,26 @@ async def test_who_cancelled_is_mentioned_where_the_repair_runs_and_the_card_was
         bot.slack.messages.remove(again)
         await pass_time(bot, 900)
         assert bot.slack.cards(IDS[2]) == []
+
+
+async def test_who_cancelled_is_mentioned_where_the_repair_runs_though_slack_had_taken_no_card_by_then() -> None:
+    async with watching() as bot:
+        await began(bot)
+        refused = SlackFault("chat.postMessage", "not_in_channel", times=-1)
+        bot.slack.faults.append(refused)
+        bot.together.add()
+        await poll(bot)
+        await bot.slack.command(REF)
+        await until(bot, lambda: bot.together.state(IDS) == "CANCELLED")
+        await pass_time(bot, 600)
+        bot.slack.faults.remove(refused)
+        bot.together.remediations[IDS] |= {"state": "RUNNING", "start_time": moment(bot), "end_time": None}
+        alert = await until(
+            bot, lambda: next((one for one in bot.slack.cards(IDS[2]) if "Rebooting" in one.text), None)
+        )
+        went_on = "instance-1: Together went on with this although <@U0ALICE> cancelled it."
+        await until(bot, lambda: went_on in thread(bot, alert))
+        assert "nobody was asked" not in alert.text
 
 
 async def answered_that_it_runs(bot: World) -> Posted:
