@@ -237,9 +237,10 @@ class ThreadTeller:
             try:
                 await post(thread_ts=message.ts, broadcast=part.broadcast)
             except PostFailed as error:
-                if part.lines or error.is_gone or error.is_closed or not error.is_lasting:
+                is_for_nobody = part.lines and not message.owed_lines
+                if is_for_nobody or error.is_gone or error.is_closed or not error.is_lasting:
                     raise
-                await post()  # the thread is locked, and this is for somebody
+                await post()  # the thread is locked
         except PostUncertain:
             self.unclear[message.id] = Unclear(part, self.clock.monotonic() + ARRIVED_SECONDS)
             raise

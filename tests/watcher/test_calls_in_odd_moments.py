@@ -12,7 +12,7 @@ from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault
 from tests.storms import began, choose, digest, storm
 from tests.watch import card, pass_time, poll, quiet, thread, until, watching
-from tests.world import APPROVE, IDS, World
+from tests.world import APPROVE, CANCEL, IDS, World
 
 pytestmark = pytest.mark.bot(watching=True, BOT_ONCALL="S0ONCALL")
 CALL = "<!subteam^S0ONCALL>"
@@ -139,6 +139,22 @@ async def test_failure_and_reminder_are_told_in_the_channel_where_the_thread_is_
     await until(
         bot, lambda: [message for message in bot.slack.visible() if "<@U0ALICE>, Reboot failed" in message.text]
     )
+
+
+async def test_who_cancelled_what_runs_all_the_same_is_told_in_the_channel_where_the_thread_is_locked(
+    bot: World,
+) -> None:
+    await began(bot)
+    bot.together.add()
+    alert = await card(bot)
+    bot.slack.faults.append(Locked("chat.postMessage", "restricted_action_thread_locked", times=-1))
+    await bot.slack.press(alert, CANCEL)
+    await card(bot, words="Cancelled")
+    await pass_time(bot, 60)
+    assert bot.slack.visible() == [alert]
+    bot.together.remediations[IDS] |= {"state": "RUNNING", "start_time": moment(bot), "end_time": None}
+    went_on = "Together went on with this although <@U0ALICE> cancelled it."
+    await until(bot, lambda: [message for message in bot.slack.visible() if went_on in message.text])
 
 
 async def test_deleted_card_of_a_repair_under_way_stays_out_of_the_next_storm(bot: World) -> None:
