@@ -67,6 +67,7 @@ class LeasedEntry:
             noted: what the audit trail gets of it.
 
         Raises:
+            LeaseLost: another process does it.
             StorageUnavailable: it may be recorded, or not.
         """
         await briefly(self.clock, partial(self.store.refuse, self.entry.key, self.owner, error, noted))

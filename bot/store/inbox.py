@@ -135,11 +135,15 @@ class InboxStore:
         Args:
             noted: what the audit trail gets of it, where it isn't there yet.
         """
-        values = {"b_lease": self.lease_seconds, "b_result": json.dumps({"refused": [error.sentence, error.next_step]})}
+        mine = {"b_key": key, "b_owner": owner}
+        refused = json.dumps({"refused": [error.sentence, error.next_step]})
 
         def work(connection: Connection) -> None:
-            if connection.execute(_REFUSE, b_key=key, b_owner=owner, **values).first() and noted:
-                audit.note(connection, noted)
+            if connection.execute(_REFUSE, mine, b_result=refused, b_lease=self.lease_seconds).first():
+                if noted:
+                    audit.note(connection, noted)
+            elif not connection.execute(_HELD, mine).first():
+                raise LeaseLost  # the process that has it now may carry it out
 
         await self.database.run(work)
 

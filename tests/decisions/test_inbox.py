@@ -142,6 +142,23 @@ async def test_process_whose_request_was_taken_over_changes_nothing(postgresql: 
         assert (await events(bot), bot.slack.visible("U0ALICE")) == ([], [])
 
 
+async def test_process_whose_request_was_taken_over_refuses_nothing(postgresql: str) -> None:
+    async with world(database=postgresql) as bot:
+        message = with_button(bot, PAUSE)
+        database = Database(postgresql)
+        with bot.slack.paused("users.info"):
+            await bot.slack.press(message, PAUSE)
+            await bot.slack.until(lambda: bot.slack.is_waiting("users.info"))
+            await quiet(bot)  # the first heartbeat is over
+            await execute(database, update(inbox).values(lease_until=0.0))
+            taken = await InboxStore(database, 15).take_over([], at_start=False)
+            bot.slack.users["U0ALICE"]["is_restricted"] = True
+        assert taken
+        await bot.settle()
+        await database.close()
+        assert bot.slack.visible("U0ALICE") == [], "the other process may carry it out"
+
+
 @pytest.fixture
 async def store(database_url: str) -> AsyncIterator[InboxStore]:
     database = Database(database_url)
