@@ -47,11 +47,11 @@ class Answers:
         request = job.request
         place = request.place
         present = verdict.present
-        if not (present.mode or present.is_waiting):  # what an answer leaves out didn't change
-            present = present.model_copy(update={"mode": job.seen.mode or request.saw.mode or ""})
         about = verdict.about or job.about
         if about is NOTHING_KNOWN:
             about = await or_none(self.store.database.read(rows.card_context, present.ref)) or about
+        if not (present.mode or present.is_waiting):  # what an answer leaves out didn't change
+            present = present.model_copy(update={"mode": job.seen.mode or request.saw.mode or about.mode})
         # Where the remediation's own card is in this channel, it is drawn again, and a line points at it.
         card_ts = "" if place.is_button or about.channel_id != place.channel_id else about.ts
         if verdict.was_so_before:

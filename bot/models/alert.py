@@ -206,7 +206,7 @@ class CardContext:
         looking: who looks into it.
         channel_id: where its own card is; empty where it has none.
         ts: Slack's name of that message; empty where it has none.
-        node: its name; empty where the bot doesn't track it.
+        node, mode: its name, and its repair as it was last seen; empty where the bot doesn't track it.
         is_one_of_many: it is shown in a digest.
         is_automatic: Together began it with nobody asked.
         is_observed: the bot decides nothing in its cluster.
@@ -235,6 +235,7 @@ class CardContext:
     channel_id: str = ""
     ts: str = ""
     node: str = ""
+    mode: str = ""
     is_one_of_many: bool = False
     is_automatic: bool = False
     is_observed: bool = False
@@ -394,6 +395,6 @@ class Alert:
         return CardContext(
             self.history, self.share, self.hold, first, followed=True, is_unlisted=self.is_unlisted, as_of=self.as_of,
             node=self.remediation.node, doubt=self.remark if self.remark and not self.remark.buttons else None,
-            old_review=self.remediation if self.remediation.has_old_review else None,
+            mode=self.remediation.mode, old_review=self.remediation if self.remediation.has_old_review else None,
             came_back=self.came_back, impact=self.impact, earlier=tuple(alert.remediation for alert in over),
         )  # fmt: skip

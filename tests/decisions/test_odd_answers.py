@@ -177,6 +177,17 @@ async def test_cancelled_repair_is_called_as_it_was_shown_where_together_leaves_
         assert "unknown" not in alert.text
 
 
+@pytest.mark.bot(watching=True)
+async def test_repair_that_is_cancelled_by_its_ids_is_called_as_its_card_does(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    bot.together.before_decision = lambda _call: bot.together.remediations[IDS].update(mode=None)
+    await bot.slack.command(REF)
+    await bot.edited(alert)
+    assert "Cancelled: reboot" in alert.text
+    assert "unknown" not in alert.text
+
+
 async def test_own_cancellation_after_one_that_came_to_nothing_is_ones_own() -> None:
     async with world() as bot:
         bot.together.add()
