@@ -109,7 +109,7 @@ class Buttons(Surface):
 
     async def submit(self, ack: AsyncAck, body: Json) -> None:
         """Take the decision with its reason."""
-        await self.take_dialog(ack, body, self._read)
+        await self.take_decision(ack, body, self._read)
 
     def _read(self, view: Json, actor: Actor) -> Request:
         request, values = cards.recall(known_of(view), actor), view["state"]["values"]

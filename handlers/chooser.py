@@ -250,7 +250,7 @@ class Chooser(Surface):
 
     async def submit(self, ack: AsyncAck, body: Json) -> None:
         """Take the cancellation of what was chosen."""
-        await self.take_dialog(ack, body, self._read)
+        await self.take_decision(ack, body, self._read)
 
     @staticmethod
     def _read(view: Json, actor: Actor) -> Request:

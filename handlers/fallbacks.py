@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 from slack_bolt.async_app import AsyncAck
 
-from bot import cards
 from bot.errors import UnknownControl
 from bot.models import Json, ReplyTarget
-from handlers.surface import Surface
+from handlers.payloads import actor_of
+from handlers.surface import Interaction, Surface
 
 
 @dataclass(slots=True)
@@ -34,8 +34,7 @@ class Fallbacks(Surface):
         await ack()
 
     def _tell(self, body: Json, control: str) -> None:
-        user_id = (body.get("user") or {}).get("id") or ""
-        place = ReplyTarget((body.get("channel") or {}).get("id"), user_id, response_url=body.get("response_url"))
-        self.tasks.spawn(
-            self.replies.reply_privately(place, cards.private(UnknownControl(control))), f"unknown {control}"
-        )
+        actor = actor_of(body)
+        place = ReplyTarget((body.get("channel") or {}).get("id"), actor.user_id, response_url=body.get("response_url"))
+        used = Interaction(actor, place, None, f"unknown {control}", body)
+        self.tasks.spawn(self.refuse(UnknownControl(control), used), used.name)

@@ -11,8 +11,8 @@ from bot import cards
 from bot.decisions import LeasedEntry, PauseService
 from bot.errors import UnknownControl
 from bot.models import Json, ReplyTarget, Verb, read_button_value
-from handlers.payloads import action_of, chosen_in, known_of, reason_of, view_of
-from handlers.surface import Interaction, Surface, Unacked, say_in_dialog, submission_of
+from handlers.payloads import action_of, chosen_in, fields_of, known_of, option_of, reason_of, view_of
+from handlers.surface import BadField, Interaction, Record, Surface, Unacked
 
 _WHAT = {
     cards.PAUSE: "pause approvals",
@@ -61,12 +61,18 @@ class Pauses(Surface):
 
     async def submit_pause(self, ack: AsyncAck, body: Json) -> None:
         """Take the length and the reason, then pause."""
-        seconds = view_of(body)["state"]["values"][cards.PAUSE_FOR][cards.PAUSE_FOR]["selected_option"]["value"]
-        await self._submit(ack, body, cards.PAUSE_DIALOG, float(seconds))
+        await self.take_dialog(ack, body, self._asked_to_pause)
 
     async def submit(self, ack: AsyncAck, body: Json) -> None:
         """Take what was ticked and the reason, then end those pauses."""
-        view = view_of(body)
+        await self.take_dialog(ack, body, self._asked_to_resume)
+
+    def _asked_to_pause(self, submitted: Interaction) -> tuple[Interaction, Record]:
+        chosen = fields_of(view_of(submitted.body))[cards.PAUSE_FOR][cards.PAUSE_FOR]
+        return self._asked(submitted, cards.PAUSE_DIALOG, float(option_of(chosen)))
+
+    def _asked_to_resume(self, submitted: Interaction) -> tuple[Interaction, Record]:
+        view = view_of(submitted.body)
         _, _, _, *rest = json.loads(known_of(view))
         if len(rest) == 1:
             chosen = chosen_in(view)
@@ -74,19 +80,17 @@ class Pauses(Surface):
         else:  # release 0.1 named one person, and the brake
             chosen, since = [rest[0]], rest[1]
         if not chosen:
-            await ack(response_action="errors", errors={cards.ENDS: "Tick at least one pause."})
-        elif since and not reason_of(view, cards.RESUME_DIALOG):
-            await ack(response_action="errors", errors={cards.RESUME_DIALOG: "Type a reason first."})
-        else:
-            await self._submit(ack, body, cards.RESUME_DIALOG, [key for key in chosen if key != cards.BRAKE], since)
+            raise BadField(cards.ENDS, "Tick at least one pause.")
+        if since and not reason_of(view, cards.RESUME_DIALOG):
+            raise BadField(cards.RESUME_DIALOG, "Type a reason first.")
+        return self._asked(submitted, cards.RESUME_DIALOG, [key for key in chosen if key != cards.BRAKE], since)
 
-    async def _submit(self, ack: AsyncAck, body: Json, dialog: str, *chosen: object) -> None:
-        view, submitted = view_of(body), submission_of(body)
+    def _asked(self, submitted: Interaction, dialog: str, *chosen: object) -> tuple[Interaction, Record]:
+        view = view_of(submitted.body)
         cluster_id, channel_id, is_home, *_ = json.loads(known_of(view))
         value = json.dumps([cluster_id, *chosen])
         submitted = replace(submitted, place=replace(submitted.place, channel_id=channel_id, is_home=is_home))
-        record = partial(self.record_press, submitted, _WHAT[dialog], dialog, value, reason_of(view, dialog))
-        await self.take(ack, submitted, record, say=partial(say_in_dialog, ack))
+        return submitted, partial(self.record_press, submitted, _WHAT[dialog], dialog, value, reason_of(view, dialog))
 
     async def _pause(self, leased: LeasedEntry) -> bool:
         entry = leased.entry

@@ -183,26 +183,35 @@ class Surface:
             self.tasks.spawn(work, of.name, person=person)
         return None
 
-    async def take_dialog(self, ack: AsyncAck, body: Json, read: Callable[[Json, Actor], Request]) -> None:
-        """Take the decision of a dialog. What can't be taken is said in the dialog.
+    async def take_decision(self, ack: AsyncAck, body: Json, read: Callable[[Json, Actor], Request]) -> None:
+        """Take the decision of a dialog, as `take_dialog` does; `read` makes the request of a view."""
+
+        def asked(submitted: Interaction) -> tuple[Interaction, Record]:
+            request = read(view_of(body), submitted.actor)
+            return replace(submitted, place=request.place), partial(self.decisions.receive, request)
+
+        await self.take_dialog(ack, body, asked)
+
+    async def take_dialog(
+        self, ack: AsyncAck, body: Json, read: Callable[[Interaction], tuple[Interaction, Record]]
+    ) -> None:
+        """Take what was submitted. What can't be taken is said in the dialog.
 
         Args:
-            read: makes the request of a view; raises `BadField` or an error of the product, and others where it can't.
+            read: adds where it belongs, and what records it; raises `BadField` or an error of the product, and others
+                where it can't.
         """
         submitted = submission_of(body)
         record: Record | NotAttempted
         try:
-            asked = read(view_of(body), submitted.actor)
+            submitted, record = read(submitted)
         except BadField as bad:
             await ack(response_action="errors", errors=bad.errors)
             return
         except NotAttempted as error:
             record = error
-        except (ValueError, KeyError, TypeError):  # of another version, or of another app's making
+        except (ValueError, LookupError, TypeError):  # of another version, or of another app's making
             record = UnknownControl("this dialog")
-        else:
-            submitted = replace(submitted, place=asked.place)
-            record = partial(self.decisions.receive, asked)
         await self.take(ack, submitted, record, say=partial(say_in_dialog, ack))
 
     async def take_show(self, ack: Ack, of: Interaction, do: Do, *, decides: bool = True) -> Unacked:

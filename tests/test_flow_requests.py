@@ -181,6 +181,18 @@ async def test_flood_of_one_person_leaves_one_row_a_minute_and_room_for_others(b
     assert [row["user_id"] for row in rows] == ["U0CAROL"]
 
 
+@pytest.mark.parametrize("name", ["gone", "reason", "chooser", "approvals:pause-for", "approvals:resume-reason"])
+async def test_dialog_of_another_version_is_refused_with_an_audit_row(bot: World, name: str) -> None:
+    for number, known in enumerate(("x", '["cluster-1"]', '["cluster-1", "C0OPS", false]')):
+        view = {"id": f"V{number}", "type": "modal", "callback_id": name, "private_metadata": known, "state": {}}
+        ack = await bot.slack.deliver("interactive", interaction("view_submission", view=view))
+        assert ack.status == 200
+        assert name == "gone" or "doesn't recognize this dialog" in ack.body
+    await bot.settle()
+    rows = await execute_beside(bot, select(audit.c.user_id, audit.c.outcome))
+    assert [tuple(row.values()) for row in rows] == [("U0ALICE", "unknown_control")] * 3
+
+
 async def test_refusals_in_dialogs_and_of_an_overloaded_bot_have_their_audit_rows(bot: World) -> None:
     view = {"id": "V1", "type": "modal", "callback_id": "reason", "private_metadata": "x", "state": {}}
     ack = await bot.slack.deliver("interactive", interaction("view_submission", view=view))
