@@ -33,7 +33,7 @@ from tests.simulator.together import Fault, Together
 from tests.storms import XID, began, digest, storm
 from tests.test_flow_reasons import opened
 from tests.test_metrics import Counted, metrics
-from tests.watch import HOLD, LOOKING, card, pass_time, poll, quiet, thread, until, watching
+from tests.watch import CHANNEL, HOLD, LOOKING, card, pass_time, poll, quiet, thread, until, watching
 from tests.world import APPROVE, CANCEL, IDS, REF, World, settings_for, world
 
 COUNTER = "remediation_bot_outward_events_total"
@@ -177,6 +177,38 @@ async def test_what_is_wrong_in_a_cluster_is_told_once_although_slack_takes_no_m
         await pass_time(bot, 1800)
         assert is_over() == [False, True]
         assert bot.slack.visible() == []
+
+
+async def test_end_of_an_outage_waits_for_no_message_that_slack_refuses(webhook: WebhookReceiver) -> None:
+    async with watching(**told(webhook)) as bot:
+        await began(bot)
+
+        def is_over() -> list[bool]:
+            return [event["data"]["is_over"] for event in webhook.events if event["type"].endswith("outage")]
+
+        def said(words: str) -> list[Posted]:
+            return [message for message in bot.slack.visible() if words in message.text]
+
+        unreadable = Fault("html", verb="list", status=500, times=-1, cluster="cluster-1")
+        bot.together.faults.append(unreadable)
+        await until(bot, lambda: is_over() == [False] and said("Couldn't read cluster"), seconds=900)
+        bot.slack.faults.append(SlackFault("*", "not_in_channel", times=-1, channel=CHANNEL))
+        bot.together.faults.clear()
+        await until(bot, lambda: is_over() == [False, True], seconds=60)
+        await bot.slack.command("list")
+        assert "Couldn't read" not in (await bot.reply_privately()).everything
+        bot.together.faults.append(unreadable)
+        await until(bot, lambda: is_over() == [False, True, False], seconds=60)
+        await bot.settle()
+        async with bot.another():
+            bot.together.faults.clear()
+            await until(bot, lambda: is_over() == [False, True, False, True], seconds=900)
+        async with bot.another():
+            await pass_time(bot, 60)
+            bot.slack.faults.clear()
+            await until(bot, lambda: said("can be read from Together again"), seconds=900)
+            await pass_time(bot, 1800)
+        assert is_over() == [False, True, False, True]
 
 
 @pytest.mark.parametrize("refusal", ["html", "not_in_channel"])

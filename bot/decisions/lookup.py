@@ -181,7 +181,7 @@ class Lookup:
     async def unreadable(self) -> Sequence[str]:
         """Return the names of the clusters that the watch can't read now; "" for the list of clusters."""
         called = await self.names()
-        return [called[cluster_id] for cluster_id in sorted(await self.database.read(outages.known))]
+        return [called[cluster_id] for cluster_id in await self.database.read(outages.unreadable)]
 
     async def names(self) -> ClusterNames:
         """Return what clusters are called, as far as the bot watches and knows."""
@@ -196,7 +196,7 @@ class Lookup:
         if not self.is_watching:
             return await self._scan()
         asked_at = self.clock.monotonic()
-        tracked = replace(await self._tracked(), unread=sorted(await self.database.read(outages.known)))
+        tracked = replace(await self._tracked(), unread=await self.database.read(outages.unreadable))
         if _waiting(tracked, cluster_id):
             return tracked
         try:

@@ -1,6 +1,6 @@
 """Since when Together cannot be read, so that a restart neither forgets nor repeats it."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from sqlalchemy import bindparam, delete, select
 
@@ -20,6 +20,7 @@ class Outage:
 
     Attributes:
         since: Unix time in seconds.
+        told: the channel was told, and it isn't over.
         channel_id: where it was told, or may have been; empty where it wasn't.
         ts: Slack's name of that message, where it was; several clusters may share it.
         mark: identifies the message in the channel, once it was sent; several clusters may share it.
@@ -38,11 +39,31 @@ class Outage:
         """Whether it is told, or about to be: other tools don't wait until Slack takes it."""
         return self.told or bool(self.mark)
 
+    @property
+    def is_over(self) -> bool:
+        """Whether its channel alone is yet to learn that it's over: nobody else waits until Slack takes that."""
+        return bool(self.channel_id) and not self.has_lasted
+
+    @property
+    def over(self) -> "Outage":
+        """The same once it's over."""
+        return replace(self, told=False, mark="")
+
+    @property
+    def back(self) -> "Outage":
+        """The same once it has begun again before its channel learned that it was over."""
+        return replace(self, told=True)
+
 
 def known(connection: Connection) -> dict[str, Outage]:
-    """Return the clusters that cannot be read."""
+    """Return the clusters that cannot be read, and those of which a channel is yet to learn that they can be."""
     rows = connection.execute(_KNOWN)
     return {cluster_id: Outage(since, bool(told), *more) for cluster_id, since, told, *more in rows}
+
+
+def unreadable(connection: Connection) -> list[str]:
+    """Return the clusters that cannot be read now."""
+    return sorted(cluster_id for cluster_id, outage in known(connection).items() if not outage.is_over)
 
 
 def note(connection: Connection, cluster_id: str, outage: Outage | None, *, is_watched: bool = True) -> None:

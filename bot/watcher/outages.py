@@ -94,7 +94,8 @@ class OutageTeller:
             await self.database.run(moments.note, {moments.GAP: now})  # for the watch after this one too
         gap_at = await self.database.read(moments.noted, moments.GAP)
         self._known = {
-            cluster_id: self._continued(outage, has_gap=outage.since < gap_at) for cluster_id, outage in known.items()
+            cluster_id: self._continued(outage, has_gap=outage.since < gap_at or outage.is_over)
+            for cluster_id, outage in known.items()
         }
         self._told_blindly.clear()
         self._sent.clear()
@@ -110,7 +111,7 @@ class OutageTeller:
 
         What should have been told long ago begins then: nobody was reading.
         """
-        now, is_untold = self.clock.now(), not outage.has_lasted
+        now, is_untold = self.clock.now(), not (outage.has_lasted or outage.is_over)
         known = replace(outage, since=now) if is_untold and now - outage.since > 2 * TOLD_AFTER else outage
         return _Known(known, over_at=now if is_untold else 0.0, has_gap=has_gap)
 
@@ -123,12 +124,15 @@ class OutageTeller:
             await self._note(cluster_id, again)
         else:
             known.over_at = 0.0
+            if known.outage.is_over:
+                await self._note(cluster_id, known.outage.back)
 
     async def succeeded(self, cluster_id: str) -> None:
         """Note that it was read."""
         known = self._known.get(cluster_id)
         if known and self._is_told(cluster_id, known):
             known.over_at = known.over_at or self.clock.now()
+            await self._end(cluster_id, known)
         elif known:
             await self._forget(cluster_id)
 
@@ -139,6 +143,14 @@ class OutageTeller:
             known.is_gone = cluster_id not in clusters and not is_needed
             if known.is_gone and not self._is_told(cluster_id, known):
                 await self._forget(cluster_id, is_watched=False)
+            elif known.is_gone:
+                await self._end(cluster_id, known)
+
+    async def _end(self, cluster_id: str, known: _Known) -> None:
+        """Tell all but the channel that an outage is over, where it is: they wait for nothing that Slack may refuse."""
+        if known.outage.told and self._kind_of(cluster_id):
+            self._ended[cluster_id] = self.clock.now()
+            await self._note(cluster_id, known.outage.over, is_watched=not known.is_gone)
 
     def look(self) -> None:
         """Put on the queue what has lasted and what is over, for its channel's next turn to post."""
@@ -181,10 +193,12 @@ class OutageTeller:
         known, now = self._known[cluster_id], self.clock.now()
         if self._is_sent(cluster_id):
             return None  # maybe to a channel that it had before
-        if not known.outage.told:
+        if not (known.outage.told or known.outage.is_over):
             return _Kind.LASTS if not known.over_at and now - known.outage.since >= TOLD_AFTER else None
         if known.is_gone:
             return _Kind.GONE
+        if known.outage.is_over:
+            return _Kind.OVER if known.over_at else None
         # What comes and goes is reported once.
         is_again = known.outage.since - self._ended.get(cluster_id, -FLAPS_WITHIN) < FLAPS_WITHIN
         is_steady = known.over_at and (not is_again or now - known.over_at >= STEADY_SECONDS)
@@ -253,7 +267,7 @@ class OutageTeller:
         del self._sent[channel_id]
         for cluster_id in sent.clusters:
             known = self._known.get(cluster_id)
-            if known and (known.over_at or known.is_gone) and not known.outage.told:
+            if known and (known.over_at or known.is_gone) and not (known.outage.told or known.outage.is_over):
                 # The channel hasn't heard of it, and it is over.
                 await self._forget(cluster_id, is_watched=not known.is_gone)
                 self._told_blindly.pop(channel_id, None)
@@ -285,14 +299,14 @@ class OutageTeller:
 
     def _is_told(self, cluster_id: str, known: _Known) -> bool:
         """Return whether people were told that it can't be read, or may have been; it may be forgotten by now."""
-        return known.outage.told or self._is_sent(cluster_id)
+        return known.outage.told or known.outage.is_over or self._is_sent(cluster_id)
 
     def _is_sent(self, cluster_id: str) -> bool:
         return any(cluster_id in notice.clusters for notice in self._sent.values())
 
-    async def _note(self, cluster_id: str, outage: Outage) -> None:
+    async def _note(self, cluster_id: str, outage: Outage, *, is_watched: bool = True) -> None:
         self._known[cluster_id].outage = outage
-        await self.database.run(outages.note, cluster_id, outage)
+        await self.database.run(outages.note, cluster_id, outage, is_watched=is_watched)
 
     async def _forget(self, cluster_id: str, *, is_watched: bool = True) -> None:
         self._known.pop(cluster_id, None)  # first, so that no turn to post finds it while it is written down
