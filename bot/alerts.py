@@ -199,6 +199,8 @@ def gone(view: AlertView, sequence: int) -> Tracked | None:
         return replace(alert, missing_since=view.asked_at), message
     if view.asked_at - alert.missing_since < VANISHED_SECONDS:
         return None
+    if alert.is_stale and alert.as_told.state in CALLED_OFF:  # it was called off before, as somebody was answered
+        return seen(view, alert.as_told, alert.fingerprint, alert.share, sequence, read_alone=True)
     if not alert.is_unlisted:
         message = message.saying(thread.withdrawn(alert.remediation))
     alert = replace(alert, is_unlisted=True, is_stale=False, as_of=None, remark=None, doubts=())
@@ -391,10 +393,3 @@ def deleted(snapshot: Snapshot) -> TrackedMessage:
     message = snapshot.message
     lines = message.pending_lines if waiting(snapshot.alerts) else message.owed_lines  # how it ended is told anyway
     return replace(message, ts=None, posted_at=0.0, content_hash="", pending_lines=lines, next_at=0.0)
-
-
-def moved(snapshot: Snapshot) -> TrackedMessage:
-    """Return a message whose alerts go to another channel now: it is posted there, where nobody was reminded yet."""
-    now = snapshot.now
-    message = replace(deleted(snapshot), is_read_only=False, moved_at=now, moved_from=snapshot.message.channel_id)
-    return replace(message, reminders=0, looking=(), remind_from=now, escalate_from=now, escalated_at=0.0)

@@ -368,7 +368,7 @@ class Reconciler:
             raise
         logger.info("%s: moves from %s to %s", before.subject, message.channel_id, channel_id)
         self.teller.forget(message.id)
-        return await self.teller.settle(before, alerts.moved)
+        return await self.teller.settle(before, schedule.moved)
 
     # What a dead process left, or Slack may have taken.
 

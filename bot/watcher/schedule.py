@@ -198,6 +198,15 @@ def about_to_post(snapshot: Snapshot, config: WatchConfig) -> TrackedMessage | N
     return calls.having_asked(replace(message, mentioned=called), asking, snapshot, config)
 
 
+def moved(snapshot: Snapshot) -> TrackedMessage:
+    """Return a message whose alerts go to another channel now: it is posted there, where nobody was reminded yet."""
+    now = snapshot.now
+    message = replace(
+        alerts.deleted(snapshot), is_read_only=False, moved_at=now, moved_from=snapshot.message.channel_id
+    )
+    return replace(message, reminders=0, looking=(), remind_from=now, escalate_from=now, escalated_at=0.0)
+
+
 def _is_unconfirmed(snapshot: Snapshot, config: WatchConfig) -> bool:
     """Return whether nothing has confirmed for too long what somebody was answered: then the card says it."""
     at = _answered_at(snapshot.alerts[0])

@@ -33,6 +33,22 @@ async def test_vanished_remediation_is_withdrawn_and_shown_again_when_it_returns
     await card(bot, words="Cancelled: reboot")
 
 
+async def test_what_was_cancelled_before_it_vanished_is_still_called_that(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    bot.together.review(IDS, "approve", "by hand")
+    await card(bot, words="Approved")
+    await bot.slack.command("/".join(IDS))
+    await card(bot, words="Cancelled: reboot")
+    kept = bot.together.remediations.pop(IDS)
+    await pass_time(bot, 120)
+    assert "Cancelled: reboot" in alert.text
+    assert "Let the approver know it's cancelled." in alert.text
+    assert "instance-1: Reboot cancelled by <@U0ALICE>" in thread(bot, alert)[1]
+    bot.together.remediations[IDS] = kept | {"state": "PENDING_APPROVAL", "create_time": bot.together._time()}
+    await card(bot, words="Approve reboot?")
+
+
 async def test_card_that_returns_says_how_much_of_its_cluster_is_in_repair_now(bot: World) -> None:
     bot.together.add()
     await card(bot, words="0 of 1 node in repair")
