@@ -250,6 +250,23 @@ async def test_undelivered_answer_blocks_no_other_decision_and_is_delivered_by_t
     assert [call.verb for call in bot.together.posts] == ["approve", "cancel"]
 
 
+async def test_late_answer_is_shown_over_no_newer_one_on_another_tools_alert(bot: World) -> None:
+    bot.together.add()
+    alert = bot.alert()
+    lose_every_answer(bot)
+    await bot.slack.press(alert, APPROVE)
+    await until_postponed(bot)
+    bot.slack.faults.clear()
+    for edits in (1, 2):  # shows that it was approved, then cancels
+        await bot.slack.press(alert, CANCEL, user="U0BOB")
+        await bot.edited(alert, edits)
+    await pass_time(bot, 20)
+    assert "Cancelled by <@U0BOB>" in alert.text
+    (late,) = bot.slack.replies(alert)
+    assert "Approved by <@U0ALICE>" in late.text
+    assert late.buttons == {}
+
+
 async def test_answer_is_given_up_after_a_day_and_counted(bot: World, caplog: pytest.LogCaptureFixture) -> None:
     bot.together.add()
     lose_every_answer(bot)

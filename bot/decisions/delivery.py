@@ -146,7 +146,11 @@ class Answers:
         match answer.manner:
             case ReplyKind.CARD:
                 shown_at = replace(place, message_ts=answer.card_ts, in_progress=False) if answer.card_ts else place
-                delivery = await self.messenger.answer(shown_at, answer.message)
+                shown = answer.message
+                if place.is_foreign and is_late and await self.store.is_answered_since(job, job.answered_at):
+                    # What is newer stays on that message, which nothing else draws.
+                    shown_at, shown = replace(place, is_button=False, message_ts=None), cards.as_copy(shown)
+                delivery = await self.messenger.answer(shown_at, shown)
                 is_late = is_late or not job.request.rule.decides  # what takes no claim may be too
                 may_overwrite = place.may_overwrite or delivery.may_overwrite or job.taken_over
                 if may_overwrite or is_late or not (delivery.is_told and delivery.is_in_place):

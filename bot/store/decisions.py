@@ -277,9 +277,9 @@ class DecisionStore(Ownership):
 
         await self.database.run(write)
 
-    async def is_answered_since(self, job: Job) -> bool:
-        """Return whether another decision on the remediation was answered since this one was received."""
-        of = key_of(job.request.ref) | {"b_id": job.id, "b_answered_at": job.received_at}
+    async def is_answered_since(self, job: Job, moment: float) -> bool:
+        """Return whether another decision on the remediation was answered since a moment, in Unix time in seconds."""
+        of = key_of(job.request.ref) | {"b_id": job.id, "b_answered_at": moment}
         return bool(await self.database.read(Connection.execute, _ANSWERED_SINCE, of))
 
     async def postpone(self, job: Job, seconds: float) -> None:
