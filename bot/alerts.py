@@ -85,7 +85,7 @@ def seen(  # noqa: PLR0913 - what was read, and when
     """
     alert, message = view.alert, view.message
     before = alert.remediation
-    is_older = readings.is_older(before, remediation) or readings.was_answered_since(alert, view.asked_at)
+    is_older = readings.is_older(before, remediation) or readings.was_answered_since(alert, view.asked_at, view.now)
     if alert.decided_seq > sequence or is_older or (not read_alone and readings.may_be_older(alert, remediation)):
         return None
     waits = remediation.is_waiting

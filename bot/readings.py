@@ -25,9 +25,10 @@ def may_be_older(alert: Alert, read: Remediation) -> bool:
     return is_behind
 
 
-def was_answered_since(alert: Alert, asked_at: float) -> bool:
+def was_answered_since(alert: Alert, asked_at: float, now: float) -> bool:
     """Return whether somebody was answered after Together was asked: what it said then may be out of date."""
-    return alert.is_stale and alert.remark is not None and alert.remark.confirmed_at > asked_at
+    read_at = alert.remark.confirmed_at if alert.is_stale and alert.remark else 0.0
+    return asked_at < read_at <= now  # clocks can go back
 
 
 def _compared(known: Remediation, read: Remediation) -> int:

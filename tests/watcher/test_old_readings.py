@@ -67,7 +67,7 @@ async def test_look_before_somebody_was_answered_brings_no_buttons_back(bot: Wor
     alert = await card(bot)
     has_changed_unlisted(bot)
     async with read_alone_without_the_database(bot, lambda: bot.together.review(IDS, "cancel")):
-        pass
+        await pass_time(bot, 1)
     other = bot.alert()
     await bot.slack.press(other, REFRESH)
     await bot.slack.until(lambda: "Cancelled" in other.text)
