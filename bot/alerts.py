@@ -337,10 +337,9 @@ def _told_of_undone_cancellation(alert: Alert, message: TrackedMessage, read: Re
 
 def overridden(view: AlertView, override: Override) -> Tracked:
     """Note that somebody approves alone: the thread is told, even if the result stays unknown."""
-    message, before = view.message.due, view.alert.override
-    if before and thread.alone_key(before) not in message.announced:
-        message = message.owing(thread.approving_alone(view.alert.remediation, before, "").text)
-    return replace(view.alert, override=override), message
+    before = view.alert.override.each if view.alert.override else ()
+    untold = tuple(one for one in before if one.key not in view.message.announced)
+    return replace(view.alert, override=replace(override, earlier=untold)), view.message.due
 
 
 def outdated(message: TrackedMessage, now: float, *, may_overwrite: bool) -> TrackedMessage:

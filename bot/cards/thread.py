@@ -283,11 +283,6 @@ def approving_alone(remediation: Remediation, override: Override, called: str) -
     return calling_line(said, called)
 
 
-def alone_key(override: Override) -> str:
-    """Return what is noted once the thread has that somebody approves alone."""
-    return f"override {override.decision_id}"
-
-
 def hold_ends(remediation: Remediation, hold: Hold, now: float, *, has_card: bool) -> Message:
     """Tell the person who put a repair on hold that the hold ends soon; `now` in Unix time in seconds."""
     node, left = escape(remediation.node, 200), lasted(hold.until - now)

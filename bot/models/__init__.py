@@ -15,13 +15,12 @@ from bot.models.alert import (
     Learned,
     Looked,
     Looking,
-    Override,
     repairs_since,
 )
 from bot.models.cluster import Cluster, ClusterNames
 from bot.models.event import Event, EventKind, Target
 from bot.models.fault import QUIET_SECONDS, Brake, Fault, FaultMessage, FaultReport
-from bot.models.guardrails import Braked, Pause, Pauser, RepairLimit, RepairLoad
+from bot.models.guardrails import Braked, Override, Pause, Pauser, RepairLimit, RepairLoad
 from bot.models.ids import RemediationRef, check_id, new_id, read_reference, short_hash
 from bot.models.job import NOTHING_KNOWN, Job
 from bot.models.message import (

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from bot.models.guardrails import Pause, RepairLoad
+from bot.models.guardrails import Override, Pause, RepairLoad
 from bot.models.ids import RemediationRef, short_hash
 from bot.models.outcome import CardNote, DecidedBy, Doubt, FirstApproval
 from bot.models.remediation import CALLED_OFF, FINAL, RAN, Remediation, State
@@ -132,22 +132,6 @@ def repairs_since(
     recent = [repair for repair in each_once if repair.state not in FINAL or repair.ended_at >= since]
     recent += [repair for repair in earlier if repair.ended_at >= since]
     return sorted(recent, key=lambda repair: repair.ended_at)
-
-
-@dataclass(frozen=True, slots=True)
-class Override:
-    """Somebody approved alone, without asking the two-person rule or the repair limit.
-
-    Attributes:
-        reason: as it was typed.
-        decision_id: so that the thread learns it once.
-        is_over: what was approved did not run, and waits again.
-    """
-
-    user_id: str
-    reason: str
-    decision_id: str
-    is_over: bool = False
 
 
 @dataclass(frozen=True, slots=True)

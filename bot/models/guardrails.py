@@ -1,4 +1,4 @@
-"""What holds approvals back: pauses, and how many nodes may be in repair at once."""
+"""What holds approvals back: pauses, and how many nodes may be in repair at once. Also who approved all the same."""
 
 from dataclasses import dataclass, replace
 
@@ -114,3 +114,31 @@ class RepairLoad:
     def is_like(self, other: "RepairLoad | None") -> bool:
         """Return whether another load has the same numbers and name."""
         return other is not None and replace(other, at=self.at) == self
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """Somebody approved alone, without asking the two-person rule or the repair limit.
+
+    Attributes:
+        reason: as it was typed.
+        decision_id: so that the thread learns it once.
+        is_over: what was approved did not run, and waits again.
+        earlier: those that it replaced, and that the thread didn't have by then.
+    """
+
+    user_id: str
+    reason: str
+    decision_id: str
+    is_over: bool = False
+    earlier: "tuple[Override, ...]" = ()
+
+    @property
+    def each(self) -> "tuple[Override, ...]":
+        """It, after those that it replaced."""
+        return *self.earlier, replace(self, earlier=())
+
+    @property
+    def key(self) -> str:
+        """What is noted once the thread has it."""
+        return f"override {self.decision_id}"

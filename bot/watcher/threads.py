@@ -71,11 +71,11 @@ def thread_parts(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingRep
     if message.pending_lines:
         reply = cards.listing.message(message.pending_lines)
         yield PendingReply(reply, lines=len(message.pending_lines), mark=f"{message.told_lines} {reply.text}")
-    under_way = {alert.override for alert in snapshot.alerts if not alert.is_closed}
+    under_way = {alert.override.each[-1] for alert in snapshot.alerts if alert.override and not alert.is_closed}
     for alert, override in untold_overrides(snapshot):  # on-call learns of it also in quiet hours
         oncall = config.on_call([alert], snapshot) if override in under_way and not override.is_over else ""
         reply = thread.approving_alone(alert.remediation, override, oncall)
-        yield PendingReply(reply, frozenset({thread.alone_key(override)}), broadcast=True)
+        yield PendingReply(reply, frozenset({override.key}), broadcast=True)
     yield from _begun(snapshot, config)
     yield from _failures(snapshot, config)
     if new := new_returns(snapshot):
@@ -177,8 +177,8 @@ def _first_approvals(snapshot: Snapshot, config: WatchConfig) -> Iterator[Pendin
 
 def untold_overrides(snapshot: Snapshot) -> list[tuple[Alert, Override]]:
     """Return the approvals by one person alone that the thread doesn't have yet."""
-    overrides = [(alert, alert.override) for alert in snapshot.incidents if alert.override]
-    return [both for both in overrides if thread.alone_key(both[1]) not in snapshot.message.announced]
+    overrides = [(alert, one) for alert in snapshot.incidents if alert.override for one in alert.override.each]
+    return [both for both in overrides if both[1].key not in snapshot.message.announced]
 
 
 def _failures(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingReply]:

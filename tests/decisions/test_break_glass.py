@@ -340,6 +340,22 @@ async def test_second_person_who_approves_alone_since_together_refused_the_first
     assert second.endswith(f"“and still is” {CALL}")
 
 
+async def test_approval_alone_that_the_thread_may_have_is_not_told_twice_where_another_replaces_it(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    bot.together.faults.append(Fault("rpc", verb="approve", code=7))
+    await approve_alone(bot, alert, reason="bob is away")
+    await bot.slack.until(lambda: thread(bot, alert))
+    bot.slack.faults.append(SlackFault("chat.postMessage", "internal_error", after=True))
+    await until(bot, lambda: told_alone(bot, alert))
+    await approve_alone(bot, alert, reason="and still is")
+    await card(bot, words="Approved alone")
+    await pass_time(bot, 120)
+    first, second = told_alone(bot, alert)
+    assert "“bob is away”" in first
+    assert second.endswith(f"“and still is” {CALL}")
+
+
 async def test_deleted_card(bot: World) -> None:
     bot.together.add()
     alert = await card(bot)
