@@ -40,7 +40,7 @@ class Upkeep:
 
         May raise a BotError.
         """
-        asked_at = self.clock.now()
+        began = self.clock.monotonic()
         verdict = await self._look(job)
         if job.request.verb is not Verb.REFRESH:
             change = {Verb.HOLD: self._hold, Verb.RELEASE: self._release}[job.request.verb]
@@ -50,6 +50,7 @@ class Upkeep:
             return replace(verdict, buttons=False)  # nobody can say, and what is done must be answered
         claim, about = known
         doubt = about.doubt
+        asked_at = about.now - (self.clock.monotonic() - began)  # by the clock that says when the doubt began
         if claim:
             # A decision has begun since the click: buttons drawn now could outlive its answer.
             said = f"<@{claim.user_id}> has been {RULES[claim.verb].doing} this since {clock_time(claim.since)}."

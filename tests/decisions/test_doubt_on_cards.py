@@ -50,6 +50,18 @@ async def approved_in_doubt(bot: World) -> Posted:
     return await card(bot, words="your approval hadn't taken effect")
 
 
+async def test_look_brings_no_buttons_back_too_soon_where_the_databases_clock_is_behind(postgresql: str) -> None:
+    async with watching(postgresql) as bot:
+        follow = bot.time.follower
+        assert follow
+        bot.time.follower = lambda now: follow(now - 40.0)
+        alert = await approved_in_doubt(bot)
+        await pass_time(bot, 25)
+        await bot.slack.press(alert, REFRESH, user="U0BOB")
+        await until(bot, lambda: alert.edits > 1)
+        assert list(alert.buttons) == [REFRESH], "the approval may still arrive"
+
+
 async def test_failed_look_keeps_the_doubt_and_brings_no_buttons_back() -> None:
     async with watching() as bot:
         bot.together.add(instance_name="gpu-node-7")
