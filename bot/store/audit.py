@@ -153,8 +153,10 @@ def who_decided(connection: Connection, present: Remediation) -> DecidedBy | Non
     """Return who brought a remediation into its state through this bot, where that is known.
 
     A decision whose outcome stayed in doubt counts when Together's own record is of it; a cancellation, which leaves no
-    comment, counts as apparently theirs when the times agree.
+    comment, counts as apparently theirs when the times agree, unless it was seen as somebody else's before it was sent.
     """
+    in_doubt: DecidedBy | None = None
+    lasted = present.changed_at - unix(present.create_time)
     for row in connection.execute(_WHO_DECIDED, key_of(present.ref)):
         rule = RULES[Verb(row.verb)]
         is_of_another = row.at < unix(present.create_time) - DOUBT_SECONDS
@@ -167,9 +169,16 @@ def who_decided(connection: Connection, present: Remediation) -> DecidedBy | Non
         is_done = row.outcome == rule.done and is_as_left
         is_sure = is_own or (is_done and not (is_cancel and row.http_status is None))  # else it was only read back
         # It ended when a decision in doubt was on its way: cancel leaves no other trace.
-        if is_sure or is_done or (is_cancel and abs(present.changed_at - row.at) < DOUBT_SECONDS):
-            return DecidedBy(Verb(row.verb), row.user_id, row.at, row.reason or "", is_sure=is_sure)
-    return None
+        ended_then = abs(present.changed_at - row.at) < DOUBT_SECONDS
+        if not (is_sure or is_done or (is_cancel and ended_then)):
+            continue
+        decided = DecidedBy(Verb(row.verb), row.user_id, row.at, row.reason or "", is_sure=is_sure)
+        if is_sure or is_done:
+            # It can't have opened again between two decisions that are closer than it has lasted.
+            was_over = in_doubt is None or (ended_then and in_doubt.at - row.at < lasted)
+            return decided if was_over else in_doubt
+        in_doubt = in_doubt or decided
+    return in_doubt
 
 
 def storable(value: Any) -> Any:  # noqa: ANN401 - of any column

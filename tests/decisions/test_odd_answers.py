@@ -1,5 +1,6 @@
 """What Together answers oddly, and what the bot says then."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from tests.simulator.together import Fault
 from tests.storms import began, choose, digest, storm
 from tests.watch import card, pass_time, poll, quiet, thread, until, watching
-from tests.world import APPROVE, CANCEL, IDS, REF, REFRESH, World, world
+from tests.world import APPROVE, CANCEL, IDS, REF, REFRESH, REJECT, World, world
 
 ODD = "Fri, 31 Dec 99999999999 23:59:59 GMT"
 APPROVED = "This had already been approved"
@@ -220,6 +221,54 @@ async def test_own_cancellation_of_the_next_incident_is_not_called_somebody_else
         told = (await bot.answer(2)).text
         assert "Cancelled, apparently by <@U0ALICE>" in told
         assert "U0BOB" not in told
+
+
+async def test_cancellation_of_the_next_incident_that_was_left_in_doubt_is_not_called_somebody_elses() -> None:
+    async with world() as bot:
+        bot.together.add()
+        alert = bot.alert()
+        await bot.slack.press(alert, CANCEL, user="U0BOB")
+        await bot.edited(alert)
+        await bot.time.advance(18)
+        bot.together.remediations[IDS] |= {"state": "PENDING_APPROVAL", "create_time": bot.together._time()}
+        await bot.time.advance(12)
+        bot.together.faults += [Fault("cut", verb="cancel", after=True), Fault("rpc", verb="get", code=13, times=-1)]
+        await bot.slack.command(REF)
+        await bot.answer(2)
+        bot.together.faults.clear()
+        again = bot.alert()
+        await bot.slack.press(again, REFRESH)
+        await bot.edited(again)
+        assert "Cancelled, apparently by <@U0ALICE>" in again.text
+
+
+@pytest.mark.bot(watching=True)
+@pytest.mark.parametrize(
+    ("control", "fault"), [(CANCEL, None), (REJECT, None), (CANCEL, Fault("cut", verb="cancel", after=True))]
+)
+async def test_what_was_seen_cancelled_is_not_apparently_of_who_was_left_in_doubt_later(
+    bot: World, control: str, fault: Fault | None
+) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    await pass_time(bot, 60)
+    bot.together.faults.append(Fault("rpc", verb="list", code=13, times=-1))
+    tool = bot.alert()
+    bot.together.faults += [replace(fault)] if fault else []
+    await bot.slack.press(tool, control)
+    await bot.edited(tool)
+    await bot.time.advance(5)
+    bot.together.faults += [Fault("cut", verb="cancel", times=-1), Fault("rpc", verb="get", code=13, times=-1)]
+    await bot.slack.command(REF, user="U0BOB")
+    await pass_time(bot, 20)
+    bot.together.faults.clear()
+    await card(bot, words="Cancelled: reboot")
+    said = await until(bot, lambda: thread(bot, alert))
+    assert "by <@U0ALICE> after" in said[0]
+    await bot.slack.command(REF, user="U0BOB")
+    told = await until(bot, lambda: [message for message in bot.slack.visible() if "lready" in message.text])
+    assert "by <@U0ALICE>" in told[0].text
+    assert ("apparently" in told[0].text) == (fault is not None)
 
 
 async def test_clock_of_together_that_is_ahead_makes_no_other_incident() -> None:
