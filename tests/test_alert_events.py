@@ -117,6 +117,15 @@ def test_clock_that_was_set_back_withdraws_nothing_at_once_and_nothing_for_too_l
     assert (again[0].missing_since, again[0].is_unlisted) == (START, False)
 
 
+def test_clock_that_was_set_back_after_somebody_was_answered_keeps_no_reading_out() -> None:
+    remark = CardNote("", True, None, State.CANCELLED, remediation().mode, START + 3600)
+    answered = replace(alert_of(), is_stale=True, remark=remark)
+    running = remediation(state=State.RUNNING)
+    assert alerts.seen(look(answered), running, "", None, 0, read_alone=True)
+    late = replace(look(answered, START + 3610), asked_at=START + 3590)
+    assert alerts.seen(late, running, "", None, 0, read_alone=True) is None
+
+
 def test_fault_comes_back_on_the_same_node_under_any_of_its_names_and_on_no_other() -> None:
     one = remediation(state=State.SUCCEEDED, end_time="2026-11-24T03:00:00Z")
     later: dict[str, Any] = {"id": "r-next", "create_time": "2026-11-24T03:10:00Z"}
