@@ -271,6 +271,24 @@ async def test_what_was_seen_cancelled_is_not_apparently_of_who_was_left_in_doub
     assert ("apparently" in told[0].text) == (fault is not None)
 
 
+@pytest.mark.bot(watching=True)
+@pytest.mark.parametrize("first_took", [True, False])
+async def test_of_two_cancellations_in_doubt_the_one_is_named_that_was_on_its_way(
+    bot: World, *, first_took: bool
+) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    bot.together.faults += [Fault("rpc", verb=verb, code=13, times=-1) for verb in ("list", "get")]
+    for user, took in (("U0ALICE", first_took), ("U0BOB", not first_took)):
+        bot.together.faults.append(Fault("cut", verb="cancel", after=took))
+        await bot.slack.command(REF, user=user)
+        await pass_time(bot, 20)
+    bot.together.faults.clear()
+    await card(bot, words="Cancelled: reboot")
+    said = await until(bot, lambda: thread(bot, alert))
+    assert f"cancelled, apparently by <@{'U0ALICE' if first_took else 'U0BOB'}>" in said[0]
+
+
 async def test_clock_of_together_that_is_ahead_makes_no_other_incident() -> None:
     async with world() as bot:
         bot.together.now = lambda: bot.time.now() + 45
