@@ -167,7 +167,7 @@ def took_effect(job: Job, present: Remediation, left_at: float) -> bool:
         # Cancel leaves no comment, so only times and a review that was not there before can tell.
         is_older = 0 < present.changed_at < left_at - CLOCKS_DIFFER_BY
         was_waiting = seen.state == State.PENDING_APPROVAL
-        return present.state in rule.effect and not is_older and not (was_waiting and _ended_by_review(present))
+        return present.state in rule.effect and not is_older and not (was_waiting and ended_by_review(present))
     # What it leads to may have a name that this version doesn't know yet.
     is_effect = present.state in rule.effect or (request.verb is Verb.APPROVE and present.state not in set(State))
     return is_effect and present.is_reviewed_with(job.token)
@@ -186,19 +186,19 @@ def has_opened_again(seen: SeenState, present: Remediation, left_at: float) -> b
     return opened > left_at + may_be_off(present)
 
 
+def ended_by_review(present: Remediation) -> bool:
+    """Return whether a rejection ended a remediation: it is one moment, but an approval comes before a cancellation."""
+    return present.review_time is not None and present.changed_at - unix(present.review_time) < _ONE_MOMENT
+
+
 def may_be_off(present: Remediation) -> float:
     """Return by how many seconds a moment of this bot's may be off by Together's clock, as an answer says it."""
     return _READ_TAKES if present.answered_at else CLOCKS_DIFFER_BY
 
 
-def _ended_by_review(present: Remediation) -> bool:
-    """Return whether a rejection ended a remediation: it is one moment, but an approval comes before a cancellation."""
-    return present.review_time is not None and present.changed_at - unix(present.review_time) < _ONE_MOMENT
-
-
 def _was_approved(seen: SeenState, cancelled: Remediation) -> bool:
     """Return whether a cancelled remediation that was reviewed had been approved before, in the same incident."""
-    if _ended_by_review(cancelled) and not cancelled.is_approved_by_bot:
+    if ended_by_review(cancelled) and not cancelled.is_approved_by_bot:
         return False
     reviewed_at = unix(cancelled.review_time)
     if unix(cancelled.start_time) >= reviewed_at:

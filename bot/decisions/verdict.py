@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from bot import cards, metrics
 from bot.clock import Clock, WaitReason
 from bot.decisions.preconditions import (
+    ended_by_review,
     has_opened_again,
     may_be_off,
     precondition_failure,
@@ -180,6 +181,8 @@ class Judge:
         decided = await who_decided(self.store.database, present)
         if decided is None:
             return True
+        if decided.verb is Verb.REJECT and ended_by_review(present):
+            return False  # whenever it arrived
         # What ended later than theirs had opened again since, under its ID; or theirs never arrived.
         ago = await or_none(self.store.seconds_since(decided.at))
         return ago is not None and present.changed_at > self.time_of(present) - ago + may_be_off(present)

@@ -272,6 +272,24 @@ async def test_what_was_seen_cancelled_is_not_apparently_of_who_was_left_in_doub
 
 
 @pytest.mark.bot(watching=True)
+async def test_rejection_that_arrived_late_is_not_apparently_somebody_elses_cancellation(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    bot.together.faults.append(Fault("rpc", verb="list", code=13, times=-1))
+    bot.together.faults.append(Fault("cut", verb="reject"))
+    await bot.slack.press(bot.alert(), REJECT)
+    await pass_time(bot, 20)
+    (rejection,) = bot.together.posts
+    bot.together.review(IDS, "reject", rejection.body["comment"])
+    bot.together.faults.append(Fault("cut", verb="cancel"))
+    await bot.slack.command(REF, user="U0BOB")
+    await pass_time(bot, 20)
+    bot.together.faults.clear()
+    await card(bot, words="Rejected by <@U0ALICE>")
+    assert "apparently" not in " ".join([alert.text, *thread(bot, alert)])
+
+
+@pytest.mark.bot(watching=True)
 @pytest.mark.parametrize("first_took", [True, False])
 async def test_of_two_cancellations_in_doubt_the_one_is_named_that_was_on_its_way(
     bot: World, *, first_took: bool
