@@ -177,9 +177,8 @@ def who_decided(connection: Connection, present: Remediation) -> DecidedBy | Non
             # It can't have opened again between two decisions that are closer than it has lasted.
             was_over = in_doubt is None or (ended_then and in_doubt.at - row.at < lasted)
             return decided if was_over else in_doubt
-        if (
-            in_doubt is None or row.at >= present.changed_at
-        ):  # of several, the first that was recorded once it had ended
+        # Of several, the first that was recorded once it had ended.
+        if in_doubt is None or row.at >= present.changed_at:
             in_doubt = decided
     return in_doubt
 
