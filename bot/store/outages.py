@@ -45,6 +45,11 @@ class Outage:
         return bool(self.channel_id) and not self.has_lasted
 
     @property
+    def was_told(self) -> bool:
+        """Whether the channel was told that it began."""
+        return self.told or self.is_over
+
+    @property
     def over(self) -> "Outage":
         """The same once it's over."""
         return replace(self, told=False, mark="")

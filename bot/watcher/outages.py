@@ -193,7 +193,7 @@ class OutageTeller:
         known, now = self._known[cluster_id], self.clock.now()
         if self._is_sent(cluster_id):
             return None  # maybe to a channel that it had before
-        if not (known.outage.told or known.outage.is_over):
+        if not known.outage.was_told:
             return _Kind.LASTS if not known.over_at and now - known.outage.since >= TOLD_AFTER else None
         if known.is_gone:
             return _Kind.GONE
@@ -267,7 +267,7 @@ class OutageTeller:
         del self._sent[channel_id]
         for cluster_id in sent.clusters:
             known = self._known.get(cluster_id)
-            if known and (known.over_at or known.is_gone) and not (known.outage.told or known.outage.is_over):
+            if known and (known.over_at or known.is_gone) and not known.outage.was_told:
                 # The channel hasn't heard of it, and it is over.
                 await self._forget(cluster_id, is_watched=not known.is_gone)
                 self._told_blindly.pop(channel_id, None)
@@ -299,7 +299,7 @@ class OutageTeller:
 
     def _is_told(self, cluster_id: str, known: _Known) -> bool:
         """Return whether people were told that it can't be read, or may have been; it may be forgotten by now."""
-        return known.outage.told or known.outage.is_over or self._is_sent(cluster_id)
+        return known.outage.was_told or self._is_sent(cluster_id)
 
     def _is_sent(self, cluster_id: str) -> bool:
         return any(cluster_id in notice.clusters for notice in self._sent.values())
