@@ -270,7 +270,7 @@ def answered(view: AlertView, request: Request, answer: Answer, seq: int) -> Tra
         if alert.remark and not alert.remark.buttons:  # a doubt that is older still holds, and for as long as the newer
             alert = replace(alert, remark=replace(alert.remark, at=at, read_at=read_at))
             return alert, replace(message, content_hash="")
-        seen = told if alert.is_stale else remark  # what was answered since, this person may not have seen
+        seen = told if alert.is_stale else remark  # this person may not have seen a later answer
         state, mode = seen.state or told.state, seen.mode or told.mode
         remark = replace(remark, state=state, mode=mode, decided=decided, read_at=read_at)
     if remark:

@@ -4,6 +4,7 @@ from collections.abc import Collection
 from typing import Any
 
 from tests.simulator.slack import Posted, Slack
+from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Ids
 from tests.watch import poll, until
 from tests.world import World
@@ -36,6 +37,16 @@ async def began(bot: World) -> None:
     """Let the bot have had its first look, so that what comes now is no backlog."""
     bot.together.clusters["cluster-1"] = "cluster-1 (H100)"
     await poll(bot)
+
+
+async def unposted(bot: World) -> SlackFault:
+    """Let a card be due that Slack doesn't take. Returns the fault, which lasts until it's removed."""
+    await began(bot)
+    refused = SlackFault("chat.postMessage", "not_in_channel", times=-1)
+    bot.slack.faults.append(refused)
+    bot.together.add()
+    await poll(bot)
+    return refused
 
 
 async def digest(bot: World, words: str = "", number: int = 0) -> Posted:

@@ -365,7 +365,7 @@ def close(connection: Connection, message_id: str) -> None:
 
 
 def forget(connection: Connection, message_id: str) -> list[RemediationRef]:
-    """Drop a message that was never posted, and that nobody needs. Returns what it was to show."""
+    """Drop a message that was never posted, unless somebody needs it still. Returns what it was to show."""
     snapshot = load(connection, message_id, to_change=True)
     if snapshot is None or snapshot.message.ts:
         return []

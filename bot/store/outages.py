@@ -61,7 +61,7 @@ class Outage:
 
 
 def known(connection: Connection) -> dict[str, Outage]:
-    """Return the clusters that cannot be read, and those of which a channel is yet to learn that they can be."""
+    """Return the clusters that can't be read, and those that can again but whose channel wasn't told yet."""
     rows = connection.execute(_KNOWN)
     return {cluster_id: Outage(since, bool(told), *more) for cluster_id, since, told, *more in rows}
 

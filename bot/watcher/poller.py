@@ -79,7 +79,7 @@ class Listing:
 
 @dataclass
 class Poller:
-    """Reads Together's lists, each of which `next_listing` returns until it was taken.
+    """Reads Together's lists. `next_listing` returns each until it's taken.
 
     Attributes:
         chosen: which to read; empty for all that the key sees.

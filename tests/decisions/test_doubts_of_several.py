@@ -6,7 +6,7 @@ from tests.decisions.test_doubt_on_cards import approved_in_doubt, unreadable
 from tests.simulator.slack import Posted
 from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault
-from tests.storms import began, storm
+from tests.storms import storm, unposted
 from tests.watch import CHANNEL, card, pass_time, poll, thread, until, watching
 from tests.world import APPROVE, IDS, REF, REFRESH, World
 
@@ -73,11 +73,7 @@ async def test_who_cancelled_in_doubt_learns_that_the_repair_runs_though_the_car
 
 async def test_who_cancelled_in_doubt_learns_that_the_repair_runs_though_a_storm_came_before_the_card() -> None:
     async with watching() as bot:
-        await began(bot)
-        refused = SlackFault("chat.postMessage", "not_in_channel", times=-1)
-        bot.slack.faults.append(refused)
-        bot.together.add()
-        await poll(bot)
+        refused = await unposted(bot)
         await cancelled_in_doubt(bot)
         bot.together.faults.clear()
         bot.together.review(IDS, "approve")

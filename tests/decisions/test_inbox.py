@@ -127,35 +127,31 @@ async def test_acked_stop_of_a_selection_is_made_by_the_next_process(bot: World)
     assert "stopped" in await events(bot)
 
 
+async def take_over_while_it_asks_who_pauses(bot: World, url: str) -> None:
+    """Let another process take over a request to pause, before the bot learns who has asked."""
+    await bot.slack.press(with_button(bot, PAUSE), PAUSE)
+    await bot.slack.until(lambda: bot.slack.is_waiting("users.info"))
+    await quiet(bot)  # the first heartbeat is over
+    database = Database(url)
+    await execute(database, update(inbox).values(lease_until=0.0))
+    assert await InboxStore(database, 15).take_over([], at_start=False)
+    await database.close()
+
+
 async def test_process_whose_request_was_taken_over_changes_nothing(postgresql: str) -> None:
     async with world(database=postgresql) as bot:
-        message = with_button(bot, PAUSE)
-        database = Database(postgresql)
         with bot.slack.paused("users.info"):
-            await bot.slack.press(message, PAUSE)
-            await bot.slack.until(lambda: bot.slack.is_waiting("users.info"))
-            await quiet(bot)  # the first heartbeat is over
-            await execute(database, update(inbox).values(lease_until=0.0))
-            assert await InboxStore(database, 15).take_over([], at_start=False)
+            await take_over_while_it_asks_who_pauses(bot, postgresql)
         await bot.settle()
-        await database.close()
         assert (await events(bot), bot.slack.visible("U0ALICE")) == ([], [])
 
 
 async def test_process_whose_request_was_taken_over_refuses_nothing(postgresql: str) -> None:
     async with world(database=postgresql) as bot:
-        message = with_button(bot, PAUSE)
-        database = Database(postgresql)
         with bot.slack.paused("users.info"):
-            await bot.slack.press(message, PAUSE)
-            await bot.slack.until(lambda: bot.slack.is_waiting("users.info"))
-            await quiet(bot)  # the first heartbeat is over
-            await execute(database, update(inbox).values(lease_until=0.0))
-            taken = await InboxStore(database, 15).take_over([], at_start=False)
+            await take_over_while_it_asks_who_pauses(bot, postgresql)
             bot.slack.users["U0ALICE"]["is_restricted"] = True
-        assert taken
         await bot.settle()
-        await database.close()
         assert bot.slack.visible("U0ALICE") == [], "the other process may carry it out"
 
 
@@ -496,7 +492,7 @@ async def test_person_reads_that_something_was_refused_once_that_is_in_the_audit
             await asyncio.sleep(0)
         assert not said.done()
         if is_slow:
-            await bot.time.advance(0.9)  # Slack waits for 3 s, of which what was refused may have taken 2
+            await bot.time.advance(0.9)  # Slack waits for 3 s, and the refused write may have taken 2
         else:
             line.thaw()
         assert "Missing remediation ID" in (await asyncio.wait_for(said, 5)).body  # the database's own limit is longer

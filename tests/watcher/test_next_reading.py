@@ -4,9 +4,8 @@ import pytest
 
 from bot.cards import home
 from tests.simulator.slack import Posted
-from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault
-from tests.storms import began, digest, storm
+from tests.storms import began, digest, storm, unposted
 from tests.test_flow_home import opened, said, shown
 from tests.watch import card, pass_time, poll, thread, until, watching
 from tests.watcher.test_faults import XID as FIRES
@@ -235,11 +234,7 @@ async def test_who_cancelled_is_mentioned_where_the_repair_runs_and_the_card_was
 
 async def test_who_cancelled_is_mentioned_where_the_repair_runs_though_slack_had_taken_no_card_by_then() -> None:
     async with watching() as bot:
-        await began(bot)
-        refused = SlackFault("chat.postMessage", "not_in_channel", times=-1)
-        bot.slack.faults.append(refused)
-        bot.together.add()
-        await poll(bot)
+        refused = await unposted(bot)
         await bot.slack.command(REF)
         await until(bot, lambda: bot.together.state(IDS) == "CANCELLED")
         await pass_time(bot, 600)
