@@ -85,14 +85,16 @@ _RECORD_AND_FINISH = _RECORD.values(status=DONE, summary=bindparam("b_summary"),
 _INSERT_FIRST = insert(first_approvals)
 _RECORDED = select(decisions.c.answered_at).where(MINE)
 _FINISH = update_mine(status=bindparam("b_status"), done_at=now(), request=None, answer=None)
+_others = decisions.alias("others")
 _ANSWERED_SINCE = (
-    select(decisions.c.id)
+    select(_others.c.id)
     .where(
-        one_remediation(decisions.c), decisions.c.id != bindparam("b_id"), decisions.c.active_at.is_not(None),
-        decisions.c.answered_at >= bindparam("b_answered_at"),
+        one_remediation(_others.c), _others.c.id != bindparam("b_id"), _others.c.active_at.is_not(None),
+        _others.c.answered_at >= bindparam("b_answered_at"),
     )
     .limit(1)
 )  # fmt: skip
+_FINISH_LATEST = _FINISH.where(~_ANSWERED_SINCE.exists())
 _MOVE = update_mine(request=bindparam("b_request"))
 _POSTPONE = _MOVE.values(deliveries=decisions.c.deliveries + 1, lease_until=now() + bindparam("b_seconds"), owner="")
 
@@ -190,7 +192,7 @@ class DecisionStore(Ownership):
         if request.verb is Verb.APPROVE and (pause := _pause_of(connection, request)):
             return pause
         if is_again:
-            return self._execute(connection, _SEND_AGAIN, job)
+            return sent_at(self._use(connection, _SEND_AGAIN, job))
         seen = {"b_mode": job.seen.mode, "b_state": job.seen.state}
         written = self._use(connection, _RECORD_SEND, job, b_repeat=int(is_repeat), **seen)
         end = audit.lock_trail(connection)
@@ -240,7 +242,7 @@ class DecisionStore(Ownership):
             if (at := self._use(connection, _RECORDED, job).scalar()) is None:
                 raise LeaseLost
             if not is_told:
-                self._execute(connection, KEEP, job)
+                sent_at(self._use(connection, KEEP, job))
         else:
             seq = audit.record(connection, job, audit.OUTCOME, outcome, at, end)
             if request.rule.decides:
@@ -265,15 +267,16 @@ class DecisionStore(Ownership):
         Where another decision on the remediation was answered since, the card may show the older answer now.
         """
         ref, status = job.request.ref, DONE if delivered else UNDELIVERED
+        if not job.request.rule.decides:
+            await self._write(_FINISH, job, b_status=status)
+            return
+        latest = key_of(ref) | {"b_answered_at": job.answered_at}
+        if await self.database.run(self._use, _FINISH_LATEST, job, b_status=status, **latest):
+            return
 
         def write(connection: Connection) -> None:
-            written = self._use(connection, _FINISH, job, b_status=status)
-            is_outdated = job.request.rule.decides and connection.execute(
-                _ANSWERED_SINCE, key_of(ref), b_id=job.id, b_answered_at=job.answered_at
-            )
-            sent_at(written)
-            if is_outdated:
-                mark_stale(connection, ref)
+            sent_at(self._use(connection, _FINISH, job, b_status=status))
+            mark_stale(connection, ref)
 
         await self.database.run(write)
 
@@ -285,12 +288,12 @@ class DecisionStore(Ownership):
     async def postpone(self, job: Job, seconds: float) -> None:
         """Let any process deliver the answer again after `seconds`."""
         request = dump(REQUESTS, job.request)
-        await self.database.run(self._execute, _POSTPONE, job, b_seconds=seconds, b_request=request)
+        await self._write(_POSTPONE, job, b_seconds=seconds, b_request=request)
 
     async def set_place(self, job: Job, place: ReplyTarget) -> None:
         """Remember where "in progress" is shown, so that the process that finishes the job finds it."""
         job.request = job.request.at(place)
-        await self.database.run(self._execute, _MOVE, job, b_request=dump(REQUESTS, job.request))
+        await self._write(_MOVE, job, b_request=dump(REQUESTS, job.request))
 
     async def seconds_since(self, moment: float) -> float:
         """Return how many seconds ago a moment on the database's clock was."""

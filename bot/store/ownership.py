@@ -93,7 +93,7 @@ class Ownership:
         """Return once no other process can have a job now; where this process's clock isn't sure, ask the database."""
         asked_at = self._clock.monotonic()
         if asked_at >= job.leased_until:
-            await self.database.run(self._execute, KEEP, job)
+            await self._write(KEEP, job)
             job.leased_until = asked_at + self._sure_seconds
 
     async def heartbeat(self) -> None:
@@ -113,7 +113,7 @@ class Ownership:
 
     async def release(self, job: Job) -> None:
         """Let the next process continue with a job at once."""
-        await self.database.run(self._execute, _RELEASE, job)
+        await self._write(_RELEASE, job)
 
     async def take_over(self, limit: int, *, at_start: bool = False) -> list[Job]:
         """Take what other processes have left behind. What this version can't read is set aside.
@@ -146,7 +146,7 @@ class Ownership:
         """
 
         def write(connection: Connection) -> Job | None:
-            self._execute(connection, _SET_MINE_ASIDE, job)
+            sent_at(self._use(connection, _SET_MINE_ASIDE, job))
             return batches.advance(connection, job.request.batch_id, self._holder, job.received_at)
 
         asked_at = self._clock.monotonic()
@@ -159,8 +159,9 @@ class Ownership:
             self.working[job.id] = job
         return job
 
-    def _execute(self, connection: Connection, statement: Update, job: Job, /, **values: object) -> float:
-        return sent_at(self._use(connection, statement, job, **values))
+    async def _write(self, statement: Update, job: Job, /, **values: object) -> None:
+        # Looked at only once it's committed: a row of another process wasn't changed, and PostgreSQL is asked once.
+        sent_at(await self.database.run(self._use, statement, job, **values))
 
     def _use(self, connection: Connection, statement: Executable, job: Job, /, **values: object) -> Rows:
         """Use a job's row if it is still ours; of what `update_mine` built, `sent_at` says whether it was."""

@@ -22,12 +22,12 @@ from tests.watch import card, quiet, watching
 from tests.world import REF, world
 
 ALICE = Actor("U0ALICE", "alice", "T0HOME")
-MESSAGES_OF_A_COMMAND = 7
-MESSAGES_OF_A_CLICK = 13
+MESSAGES_OF_A_COMMAND = 6
+MESSAGES_OF_A_CLICK = 12
 ONE = text("SELECT 1")
 
 
-async def test_typed_cancel_asks_postgresql_seven_times(postgresql: str) -> None:
+async def test_typed_cancel_asks_postgresql_six_times(postgresql: str) -> None:
     async with line_to(postgresql) as line, world(database=line.url) as bot:
         counts = []
         for number in range(1, 9):  # a connection that is used for the first time is tried first
@@ -39,7 +39,7 @@ async def test_typed_cancel_asks_postgresql_seven_times(postgresql: str) -> None
         assert min(counts) == MESSAGES_OF_A_COMMAND
 
 
-async def test_click_on_an_alert_asks_postgresql_thirteen_times(postgresql: str) -> None:
+async def test_click_on_an_alert_asks_postgresql_twelve_times(postgresql: str) -> None:
     async with line_to(postgresql) as line, watching(database=line.url) as bot:
         counts = []
         for number in range(1, 5):
