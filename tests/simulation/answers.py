@@ -67,9 +67,11 @@ def note(world: "World", body: bytes, at: float, ack: Ack) -> None:
 def everybody_has_one(world: "World") -> None:
     """Judge that everybody who was told "received" was told more since, or sees it where they asked."""
     found = rows(world, select(decisions.c.user_id, decisions.c.received_at))
+    skew = world.most_skew
     for taken in [value for value in world.history.taken.values() if value.acked and not value.is_told]:
         if any(
-            each["user_id"] == taken.user and 0 <= each["received_at"] - START - taken.at < SECONDS for each in found
+            each["user_id"] == taken.user and -skew <= each["received_at"] - START - taken.at < SECONDS + skew
+            for each in found
         ):
             continue  # whether a decision is answered is judged beside it
         if any(0 < at - taken.at < LEFT_BEHIND for at in world.killed_at):

@@ -92,6 +92,6 @@ def _in_quiet_hours(world: "World", told: list[Told]) -> None:
     shown = together.keys() - world.told_oddly
     warnings = {ids[2] for ids in shown if together[ids].get("linked_alerts") == fleet.WARNING}
     for each in told if world.environ["BOT_QUIET_HOURS"] else ():
-        calls = each.at < QUIET_UNTIL and each.about in warnings and MENTION in each.everything
+        calls = each.at < QUIET_UNTIL - world.most_skew and each.about in warnings and MENTION in each.everything
         if calls and not any(words in each.text for words in ALSO_IN_QUIET):
             world.history.wrong(f"{each.about} is a warning, and calls in quiet hours: {each.text}", each.about)

@@ -104,9 +104,9 @@ def sent(world: "World", it: Sent) -> None:
         history.wrong(f"{row['user_id']} didn't ask to {it.verb} {about}", about)
     lost = world.lost_right_at.get(row["user_id"])
     is_asked_anew = lost is not None and world.started_at[it.bot] > lost  # such a bot has no answer from before
-    is_new = lost is not None and row["sent_at"] is not None and row["sent_at"] > START + lost
+    is_new = lost is not None and row["sent_at"] is not None and row["sent_at"] > START + lost + world.most_skew
     is_blind = any(count for name, count in world.faults.struck.items() if name.startswith("slack"))
-    kept = RIGHTS_KEPT_BLINDLY if is_blind else RIGHTS_KEPT
+    kept = (RIGHTS_KEPT_BLINDLY if is_blind else RIGHTS_KEPT) + world.most_skew
     if lost is not None and (START + lost + kept < row["received_at"] or (is_asked_anew and is_new)):
         history.wrong(f"{row['user_id']} had lost the right to decide", about)
     if row["user_id"] == "U0DAVE":
@@ -141,14 +141,16 @@ def _approval(world: "World", it: Sent, row: Record, shown: set[str]) -> None:
     if "" not in shown and it.mode not in shown and not is_late:
         history.wrong(f"{it.mode} was approved by somebody who was shown {sorted(shown)}", about)
     held = [each for one in rows(world, select(pauses)) for each in (one, *json.loads(one["others"]))]
-    for pause in [each for each in held if each["cluster_id"] in {cluster, ""} and each["until"] > world.clock.now()]:
+    skew, left_at = world.most_skew, row["sent_at"] or 0.0
+    present = world.clock.now() + skew
+    for pause in [each for each in held if each["cluster_id"] in {cluster, ""} and each["until"] > present]:
         begun = select(audit.c.at).where(audit.c.event == "paused", audit.c.user_id == pause["user_id"])
         began = [row["at"] for row in rows(world, begun.where(audit.c.cluster_id == pause["cluster_id"]))]
-        if row["sent_at"] is not None and max(began) < row["sent_at"]:
+        if max(began) < left_at - skew:
             history.wrong(f"approved while approvals were paused by {pause['user_id']}", about)
     brakes = select(audit.c.event, audit.c.at).where(audit.c.event.in_(BRAKE), audit.c.cluster_id == cluster)
-    before = [each for each in rows(world, brakes.order_by(audit.c.seq)) if each["at"] < (row["sent_at"] or 0.0)]
-    if before and before[-1]["event"] == "braked":
+    before = [each for each in rows(world, brakes.order_by(audit.c.seq)) if each["at"] < left_at + skew]
+    if before and before[-1]["event"] == "braked" and before[-1]["at"] < left_at - skew:
         history.wrong("approved while the storm brake had paused approvals", about)
     settings = world.settings[it.bot]
     two = [f"REMEDIATION_MODE_{setting}" for setting in settings["BOT_TWO_PEOPLE_MODES"].split(",") if setting]
@@ -159,7 +161,7 @@ def _approval(world: "World", it: Sent, row: Record, shown: set[str]) -> None:
         return
     if it.mode in two:
         of = select(audit).where(audit.c.outcome == "first_of_two", audit.c.remediation_id == about)
-        firsts = rows(world, of.where(audit.c.at > (row["sent_at"] or 0.0) - DAY))
+        firsts = rows(world, of.where(audit.c.at > left_at - DAY - skew))
         if not any(each["user_id"] != row["user_id"] and each["shown_mode"] == it.mode for each in firsts):
             history.wrong("one person alone approved what takes two", about)
     ours = {sent.ids for sent in history.sent if sent.took_effect and sent.verb == "approve" and sent.ids[0] == cluster}
@@ -344,5 +346,6 @@ def _called(world: "World", about: str) -> None:
     )
     aftermaths = sum(count for key, count in world.aftermaths.items() if key.startswith(f"{about} "))
     allowed = 1 + more + world.stuck[about] + aftermaths + len(approvals)
+    allowed += world.most_skew > 0  # what came before a call may seem to have come after it
     if world.mentions[about] > allowed and not forgets_cards(world):
         world.history.wrong(f"on-call is mentioned {world.mentions[about]} times for {about}", about)

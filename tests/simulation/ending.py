@@ -104,7 +104,7 @@ def _trail_has_what_left(world: "World") -> None:
             and each["user_id"] == people.get(it.decision, each["user_id"])
         ]
         arrived = sum(sent.decision == it.decision and sent.at <= it.at for sent in world.history.sent)
-        if sum(at <= it.at for at in same) < arrived:
+        if sum(at <= it.at + world.most_skew for at in same) < arrived:
             world.history.wrong(f"{arrived} POSTs of decision {it.decision} left, the trail has {same}", it.ids[2])
 
 
@@ -127,7 +127,8 @@ def _faults_are_shown(world: "World") -> None:
 def _heard(world: "World", user: str, ids: Ids, at: float) -> bool:
     """Return whether there is a decision of the person, or something was said to them or about it since."""
     of = select(decisions.c.id).where(
-        decisions.c.user_id == user, decisions.c.remediation_id == ids[2], decisions.c.received_at >= START + at - 1
+        decisions.c.user_id == user, decisions.c.remediation_id == ids[2],
+        decisions.c.received_at >= START + at - 1 - world.most_skew,
     )  # fmt: skip
     if rows(world, of):
         return True

@@ -67,6 +67,15 @@ async def _stepped(_world: "World", running: "Running", chance: random.Random) -
     running.skew = 0.0
 
 
+async def _database_stepped(world: "World", _running: "Running", chance: random.Random) -> None:
+    """Let the database move to a host with another clock, and back."""
+    world.database_skew = chance.choice((-30.0, -3.0, 3.0, 30.0))
+    world.history.note(world.loop.time(), f"the database's clock is {world.database_skew:.0f} s ahead")
+    await asyncio.sleep(chance.uniform(10.0, 300.0))
+    world.database_skew = 0.0
+    world.history.note(world.loop.time(), "the database's clock is right")
+
+
 async def _drifts(_world: "World", running: "Running", chance: random.Random) -> None:
     running.drift = chance.uniform(-0.01, 0.01)
     await asyncio.sleep(chance.uniform(60.0, 300.0))
@@ -124,6 +133,7 @@ PERIODS = {
     "process suspended": _suspended,
     "clock stepped": _stepped,
     "clock drifts": _drifts,
+    "database clock stepped": _database_stepped,
     "history unreadable": _unreadable,
     "lists lag": _lag,
 }

@@ -102,7 +102,7 @@ def judge(world: "World", process: str, told: list[dict[str, Any]]) -> None:
     """Judge the last event of a subject when it comes for the first time."""
     event, kind = told[-1], _kind(told[-1])
     ids = cast("Ids", tuple(event["subject"].split("/")))
-    if len(told) > 1 and _at(event) < _at(told[-2]):
+    if len(told) > 1 and _at(event) < _at(told[-2]) - world.most_skew:
         world.history.wrong(f"“{kind}” comes after “{_kind(told[-2])}”, which is later", ids[-1])
     if ids not in world.together.remediations:
         return  # it is about a cluster

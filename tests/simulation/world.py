@@ -29,7 +29,7 @@ from handlers.connection import Identity
 from tests.manual_clock import START
 from tests.simulation import fleet, tools, truth
 from tests.simulation.database import SharedDatabase, schema
-from tests.simulation.faults import SUSPENDS, Faults
+from tests.simulation.faults import DATABASE_STEPS, SUSPENDS, Faults
 from tests.simulation.history import History
 from tests.simulation.lines import Broken, ResponseUrls, SlackLine, TogetherLine, ToolLine, Workspace
 from tests.simulation.loop import PROCESS, Process, SeededLoop
@@ -147,6 +147,7 @@ class World:
         self.bots: list[Running] = []
         self.started = 0
         self.database_is = ""
+        self.database_skew = 0.0
         self.history_is_unreadable = False
         self.episodes: Counter[Ids] = Counter()
         self.starts: Counter[Ids] = Counter()
@@ -191,7 +192,7 @@ class World:
         self.slack.groups = {ON_CALL: ["U0ALICE"], LEADS: ["U0CAROL"], OPERATORS: ["U0ALICE", "U0CAROL"]}
         self.raw = raw = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
         raw.deserialize(schema())
-        raw.create_function("bot_now", 0, self.clock.now)
+        raw.create_function("bot_now", 0, lambda: self.clock.now() + self.database_skew)
         unordered = self.streams["database"]
         raw.create_function("random", 0, lambda: unordered.getrandbits(62))
         loop.delays = self._database_delays
@@ -298,6 +299,11 @@ class World:
             running.process.is_dead = True
             self.bots.remove(running)
         self.history.note(self.loop.time(), f"{running.process} has ended")
+
+    @property
+    def most_skew(self) -> float:
+        """How far the database's clock may be from the world's."""
+        return 30.0 if DATABASE_STEPS in self.faults.on else 0.0
 
     @cached_property
     def _slowness(self) -> float:
