@@ -388,7 +388,9 @@ def released(view: AlertView, user_id: str, shown: AbstractSet[str]) -> Tracked 
 
 
 def deleted(snapshot: Snapshot) -> TrackedMessage:
-    """Return a message that somebody has deleted in Slack: it is posted again while something of it waits or fails."""
+    """Return a message that is deleted, or of no use: it is posted again while something of it waits or fails."""
     message = snapshot.message
     lines = message.pending_lines if waiting(snapshot.alerts) else message.owed_lines  # how it ended is told anyway
-    return replace(message, ts=None, posted_at=0.0, content_hash="", pending_lines=lines, next_at=0.0)
+    return replace(
+        message, ts=None, posted_at=0.0, content_hash="", is_read_only=False, pending_lines=lines, next_at=0.0
+    )

@@ -226,8 +226,11 @@ class Message:
     @cached_property
     def fingerprint(self) -> str:
         """The same for messages that look the same; it begins the same for those that ask and offer the same."""
+        controls = [each for block in self.blocks[1:] for each in (*block.get("elements", ()), block.get("accessory"))]
         asks = self.blocks[:1] + [
-            block for block in self.blocks[1:] if block.get("type") == "actions" or "accessory" in block
+            {name: value for name, value in control.items() if name != "confirm"}  # which says how many are in repair
+            for control in controls
+            if control and "action_id" in control
         ]
         whole = [self.text, self.blocks, self.attachments]
         return short_hash(asks, _DECISION_LENGTH) + short_hash(whole)

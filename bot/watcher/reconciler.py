@@ -326,7 +326,7 @@ class Reconciler:
             await self.teller.settle(message.id, alerts.maybe_overwritten)
             raise
         except PostFailed as error:
-            if error.is_gone:
+            if error.is_gone or (error.is_lasting and schedule.is_outdated(before, self.config)):
                 return await self.teller.lose(before, error)
             if not error.is_lasting:
                 raise

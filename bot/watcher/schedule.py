@@ -17,6 +17,7 @@ from bot.models import (
     Snapshot,
     State,
     TrackedMessage,
+    decision_part,
     unix,
     waiting,
 )
@@ -30,6 +31,7 @@ _SHOWN_OF = operator.attrgetter("id", "is_started", "mentioned", "looking", "ann
 _drawn = deque[tuple[object, Message]](maxlen=2)
 EDIT_AGAIN_SECONDS = 10.0  # after which a message that took no edit is looked at again
 GROWS_SECONDS = 60.0  # so long after the last one, what is new in the cluster goes into its digest
+REPOST_SECONDS = 600.0  # between two posts of a card that takes no edits
 POINTED_SECONDS = 86_400.0  # so long a channel that takes nothing is tried again for what only a pointer names
 
 
@@ -118,7 +120,8 @@ def next_step(snapshot: Snapshot, config: WatchConfig) -> Step:  # noqa: PLR0911
         return Step.WAIT
     if waiting(snapshot.alerts) and config.channel_of(snapshot) != message.channel_id:
         return Step.MOVE
-    takes_edits = not (message.is_read_only or message.id in config.refused.edits)
+    is_left = message.is_read_only and not is_outdated(snapshot, config)
+    takes_edits = not (is_left or message.id in config.refused.edits)
     if takes_edits and content(snapshot, config).fingerprint != message.content_hash:
         return Step.EDIT
     if snapshot.awaits_reading:
@@ -129,6 +132,14 @@ def next_step(snapshot: Snapshot, config: WatchConfig) -> Step:  # noqa: PLR0911
         # The card is drawn once more before a reminder points at it: somebody may have deleted it.
         return Step.EDIT if takes_edits and message.edited_at < moment else Step.REMIND
     return Step.CHECK if any(due.at <= now for due in threads.outstanding_checks(snapshot, config)) else Step.IDLE
+
+
+def is_outdated(snapshot: Snapshot, config: WatchConfig) -> bool:
+    """Return whether a card that waits asks for what isn't asked any more: one that takes no edits is posted again."""
+    message = snapshot.message
+    if message.is_digest or not waiting(snapshot.alerts) or snapshot.now - message.posted_at < REPOST_SECONDS:
+        return False
+    return decision_part(content(snapshot, config).fingerprint) != decision_part(message.content_hash)
 
 
 def _step_to_the_channel(snapshot: Snapshot, config: WatchConfig) -> Step:
@@ -201,9 +212,7 @@ def about_to_post(snapshot: Snapshot, config: WatchConfig) -> TrackedMessage | N
 def moved(snapshot: Snapshot) -> TrackedMessage:
     """Return a message whose alerts go to another channel now: it is posted there, where nobody was reminded yet."""
     now = snapshot.now
-    message = replace(
-        alerts.deleted(snapshot), is_read_only=False, moved_at=now, moved_from=snapshot.message.channel_id
-    )
+    message = replace(alerts.deleted(snapshot), moved_at=now, moved_from=snapshot.message.channel_id)
     return replace(message, reminders=0, looking=(), remind_from=now, escalate_from=now, escalated_at=0.0)
 
 
@@ -226,6 +235,8 @@ def settled(snapshot: Snapshot, config: WatchConfig) -> TrackedMessage:
     moments += [moment for moment in _moments(snapshot, config, is_open=is_open) if moment < math.inf]
     if message.id in config.refused.edits:
         moments.append(now + EDIT_AGAIN_SECONDS)
+    if message.is_read_only and is_open:
+        moments.append(max(message.posted_at + REPOST_SECONDS, now + config.poll_seconds))
     if not is_open and message.is_digest and message.last_added_at + GROWS_SECONDS > now:
         moments.append(message.last_added_at + GROWS_SECONDS)
     return replace(message, next_at=min(moments, default=None), done=not (is_open or moments))

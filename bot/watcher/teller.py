@@ -114,8 +114,8 @@ class ThreadTeller:
         return after
 
     async def lose(self, snapshot: Snapshot, error: PostFailed) -> Snapshot | None:
-        """Note that somebody has deleted a message in Slack, or that another app posted it."""
-        logger.warning("%s: deleted in Slack, or another app's: %s", snapshot.subject, error)
+        """Note that a message is deleted in Slack, another app's, or shows what can't be corrected."""
+        logger.warning("%s: to be posted again where it's needed: %s", snapshot.subject, error)
         self.forget(snapshot.message.id)
         return await messages.change(self.database, snapshot, alerts.deleted)
 

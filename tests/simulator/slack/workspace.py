@@ -145,6 +145,8 @@ class Workspace(Listener):
         homes: what the app shows each person in its home.
         scopes: what the app was granted.
         is_new: it takes the blocks that Slack has only since 2026.
+        locked: the first messages of threads that take no reply.
+        too_old: messages that take no edit any more.
         ack_seconds: how long an app may take to acknowledge. Slack's 3 s; a test that has other business sets more.
     """
 
@@ -170,6 +172,8 @@ class Workspace(Listener):
         self.connections = 0
         self.may_read_history = True
         self.is_new = True
+        self.locked: set[str] = set()
+        self.too_old: set[str] = set()
         self.views: list[dict[str, Any]] = []
         self._beneath: dict[str, str] = {}
         self.viewers: dict[str, tuple[str, str]] = {}
@@ -313,13 +317,7 @@ class Workspace(Listener):
                 known = {"url": HOME, "team": "Home", "team_id": TEAM, "user_id": BOT_USER}
                 return {"ok": True, **known, **self.auth_extra}
             case "chat.postMessage":
-                self._may_post(body.get("channel"))
-                check_message(body, is_update=False)
-                check_metadata(body.get("metadata"))
-                if body.get("reply_broadcast") and not body.get("thread_ts"):
-                    raise Refused("invalid_arguments", "reply_broadcast without thread_ts")
-                posted = self.add(body["channel"], body)
-                return {"ok": True, "ts": posted.ts, "channel": posted.channel}
+                return self._post(body)
             case "chat.postEphemeral":
                 self._may_post(body.get("channel"))
                 check_message(body, is_update=False)
@@ -436,6 +434,17 @@ class Workspace(Listener):
         if not self.channels[channel].bot_may_post:
             raise Refused("not_in_channel")
 
+    def _post(self, body: dict[str, Any]) -> dict[str, Any]:
+        self._may_post(body.get("channel"))
+        check_message(body, is_update=False)
+        check_metadata(body.get("metadata"))
+        if body.get("reply_broadcast") and not body.get("thread_ts"):
+            raise Refused("invalid_arguments", "reply_broadcast without thread_ts")
+        if body.get("thread_ts") in self.locked:
+            raise Refused("restricted_action_thread_locked")
+        posted = self.add(body["channel"], body)
+        return {"ok": True, "ts": posted.ts, "channel": posted.channel}
+
     def _update(self, body: dict[str, Any]) -> dict[str, Any]:
         found = next(
             (message for message in self.messages if (message.channel, message.ts) == (body["channel"], body["ts"])),
@@ -445,6 +454,8 @@ class Workspace(Listener):
             raise Refused("message_not_found")
         if found.by != BOT_USER:
             raise Refused("cant_update_message")
+        if found.ts in self.too_old:
+            raise Refused("edit_window_closed")
         if (known := self.channels.get(found.channel)) and known.is_archived:
             raise Refused("is_inactive")
         check_message(body, is_update=True)
