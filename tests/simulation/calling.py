@@ -41,7 +41,16 @@ def in_the_end(world: "World", rows: Any) -> None:
         ids = next(ids for ids in world.together.remediations if ids[2] == row["remediation_id"])
         is_sure = ids[2] not in held and ids[0] not in looked_at and not world.losses[ids]
         if world.together.state(ids) == "PENDING_APPROVAL" and is_sure:
-            _waits(world, ids, [each for each in told if each.root == row["ts"]], is_alone=not row["is_digest"])
+            roots = {row["ts"], *(card.ts for card in world.slack.cards(ids[2]))}
+            is_locked = bool(roots & world.slack.locked)  # then the channel is told
+            named = f"gpu-{ids[1].removeprefix('i-')}", ids[0]
+            about = [
+                each
+                for each in told
+                if each.root in roots
+                or (is_locked and each.root == each.ts and any(name in each.text for name in named))
+            ]
+            _waits(world, ids, about, is_alone=not row["is_digest"])
 
 
 def _summary(world: "World", told: list[Told]) -> None:

@@ -273,7 +273,8 @@ def _announced(world: "World", about: str, body: dict[str, Any], ts: str) -> Non
     payload = (body.get("metadata") or {}).get("event_payload") or {}
     if "remediation_id" not in payload or forgets_cards(world):
         return
-    if [message for message in world.slack.cards(about) if message.ts != ts and MOVED not in message.text]:
+    old = {ts, *world.slack.too_old}
+    if [message for message in world.slack.cards(about) if message.ts not in old and MOVED not in message.text]:
         world.history.wrong(f"{about} is announced twice", about)
 
 

@@ -113,6 +113,7 @@ def _faults_are_shown(world: "World") -> None:
     told = " ".join(
         message.text for message in world.slack.messages if UNREPAIRED in message.text and not message.thread_ts
     )
+    old = " ".join(message.text for message in world.slack.messages if message.ts in world.slack.too_old)
     firing = {value["target_vm"] for value in world.together.alerts.values() if NODE.fullmatch(value["target_vm"])}
     if world.environ["BOT_UNREPAIRED_MINUTES"] == "0":
         firing.clear()
@@ -120,7 +121,7 @@ def _faults_are_shown(world: "World") -> None:
         if node not in told:
             world.history.wrong(f"{node} is broken, and nothing in the channel says so")
     is_blind = forgets_cards(world)  # it may have posted one without ever learning that it did
-    for node in set(NODE.findall(told)) - firing if not is_blind else ():
+    for node in set(NODE.findall(told)).difference(firing, NODE.findall(old)) if not is_blind else ():
         world.history.wrong(f"{node} is not broken any more, and the channel says so")
 
 
@@ -143,14 +144,14 @@ def _cards_are_true(world: "World") -> None:
     has_strangers = forgets_cards(world) or "messages move" in world.history.marks
     for ids, present in world.together.remediations.items():
         for card in world.slack.cards(ids[2]):
-            if card.ts not in known and has_strangers:
+            if card.ts not in known and (has_strangers or card.ts in world.slack.too_old):
                 continue  # it isn't one any more
             state, buttons = present["state"], set(card.controls)
             decides = {"remediation:approve", "remediation:cancel"} & buttons
             is_observed = any(world.settings[str(running.process)]["BOT_OBSERVE"] == ids[0] for running in world.bots)
             if state == "PENDING_APPROVAL" and "remediation:approve" not in buttons and not is_observed:
                 world.history.wrong(f"{ids[2]} waits, and its card can't be approved: {card.text}", ids[2])
-            if state in TERMINAL and decides:
+            if state in TERMINAL and decides and card.ts not in world.slack.too_old:
                 world.history.wrong(f"{ids[2]} is {state}, and its card has buttons: {card.text}", ids[2])
         if present["state"] == "PENDING_APPROVAL" and not _is_shown(world, ids):
             world.history.wrong(f"{ids[2]} waits, and nothing in the channel says so", ids[2])

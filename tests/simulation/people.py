@@ -370,21 +370,36 @@ async def pause_meanwhile(act: Act, digest: Posted) -> None:
                 await slack.submit(view, user="U0BOB")
 
 
+def of_the_bot(act: Act) -> Posted | None:
+    """Return one of the bot's messages in the channels."""
+    of = [each for each in act.world.slack.messages if each.channel in CHANNELS and each.by == BOT_USER]
+    cards = [message for message in of if not message.thread_ts]
+    return act.chance.choice(cards) if cards else None
+
+
 async def delete_card(act: Act) -> None:
     """Somebody with the right to do so deletes one of the bot's messages."""
     slack = act.world.slack
-    cards = [
-        message
-        for message in slack.messages
-        if message.channel in CHANNELS and message.by == BOT_USER and not message.thread_ts
-    ]
-    if cards:
-        gone = act.chance.choice(cards)
+    if gone := of_the_bot(act):
         slack.messages.remove(gone)
         about = (gone.metadata or {}).get("event_payload", {}).get("remediation_id", "")
         act.world.deletions[about] += 1
         act.world.deleted.add(gone.ts)
         act.world.history.note(act.world.loop.time(), f"somebody deletes {gone.ts}", about)
+
+
+async def lock_thread(act: Act) -> None:
+    if card := of_the_bot(act):
+        act.world.slack.locked.add(card.ts)
+        act.world.history.note(act.world.loop.time(), f"the thread of {card.ts} is locked")
+
+
+async def close_to_edits(act: Act) -> None:
+    """A workspace may let nothing be edited that is older than it has set."""
+    if card := of_the_bot(act):
+        act.world.slack.too_old.add(card.ts)
+        act.world.deletions[(card.metadata or {}).get("event_payload", {}).get("remediation_id", "")] += 1
+        act.world.history.note(act.world.loop.time(), f"{card.ts} takes no edits")
 
 
 async def lose_right(act: Act) -> None:
@@ -419,6 +434,8 @@ TABLE: Sequence[tuple[int, str, Callable[[Act], Awaitable[None]]]] = (
     (4, "uses Home", home),
     (8, "selects", select),
     (1, "deletes a message", delete_card),
+    (1, "locks a thread", lock_thread),
+    (1, "lets no edit be made", close_to_edits),
     (1, "loses the right", lose_right),
     (2, "a repair starts on its own", rarities.starts_by_itself),
     (2, "Together loses it", rarities.withdrawn),

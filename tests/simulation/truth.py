@@ -146,7 +146,8 @@ def in_the_end(world: "World", rows: Any) -> None:
                 is_sure = abs(hold["until"] - world.clock.now()) > 120.0
                 if is_sure and (hold["until"] > world.clock.now()) != ("On hold" in card.title):
                     world.history.wrong(f"{ids[2]} is held until {hold['until']}, and its card says: {card.title}")
-            if "1 more approval" in card.title and ids[2] not in half:
+            is_old = card.ts in world.slack.too_old
+            if "1 more approval" in card.title and ids[2] not in half and not is_old:
                 world.history.wrong(f"nobody has approved {ids[2]} today, and its card says: {card.title}", ids[2])
     for ts, nodes in waiting.items():
         _digest(world, by_ts[ts], nodes)
@@ -155,6 +156,8 @@ def in_the_end(world: "World", rows: Any) -> None:
 
 def _card(world: "World", card: Posted, ids: Ids) -> None:
     state, mode, title = world.together.state(ids), world.together.remediations[ids]["mode"], card.title
+    if state != "PENDING_APPROVAL" and card.ts in world.slack.too_old:
+        return
     right = SYMBOLS[state]
     if state in TERMINAL:  # what ends unseen is asked for no more: as withdrawn, or as an incident between two lists
         right += "💨" * world.losses[ids] + "✅🔁❌🚫💤" * world.episodes[ids]
@@ -169,6 +172,8 @@ def _what_bears_on_it(world: "World", card: Posted, ids: Ids, paused: set[str]) 
     is_said = "Approvals are paused" in card.text
     if is_said != bool(paused) and not (is_said and "automatically" in card.text):
         world.history.wrong(f"approvals are paused in {paused}, and the card of {ids[2]} says: {card.text}", ids[2])
+    if card.ts in world.slack.too_old:
+        return
     together = world.together.remediations
     busy = {each[1] for each in together if each[0] == ids[0] and together[each]["state"] in IN_REPAIR}
     if (load := LOAD.search(card.text)) and int(load[1]) != len(busy):
@@ -177,6 +182,8 @@ def _what_bears_on_it(world: "World", card: Posted, ids: Ids, paused: set[str]) 
 
 def _digest(world: "World", digest: Posted, waiting: set[str]) -> None:
     title = block_text(digest.blocks[0])
+    if digest.ts in world.slack.too_old:
+        return
     found = ASKS_ABOUT.search(title)
     if (int(found[1]) if found else 0) != len(waiting):
         world.history.wrong(f"{len(waiting)} nodes of a digest wait ({sorted(waiting)}), and it says: {title}")
