@@ -19,7 +19,7 @@ from bot.models import IN_REPAIR, OPEN, Alert, Cluster, ClusterNames, Remediatio
 from bot.tasks import cancel
 from bot.together import TogetherClient
 from bot.watcher.index import TrackedIndex
-from bot.watcher.workqueue import Backoff
+from bot.watcher.workqueue import FIRST_WAIT, Backoff
 
 logger = logging.getLogger(__name__)
 
@@ -167,7 +167,7 @@ class Poller:
     def watch_for_return(self, ref: RemediationRef) -> None:
         """Keep reading what vanished midway, for an hour and less and less often: it may still fail."""
         self._vanished[ref] = self.clock.monotonic() + LOST_SECONDS
-        self._vanished_backoff.failed(ref)
+        self._vanished_backoff.pause(ref, FIRST_WAIT)
 
     async def _list_clusters(self, sequence: int) -> None:
         """List the clusters, at most once in ten minutes: which there are, and how many nodes each has.

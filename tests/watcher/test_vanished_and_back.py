@@ -1,5 +1,7 @@
 """Remediations that vanish, come back or end out of sight."""
 
+from pathlib import Path
+
 import pytest
 from sqlalchemy import delete
 
@@ -8,6 +10,7 @@ from tests.deaths import free_the_lease, kill_the_watch
 from tests.rows import execute_beside
 from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault
+from tests.sqlite import locked
 from tests.storms import REVIEW, XID, began, choose, digest, storm
 from tests.watch import HOLD, LOOKING, card, pass_time, poll, thread, until, watching
 from tests.watcher.test_verification import moment
@@ -208,6 +211,22 @@ async def test_vanished_remediation_is_not_looked_for_after_an_hour(bot: World) 
     gets = [call.verb for call in bot.together.calls].count("get")
     await pass_time(bot, 1800)
     assert [call.verb for call in bot.together.calls].count("get") == gets
+
+
+async def test_vanished_remediation_is_looked_for_no_less_often_after_failures_of_the_database() -> None:
+    async with watching(busy_seconds=0.05) as bot:
+        bot.together.add()
+        alert = await card(bot)
+        bot.together.remediations[IDS]["state"] = "RUNNING"
+        await card(bot, words="Rebooting")
+        kept = bot.together.remediations.pop(IDS)
+        await card(bot, words="No longer listed")
+        for _ in range(8):
+            async with locked(Path(bot.settings.database_url.removeprefix("sqlite:///"))):
+                await pass_time(bot, 12)
+            await pass_time(bot, 1)
+        bot.together.remediations[IDS] = kept | {"state": "FAILED", "error_message": "no host"}
+        await until(bot, lambda: "Failed" in alert.text, 60)
 
 
 async def test_deselected_cluster_gets_no_new_cards_but_keeps_its_old_ones() -> None:
