@@ -200,7 +200,7 @@ def about_to_post(snapshot: Snapshot, config: WatchConfig) -> TrackedMessage | N
         return None
     message = replace(snapshot.message, channel_id=config.channel_of(snapshot), posted_at=snapshot.now)
     asking = snapshot.unheld
-    if message.is_started and not asking:
+    if message.is_started and not (asking or message.edited_at):
         asking = calls.started_that_call(snapshot.alerts, message.cluster_id)
     is_reminder_due = message.edited_at and calls.remind_at(snapshot, config) <= snapshot.now  # which calls at once
     if not asking or is_reminder_due:

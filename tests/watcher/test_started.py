@@ -9,7 +9,7 @@ from bot.models import Remediation
 from tests.deaths import free_the_lease, kill_the_watch
 from tests.simulator.receivers import SECRET, WebhookReceiver
 from tests.simulator.slack.workspace import Posted, SlackFault
-from tests.simulator.together import Ids
+from tests.simulator.together import Fault, Ids
 from tests.storms import began, storm
 from tests.watch import card, enforce_slacks_limits, pass_time, thread, until, watching
 from tests.watcher.test_verification import firing
@@ -79,6 +79,20 @@ async def test_automatic_repair_that_deletes_data_or_fails_calls_on_call(bot: Wo
     assert pushed.endswith("Started automatically: quick reprovision 🕓 Deletes local data."), "why it calls"
     bot.together.remediations[IDS] |= {"state": "FAILED", "error_message": "no host"}
     await until(bot, lambda: [line for line in thread(bot, alert) if CALL in line])
+
+
+async def test_card_that_is_posted_again_for_a_line_calls_nobody_for_the_repair_again(bot: World) -> None:
+    await began(bot)
+    bot.together.add(**AUTO, mode=DELETES)
+    alert = await card(bot, words=f"On call: {CALL}")
+    bot.together.faults.append(Fault("cut", verb="cancel"))
+    await bot.slack.press(alert, CANCEL)
+    await card(bot, words="taken effect")
+    bot.slack.messages.remove(alert)
+    await pass_time(bot, 90)
+    again = await card(bot)
+    await until(bot, lambda: "hasn't taken effect" in "".join(thread(bot, again)))
+    assert CALL not in again.everything + "".join(thread(bot, again))
 
 
 async def test_cancel_of_an_automatic_repair_says_whose_it_is(bot: World) -> None:
