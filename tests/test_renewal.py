@@ -169,6 +169,29 @@ async def test_renewed_key_sends_at_once_what_was_refused_with_the_old_one(tmp_p
             assert time.now() < START + 60
 
 
+async def test_key_that_is_removed_keeps_no_warning(tmp_path: Path) -> None:
+    time, url = ManualClock(ON_THE_WAY), f"sqlite:///{tmp_path}/bot.db"
+    async with Slack(time.now) as slack, Together(time.now) as together, PagerDuty() as pagerduty:
+        environ = {**variables(slack, together), "PORT": "0", "DATABASE_URL": url, "BOT_PAGERDUTY_URL": pagerduty.url}
+        await fill_sqlite(url)
+        environ = in_files(tmp_path, environ, *FILES) | {"BOT_PAGERDUTY_KEY": "0" * 32}
+        app = App(read_settings(environ), clock=time.clock, reread=lambda: read_settings(environ))
+        body = json.dumps({"id": "e", "kind": "failed", "subject": REF, "at": START, "data": {}})
+        refused = {"target": "pagerduty", "subject": REF, "body": body, "attempts": 1}
+        async with running(app, slack):
+            assert app.database is not None
+            await looked(time, WaitReason.LEASE)
+            await execute(app.database, insert(outbox).values(**refused, created_at=START, next_at=START))
+            async with asyncio.timeout(HANGS_AFTER):
+                while "PagerDuty isn't taking events" not in str(app._warnings()):
+                    await time.end_pauses(WaitReason.OUTBOX, len(Target))
+                    await time.until_sleeping(WaitReason.OUTBOX, len(Target))  # none is in the middle of sending
+            del environ["BOT_PAGERDUTY_KEY"]
+            await looked(time)
+            await looked(time, WaitReason.LEASE)
+            assert app._warnings() == []
+
+
 async def test_dotenv_file_that_becomes_unreadable_leaves_the_secrets_as_they_are(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -86,8 +86,8 @@ class Sender:
         while True:
             try:
                 self._is_ours = await self._lease.acquire()
-                if not self._is_ours:
-                    for target in Target:  # the process that sends knows
+                for target in Target:
+                    if not self._is_ours or target not in self.to.urls:  # another process knows, or nobody is told
                         self._refused[target].clear()
                         self.warn(target, "")
                 if self._is_ours and self._hurries:
