@@ -255,13 +255,13 @@ def _quotation(error: BotError) -> Blocks:
 
 
 def moved(alerts: Sequence[Alert], channel_id: str) -> Message:
-    """Return that a message is in another channel now."""
-    return line(f"{_named(alerts)}: moved to <#{channel_id}>. Decide there.")
+    """Return that a message was moved to another channel: true also once that has moved again."""
+    return line(f"{_named(alerts)}: moved to <#{channel_id}>.")
 
 
 def moved_cluster(cluster: str, channel_id: str) -> Message:
-    """Return where a cluster's alerts go now: true whether or not any is there."""
-    return line(f"Cluster {escape(cluster, 100)}: its alerts go to <#{channel_id}> now.")
+    """Return that a cluster got another channel: true whether or not any alert is there, and once it gets another."""
+    return line(f"Cluster {escape(cluster, 100)}: its alerts moved to <#{channel_id}>.")
 
 
 def posted_twice(alerts: Sequence[Alert], link: str) -> Message:

@@ -175,8 +175,21 @@ async def test_what_waits_moves_although_slack_takes_no_edit_in_the_former_chann
         assert old.buttons
         bot.slack.faults.clear()
         await until(bot, lambda: not old.buttons, 300)
-        assert old.text == f"instance-1: moved to <#{NEW}>. Decide there."
-        await until(bot, lambda: fault.text.endswith(f": its alerts go to <#{NEW}> now."), 300)
+        assert old.text == f"instance-1: moved to <#{NEW}>."
+        await until(bot, lambda: fault.text.endswith(f": its alerts moved to <#{NEW}>."), 300)
+
+
+async def test_what_former_messages_say_stays_true_where_their_alerts_come_back(bot: World) -> None:
+    bot.together.add()
+    bot.together.fire("a-1", "cluster-1", "gpu-1", **XID)
+    await card(bot)
+    await message(bot)
+    await bot.settle()
+    for channel in NEW, CHANNEL:
+        async with bot.another(bot.settings.model_copy(update={"bot_alert_channel": channel})):
+            await pass_time(bot, 300)
+    said = {message.text.split(": ", 1)[1] for message in bot.slack.visible() if "<#" in message.text}
+    assert said == {f"{what} to <#{where}>." for where in (NEW, CHANNEL) for what in ("moved", "its alerts moved")}
 
 
 async def test_card_that_is_decided_while_its_move_waits_for_its_turn_stays(bot: World) -> None:
@@ -256,7 +269,7 @@ async def test_former_channel_learns_where_a_card_is_although_the_process_that_m
     bot.slack.faults.clear()
     async with bot.another(settings):
         await until(bot, lambda: not old.buttons, 300)
-        assert old.text == f"instance-1: moved to <#{NEW}>. Decide there."
+        assert old.text == f"instance-1: moved to <#{NEW}>."
 
 
 async def test_message_about_faults_in_the_former_channel_says_that_they_are_over_once_slack_takes_it(

@@ -418,7 +418,7 @@ async def test_message_moves_with_the_alerts_of_its_cluster_and_calls_there(bot:
         ]
         assert "S0ONCALL" in new.everything
         if not is_archived:
-            assert old.text == "Cluster cluster-1 (H100): its alerts go to <#C0OTHER> now."
+            assert old.text == "Cluster cluster-1 (H100): its alerts moved to <#C0OTHER>."
         bot.together.fire("a-2", "cluster-1", "gpu-2")
         await until(bot, lambda: "gpu-2" in new.everything, 1800)
 

@@ -50,7 +50,7 @@ async def test_message_of_several_clusters_moves_once_all_that_is_left_in_it_goe
         await bot.settle()
         routed = bot.settings.model_copy(update={"bot_routes": {"cluster-2": (OTHER_CHANNEL, "S0TRAIN")}})
         async with bot.another(routed):
-            await until(bot, lambda: message.text == f"4 nodes: moved to <#{OTHER_CHANNEL}>. Decide there.")
+            await until(bot, lambda: message.text == f"4 nodes: moved to <#{OTHER_CHANNEL}>.")
             moved = await until(
                 bot, lambda: [message for message in bot.slack.digests() if message.channel == OTHER_CHANNEL]
             )
