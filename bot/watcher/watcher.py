@@ -4,6 +4,7 @@ import asyncio
 import logging
 import sys
 from contextlib import suppress
+from http import HTTPStatus
 
 from bot import metrics
 from bot.clock import Clock, WaitReason
@@ -30,6 +31,7 @@ LOOK_AT_DOUBTS_EVERY = 60.0
 SECONDS_PER_LOOK_UP = 4.0
 SECONDS_PER_CHANNEL = 1.3  # Slack lets about 50 be read a minute (docs.slack.dev, conversations.history)
 _DAY = 86_400.0
+_KEY = "TOGETHER_API_KEY"
 _FAILED = "Watching the clusters failed, and is tried again. Until it works, alerts may be missing. The log says why."
 
 
@@ -111,7 +113,7 @@ class Watcher:
             finally:
                 self._is_watching = False
                 config = self._config
-                for about in (*config.channels, *config.named, *config.called):  # the process that watches knows
+                for about in (_KEY, *config.channels, *config.named, *config.called):  # the process that watches knows
                     self._warn(about, "")
             await self._clock.sleep(pause, WaitReason.LEASE)
 
@@ -240,8 +242,11 @@ class Watcher:
             if listing.error:
                 about = listing.cluster_id or "list", type(listing.error).__name__
                 logger.warning("Can't read cluster %s: %s", *about, extra=lasting())
+                if listing.error.http_status == HTTPStatus.UNAUTHORIZED:
+                    self._warn(_KEY, f"{listing.error.why} Check {_KEY}.")
                 await self._outages.failed(listing.cluster_id)
             elif listing.alone is None:
+                self._warn(_KEY, "")
                 await self._outages.succeeded(listing.cluster_id)
             if listing.cluster_id:
                 await self._intake.take(listing)

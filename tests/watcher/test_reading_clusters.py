@@ -12,6 +12,7 @@ from bot.cards.labels import clusters
 from bot.store import Database, Lease
 from bot.store.tables import leases
 from bot.watcher.poller import LONGEST_RETRY_AFTER
+from tests.fetch import get
 from tests.manual_clock import POLL
 from tests.rows import execute
 from tests.simulator.slack import Posted
@@ -241,6 +242,16 @@ def test_name_of_a_cluster_has_as_much_of_its_id_as_tells_it_apart(
     listed: dict[str, str], called: dict[str, str]
 ) -> None:
     assert clusters(listed) == called
+
+
+async def test_key_that_together_rejects_is_named_until_it_works(bot: World) -> None:
+    bot.together.keys, key = set(), bot.together.keys
+    await pass_time(bot, 60)
+    rejected = "Together rejected the bot's API key (HTTP 401). Check TOGETHER_API_KEY."
+    assert await get(bot.app, "/readyz") == (200, f"ready\n{rejected}\n")
+    bot.together.keys = key
+    await pass_time(bot, 60)
+    assert await get(bot.app, "/readyz") == (200, "ready\n")
 
 
 async def read_without_the_database(
