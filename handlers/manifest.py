@@ -21,7 +21,7 @@ SCOPES: Mapping[str, str] = {
     "usergroups:read": "operators by user group",
     "users:read": "tell guests, bots, and people of other workspaces apart",
 }
-_NEEDED_SCOPES = frozenset({"chat:write", "commands", "users:read"})
+_NEEDED_SCOPES = frozenset({"chat:write", "users:read"})
 # message.im: direct messages. app_home_opened needs no scope.
 EVENTS = ("app_home_opened", "app_mention", "message.im")
 

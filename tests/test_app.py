@@ -161,6 +161,7 @@ async def test_token_revoked_later_makes_the_bot_unready() -> None:
     ("scope", "operators", "without"),
     [
         ("im:history", "U0ALICE", "The rest works."),
+        ("commands", "U0ALICE", "The rest works."),
         ("users:read", "U0ALICE", "Nothing can be decided."),
         ("usergroups:read", "U0ALICE,S0GROUP01", "The rest works."),
         ("usergroups:read", "S0GROUP01", "Nothing can be decided."),
