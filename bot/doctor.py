@@ -222,9 +222,10 @@ class Doctor:
             yield warning(check, "the key sees no clusters", "Use a key of the project that owns the clusters.")
             return
         yield ok(check, f"sees {len(names)}: {', '.join(names[:5])}{'…' if len(names) > 5 else ''}")  # noqa: PLR2004 - shown
-        if unknown := sorted(set[str]().union(*settings.named_clusters.values()) - set(names)):
-            fix = f"Check {', '.join(settings.named_clusters)}: they take cluster IDs."
-            yield warning("clusters", f"Together doesn't list {', '.join(unknown)}", fix)
+        unknown = {name: {*named}.difference(names) for name, named in settings.named_clusters.items()}
+        if not_listed := sorted(set[str]().union(*unknown.values())):
+            fix = f"Use cluster IDs in {', '.join(filter(unknown.get, unknown))}."
+            yield warning("clusters", f"Together doesn't list {', '.join(not_listed)}", fix)
         watched = [cluster_id for cluster_id in settings.bot_clusters if cluster_id in names] or names
         yield await self._remediation(watched)
         yield await self._firing(watched[0])

@@ -137,6 +137,7 @@ async def test_clusters_that_together_does_not_list(bot: World) -> None:
     bot.together.clusters["cluster-1"] = "one"
     findings = await found(bot, bot_clusters=("cluster-1", "cluster-9"), bot_wait_minutes={"*": 30, "cluster-8": 60})
     assert findings["clusters"].detail == "Together doesn't list cluster-8, cluster-9"
+    assert findings["clusters"].fix == "Use cluster IDs in BOT_CLUSTERS, BOT_WAIT_MINUTES."
 
 
 async def test_groups_and_everybody(bot: World) -> None:
