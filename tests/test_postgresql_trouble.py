@@ -65,12 +65,13 @@ async def test_sessions_that_met_a_read_only_server_are_replaced(postgresql: str
             async with world(database=postgresql) as bot:
                 nodes = [bot.together.add(("cluster-1", f"i{n}", f"r{n}")) for n in range(12)]
                 posted = [bot.alert(ids) for ids in nodes]
-                await bot.time.until_sleeping(WaitReason.HEARTBEAT)
+                await quiet(bot)  # a connection that is being made wouldn't be cut
                 # From here on, each connection is to the replica.
                 await admin.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
                 await admin.execute(CUT_ALL)
                 during = [(await bot.slack.command(f"cluster-1/i/x{n}")).body for n in range(3)]
                 assert all("can't reach its database" in each for each in during)
+                await quiet(bot)
                 # From here on, each connection is to the new primary.
                 await admin.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
                 await bot.time.end_pause(WaitReason.HEARTBEAT)

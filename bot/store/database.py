@@ -27,7 +27,6 @@ MIGRATION_SECONDS = 600.0
 SECONDS = 5.0  # a statement, or an idle moment inside a transaction: the server itself ends what takes longer
 _OF_ALL = 1.6  # times that long, a whole transaction may take with its wait for a thread
 _CLOSE_SECONDS = 1.0
-_GROUP_SECONDS = 0.05  # after which a group is committed, so that the first doesn't wait long for the last
 _RIGHT_TO_CREATE = text(
     "SELECT current_schema() AS schema, current_user AS role, "
     "coalesce(has_schema_privilege(current_schema(), 'CREATE'), false) AS is_there"
@@ -64,6 +63,7 @@ class Database:
 
     Attributes:
         seconds: as above.
+        group_seconds: after which a group is committed, so that the first doesn't wait long for the last.
         under_way: the transactions that have not ended yet.
     """
 
@@ -77,6 +77,7 @@ class Database:
         migrations: Path = MIGRATIONS,
     ) -> None:
         self.seconds = seconds
+        self.group_seconds = 0.05
         self.is_sqlite = url.startswith(SCHEME)
         self.under_way: set[asyncio.Future[Any]] = set()
         self._file: SQLiteFile | None = None
@@ -258,7 +259,7 @@ class Database:
         try:
             connection = self._pool.take(members[0].running)
             connection.begin(self._driver.begin_write, time())
-            has_begun, ends_at = True, time() + _GROUP_SECONDS
+            has_begun, ends_at = True, time() + self.group_seconds
             for number, member in enumerate(members, start=1):
                 self._run_member(connection, member)
                 if time() > ends_at:

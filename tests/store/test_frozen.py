@@ -19,7 +19,7 @@ from bot.store import Database, DecisionStore, InboxStore, audit
 from bot.store.audit import lock_trail
 from bot.store.connection import Connection
 from bot.store.database import MIGRATIONS
-from tests.manual_clock import ManualClock
+from tests.manual_clock import HANGS_AFTER, ManualClock
 from tests.proxy import COMMIT, line_to
 from tests.rows import execute
 from tests.store.examples import LEASE
@@ -35,6 +35,23 @@ async def opened(url: str, time: ManualClock) -> AsyncIterator[Database]:
     try:
         yield database
     finally:
+        await database.close()
+
+
+@asynccontextmanager
+async def busy(url: str, time: ManualClock) -> AsyncIterator[Database]:
+    """A database whose threads all stand in a transaction."""
+    database = Database(url, time.clock, seconds=HANGS_AFTER)
+    await database.open()
+    taken, free = threading.Semaphore(0), threading.Event()
+    stuck = [asyncio.ensure_future(database.run(_wait_for, taken, free)) for _ in range(8)]
+    try:
+        for _ in stuck:
+            await asyncio.to_thread(taken.acquire, timeout=HANGS_AFTER)
+        yield database
+    finally:
+        free.set()
+        await asyncio.gather(*stuck)
         await database.close()
 
 
@@ -61,15 +78,11 @@ async def test_commit_that_gets_no_answer_is_in_doubt(postgresql: str, time: Man
 
 
 async def test_transaction_that_gets_no_thread_was_certainly_not_done(postgresql: str, time: ManualClock) -> None:
-    async with opened(postgresql, time) as database:
-        free = threading.Event()
-        stuck = [asyncio.ensure_future(database.run(_wait_for, free)) for _ in range(8)]
-        await asyncio.sleep(0)  # they have the threads
+    async with busy(postgresql, time) as database:
+        database.seconds = SECONDS
         with pytest.raises(StorageUnavailable) as refused:
-            await asyncio.wait_for(database.run(_nothing), 10)
+            await database.run(_nothing)
         assert not refused.value.in_doubt
-        free.set()
-        await asyncio.gather(*stuck, return_exceptions=True)
 
 
 async def test_frozen_database_keeps_nobody_from_ending(postgresql: str, time: ManualClock) -> None:
@@ -107,14 +120,9 @@ async def test_process_that_stands_still_in_a_transaction_blocks_nobody_for_long
 
 
 async def test_heartbeat_waits_behind_no_other_transactions(postgresql: str, time: ManualClock) -> None:
-    async with opened(postgresql, time) as database:
-        free = threading.Event()
-        stuck = [asyncio.ensure_future(database.run(_wait_for, free)) for _ in range(8)]
-        await asyncio.sleep(0)  # they have the threads
-        await asyncio.wait_for(DecisionStore(database, LEASE, time.clock).heartbeat(), SECONDS)
-        await asyncio.wait_for(InboxStore(database, LEASE).heartbeat({"a request's"}), SECONDS)
-        free.set()
-        await asyncio.gather(*stuck, return_exceptions=True)
+    async with busy(postgresql, time) as database, asyncio.timeout(HANGS_AFTER):
+        await DecisionStore(database, LEASE, time.clock).heartbeat()
+        await InboxStore(database, LEASE).heartbeat({"a request's"})
 
 
 async def test_upgrade_behind_a_backup_locks_no_running_process_out(
@@ -158,8 +166,9 @@ def _nothing(connection: Connection) -> None:
     connection.execute(text("SELECT 1"))
 
 
-def _wait_for(_connection: Connection, free: threading.Event) -> None:
-    free.wait(10)
+def _wait_for(_connection: Connection, taken: threading.Semaphore, free: threading.Event) -> None:
+    taken.release()
+    free.wait()
 
 
 def _stand_still(connection: Connection, has_lock: threading.Event, resumed: threading.Event) -> None:

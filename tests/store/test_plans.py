@@ -14,7 +14,7 @@ from sqlalchemy import text
 from bot.models import Target
 from bot.store import approvals, messages, outbox
 from bot.store.connection import Connection, _compiled
-from tests.manual_clock import ManualClock
+from tests.manual_clock import HANGS_AFTER, ManualClock
 from tests.sqlite import fill_sqlite
 from tests.store.examples import open_store
 from tests.storms import began, choose, digest, storm
@@ -53,6 +53,8 @@ def _watch(connection: Connection, statements: set[str]) -> None:
 
 async def use_everything(bot: World) -> None:
     """Let the bot do what it does every day."""
+    assert bot.app.database
+    bot.app.database.seconds = HANGS_AFTER  # a failure would ask the database something else
     await began(bot)
     bot.together.add()
     alert = await card(bot)
@@ -109,6 +111,7 @@ async def test_events_that_are_due_are_found_without_those_that_are_tried_again_
 
 async def test_postgresql_reads_what_is_recent_by_its_moment(postgresql: str, time: ManualClock) -> None:
     async with open_store(postgresql, time) as store:
+        store.database.seconds = HANGS_AFTER
         async with await psycopg.AsyncConnection.connect(postgresql, autocommit=True) as owner:
             for statement in A_YEAR:
                 await owner.execute(statement)
