@@ -22,11 +22,10 @@ from bot.models import (
     Learned,
     Snapshot,
     TrackedMessage,
-    decision_part,
 )
 from bot.store import LeasedDatabase, messages, rows
 from bot.tasks import cancel, finish
-from bot.watcher import calls, schedule, threads
+from bot.watcher import schedule
 from bot.watcher.comparison import Comparer
 from bot.watcher.config import Warn, WatchConfig
 from bot.watcher.index import TrackedIndex
@@ -41,6 +40,7 @@ logger = logging.getLogger(__name__)
 HISTORY_SECONDS = 3.0  # for a nicety of the card, on which other cards wait
 FRESH_SECONDS = 1.0  # so old may be what says when a post left
 SECONDS_PER_EDIT = 3.0  # of one message: a person is reading it
+_NEVER = -SECONDS_PER_EDIT, ""
 _NOT_WHILE_UNCLEAR = {Step.REPLY, Step.CHECK, Step.REMIND, Step.IDLE}
 
 
@@ -199,17 +199,8 @@ class Reconciler:
         """Hand a message to the lane that continues: its thread calls people once the message itself is right."""
         step, message = self._next_step(snapshot), snapshot.message
         channel_id = self.config.channel_of(snapshot) if step.lane is Lane.POST else message.channel_id
-        rank = self._rank(snapshot) if step is Step.EDIT else Rank.OTHERS
+        rank = schedule.rank(snapshot, self.config) if step is Step.EDIT else Rank.OTHERS
         self.queue.done(key, step.lane, "" if step.lane is Lane.LOOK else channel_id, rank=rank)
-
-    def _rank(self, snapshot: Snapshot) -> Rank:
-        """Return how urgent an edit is."""
-        calls_somebody = any(not part.lines for part in threads.thread_parts(snapshot, self.config))
-        if calls_somebody or calls.remind_at(snapshot, self.config) <= snapshot.now:
-            return Rank.CALLS
-        shows = snapshot.message.content_hash
-        is_now = schedule.content(snapshot, self.config).fingerprint
-        return Rank.OTHERS if decision_part(shows) == decision_part(is_now) else Rank.DECISION
 
     def _next_step(self, snapshot: Snapshot) -> Step:
         """Return what a message needs next; its thread isn't told more until it is known what it was told."""
@@ -223,7 +214,7 @@ class Reconciler:
         """Return whether a step is left to a later tick. A key in the queue means that the message is due."""
         key, now = snapshot.message.id, self.clock.monotonic()
         if step is Step.EDIT:
-            shown = self._edited.get(key, (0.0, ""))[1]
+            shown = self._edited.get(key, _NEVER)[1]
             is_unsure = alerts.is_unsure(snapshot.message, snapshot.now)
             is_same = is_unsure and schedule.content(snapshot, self.config).fingerprint == shown
             return is_same or self._was_just_edited(key)
@@ -237,7 +228,7 @@ class Reconciler:
 
     def _was_just_edited(self, key: str) -> bool:
         """Return whether the last edit was less than three seconds ago: the next one must not take a turn yet."""
-        return self.clock.monotonic() - self._edited.get(key, (-SECONDS_PER_EDIT, ""))[0] < SECONDS_PER_EDIT
+        return self.clock.monotonic() - self._edited.get(key, _NEVER)[0] < SECONDS_PER_EDIT
 
     async def _drop(self, snapshot: Snapshot) -> None:
         for ref in await self.database.run(messages.forget, snapshot.message.id):

@@ -23,7 +23,7 @@ from bot.models import (
 )
 from bot.watcher import calls, threads
 from bot.watcher.config import WatchConfig
-from bot.watcher.workqueue import Lane, Laned
+from bot.watcher.workqueue import Lane, Laned, Rank
 
 # What is drawn of a message that can change.
 _SHOWN_OF = operator.attrgetter("id", "is_started", "mentioned", "looking", "announced")
@@ -134,12 +134,25 @@ def next_step(snapshot: Snapshot, config: WatchConfig) -> Step:  # noqa: PLR0911
     return Step.CHECK if any(due.at <= now for due in threads.outstanding_checks(snapshot, config)) else Step.IDLE
 
 
+def rank(snapshot: Snapshot, config: WatchConfig) -> Rank:
+    """Return how urgent an edit is."""
+    calls_somebody = any(not part.lines for part in threads.thread_parts(snapshot, config))
+    if calls_somebody or calls.remind_at(snapshot, config) <= snapshot.now:
+        return Rank.CALLS
+    return Rank.DECISION if _asks_otherwise(snapshot, config) else Rank.OTHERS
+
+
 def is_outdated(snapshot: Snapshot, config: WatchConfig) -> bool:
     """Return whether a card that waits asks for what isn't asked any more: one that takes no edits is posted again."""
     message = snapshot.message
     if message.is_digest or not waiting(snapshot.alerts) or snapshot.now - message.posted_at < REPOST_SECONDS:
         return False
-    return decision_part(content(snapshot, config).fingerprint) != decision_part(message.content_hash)
+    return _asks_otherwise(snapshot, config)
+
+
+def _asks_otherwise(snapshot: Snapshot, config: WatchConfig) -> bool:
+    """Return whether a message offers or asks something else than it should."""
+    return decision_part(content(snapshot, config).fingerprint) != decision_part(snapshot.message.content_hash)
 
 
 def _step_to_the_channel(snapshot: Snapshot, config: WatchConfig) -> Step:
