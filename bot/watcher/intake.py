@@ -295,7 +295,9 @@ class Intake:
                 latest = {alert.message_id: alert for alert in known_as}.values()
                 others = [alert for alert in latest if alert.share is None or alert.share.cluster != share.cluster]
                 await self._update_load(others, share)
-            if listing.waiting - {ref.instance_id for ref in listing.new}:  # a new card says it already
+            # A new card says it already, unless an earlier list had it, and this one was read before that was taken.
+            new = {ref.instance_id for ref in listing.new if self.index.seen(ref) is None}
+            if listing.waiting - new:
                 self._load_due.setdefault(cluster_id, 0.0)
         if now < self._load_due.get(cluster_id, math.inf):
             return

@@ -1,5 +1,6 @@
 """How the clusters are read: no answer is believed beyond what it says, and nothing that hangs delays the rest."""
 
+import asyncio
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
@@ -20,7 +21,7 @@ from tests.simulator.together import Fault
 from tests.sqlite import locked
 from tests.storms import began, digest, storm
 from tests.test_metrics import Counted, metrics
-from tests.watch import card, pass_time, poll, until, watching
+from tests.watch import CALM, card, pass_time, poll, until, watching
 from tests.world import APPROVE, IDS, OTHER, World
 
 pytestmark = pytest.mark.bot(watching=True)
@@ -327,3 +328,22 @@ async def test_card_stays_confirmed_while_the_database_fails_again_and_again(bot
             await pass_time(bot, 6)
         assert "Last confirmed" not in alert.text
         await pass_time(bot, 30, longest=15.0)
+
+
+@pytest.mark.bot(busy_seconds=5.0, BOT_POLL_SECONDS="10", BOT_LEASE_SECONDS="90")
+async def test_card_follows_the_load_though_the_next_list_was_read_before_it_was_written_down(bot: World) -> None:
+    bot.together.nodes["cluster-1"] = 64
+    await poll(bot)
+
+    async def listed() -> None:
+        await bot.time.advance(11.0)
+        for _ in range(CALM):  # `quiet` would wait for the writer
+            await bot.together.until(lambda: not bot.together.busy)
+            await asyncio.sleep(0)
+
+    async with locked(Path(bot.settings.database_url.removeprefix("sqlite:///")), "IMMEDIATE"):
+        bot.together.add()
+        await listed()
+        bot.together.add(("cluster-1", "i-2", "r-2"), state="RUNNING")
+        await listed()
+    await card(bot, words="1 of 64 nodes in repair", seconds=700)
