@@ -167,7 +167,10 @@ def _approval(world: "World", it: Sent, row: Record, shown: set[str]) -> None:
     ours = {sent.ids for sent in history.sent if sent.took_effect and sent.verb == "approve" and sent.ids[0] == cluster}
     together = world.together
     in_repair = [ids for ids in ours - together.lost if together.state(ids) in truth.IN_REPAIR]
-    limit = float(settings["BOT_MAX_IN_REPAIR"] or "inf")
+    senders = {
+        sent.bot for sent in history.sent if sent.took_effect and sent.verb == "approve" and sent.ids in in_repair
+    }
+    limit = max((float(world.settings[bot]["BOT_MAX_IN_REPAIR"] or "inf") for bot in senders), default=0.0)
     if len(in_repair) > limit:
         history.wrong(f"{len(in_repair)} in repair, {limit:.0f} allowed", about)
 

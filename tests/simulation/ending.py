@@ -120,7 +120,8 @@ def _faults_are_shown(world: "World") -> None:
     for node in firing if not world.deleted else ():
         if node not in told:
             world.history.wrong(f"{node} is broken, and nothing in the channel says so")
-    is_blind = forgets_cards(world)  # it may have posted one without ever learning that it did
+    # It may have posted one without ever learning that it did, or in the channel of a locked thread.
+    is_blind = forgets_cards(world) or world.slack.locked
     for node in set(NODE.findall(told)).difference(firing, NODE.findall(old)) if not is_blind else ():
         world.history.wrong(f"{node} is not broken any more, and the channel says so")
 

@@ -15,7 +15,6 @@ CALLS = (
 CHANGES = "together changes after a look"
 # A bot freezes between "a POST leaves" on record and the POST, perhaps for longer than its lease.
 SUSPENDS = "process suspended before a POST"
-DATABASE_STEPS = "database clock stepped"
 # A transaction: "undone" and "lost" are cut at the commit, which either didn't or did happen.
 TRANSACTIONS = ("before", "undone", "lost", "busy")
 # A call to another tool. One that it takes up after it was told again would be out of order, and that is as it must be.

@@ -11,6 +11,8 @@ from tests.simulation.names import CHANNEL
 if TYPE_CHECKING:
     from tests.simulation.world import Running, World
 
+STEPS = (-30.0, -3.0, 3.0, 30.0)  # by which a clock is set
+CLOCK_STEPS, CLOCK_DRIFTS, DATABASE_STEPS = "clock stepped", "clock drifts", "database clock stepped"
 Trouble = Callable[["World", "Running", random.Random], Coroutine[Any, Any, None]]
 
 
@@ -61,15 +63,16 @@ async def _suspended(world: "World", running: "Running", chance: random.Random) 
     world.loop.resume(running.process)
 
 
-async def _stepped(_world: "World", running: "Running", chance: random.Random) -> None:
-    running.skew += chance.choice((-3600.0, -30.0, -3.0, 3.0, 30.0, 3600.0))
+async def _stepped(world: "World", running: "Running", chance: random.Random) -> None:
+    steps = STEPS if world.is_alone else (-3600.0, *STEPS, 3600.0)  # SQLite's clock is that of its process
+    running.skew += chance.choice(steps)
     await asyncio.sleep(chance.uniform(10.0, 120.0))
     running.skew = 0.0
 
 
 async def _database_stepped(world: "World", _running: "Running", chance: random.Random) -> None:
     """Let the database move to a host with another clock, and back."""
-    world.database_skew = chance.choice((-30.0, -3.0, 3.0, 30.0))
+    world.database_skew = chance.choice(STEPS)
     world.history.note(world.loop.time(), f"the database's clock is {world.database_skew:.0f} s ahead")
     await asyncio.sleep(chance.uniform(10.0, 300.0))
     world.database_skew = 0.0
@@ -131,9 +134,9 @@ PERIODS = {
     "process killed": _killed,
     "process stopped": _stopped,
     "process suspended": _suspended,
-    "clock stepped": _stepped,
-    "clock drifts": _drifts,
-    "database clock stepped": _database_stepped,
+    CLOCK_STEPS: _stepped,
+    CLOCK_DRIFTS: _drifts,
+    DATABASE_STEPS: _database_stepped,
     "history unreadable": _unreadable,
     "lists lag": _lag,
 }

@@ -29,11 +29,12 @@ from handlers.connection import Identity
 from tests.manual_clock import START
 from tests.simulation import fleet, tools, truth
 from tests.simulation.database import SharedDatabase, schema
-from tests.simulation.faults import DATABASE_STEPS, SUSPENDS, Faults
+from tests.simulation.faults import SUSPENDS, Faults
 from tests.simulation.history import History
 from tests.simulation.lines import Broken, ResponseUrls, SlackLine, TogetherLine, ToolLine, Workspace
 from tests.simulation.loop import PROCESS, Process, SeededLoop
 from tests.simulation.names import CHANNEL, LEADS, MAY_ALONE, ON_CALL, OPERATORS, OTHER_CHANNEL
+from tests.simulation.periods import CLOCK_DRIFTS, CLOCK_STEPS, DATABASE_STEPS, STEPS
 from tests.simulation.streams import Streams
 from tests.simulation.tools import Tools
 from tests.simulator.process import variables
@@ -82,6 +83,7 @@ class Running:
     skew: float
     drift: float
     owner: str
+    clock: Clock
     line: str = ""
     parts: list[tuple[Recovery | Watcher | Sender, "asyncio.Task[None]"]] = field(default_factory=list)
     is_stopping: bool = False
@@ -192,7 +194,7 @@ class World:
         self.slack.groups = {ON_CALL: ["U0ALICE"], LEADS: ["U0CAROL"], OPERATORS: ["U0ALICE", "U0CAROL"]}
         self.raw = raw = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
         raw.deserialize(schema())
-        raw.create_function("bot_now", 0, lambda: self.clock.now() + self.database_skew)
+        raw.create_function("bot_now", 0, self._database_now)
         unordered = self.streams["database"]
         raw.create_function("random", 0, lambda: unordered.getrandbits(62))
         loop.delays = self._database_delays
@@ -239,7 +241,7 @@ class World:
         bot = build_bot(settings, connections, store, tasks, clock, report=lambda _: None, warn=lambda *_: None)
         assert bot.bolt.verifier
         bot.bolt.verifier.clock = cast("Any", SimpleNamespace(now=self.clock.now))
-        running = Running(process, bot, tasks, database, 0.0, 0.0, store._owner)
+        running = Running(process, bot, tasks, database, 0.0, 0.0, store._owner, clock)
         self.bots.append(running)
         self.started_at[str(process)] = self.loop.time()
         told, lease_seconds = destinations(settings), settings.bot_lease_seconds
@@ -300,10 +302,17 @@ class World:
             self.bots.remove(running)
         self.history.note(self.loop.time(), f"{running.process} has ended")
 
+    def _database_now(self) -> float:
+        """What the database's clock says: SQLite asks its only process for it."""
+        if self.is_alone and self.bots:
+            return self.bots[0].clock.now()
+        return self.clock.now() + self.database_skew
+
     @property
     def most_skew(self) -> float:
         """How far the database's clock may be from the world's."""
-        return 30.0 if DATABASE_STEPS in self.faults.on else 0.0
+        clocks = {CLOCK_STEPS, CLOCK_DRIFTS} if self.is_alone else {DATABASE_STEPS}
+        return max(STEPS) + 3.0 if clocks & {*self.faults.on} else 0.0
 
     @cached_property
     def _slowness(self) -> float:
