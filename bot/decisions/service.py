@@ -52,7 +52,7 @@ logger = logging.getLogger(__name__)
 
 PROGRESS_AFTER = 1.0
 RECEIVE_SECONDS = 2.0  # Slack waits 3 s for the ack
-NOTE_SECONDS = 0.8  # may come after RECEIVE_SECONDS, and before the ack
+NOTE_SECONDS = 0.5  # may come after RECEIVE_SECONDS, and before the ack
 ABOUT_SECONDS = 0.5  # a dialog must be opened within 3 s of the click (docs.slack.dev, trigger_id)
 Work = Coroutine[None, None, object]
 
