@@ -324,6 +324,20 @@ async def test_first_approval_does_not_count_for_another_mode() -> None:
         assert bot.together.posts == []
 
 
+async def test_first_approver_of_another_mode_is_not_named_with_who_approves_this_one_alone() -> None:
+    async with world(BOT_TWO_PEOPLE_MODES="REBOOT_VM") as bot:
+        bot.together.add()
+        alert = bot.alert()
+        await bot.slack.press(alert, APPROVE)
+        await bot.edited(alert)
+        bot.together.escalate(IDS, "REMEDIATION_MODE_VM_ONLY")
+        alert = bot.alert()
+        await bot.slack.press(alert, APPROVE, user="U0BOB")
+        await bot.edited(alert)
+        assert "Approved by <@U0BOB>" in alert.text
+        assert "U0ALICE" not in alert.text
+
+
 LATELY = "2026-11-23T20:00:00Z"
 
 
@@ -558,7 +572,7 @@ async def test_person_who_loses_the_right_while_the_limit_is_read_approves_nothi
         assert bot.together.posts == []
 
 
-@pytest.mark.parametrize("odd", ["another object", "no node", "no object"])
+@pytest.mark.parametrize("odd", ["another object", "no node", "a node without a name", "no object"])
 async def test_limit_that_cannot_be_counted_refuses_the_approval(odd: str) -> None:
     async with world(BOT_MAX_IN_REPAIR="2") as bot:
         busy(bot, 2)
@@ -567,6 +581,8 @@ async def test_limit_that_cannot_be_counted_refuses_the_approval(odd: str) -> No
             bot.together.faults.append(Fault("other", verb="list", times=-1))
         elif odd == "no node":
             bot.together.lists_extra = [{"id": "r", "cluster_id": "cluster-1", "state": "RUNNING"}]
+        elif odd == "a node without a name":
+            bot.together.lists_extra = [{"id": "r", "cluster_id": "cluster-1", "instance_id": "", "state": "RUNNING"}]
         else:
             bot.together.lists_extra = ["busy-0", "busy-1"]
         await bot.slack.press(bot.alert(), APPROVE)

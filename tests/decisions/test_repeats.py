@@ -2,6 +2,8 @@
 
 from datetime import UTC, datetime
 
+import pytest
+
 from bot.clock import WaitReason
 from bot.models import Actor
 from tests.deaths import died_while, left_behind, own_comment
@@ -18,7 +20,8 @@ def open_again(bot: World) -> None:
     bot.together.remediations[IDS]["create_time"] = created
 
 
-async def test_repeat_of_a_second_approval_asks_for_the_first_again() -> None:
+@pytest.mark.parametrize("may_still", [True, False])
+async def test_repeat_of_a_second_approval_asks_for_the_first_again(*, may_still: bool) -> None:
     async with watching(BOT_TWO_PEOPLE_MODES="REBOOT_VM", BOT_OPERATORS="S0ONCALL") as bot:
         bot.slack.groups["S0ONCALL"] = ["U0ALICE", "U0BOB"]
         bot.together.add()
@@ -31,8 +34,13 @@ async def test_repeat_of_a_second_approval_asks_for_the_first_again() -> None:
             bot.slack.groups["S0ONCALL"] = ["U0BOB"]
             bot.time.seconds += 301  # what Slack said of a group counts for five minutes
 
-        bot.together.on_call["approve"] = leave
+        if not may_still:
+            bot.together.on_call["approve"] = leave
         await bot.slack.press(alert, APPROVE, user="U0BOB")
+        if may_still:
+            await card(bot, words="Approved by <@U0ALICE> and <@U0BOB>")
+            assert len(bot.together.posts) == 2
+            return
         told = (await bot.reply_privately("U0BOB")).text
         assert "Not approved: the first of its two approvals no longer counts." in told
         assert len(bot.together.posts) == 1
