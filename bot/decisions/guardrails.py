@@ -215,7 +215,7 @@ class Guardrails:
         is_too_often = await self._is_too_often(job)
         if request.instead_of is not None:
             # One person is enough for the suggested mode, so also for another one that needs one person.
-            if is_too_often or {request.saw.mode, request.instead_of, present.mode} & modes:
+            if is_too_often or {request.saw.mode, request.instead_of} & modes:
                 raise two_needed_error()
             return None
         if present.mode not in modes and not is_too_often:

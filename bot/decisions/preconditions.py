@@ -39,7 +39,7 @@ def precondition_failure(
         return ""
     open_ = any(present.state in rule.allowed for rule in RULES.values())
     next_step = "Review it and decide again." if open_ else "There's nothing left to decide."
-    if open_ and present.state in rule.allowed:
+    if present.state in rule.allowed:
         next_step = f"Review it and {request.verb} again."
     return f"{your(request)} wasn't sent: {changed}. {next_step}"
 
