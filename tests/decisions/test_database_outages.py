@@ -7,11 +7,12 @@ from pathlib import Path
 import httpx
 import psycopg
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from bot.clock import WaitReason
 from bot.store.tables import decisions
 from handlers.commands import READ_SECONDS
+from tests.deaths import died_while, left_behind
 from tests.postgres import CUT_ALL
 from tests.rows import column, execute_beside
 from tests.simulation.faults import EVERY
@@ -66,6 +67,25 @@ async def test_refusal_is_recorded_before_it_is_told(bot: World, tmp_path: Path)
     await bot.settle()
     async with bot.another():
         assert bot.together.posts == []
+
+
+async def test_repeat_that_cannot_be_recorded_denies_nothing_and_is_made_later(bot: World, tmp_path: Path) -> None:
+    """The POST of the process that died may have arrived."""
+    bot.together.add()
+    alert = await left_behind(bot, APPROVE)
+    async with died_while(bot, at="sent"):
+        async with bot.another(), AsyncExitStack() as stack:
+            with bot.together.paused("get"):
+                await bot.together.until(lambda: bot.together.is_waiting("get"))
+                await stack.enter_async_context(locked(tmp_path / "bot.db", "IMMEDIATE"))
+            await bot.together.until(lambda: len(bot.together.calls) == 2)
+            await quiet(bot)
+        assert [message.everything for message in bot.slack.messages[1:]] == []
+        await execute_beside(bot, update(decisions).values(lease_until=0.0))
+        async with bot.another():
+            await bot.edited(alert)
+    assert "Approved by <@U0ALICE>" in alert.text
+    assert len(bot.together.posts) == 1
 
 
 async def test_outcome_is_recorded_before_it_is_told(bot: World, tmp_path: Path) -> None:

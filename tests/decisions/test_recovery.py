@@ -75,6 +75,7 @@ async def test_post_is_not_repeated_when_the_remediation_has_changed(bot: World,
     assert "your cancellation hadn't taken effect as of" in alert.text, "the first POST may still be on its way"
     assert "It wasn't sent again: the" in alert.text
     assert list(alert.buttons) == [REFRESH]
+    assert await column(bot, "repeats") == 0
 
 
 @both_databases

@@ -104,8 +104,9 @@ async def test_approval_that_arrives_as_its_repeat_is_prepared_is_not_sent_again
         assert bot.together.posts == []
 
 
-async def test_repeat_of_a_cancellation_is_sent_while_approvals_are_paused() -> None:
-    async with world() as bot:
+async def test_repeat_of_a_cancellation_is_sent_while_nothing_may_be_approved() -> None:
+    async with world(BOT_MAX_IN_REPAIR="1") as bot:
+        bot.together.add(("cluster-1", "i-2", "r-2"), state="RUNNING")
         bot.together.add()
         await pause_beside(bot, Actor("U0BOB", "bob", "T0HOME"))
         bot.together.faults.append(Fault("rpc", verb="cancel", code=8, headers={"Retry-After": "5"}))
