@@ -99,7 +99,7 @@ class Executor(Judge):
                 OutcomeKind.FIRST_OF_TWO, present, summary="1 of 2 approvals. Someone else must approve too.",
                 first=first, about=replace(about, first=first),
             )  # fmt: skip
-        if shown.is_first and request.instead_of is None and not request.overrides:
+        if shown.is_first and not request.overrides:
             # Somebody else has approved since, or one person is enough by the settings of now.
             why = "it's no longer the first of two approvals, so it would start the repair"
             return await self.decide_again(shown, present, why)
@@ -224,7 +224,7 @@ class Executor(Judge):
         job = self.job
         seen = job.seen
         is_recorded = job.sending_mono is not None and attempt == 1  # with the claim
-        is_repeat = attempt > 1 or (job.sent_at is not None and not is_recorded)
+        is_repeat = job.sent_at is not None and not is_recorded
         is_approval = job.request.verb is Verb.APPROVE
         if is_repeat and is_approval:
             await self.guardrails.check_again(job, seen.mode or "")
