@@ -297,6 +297,22 @@ async def test_without_a_connection_a_get_is_tried_again_and_a_post_is_the_calle
     assert time.slept(WaitReason.RETRY) == ([] if call in POSTS.values() else [0.5, 1.0])
 
 
+@pytest.mark.parametrize(("raised", "means"), [
+    (httpx.ConnectError, NotReached), (httpx.ConnectTimeout, NotReached), (httpx.ProxyError, NotReached),
+    (httpx.ReadError, NoAnswer), (httpx.ReadTimeout, NoAnswer), (httpx.RemoteProtocolError, NoAnswer),
+    (httpx.WriteError, NoAnswer), (httpx.WriteTimeout, NoAnswer),
+])  # fmt: skip
+async def test_only_a_post_without_a_connection_counts_as_not_reached(
+    time: ManualClock, raised: type[httpx.TransportError], means: type[TogetherError]
+) -> None:
+    def fail(_request: httpx.Request) -> httpx.Response:
+        raise raised("simulated")
+
+    async with httpx.MockTransport(fail) as line:
+        with pytest.raises(means):
+            await TogetherClient(line, "http://x/v1", "k", clock=time.clock).decide(REF, Verb.CANCEL)
+
+
 async def test_a_full_pool_counts_as_not_reached(api: Together, time: ManualClock) -> None:
     api.faults.append(Fault("drip", times=-1))
     slow = Timeouts(connect=0.05, attempt=5)
