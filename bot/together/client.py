@@ -41,8 +41,8 @@ READ_SECONDS = 10.0
 SCAN_SECONDS = 60.0  # a list with all its pages
 POST_WAIT_SECONDS = 10.0  # between two attempts of a POST; what would take longer is told instead
 MAX_BODY = 1024 * 1024  # bytes of an answer about one thing
-# Stock httpx raises these before a byte of the request is written (tried with httpx 0.28).
-_UNSENT = httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError
+# The transport raises these before a byte of the request is written (bot/transport.py).
+_UNSENT = httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError
 # Compressed answers are not asked for: a small one could unpack to more than memory holds.
 _HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": f"python-httpx/{httpx.__version__}"}
 PAGE_SIZE = 200  # a server that allows fewer gives fewer (google.aip.dev/158)
