@@ -65,6 +65,8 @@ READABLE = {
     "the new host": (URL.replace("xyz", "ai"), ""),
     "a path": ("/compute/clusters/c1/instances/i1/remediations/r1", ""),
     "key and value": ('cluster=c1 instance=i1 remediation=r1 reason="job is done, ok"', "job is done, ok"),
+    "an option in a quoted reason": ('cluster=c1 instance=i1 remediation=r1 reason="GPU -fell off"', "GPU -fell off"),
+    "no-break spaces between keys": ("cluster=c1\u00a0instance=i1\u202fremediation=r1", ""),
     "keys in any order": ("remediation=r1, cluster=c1, instance=i1", ""),
     "the API's names": ("cluster_id=c1 instance_id=i1 remediation_id=r1", ""),
     "spaces around =": ("cluster = c1 instance = i1 remediation = r1", ""),
@@ -105,6 +107,10 @@ UNREADABLE = {
     "four parts": ("org/c1/i1/r1", "Too many parts are joined"),
     "four parts with commas": ("c1,i1,r1,r2", "Too many parts are joined"),
     "an option behind": ("c1 i1 r1 --dry-run", "Unrecognized text after the IDs: “--dry-run”."),
+    "an option behind a quoted reason": (
+        'cluster=c1 instance=i1 remediation=r1 reason="by hand" --dry-run',
+        "Unknown option “--dry-run”.",
+    ),
     "help behind": ("c1 i1 r1 —help", "Unrecognized text after the IDs: “—help”."),
     "a verb behind": ("c1 i1 r1 /approve", "Unrecognized text after the IDs: “/approve”."),
     "three references in lines": (
@@ -112,6 +118,7 @@ UNREADABLE = {
         "Unrecognized text after the IDs: “c2 i2 r2 c3 i3",
     ),
     "a second reference and a reason": ("c1 i1 r1 c2 i2 r2 both broken", "Unrecognized text after the IDs: “c2 i2 r2"),
+    "a second reference without digits": ("c i r c j q", "Unrecognized text after the IDs: “c j q”."),
     "a second reference": ("c1/i1/r1 c1/i1/r2", "Unrecognized text after the IDs: “c1/i1/r2”."),
     "a second URL": (f"{URL} {URL}2", "Unrecognized text after the IDs: “https://api.together.xyz"),
     "a URL that approves": (f"{URL}/approve", 'That URL ends in "/approve", but /cancel-remediation only cancels.'),
@@ -134,7 +141,17 @@ def test_names_the_part_that_is_missing_or_wrong(text: str, sentence: str) -> No
     assert why_unreadable(parse, text).startswith(sentence)
 
 
-ELSE = ["approve gpu-1", "hold", "stop", "status", "status c1 i1", "history", "history a b", "list gpu-1"]
+ELSE = [
+    "approve gpu-1",
+    "hold",
+    "stop",
+    "resume gpu-1",
+    "status",
+    "status c1 i1",
+    "history",
+    "history a b",
+    "list gpu-1",
+]
 UNCLEAR = ["approve c1 i1", "cancel c1 i1", "hold c1 i1", "hold 99h gpu-1", "hold an hour gpu-1", "approve list"]
 
 
