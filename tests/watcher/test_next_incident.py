@@ -226,13 +226,19 @@ def opens_again(bot: World) -> None:
     bot.together.remediations[IDS] |= {"state": "PENDING_APPROVAL", "create_time": began, "end_time": None}
 
 
-async def test_hold_of_an_incident_that_has_just_opened_again_is_kept(bot: World) -> None:
+@pytest.mark.parametrize("end_is_seen", [False, True])
+async def test_hold_of_an_incident_that_has_just_opened_again_is_kept(bot: World, *, end_is_seen: bool) -> None:
     bot.together.add()
     alert = await card(bot)
     await bot.slack.press(alert, HOLD, user="U0ALICE", choice="14400")
     await pass_time(bot, 600)
+    choice_of_bob = bot.slack.click(alert, HOLD, user="U0BOB", choice="3600")
+    if end_is_seen:
+        bot.together.resolve(IDS)
+        await card(bot, words="recovered on its own")
+        bot.together.add()
     opens_again(bot)
-    await bot.slack.press(alert, HOLD, user="U0BOB", choice="3600")
+    await bot.slack.deliver("interactive", choice_of_bob)
     await until(bot, lambda: any("<@U0BOB> put this on hold" in line for line in thread(bot, alert)))
     await poll(bot)
     await until(bot, lambda: any("approval again" in line for line in thread(bot, alert)))
