@@ -147,7 +147,7 @@ async def test_pause_has_a_length_and_a_reason_that_everybody_sees(bot: World) -
     await bot.slack.press(alert, APPROVE, user="U0BOB")
     refused = (await bot.reply_privately("U0BOB")).text
     assert "paused approvals until" in refused
-    assert "“the *switch* is being replaced”" in refused
+    assert ": “the *switch* is being replaced”. You can still cancel." in refused
     rows = select(tables.audit.c.event, tables.audit.c.reason).where(tables.audit.c.event == "paused")
     assert await execute_beside(bot, rows) == [{"event": "paused", "reason": "the *switch* is being replaced"}]
     await pass_time(bot, 14400)
