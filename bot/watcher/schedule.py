@@ -145,9 +145,9 @@ def rank(snapshot: Snapshot, config: WatchConfig) -> Rank:
 def is_outdated(snapshot: Snapshot, config: WatchConfig) -> bool:
     """Return whether a card that waits asks for what isn't asked any more: one that takes no edits is posted again."""
     message = snapshot.message
-    if message.is_digest or not waiting(snapshot.alerts) or snapshot.now - message.posted_at < REPOST_SECONDS:
-        return False
-    return _asks_otherwise(snapshot, config)
+    # A pause of approvals would have all of them posted again; who presses is told of it.
+    asks = not (message.is_digest or snapshot.pause) and bool(waiting(snapshot.alerts))
+    return asks and snapshot.now - message.posted_at >= REPOST_SECONDS and _asks_otherwise(snapshot, config)
 
 
 def _asks_otherwise(snapshot: Snapshot, config: WatchConfig) -> bool:

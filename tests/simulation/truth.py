@@ -169,11 +169,11 @@ def _card(world: "World", card: Posted, ids: Ids) -> None:
 
 def _what_bears_on_it(world: "World", card: Posted, ids: Ids, paused: set[str]) -> None:
     """Judge what a card that waits says of its cluster."""
+    if card.ts in world.slack.too_old:
+        return
     is_said = "Approvals are paused" in card.text
     if is_said != bool(paused) and not (is_said and "automatically" in card.text):
         world.history.wrong(f"approvals are paused in {paused}, and the card of {ids[2]} says: {card.text}", ids[2])
-    if card.ts in world.slack.too_old:
-        return
     together = world.together.remediations
     busy = {each[1] for each in together if each[0] == ids[0] and together[each]["state"] in IN_REPAIR}
     if (load := LOAD.search(card.text)) and int(load[1]) != len(busy):

@@ -2,7 +2,9 @@
 
 import pytest
 
+from bot.models import Actor
 from bot.watcher.schedule import REPOST_SECONDS
+from tests.rows import pause_beside
 from tests.simulator.slack import Posted
 from tests.storms import began
 from tests.watch import card, pass_time, poll, until
@@ -67,6 +69,13 @@ async def test_card_that_takes_no_edits_stays_where_it_asks_the_same(bot: World)
     await card(bot, ("cluster-1", "i-2", "r-2"))
     await pass_time(bot, 300)
     assert [each for each in asking(bot) if IDS[1] in each.everything] == [old]
+
+
+async def test_cards_that_take_no_edits_are_not_all_posted_again_as_approvals_are_paused(bot: World) -> None:
+    old = await too_old(bot)
+    await pause_beside(bot, Actor("U0BOB", "bob", "T0HOME"))
+    await pass_time(bot, 300)
+    assert [each for each in bot.slack.visible() if each.thread_ts is None] == [old]
 
 
 async def test_card_that_never_took_an_edit_stays_for_ten_minutes(bot: World) -> None:
