@@ -139,7 +139,7 @@ def in_the_end(world: "World", rows: Any) -> None:
             nodes = waiting.setdefault(card.ts, set())
             nodes |= {ids[1]} if world.together.state(ids) == "PENDING_APPROVAL" else set()
         else:
-            _card(world, card, ids)
+            _card(world, card, ids, is_paused=bool({"", ids[0]} & paused))
             if world.together.state(ids) == "PENDING_APPROVAL" and "Observing" not in card.title:
                 _what_bears_on_it(world, card, ids, {"", ids[0]} & paused)
                 hold = json.loads(row["body"])["hold"] or {"until": 0.0}
@@ -154,9 +154,9 @@ def in_the_end(world: "World", rows: Any) -> None:
     _home(world, rows)
 
 
-def _card(world: "World", card: Posted, ids: Ids) -> None:
+def _card(world: "World", card: Posted, ids: Ids, *, is_paused: bool) -> None:
     state, mode, title = world.together.state(ids), world.together.remediations[ids]["mode"], card.title
-    if state != "PENDING_APPROVAL" and card.ts in world.slack.too_old:
+    if card.ts in world.slack.too_old and (state != "PENDING_APPROVAL" or is_paused):
         return
     right = SYMBOLS[state]
     if state in TERMINAL:  # what ends unseen is asked for no more: as withdrawn, or as an incident between two lists
