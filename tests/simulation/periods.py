@@ -79,8 +79,8 @@ async def _database_stepped(world: "World", _running: "Running", chance: random.
     world.history.note(world.loop.time(), "the database's clock is right")
 
 
-async def _drifts(_world: "World", running: "Running", chance: random.Random) -> None:
-    running.drift = chance.uniform(-0.01, 0.01)
+async def _drifts(world: "World", running: "Running", chance: random.Random) -> None:
+    running.drift, running.drifts_since = chance.uniform(-0.01, 0.01), world.loop.time()
     await asyncio.sleep(chance.uniform(60.0, 300.0))
     running.drift = 0.0
 

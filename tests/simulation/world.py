@@ -71,6 +71,7 @@ class Running:
     Attributes:
         skew: by how many seconds its clock is ahead of the world's.
         drift: by how much its clock runs too fast.
+        drifts_since: when that began.
         owner: what its decisions are marked with.
         line: of its line to the database: "" is up, "cut", or "frozen".
         is_stopping: it takes no more requests.
@@ -84,6 +85,7 @@ class Running:
     drift: float
     owner: str
     clock: Clock
+    drifts_since: float = 0.0
     line: str = ""
     parts: list[tuple[Recovery | Watcher | Sender, "asyncio.Task[None]"]] = field(default_factory=list)
     is_stopping: bool = False
@@ -229,7 +231,8 @@ class World:
         running: Running
 
         def now() -> float:
-            return START + self.loop.time() * (1 + running.drift) + running.skew
+            time = self.loop.time()
+            return START + time + (time - running.drifts_since) * running.drift + running.skew
 
         clock = Clock(now=now, monotonic=self.loop.time)
         tasks, database = Tasks(MAX_AT_ONCE, clock=clock), SharedDatabase(self, process)
