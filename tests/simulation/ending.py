@@ -9,7 +9,7 @@ from sqlalchemy import select
 from bot.store import Database
 from bot.store.audit import verify
 from bot.store.connection import Record
-from bot.store.tables import alerts, audit, decisions, leases, messages, pauses
+from bot.store.tables import alerts, audit, decisions, leases, messages
 from tests.manual_clock import START
 from tests.simulation import calling, tools, truth
 from tests.simulation.checks import DONE, MAYBE, NODE, UNREPAIRED, forgets_cards, rows
@@ -142,8 +142,6 @@ def _heard(world: "World", user: str, ids: Ids, at: float) -> bool:
 
 def _cards_are_true(world: "World") -> None:
     known = {message["ts"] for message in rows(world, select(messages.c.ts))}
-    held = rows(world, select(pauses.c.cluster_id).where(pauses.c.until > world.clock.now()))
-    paused = {pause["cluster_id"] for pause in held}
     has_strangers = forgets_cards(world) or "messages move" in world.history.marks
     for ids, present in world.together.remediations.items():
         for card in world.slack.cards(ids[2]):
@@ -152,7 +150,7 @@ def _cards_are_true(world: "World") -> None:
             state, buttons = present["state"], set(card.controls)
             decides = {"remediation:approve", "remediation:cancel"} & buttons
             is_observed = any(world.settings[str(running.process)]["BOT_OBSERVE"] == ids[0] for running in world.bots)
-            is_left = card.ts in world.slack.too_old and {"", ids[0]} & paused
+            is_left = truth.left_alone(world, card, ids, rows)
             if state == "PENDING_APPROVAL" and "remediation:approve" not in buttons and not (is_observed or is_left):
                 world.history.wrong(f"{ids[2]} waits, and its card can't be approved: {card.text}", ids[2])
             if state in TERMINAL and decides and card.ts not in world.slack.too_old:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
-from bot.store.tables import alerts, first_approvals, messages, pauses
+from bot.store.tables import alerts, faults, first_approvals, messages, pauses
 from tests.manual_clock import START
 from tests.simulation.history import Sent
 from tests.simulator.render import block_text
@@ -139,11 +139,12 @@ def in_the_end(world: "World", rows: Any) -> None:
             nodes = waiting.setdefault(card.ts, set())
             nodes |= {ids[1]} if world.together.state(ids) == "PENDING_APPROVAL" else set()
         else:
-            _card(world, card, ids, is_paused=bool({"", ids[0]} & paused))
+            is_left = left_alone(world, card, ids, rows)
+            _card(world, card, ids, is_left=is_left)
             if world.together.state(ids) == "PENDING_APPROVAL" and "Observing" not in card.title:
                 _what_bears_on_it(world, card, ids, {"", ids[0]} & paused)
                 hold = json.loads(row["body"])["hold"] or {"until": 0.0}
-                is_sure = abs(hold["until"] - world.clock.now()) > 120.0
+                is_sure = abs(hold["until"] - world.clock.now()) > 120.0 and not is_left
                 if is_sure and (hold["until"] > world.clock.now()) != ("On hold" in card.title):
                     world.history.wrong(f"{ids[2]} is held until {hold['until']}, and its card says: {card.title}")
             is_old = card.ts in world.slack.too_old
@@ -154,9 +155,17 @@ def in_the_end(world: "World", rows: Any) -> None:
     _home(world, rows)
 
 
-def _card(world: "World", card: Posted, ids: Ids, *, is_paused: bool) -> None:
+def left_alone(world: "World", card: Posted, ids: Ids, rows: Any) -> bool:
+    """Return whether a card is too old to be edited, and isn't posted again, as approvals are paused."""
+    held = select(pauses.c.cluster_id).where(pauses.c.until > world.clock.now())
+    braked = select(faults.c.cluster_id).where(faults.c.brake.is_not(None))
+    paused = {row["cluster_id"] for of in (held, braked) for row in rows(world, of)}
+    return card.ts in world.slack.too_old and bool({"", ids[0]} & paused)
+
+
+def _card(world: "World", card: Posted, ids: Ids, *, is_left: bool) -> None:
     state, mode, title = world.together.state(ids), world.together.remediations[ids]["mode"], card.title
-    if card.ts in world.slack.too_old and (state != "PENDING_APPROVAL" or is_paused):
+    if is_left or (card.ts in world.slack.too_old and state != "PENDING_APPROVAL"):
         return
     right = SYMBOLS[state]
     if state in TERMINAL:  # what ends unseen is asked for no more: as withdrawn, or as an incident between two lists
