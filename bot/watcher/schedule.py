@@ -248,8 +248,8 @@ def settled(snapshot: Snapshot, config: WatchConfig) -> TrackedMessage:
     moments += [moment for moment in _moments(snapshot, config, is_open=is_open) if moment < math.inf]
     if message.id in config.refused.edits:
         moments.append(now + EDIT_AGAIN_SECONDS)
-    if message.is_read_only and is_open:
-        moments.append(max(message.posted_at + REPOST_SECONDS, now + config.poll_seconds))
+    if message.is_read_only and is_open and message.posted_at + REPOST_SECONDS > now:
+        moments.append(message.posted_at + REPOST_SECONDS)
     if not is_open and message.is_digest and message.last_added_at + GROWS_SECONDS > now:
         moments.append(message.last_added_at + GROWS_SECONDS)
     return replace(message, next_at=min(moments, default=None), done=not (is_open or moments))

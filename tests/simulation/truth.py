@@ -157,10 +157,12 @@ def in_the_end(world: "World", rows: Any) -> None:
 
 def left_alone(world: "World", card: Posted, ids: Ids, rows: Any) -> bool:
     """Return whether a card is too old to be edited, and isn't posted again, as approvals are paused."""
+    if card.ts not in world.slack.too_old:
+        return False
     held = select(pauses.c.cluster_id).where(pauses.c.until > world.clock.now())
     braked = select(faults.c.cluster_id).where(faults.c.brake.is_not(None))
     paused = {row["cluster_id"] for of in (held, braked) for row in rows(world, of)}
-    return card.ts in world.slack.too_old and bool({"", ids[0]} & paused)
+    return bool({"", ids[0]} & paused)
 
 
 def _card(world: "World", card: Posted, ids: Ids, *, is_left: bool) -> None:

@@ -65,7 +65,7 @@ async def test_old_button_of_a_card_that_was_posted_again_decides_nothing_else(b
 
 async def test_card_that_takes_no_edits_stays_where_it_asks_the_same(bot: World) -> None:
     old = await too_old(bot)
-    bot.together.add(("cluster-1", "i-2", "r-2"))  # of which the card says how many wait
+    bot.together.add(("cluster-1", "i-2", "r-2"))  # the card says how many wait
     await card(bot, ("cluster-1", "i-2", "r-2"))
     await pass_time(bot, 300)
     assert [each for each in asking(bot) if IDS[1] in each.everything] == [old]
