@@ -206,7 +206,9 @@ def _from_verb(bare: str) -> Typed | None:
         case "status":
             meant = _read(rest)
             return Find(meant.text if isinstance(meant, Find) else str(meant.ref), only_shows=True)
-        case "cancel" if rest:
+        case "cancel" if not rest:
+            return Browse()
+        case "cancel":
             if (word := _first_word(rest)[0]).lower() in RESERVED:
                 raise UnreadableCommand(f"“{word}” isn't a node name or an ID.")
             return _read(rest)

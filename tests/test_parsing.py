@@ -173,8 +173,8 @@ def test_help_asks_for_the_usage(text: str) -> None:
     assert parse(text) == Help()
 
 
-@pytest.mark.parametrize("text", ["", "   ", "\u200b", "``"])
-def test_nothing_at_all_asks_to_choose(text: str) -> None:
+@pytest.mark.parametrize("text", ["", "   ", "\u200b", "``", "cancel", "“Cancel”"])
+def test_no_name_asks_to_choose(text: str) -> None:
     assert parse(text) == Browse()
 
 

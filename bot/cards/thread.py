@@ -65,6 +65,12 @@ def transition(  # noqa: PLR0913 - what a reading may say
     return [f"{_node(after)}: {line}" for line in lines]
 
 
+def outside(reply: Message, link: str) -> Message:
+    """Return a reply for the channel instead of its thread, with a link to the alert where that is known."""
+    see = f"<{link}|See the alert>"
+    return Message(f"{reply.text} {see}", [*reply.blocks, blocks.context(see)]) if link else reply
+
+
 def _approved(after: Remediation, decided: DecidedBy | None, now: float) -> str:
     reviewer = f"in Together by {escape(after.reviewer, 100)}" if after.reviewer else "in Together"
     reviewer = "automatically" if after.reviewer and after.has_no_reviewer else reviewer

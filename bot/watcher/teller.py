@@ -232,15 +232,16 @@ class ThreadTeller:
     async def _reply(self, snapshot: Snapshot, part: PendingReply) -> Snapshot | None:
         """Tell the thread; where it takes no more replies, that counts as told."""
         message, mark = snapshot.message, _mark_of(snapshot.message.id, part)
-        post = partial(self.channels.post, part.message, channel_id=message.channel_id, mark=mark)
+        post = partial(self.channels.post, channel_id=message.channel_id, mark=mark)
         try:
             try:
-                await post(thread_ts=message.ts, broadcast=part.broadcast)
+                await post(part.message, thread_ts=message.ts, broadcast=part.broadcast)
             except PostFailed as error:
                 is_for_nobody = part.lines and not message.owed_lines
                 if is_for_nobody or error.is_gone or error.is_closed or not error.is_lasting:
                     raise
-                await post()  # the thread is locked
+                link = self.config.cards.permalink(message.channel_id, message.ts or "")
+                await post(cards.thread.outside(part.message, link))  # the thread is locked
         except PostUncertain:
             self.unclear[message.id] = Unclear(part, self.clock.monotonic() + ARRIVED_SECONDS)
             raise

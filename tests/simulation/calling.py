@@ -42,14 +42,8 @@ def in_the_end(world: "World", rows: Any) -> None:
         is_sure = ids[2] not in held and ids[0] not in looked_at and not world.losses[ids]
         if world.together.state(ids) == "PENDING_APPROVAL" and is_sure:
             roots = {row["ts"], *(card.ts for card in world.slack.cards(ids[2]))}
-            is_locked = bool(roots & world.slack.locked)  # then the channel is told
-            named = f"gpu-{ids[1].removeprefix('i-')}", ids[0]
-            about = [
-                each
-                for each in told
-                if each.root in roots
-                or (is_locked and each.root == each.ts and any(name in each.text for name in named))
-            ]
+            links = [f"/p{ts.replace('.', '')}" for ts in roots & world.slack.locked]  # then the channel is told
+            about = [each for each in told if each.root in roots or any(link in each.everything for link in links)]
             _waits(world, ids, about, is_alone=not row["is_digest"])
 
 

@@ -41,7 +41,7 @@ from tests.simulator.process import variables
 from tests.simulator.slack import Ack, Posted
 from tests.simulator.slack.limits import Limits
 from tests.simulator.slack.people import signed_headers
-from tests.simulator.slack.workspace import BOT_USER, TEAM
+from tests.simulator.slack.workspace import BOT_USER, HOME, TEAM
 from tests.simulator.together import Ids, Together
 
 ACK_SECONDS = 3.0
@@ -239,7 +239,7 @@ class World:
         client = SlackLine(self, process)
         together = together_client(settings, TogetherLine(self, process), clock, None)
         session = cast("aiohttp.ClientSession", ResponseUrls(self, process))
-        connections = Connections(Identity(TEAM, "", BOT_USER), client, client, session, together, together, None)
+        connections = Connections(Identity(TEAM, "", BOT_USER, HOME), client, client, session, together, together, None)
         store = DecisionStore(database, settings.bot_lease_seconds, clock)
         bot = build_bot(settings, connections, store, tasks, clock, report=lambda _: None, warn=lambda *_: None)
         assert bot.bolt.verifier

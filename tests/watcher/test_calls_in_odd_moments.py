@@ -130,7 +130,10 @@ async def test_failure_and_reminder_are_told_in_the_channel_where_the_thread_is_
     bot.together.add()
     alert = await card(bot)
     bot.slack.faults.append(Locked("chat.postMessage", code, times=-1))
-    await until(bot, lambda: [message for message in bot.slack.visible() if "has been waiting" in message.text], 1800)
+    reminders = await until(
+        bot, lambda: [message for message in bot.slack.visible() if "has been waiting" in message.text], 1800
+    )
+    assert str(alert.ts).replace(".", "") in str(reminders[0].blocks), "it links to the card"
     await bot.slack.press(alert, APPROVE)
     await card(bot, words="Approved")
     bot.together.remediations[IDS]["state"] = "RUNNING"
