@@ -1,11 +1,13 @@
 """Times of day: when warnings call nobody, and when the daily summary is sent."""
 
-from bisect import bisect_left
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
+from functools import lru_cache
+from itertools import count
 from zoneinfo import ZoneInfo
 
 _EVENING = time(18)
+_MINUTE = 60.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +47,10 @@ class QuietHours:
         return at >= self.begin or at < self.end
 
     def end_after(self, moment: float) -> float:
-        """Return when they end next after a moment, both in Unix time."""
-        today = datetime.fromtimestamp(moment, self.zone).date()
-        # In autumn a time of day may come twice. In spring it may be left out: then they end when the clocks change.
-        ends = (
-            datetime.combine(today + timedelta(days), self.end, self.zone).replace(fold=fold).timestamp()
-            for days in (0, 1, 2)
-            for fold in (0, 1)
-        )
-        end = min(end for end in ends if end > moment and not self.cover(end))
-        if self.cover(end - 1):
-            return end
-        seconds = range(int(moment), int(end))
-        return float(seconds.start + bisect_left(seconds, True, key=lambda second: not self.cover(second)))
+        """Return when they end next after a moment, in Unix time: clocks change at whole minutes too."""
+        return _end_after(self, int(moment // _MINUTE))
+
+
+@lru_cache(maxsize=8)
+def _end_after(hours: QuietHours, minute: int) -> float:
+    return next(at for at in count((minute + 1) * _MINUTE, _MINUTE) if not hours.cover(at))

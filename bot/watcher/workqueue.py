@@ -2,11 +2,9 @@
 
 import asyncio
 import math
-from collections import ChainMap
-from collections.abc import Callable, Collection, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
-from itertools import chain
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
@@ -85,23 +83,18 @@ class Backoff(Generic[K]):
         return self.monotonic() < self._failures.get(key, (0, 0.0))[1]
 
 
+@dataclass(slots=True)
 class _Waiting:
-    """The keys that wait in a line, in order."""
+    """The keys that wait in a line, with their ranks, in the order in which they came."""
 
-    def __init__(self) -> None:
-        self.ranks: Sequence[dict[str, None]] = [{} for _ in Rank]
-        self.news = asyncio.Event()
+    ranks: dict[str, Rank] = field(default_factory=dict)
+    news: asyncio.Event = field(default_factory=asyncio.Event)
 
     def add(self, key: str, rank: Rank) -> None:
-        if key not in ChainMap(*self.ranks[: rank + 1]):
-            for later in self.ranks[rank + 1 :]:
-                later.pop(key, None)
-            self.ranks[rank][key] = None
+        if self.ranks.get(key, math.inf) > rank:
+            self.ranks.pop(key, None)  # behind what has this rank already
+            self.ranks[key] = rank
         self.news.set()
-
-    def drop(self, key: str) -> None:
-        for keys in self.ranks:
-            keys.pop(key, None)
 
 
 class WorkQueue:
@@ -134,7 +127,7 @@ class WorkQueue:
         now = self._monotonic()
         if lane is not Lane.LOOK:
             for other in {before, _LOOKS} - {line}:
-                self._waiting(other).drop(key)
+                self._waiting(other).ranks.pop(key, None)
             self._waits_in[key] = line, now
         elif now - looked_at < LOOKED_SECONDS:
             return
@@ -142,17 +135,16 @@ class WorkQueue:
 
     def waiting(self, lane: Lane) -> int:
         """Return how many keys wait in a lane."""
-        return sum(
-            len(keys) for (in_lane, _), waiting in self._lines.items() if in_lane is lane for keys in waiting.ranks
-        )
+        return sum(len(waiting.ranks) for (in_lane, _), waiting in self._lines.items() if in_lane is lane)
 
     async def get(self, lane: Lane, channel_id: str = "") -> str:
         """Take the first key of a line, as soon as there is one. Its worker calls `done` afterward."""
         waiting = self._waiting((lane, channel_id))
-        while (key := next((key for key in chain(*waiting.ranks) if key not in self._active), None)) is None:
+        while not (free := [key for key in waiting.ranks if key not in self._active]):
             waiting.news.clear()
             await waiting.news.wait()
-        waiting.drop(key)
+        key = min(free, key=waiting.ranks.__getitem__)
+        del waiting.ranks[key]
         if lane is not Lane.LOOK:
             del self._waits_in[key]
         self._active.add(key)
@@ -177,8 +169,7 @@ class WorkQueue:
     def closed(self, channel_id: str, lane: Lane) -> None:
         """Leave a channel alone in this lane for a while, with all that waits there: it comes back when it is due."""
         self._backoff[lane].failed(channel_id)
-        waiting = self._lines.pop((lane, channel_id))
-        for key in chain(*waiting.ranks):
+        for key in self._lines.pop((lane, channel_id)).ranks:
             del self._waits_in[key]
 
     def succeeded(self, key: str, lane: Lane, channel_id: str = "") -> None:
