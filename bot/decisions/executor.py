@@ -23,16 +23,12 @@ from bot.errors import (
     RateLimited,
     ReadFailed,
     RefusedWithoutDatabase,
+    SecondPersonNeeded,
     StorageUnavailable,
     TogetherError,
     WrongState,
 )
-from bot.models import (
-    LIFETIME,
-    Remediation,
-    SeenState,
-    Verb,
-)
+from bot.models import LIFETIME, Remediation, SeenState, Verb
 from bot.store.ownership import SEND_WITHIN
 
 logger = logging.getLogger(__name__)
@@ -60,6 +56,7 @@ class Executor(Judge):
 
     guardrails: Guardrails
     _looked_at: float = field(default=math.inf, init=False)  # on this process's monotonic clock
+    _present: Remediation | None = field(default=None, init=False)  # as it was read before the first POST
 
     async def decide(self) -> Verdict:
         """Decide, or continue what another process began.
@@ -75,7 +72,7 @@ class Executor(Judge):
             return await self._resume(job.sent_at)
         if shown := request.shown:
             self._looked_at = self.clock.monotonic()
-            present = await self._read_before()
+            self._present = present = await self._read_before()
             if precondition_failure(job, shown, present):
                 return await self.decide_again(shown, present)
             if request.verb is Verb.APPROVE and (verdict := await self._hold_back(shown, present)):
@@ -147,6 +144,7 @@ class Executor(Judge):
                 no refusal is final.
         """
         may_have_left = self.job.sent_at is not None
+        self._present = before or self._present
         try:
             result = await self._post()
         except StorageUnavailable as error:
@@ -227,7 +225,10 @@ class Executor(Judge):
         is_repeat = job.sent_at is not None and not is_recorded
         is_approval = job.request.verb is Verb.APPROVE
         if is_repeat and is_approval:
-            await self.guardrails.check_again(job, seen.mode or "")
+            assert self._present is not None  # noqa: S101 - it is read before an approval's first POST, and its repeat
+            if await self.guardrails.check(job, self._present):
+                no_more = "the first of its two approvals no longer counts."
+                raise SecondPersonNeeded(no_more, "Review it and approve again.")
         if not is_recorded:
             await self.guardrails.policy.authorize_request(job.request)
             if job.sent_at is None and await self.store.age(job) > LIFETIME:

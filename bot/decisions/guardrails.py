@@ -87,6 +87,7 @@ class Guardrails:
 
         Args:
             job: the approval; its claim keeps others from approving the same remediation.
+            present: the remediation as it was last read.
 
         Returns:
             The first approval, when this is the one and a second person's is awaited; None when it may be sent.
@@ -116,28 +117,6 @@ class Guardrails:
             raise
         except NotAllowed as error:
             raise NotAllowed("You can't approve alone: you aren't in BOT_BREAK_GLASS.", error.next_step) from error
-
-    async def check_again(self, job: Job, mode: str) -> None:
-        """Check an approval that is about to be sent again: what let the first one pass may have changed.
-
-        Whether approvals are paused is asked as it's recorded that it leaves.
-
-        Raises:
-            As `check`, but for a pause.
-        """
-        if job.request.overrides:
-            await self._check_override(job)
-            return
-        await self._check_limit(job)
-        request, modes = job.request, self.config.two_people.modes
-        if not {mode, request.instead_of} & modes and not await self._is_too_often(job):
-            return
-        if request.instead_of is not None:
-            raise two_needed_error()
-        first, _ = await self.database.read(rows.first_and_now, request.ref)
-        is_second = first is not None and first.mode == mode and first.user_id != request.actor.user_id
-        if first is None or not is_second or not await self._may_still(first, job):
-            raise SecondPersonNeeded("the first of its two approvals no longer counts.", "Review it and approve again.")
 
     async def _check_pause(self, job: Job) -> None:
         if pause := await self.database.read(pauses.active, [job.request.ref.cluster_id]):
