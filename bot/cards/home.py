@@ -5,14 +5,14 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bot.cards import blocks, faults, labels
-from bot.cards.blocks import Element, Line, elements
+from bot.cards.blocks import Element, Line
 from bot.cards.chooser import in_a_line, matches, matching, not_read, option
 from bot.cards.config import CardConfig
-from bot.cards.controls import actions
 from bot.cards.handover import decision
 from bot.cards.listing import plural, remediation_lines, returned_lines
+from bot.cards.notices import without_header
 from bot.cards.pause import ALL_CLUSTERS, pause_buttons, pause_line
-from bot.cards.remediation_card import summary
+from bot.cards.remediation_card import card
 from bot.cards.review import review_button
 from bot.errors import BotError, NotAllowed
 from bot.models import (
@@ -265,20 +265,15 @@ def _row(remediation: Remediation, shown: Overview, config: CardConfig, now: flo
 
 
 def _opened(remediation: Remediation, shown: Overview, config: CardConfig) -> Blocks:
-    """Return what its card says, with its controls."""
-    about = replace(shown.about[remediation.ref], is_observed=config.observes(remediation.cluster_id))
+    """Return its card."""
     is_sure = remediation.ref not in shown.unconfirmed
-    title, *lines = summary(remediation, about, config, is_sure=is_sure)
-    opened = f" · opened {ago(remediation.create_time)}" if remediation.create_time else ""
-    where = f"{escape(shown.cluster_names[remediation.cluster_id], 100)}{opened}"
-    if not is_sure:
-        lines.insert(0, labels.UNCONFIRMED)
-    drawn = blocks.rich_texts([elements(title, bold=True), *lines, where])
-    controls = [] if shown.refused else actions(remediation, about, config, buttons=is_sure)
-    if len(json.dumps([*drawn, *controls])) > _ITEM:
-        drawn = [blocks.statement(title, "Open its card to decide: its names are too long here.")]
-        controls = []
-    return [*drawn, *controls, {"type": "divider"}]
+    notice, about = "" if is_sure else labels.UNCONFIRMED, shown.about[remediation.ref]
+    drawn = without_header(card(remediation, notice=notice, buttons=is_sure, about=about, config=config))
+    if shown.refused:
+        drawn = [*blocks.without_controls(drawn)]
+    if len(json.dumps(drawn)) > _ITEM:
+        drawn = [drawn[0], blocks.line("Open its card to decide: its names are too long here.").blocks[0]]
+    return [*drawn, {"type": "divider"}]
 
 
 def _counts(shown: Overview) -> str:

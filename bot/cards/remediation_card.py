@@ -116,16 +116,6 @@ def ids(ref: RemediationRef) -> str:
     return " / ".join(f"`{escape(part, 898)}`" for part in astuple(ref))
 
 
-def summary(remediation: Remediation, about: CardContext, config: CardConfig, *, is_sure: bool) -> list[str]:
-    """Return a remediation that waits in a few escaped lines, the first of them its title."""
-    lines, (shown, _) = [*_warnings(remediation, "", about, config)], broken(remediation)
-    if not about.is_unlisted:  # else it was only just listed again
-        affected = _affected(about.impact) if about.impact else ""
-        shown = [*_agreed(remediation, about, config), affected, *shown, _risk(remediation, about)]
-    lines += shown
-    return [escape(_title(remediation, about, config, is_sure=is_sure), 150), *filter(None, lines)]
-
-
 def where(remediation: Remediation, share: RepairLoad | None) -> str:
     """Return the node and its cluster, escaped, as a push notification begins."""
     return f"{escape(remediation.node, 100)} ({escape(labels.cluster(remediation, share), 100)})"

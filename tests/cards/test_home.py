@@ -62,7 +62,9 @@ def test_row_says_what_changes_the_decision_and_one_alone_has_its_controls() -> 
         "llama-train · waiting 0 s · on hold · 1 of 2 approvals",
     ]
     assert Verb.APPROVE.action_id not in json.dumps(view)
-    assert Verb.APPROVE.action_id in json.dumps(drawn(waiting=[remediation()], count=1))
+    alone = json.dumps(drawn(waiting=[remediation()], count=1))
+    assert Verb.APPROVE.action_id in alone
+    assert "Reboots the VM. It keeps /scratch and /tmp." in alone, "who decides here sees what it does, as on the card"
 
 
 def test_several_digests_are_told_apart() -> None:
