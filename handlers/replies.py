@@ -7,7 +7,6 @@ Every answer has several ways to its reader, tried in turn: a bot that is not in
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,7 +17,6 @@ from bot import cards
 from bot.clock import Clock, WaitReason
 from bot.models import Delivery, Message, ReplyTarget
 from handlers.client import SlackFailure, text_alone
-from handlers.dialogs import patiently
 
 logger = logging.getLogger(__name__)
 
@@ -53,29 +51,23 @@ class Replies:
     allow_loopback: bool
 
     async def progress(self, place: ReplyTarget, message: Message) -> ReplyTarget:
-        """Say that somebody is on it, where the answer can replace it and without waiting for Slack.
+        """Say that somebody is on it, without waiting for Slack: on the clicked message, or to the person alone.
 
         Returns the place where the answer goes.
         """
-        if place.is_button:
-            if place.original is None:
-                return place  # it could not be restored after an error
-            result, may_overwrite = await self._first([lambda: self._update(place, message, attempts=1)])
-            # Where Slack did not say no, it may be shown all the same.
-            return replace(place, in_progress=result is not None or may_overwrite, may_overwrite=may_overwrite)
-        if place.in_progress:
-            return place  # as the process said that began with it
-        answer, _ = await self._first([lambda: self._post(place, message, attempts=1)])
-        ts = answer.get("ts") if isinstance(answer, dict) else None
-        return replace(place, message_ts=ts, in_progress=ts is not None)
+        if not place.is_button:
+            await self._first([lambda: self._respond_privately(place, message)])
+            return place
+        if place.original is None:
+            return place  # it could not be restored after an error
+        result, may_overwrite = await self._first([lambda: self._update(place, message, attempts=1)])
+        # Where Slack did not say no, it may be shown all the same.
+        return replace(place, in_progress=result is not None or may_overwrite, may_overwrite=may_overwrite)
 
-    async def take_back(self, place: ReplyTarget) -> None:
-        """Take "in progress" back: show what stood there before, or delete it."""
-        if place.in_progress:
-            shown = {"channel": place.channel_id, "ts": place.message_ts}
-            delete = partial(self.client.api_call, "chat.delete", json=shown)
-            gone: list[Way] = [partial(patiently, self.clock, delete)]
-            await self._first(self._in_place(place, place.original) if place.original else gone)
+    async def _restore(self, place: ReplyTarget) -> None:
+        """Show again what was there before "in progress"."""
+        if place.in_progress and place.original:
+            await self._first(self._in_place(place, place.original))
 
     async def answer(self, place: ReplyTarget, message: Message) -> Delivery:
         """Show a card: in place of the clicked message, or to the channel."""
@@ -87,8 +79,8 @@ class Replies:
                 return Delivery(may_overwrite=may_overwrite)
             message = cards.as_copy(message)  # nothing keeps it current, and people on call were mentioned before
         is_told = await self._say(place, message, self._to_channel(place, message))
-        if ways and is_told and (place.is_foreign or not place.is_button):
-            await self.take_back(place)  # the answer is beside it, and nothing else draws that message
+        if ways and is_told and place.is_foreign:
+            await self._restore(place)  # the answer is beside it, and nothing else draws that message
         return Delivery(is_told, is_in_place=not ways, may_overwrite=may_overwrite)
 
     async def reply(self, place: ReplyTarget, message: Message, on_card: Message | None) -> Delivery:
@@ -102,7 +94,7 @@ class Replies:
 
     async def reply_privately(self, place: ReplyTarget, message: Message, *, once: bool = False) -> bool:
         """Tell the person alone, and take back "in progress": nothing else would end it."""
-        await self.take_back(place)
+        await self._restore(place)
         # In a thread it is shown only while that is active (docs.slack.dev, chat.postEphemeral).
         may_be_none = place.thread_ts == place.message_ts or (place.is_dialog and not place.message_ts)
         channel, thread_ts = place.channel_id, None if may_be_none else place.thread_ts

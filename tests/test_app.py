@@ -342,44 +342,21 @@ async def test_stop_finishes_an_answer_that_has_begun() -> None:
         assert ["Cancelled" in message.text for message in bot.slack.messages] == [True]
 
 
-async def test_next_process_replaces_progress_that_has_begun() -> None:
+async def test_next_process_answers_a_command_whose_person_was_told_to_wait() -> None:
     async with world(drain_seconds=0.05) as bot:
         bot.together.add()
-        with bot.together.paused("cancel"), bot.slack.paused("chat.postMessage"):
+        with bot.together.paused("cancel"):
             await bot.slack.command(REF)
             await bot.together.until(lambda: bot.together.posts)
             await bot.time.advance(1)
-            await bot.slack.until(lambda: "chat.postMessage" in [method for method, _ in bot.slack.calls])
+            assert "The result follows." in (await bot.reply_privately()).text
             bot.stop.set()
             await until_unready(bot)
             await asyncio.wait({bot.running}, timeout=0.1)
         await bot.running
-        (message,) = bot.slack.messages
-        assert "is cancelling this" in message.text
         async with bot.another():
-            await bot.edited(message)
-        assert "Cancelled, apparently by <@U0ALICE>" in message.text
-        assert (len(bot.slack.messages), len(bot.together.posts)) == (1, 1)
-
-
-async def test_next_process_that_takes_long_says_so_where_the_one_before_said_it() -> None:
-    async with world(drain_seconds=0.05) as bot, AsyncExitStack() as stack:
-        bot.together.add()
-        with bot.together.paused("get"):
-            with bot.together.paused("cancel"):
-                await bot.slack.command(REF)
-                await bot.together.until(lambda: bot.together.posts)
-                await bot.time.advance(1)
-                message = await bot.answer()
-                assert "is cancelling this" in message.text
-                bot.stop.set()
-                await bot.running
-            await stack.enter_async_context(bot.another())
-            await bot.together.until(lambda: any(call.verb == "get" for call in bot.together.calls))
-            await bot.time.advance(1)
-        await bot.edited(message)
-        assert "Cancelled" in message.text
-        assert bot.slack.messages == [message]
+            assert "Cancelled, apparently by <@U0ALICE>" in (await bot.answer()).text
+        assert len(bot.together.posts) == 1
 
 
 async def test_socket_mode_survives_a_cut_and_a_refresh() -> None:

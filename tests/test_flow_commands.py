@@ -2,7 +2,6 @@
 
 import pytest
 
-from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault
 from tests.watch import card
 from tests.world import APPROVE, CANCEL, IDS, REF, REFRESH, World, both_transports
@@ -94,32 +93,18 @@ async def test_response_without_the_effect_is_not_called_success(bot: World) -> 
     assert list(card.buttons) == [REFRESH]
 
 
-async def test_slow_command_has_one_message_that_becomes_the_card(bot: World) -> None:
+async def test_slow_command_tells_its_person_that_the_result_follows(bot: World) -> None:
     bot.together.add()
     with bot.together.paused("cancel"):
         await bot.slack.command(REF)
         await bot.together.until(lambda: bot.together.posts)
         await bot.time.advance(1)
-        message = await bot.answer()
-        assert "<@U0ALICE> is cancelling this" in message.text
-    await bot.edited(message)
-    assert "Cancelled: reboot" in message.text
-    assert len(bot.slack.messages) == 1
-
-
-async def test_progress_that_nothing_replaces_says_that_the_result_follows(bot: World) -> None:
-    bot.together.add()
-    bot.slack.faults.append(SlackFault("chat.postMessage", "cut", after=True))
-    with bot.together.paused("cancel"):
-        await bot.slack.command(REF)
-        await bot.together.until(lambda: bot.together.posts)
-        await bot.time.advance(1)
-        await bot.answer()
-    await bot.answer(2)
-    begun, shown = bot.slack.messages
-    assert "is cancelling this… (started" in begun.text
-    assert "The result follows." in begun.text
-    assert "Cancelled: reboot" in shown.text
+        begun = await bot.reply_privately()
+        assert "Still cancelling this… (started" in begun.text
+        assert "The result follows." in begun.text
+        assert not bot.slack.visible()
+    assert "Cancelled: reboot" in (await bot.answer()).text
+    assert len(bot.slack.visible()) == 1
 
 
 async def test_command_that_cancels_an_approved_repair_says_so(bot: World) -> None:

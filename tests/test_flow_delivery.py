@@ -167,22 +167,6 @@ async def test_progress_does_not_wait_for_a_rate_limit(bot: World) -> None:
     assert bot.time.slept(WaitReason.SLACK_LIMIT) == []
 
 
-@pytest.mark.parametrize("delete", ["", "ratelimited", "html"])
-async def test_progress_is_taken_back_where_the_result_is_posted_beside_it(bot: World, delete: str) -> None:
-    bot.together.add()
-    with bot.together.paused("cancel"):
-        await bot.slack.command(REF)
-        await bot.together.until(lambda: bot.together.posts)
-        await bot.time.advance(1)
-        progress = await bot.answer()
-        assert "is cancelling this" in progress.text
-        bot.slack.faults.append(SlackFault("chat.update", "fatal_error"))
-        bot.slack.faults += [SlackFault("chat.delete", delete)] if delete else []
-    await bot.slack.until(lambda: progress not in bot.slack.messages)
-    (result,) = bot.slack.visible()
-    assert "Cancelled: reboot" in result.text
-
-
 async def test_delivered_private_answer_is_not_logged_as_an_error(bot: World, caplog: pytest.LogCaptureFixture) -> None:
     bot.together.add()
     await bot.slack.press(bot.alert(), APPROVE, user="U0CAROL")

@@ -116,12 +116,13 @@ def _without_controls(attachments: Blocks) -> Blocks:
 
 
 def in_progress(request: Request, since: float) -> Message:
-    """Return who is doing what, without buttons; `since` in Unix time."""
-    doing = f"⏳ <@{request.actor.user_id}> is {request.rule.doing} this… (started {clock_time(since)})"
+    """Return who is doing what, without buttons; for a command, to its person alone. `since` in Unix time."""
+    began = f"this… (started {clock_time(since)})"
     if request.place.original is not None:
+        doing = f"⏳ <@{request.actor.user_id}> is {request.rule.doing} {began}"
         shown = with_line(request.place, doing, keeps_controls=False)
         return shown if request.place.is_foreign else replace(shown, blocks=_under_way(shown.blocks, request.verb))
-    doing = f"{doing}. The result follows."  # it does also where Slack never said that this was posted
+    doing = f"⏳ Still {request.rule.doing} {began}. The result follows."
     return Message(
         f"{doing} {escape(str(request.ref), 1500)}",
         [blocks.paragraph(doing, bold=True), blocks.context(ids(request.ref))],

@@ -145,7 +145,7 @@ class Answers:
         is_late = job.failed_deliveries > 0 or job.taken_over  # something newer may be where the answer goes
         match answer.manner:
             case ReplyKind.CARD:
-                shown_at = replace(place, message_ts=answer.card_ts, in_progress=False) if answer.card_ts else place
+                shown_at = replace(place, message_ts=answer.card_ts) if answer.card_ts else place
                 shown = answer.message
                 if place.is_foreign and is_late and await self.store.is_answered_since(job, job.answered_at):
                     # What is newer stays on that message, which nothing else draws.
@@ -157,8 +157,6 @@ class Answers:
                     await self._mark_stale(job, may_overwrite=may_overwrite)
                 if answer.line and delivery.is_told and delivery.is_in_place:
                     delivery = await self.messenger.answer(place, answer.line)
-                elif answer.line and delivery.is_told:  # the whole card, in another message
-                    await self.messenger.take_back(place)
                 return delivery.is_told
             case ReplyKind.ERROR:
                 delivery = await self.messenger.reply(

@@ -313,23 +313,16 @@ class DecisionService:
         """Say who is deciding. That the clicked message may say so is recorded first, so that it can be restored."""
         request = job.request
         place = request.place
-        said = cards.in_progress(request, self._clock.now())
-        try:
-            if is_elsewhere(job.about, place):
-                return  # it says where the card is
-            if place.is_button:
-                await self._store.set_place(job, replace(place, in_progress=place.original is not None))
-                job.request = request.at(await self._messenger.progress(place, said))
-                return
-            shown = await self._messenger.progress(place, said)
+        if is_elsewhere(job.about, place):
+            return  # it says where the card is
+        if place.is_button:
             try:
-                await self._store.set_place(job, shown)
-            except (LeaseLost, StorageUnavailable):
-                job.request = request
-                await self._messenger.take_back(shown)  # another process, which may answer, wouldn't know of it
-                raise
-        except (LeaseLost, StorageUnavailable) as error:
-            logger.warning("Couldn't record where the answer goes: %s", type(error).__name__)
+                await self._store.set_place(job, replace(place, in_progress=place.original is not None))
+            except (LeaseLost, StorageUnavailable) as error:
+                logger.warning("Couldn't record that it is in progress: %s", type(error).__name__)
+                return
+        said = cards.in_progress(request, self._clock.now())
+        job.request = request.at(await self._messenger.progress(place, said))
 
     def _following(self, job: Job) -> list[Job]:
         """Return the other jobs of a batch: one may have got its turn while `job` was being recorded."""

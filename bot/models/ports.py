@@ -61,10 +61,7 @@ class Messenger(Protocol):
     """How the bot says something. An implementation never raises: it tries one way after another."""
 
     async def progress(self, place: ReplyTarget, message: Message) -> ReplyTarget:
-        """Say that somebody is on it. Returns the place where the answer goes."""
-
-    async def take_back(self, place: ReplyTarget) -> None:
-        """Take "in progress" back, where it is shown."""
+        """Say that somebody is on it, on the clicked message or to the person. Returns the place of the answer."""
 
     async def answer(self, place: ReplyTarget, message: Message) -> Delivery:
         """Show a card: in place of the clicked message, or to the channel."""

@@ -70,7 +70,7 @@ class Said:
 
 def is_in_progress(message: Posted) -> bool:
     """Whether a message only says who is at it."""
-    return any(words in message.text for words in ("is approving this", "is cancelling this"))
+    return any(words in message.text for words in ("approving this…", "cancelling this…"))
 
 
 class DecisionChaos(Chaos):

@@ -163,22 +163,6 @@ async def test_progress_that_could_not_be_recorded_is_not_shown(tmp_path: Path) 
                 assert APPROVE in alert.buttons
 
 
-async def test_progress_of_a_command_that_could_not_be_recorded_is_taken_back(bot: World, tmp_path: Path) -> None:
-    """Another process, which answers in another message, would leave it standing for good."""
-    bot.together.add()
-    async with AsyncExitStack() as stack:
-        with bot.together.paused("cancel"):
-            await bot.slack.command(REF)
-            await bot.together.until(lambda: bot.together.is_waiting("cancel"))
-            await stack.enter_async_context(locked(tmp_path / "bot.db"))
-            await bot.time.advance(1.0)
-            progress = await bot.answer()
-            assert "is cancelling this" in progress.text
-            await bot.slack.until(lambda: not bot.slack.visible())
-    assert "Cancelled: reboot" in (await bot.answer()).text
-    assert len(bot.slack.visible()) == 1
-
-
 @pytest.mark.parametrize("is_known", [True, False])
 def test_question_before_a_selection_is_acked_in_time_while_the_database_and_slack_are_slow(*, is_known: bool) -> None:
     """A process that has just started asks Slack who the person is."""

@@ -79,7 +79,7 @@ def everybody_has_one(world: "World") -> None:
         tries = sum(user == taken.user and at >= taken.at for at, user in world.history.drawn)
         if ("home:" in taken.what or taken.what.startswith("app_home_opened")) and tries >= HOME_TRIES:
             continue  # Slack didn't take it for most of a minute
-        later = [each for each in world.history.told if each.at >= taken.at]
+        later = [each for each in world.history.told if each.at >= taken.at and "The result follows" not in each.text]
         if not any(each.to == taken.user or each.names(taken) or {each.ts, each.root} & taken.where for each in later):
             world.history.wrong(f"{taken.user} was told nothing after {taken.at:.0f} s: {taken.what}")
 
