@@ -101,6 +101,7 @@ UNREADABLE = {
     "a mention": ("<@U123> i1 r1", "The cluster ID contains “@”, which isn't allowed."),
     "an equals sign": ("c1 i=1 r1", "The instance ID contains “=”, which isn't allowed."),
     "a dot": ("c1 . r1", "The instance ID can't be “.”."),
+    "any instance": ("c1 - r1", "The instance ID can't be “-”."),
     "two dots in a URL": (URL.replace("i1", "%2e%2e"), "The instance ID can't be “..”."),
     "a slash in a URL": (URL.replace("i1", "i%2F1"), "The instance ID contains “/”"),
     "too long": (f"c1 i1 {'x' * 201}", "The remediation ID is longer than 200 characters."),

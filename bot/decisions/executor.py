@@ -28,7 +28,7 @@ from bot.errors import (
     TogetherError,
     WrongState,
 )
-from bot.models import LIFETIME, Remediation, SeenState, Verb
+from bot.models import LIFETIME, Pause, Remediation, SeenState, Verb
 from bot.store.ownership import SEND_WITHIN
 
 logger = logging.getLogger(__name__)
@@ -85,8 +85,8 @@ class Executor(Judge):
     async def _hold_back(self, shown: SeenState, present: Remediation) -> Verdict | None:
         """Return why an approval isn't sent now: somebody asked to wait, or a second person is awaited."""
         about, request = self.job.about, self.job.request
-        if about.hold and shown.holds is not None and (by := about.hold.unseen(shown.holds, request.actor.user_id)):
-            return await self.decide_again(shown, present, f"<@{by}> asked to wait since you saw it")
+        if held := self._held():
+            return await self.decide_again(shown, present, held)
         try:
             first = await self.guardrails.check(self.job, present)
         except StorageUnavailable as error:
@@ -101,6 +101,12 @@ class Executor(Judge):
             why = "it's no longer the first of two approvals, so it would start the repair"
             return await self.decide_again(shown, present, why)
         return None
+
+    def _held(self) -> str:
+        """Return that somebody asked to wait whom the person wasn't shown; empty for nobody."""
+        hold, request = self.job.about.hold, self.job.request
+        by = hold.unseen(request.saw.holds or (), request.actor.user_id) if hold else ""
+        return f"<@{by}> asked to wait since you saw it" if by else ""
 
     async def _resume(self, recorded_at: float) -> Verdict:
         """Continue after a POST that may have been sent by a process that died.
@@ -214,7 +220,7 @@ class Executor(Judge):
         Raises:
             TogetherError: what must be seen first cannot be read.
             GuardrailRefusal: a repeated POST, here or after a takeover, must pass the guard rails again; and approvals
-                may have been paused while the others were asked.
+                may have been paused while the others were asked. A hold since then comes back as a change.
             NotAllowed: the person may not any more.
             Expired: all this took so long that the person has long looked elsewhere.
             LeaseLost: all this took so long that another process may have the job.
@@ -233,11 +239,16 @@ class Executor(Judge):
             await self.guardrails.policy.authorize_request(job.request)
             if job.sent_at is None and await self.store.age(job) > LIFETIME:
                 raise Expired(job.request.rule.noun)
-            if pause := await self.store.record_send(job, is_again=attempt > 1):
-                raise paused_error(pause, job.request.actor.user_id)
+            kept_by = await self.store.record_send(job, is_again=attempt > 1)
+            if isinstance(kept_by, Pause):
+                raise paused_error(kept_by, job.request.actor.user_id)
+            if kept_by and self._present:
+                job.about = replace(job.about, hold=kept_by)
+                return _Changed(self._present, self._held())
         names_mode = is_approval and mode_to_send(seen) is not None
         is_old = self.clock.monotonic() - self._looked_at > _FRESH_SECONDS
-        is_blind = seen.state is not None and (is_old or not names_mode)
+        # A command shows nothing first: typed a while ago, it may be about the past.
+        is_blind = is_old or not names_mode if seen.state else await self.store.age(job) > _FRESH_SECONDS
         if (is_repeat or is_blind) and (changed := await self._look_again()):
             return changed
         if not self.store.may_send(job):

@@ -242,7 +242,8 @@ class DecisionService:
             return answer, Outcome(verdict.kind, verdict.present.state, verdict.settled_by, verdict.first)
         except BotError as error:
             if job.about is NOTHING_KNOWN and not isinstance(error, NotAttempted):
-                await self._ensure_about(job)  # it begins with what the node is called
+                with suppress(StorageUnavailable):
+                    await self._read_about(job)  # it begins with what the node is called
             return self._answers.of_failure(job, error)
         except (LeaseLost, StorageUnavailable, asyncio.CancelledError):
             raise
@@ -265,14 +266,14 @@ class DecisionService:
         request = job.request
         rule = request.rule
         if job.sent_at is not None:
-            await self._ensure_about(job)
+            await self._read_about(job)
             return
         try:
             if await self._store.age(job) > LIFETIME:
                 raise Expired(rule.noun)
             await self._policy.authorize_request(request)
             if job.is_active:
-                await self._ensure_about(job)
+                await self._read_about(job)
                 return
             if rule.decides:
                 # A typed command shows nothing first, so nothing is read between the claim and the POST.
@@ -287,9 +288,9 @@ class DecisionService:
         if rule.decides:
             logger.debug("Claimed")
 
-    async def _ensure_about(self, job: Job) -> None:
-        """Read what a card says beyond its remediation, where this process didn't claim it."""
-        job.about = await or_none(self._store.database.read(rows.card_context, job.request.ref)) or job.about
+    async def _read_about(self, job: Job) -> None:
+        """Read what a card says beyond its remediation, where this process didn't claim it: a hold, earlier repairs."""
+        job.about = await self._store.database.read(rows.card_context, job.request.ref)
 
     async def _with_progress(self, job: Job) -> Verdict:
         """Act, and show who is doing what when that takes longer than a second."""

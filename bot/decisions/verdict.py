@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from bot import cards, metrics
 from bot.clock import Clock, WaitReason
@@ -15,11 +16,11 @@ from bot.decisions.preconditions import (
     took_effect,
     your,
 )
-from bot.decisions.storing import or_none, who_decided
+from bot.decisions.storing import briefly, or_none, who_decided
 from bot.errors import OutcomeKind, OutcomeUnknown, TogetherError, WrongState
-from bot.models import CardContext, DecidedBy, FirstApproval, Job, Remediation, SeenState, State, Verb
+from bot.models import CardContext, DecidedBy, FirstApproval, Job, Remediation, SeenState, State, Verb, unix
 from bot.mrkdwn import clock_time, escape
-from bot.store import DecisionStore
+from bot.store import DecisionStore, approvals
 from bot.together import TogetherClient
 
 READ_BACK_AFTER: Sequence[float] = (0, 2, 5)
@@ -144,7 +145,7 @@ class Judge:
     async def settled(self, present: Remediation) -> Verdict | None:
         """Return what a read-back shows for certain; None while the decision may still arrive."""
         request, seen = self.job.request, self.job.seen
-        is_again = has_opened_again(seen, present, self._left_at(present))
+        is_again = has_opened_again(seen, present, self._left_at(present)) or self._has_run(present)
         # A cancellation leaves no trace of whose it is.
         if (request.verb is not Verb.CANCEL or not is_again) and await self._is_this_decision(present):
             return self.success(present, is_read_back=True)
@@ -155,6 +156,11 @@ class Judge:
         decided = await who_decided(self.store.database, present)
         notice = too_late_notice(self.job, seen, present, decided)
         return Verdict(OutcomeKind.TOO_LATE, present, decided, notice)
+
+    def _has_run(self, present: Remediation) -> bool:
+        """Return whether this approval started a repair that has ended, and the remediation waits again since."""
+        has_ended = 0 < unix(present.review_time) <= unix(present.end_time)
+        return present.is_waiting and has_ended and present.is_reviewed_with(self.job.token)
 
     def time_of(self, present: Remediation) -> float:
         """Return when a remediation was read: by Together's clock, to whole seconds, where it says."""
@@ -174,12 +180,16 @@ class Judge:
         return took_effect(self.job, present, self._left_at(present))
 
     async def _is_this_decision(self, present: Remediation) -> bool:
-        """Return whether what was read is this decision's effect, and not what another cancellation is known to be."""
+        """Return whether what was read is this decision's effect, and not what another cancellation is known to be.
+
+        Raises:
+            StorageUnavailable: nobody can say whose it is.
+        """
         is_effect = self._took_effect(present)
         if not is_effect or self.job.request.verb is not Verb.CANCEL:
             return is_effect
-        decided = await who_decided(self.store.database, present)
-        if decided is None:
+        read = partial(self.store.database.read, approvals.who_decided, present)
+        if (decided := await briefly(self.clock, read)) is None:
             return True
         if decided.verb is Verb.REJECT and ended_by_review(present):
             return False  # whenever it arrived

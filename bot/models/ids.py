@@ -65,6 +65,8 @@ class RemediationRef:
         check_id("cluster", self.cluster_id)
         check_id("instance", self.instance_id)
         check_id("remediation", self.remediation_id)
+        if self.instance_id == "-":  # any instance, to Together (docs.together.ai/reference)
+            raise InvalidId("instance", "can't be “-”")
 
     def __str__(self) -> str:
         return f"{self.cluster_id}/{self.instance_id}/{self.remediation_id}"

@@ -34,7 +34,9 @@ class FirstApproval:
 
     def counts_for(self, remediation: Remediation) -> bool:
         """Return whether it was given for this very repair."""
-        now, then = _times(remediation.episode), _times(self.episode)
+        (opened, *now), (opened_then, *then) = _times(remediation.episode), _times(self.episode)
+        if opened and opened_then:  # lists may leave it out
+            now, then = [*now, opened], [*then, opened_then]
         is_same = len(now) == len(then) and all(abs(a - b) <= PRECISION for a, b in zip(now, then, strict=True))
         return is_same and self.mode == remediation.mode
 

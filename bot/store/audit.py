@@ -3,12 +3,12 @@
 import hashlib
 import hmac
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, bindparam, func, select, text
+from sqlalchemy import Select, bindparam, func, or_, select, text
 from sqlalchemy.dialects.postgresql import insert
 
 from bot.errors import DOUBTFUL
@@ -31,6 +31,7 @@ from bot.store.database import Database
 from bot.store.tables import audit, cursors, ids_of, key_of, one_remediation, signed_heads, upsert
 
 OUTCOME = "outcome"
+SEND, REPEAT = SENT = "send", "repeat"
 _LOCK = text("SELECT pg_advisory_xact_lock(7265646502)")  # any number that nobody else in this database uses
 GENESIS = "0" * 64
 _BEFORE_ALL = 0, GENESIS
@@ -41,7 +42,9 @@ _LAST = _LATEST_FIRST.with_only_columns(audit.c.seq, audit.c.hash).limit(1)
 _INSERT = insert(audit)
 _OUTCOMES = [*(rule.done for rule in RULES.values() if rule.decides), *DOUBTFUL]
 _WHO_DECIDED = _LATEST_FIRST.where(
-    one_remediation(audit.c), audit.c.outcome.in_(_OUTCOMES), audit.c.verb.in_(list(Verb))
+    one_remediation(audit.c),
+    or_(audit.c.outcome.in_(_OUTCOMES), audit.c.event.in_(SENT)),
+    audit.c.verb.in_(list(Verb)),
 )
 _ENDED = _LATEST_FIRST.where(audit.c.event == OUTCOME, audit.c.verb != Verb.REFRESH).limit(bindparam("b_limit"))
 _BY_USER, _ON_ONE = _ENDED.where(audit.c.user_id == bindparam("b_user")), _ENDED.where(one_remediation(audit.c))
@@ -157,10 +160,16 @@ def who_decided(connection: Connection, present: Remediation) -> DecidedBy | Non
     """
     in_doubt: DecidedBy | None = None
     lasted = present.changed_at - unix(present.create_time)
-    for row in connection.execute(_WHO_DECIDED, key_of(present.ref)):
+    rows = connection.execute(_WHO_DECIDED, key_of(present.ref))
+    sent = defaultdict[str, list[float]](list)
+    for row in rows:
+        if row.event in SENT:
+            sent[row.decision_id].append(row.at)
+    for row in rows:
         rule = RULES[Verb(row.verb)]
-        is_of_another = row.at < unix(present.create_time) - DOUBT_SECONDS
-        if present.state not in rule.effect or is_of_another:
+        sent_at = sent[row.decision_id] or [row.at]  # its outcome may have been recorded much later
+        is_of_another = max(sent_at) < unix(present.create_time) - DOUBT_SECONDS
+        if row.event in SENT or present.state not in rule.effect or is_of_another:
             continue
         is_own = present.is_reviewed_with(token_of(row.decision_id))
         is_cancel = row.verb == Verb.CANCEL
@@ -169,7 +178,7 @@ def who_decided(connection: Connection, present: Remediation) -> DecidedBy | Non
         is_done = row.outcome == rule.done and is_as_left
         is_sure = is_own or (is_done and not (is_cancel and row.http_status is None))  # else it was only read back
         # It ended when a decision in doubt was on its way: cancel leaves no other trace.
-        ended_then = abs(present.changed_at - row.at) < DOUBT_SECONDS
+        ended_then = any(abs(present.changed_at - at) < DOUBT_SECONDS for at in sent_at)
         if not (is_sure or is_done or (is_cancel and ended_then)):
             continue
         decided = DecidedBy(Verb(row.verb), row.user_id, row.at, row.reason or "", is_sure=is_sure)

@@ -17,6 +17,7 @@ from bot.models import (
     Answer,
     CardContext,
     Claim,
+    Hold,
     Job,
     Outcome,
     Override,
@@ -31,7 +32,7 @@ from bot.store.connection import SELECT_NOW, Connection, Record, dump, lock_clus
 from bot.store.database import Conflict
 from bot.store.lease import LEASE_UNTIL
 from bot.store.ownership import KEEP, MINE, Ownership, sent_at, update_mine
-from bot.store.rows import ALERT_TO_CHANGE, FORGET_FIRST, card_context, change_alert, mark_stale
+from bot.store.rows import ALERT_TO_CHANGE, FORGET_FIRST, card_context, change_alert, mark_stale, readable_alert
 from bot.store.serialization import ANSWERS, REQUESTS
 from bot.store.tables import (
     ACTIVE,
@@ -166,31 +167,31 @@ class DecisionStore(Ownership):
         end = audit.lock_trail(connection) if sends else None
         about, left_at = card_context(connection, job.request.ref), sent_at(written)
         if end is not None:
-            audit.record(connection, job, "send", None, left_at, end)
+            audit.record(connection, job, audit.SEND, None, left_at, end)
         return left_at, about
 
-    async def record_send(self, job: Job, *, is_again: bool = False) -> Pause | None:
+    async def record_send(self, job: Job, *, is_again: bool = False) -> Pause | Hold | None:
         """Record that a POST leaves now; the first one of a job, and each repeat, with a row in the audit trail.
 
         Args:
             is_again: the attempt before, of the same POST, did not arrive.
 
         Returns:
-            The pause that keeps an approval from leaving. A pause is confirmed only after every POST that this
-            lets pass was recorded.
+            What keeps an approval from leaving: a pause, or a hold that its person hasn't seen. Either is confirmed
+            only after every POST that this lets pass was recorded.
         """
         asked_at = self._clock.monotonic()
         sent = await self.database.run(self._record_send, job, is_again=is_again)
-        if isinstance(sent, Pause):
+        if isinstance(sent, Pause | Hold):
             return sent
         job.leased_until = asked_at + self._sure_seconds
         job.sent_at, job.sending_mono = sent, asked_at
         return None
 
-    def _record_send(self, connection: Connection, job: Job, *, is_again: bool) -> float | Pause:
+    def _record_send(self, connection: Connection, job: Job, *, is_again: bool) -> float | Pause | Hold:
         request, is_repeat = job.request, job.sent_at is not None
-        if request.verb is Verb.APPROVE and (pause := _pause_of(connection, request)):
-            return pause
+        if request.verb is Verb.APPROVE and (kept_by := _kept_by(connection, request)):
+            return kept_by
         if is_again:
             return sent_at(self._use(connection, _SEND_AGAIN, job))
         seen = {"b_mode": job.seen.mode, "b_state": job.seen.state}
@@ -207,7 +208,7 @@ class DecisionStore(Ownership):
             override = Override(request.actor.user_id, request.reason, job.id)
             change_alert(connection, request.ref, partial(overridden, override=override))
             end = audit.lock_trail(connection)
-        audit.record(connection, job, "repeat" if is_repeat else "send", None, left_at, end)
+        audit.record(connection, job, audit.REPEAT if is_repeat else audit.SEND, None, left_at, end)
         return left_at
 
     async def record_outcome(self, job: Job, outcome: Outcome, answer: Answer) -> Job | None:
@@ -327,10 +328,16 @@ def claimed_by(connection: Connection, ref: RemediationRef) -> Claim | None:
     return Claim(row.user_id, Verb(row.verb), row.active_at) if row else None
 
 
-def _pause_of(connection: Connection, request: Request) -> Pause | None:
-    """Return the pause that keeps an approval from being sent.
+def _kept_by(connection: Connection, request: Request) -> Pause | Hold | None:
+    """Return what keeps an approval from being sent.
 
-    A pause is written under the same lock, so it comes before this look or after what this look lets pass.
+    A pause and a hold are written under the same locks, so they come before this look or after what it lets pass.
     """
     audit.lock_trail(connection)
-    return pauses.active(connection, [request.ref.cluster_id])
+    found, clock = connection.execute(ALERT_TO_CHANGE, key_of(request.ref)), connection.execute(SELECT_NOW)
+    if pause := pauses.active(connection, [request.ref.cluster_id]):
+        return pause
+    row = found.first()
+    alert = readable_alert(row.body, row.message_id) if row else None
+    hold = alert.hold.at(float(clock.scalar())) if alert and alert.hold else None
+    return hold if hold and hold.unseen(request.saw.holds or (), request.actor.user_id) else None

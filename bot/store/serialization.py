@@ -32,7 +32,7 @@ def read_job(connection: Connection, row: Any) -> Job | None:  # noqa: ANN401 - 
         fence=row.fence,
         received_at=row.received_at,
         is_active=row.status in {ACTIVE, ANSWERED},
-        seen=SeenState(row.seen_mode, row.seen_state, request.saw.episode),
+        seen=SeenState(row.seen_mode, row.seen_state, request.saw.episode, request.saw.at),
         sent_at=row.sent_at,
         answer=answer,
         answered_at=row.answered_at or 0.0,

@@ -7,6 +7,7 @@ import pytest
 from bot.clock import WaitReason
 from bot.models import Actor
 from tests.deaths import died_while, left_behind, own_comment
+from tests.decisions.test_late_posts import wait_again
 from tests.manual_clock import ON_THE_WAY
 from tests.rows import outcomes_by_user, pause_beside
 from tests.simulator.together import Fault
@@ -129,3 +130,53 @@ async def test_post_that_was_refused_for_its_rate_and_then_did_not_arrive_is_not
         assert len(bot.together.posts) == 1
         assert "Nothing was sent" not in told
         assert await outcomes_by_user(bot) != [("U0ALICE", "not_reached")]
+
+
+async def test_repeat_of_a_dialog_on_another_tools_long_alert_approves_no_later_incident(postgresql: str) -> None:
+    """Its button names no incident, and its text is too long to be remembered with the dialog: only the time tells."""
+    async with world(database=postgresql, drain_seconds=0.05, BOT_REASON="always") as bot:
+        bot.together.add()
+        alert = bot.alert(episode=None)
+        alert.blocks[:1] *= 40
+        await bot.time.advance(300)
+        bot.together.faults.append(Fault("hang", verb="approve"))
+        await bot.slack.press(alert, APPROVE)
+        (view,) = await bot.slack.until(lambda: list(bot.slack.views))
+        await bot.slack.submit(view, reason="as agreed")
+        await bot.together.until(lambda: bot.together.posts)
+        await bot.settle()
+        await bot.time.advance(60)
+        wait_again(bot)
+        async with bot.another():
+            await bot.time.advance(30)
+            await bot.slack.until(lambda: bot.slack.replies(alert) or alert.edits or len(bot.together.posts) > 1)
+        assert len(bot.together.posts) == 1
+        assert bot.together.state(IDS) == "PENDING_APPROVAL"
+
+
+@pytest.mark.parametrize("is_created_anew", [True, False])
+async def test_approval_that_ran_before_it_was_read_is_not_said_to_have_had_no_effect(
+    postgresql: str, *, is_created_anew: bool
+) -> None:
+    async with world(database=postgresql, drain_seconds=0.05) as bot:
+        bot.together.add()
+        alert = bot.alert()
+        await bot.time.advance(60)
+        with bot.together.paused("approve"):
+            await bot.slack.press(alert, APPROVE)
+            await bot.together.until(lambda: bot.together.posts)
+            await bot.settle()
+        await bot.together.until(lambda: bot.together.state(IDS) == "PENDING")
+        for _ in range(4):
+            await bot.time.advance(60)
+            bot.together.advance(IDS)
+        assert bot.together.state(IDS) == "SUCCEEDED"
+        await bot.time.advance(60)
+        bot.together.remediations[IDS]["state"] = "PENDING_APPROVAL"
+        if is_created_anew:
+            open_again(bot)
+        async with bot.another():
+            await bot.time.advance(30)
+            await bot.edited(alert)
+        assert len(bot.together.posts) == 1
+        assert "may have gone through: the remediation has ended and opened again since" in alert.text

@@ -284,3 +284,25 @@ async def test_who_approved_an_earlier_incident_is_not_named_for_the_next_one() 
             await bot.slack.press(alert, APPROVE, user="U0BOB")
             await bot.edited(alert)
         assert "U0ALICE" not in alert.text, alert.text
+
+
+async def test_first_approval_stays_though_lists_leave_out_when_it_opened() -> None:
+    async with watching(BOT_TWO_PEOPLE_MODES="REBOOT_VM") as bot:
+        bot.together.add()
+
+        def list_as(reason: str) -> None:
+            listed = {**bot.together.remediations[IDS], "reason": reason}
+            del listed["create_time"]
+            bot.together.lists_as[IDS] = listed
+
+        list_as("Xid 79")
+        alert = await card(bot)
+        await bot.slack.press(alert, APPROVE)
+        await card(bot, words="1 of 2 approvals")
+        await poll(bot)
+        list_as("Xid 79, twice")
+        await poll(bot)
+        await poll(bot)
+        assert "1 of 2 approvals" in alert.text
+        await bot.slack.press(alert, APPROVE, user="U0BOB")
+        await card(bot, words="Approved by <@U0ALICE> and <@U0BOB>")

@@ -229,9 +229,7 @@ EVERY = (
         [(DecisionService, "_work", _note_whose), (Policy, "authorize", _unless_taken_over)],
         needs=("process killed", "transaction before"),
     ),
-    Ablation(
-        "pause at the POST", [(stored, "_pause_of", _answers(None)), (Guardrails, "_check_pause", _awaited(None))]
-    ),
+    Ablation("pause at the POST", [(stored, "_kept_by", _answers(None)), (Guardrails, "_check_pause", _awaited(None))]),
     Ablation("two people", [(Guardrails, "_check_people", _awaited(None))]),
     Ablation("who may approve alone", [(Guardrails, "_check_override", _awaited(None))]),
     Ablation("another person", [(Guardrails, "_check_people", _one_is_two)]),

@@ -568,3 +568,39 @@ async def test_approval_is_held_against_what_was_shown_however_many_asked_to_wai
         await bot.slack.press(alert, APPROVE, button=shown)
         await card(bot, words="asked to wait since you saw it")
         assert bot.together.posts == []
+
+
+async def test_approval_on_another_tools_alert_does_not_pass_over_a_hold(bot: World) -> None:
+    bot.together.add()
+    theirs = bot.alert()
+    alert = await card(bot)
+    await bot.slack.press(alert, HOLD, user="U0BOB")
+    await until(bot, lambda: "On hold until" in alert.text)
+    await bot.slack.press(theirs, APPROVE)
+    await bot.edited(theirs)
+    await quiet(bot)
+    assert bot.together.posts == []
+    assert "<@U0BOB> asked to wait" in theirs.everything
+    await bot.slack.press(theirs, APPROVE)  # it says so now
+    await until(bot, lambda: bot.together.state(IDS) == "PENDING")
+
+
+@pytest.mark.bot(watching=True, BOT_MAX_IN_REPAIR="5")
+async def test_approval_is_not_sent_once_there_is_a_hold_that_was_asked_for_before_it(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    await quiet(bot)
+    click = bot.slack.click(alert, APPROVE)  # what Alice is shown has no hold
+    with bot.together.paused("list"):
+        with bot.together.paused("get"):
+            await bot.slack.press(alert, HOLD, user="U0BOB")
+            await bot.together.until(lambda: bot.together.is_waiting("get"))
+            await bot.slack.deliver("interactive", click)
+            await bot.together.until(lambda: len([call for call in bot.together.calls if call.verb == "get"]) == 2)
+        await until(bot, lambda: "On hold until" in alert.text)
+        await bot.together.until(lambda: bot.together.is_waiting("list"))
+    await quiet(bot)
+    assert bot.together.posts == []
+    assert "<@U0BOB> asked to wait since you saw it" in alert.text
+    await bot.slack.press(alert, APPROVE)  # it says so now
+    await until(bot, lambda: bot.together.state(IDS) == "PENDING")
