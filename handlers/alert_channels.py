@@ -119,7 +119,9 @@ class SlackAlertChannels:
         elif mark:
             arguments["metadata"] = _other(mark)
         answer = await self._call("chat.postMessage", self._posts[channel_id], message, arguments)
-        return str(answer.get("ts"))
+        if not isinstance(ts := answer.get("ts"), str):
+            raise PostUncertain("no ts")
+        return ts
 
     async def update(self, ts: str, message: Message, channel_id: str, *, is_card: bool = True) -> None:
         """Change a message. Without `is_card`, `find` no longer returns it as a card."""

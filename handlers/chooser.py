@@ -112,11 +112,15 @@ class Chooser(Surface):
 
     async def _card(self, text: str) -> Message:
         """Return the card of what is called so, or a list where several are."""
-        ref = read_reference(text) or await self.find_one(text)
+        named = read_reference(text)
+        ref = named or await self.find_one(text)
         if isinstance(ref, Message):
             return ref
         present, about = await self.lookup.get(ref), await self.decisions.about(ref)
-        return cards.unfollowed(present, about, self.config, decided=await self.lookup.who_decided(present))
+        note = "" if named or present.is_called(text) else _not_exactly(text)
+        if note and about.is_in_doubt(present):
+            note = f"{note} {cards.labels.UNCONFIRMED}"
+        return cards.unfollowed(present, about, self.config, note, await self.lookup.who_decided(present))
 
     async def find_one(
         self, text: str, *, in_full: bool = False, prefer: Collection[str] = OPEN
@@ -165,7 +169,7 @@ class Chooser(Surface):
         count = len(looked.found)
         note = chooser.not_read(looked.unreadable)
         if not first.is_called(text):
-            note = f"Nothing open is called exactly “{escape(text, 90)}”. {note}".strip()
+            note = f"{_not_exactly(text)} {note}".strip()
         if count == 1:
             return await self._chosen(choice, first, note)
         if first.state not in CANCELLABLE:
@@ -276,6 +280,10 @@ def _nothing(looked: LookupResult) -> str:
     here = chooser.places(looked.within)
     where = f" in {here}" if here else ""
     return f"Nothing to cancel was found{where}" if looked.unreadable else f"Nothing can be cancelled right now{where}"
+
+
+def _not_exactly(text: str) -> str:
+    return f"Nothing open is called exactly “{escape(text, 90)}”."
 
 
 def _first_of(looked: LookupResult, text: str) -> Remediation:

@@ -12,6 +12,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot import cards
 from bot.decisions import LeasedEntry, Receipt, Unrecorded
 from bot.errors import (
+    DirectoryUnavailable,
     LeaseLost,
     NoReference,
     RefusedWithoutDatabase,
@@ -67,10 +68,16 @@ class Mentions(Surface):
             asked = parse_mention(text)
         except UnreadableCommand as error:
             return await self.record_show(said, partial(self.refuse, error))
-        if not isinstance(asked, AskToHold) or _is_late(ts, self.lookup.clock.now()):
+        is_late, is_edited = _is_late(ts, self.lookup.clock.now()), "edited" in event
+        if not isinstance(asked, AskToHold) or (is_late and not is_edited):
             return await self.record_show(said, partial(self._answer, asked, ts))
-        entry = Entry(said.name, _MESSAGE, _HOLDING, said.actor, said.place, value=text, ts=ts)
-        receipt = await self.inbox.receive(entry)
+        # Slack tells of an edited message again, as another event; what it asked for is done once.
+        key = f"message {said.place.channel_id} {ts}"
+        entry = Entry(key, _MESSAGE, _HOLDING, said.actor, said.place, value=text, ts=ts)
+        receipt = None if is_late else await self.inbox.receive(entry)
+        if receipt is None and is_edited:
+            again = UnreadableCommand("An edited message isn't carried out again.", "Write a new one.")
+            return await self.record_show(said, partial(self.refuse, again))
         if isinstance(receipt, Unrecorded) and isinstance(receipt.error, RefusedWithoutDatabase):
             return receipt.work  # it says that nothing was done, and Slack must not repeat it
         return receipt
@@ -120,7 +127,7 @@ class Mentions(Surface):
         return (await self.replies.answer(in_thread, shown)).is_told
 
     async def _hold(self, leased: LeasedEntry) -> bool:
-        """Put it on hold at once, so only what was named in full: nobody sees it first."""
+        """Put it on hold at once."""
         asked = parse_mention(leased.entry.value)
         if not isinstance(asked, AskToHold):
             return True
@@ -128,9 +135,11 @@ class Mentions(Surface):
         place = leased.entry.place
         key = leased.entry.key
         await self.lookup.policy.authorize(Verb.HOLD, actor, place.channel_id)
-        ref = await self._find(asked.of, place, Verb.HOLD, in_full=True)
+        ref = await self._find(asked.of, place, Verb.HOLD)
         if ref is None:
             return True
+        with suppress(DirectoryUnavailable):
+            actor = replace(actor, name=await self.lookup.policy.directory.name_of(actor.user_id))
         node = asked.of.or_node if isinstance(asked.of, Order) and asked.of.ref != ref else None
         reason = node.reason if node else asked.reason
         await self.lookup.ensure_one_node(reason, ref)
@@ -145,10 +154,8 @@ class Mentions(Surface):
             await receipt
         return True
 
-    async def _find(
-        self, of: Order | Find | None, place: ReplyTarget, verb: Verb, *, in_full: bool = False
-    ) -> RemediationRef | None:
-        """Return which remediation is meant; None where several may be, and the person was told which.
+    async def _find(self, of: Order | Find | None, place: ReplyTarget, verb: Verb) -> RemediationRef | None:
+        """Return which remediation is named in full; None where none is, or several are, and the person was told which.
 
         Raises:
             NotAttempted: none, or another one too.
@@ -160,7 +167,7 @@ class Mentions(Surface):
             of = await self.meant_by(of)
         if isinstance(of, Order):
             return of.ref
-        found = await self.chooser.find_one(of.text, in_full=in_full, prefer=RULES[verb].allowed)
+        found = await self.chooser.find_one(of.text, in_full=True, prefer=RULES[verb].allowed)
         if isinstance(found, RemediationRef):
             return found
         await self.replies.reply_privately(place, found)

@@ -9,7 +9,7 @@ from tests.simulator.slack import Posted
 from tests.simulator.slack.workspace import BOT_USER, SlackFault, im_of
 from tests.simulator.together import Fault
 from tests.storms import began, digest, storm
-from tests.watch import card, quiet, thread, until, watching
+from tests.watch import HOLD, card, pass_time, quiet, thread, until, watching
 from tests.world import APPROVE, CANCEL, IDS, REF, World, both_transports, world
 
 pytestmark = pytest.mark.bot(watching=True)
@@ -111,7 +111,7 @@ async def test_thread_of_a_digest_asks_which(bot: World) -> None:
         bot.together.add(("cluster-1", f"i-{number}", f"r-{number}"))
     digest = (await until(bot, bot.slack.digests))[0]
     await bot.slack.say(f"{BOT} cancel", user="U0ALICE", thread=digest)
-    assert "12 nodes are in this thread." in (await bot.reply_privately()).text
+    assert "12 remediations are in this thread." in (await bot.reply_privately()).text
     await bot.slack.say(f"{BOT} cancel i-3", user="U0ALICE", thread=digest)
     answer = await bot.slack.until(lambda: [reply for reply in bot.slack.replies(digest) if "asked to" in reply.text])
     assert answer[0].text.startswith("i-3 (cluster-1 (H100)): Approve reboot?")
@@ -459,3 +459,68 @@ async def test_hold_that_comes_too_late_is_answered_in_the_thread_where_it_was_a
     told = [line for line in thread(bot, alert) if line.startswith("gpu-node-7: Too late to hold: it's already")]
     assert len(told) == 1
     assert "See the card" in told[0]
+
+
+async def edit(bot: World, said: Posted, text: str) -> None:
+    """Let Slack tell of a message again that was edited: by the same `ts`, in another event."""
+    event = {"type": "app_mention", "user": "U0ALICE", "text": text, "ts": said.ts, "channel": said.channel}
+    await bot.slack.tell({**event, "edited": {"user": "U0ALICE", "ts": f"{bot.time.now():.6f}"}})
+
+
+@pytest.mark.bot(watching=True)
+@pytest.mark.parametrize("seconds", [120, 900])
+async def test_edited_hold_is_not_carried_out_again(bot: World, seconds: float) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    said = await bot.slack.say(f"{BOT} hold 4h instance-1 because of a chekpoint", user="U0ALICE")
+    await until(bot, lambda: "On hold until" in alert.text)
+    await bot.slack.press(alert, HOLD, choice="release", user="U0BOB")
+    await until(bot, lambda: "On hold until" not in alert.text)
+    await pass_time(bot, seconds)
+    await edit(bot, said, f"{BOT} hold 4h instance-1 because of a checkpoint")
+    told = (await bot.reply_privately()).text
+    assert told == "An edited message isn't carried out again. Nothing was sent. Write a new one."
+    await quiet(bot)
+    assert "On hold until" not in alert.text
+
+
+@pytest.mark.bot(watching=True)
+async def test_hold_of_an_edited_message_that_could_not_be_read_is_carried_out(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    said = await bot.slack.say(f"{BOT} hodl 4h instance-1", user="U0ALICE")
+    assert "Nothing was sent" in (await bot.reply_privately()).text
+    await edit(bot, said, f"{BOT} hold 4h instance-1")
+    await until(bot, lambda: "On hold until" in alert.text)
+
+
+@pytest.mark.bot(watching=True)
+@pytest.mark.parametrize("verb", ["approve", "cancel"])
+async def test_mention_of_a_name_that_nothing_open_has_is_about_no_other_node(bot: World, verb: str) -> None:
+    bot.together.add(instance_name="gpu-node-10")
+    await card(bot)
+    said = await bot.slack.say(f"{BOT} {verb} gpu-node-1", user="U0ALICE")
+    told = (await bot.reply_privately()).text
+    assert "1 open remediation matches. Type the full node name, or its IDs" in told
+    assert not bot.slack.replies(said)
+
+
+@pytest.mark.bot(watching=True)
+async def test_reason_for_ones_own_hold_does_not_shorten_it(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    await bot.slack.press(alert, HOLD, choice="14400")
+    await card(bot, words="On hold until")
+    await bot.slack.say(f"{BOT} hold because it's still checkpointing", user="U0ALICE", thread=alert)
+    await card(bot, words="still checkpointing")
+    await pass_time(bot, 3600)
+    assert "On hold until" in alert.text
+
+
+@pytest.mark.bot(watching=True)
+async def test_confirmation_names_who_put_it_on_hold_by_a_message(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    await bot.slack.say(f"{BOT} hold 1h instance-1", user="U0BOB")
+    await card(bot, words="On hold")
+    assert "bob asked to wait" in alert.buttons[APPROVE]["confirm"]["text"]["text"]

@@ -389,3 +389,16 @@ async def test_timeline_says_where_an_approval_in_doubt_was_given(bot: World) ->
     await card(bot, words="Approved, queued")
     await bot.slack.press(alert, MORE, choice=cards.TIMELINE)
     assert "in Together" not in (await bot.reply_privately()).everything
+
+
+@pytest.mark.parametrize("choice", [cards.HISTORY, cards.TIMELINE])
+async def test_menu_is_no_surer_of_who_cancelled_than_the_card(bot: World, choice: str) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    bot.together.faults.append(Fault("cut", verb="cancel", after=True))
+    await bot.slack.press(alert, CANCEL)
+    await card(bot, words="Cancelled, apparently by <@U0ALICE>")
+    await bot.slack.press(alert, cards.MORE, choice=choice, user="U0BOB")
+    assert "apparently" in (await bot.reply_privately("U0BOB")).text.lower()
+    await bot.slack.open_home()
+    await until(bot, lambda: "apparently cancelled" in str(bot.slack.homes.get("U0ALICE")))

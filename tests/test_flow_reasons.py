@@ -178,3 +178,13 @@ async def test_dialog_says_which_of_two_approvals_it_asks_for() -> None:
         assert "Second of 2 approvals: the repair starts." in str(view["blocks"])
         bot.slack.views.clear()
         assert "of 2 approvals" not in str((await opened(bot, alert, CANCEL))["blocks"])
+
+
+async def test_dialog_does_not_tell_the_first_of_two_that_the_repair_starts() -> None:
+    async with watching(BOT_TWO_PEOPLE_MODES="REBOOT_VM", BOT_REASON="always") as bot:
+        bot.together.add()
+        alert = await card(bot)
+        await bot.slack.submit(await opened(bot, alert, APPROVE), reason=WHY)
+        await card(bot, words="1 of 2 approvals")
+        bot.slack.views.clear()
+        assert "the repair starts" not in str(await opened(bot, alert, APPROVE))

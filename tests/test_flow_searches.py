@@ -81,3 +81,13 @@ async def test_confirmation_that_the_database_does_not_answer_may_still_be_sent_
         await bot.settle()
         assert bot.together.posts == []
         assert [row["status"] for row in await execute_beside(bot, select(batches.c.status))] == ["void"]
+
+
+async def test_status_says_that_nothing_open_has_that_name() -> None:
+    async with watching() as bot:
+        bot.together.add(instance_name="gpu-node-10")
+        await card(bot)
+        await bot.slack.command("status gpu-node-1")
+        told = (await bot.reply_privately()).text
+        assert "Nothing open is called exactly “gpu-node-1”." in told
+        assert "gpu-node-10" in told

@@ -1013,3 +1013,14 @@ async def test_hold_that_somebody_shortens_or_another_person_joins_is_told_with_
         lasts = [each["until"] - held[0]["until"] for each in held]
         assert lasts[1] < -14400 + 1800 + 300
         assert lasts[3] == lasts[2] > lasts[1]
+
+
+async def test_resolved_is_no_surer_of_who_cancelled_than_decided(webhook: WebhookReceiver) -> None:
+    async with watching(**told(webhook)) as bot:
+        bot.together.add()
+        alert = await card(bot)
+        bot.together.faults.append(Fault("cut", verb="cancel", after=True))
+        await bot.slack.press(alert, CANCEL)
+        await until(bot, lambda: webhook.of(IDS[2])[-1:] == ["resolved"], seconds=300)
+        data = webhook.events[-1]["data"]
+        assert (data["decided_by"], data["is_sure"]) == ("U0ALICE", False)

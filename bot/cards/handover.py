@@ -38,7 +38,7 @@ from bot.models import (
     Verb,
     unix,
 )
-from bot.mrkdwn import clean, entities, escape, lasted, plain_when, when
+from bot.mrkdwn import capital, clean, entities, escape, lasted, plain_when, when
 from bot.parsing import COMMAND
 
 SHIFT_SECONDS = 12 * 3600.0
@@ -255,11 +255,16 @@ def history(node: str, past: Sequence[PastDecision]) -> Message:
 
 def decision(past: PastDecision, what: str = "") -> str:
     """Return a decision in a line; `what` it was about is raw, and empty where that is clear."""
-    done = RULES[past.verb].done
-    said = done if past.outcome == done else f"{past.verb}: {escape(_said(past.outcome), 60)}"
     about = f"{escape(what, 100)} · " if what else ""
     reason = f": “{escape(past.reason, 300)}”" if past.reason else ""
-    return f"{when(past.at)} · {about}<@{past.user_id}> · {said}{reason}"
+    return f"{when(past.at)} · {about}<@{past.user_id}> · {escape(_did(past), 90)}{reason}"
+
+
+def _did(past: PastDecision) -> str:
+    """Return a decision and its outcome, raw."""
+    if past.outcome != RULES[past.verb].done:
+        return f"{past.verb}: {_said(past.outcome)}"
+    return past.outcome if past.is_sure else f"apparently {past.outcome}"
 
 
 def _said(outcome: str) -> str:
@@ -289,6 +294,7 @@ def support(remediation: Remediation, past: Sequence[PastDecision]) -> Message:
     lines += [f"Alert {alert}" for alert in labels.plain_alerts(remediation)]
     lines += [
         f"{plain_when(decision.at)}: {decision.verb} by {decision.user_id} in Slack: {decision.outcome}"
+        f"{'' if decision.is_sure else ', apparently'}"
         for decision in past
     ]
     return _to_copy(lines)
@@ -322,13 +328,8 @@ def timeline(remediation: Remediation, about: CardContext, past: Sequence[PastDe
         moments += [(alert.started_at, f"Alert: {fault}"), (alert.resolved_at, f"Alert cleared: {fault}")]
     happened = [(unix(moment), what) for moment, what in moments if moment]
     for decision in past:
-        done, why = RULES[decision.verb].done, f": {decision.reason}" if decision.reason else ""
-        did = (
-            done.capitalize()
-            if decision.outcome == done
-            else f"{decision.verb.capitalize()}: {_said(decision.outcome)}"
-        )
-        happened.append((decision.at, f"{did} by {decision.user_id} in Slack{why}"))
+        why = f": {decision.reason}" if decision.reason else ""
+        happened.append((decision.at, f"{capital(_did(decision))} by {decision.user_id} in Slack{why}"))
     if back := about.came_back:
         happened.append((back.at, f"{back.fault} {'still fired' if back.was_firing else 'came back'}"))
     lines = [f"### {remediation.node} ({labels.cluster(remediation, about.share)}): {mode}, {state.lower()}", ""]

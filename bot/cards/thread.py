@@ -50,7 +50,9 @@ def transition(  # noqa: PLR0913 - what a reading may say
         elif not before.mode:
             lines.append(f"Together now says which repair this is: “{is_now}”.{look}")
         elif decided and decided.is_approval and before.is_waiting:
-            lines.append(f"{decided.people} approved “{is_now}”. Before, it was “{was}”.")
+            approved = _approved_repair(after, decided)
+            since = f"Before, it was “{was}”." if approved == is_now else f"The repair is now “{is_now}”."
+            lines.append(f"{decided.people} approved “{approved}”. {since}")
         else:
             lines.append(f"repair changed from “{was}” to “{is_now}”.{look}")
     if after.state != before.state:
@@ -71,13 +73,18 @@ def outside(reply: Message, link: str) -> Message:
     return Message(f"{reply.text} {see}", [*reply.blocks, blocks.context(see)]) if link else reply
 
 
+def _approved_repair(after: Remediation, decided: DecidedBy | None) -> str:
+    """Return which repair was approved: Together may have changed it as that was on its way."""
+    return escape(labels.mode(decided.mode).name, 80) if decided and decided.mode else _repair(after)
+
+
 def _approved(after: Remediation, decided: DecidedBy | None, now: float) -> str:
     reviewer = f"in Together by {escape(after.reviewer, 100)}" if after.reviewer else "in Together"
     reviewer = "automatically" if after.reviewer and after.has_no_reviewer else reviewer
     by = f"by {decided.people}" if decided and decided.is_approval else reviewer
     at = _approved_at(after, decided) or now
     waited = f", {lasted(at - unix(after.create_time))} after it opened" if after.create_time else ""
-    return f"{_repair(after)} approved {by}{waited}. {labels.state(State.PENDING)[1]}"
+    return f"{_approved_repair(after, decided)} approved {by}{waited}. {labels.state(State.PENDING)[1]}"
 
 
 def _moved(after: Remediation, decided: DecidedBy | None, now: float) -> str:

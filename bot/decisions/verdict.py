@@ -92,7 +92,8 @@ class Judge:
         is_second = first is not None and first.mode == seen.mode and first.is_of(seen.episode)
         first_user = first.user_id if first and is_second and first.user_id != request.actor.user_id else ""
         at, by = self.clock.now(), request.actor.user_id
-        decided = DecidedBy(request.verb, by, at, request.reason, first_user=first_user, is_sure=is_sure)
+        mode = seen.mode or ""
+        decided = DecidedBy(request.verb, by, at, request.reason, is_sure, first_user, mode)
         return Verdict(OutcomeKind(request.rule.done), result, decided, notice, settled_by=result if is_sure else None)
 
     async def show_present(self, refusal: WrongState, *, is_repeat: bool) -> Verdict:

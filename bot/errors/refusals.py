@@ -157,7 +157,7 @@ class NoReference(NotAttempted):
         elif count == 0:
             why = "This thread isn't about a remediation. Nothing was sent."
         else:
-            why = f"{count} nodes are in this thread. Nothing was sent."
+            why = f"{count} remediations are in this thread. Nothing was sent."
         super().__init__(why, "Add a node name or an ID, such as “cancel gpu-node-07”.")
 
 
@@ -196,7 +196,7 @@ class NotConfirmed(NotAttempted):
 
     code = OutcomeKind.NOT_CONFIRMED
     title = "Nothing more was started"
-    sentence = "This selection was already started, or someone else made it. Nothing more was started."
+    sentence = "This selection was already started, has expired, or is someone else's. Nothing more was started."
     next_step = "Choose again on the alert."
 
 

@@ -76,6 +76,7 @@ class DecidedBy:
         reason: as it was typed; may be empty.
         is_sure: Together's answer or record says so; otherwise only the times agree.
         first_user: who gave the first of two approvals; empty where one was enough.
+        mode: of the repair that was approved; empty where that isn't known.
     """
 
     verb: Verb
@@ -84,6 +85,7 @@ class DecidedBy:
     reason: str = ""
     is_sure: bool = True
     first_user: str = ""
+    mode: str = ""
 
     @property
     def is_approval(self) -> bool:
@@ -208,6 +210,7 @@ class PastDecision:
     Attributes:
         at: Unix time in seconds.
         outcome: an `OutcomeKind`, or another version's.
+        is_sure: Together's answer says that it was theirs; otherwise only the times agree.
     """
 
     ref: RemediationRef
@@ -216,6 +219,7 @@ class PastDecision:
     at: float
     outcome: str
     reason: str = ""
+    is_sure: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,11 +82,13 @@ def hold(  # noqa: PLR0913 - what a hold has
     reason: str,
     *,
     even_if_over: bool = False,
+    is_at_least: bool = False,
 ) -> Hold | None:
     """Keep the bot from reminding of a remediation.
 
     Args:
         even_if_over: also where the bot knows that it ended: Together was asked again since, and says that it waits.
+        is_at_least: an own hold that lasts longer stays as long.
 
     Returns:
         Until when; None where the bot doesn't track it.
@@ -95,7 +97,9 @@ def hold(  # noqa: PLR0913 - what a hold has
     def change(view: AlertView) -> Tracked | None:
         if not (view.alert.is_waiting or even_if_over):
             return None
-        asked = Hold(actor.user_id, view.now + seconds, reason=reason, name=actor.name, since=view.now)
+        own = [hold.until for hold in view.alert.holds if is_at_least and hold.user_id == actor.user_id]
+        until = max([view.now + seconds, *own])
+        asked = Hold(actor.user_id, until, reason=reason, name=actor.name, since=view.now)
         return held(view, asked)
 
     changed = change_alert(connection, ref, change)

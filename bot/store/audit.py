@@ -181,7 +181,8 @@ def who_decided(connection: Connection, present: Remediation) -> DecidedBy | Non
         ended_then = any(abs(present.changed_at - at) < DOUBT_SECONDS for at in sent_at)
         if not (is_sure or is_done or (is_cancel and ended_then)):
             continue
-        decided = DecidedBy(Verb(row.verb), row.user_id, row.at, row.reason or "", is_sure=is_sure)
+        mode = row.shown_mode or ""
+        decided = DecidedBy(Verb(row.verb), row.user_id, row.at, row.reason or "", is_sure=is_sure, mode=mode)
         if is_sure or is_done:
             # It can't have opened again between two decisions that are closer than it has lasted.
             was_over = in_doubt is None or (ended_then and in_doubt.at - row.at < lasted)
@@ -242,6 +243,7 @@ async def outcomes(database: Database, of: RemediationRef | str, limit: int) -> 
             row.at,
             row.outcome or "",
             row.reason or "",
+            is_sure=not (row.outcome == RULES[Verb.CANCEL].done and row.http_status is None),
         )
         for row in past
         if row.verb in set(Verb)

@@ -131,6 +131,7 @@ def happened(connection: Connection, kind: EventKind, alert: Alert, *, key: str 
         "is_warning": one.is_warning,
         "error": one.error_message,
         "decided_by": alert.decided.user_id if alert.decided else None,
+        "is_sure": None if alert.decided is None or alert.decided.is_sure else False,
         **more,
     }
     emit(connection, kind, str(alert.ref), data, key=key)

@@ -117,6 +117,7 @@ class Reconciler:
                 logger.warning("%s: Slack didn't take it: %s", key, error, extra=lasting())
                 if error.is_closed:
                     self.queue.closed(channel_id, lane)
+                    await self.teller.answer_alone(key)
                 else:
                     self._failed(key, lane)
             except PostUncertain as error:

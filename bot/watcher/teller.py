@@ -128,6 +128,19 @@ class ThreadTeller:
         self.database.ensure_held()
         return await finish(self._reply(snapshot, part))
 
+    async def answer_alone(self, key: str) -> None:
+        """Tell people what came of their selections, where the channel takes nothing."""
+        snapshot = await self.database.read(rows.load, key)
+        for part in threads.thread_parts(snapshot, self.config) if snapshot else ():
+            if part.user_id:
+                self.database.ensure_held()
+                try:
+                    await self.channels.post(part.message, channel_id=part.user_id)
+                except (PostFailed, PostUncertain) as error:
+                    logger.warning("%s: couldn't answer %s alone: %s", key, part.user_id, error)
+                    return
+                await self._count_as_told(key, part)
+
     def due(self, snapshot: Snapshot, step: Step = Step.CHECK) -> Sequence[threads.Due]:
         """Return the checks to make now that one answer of Together's settles; none where it's too soon to ask.
 
@@ -294,7 +307,7 @@ class ThreadTeller:
         # Other tools learn of it also where Slack doesn't take it, and never after a decision.
         if not await self.database.run(messages.remind, present, present.message, reminded, waiting):
             return None
-        return await self.tell(present, self._reminder(present, reminded, waiting))
+        return await self.tell(present, threads.reminder(present, reminded, waiting, self.config))
 
     def is_alarming(self, snapshot: Snapshot) -> bool:
         """Return whether something is so late that other tools are told now, without waiting for Slack to take it."""
@@ -337,26 +350,6 @@ class ThreadTeller:
             return None
         waiting = [alert for alert in present.unheld if alert.ref in still]
         return (present, waiting) if waiting else None
-
-    def _reminder(self, snapshot: Snapshot, message: TrackedMessage, waiting: Sequence[Alert]) -> PendingReply:
-        """Return a reminder of what certainly waits still; `message` has it counted."""
-        before = snapshot.message
-        called = self.config.on_call_now(waiting, snapshot)
-        if self.config.escalation and message.escalated_at != before.escalated_at:  # nobody has decided
-            called = " ".join(dict.fromkeys([*called.split(), *self.config.escalation[0].split()]))
-        if message.is_digest:
-            waited = snapshot.now - max(alert.came_at for alert in waiting)
-            said = cards.digest.reminder(waiting, called, waited)
-        else:
-            alert = snapshot.alerts[0]
-            since = alert.waiting_since or cards.listing.since(alert)
-            is_observed = self.config.cards.observes(alert.cluster_id)
-            said = cards.thread.reminder(
-                alert.remediation, alert.share, called, snapshot.now - since, is_observed=is_observed,
-                is_paused=snapshot.pause is not None,
-            )  # fmt: skip
-        mark = f"reminder {before.reminded_at} {called}"  # one that calls somebody is never taken for one that doesn't
-        return PendingReply(said, reminded=message, mark=mark)
 
     async def _are_still(self, states: Collection[State], refs: list[RemediationRef]) -> set[RemediationRef] | None:
         """Return which of these are certainly in such a state; None where none is, but not all can be read now."""

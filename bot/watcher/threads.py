@@ -51,6 +51,7 @@ class PendingReply:
         reminded: the message with this reminder counted.
         event: what other tools get with it, of the repairs that it is about.
         mark: identifies it where nothing is remembered; unique within a message.
+        user_id: whom it answers, in a direct message where the channel takes nothing.
     """
 
     message: Message
@@ -63,6 +64,7 @@ class PendingReply:
     event: EventKind | None = None
     about: tuple[Alert, ...] = ()
     mark: str = ""
+    user_id: str = ""
 
 
 def thread_parts(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingReply]:
@@ -97,6 +99,29 @@ def thread_parts(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingRep
                 yield PendingReply(ends, frozenset({key}))
     if message.is_digest:
         yield from _results(snapshot)
+
+
+def reminder(
+    snapshot: Snapshot, message: TrackedMessage, waiting: Sequence[Alert], config: WatchConfig
+) -> PendingReply:
+    """Return a reminder of what certainly waits still; `message` has it counted."""
+    before = snapshot.message
+    called = config.on_call_now(waiting, snapshot)
+    if config.escalation and message.escalated_at != before.escalated_at:  # nobody has decided
+        called = " ".join(dict.fromkeys([*called.split(), *config.escalation[0].split()]))
+    if message.is_digest:
+        waited = snapshot.now - max(alert.came_at for alert in waiting)
+        said = cards.digest.reminder(waiting, called, waited)
+    else:
+        alert = snapshot.alerts[0]
+        since = alert.waiting_since or cards.listing.since(alert)
+        is_observed = config.cards.observes(alert.cluster_id)
+        said = thread.reminder(
+            alert.remediation, alert.share, called, snapshot.now - since, is_observed=is_observed,
+            is_paused=snapshot.pause is not None,
+        )  # fmt: skip
+    mark = f"reminder {before.reminded_at} {called}"  # one that calls somebody is never taken for one that doesn't
+    return PendingReply(said, reminded=message, mark=mark)
 
 
 def replied(message: TrackedMessage, part: PendingReply, now: float) -> TrackedMessage:
@@ -234,7 +259,8 @@ def _results(snapshot: Snapshot) -> Iterator[PendingReply]:
         for number, part in enumerate(parts):
             if (key := f"{batch.id} {number}") not in message.announced:
                 is_last = number == len(parts) - 1
-                yield PendingReply(part, frozenset({key, batch.id} if is_last else {key}))
+                keys = frozenset({key, batch.id} if is_last else {key})
+                yield PendingReply(part, keys, user_id=batch.actor.user_id)
 
 
 def hold_warning_at(hold: Hold) -> float:

@@ -568,3 +568,21 @@ async def test_review_says_that_a_colleagues_selection_runs_and_that_approvals_a
             assert "Not confirmed" not in render_view(view)
             await bot.slack.submit(view, user="U0BOB", **{"review:verb": "cancel"})
             assert "Approving 8, started by @U0ALICE" in render_view(bot.slack.views[-1])
+
+
+@pytest.mark.parametrize("how", ["removed", "archived"])
+async def test_selection_whose_channel_takes_nothing_is_answered_in_a_direct_message(how: str) -> None:
+    async with watching() as bot:
+        await began(bot)
+        nodes = storm(bot, 6)
+        view = await choose(bot, await digest(bot))
+        with bot.together.paused("approve"):
+            await bot.slack.submit(view)
+            await bot.together.until(lambda: bot.together.is_waiting("approve"))
+            channel = bot.slack.channels["C0OPS"]
+            channel.bot_may_post, channel.is_private, channel.is_archived = False, how == "removed", how == "archived"
+        (told,) = await until(bot, lambda: bot.slack.direct("U0ALICE"), seconds=600)
+        assert "results" in told.text
+        assert {bot.together.state(ids) for ids in nodes} == {"PENDING"}
+        await pass_time(bot, 3600)
+        assert bot.slack.direct("U0ALICE") == [told]

@@ -410,3 +410,12 @@ async def test_deleted_card_of_a_repair_that_succeeds_is_not_posted_again(bot: W
         await poll(bot)
     await pass_time(bot, 120)
     assert bot.slack.visible() == []
+
+
+@pytest.mark.bot(watching=True)
+async def test_post_whose_answer_names_no_message_is_looked_for(bot: World) -> None:
+    bot.slack.faults.append(SlackFault("chat.postMessage", "nothing", after=True))
+    bot.together.add()
+    await card(bot)
+    await pass_time(bot, 600)
+    assert [APPROVE in message.buttons for message in bot.slack.visible()] == [True]

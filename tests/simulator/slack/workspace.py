@@ -295,6 +295,8 @@ class Workspace(Listener):
                 return web.Response(text="a proxy says hello")
             case "list":
                 return web.json_response([1, 2])
+            case "nothing":
+                return web.json_response({"ok": True})
             case "bytes":
                 return web.Response(body=b"\xff\xfe", content_type="application/json")
             case "hang":

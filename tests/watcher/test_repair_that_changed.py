@@ -1,0 +1,46 @@
+"""What a thread says that somebody approved, where Together has changed the repair as that was on its way."""
+
+import pytest
+
+from tests.storms import began, choose, digest, storm
+from tests.watch import card, thread, until
+from tests.world import APPROVE, IDS, World
+
+pytestmark = pytest.mark.bot(watching=True)
+MIGRATE = "REMEDIATION_MODE_HOST_AWARE"
+
+
+async def test_approval_of_what_changed_while_it_was_sent_is_of_what_was_shown(bot: World) -> None:
+    bot.together.add(mode="REMEDIATION_MODE_HOST_POWER_CYCLE")
+    alert = await card(bot)
+    with bot.together.paused("approve"):
+        await bot.slack.press(alert, APPROVE)
+        await bot.together.until(lambda: bot.together.is_waiting("approve"))
+        bot.together.remediations[IDS]["mode"] = MIGRATE
+    await card(bot, words="You approved “Power cycle”.")
+    said = "instance-1: <@U0ALICE> approved “Power cycle”. The repair is now “Migrate to new host”."
+    await until(bot, lambda: [line for line in thread(bot, alert) if said in line])
+
+
+async def test_approval_of_what_changed_before_the_next_list_is_of_what_was_sent(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    await bot.slack.press(alert, APPROVE)
+    await card(bot, words="Approved")
+    bot.together.remediations[IDS]["mode"] = MIGRATE
+    said = "instance-1: <@U0ALICE> approved “Reboot”. The repair is now “Migrate to new host”."
+    await until(bot, lambda: [line for line in thread(bot, alert) if said in line])
+
+
+async def test_failures_of_what_nobody_approved_say_what_was_approved(bot: World) -> None:
+    await began(bot)
+    nodes = storm(bot, 6)
+    message = await digest(bot)
+    await bot.slack.submit(await choose(bot, message))
+    await until(bot, lambda: {bot.together.state(ids) for ids in nodes} == {"PENDING"})
+    for ids in nodes:
+        bot.together.remediations[ids].update(mode=MIGRATE, state="RUNNING")
+        bot.together.fail(ids, "no host")
+    said = await until(bot, lambda: [line for line in thread(bot, message) if "failed" in line])
+    assert "you approved" not in str(said)
+    assert str(said).count("Migrate to new host failed, “no host” (approved: ") == len(nodes)
