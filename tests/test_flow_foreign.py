@@ -6,7 +6,7 @@ import pytest
 
 from bot.clock import WaitReason
 from tests.simulator.slack.workspace import SlackFault
-from tests.simulator.together import Fault
+from tests.simulator.together import Fault, Ids
 from tests.storms import XID
 from tests.world import APPROVE, CANCEL, IDS, REFRESH, World, as_alert, both_transports
 
@@ -103,3 +103,31 @@ async def test_folded_buttons_go_and_pictures_stay(bot: World) -> None:
     assert shown["accessory"] == picture
     assert kept["child_blocks"] == [words]
     assert APPROVE not in str(alert.blocks)
+
+
+async def test_alert_about_two_keeps_the_buttons_and_the_result_of_each(bot: World) -> None:
+    second = ("cluster-1", "instance-2", "remediation-2")
+    bot.together.add()
+    bot.together.add(second)
+    words, *rows = as_alert(bot.together.remediations[IDS])
+    alert = bot.slack.post_as_tool([words, *rows, *as_alert(bot.together.remediations[second])[1:]])
+
+    def buttons_of(ids: Ids) -> dict[str, dict[str, Any]]:
+        controls = [control for block in alert.blocks for control in block.get("elements", ()) if "value" in control]
+        return {each["action_id"]: each for each in controls if ids[2] in each["value"]}
+
+    before = buttons_of(second)
+    await bot.slack.press(alert, CANCEL, button=buttons_of(IDS)[CANCEL])
+    await bot.edited(alert)
+    assert "Cancelled: reboot instance-1" in alert.everything
+    assert buttons_of(second) == before
+    assert not buttons_of(IDS).keys() & {APPROVE, CANCEL}
+    await bot.slack.press(alert, APPROVE, button=before[APPROVE], user="U0BOB")
+    await bot.edited(alert, 2)
+    assert "Cancelled: reboot instance-1" in alert.everything
+    assert "Approved, queued: reboot instance-2" in alert.everything
+    await bot.slack.press(alert, CANCEL, button=buttons_of(second)[CANCEL])
+    await bot.edited(alert, 3)
+    assert "Cancelled: reboot instance-1" in alert.everything
+    assert "Cancelled: reboot instance-2" in alert.everything
+    assert "Approved, queued" not in alert.everything

@@ -10,7 +10,8 @@ from typing import Self, TypeVar
 
 from pydantic import TypeAdapter
 
-from bot.models import RULES, Blocks, Json, Message, Verb
+from bot.errors import UnreadableButton
+from bot.models import RULES, Blocks, Json, Message, RemediationRef, Verb, read_button_value
 from bot.mrkdwn import clean, entities
 from bot.parsing import MAX_REASON
 
@@ -261,19 +262,29 @@ def check_again(value: str) -> Json:
     return actions([button(Verb.REFRESH, value)])
 
 
-def without_controls(blocks: Sequence[Json]) -> Iterator[Json]:
-    """Yield the blocks of a message that only show something."""
+def without_controls(blocks: Sequence[Json], of: RemediationRef | None = None) -> Iterator[Json]:
+    """Yield the blocks of a message that only show something; with `of`, also the buttons about other remediations."""
     for block in blocks:
         inside, beside = block.get("child_blocks"), block.get("accessory")
         if block.get("type") in {"actions", "input", "context_actions"}:
-            continue
-        if isinstance(inside, list):
-            if shown := list(without_controls([block for block in inside if isinstance(block, dict)])):
+            controls = block.get("elements")
+            if kept := [each for each in controls if _is_of_another(each, of)] if isinstance(controls, list) else []:
+                yield {**block, "elements": kept}
+        elif isinstance(inside, list):
+            if shown := list(without_controls([block for block in inside if isinstance(block, dict)], of)):
                 yield {**block, "child_blocks": shown}
-        elif isinstance(beside, dict) and beside.get("type") == "image":
+        elif isinstance(beside, dict) and (beside.get("type") == "image" or _is_of_another(beside, of)):
             yield block
         else:
             yield {name: value for name, value in block.items() if name != "accessory"}
+
+
+def _is_of_another(control: object, of: RemediationRef | None) -> bool:
+    """Return whether a control names another remediation."""
+    try:
+        return of is not None and isinstance(control, dict) and read_button_value(control.get("value"))[0] != of
+    except UnreadableButton:
+        return False
 
 
 def story(lines: Iterable[str], between: str = "\n", limit: int = MAX_STORY) -> str:

@@ -1,5 +1,6 @@
 """Messages that are not a card: in progress, errors, usage, what is added to a message, and what points elsewhere."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -25,12 +26,14 @@ from bot.models import (
     Request,
     Verb,
     reference_value,
+    short_hash,
 )
 from bot.mrkdwn import clean, clock_time, entities, escape
 from bot.parsing import COMMAND
 
 ADDED = "remediation-bot-added-"  # how the IDs of such blocks begin, so that they are found again
 _LINE = f"{ADDED}line"
+_CARD = re.compile(rf"{ADDED}[0-9a-f]{{8}}-")  # a block of a card beneath an alert; its hash says of which remediation
 _DECISION = "\n— Decision: "  # where the text of the bot's additions begins
 USAGE = (
     f"`{COMMAND}` lets you choose what to cancel.\n"
@@ -53,13 +56,18 @@ MENTIONS = (
 CONSOLE = "the Together console"  # as errors say it
 
 
-def decision_beneath(alert: Message, card: Message) -> Message:
-    """Return another tool's alert with a card beneath it: the alert keeps its own words, and loses its buttons."""
-    added = [{"type": "divider"}, *without_header(card)]
-    named = [{**block, "block_id": f"{ADDED}{number}"} for number, block in enumerate(added)]
-    theirs = [block for block in _unmarked(alert.blocks) if not str(block.get("block_id", "")).startswith(ADDED)]
-    kept = list(blocks.without_controls(theirs))[: blocks.MAX_BLOCKS - len(named)]
-    return Message(_told(alert, card.text), [*kept, *named], _without_controls(alert.attachments))
+def decision_beneath(alert: Message, card: Message, of: RemediationRef) -> Message:
+    """Return another tool's alert with a card beneath it: it keeps its own words, and its buttons about others."""
+    added, own = [{"type": "divider"}, *without_header(card)], f"{ADDED}{short_hash(str(of), 8)}-"
+    named = [{**block, "block_id": f"{own}{number}"} for number, block in enumerate(added)]
+    theirs = [block for block in _unmarked(alert.blocks) if not _is_replaced(str(block.get("block_id", "")), own)]
+    kept = list(blocks.without_controls(theirs, of))[: blocks.MAX_BLOCKS - len(named)]
+    return Message(_told(alert, card.text), [*kept, *named], _without_controls(alert.attachments, of))
+
+
+def _is_replaced(block_id: str, own: str) -> bool:
+    """Return whether a block is of an answer that a new one replaces: only the cards of other remediations stay."""
+    return block_id.startswith(own) or (block_id.startswith(ADDED) and not _CARD.match(block_id))
 
 
 def without_header(card: Message) -> Blocks:
@@ -84,7 +92,7 @@ def _told(alert: Message, addition: str) -> str:
     return text if len(text) <= blocks.MAX_STORY else blocks.story([addition])
 
 
-def with_line(place: ReplyTarget, line: str, *, keeps_controls: bool) -> Message:
+def with_line(place: ReplyTarget, line: str, of: RemediationRef, *, keeps_controls: bool) -> Message:
     """Return what was clicked with a line more: on top of the bot's own card, beneath another tool's alert."""
     original = place.original or Message("")
     kept = [block for block in _unmarked(original.blocks) if block.get("block_id") != _LINE]
@@ -92,7 +100,7 @@ def with_line(place: ReplyTarget, line: str, *, keeps_controls: bool) -> Message
         kept = [block for block in kept if not str(block.get("block_id", "")).startswith(NOTICE)]
     attachments = original.attachments
     if not keeps_controls:
-        kept, attachments = list(blocks.without_controls(kept)), _without_controls(attachments)
+        kept, attachments = list(blocks.without_controls(kept, of)), _without_controls(attachments, of)
     kept = _with_room(kept)
     added = {**blocks.paragraph(line, bold=True), "block_id": _LINE}
     # The bot's own mark says what was drawn whole: with a line more, it is something else.
@@ -107,10 +115,11 @@ def _unmarked(alert: Blocks) -> Blocks:
     return [{"block_id": "alert"} | alert[0], *alert[1:]] if alert else []
 
 
-def _without_controls(attachments: Blocks) -> Blocks:
+def _without_controls(attachments: Blocks, of: RemediationRef) -> Blocks:
     def shown(attachment: Json) -> Json:
-        inner = attachment.get("blocks")
-        return {**attachment, "blocks": list(blocks.without_controls(inner))} if isinstance(inner, list) else attachment
+        if not isinstance(inner := attachment.get("blocks"), list):
+            return attachment
+        return {**attachment, "blocks": list(blocks.without_controls(inner, of))}
 
     return [shown(attachment) for attachment in attachments]
 
@@ -120,7 +129,7 @@ def in_progress(request: Request, since: float) -> Message:
     began = f"this… (started {clock_time(since)})"
     if request.place.original is not None:
         doing = f"⏳ <@{request.actor.user_id}> is {request.rule.doing} {began}"
-        shown = with_line(request.place, doing, keeps_controls=False)
+        shown = with_line(request.place, doing, request.ref, keeps_controls=False)
         return shown if request.place.is_foreign else replace(shown, blocks=_under_way(shown.blocks, request.verb))
     doing = f"⏳ Still {request.rule.doing} {began}. The result follows."
     return Message(
@@ -150,7 +159,7 @@ def _doing(title: str, verb: Verb) -> str:
 
 def after_failure(place: ReplyTarget, ref: RemediationRef, remark: CardNote) -> Message:
     """Return what was clicked with a line that says what failed; in doubt, "Check again" is all that it offers."""
-    after = with_line(place, remark.notice, keeps_controls=remark.buttons)
+    after = with_line(place, remark.notice, ref, keeps_controls=remark.buttons)
     if remark.buttons:
         return after
     check = {**blocks.check_again(reference_value(ref)), "block_id": f"{ADDED}check"}

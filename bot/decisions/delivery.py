@@ -79,7 +79,7 @@ class Answers:
             config=self.config, is_beneath=alert is not None,
         )  # fmt: skip
         if alert:
-            card = cards.decision_beneath(alert, card)
+            card = cards.decision_beneath(alert, card, present.ref)
         elif not is_kept and (about.ts or place.is_home):
             card = cards.without_decisions(card)  # only the card itself is kept current
         answer = Answer(ReplyKind.CARD, card, note, summary=summary, card_ts=card_ts)

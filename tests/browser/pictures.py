@@ -156,7 +156,7 @@ def messages() -> Iterator[tuple[str, Message, bool]]:
     yield (
         "another-tools-alert",
         cards.decision_beneath(
-            alert, cards.card(reviewed(State.PENDING), decided=APPROVED, is_beneath=True, config=CONFIG)
+            alert, cards.card(reviewed(State.PENDING), decided=APPROVED, is_beneath=True, config=CONFIG), REF
         ),
         False,
     )
