@@ -107,8 +107,10 @@ class Chooser(Surface):
             "s are waiting for approval or start, approvals first" if count > 1 else " is waiting for approval or start"
         )
         title = f"{count} remediation{waits}" if count else _nothing(looked)
-        broken, returned = await self.lookup.faults(), await self.lookup.returned()
-        return chooser.waiting_list(ordered, looked.unreadable, looked.names, title, broken=broken, returned=returned)
+        return chooser.waiting_list(
+            ordered, looked.unreadable, looked.names, title, doubted=await self.lookup.doubted(),
+            broken=await self.lookup.faults(), returned=await self.lookup.returned(),
+        )  # fmt: skip
 
     async def _card(self, text: str) -> Message:
         """Return the card of what is called so, or a list where several are."""

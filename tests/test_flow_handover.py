@@ -192,3 +192,15 @@ async def test_what_is_in_a_state_of_tomorrow_is_in_repair(bot: World) -> None:
     await pass_time(bot, 60)
     assert "In repair now: 1" in await asked(bot, "tonight")
     assert "1 in repair" in said(await opened(bot))
+
+
+@pytest.mark.bot(watching=True)
+@pytest.mark.parametrize("typed", ["list", "tonight"])
+async def test_what_a_decision_may_still_take_effect_on_is_not_just_waiting(bot: World, typed: str) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    bot.together.faults.append(Fault("rpc", verb="approve", code=14))
+    await bot.slack.press(alert, APPROVE)
+    await card(bot, words="it still might")
+    await bot.slack.command(typed, user="U0BOB")
+    assert "a decision isn't confirmed" in (await bot.reply_privately("U0BOB")).text

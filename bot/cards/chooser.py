@@ -11,7 +11,7 @@ from bot.cards.blocks import elements
 from bot.cards.config import UNSET, CardConfig
 from bot.cards.controls import question
 from bot.cards.labels import fault
-from bot.cards.listing import first_of, lines_message, remediation_lines, returned_lines
+from bot.cards.listing import NOT_CONFIRMED, first_of, lines_message, remediation_lines, returned_lines
 from bot.cards.notices import unfollowed, without_header
 from bot.models import (
     NOTHING_KNOWN,
@@ -23,6 +23,7 @@ from bot.models import (
     Json,
     Message,
     Remediation,
+    RemediationRef,
     Verb,
 )
 from bot.mrkdwn import ago, clean, entities, escape
@@ -189,6 +190,7 @@ def waiting_list(  # noqa: PLR0913 - what is listed, and what is told beside it
     cluster_names: ClusterNames,
     title: str,
     *,
+    doubted: Collection[RemediationRef] = (),
     broken: Sequence[FaultReport] = (),
     returned: Sequence[Alert] = (),
 ) -> Message:
@@ -198,6 +200,7 @@ def waiting_list(  # noqa: PLR0913 - what is listed, and what is told beside it
         unreadable: the names of clusters that couldn't be read; "" for the list of clusters.
         cluster_names: the names of clusters.
         title: what they are, without a full stop.
+        doubted: of which a decision may still take effect.
         broken: what fires without a repair.
         returned: the repairs of the last day that didn't help.
     """
@@ -205,7 +208,8 @@ def waiting_list(  # noqa: PLR0913 - what is listed, and what is told beside it
 
     def rest(remediation: Remediation) -> str:
         ids = f"IDs: {escape(str(remediation.ref), 650)}" if alike[remediation.node] > 1 else ""
-        return " · ".join(filter(None, (_opened(remediation), ids)))
+        doubt = NOT_CONFIRMED if remediation.ref in doubted else ""
+        return " · ".join(filter(None, (_opened(remediation), doubt, ids)))
 
     lines = remediation_lines(remediations, LISTED, cluster_names, rest)
     if note := not_read(unreadable):

@@ -11,6 +11,7 @@ from bot.cards.chooser import not_read
 from bot.cards.faults import as_of
 from bot.cards.listing import (
     LISTED,
+    NOT_CONFIRMED,
     clusters_of,
     entry,
     lines_message,
@@ -205,7 +206,8 @@ def _lines(alerts: Sequence[Alert]) -> list[Line]:
             for part in (clusters[remediation.cluster_id], mode_name(alert), labels.fault(remediation, is_brief=True))
         ]
         error = f"“{escape(remediation.error_message, 150)}”" if remediation.error_message else ""
-        parts += [f"since {when(since(alert))}"] if alert.is_waiting else [error, _who(alert)]
+        doubt = NOT_CONFIRMED if alert.is_in_doubt else ""
+        parts += [f"since {when(since(alert))}", doubt] if alert.is_waiting else [error, _who(alert)]
         lines.append(entry(remediation.node, *parts))
     return with_rest(lines, len(alerts))
 

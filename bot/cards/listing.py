@@ -125,6 +125,9 @@ def entry(name: str, *told: str) -> Line:
     return [*node(name), *elements(f"  {' · '.join(filter(None, told))}")]
 
 
+NOT_CONFIRMED = "a decision isn't confirmed"  # in a list, of what may no longer be as it was read
+
+
 def remediation_lines(
     remediations: Sequence[Remediation], most: int, cluster_names: ClusterNames, when: Callable[[Remediation], str]
 ) -> list[Line]:

@@ -170,6 +170,11 @@ class Lookup:
         back = await self.database.read(ended.came_back_lately, PAST_SECONDS)
         return [alert for alert in back if cluster_id in {"", alert.cluster_id}]
 
+    async def doubted(self) -> Collection[RemediationRef]:
+        """Return what a decision may still take effect on, as far as the bot tracks it."""
+        tracked = await self.database.read(messages.tracked) if self.is_watching else ()
+        return {alert.ref for alert in tracked if alert.is_in_doubt}
+
     async def of_node(self, name: str) -> Sequence[Alert]:
         """Return the repairs within a year of nodes with this name or ID, the latest first."""
         return await self.database.read(ended.of_node, name, YEAR_SECONDS)

@@ -307,6 +307,11 @@ class Alert:
         return self.remediation.is_waiting and not self.is_unlisted
 
     @property
+    def is_in_doubt(self) -> bool:
+        """Whether a decision on it may still take effect."""
+        return self.remark is not None and not self.remark.buttons and self.remark.applies_to(self.as_told)
+
+    @property
     def as_told(self) -> Remediation:
         """The remediation as people were last told of it: as it was seen, or as somebody was answered since."""
         remark = self.remark
