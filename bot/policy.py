@@ -33,11 +33,14 @@ class Policy:
             NotAllowed: the actor may not.
             Observing: the bot decides nothing in this cluster, maybe since it was started again.
         """
-        await self.authorize(request.verb, request.actor, request.place.channel_id)
+        place = request.place
+        # What the bot told somebody alone may ask them to look again.
+        is_told_alone = place.is_direct and place.is_button and request.rule.open_to_all
+        await self.authorize(request.verb, request.actor, place.channel_id, is_anywhere=is_told_alone)
         if request.rule.decides and self.observes(request.ref.cluster_id):
             raise Observing
 
-    async def authorize(self, verb: Verb, actor: Actor, channel_id: str | None) -> None:
+    async def authorize(self, verb: Verb, actor: Actor, channel_id: str | None, *, is_anywhere: bool = False) -> None:
         """Check that the actor may do this, from this channel, now.
 
         A listed user ID is looked up like anybody else: the person may have left, or never have been a full member.
@@ -51,7 +54,7 @@ class Policy:
             raise NotAllowed("The bot belongs to a different workspace.", self._who_can)
         if actor.home_team_id not in {None, self.team_id}:
             raise NotAllowed("Only members of this workspace can do this.", self._who_can)
-        if self.channels and channel_id not in self.channels:
+        if self.channels and channel_id not in self.channels and not is_anywhere:
             raise NotAllowed("The bot isn't enabled here.", f"Use {self._where}.")
         try:
             if RULES[verb].open_to_all:

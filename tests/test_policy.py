@@ -14,6 +14,8 @@ from handlers.directory import FAILED_SECONDS, FRESH_SECONDS, PATIENCE_SECONDS, 
 from tests.manual_clock import ManualClock
 from tests.simulator.slack import Slack, SlackFault
 from tests.simulator.slack.workspace import BOT_TOKEN, TEAM
+from tests.simulator.together import Fault
+from tests.watch import card, until, watching
 from tests.world import APPROVE, CANCEL, IDS, REF, REFRESH, world
 
 
@@ -255,3 +257,20 @@ async def test_takeover_authorizes_again_what_a_dead_process_had_claimed() -> No
         async with bot.another():
             assert "deactivated users can't do this" in (await bot.reply_privately()).text
         assert bot.together.posts == []
+
+
+async def test_who_is_told_alone_to_check_again_may_do_so_there() -> None:
+    async with watching(BOT_CHANNELS="C0OPS") as bot:
+        bot.together.add()
+        await card(bot)
+        bot.slack.channels["C0OPS"].bot_may_post = False
+        await bot.slack.open_home()
+        await until(bot, lambda: "instance-1" in str(bot.slack.homes.get("U0ALICE")))
+        bot.together.faults.append(Fault("cut", verb="cancel"))
+        bot.together.on_call["cancel"] = lambda: bot.together.faults.append(Fault("rpc", verb="get", code=13, times=-1))
+        await bot.slack.press_home(CANCEL)
+        (told,) = await until(bot, lambda: bot.slack.direct("U0ALICE"))
+        assert "Press “Check again” before you decide anything else" in told.text
+        bot.together.faults.clear()
+        await bot.slack.press(told, REFRESH)
+        await until(bot, lambda: "no change yet" in str([each.text for each in bot.slack.direct("U0ALICE")]))
