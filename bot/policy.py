@@ -35,7 +35,7 @@ class Policy:
         """
         place = request.place
         # What the bot told somebody alone may ask them to look again.
-        is_told_alone = place.is_direct and place.is_button and request.rule.open_to_all
+        is_told_alone = request.rule.open_to_all and place.is_button and place.is_direct
         await self.authorize(request.verb, request.actor, place.channel_id, is_anywhere=is_told_alone)
         if request.rule.decides and self.observes(request.ref.cluster_id):
             raise Observing
