@@ -346,6 +346,12 @@ SECOND_NODE = [
     "hold gpu-node-1 1h, gpu-node-2 for 30 min.",
     "hold gpu-node-1 1h, gpu-node-2 2h, and gpu-node-3 for 30 min.",
     f"hold {REF} 1h gpu-node-2 2h",
+    "hold 2h gpu-node-1 to gpu-node-2",
+    "hold 2h gpu-node-1 through gpu-node-2",
+    "hold 2h gpu-node-1 with gpu-node-2",
+    "hold gpu-node-1 for 2h as well as gpu-node-2",
+    "hold 1h gpu-node-1\nhold 1h gpu-node-2",
+    f"hold 1h gpu-node-1\n{BOT} hold 1h gpu-node-2",
     "cancel gpu-node-1 and gpu-node-2",
     "approve gpu-node-1 and gpu-node-2",
 ]

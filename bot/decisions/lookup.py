@@ -44,6 +44,7 @@ AUTHORIZE_SECONDS = 0.5  # a dialog has 3 s (docs.slack.dev, trigger_id), of whi
 MAX_TRIPLES = 5  # of a message are looked up: any path looks like three IDs
 SHOWN_PAST = 20  # decisions
 _JOINED = re.compile(r"(\S+/\S+/\S+)")  # three IDs, which any path looks like
+_BETWEEN_NAMES = {"", "and", "as", "hold", "through", "thru", "to", "well", "with"}
 _LENGTHS = re.compile(r"(?<!\S)(?:for\s+)?\d+\s*[hm][a-z]*(?=[\s,.;:]|$)", re.IGNORECASE)  # of a hold
 YEAR_SECONDS = 366 * 86_400.0
 PAST_SECONDS = 86_400.0  # how long what went wrong is shown
@@ -266,7 +267,8 @@ class Lookup:
         """
         also = ALSO.match(reason) or _JOINED.search(reason)
         rest, lengths = _LENGTHS.subn(" ", reason)
-        names = [also[1]] if also else [word for word in rest.split() if word.strip(",.;:").lower() not in {"", "and"}]
+        said = [word for word in rest.split() if word[0] not in "@<"]  # people
+        names = [also[1]] if also else [word for word in said if word.strip(",.;:").lower() not in _BETWEEN_NAMES]
         if not 1 <= len(names) <= max(lengths, 1):  # words, unless each has its own length
             return
         name = names[0].strip(",.;:")
