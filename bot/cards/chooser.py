@@ -200,7 +200,7 @@ def waiting_list(  # noqa: PLR0913 - what is listed, and what is told beside it
         unreadable: the names of clusters that couldn't be read; "" for the list of clusters.
         cluster_names: the names of clusters.
         title: what they are, without a full stop.
-        doubted: of which a decision may still take effect.
+        doubted: those whose last decision isn't confirmed.
         broken: what fires without a repair.
         returned: the repairs of the last day that didn't help.
     """

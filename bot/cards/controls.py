@@ -219,8 +219,7 @@ def reason_dialog(
     shown, first = request.saw, about.first
     mode, order = shown.mode or "", ""
     if not request.overrides:
-        is_same = first and first.mode == mode and first.is_of(shown.episode)
-        is_second = is_same and first and first.user_id != request.actor.user_id
+        is_second = first is not None and first.precedes(shown, request.actor.user_id)
         order = _FIRST if shown.is_first else _SECOND if is_second else ""
     asked = question(request.verb, mode, node, order, wait=wait)
     title, submit = f"{request.verb.capitalize()} remediation", asked.yes

@@ -272,7 +272,7 @@ def _opened(remediation: Remediation, shown: Overview, config: CardConfig) -> Bl
     if shown.refused:
         drawn = [*blocks.without_controls(drawn)]
     if len(json.dumps(drawn)) > _ITEM:
-        drawn = [drawn[0], blocks.line("Open its card to decide: its names are too long here.").blocks[0]]
+        drawn = [drawn[0], blocks.paragraph("Open its card to decide: its names are too long here.")]
     return [*drawn, {"type": "divider"}]
 
 

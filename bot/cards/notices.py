@@ -33,7 +33,7 @@ from bot.parsing import COMMAND
 
 ADDED = "remediation-bot-added-"  # how the IDs of such blocks begin, so that they are found again
 _LINE = f"{ADDED}line"
-_CARD = re.compile(rf"{ADDED}[0-9a-f]{{8}}-")  # a block of a card beneath an alert; its hash says of which remediation
+_CARD = re.compile(rf"{ADDED}[0-9a-f]{{8}}-")  # a block of a card beneath an alert, with its remediation's hash
 _DECISION = "\n— Decision: "  # where the text of the bot's additions begins
 USAGE = (
     f"`{COMMAND}` lets you choose what to cancel.\n"

@@ -56,7 +56,7 @@ class Executor(Judge):
 
     guardrails: Guardrails
     _looked_at: float = field(default=math.inf, init=False)  # on this process's monotonic clock
-    _present: Remediation | None = field(default=None, init=False)  # as it was read before the first POST
+    _present: Remediation = field(init=False)  # as it was last read before a POST; a command's first one reads nothing
 
     async def decide(self) -> Verdict:
         """Decide, or continue what another process began.
@@ -132,6 +132,7 @@ class Executor(Judge):
             return self.not_in_effect(present, f"It wasn't sent again: {changed}.")
         if await self.store.age(self.job) > LIFETIME:
             return self.not_in_effect(present, _CUT_OFF.sentence)
+        self._present = present
         return await self._send(present)
 
     async def _read_before(self) -> Remediation:
@@ -150,7 +151,6 @@ class Executor(Judge):
                 no refusal is final.
         """
         may_have_left = self.job.sent_at is not None
-        self._present = before or self._present
         try:
             result = await self._post()
         except StorageUnavailable as error:
@@ -230,11 +230,8 @@ class Executor(Judge):
         is_recorded = job.sending_mono is not None and attempt == 1  # with the claim
         is_repeat = job.sent_at is not None and not is_recorded
         is_approval = job.request.verb is Verb.APPROVE
-        if is_repeat and is_approval:
-            assert self._present is not None  # noqa: S101 - it is read before an approval's first POST, and its repeat
-            if await self.guardrails.check(job, self._present):
-                no_more = "the first of its two approvals no longer counts."
-                raise SecondPersonNeeded(no_more, "Review it and approve again.")
+        if is_repeat and is_approval and await self.guardrails.check(job, self._present):
+            raise SecondPersonNeeded("the first of its two approvals no longer counts.", "Review it and approve again.")
         if not is_recorded:
             await self.guardrails.policy.authorize_request(job.request)
             if job.sent_at is None and await self.store.age(job) > LIFETIME:
@@ -242,7 +239,7 @@ class Executor(Judge):
             kept_by = await self.store.record_send(job, is_again=attempt > 1)
             if isinstance(kept_by, Pause):
                 raise paused_error(kept_by, job.request.actor.user_id)
-            if kept_by and self._present:
+            if kept_by:
                 job.about = replace(job.about, hold=kept_by)
                 return _Changed(self._present, self._held())
         names_mode = is_approval and mode_to_send(seen) is not None

@@ -172,7 +172,7 @@ class Lookup:
         return [alert for alert in back if cluster_id in {"", alert.cluster_id}]
 
     async def doubted(self) -> Collection[RemediationRef]:
-        """Return what a decision may still take effect on, as far as the bot tracks it."""
+        """Return the remediations whose last decision isn't confirmed, as far as the bot tracks them."""
         tracked = await self.database.read(messages.tracked) if self.is_watching else ()
         return {alert.ref for alert in tracked if alert.is_in_doubt}
 

@@ -89,9 +89,8 @@ class Judge:
             metrics.TIME_TO_DECISION.labels(request.verb.value).observe(waited)
         asks_two = request.verb is Verb.APPROVE and not request.overrides
         first = self.job.about.first if asks_two else None
-        is_second = first is not None and first.mode == seen.mode and first.is_of(seen.episode)
-        first_user = first.user_id if first and is_second and first.user_id != request.actor.user_id else ""
         at, by = self.clock.now(), request.actor.user_id
+        first_user = first.user_id if first and first.precedes(seen, by) else ""
         mode = seen.mode or ""
         decided = DecidedBy(request.verb, by, at, request.reason, is_sure, first_user, mode)
         return Verdict(OutcomeKind(request.rule.done), result, decided, notice, settled_by=result if is_sure else None)

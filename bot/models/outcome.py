@@ -8,7 +8,7 @@ from enum import StrEnum
 from bot.errors import BotError, OutcomeKind
 from bot.models.ids import RemediationRef
 from bot.models.remediation import PRECISION, Remediation
-from bot.models.request import Actor, Message, Verb
+from bot.models.request import Actor, Message, SeenState, Verb
 
 FIRST_APPROVAL_SECONDS = 8 * 3600  # so long, about a shift, the first of two approvals counts
 LIFETIME = 600.0  # seconds after which a decision is no longer sent: the person has long looked elsewhere
@@ -40,12 +40,12 @@ class FirstApproval:
         is_same = len(now) == len(then) and all(abs(a - b) <= PRECISION for a, b in zip(now, then, strict=True))
         return is_same and self.mode == remediation.mode
 
-    def is_of(self, episode_key: str | None) -> bool:
-        """Return whether it was given for the incident of a button, where both say when that began."""
+    def precedes(self, seen: SeenState, user_id: str) -> bool:
+        """Return whether it makes somebody's approval of what they saw the second, where both say when that began."""
+        if self.user_id == user_id or self.mode != seen.mode:
+            return False
         began_at = int(max(_times(self.episode)))
-        if not (began_at and episode_key and episode_key.isdecimal() and int(episode_key)):
-            return True
-        return abs(began_at - int(episode_key)) <= PRECISION
+        return not (began_at and seen.began_at) or abs(began_at - seen.began_at) <= PRECISION
 
 
 def _times(episode: str) -> list[float]:

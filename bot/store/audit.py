@@ -160,12 +160,12 @@ def who_decided(connection: Connection, present: Remediation) -> DecidedBy | Non
     """
     in_doubt: DecidedBy | None = None
     lasted = present.changed_at - unix(present.create_time)
-    rows = connection.execute(_WHO_DECIDED, key_of(present.ref))
+    found = connection.execute(_WHO_DECIDED, key_of(present.ref))
     sent = defaultdict[str, list[float]](list)
-    for row in rows:
+    for row in found:
         if row.event in SENT:
             sent[row.decision_id].append(row.at)
-    for row in rows:
+    for row in found:
         rule = RULES[Verb(row.verb)]
         sent_at = sent[row.decision_id] or [row.at]  # its outcome may have been recorded much later
         is_of_another = max(sent_at) < unix(present.create_time) - DOUBT_SECONDS
