@@ -40,7 +40,7 @@ class Digests(Surface):
             raise NothingSelected("Nothing here needs a decision any more.", "Nothing was sent.")
         if not only:
             raise NothingSelected
-        known = Review(press.value, press.place.channel_id)
+        known = Review(press.value, press.place.channel_id, is_home=press.place.is_home)
         refs = [alert.ref for alert in only] if verb else ()
         view = review.dialog(known, waiting, self.config, verb=verb or Verb.APPROVE, only=refs)
         await self.dialogs.open(press.trigger_id, view)
@@ -83,7 +83,7 @@ class Digests(Surface):
         except (ValueError, TypeError, KeyError) as error:
             raise UnknownControl("this dialog") from error
         await self.lookup.authorize_in_time(verb, actor, known.channel_id)
-        place = ReplyTarget(known.channel_id, actor.user_id)
+        place = ReplyTarget(known.channel_id, actor.user_id, is_home=known.is_home)
         press = f"{view.get('id')} {trigger_id}"
         asked, waiting = await self.batches.ask(
             Batch(press, known.digest_id, verb, actor, place, asked_at=0.0), chosen_in(view)
@@ -93,16 +93,19 @@ class Digests(Surface):
 
     async def stop(self, ack: AsyncAck, body: Json) -> Unacked:
         """Write it down, ack, then leave alone what of a running selection has not begun."""
-        return await self.take_change(ack, body, "stop this selection")
+        return await self.take_change(ack, self.press_of(body), "stop this selection")
 
     async def submit(self, ack: AsyncAck, body: Json) -> None:
         """Take the confirmation. What cannot be begun is said in the dialog."""
         view, actor = view_of(body), actor_of(body)
-        batch_id, reason = known_of(view), reason_of(view, review.WHY)
+        reason = reason_of(view, review.WHY)
+        batch_id, _, where = known_of(view).partition(" ")
         if not reason and _needs_reason(view):  # Slack takes spaces for one
             await ack(response_action="errors", errors={review.WHY: "Type a reason first."})
             return
-        confirmed = replace(submission_of(body), key=None, name=f"batch {batch_id}", batch_id=batch_id)
+        submitted = submission_of(body)
+        place = replace(submitted.place, is_home=where == review.IN_HOME)
+        confirmed = replace(submitted, place=place, key=None, name=f"batch {batch_id}", batch_id=batch_id)
         confirm = partial(self.batches.confirm, batch_id, actor, reason)
         clear = partial(ack, response_action="clear")
         await self.take(clear, confirmed, confirm, say=partial(say_in_dialog, ack))

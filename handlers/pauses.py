@@ -11,8 +11,8 @@ from bot import cards
 from bot.decisions import LeasedEntry, PauseService
 from bot.errors import UnknownControl
 from bot.models import Json, ReplyTarget, Verb, read_button_value
-from handlers.payloads import action_of, chosen_in, fields_of, known_of, option_of, reason_of, view_of
-from handlers.surface import BadField, Interaction, Record, Surface, Unacked
+from handlers.payloads import chosen_in, fields_of, known_of, option_of, reason_of, view_of
+from handlers.surface import BadField, Interaction, Record, Surface, Unacked, click_of
 
 _WHAT = {
     cards.PAUSE: "pause approvals",
@@ -41,11 +41,13 @@ class Pauses(Surface):
 
     async def listen(self, ack: AsyncAck, body: Json) -> Unacked:
         """Write it down, ack, then pause or resume, or ask why."""
-        action_id = action_of(body).get("action_id")
-        if action_id in {cards.PAUSE_DIALOG, cards.RESUME_DIALOG}:
-            press = self.press_of(body)
+        click = click_of(body)
+        # What the bot said to somebody alone answers what was asked in Home, and counts as that.
+        place = replace(click.place, is_home=click.place.is_direct)
+        press = replace(click, place=self.home.result_target(place, ""))
+        if press.action_id in {cards.PAUSE_DIALOG, cards.RESUME_DIALOG}:
             return await self.take_show(ack, press, lambda of: self.ask(of, of.action_id, of.value))
-        return await self.take_change(ack, body, _WHAT[str(action_id)])
+        return await self.take_change(ack, press, _WHAT[press.action_id])
 
     async def ask(self, press: Interaction, dialog: str, value: str) -> None:
         """Open the dialog that pauses or resumes approvals, of what the value of a button says."""

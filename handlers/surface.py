@@ -242,9 +242,8 @@ class Surface:
         except BotError as error:
             return await self.replies.reply_privately(entry.place, cards.private(error))
 
-    async def take_change(self, ack: AsyncAck, body: Json, what: str) -> Unacked:
+    async def take_change(self, ack: AsyncAck, press: Interaction, what: str) -> Unacked:
         """Take a press that changes something; `what` as in "your request to pause approvals"."""
-        press = self.press_of(body)
         return await self.take(ack, press, lambda: self.record_press(press, what, press.action_id, press.value))
 
     async def record_press(self, of: Interaction, what: str, action_id: str, value: str, reason: str = "") -> Receipt:

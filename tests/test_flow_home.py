@@ -6,19 +6,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from bot import cards
 from bot.cards import home, review
 from bot.clock import WaitReason
 from bot.models import ClusterNames, Remediation
+from bot.store import tables
 from tests.manual_clock import ON_THE_WAY
-from tests.rows import outcomes_by_user
+from tests.rows import execute_beside, outcomes_by_user
 from tests.samples import remediation
 from tests.simulator.slack.limits import check_home
 from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault, Ids
 from tests.storms import XID, began, choose, digest, storm
-from tests.watch import LOOKING, card, pass_time, poll, submit_pause, thread, until, watching
+from tests.watch import LOOKING, card, pass_time, poll, resume, submit_pause, thread, until, watching
 from tests.world import APPROVE, CANCEL, IDS, REFRESH, World, both_databases, both_transports, world
 
 AUTOMATED = "REMEDIATION_TRIGGER_AUTOMATED"
@@ -261,6 +263,23 @@ async def test_pause_and_resume(bot: World) -> None:
     await bot.slack.until(lambda: paused not in said(bot.slack.homes["U0ALICE"]))
 
 
+async def test_pause_from_home_is_ended_where_its_answer_is() -> None:
+    async with watching(BOT_CHANNELS="C0OPS") as bot:
+        bot.together.add()
+        alert = await card(bot)
+        await opened(bot)
+        await bot.slack.press_home(cards.PAUSE_DIALOG)
+        await submit_pause(bot)
+        (told,) = await bot.slack.until(lambda: bot.slack.direct("U0ALICE"))
+        await until(bot, lambda: "Approvals are paused" in alert.text)
+        await resume(bot, told)
+        await until(bot, lambda: "paused" not in alert.text)
+        await bot.slack.until(lambda: len(bot.slack.direct("U0ALICE")) == 2)
+        assert "paused" not in said(bot.slack.homes["U0ALICE"])
+        noted = select(tables.audit.c.channel_id).where(tables.audit.c.event.in_(["paused", "resumed"]))
+        assert await execute_beside(bot, noted) == [{"channel_id": "C0OPS"}] * 2
+
+
 async def test_menu_holds_and_opens_dialogs(bot: World) -> None:
     bot.together.add(instance_name="gpu-node-7")
     await card(bot)
@@ -385,6 +404,7 @@ async def test_storm_is_reviewed_from_home(bot: World) -> None:
     confirmation = await bot.slack.until(lambda: bot.slack.views[-1] if bot.slack.views[-1] != view else None)
     await bot.slack.submit(confirmation)
     await until(bot, lambda: "8 of 8" in message.everything or "All 8" in message.everything)
+    await bot.slack.until(lambda: "Nothing is waiting" in said(bot.slack.homes["U0ALICE"]))
 
 
 async def test_review_in_a_home_of_which_all_is_decided_is_not_sent_back_to_a_button_that_is_gone(bot: World) -> None:

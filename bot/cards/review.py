@@ -61,6 +61,7 @@ CANCEL = "digest:cancel"
 VERBS: Mapping[str, Verb] = {APPROVE: Verb.APPROVE, CANCEL: Verb.CANCEL}
 STOP = "digest:stop"
 BATCH, WHY = "batch", "batch:reason"
+IN_HOME = "home"  # beside the ID of what is confirmed, where it was asked in the app's home
 SHOWN = 3  # kinds of results beneath a selection in the channel; the thread has all
 REPORT_LINES = 12  # which may be of 2,000 characters each
 _WHY = {
@@ -77,10 +78,11 @@ _WHY = {
 
 @dataclass(frozen=True, slots=True)
 class Review(blocks.Remembered):
-    """What a dialog knows: the digest that it is about, and the channel that gets its result."""
+    """What a dialog knows: its digest, the channel that gets the result, and whether it was opened in Home."""
 
     digest_id: str
     channel_id: str | None
+    is_home: bool = False
 
 
 def review_button(digest_id: str, count: int, where: str = "") -> Element:
@@ -280,7 +282,7 @@ def confirmation(batch: Batch, chosen: Decidable, called: Names, config: CardCon
             ),
             blocks.reason_field(WHY, "Shown in the channel and kept in the audit trail.", is_optional=not needs_reason),
         ],
-        private_metadata=batch.id,
+        private_metadata=f"{batch.id} {IN_HOME}" if batch.place.is_home else batch.id,
         callback_id=BATCH,
         submit=submit,
     )
