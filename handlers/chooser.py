@@ -249,7 +249,7 @@ class Chooser(Surface):
         await self.lookup.policy.authorize(Verb.CANCEL, actor, choice.channel_id)
         looked = await self.lookup.cancellable()
         for remediation in looked.found:
-            if remediation.key == value:
+            if remediation.ref.key == value:
                 return await self._chosen(choice, remediation)
         why = chooser.not_read(looked.unreadable) or "That can no longer be cancelled."
         return chooser.chooser(choice, f"{why} Choose again.")
@@ -273,7 +273,7 @@ class Chooser(Surface):
 
 def _among(choice: Choice, remediations: Sequence[Remediation]) -> Choice:
     """Return that the menu begins with some, where they are few enough to be remembered."""
-    keys = tuple(remediation.key for remediation in remediations)
+    keys = tuple(remediation.ref.key for remediation in remediations)
     return replace(choice, only=keys if len(keys) <= AMONG else ())
 
 

@@ -80,8 +80,7 @@ def reviewed(state: State, **extra: Any) -> Remediation:
         state=state,
         reviewed_by="ml-platform@example.com",
         review_time="2026-11-24T03:05:00Z",
-        review_comment="[1a2b3c4d] Approved in Slack by alice (U0ALICE)",
-        **extra,
+        **{"review_comment": "[1a2b3c4d] Approved in Slack by alice (U0ALICE)", **extra},
     )
 
 

@@ -62,7 +62,7 @@ async def test_approval_refused_because_a_colleague_was_faster_names_the_colleag
     bot.together.before_decision = lambda _call: bot.together.review(IDS, "approve")
     await bot.slack.press(alert, APPROVE)
     await bot.edited(alert)
-    assert "Already approved by web-user@example.com." in alert.text
+    assert "Already approved by web-user@example.com in Together." in alert.text
 
 
 @pytest.mark.parametrize("code", [9, 10])
@@ -87,7 +87,7 @@ async def test_somebodys_id_in_another_reason_makes_no_decision_theirs() -> None
         bot.together.on_call["approve"] = lambda: bot.together.review(IDS, "approve", words)
         await bot.slack.press(alert, APPROVE)
         await bot.edited(alert)
-        assert "Already approved by web-user@example.com." in alert.text
+        assert "Already approved by web-user@example.com in Together." in alert.text
         assert await outcomes_by_user(bot) == [("U0ALICE", "too_late")]
 
 
@@ -133,7 +133,7 @@ async def test_effect_of_a_colleague_is_not_called_yours(bot: World) -> None:
     bot.together.on_call["approve"] = lambda: bot.together.review(IDS, "approve", "from the console")
     await bot.slack.press(alert, APPROVE)
     await bot.edited(alert)
-    assert "Already approved by web-user@example.com." in alert.text
+    assert "Already approved by web-user@example.com in Together." in alert.text
     assert "in Slack by" not in alert.text
 
 
@@ -186,7 +186,7 @@ async def test_approval_without_a_comment_is_not_called_yours(bot: World) -> Non
     bot.together.faults.append(Fault("cut", verb="approve"))
     await bot.slack.press(alert, APPROVE)
     await bot.edited(alert)
-    assert "Already approved by web-user@example.com." in alert.text
+    assert "Already approved by web-user@example.com in Together." in alert.text
 
 
 async def test_your_approval_that_was_cancelled_afterward_took_effect(bot: World) -> None:

@@ -133,7 +133,7 @@ async def test_other_mode_for_what_was_approved_as_suggested_meanwhile_names_no_
     view = await opened(bot, alert, cards.OTHER_MODE)
     bot.together.review(IDS, "approve")
     await bot.slack.submit(view, mode=REPLACE, reason="the disk is full")
-    await card(bot, words="Already approved by web-user@example.com.")
+    await card(bot, words="Already approved by web-user@example.com in Together.")
     assert "you saw" not in alert.text
 
 

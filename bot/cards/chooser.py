@@ -98,7 +98,7 @@ def chooser(  # noqa: PLR0913 - what is chosen, and all that is shown of it
     if shown:
         choice = replace(
             choice,
-            remediation=shown.key,
+            remediation=shown.ref.key,
             mode=shown.mode,
             state=shown.state,
             episode=shown.episode_key,
@@ -141,7 +141,7 @@ def option_groups(
         cluster_names: the names of clusters.
     """
     if only and not query.split():
-        remediations = [remediation for remediation in remediations if remediation.key in only]
+        remediations = [remediation for remediation in remediations if remediation.ref.key in only]
     clusters: dict[str, Blocks] = {}
     for remediation, cluster in matching(remediations, query, cluster_names)[: blocks.MAX_OPTIONS]:
         clusters.setdefault(cluster, []).append(option(remediation, cluster))
@@ -175,7 +175,7 @@ def matches(query: str, text: str) -> bool:
 
 def option(remediation: Remediation, cluster: str, prefix: str = "") -> Json:
     """Return a remediation as a choice of a menu; `cluster` is what its own is called, raw."""
-    return blocks.option(blocks.before_name(in_a_line(remediation), " · ", cluster), f"{prefix}{remediation.key}")
+    return blocks.option(blocks.before_name(in_a_line(remediation), " · ", cluster), f"{prefix}{remediation.ref.key}")
 
 
 def in_a_line(remediation: Remediation) -> str:

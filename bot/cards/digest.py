@@ -285,8 +285,8 @@ def _failure(alert: Alert) -> Line:
         by = f" (approved: {escape(labels.mode(alert.decided.mode).name, 60)})"
     elif alert.decided is None and remediation.is_automatic:
         by = " (started automatically)"
-    elif alert.decided is None and remediation.reviewer:
-        by = f" (approved by {escape(remediation.reviewer, 100)} in Together)"
+    elif alert.decided is None and (reviewer := labels.reviewed_by(remediation)):
+        by = f" (approved {reviewer})"
     return [*node(remediation.node), *elements(f": {escape(mode_name(alert), 60)} failed, {said}{by}")]
 
 

@@ -21,6 +21,7 @@ from bot.cards.listing import (
     since,
     with_rest,
 )
+from bot.cards.remediation_card import mention
 from bot.daily import DailyTime
 from bot.errors import OutcomeKind
 from bot.models import (
@@ -185,8 +186,7 @@ def _deciders(alert: Alert) -> str:
     """Return who decided on it in Slack, as mentions: as the bot knows, or as its comment in Together's record says."""
     if alert.decided:
         return f"{'' if alert.decided.is_sure else 'apparently '}{alert.decided.people}"
-    own = OWN_COMMENT.fullmatch(alert.remediation.review_comment or "")
-    return f"<@{own['user']}>" if own and alert.remediation.is_reviewed else ""
+    return mention(alert.remediation.slack_reviewer)
 
 
 def _results(ended: Sequence[Alert]) -> str:

@@ -154,7 +154,7 @@ def home(shown: Overview, looks_at: Filter, config: CardConfig, now: float) -> J
             for remediation in shown.waiting
             for block in _waiting(remediation, shown, looks_at.opened, config, now)
         ),
-        *(() if any(remediation.key == looks_at.only for remediation in shown.waiting) else _pages(shown)),
+        *(() if any(remediation.ref.key == looks_at.only for remediation in shown.waiting) else _pages(shown)),
         *_part(*faults.listed(shown.faults, LISTED)),
         *_part(f"Running: {len(shown.running)}", listed(shown.running, since)),
         *_part(f"Failed in the last 24 h: {len(failed)}", listed(failed, _last_change)),
@@ -205,7 +205,7 @@ def _update() -> Json:
 def _menu(looks_at: Filter, shown: Overview) -> Json:
     cluster_id = looks_at.cluster_id
     first = blocks.option(shown.cluster_names[cluster_id] or ALL, cluster_id[: blocks.MAX_OPTION_TEXT] or ALL_CLUSTERS)
-    alone = next((remediation for remediation in shown.waiting if remediation.key == looks_at.only), None)
+    alone = next((remediation for remediation in shown.waiting if remediation.ref.key == looks_at.only), None)
     chosen = option(alone, shown.cluster_names[alone.cluster_id], _NODE) if alone else first
     return blocks.search(CLUSTER, "Cluster or node", chosen)
 
@@ -238,7 +238,7 @@ def _waiting(remediation: Remediation, shown: Overview, opened: str, config: Car
     """Return what waits as a row, and with its controls where that is what somebody opened, or there is no other."""
     if len(shown.waiting) == 1:
         return _opened(remediation, shown, config)
-    is_open = remediation.key == opened
+    is_open = remediation.ref.key == opened
     return [
         _row(remediation, shown, config, now, is_open=is_open),
         *(_opened(remediation, shown, config) if is_open else ()),
@@ -260,7 +260,7 @@ def _row(remediation: Remediation, shown: Overview, config: CardConfig, now: flo
     lines = clean(in_a_line(remediation), 300), " · ".join(filter(None, parts))
     label = "Close" if is_open else "Show" if shown.refused or config.observes(remediation.cluster_id) else "Decide"
     aloud = clean(f"{label} {remediation.node}", blocks.MAX_OPTION_TEXT)
-    button = blocks.press(OPEN, label, value=remediation.key, accessibility_label=aloud)
+    button = blocks.press(OPEN, label, value=remediation.ref.key, accessibility_label=aloud)
     return {"type": "section", "text": blocks.plain("\n".join(lines)), "accessory": button}
 
 

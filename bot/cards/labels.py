@@ -250,6 +250,15 @@ def state(value: str, *, reviewed: bool = False) -> tuple[str, str]:
     return STATES.get(value) or (f"State {clean(value, 60) or 'unknown'}", "❔")
 
 
+def reviewed_by(remediation: Remediation) -> str:
+    """Return who decided on it as Together's record says, such as "by eve in Together"; empty where it doesn't."""
+    if remediation.slack_reviewer:
+        return f"by <@{remediation.slack_reviewer}>"
+    if remediation.reviewer and remediation.has_no_reviewer:
+        return "automatically"
+    return f"by {escape(remediation.reviewer, 100)} in Together" if remediation.reviewer else ""
+
+
 def as_of(moment: float, problem: str = "read it from Together") -> str:
     """Return the warning that what is shown may be out of date; `moment` in Unix time."""
     return f"Last confirmed {when(moment)}. Can't {problem} now."

@@ -236,7 +236,7 @@ def _value(mode: str, words: str | None) -> str:
 
 def value_of(alert: Alert) -> str:
     """Return what choosing this one alone is known by."""
-    return f"one:{alert.remediation.key}"
+    return f"one:{alert.remediation.ref.key}"
 
 
 def chosen(alerts: Sequence[Alert], values: Collection[str]) -> list[Alert]:

@@ -79,9 +79,7 @@ def _approved_repair(after: Remediation, decided: DecidedBy | None) -> str:
 
 
 def _approved(after: Remediation, decided: DecidedBy | None, now: float) -> str:
-    reviewer = f"in Together by {escape(after.reviewer, 100)}" if after.reviewer else "in Together"
-    reviewer = "automatically" if after.reviewer and after.has_no_reviewer else reviewer
-    by = f"by {decided.people}" if decided and decided.is_approval else reviewer
+    by = f"by {decided.people}" if decided and decided.is_approval else labels.reviewed_by(after) or "in Together"
     at = _approved_at(after, decided) or now
     waited = f", {lasted(at - unix(after.create_time))} after it opened" if after.create_time else ""
     return f"{_approved_repair(after, decided)} approved {by}{waited}. {labels.state(State.PENDING)[1]}"
@@ -105,7 +103,9 @@ def _moved(after: Remediation, decided: DecidedBy | None, now: float) -> str:
             apparently = "" if decided.is_sure else ", apparently"
             said = f"{repair} {RULES[decided.verb].done}{apparently} by <@{decided.user_id}>{waited}"
         case State.CANCELLED:
-            said = f"{repair} cancelled in Together{waited}"
+            is_rejected = after.slack_reviewer and not after.is_approved_by_bot
+            done = f"rejected by <@{after.slack_reviewer}>" if is_rejected else "cancelled in Together"
+            said = f"{repair} {done}{waited}"
         case State.AUTO_RESOLVED:
             said = f"resolved on its own{waited}. The alert cleared"
         case _ if after.state in set(State):
@@ -122,16 +122,15 @@ def failure(remediation: Remediation, decided: DecidedBy | None, called: str, no
         called: the user or group on call; empty for nobody.
         now: Unix time in seconds.
     """
-    people = decided.people if decided and decided.is_approval else ""
+    people = decided.people if decided and decided.is_approval else mention(remediation.slack_reviewer)
     who = people or mention(called)
     approved_at = _approved_at(remediation, decided)
-    reviewer = escape(remediation.reviewer, 100)
     after = f"{lasted(_at(remediation, now) - approved_at)} after " if approved_at else ""
     details = f" ({after}approval)" if after else ""
     if remediation.is_automatic and not people:
         details = " (started automatically)"
-    elif reviewer and not people:
-        details = f" ({after}{reviewer} approved it in Together)"
+    elif remediation.reviewer and not people:
+        details = f" ({after}{escape(remediation.reviewer, 100)} approved it in Together)"
     error = f": “{escape(remediation.error_message, 500)}”" if remediation.error_message else "."
     failed = f"{_repair(remediation)} failed on {_node(remediation)}{details}{error} ❌"
     return _addressed(who, failed)

@@ -49,7 +49,7 @@ class Overviews:
         waiting = [remediation for remediation in here if remediation.is_waiting]
         digests = await self._digests(waiting, looked.shown_on)
         count = len(waiting)
-        waiting = [remediation for remediation in waiting if remediation.key == looks_at.only] or waiting
+        waiting = [remediation for remediation in waiting if remediation.ref.key == looks_at.only] or waiting
         page = max(0, min(looks_at.page, (len(waiting) - 1) // PER_PAGE))
         shown = waiting[page * PER_PAGE : (page + 1) * PER_PAGE]
         failed = await self.database.read(ended.failed, PAST_SECONDS) if self.lookup.is_watching else None

@@ -4,7 +4,6 @@ from bot import cards
 from bot.errors import WrongState
 from bot.models import (
     BEGUN,
-    OWN_COMMENT,
     PRECISION,
     RULES,
     DecidedBy,
@@ -95,8 +94,7 @@ def success_notice(request: Request, seen: SeenState, result: Remediation) -> st
     # The command shows nothing first, and an approval may slip in between a button's read and its call.
     is_unseen = verb is Verb.CANCEL and seen.state in {None, State.PENDING_APPROVAL}
     if is_unseen and result.is_reviewed and _was_approved(seen, result) and not result.has_no_reviewer:
-        own = OWN_COMMENT.fullmatch(result.review_comment or "")
-        is_approver = own is not None and own["user"] == request.actor.user_id
+        is_approver = result.slack_reviewer == request.actor.user_id
         return "This had already been approved." + ("" if is_approver else " Let the approver know it's cancelled.")
     return ""
 
@@ -130,13 +128,12 @@ def too_late_notice(
         already = "Already" if request.verb is Verb.APPROVE else is_undone
         old = job.about.old_review
         present = present.seen_after(old) if old else present
-        reviewer = f" by {escape(present.reviewer, 100)}" if present.reviewer else ""
-        reviewer = " automatically" if reviewer and present.has_no_reviewer else reviewer
+        reviewer = cards.labels.reviewed_by(present)
         other_mode = ""
         shown = request.instead_of or seen.mode
         if shown and present.mode not in {shown, ""}:
             other_mode = f" The repair is “{_mode(present.mode)}”; you saw “{_mode(shown)}”."
-        return f"{already} approved{_through_slack(decided) or reviewer}.{other_mode}"
+        return f"{already} approved{_through_slack(decided) or (reviewer and f' {reviewer}')}.{other_mode}"
     if present.state in rule.allowed:
         said = f" Together: “{escape(refusal.quote, 300)}”." if refusal and refusal.quote else ""
         is_still = "the remediation is still waiting" if present.is_waiting else "it's still queued"

@@ -71,6 +71,11 @@ class RemediationRef:
     def __str__(self) -> str:
         return f"{self.cluster_id}/{self.instance_id}/{self.remediation_id}"
 
+    @property
+    def key(self) -> str:
+        """Its short name among the options of a menu, which may be 75 characters long."""
+        return short_hash(str(self))
+
 
 def read_reference(text: str) -> RemediationRef | None:
     """Parse a reference as `str` writes it; None for anything else."""

@@ -8,7 +8,7 @@ from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidatorFunctionWrapHandler, WrapValidator
 
-from bot.models.ids import RemediationRef, VisibleName, short_hash
+from bot.models.ids import RemediationRef, VisibleName
 
 _FIRST_YEAR, _LAST_YEAR = 1971, 9000
 PRECISION = 1.0  # in seconds: a list may round times
@@ -247,19 +247,14 @@ class Remediation(ApiModel):
         return RemediationRef(self.cluster_id, self.instance_id, self.id)
 
     @property
-    def key(self) -> str:
-        """Its short name among the options of a menu, which may be 75 characters long."""
-        return short_hash(str(self.ref))
+    def xid(self) -> str:
+        """The first Xid code of its evidence; empty without any."""
+        return next((code for alert in self.linked_alerts for code in alert.xids), "")
 
     @property
     def node(self) -> str:
         """The node's name, or its ID where it has none; raw."""
         return self.instance_name or self.instance_id
-
-    @property
-    def xid(self) -> str:
-        """The first Xid code of its evidence; empty without any."""
-        return next((code for alert in self.linked_alerts for code in alert.xids), "")
 
     def same_fault(self, other: "Remediation") -> tuple[str, LinkedAlert] | None:
         """Return the first fault that an alert of each is about, raw, with this one's alert."""
@@ -317,6 +312,12 @@ class Remediation(ApiModel):
         return (self.is_reviewed and self.reviewed_by) or ""
 
     @property
+    def slack_reviewer(self) -> str:
+        """The Slack user ID of who decided on this incident, by the bot's comment in Together's record; else empty."""
+        own = OWN_COMMENT.fullmatch(self.review_comment or "") if self.is_reviewed else None
+        return own["user"] if own else ""
+
+    @property
     def has_no_reviewer(self) -> bool:
         """Whether Together's record names no person who made or approved it.
 
@@ -335,8 +336,7 @@ class Remediation(ApiModel):
     @property
     def is_approved_by_bot(self) -> bool:
         """Whether its review comment is the one of an approval by this bot."""
-        own = OWN_COMMENT.fullmatch(self.review_comment or "")
-        return own is not None and own["done"] == "Approved"
+        return (own := OWN_COMMENT.fullmatch(self.review_comment or "")) is not None and own["done"] == "Approved"
 
     def is_called(self, text: str) -> bool:
         """Return whether a text is the whole name of its node, or one of its IDs."""

@@ -242,7 +242,7 @@ def homes() -> dict[str, dict[str, Any]]:
     ten = overview(waiting=waiting, count=10, about=about, digests=[(DIGEST.id, 8, "c-7f2")])
     shown = {
         "home": (ten, cards.home.Filter()),
-        "home-opened": (one, cards.home.Filter(opened=one.waiting[0].key)),
+        "home-opened": (one, cards.home.Filter(opened=one.waiting[0].ref.key)),
         "home-without-buttons": (overview(refused=refused, mine=[]), cards.home.Filter()),
     }
     config = cards.CardConfig(two_people=TWO_CONFIG.two_people)

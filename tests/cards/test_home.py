@@ -47,7 +47,10 @@ def test_worst_home_fits_into_slack_and_mentions_nobody(fields: dict[str, Any], 
 def test_page_of_long_names_keeps_its_buttons() -> None:
     long = [remediation(id=f"r-{number:0120}", instance_id="i" * 120, linked_alerts=ALERTS * 4) for number in range(15)]
     view = drawn(
-        home.Filter(opened=long[3].key), waiting=long, count=15, about={remediation.ref: ABOUT for remediation in long}
+        home.Filter(opened=long[3].ref.key),
+        waiting=long,
+        count=15,
+        about={remediation.ref: ABOUT for remediation in long},
     )
     check_home(view)
     assert json.dumps(view).count(home.OPEN) == home.PER_PAGE

@@ -21,6 +21,8 @@ from tests.card_text import compare
 from tests.manual_clock import START
 from tests.samples import ABOUT, APPROVED, alerts, begun, remediation, reviewed
 
+ELSEWHERE = {"review_comment": "as agreed"}
+
 
 def moved(after: Remediation, decided: DecidedBy | None = None, before: Remediation | None = None) -> str:
     return "\n  ".join(thread.transition(before or remediation(), after, decided, START + 1200))
@@ -39,13 +41,13 @@ def test_every_line_of_a_thread() -> None:
     pending = reviewed(State.PENDING)
     lines = {
         "approved in Slack": moved(pending, APPROVED),
-        "approved elsewhere": moved(pending),
+        "approved elsewhere": moved(reviewed(State.PENDING, **ELSEWHERE)),
         "approved, by nobody knows whom": moved(remediation(state=State.PENDING)),
         "cordoning": moved(reviewed(State.QUARANTINING), APPROVED, pending),
         "running": moved(reviewed(State.RUNNING, **at), APPROVED, pending),
         "succeeded": moved(reviewed(State.SUCCEEDED, **at), APPROVED),
         "failed, approved in Slack": failed(APPROVED, error_message=error, **at),
-        "failed, approved elsewhere": failed(None, error_message=error, **at),
+        "failed, approved elsewhere": failed(None, error_message=error, **at, **ELSEWHERE),
         "failed, approved by two": failed(APPROVED, "U0BOB", **at),
         "failed, made by hand": failed(None, "", "", trigger="REMEDIATION_TRIGGER_MANUAL", **at),
         "cancelled in Slack": moved(remediation(state=State.CANCELLED, **at), DecidedBy(Verb.CANCEL, "U0BOB", START)),
@@ -54,6 +56,12 @@ def test_every_line_of_a_thread() -> None:
         "resolved": moved(remediation(state=State.AUTO_RESOLVED, **at)),
         "escalated": moved(remediation(mode=Mode.VM_ONLY)),
         "escalated and running": moved(reviewed(State.RUNNING, mode=Mode.VM_ONLY, **at), APPROVED),
+        "approved in Slack, as only Together knows": moved(pending),
+        "failed, approved in Slack, as only Together knows": failed(None, **at),
+        "rejected in Slack, as only Together knows": moved(
+            reviewed(State.CANCELLED, review_comment="[1a2b3c4d] Rejected in Slack by bob (U0BOB)", **at)
+        ),
+        "approved in Slack, then cancelled elsewhere": moved(reviewed(State.CANCELLED, **at), None, pending),
         "unknown state": moved(remediation(state="FROZEN"), None, pending),
     }
     compare("thread", "".join(f"{name}\n  {line}\n" for name, line in lines.items()))

@@ -75,7 +75,7 @@ async def test_card_follows_every_state_of_a_repair_approved_elsewhere(bot: Worl
     await until(bot, lambda: len(thread(bot, alert)) == 5)
     assert alert.buttons == {}
     lines = thread(bot, alert)
-    assert lines[0].startswith("instance-1: Reboot approved in Together by web-user@example.com, ")
+    assert lines[0].startswith("instance-1: Reboot approved by web-user@example.com in Together, ")
     assert lines[3].startswith("instance-1: Reboot started 3 min after approval.")
     assert lines[4].startswith("instance-1: Reboot succeeded 14 min after approval.")
     assert bot.slack.cards(IDS[2]) == [alert]
