@@ -99,12 +99,13 @@ class Digests(Surface):
         """Take the confirmation. What cannot be begun is said in the dialog."""
         view, actor = view_of(body), actor_of(body)
         reason = reason_of(view, review.WHY)
-        batch_id, _, where = known_of(view).partition(" ")
+        known = known_of(view)
+        batch_id = known.removesuffix(review.IN_HOME)
         if not reason and _needs_reason(view):  # Slack takes spaces for one
             await ack(response_action="errors", errors={review.WHY: "Type a reason first."})
             return
         submitted = submission_of(body)
-        place = replace(submitted.place, is_home=where == review.IN_HOME)
+        place = replace(submitted.place, is_home=known != batch_id)
         confirmed = replace(submitted, place=place, key=None, name=f"batch {batch_id}", batch_id=batch_id)
         confirm = partial(self.batches.confirm, batch_id, actor, reason)
         clear = partial(ack, response_action="clear")

@@ -73,7 +73,7 @@ class Mentions(Surface):
             return await self.record_show(said, partial(self._answer, asked, ts))
         # Slack tells of an edited message again, as another event; what it asked for is done once.
         key = f"message {said.place.channel_id} {ts}"
-        entry = Entry(key, _MESSAGE, _HOLDING, said.actor, said.place, value=text, ts=ts)
+        entry = Entry(key, _MESSAGE, _HOLDING, said.actor, said.place, value=text)
         receipt = None if is_late else await self.inbox.receive(entry)
         if receipt is None and is_edited:
             again = UnreadableCommand("An edited message isn't carried out again.", "Write a new one.")

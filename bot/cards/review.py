@@ -60,8 +60,7 @@ APPROVE = "digest:approve"
 CANCEL = "digest:cancel"
 VERBS: Mapping[str, Verb] = {APPROVE: Verb.APPROVE, CANCEL: Verb.CANCEL}
 STOP = "digest:stop"
-BATCH, WHY = "batch", "batch:reason"
-IN_HOME = "home"  # beside the ID of what is confirmed, where it was asked in the app's home
+BATCH, WHY, IN_HOME = "batch", "batch:reason", " home"  # the last one follows the ID of what was begun there
 SHOWN = 3  # kinds of results beneath a selection in the channel; the thread has all
 REPORT_LINES = 12  # which may be of 2,000 characters each
 _WHY = {
@@ -238,8 +237,7 @@ def controls(of: TrackedMessage, count: int, decidable: int, running: Batch | No
         decidable: how many of those that wait are in clusters that the bot doesn't only observe.
     """
     buttons = [stop_button(running)] if running else []
-    if decidable:
-        buttons.append(review_button(of.id, decidable))
+    buttons += [review_button(of.id, decidable)] if decidable else []
     if count:
         buttons.append(blocks.press(LOOKING, "I'm looking", value=of.id))
         buttons += pause_buttons(of.cluster_id, pause) if decidable else []
@@ -282,7 +280,7 @@ def confirmation(batch: Batch, chosen: Decidable, called: Names, config: CardCon
             ),
             blocks.reason_field(WHY, "Shown in the channel and kept in the audit trail.", is_optional=not needs_reason),
         ],
-        private_metadata=f"{batch.id} {IN_HOME}" if batch.place.is_home else batch.id,
+        private_metadata=f"{batch.id}{IN_HOME if batch.place.is_home else ''}",
         callback_id=BATCH,
         submit=submit,
     )

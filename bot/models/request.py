@@ -348,7 +348,6 @@ class Entry:
         what: is asked for, as the end of "your request to".
         action: the control that was used; empty for a message.
         value: the control's value, or the message's text.
-        ts: of the message.
         reason: that was given.
     """
 
@@ -359,7 +358,6 @@ class Entry:
     place: ReplyTarget
     action: str = ""
     value: str = ""
-    ts: str = ""
     reason: str = ""
 
     @property

@@ -65,7 +65,7 @@ async def _suspended(world: "World", running: "Running", chance: random.Random) 
 
 async def _stepped(world: "World", running: "Running", chance: random.Random) -> None:
     steps = STEPS if world.is_alone else (-3600.0, *STEPS, 3600.0)  # SQLite's clock is that of its process
-    running.skew += chance.choice(steps)
+    running.skew = chance.choice(steps)  # not added to the step of another such period
     await asyncio.sleep(chance.uniform(10.0, 120.0))
     running.skew = 0.0
 
