@@ -16,7 +16,8 @@ MAX_REASON = 500
 MAX_TEXT = 4_000  # characters that a request may have: three encoded IDs and a reason have fewer
 MAX_SEARCHED = 16_000  # characters of one text that are searched for references
 VERBS = {*Verb, "pause", "resume", "stop"} - {Verb.CANCEL}
-RESERVED = VERBS | {"cancel", "help", "history", "list", "status", "tonight"}
+_REQUESTS = VERBS | {"help", "history", "list", "status", "tonight"}
+RESERVED = _REQUESTS | {"cancel"}
 PARTS = ("cluster", "instance", "remediation")
 
 QUOTES = "\"'`“”„‟‘’‚‛«»"
@@ -307,7 +308,8 @@ def _order(ref: RemediationRef, rest: str) -> Order:
     second = words[: len(PARTS)]
     has_digits = len(second) == len(PARTS) and all(any(map(str.isdecimal, word)) for word in second)
     is_date = len(words) > len(PARTS) and not any(map(str.isalpha, words[0]))  # and a time, and words
-    if words[:1] == [ref.cluster_id] or (has_digits and not is_date):
+    clusters = {*words[:1], *_BETWEEN.split(reason)[: 1 - len(PARTS)]}  # each with words behind it
+    if ref.cluster_id in clusters or (has_digits and not is_date):
         raise UnreadableCommand(f"Unrecognized text after the IDs: “{reason[:60]}”. Cancel one remediation at a time.")
     return Order(ref, reason)
 
@@ -332,8 +334,10 @@ def _reason(rest: str) -> str:
     option = re.match(rf"(?:{_DASHES}reason(?:\s*=\s*|\s+)|reason\s*=\s*)", words, re.IGNORECASE)
     words = words[option.end() :] if option else words
     also = ALSO.match(words)
-    if not option and _NO_REASON.match(words, also.start(1) if also else 0):
-        raise UnreadableCommand(f"Unrecognized text after the IDs: “{words[:60]}”.")
+    said = words.strip("-.:;!").strip().lower()
+    asks = said in {*_REQUESTS, "?"} or said.partition(" ")[0].strip(".,:;") in VERBS or words.startswith("-- ")
+    if not option and (asks or _NO_REASON.match(words, also.start(1) if also else 0)):
+        raise UnreadableCommand(f"Unrecognized text after the IDs: “{words[:60]}”. Put reason= before a reason.")
     quoted = _QUOTED.fullmatch(words)
     reason = (quoted[1] if quoted else words)[:MAX_REASON].strip()
     return "" if re.fullmatch(_DASHES, reason) else reason

@@ -9,7 +9,7 @@ from tests.simulator.slack.workspace import BOT_USER
 from tests.simulator.together import Fault, Ids
 from tests.test_flow_chooser import opened, shown_in
 from tests.watch import card, poll, quiet, watching
-from tests.world import OTHER, REF, World, world
+from tests.world import IDS, OTHER, REF, World, world
 
 BOT = f"<@{BOT_USER}>"
 MEANT: Ids = ("cluster-1", "instance-7", "r-7")
@@ -84,12 +84,24 @@ async def test_second_name_behind_three_ids_is_no_reason(rest: str) -> None:
     async with watching() as bot:
         await two_nodes(bot)
         told = (await bot.slack.command(f"{REF} {rest}")).body
-        named = rest.removeprefix("then ")
+        named = "gpu-node-2" if "/" in rest else rest
         assert f"“{named}” is another node. Name one node at a time. Nothing was sent." in json.loads(told)["text"]
         await quiet(bot)
         assert bot.together.posts == []
         await bot.slack.command(f"{REF} gpu-node-1")
         await card(bot, words="Cancelled by <@U0ALICE>")
+
+
+async def test_second_reference_of_another_cluster_is_no_reason() -> None:
+    async with watching() as bot:
+        bot.together.clusters["cluster-2"] = "two"
+        await card(bot, bot.together.add())
+        other = bot.together.add(("cluster-2", "instance-2", "remediation-2"), instance_name="gpu-node-2")
+        await card(bot, other)
+        told = (await bot.slack.command(f"{' '.join(IDS)} followed by {' '.join(other)}")).body
+        assert "“gpu-node-2” is another node. Name one node at a time. Nothing was sent." in json.loads(told)["text"]
+        await quiet(bot)
+        assert bot.together.posts == []
 
 
 @pytest.mark.parametrize(

@@ -114,6 +114,17 @@ UNREADABLE = {
     ),
     "help behind": ("c1 i1 r1 —help", "Unrecognized text after the IDs: “—help”."),
     "a verb behind": ("c1 i1 r1 /approve", "Unrecognized text after the IDs: “/approve”."),
+    "a verb without a slash behind": ("c1 i1 r1 approve", "Unrecognized text after the IDs: “approve”."),
+    "a request behind": (f"{URL} status", "Unrecognized text after the IDs: “status”."),
+    "a question mark behind": ("c1/i1/r1 ?", "Unrecognized text after the IDs: “?”."),
+    "a hold behind": ("c1 i1 r1 hold 1h", "Unrecognized text after the IDs: “hold 1h”. Put reason= before a reason."),
+    "dashes behind": ("c1 i1 r1 -- dry-run", "Unrecognized text after the IDs: “-- dry-run”."),
+    "a second reference behind another word": (
+        "c-a i-a r-a then c-a i-b r-b",
+        "Unrecognized text after the IDs: “then",
+    ),
+    "a second reference in brackets": ("c-a i-a r-a (and c-a i-b r-b)", "Unrecognized text after the IDs: “(and c-a"),
+    "a second reference in a list": ("c-a i-a r-a\n- c-a i-b r-b", "Unrecognized text after the IDs: “- c-a i-b r-b”."),
     "three references in lines": (
         "c1 i1 r1\nc2 i2 r2\nc3 i3 r3",
         "Unrecognized text after the IDs: “c2 i2 r2 c3 i3",
@@ -261,6 +272,11 @@ def test_message_that_names_no_remediation_is_answered_with_what_is_wrong(text: 
     assert why_unreadable(parse_mention, text).endswith(".")
 
 
+def test_second_request_in_a_message_is_no_reason() -> None:
+    text = "hold 1h gpu-node-1\nhold 1h gpu-node-2"
+    assert "Unrecognized text after the IDs: “hold 1h gpu-node-2”." in why_unreadable(parse_mention, text)
+
+
 @pytest.mark.parametrize("length", ["0m", "9999h", "99999h", "25h", "1441 min"])
 def test_hold_of_an_impossible_length_is_told_the_limits(length: str) -> None:
     for text in (f"hold {length}", f"hold {length} gpu-node-07", f"hold c1 i1 r1 {length} because I can"):
@@ -278,7 +294,8 @@ def test_second_reference_behind_and_is_no_reason(word: str, second: str) -> Non
 
 @pytest.mark.parametrize("length", [
     "for two hours", "for an hour", "half an hour", "for 1.5h", "1,5 h", "for 1h30", "1h 30", "1h, 30m", "1 day", "2d",
-    "for 1 day 2h", "a week", "until 5 pm", "till Monday",
+    "for 1 day 2h", "a week", "until 5 pm", "till Monday", "for the weekend", "over the weekend", "for tonight",
+    "for the night", "all night", "during the night", "for a while", "for a bit", "forever", "for 90", "for 1-2h",
 ])  # fmt: skip
 def test_hold_of_a_length_in_other_words_is_not_a_shorter_one(length: str) -> None:
     for text in (f"hold {length}", f"hold gpu-node-07 {length}", f"hold c1 i1 r1 {length}"):
