@@ -8,6 +8,7 @@ from bot.clock import WaitReason
 from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault, Ids
 from tests.storms import XID
+from tests.watch import quiet
 from tests.world import APPROVE, CANCEL, IDS, REFRESH, World, as_alert, both_transports
 
 
@@ -131,3 +132,17 @@ async def test_alert_about_two_keeps_the_buttons_and_the_result_of_each(bot: Wor
     assert "Cancelled: reboot instance-1" in alert.everything
     assert "Cancelled: reboot instance-2" in alert.everything
     assert "Approved, queued" not in alert.everything
+
+
+async def test_answer_that_slack_takes_slowly_does_not_cover_a_later_one(bot: World) -> None:
+    bot.together.add()
+    alert = bot.alert()
+    with bot.slack.paused("chat.update"):
+        await bot.slack.press(alert, REFRESH, user="U0BOB")
+        await bot.slack.until(lambda: bot.slack.is_waiting("chat.update"))
+        with bot.slack.open_for_others("chat.update"):
+            await bot.slack.press(alert, APPROVE)
+            await bot.together.until(lambda: bot.together.state(IDS) == "PENDING")
+            await quiet(bot)
+    await bot.edited(alert, 2)
+    assert "Approved, queued" in alert.everything

@@ -231,8 +231,8 @@ def reason_dialog(
     if request.overrides:
         title, submit = "Approve alone", "Approve alone"
         parts.insert(0, blocks.alarm(f"Without asking {labels.RULES_PASSED}. {_TOLD_ALONE}"))
-    if about.hold:
-        parts.append(blocks.context(escape(hold_lines(about.hold)[0], 300)))
+    for hold in (about.hold, *about.hold.others) if about.hold else ():
+        parts.append(blocks.context(escape(hold_lines(hold)[0], 300)))
     if about.share:
         parts.append(blocks.context(f"Cluster: {labels.load(about.share, about)}."))
     return _view(request, title, submit, [*parts, blocks.reason_field(REASON, is_optional=False)])

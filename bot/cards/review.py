@@ -238,9 +238,8 @@ def controls(of: TrackedMessage, count: int, decidable: int, running: Batch | No
     """
     buttons = [stop_button(running)] if running else []
     buttons += [review_button(of.id, decidable)] if decidable else []
-    if count:
-        buttons.append(blocks.press(LOOKING, "I'm looking", value=of.id))
-        buttons += pause_buttons(of.cluster_id, pause) if decidable else []
+    buttons += [blocks.press(LOOKING, "I'm looking", value=of.id)] if count else []
+    buttons += pause_buttons(of.cluster_id, pause) if count and decidable else []
     return [blocks.actions(buttons)] if buttons else []
 
 
@@ -293,10 +292,11 @@ def _nodes(batch: Batch, group: Group, called: Names, half: Firsts, config: Card
     head = f"{warning}{escape(group.title, 150)} ({blast_radius(group.alerts, None)}): "
     sentences = [escape(labels.mode(group.mode).effect, 250) if is_approval else "won't run."]
     if is_approval:
-        held = sum(alert.hold is not None for alert in group.alerts)
+        holds = [alert.holds for alert in group.alerts if alert.hold]
+        by = ", ".join(dict.fromkeys(f"<@{hold.user_id}>" for some in holds for hold in some))
         needing = (half.get(alert.ref) for alert in group.alerts if config.needs_two(group.mode, alert.history))
         two = sum(first is None or first.user_id == batch.actor.user_id for first in needing)
-        sentences += [f"{held} {'is' if held == 1 else 'are'} on hold."] if held else []
+        sentences += [f"{len(holds)} {'is' if len(holds) == 1 else 'are'} on hold by {by}."] if holds else []
         sentences += [f"{two} of {count} need{'s' if two == 1 else ''} a second person's approval."] if two else []
     lines: list[Line] = [[*elements(head, bold=True), *elements(" ".join(sentences))]]
     return lines + [[piece] for piece in named([called[alert.ref] for alert in group.alerts])]

@@ -1,9 +1,12 @@
 """What people are told: a verdict or an error, drawn as a card, a line, or both, and how it reaches them."""
 
+import asyncio
 import logging
-from dataclasses import dataclass, replace
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import assert_never
+from weakref import WeakValueDictionary
 
 from bot import cards
 from bot.clock import Clock, WaitReason
@@ -41,6 +44,7 @@ class Answers:
     store: DecisionStore
     clock: Clock
     config: cards.CardConfig
+    _drawing: WeakValueDictionary[object, asyncio.Lock] = field(default_factory=WeakValueDictionary, init=False)
 
     async def of(self, job: Job, verdict: Verdict) -> Answer:
         """Draw a verdict with all that the bot knows about the remediation, as of the claim where nothing is newer."""
@@ -147,10 +151,12 @@ class Answers:
             case ReplyKind.CARD:
                 shown_at = replace(place, message_ts=answer.card_ts) if answer.card_ts else place
                 shown = answer.message
-                if place.is_foreign and is_late and await self.store.is_answered_since(job, job.answered_at):
-                    # What is newer stays on that message, which nothing else draws.
-                    shown_at, shown = replace(place, is_button=False, message_ts=None), cards.as_copy(shown)
-                delivery = await self.messenger.answer(shown_at, shown)
+                # Nothing else draws another tool's alert: of two answers on it, the later one must stay.
+                drawing = self._drawing.setdefault((place.channel_id, place.message_ts), asyncio.Lock())
+                async with drawing if place.is_foreign else nullcontext():
+                    if place.is_foreign and is_late and await self.store.is_answered_since(job, job.answered_at):
+                        shown_at, shown = replace(place, is_button=False, message_ts=None), cards.as_copy(shown)
+                    delivery = await self.messenger.answer(shown_at, shown)
                 is_late = is_late or not job.request.rule.decides  # what takes no claim may be too
                 may_overwrite = place.may_overwrite or delivery.may_overwrite or job.taken_over
                 if may_overwrite or is_late or not (delivery.is_told and delivery.is_in_place):

@@ -17,6 +17,7 @@ from bot.errors import (
     UnreadableAnswer,
 )
 from bot.models import (
+    FINAL,
     IN_REPAIR,
     RULES,
     Actor,
@@ -27,6 +28,7 @@ from bot.models import (
     Remediation,
     RemediationRef,
     RepairLimit,
+    State,
     Verb,
     repairs_since,
 )
@@ -36,7 +38,7 @@ from bot.store import Database, approvals, pauses, rows
 from bot.together import TogetherClient
 
 CLUSTER_FRESH_SECONDS = 600.0
-LOOKS = 20  # remediations that are read one by one; any beyond count as in repair unread
+LOOKS = 20  # remediations that are read one by one; any beyond may be in repair
 
 
 def paused_error(pause: Pause, asker: str) -> Paused:
@@ -80,7 +82,7 @@ class Guardrails:
     policy: Policy
     clock: Clock
     break_glass: Policy | None
-    _sizes: dict[str, tuple[float, int | None]] = field(default_factory=dict, init=False)
+    _sizes: dict[str, tuple[float, int]] = field(default_factory=dict, init=False)
 
     async def check(self, job: Job, present: Remediation) -> FirstApproval | None:
         """Let an approval pass, or keep it as the first of two.
@@ -130,11 +132,11 @@ class Guardrails:
         try:
             # In this order: what is answered between the two reads is counted by the second.
             about_to_be = await self.database.read(approvals.about_to_be_in_repair, job)
-            sure = await self._in_repair(ref.cluster_id)
+            sure, unread = await self._in_repair(ref.cluster_id)
             total = await self._size(ref.cluster_id) if limit.percent is not None else None
         except TogetherError as cause:
             raise ReadFailed(RULES[Verb.APPROVE].noun, cause) from cause
-        busy = (sure | about_to_be) - {ref.instance_id}
+        busy = (sure | unread | {other.instance_id for other in about_to_be}) - {ref.instance_id}
         rule = limit.allowed(total)
         if rule is None:
             raise LimitReached(
@@ -156,20 +158,20 @@ class Guardrails:
                 "Try again when one finishes, or cancel this one.",
             )
 
-    async def _in_repair(self, cluster_id: str) -> set[str]:
-        """Return the instances in repair.
+    async def _in_repair(self, cluster_id: str) -> tuple[set[str], set[str]]:
+        """Return the instances in repair, and those that may be, which are too many to read.
 
         A list is asked for by states, so a state that this version of the bot doesn't know is in none; and it may lag
         behind what was approved a moment ago. So what the bot tracks or has just approved is read alone.
         """
         lately = await self.database.read(approvals.approved_lately, cluster_id)
         listed = await self.together.scan(cluster_id, states=sorted(IN_REPAIR))
-        nodes = {_instance_of(item) for item in listed}
+        nodes = {_instance_of(item) for item in listed if not _is_no_repair(item, cluster_id)}
         tracked = await self.database.read(approvals.at_work, cluster_id)
         unlisted = [ref for ref in dict.fromkeys((*lately, *tracked)) if ref.instance_id not in nodes]
         looked = await asyncio.gather(*(self._is_at_work(ref, just_approved=ref in lately) for ref in unlisted[:LOOKS]))
         nodes |= {ref.instance_id for ref, at_work in zip(unlisted, looked, strict=False) if at_work}
-        return nodes | {ref.instance_id for ref in unlisted[LOOKS:]}
+        return nodes, {ref.instance_id for ref in unlisted[LOOKS:]}
 
     async def _is_at_work(self, ref: RemediationRef, *, just_approved: bool) -> bool:
         try:
@@ -186,7 +188,8 @@ class Guardrails:
             size = (await self.together.get_cluster(cluster_id)).nodes
         except NotFound:
             size = None
-        self._sizes[cluster_id] = (self.clock.monotonic(), size)
+        if size:  # else it may be known with the next look
+            self._sizes[cluster_id] = (self.clock.monotonic(), size)
         return size
 
     async def _check_people(self, job: Job, present: Remediation) -> FirstApproval | None:
@@ -221,11 +224,13 @@ class Guardrails:
         if about.history and rule.is_too_often(about.history.lately):
             return True
         try:
+            others = await self.database.read(approvals.may_run, job)  # first: what is answered since then is listed
             listed = await self.together.list_remediations(ref.cluster_id, ref.instance_id)
         except TogetherError as cause:
             raise ReadFailed(RULES[Verb.APPROVE].noun, cause) from cause
-        since = self.clock.now() - rule.seconds
-        return rule.is_too_often(len(repairs_since(listed, about.earlier, ref, since)))
+        repairs = repairs_since(listed, about.earlier, ref, self.clock.now() - rule.seconds)
+        unlisted = {other.remediation_id for other in others} - {repair.id for repair in repairs}
+        return rule.is_too_often(len(repairs) + len(unlisted))
 
     async def _may_still(self, first: FirstApproval, job: Job) -> bool:
         """Return whether the first of two people may approve at the moment in which the second one does.
@@ -244,6 +249,14 @@ class Guardrails:
         except NotAllowed:
             return False
         return True
+
+
+def _is_no_repair(item: object, cluster_id: str) -> bool:
+    """Return whether an item that Together listed among repairs surely is none, of this cluster."""
+    state, of = (
+        (item.get("state"), item.get("cluster_id") or cluster_id) if isinstance(item, dict) else ("", cluster_id)
+    )
+    return state in {State.PENDING_APPROVAL, *FINAL} or of != cluster_id
 
 
 def _instance_of(item: object) -> str:

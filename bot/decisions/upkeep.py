@@ -70,7 +70,7 @@ class Upkeep:
         """
         try:
             present = await self.together.get(job.request.ref)
-            if await or_none(self.store.is_answered_since(job, job.received_at)):
+            if await or_none(self.store.is_answered_since(job, job.received_at)) is not False:
                 present = await self.together.get(job.request.ref)
         except TogetherError as cause:
             is_look, noun = job.request.verb is Verb.REFRESH, job.request.rule.noun

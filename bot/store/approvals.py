@@ -59,8 +59,11 @@ _BEFORE_ME = or_(
 )
 _ALERT = ALERTS.where(one_remediation(alerts.c))
 _APPROVALS = and_(decisions.c.verb == Verb.APPROVE, decisions.c.cluster_id == bindparam("b_cluster"))
-_OTHERS = select(decisions.c.instance_id).where(_APPROVALS, decisions.c.id != bindparam("b_id"))
-_ABOUT_TO_BE_IN_REPAIR = _OTHERS.where(decisions.c.status == ACTIVE, _BEFORE_ME).union_all(_OTHERS.where(IN_DOUBT))
+_OTHERS = select(*ids_in(decisions.c)).where(_APPROVALS, decisions.c.id != bindparam("b_id"))
+_SENT_LATELY = decisions.c.sent_at > NOW_ONCE - DOUBT_SECONDS
+_ABOUT_TO_BE_IN_REPAIR = _OTHERS.where(decisions.c.status == ACTIVE, _BEFORE_ME).union_all(
+    _OTHERS.where(IN_DOUBT), _OTHERS.where(decisions.c.status == SET_ASIDE, _SENT_LATELY)
+)
 _OPEN = and_(alerts.c.cluster_id == bindparam("b_cluster"), alerts.c.is_open)
 _AT_WORK = select(*ids_in(alerts.c)).where(_OPEN, alerts.c.state.not_in([State.PENDING_APPROVAL, WITHDRAWN, *FINAL]))
 _WAITING = select(alerts.c.instance_id).where(_OPEN, alerts.c.state == State.PENDING_APPROVAL)
@@ -95,7 +98,8 @@ def hold(  # noqa: PLR0913 - what a hold has
     """
 
     def change(view: AlertView) -> Tracked | None:
-        if not (view.alert.is_waiting or even_if_over):
+        is_waiting = view.alert.is_waiting and view.alert.as_told.is_waiting
+        if not (is_waiting or even_if_over):
             return None
         own = [hold.until for hold in view.alert.holds if is_at_least and hold.user_id == actor.user_id]
         until = max([view.now + seconds, *own])
@@ -181,14 +185,20 @@ def look_into(connection: Connection, about: RemediationRef | str, actor: Actor,
     return Looked.NOTED
 
 
-def about_to_be_in_repair(connection: Connection, job: Job) -> set[str]:
-    """Return the instances of a job's cluster that may go into repair, though no list of Together's says so yet.
+def about_to_be_in_repair(connection: Connection, job: Job) -> list[RemediationRef]:
+    """Return what may go into repair in a job's cluster, though no list of Together's says so yet.
 
-    These are of approvals that began before this one and are not answered yet, or whose outcome was in doubt a
+    That is what approvals are of that began before this one and are not answered yet, or whose outcome was in doubt a
     moment ago.
     """
-    rows = connection.execute(_ABOUT_TO_BE_IN_REPAIR, b_id=job.id, b_cluster=job.request.ref.cluster_id)
-    return set(rows.scalars())
+    return refs_in(connection.execute(_ABOUT_TO_BE_IN_REPAIR, b_id=job.id, b_cluster=job.request.ref.cluster_id))
+
+
+def may_run(connection: Connection, job: Job) -> set[RemediationRef]:
+    """Return what else is approved on a job's node, or may be, though no list of Together's may say so yet."""
+    ref = job.request.ref
+    found = (*about_to_be_in_repair(connection, job), *approved_lately(connection, ref.cluster_id))
+    return {other for other in found if other.instance_id == ref.instance_id and other != ref}
 
 
 def unsettled(connection: Connection, clusters: Collection[str]) -> set[RemediationRef]:

@@ -255,9 +255,11 @@ def to_first_approval(row: Any) -> FirstApproval | None:  # noqa: ANN401 - a row
 
 def alert_columns(alert: Alert) -> Record:
     """Return the columns of an alert, but for its IDs."""
+    # What somebody was told is approved counts for the repair limit, though no list of Together's says it yet.
+    seen = alert.as_told if alert.is_waiting and alert.as_told.is_under_way else alert.remediation
     return {
         "message_id": alert.message_id,
-        "state": WITHDRAWN if alert.is_unlisted else alert.remediation.state,
+        "state": WITHDRAWN if alert.is_unlisted else seen.state,
         "is_open": not alert.is_closed,
         "seen_at": alert.seen_at,
         "fingerprint": alert.fingerprint,

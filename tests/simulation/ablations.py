@@ -234,7 +234,7 @@ EVERY = (
     Ablation("who may approve alone", [(Guardrails, "_check_override", _awaited(None))]),
     Ablation("another person", [(Guardrails, "_check_people", _one_is_two)]),
     Ablation("limit", [(Guardrails, "_check_limit", _awaited(None))]),
-    Ablation("limit counts what begins", [(approvals, "about_to_be_in_repair", _answers(set()))]),
+    Ablation("limit counts what begins", [(approvals, "about_to_be_in_repair", _answers([]))]),
     Ablation(
         "limit reads what was just approved",
         [

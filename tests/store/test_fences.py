@@ -266,6 +266,6 @@ async def test_approval_in_doubt_whose_row_is_set_aside_counts_for_the_limit_sti
         await store.record_outcome(doubtful, Outcome(OutcomeKind.NOT_IN_EFFECT, "PENDING_APPROVAL"), ANSWER)
         next_one = await received(store, request("t2", ref=RemediationRef("c", "i2", "r2")), "job-2")
         await store.claim(next_one)
-        assert await store.database.read(approvals.about_to_be_in_repair, next_one) == {"i1"}
+        assert await store.database.read(approvals.about_to_be_in_repair, next_one) == [doubtful.request.ref]
         await store.set_aside(doubtful)  # another version can't read its answer
-        assert await store.database.read(approvals.about_to_be_in_repair, next_one) == {"i1"}
+        assert await store.database.read(approvals.about_to_be_in_repair, next_one) == [doubtful.request.ref]
