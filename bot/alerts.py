@@ -196,7 +196,7 @@ def gone(view: AlertView, sequence: int) -> Tracked | None:
         is_settled = settles_at(alert) <= view.asked_at
         return (replace(alert, remark=None, doubts=()), message.due) if is_settled else None
     if not alert.missing_since or alert.missing_since > view.asked_at:
-        return replace(alert, missing_since=view.asked_at), message
+        return replace(alert, missing_since=view.asked_at, fingerprint=""), message  # a list that has it is news
     if view.asked_at - alert.missing_since < VANISHED_SECONDS:
         return None
     if alert.is_stale and alert.as_told.state in CALLED_OFF:  # it was called off before, as somebody was answered
@@ -376,7 +376,7 @@ def released(view: AlertView, user_id: str, shown: AbstractSet[str]) -> Tracked 
         shown: the keys of what was shown; empty where that isn't known.
     """
     alert = view.alert
-    if alert.hold is None or (shown and not alert.hold.keys <= shown):
+    if alert.hold is None or (shown and not (alert.hold.keys <= shown or alert.hold.key_of_all in shown)):
         return None
     theirs = [f"<@{hold.user_id}>" for hold in alert.holds if hold.user_id != user_id]
     whose = f" of {', '.join(theirs)}" if theirs else ""

@@ -68,6 +68,7 @@ class Doctor:
     directory: SlackDirectory
     posts: bool
     _team_id: str = field(default="", init=False)
+    _posts_anywhere: bool = field(default=True, init=False)  # in public channels, as far as Slack says
     _clocks: dict[str, float] = field(default_factory=dict, init=False)  # by how many seconds each is ahead of ours
 
     async def workspace(self) -> AsyncIterator[Finding]:
@@ -84,6 +85,7 @@ class Doctor:
         self._team_id = str(answer["team_id"])
         yield ok("Slack token", f"workspace {answer.get('team')} ({self._team_id})")
         if (granted := scopes_of(answer.headers)) is not None:
+            self._posts_anywhere = "chat:write.public" in granted
             yield _scopes(granted, needed_scopes(self.settings.bot_operators))
 
     async def slack_checks(self) -> AsyncIterator[Finding]:
@@ -141,7 +143,7 @@ class Doctor:
         name, is_member = f"#{info.get('name')}", info.get("is_member")
         if info.get("is_archived"):
             return problem(check, f"{name} is archived", "Choose another channel.")
-        if not is_member and info.get("is_private"):
+        if not is_member and (info.get("is_private") or not self._posts_anywhere):
             return problem(check, f"the bot isn't in {name}", INVITE)
         if info.get("is_ext_shared"):
             fix = "People outside can read alerts there, but not decide. Use a channel of your own workspace."

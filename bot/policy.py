@@ -95,7 +95,7 @@ class Policy:
     @property
     def _who_can(self) -> str:
         if EVERYBODY in self.operators:
-            return "Every full member of this workspace can."
+            return "Every full member of this workspace can decide."
         names = [f"<!subteam^{operator}>" if operator[0] == "S" else f"<@{operator}>" for operator in self.operators]
         more = len(names) - _LISTED_IN_A_REFUSAL
         shown = " or ".join(names[:_LISTED_IN_A_REFUSAL]) + (f" or {more} more" if more > 0 else "")

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import quote, urlsplit
@@ -168,8 +169,9 @@ def _unusable_proxies(settings: Settings) -> dict[str, str]:
     if settings.bot_webhook_url or settings.bot_pagerduty_key:  # whose key may also come with renewed secrets
         used += [settings.bot_webhook_url or "", settings.bot_pagerduty_url]
     proxies = filter(None, map(formats.proxy_for, used))
-    if all(urlsplit(proxy).scheme in {"http", "https"} for proxy in proxies):
-        return {}
+    with suppress(ValueError):  # an odd one is no URL
+        if all(urlsplit(proxy).scheme in {"http", "https"} for proxy in proxies):
+            return {}
     name = "HTTPS_PROXY" if getproxies().get("https") else "ALL_PROXY"  # all but loopback is https
     return {name: "must be an HTTP proxy, such as http://proxy:3128"}
 

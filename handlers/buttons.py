@@ -214,8 +214,10 @@ def _reference(body: Json, action: Json) -> RemediationRef:
     try:
         return read_button_value(value_beside(body, action))[0]
     except UnreadableButton:
-        if named := find_references(body.get("message") or {}):
-            return named[0]
+        named = find_references(body.get("message") or {})
+        row = str(action.get("block_id"))
+        if found := [ref for ref in named if cards.is_row_of(row, ref)] or named:
+            return found[0]
         raise
 
 

@@ -25,6 +25,16 @@ _REFUSED_BLOCKS = {
     "invalid_attachments",
 }
 _REFUSED_ANYWHERE = _REFUSED_BLOCKS | {"invalid_arguments"}  # of a dialog (docs.slack.dev, views.open)
+# What is asked for; an answer that lacks it says nothing (docs.slack.dev, each method).
+_PROMISED = {
+    "auth.test": "team_id",
+    "conversations.history": "messages",
+    "conversations.info": "channel",
+    "conversations.replies": "messages",
+    "usergroups.list": "usergroups",
+    "usergroups.users.list": "users",
+    "users.info": "user",
+}
 # What slack_sdk lets out when an answer isn't Slack's, such as a proxy's (seen with slack_sdk 3.48).
 _NON_SLACK = (AttributeError, TypeError, ValueError)
 
@@ -95,9 +105,10 @@ class SlackClient(AsyncWebClient):
         try:
             with metrics.SLACK_SECONDS.labels(api_method).time():
                 answer = await super().api_call(api_method, **arguments)
-            if isinstance(answer.data, dict):
+            promised = _PROMISED.get(api_method)
+            if isinstance(answer.data, dict) and (promised is None or answer.data.get(promised) is not None):
                 return answer
-            raise TypeError("not a JSON object")  # noqa: TRY301 - as the SDK says that of others
+            raise TypeError("not what was asked for")  # noqa: TRY301 - as the SDK says that of others
         except (SlackApiError, aiohttp.ClientError, TimeoutError, *_NON_SLACK) as error:
             failure = SlackFailure(error)
             failure.had_blocks = "blocks" in (arguments.get("json") or {})

@@ -55,7 +55,7 @@ class Commands(Surface):
             return asked
         try:
             async with self.lookup.clock.timeout(READ_SECONDS):
-                meant = await self.meant_by(asked)
+                meant = await self.lookup.meant_by(asked)
         except (StorageUnavailable, TimeoutError) as error:  # what is meant isn't sure
             raise RefusedWithoutDatabase from error
         if isinstance(meant, Find):

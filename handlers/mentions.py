@@ -164,7 +164,7 @@ class Mentions(Surface):
         if of is None:
             return await self._of_thread(place)
         if isinstance(of, Order):
-            of = await self.meant_by(of)
+            of = await self.lookup.meant_by(of)
         if isinstance(of, Order):
             return of.ref
         found = await self.chooser.find_one(of.text, in_full=True, prefer=RULES[verb].allowed)

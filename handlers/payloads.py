@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from contextlib import suppress
 
+from bot import cards
 from bot.errors import UnreadableButton
 from bot.models import MARK, Actor, Json, Message, RemediationRef, ReplyTarget, read_button_value
 from bot.parsing import MAX_REASON, possible_ids, references
@@ -69,9 +70,14 @@ def place_of(body: Json) -> ReplyTarget:
 
 
 def value_beside(body: Json, action: Json) -> object:
-    """Return the value of a menu's row that says which remediation it is about: a button has one, a menu doesn't."""
-    rows = dicts(body.get("message") or view_of(body), "blocks")
-    row = next((row for row in rows if row.get("block_id") == action.get("block_id")), {})
+    """Return the value of a menu's row that says which remediation it is about: a button has one, a menu doesn't.
+
+    Where the message was drawn again while the menu was open, it's the row that is about the same remediation now.
+    """
+    rows = {str(row.get("block_id")): row for row in dicts(body.get("message") or view_of(body), "blocks")}
+    used = str(action.get("block_id"))
+    key, dot, _ = used.partition(".")
+    row = rows.get(used) or next((row for name, row in rows.items() if dot and name.startswith(key + dot)), {})
     return next((element["value"] for element in dicts(row, "elements") if _in_value(element.get("value"))), None)
 
 
@@ -107,6 +113,9 @@ def find_references(message: Json) -> list[RemediationRef]:
     values = [payload, *(text for name, text in named if name == "value")]
     refs = [ref for value in values for ref in _in_value(value)]
     refs += [ref for name, text in named if name != "value" for ref in references(text)]
+    rows = [str(block.get("block_id")) for block in dicts(message, "blocks")]
+    if rows and rows[0].startswith(MARK):  # a card's people may have named others in their reasons
+        refs = [ref for ref in refs if any(cards.is_row_of(row, ref) for row in rows)] or refs
     return list(dict.fromkeys(refs))
 
 

@@ -24,7 +24,6 @@ from bot.errors import (
     UnknownControl,
 )
 from bot.models import Actor, AuditNote, Entry, Json, ReplyTarget, Request, Verb
-from bot.parsing import Find, Order
 from bot.tasks import Capacity, Tasks
 from handlers.dialogs import Dialogs
 from handlers.home import Home
@@ -128,18 +127,6 @@ class Surface:
         """Return the click on a control whose result goes to the alert channel where it was pressed in Home."""
         click = click_of(body, verb)
         return replace(click, place=self.home.result_target(click.place, ""))
-
-    async def meant_by(self, order: Order) -> Order | Find:
-        """Return what three words mean: a node and a reason where something open is called like the first of them.
-
-        Raises:
-            UnreadableCommand: the reason names another node.
-            StorageUnavailable: the database did not answer.
-        """
-        node = order.or_node if order.or_node and await self.lookup.knows(order.or_node.text) else None
-        if reason := (node or order).reason:
-            await self.lookup.ensure_one_node(reason, order.ref)
-        return node or order
 
     async def take(
         self,

@@ -378,3 +378,12 @@ async def test_connections_of_another_copy_are_told(bot: World) -> None:
         Status.WARNING,
         "Slack last counted 3 connections to this app",
     )
+
+
+@pytest.mark.bot(environ={"BOT_ALERT_CHANNEL": "C0OPS"})
+async def test_doctor_says_that_nothing_can_be_posted(bot: World) -> None:
+    bot.together.clusters["cluster-1"] = "one"
+    bot.slack.scopes.discard("chat:write.public")
+    bot.slack.channels["C0OPS"].bot_may_post = False
+    findings = await found(bot)
+    assert Status.PROBLEM in {f.status for f in findings.values()}

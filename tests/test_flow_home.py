@@ -588,3 +588,11 @@ async def test_repairs_that_nobody_is_told_of_run_in_no_home_whether_or_not_anyt
     view = await opened(bot)
     assert "1 waiting · 0 in repair" in said(view)
     assert "silent" not in said(view)
+
+
+@pytest.mark.bot(watching=True, BOT_OPERATORS="*")
+async def test_home_of_a_guest_says_who_can_do_what(bot: World) -> None:
+    bot.slack.add_user("U0GUEST", "guest", is_restricted=True)
+    bot.together.add()
+    await card(bot)
+    assert "View only. Every full member of this workspace can decide." in said(await opened(bot, "U0GUEST"))

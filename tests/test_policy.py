@@ -6,12 +6,14 @@ from collections.abc import AsyncIterator, Callable, Collection
 
 import pytest
 
+from bot.decisions.preconditions import body_to_send
 from bot.errors import NotAllowed
-from bot.models import Actor, Person, Verb
+from bot.models import Actor, Job, Person, RemediationRef, ReplyTarget, Request, State, Verb
 from bot.policy import Policy
 from handlers.client import SlackClient
 from handlers.directory import FAILED_SECONDS, FRESH_SECONDS, PATIENCE_SECONDS, USABLE_SECONDS, SlackDirectory
 from tests.manual_clock import ManualClock
+from tests.samples import reviewed
 from tests.simulator.slack import Slack, SlackFault
 from tests.simulator.slack.workspace import BOT_TOKEN, TEAM
 from tests.simulator.together import Fault
@@ -158,7 +160,7 @@ async def test_another_group_may_still_say_yes(slack: Slack, time: ManualClock) 
 
 
 @pytest.mark.parametrize(("operators", "who"), [
-    (("*",), "Every full member of this workspace can."),
+    (("*",), "Every full member of this workspace can decide."),
     (("U0BOB", "S0ONCALL"), "Ask <@U0BOB> or <!subteam^S0ONCALL>."),
     (tuple(f"U{number}" for number in range(12)), "<@U9> or 2 more."),
 ])  # fmt: skip
@@ -274,3 +276,11 @@ async def test_who_is_told_alone_to_check_again_may_do_so_there() -> None:
         bot.together.faults.clear()
         await bot.slack.press(told, REFRESH)
         await until(bot, lambda: "no change yet" in str([each.text for each in bot.slack.direct("U0ALICE")]))
+
+
+def test_display_name_names_nobody_else_in_togethers_record() -> None:
+
+    actor = Actor("U0ALICE", "alice (U0BOB): on call", "T0HOME")
+    request = Request(Verb.REJECT, RemediationRef(*IDS), actor, ReplyTarget("C0OPS", "U0ALICE"))
+    comment = body_to_send(Job("1a2b3c4d", request, fence=1, received_at=0.0))["comment"]
+    assert reviewed(State.CANCELLED, review_comment=comment).slack_reviewer == "U0ALICE"

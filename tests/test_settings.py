@@ -464,3 +464,12 @@ def test_quiet_hours_are_read() -> None:
     hours = read_settings({**GOOD, "BOT_QUIET_HOURS": "22:00-07:00 Europe/Berlin"}).bot_quiet_hours
     assert hours is not None
     assert (hours.begin.hour, hours.end.hour, hours.zone.key) == (22, 7, "Europe/Berlin")
+
+
+def test_proxy_that_is_no_url_is_a_wrong_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://[::1")
+    good = {
+        "SLACK_BOT_TOKEN": "xoxb-1", "SLACK_SIGNING_SECRET": "a", "TOGETHER_API_KEY": "k", "BOT_OPERATORS": "U0ALICE",
+    }  # fmt: skip
+    with pytest.raises(SettingsError, match="HTTPS_PROXY"):
+        read_settings(good)

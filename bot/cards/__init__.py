@@ -34,6 +34,7 @@ from bot.cards.notices import (
     failure,
     how_to_decide,
     in_progress,
+    is_row_of,
     mentions,
     moved,
     moved_cluster,

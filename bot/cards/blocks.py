@@ -11,7 +11,7 @@ from typing import Self, TypeVar
 from pydantic import TypeAdapter
 
 from bot.errors import UnreadableButton
-from bot.models import RULES, Blocks, Json, Message, RemediationRef, Verb, read_button_value
+from bot.models import RULES, Blocks, Json, Message, RemediationRef, Verb, read_button_value, short_hash
 from bot.mrkdwn import clean, entities
 from bot.parsing import MAX_REASON
 
@@ -252,9 +252,10 @@ def option(text: str, value: str) -> Json:
     return {"text": plain(clean(text, MAX_OPTION_TEXT) or "-"), "value": value}
 
 
-def actions(controls: Sequence[Json]) -> Json:
-    """Return a row of controls."""
-    return {"type": "actions", "elements": list(controls)}
+def actions(controls: Sequence[Json], of: str = "") -> Json:
+    """Return a row of controls; `of` begins its ID, which is another one with other controls (docs.slack.dev)."""
+    row = {"type": "actions", "elements": list(controls)}
+    return row | {"block_id": f"{of}.{short_hash(row, 8)}"} if of else row
 
 
 def check_again(value: str) -> Json:

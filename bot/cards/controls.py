@@ -83,7 +83,7 @@ def actions(remediation: Remediation, about: CardContext, config: CardConfig, *,
                 controls.append(blocks.press(LOOKING, "I'm looking", value=value))
             elif about.is_observed:  # the menus need a button beside them that says what they are about
                 controls.append(blocks.button(Verb.REFRESH, reference_value(remediation.ref)))
-    return [blocks.actions([*controls, *links, *more])]
+    return [blocks.actions([*controls, *links, *more], remediation.ref.key)]
 
 
 def _hold_menu(about: CardContext) -> Json:
@@ -92,7 +92,8 @@ def _hold_menu(about: CardContext) -> Json:
     if about.hold:
         # What is shown of the hold, where it fits: somebody may have joined it since.
         shown = ":".join([RELEASE, *sorted(about.hold.keys)])
-        choices.append(("Release hold", shown if len(shown) <= blocks.MAX_OPTION_TEXT else RELEASE))
+        fits = len(shown) <= blocks.MAX_OPTION_TEXT
+        choices.append(("Release hold", shown if fits else f"{RELEASE}:{about.hold.key_of_all}"))
     return {
         "type": "static_select",
         "action_id": Verb.HOLD.action_id,
@@ -182,7 +183,7 @@ def question(verb: Verb, mode: str, node: str, known: str = "", *, wait: int | N
         known: what comes first, as a sentence with a space behind it; may be empty.
         wait: minutes that its cluster waits before it drains a busy node; None where that isn't known.
     """
-    how, node = labels.mode(mode), clean(node, 60)
+    how, node = labels.mode(mode), blocks.before_name("", "", clean(node, 250))
     left = f"{known}The node is left as it is. {labels.COOLDOWN}"
     match verb:
         case Verb.APPROVE:

@@ -58,11 +58,20 @@ CONSOLE = "the Together console"  # as errors say it
 
 def decision_beneath(alert: Message, card: Message, of: RemediationRef) -> Message:
     """Return another tool's alert with a card beneath it: it keeps its own words, and its buttons about others."""
-    added, own = [{"type": "divider"}, *without_header(card)], f"{ADDED}{short_hash(str(of), 8)}-"
+    added, own = [{"type": "divider"}, *without_header(card)], _beneath(of)
     named = [{**block, "block_id": f"{own}{number}"} for number, block in enumerate(added)]
     theirs = [block for block in _unmarked(alert.blocks) if not _is_replaced(str(block.get("block_id", "")), own)]
     kept = list(blocks.without_controls(theirs, of))[: blocks.MAX_BLOCKS - len(named)]
     return Message(_told(alert, card.text), [*kept, *named], _without_controls(alert.attachments, of))
+
+
+def _beneath(of: RemediationRef) -> str:
+    return f"{ADDED}{short_hash(str(of), 8)}-"
+
+
+def is_row_of(block_id: str, ref: RemediationRef) -> bool:
+    """Return whether a block is about a remediation: of its card, or of a decision beneath another tool's alert."""
+    return block_id.startswith((f"{ref.key}.", _beneath(ref)))
 
 
 def _is_replaced(block_id: str, own: str) -> bool:

@@ -2,15 +2,15 @@
 
 import asyncio
 import logging
-import re
 from collections.abc import Awaitable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from bot.cards.home import PER_PAGE
 from bot.clock import Clock
+from bot.decisions.second_node import ensure_one_node, names_another
 from bot.decisions.storing import who_decided
-from bot.errors import InvalidId, InvalidIds, NotFound, TogetherError, UnreadableAnswer, UnreadableCommand
+from bot.errors import InvalidId, InvalidIds, NotFound, TogetherError, UnreadableAnswer
 from bot.models import (
     OPEN,
     RULES,
@@ -26,7 +26,7 @@ from bot.models import (
     read_reference,
     unix,
 )
-from bot.parsing import ALSO
+from bot.parsing import Find, Order
 from bot.policy import Policy
 from bot.store import Database, audit, clusters, ended, faults, messages, outages
 from bot.together import TogetherClient
@@ -43,12 +43,6 @@ MENU_SECONDS = 2.5  # Slack waits 3 s for the choices of a menu (docs.slack.dev,
 AUTHORIZE_SECONDS = 0.5  # a dialog has 3 s (docs.slack.dev, trigger_id), of which the database may take 2
 MAX_TRIPLES = 5  # of a message are looked up: any path looks like three IDs
 SHOWN_PAST = 20  # decisions
-_JOINED = re.compile(r"(\S+/\S+/\S+)")  # three IDs, which any path looks like
-_BETWEEN_NAMES = {
-    "", "also", "and", "as", "but", "for", "hold", "not", "or", "plus", "same", "then", "through", "thru", "to", "well",
-    "with",
-}  # fmt: skip
-_LENGTHS = re.compile(r"(?<!\S)(?:for\s+)?\d+\s*[hm][a-z]*(?=[\s,.;:]|$)", re.IGNORECASE)  # of a hold
 YEAR_SECONDS = 366 * 86_400.0
 PAST_SECONDS = 86_400.0  # how long what went wrong is shown
 
@@ -251,35 +245,28 @@ class Lookup:
                 known = await self._everything()
         return known
 
-    async def knows(self, name: str) -> bool:
-        """Return whether something open that the bot tracks has this name, ID, or IDs."""
-        return _names_another(await self.database.read(messages.tracked), name)
+    async def meant_by(self, order: Order) -> Order | Find:
+        """Return what three words mean: a node and a reason where something open is called like the first of them.
+
+        Raises:
+            UnreadableCommand: the reason names another node.
+            StorageUnavailable: the database did not answer.
+        """
+        if not (order.reason or order.or_node):
+            return order
+        tracked = await self.database.read(messages.tracked)
+        node = order.or_node if order.or_node and names_another(tracked, order.or_node.text) else None
+        ensure_one_node(tracked, (node or order).reason, order.ref)
+        return node or order
 
     async def ensure_one_node(self, reason: str, of: RemediationRef) -> None:
-        """Make sure that a reason is and adds no other node: it would be left out without a word.
+        """Make sure that a reason is and adds no other node.
 
         Raises:
             UnreadableCommand: it does.
+            StorageUnavailable: the database did not answer.
         """
-        tracked, also = await self.database.read(messages.tracked), ALSO.match(reason) or _JOINED.search(reason)
-        rest, lengths = _LENGTHS.subn(" ", reason)
-        said = [also[1]] if also else [word for word in rest.split() if word[0] not in "@<"]  # people
-        names = [name for word in said if (name := word.strip(",.;:")).lower() not in _BETWEEN_NAMES]
-        words = {*re.split(r"[\s,;/|()]+", reason)}
-        second = next(
-            (
-                alert.remediation.node
-                for alert in tracked
-                if alert.ref != of and {alert.ref.instance_id, alert.ref.remediation_id} <= words
-            ),
-            "",
-        )
-        others = [name for name in names if _names_another(tracked, name, of)]
-        is_list = len(names) == len(others) or len(names) <= max(lengths, 1)  # each is a node, or has its own length
-        if not second and is_list and others[:1] == names[:1]:
-            second = "".join(others[:1])
-        if second:
-            raise UnreadableCommand(f"“{second}” is another node. Name one node at a time.")
+        ensure_one_node(await self.database.read(messages.tracked), reason, of)
 
     def forget(self) -> None:
         """Read again what was read a moment ago: somebody has decided since."""
@@ -344,18 +331,6 @@ class Lookup:
         unread = [name for name, some in zip(names, lists, strict=True) if None in some] + ([] if is_all else [""])
         remediations = oldest_first(remediation for some in lists for remediation in some if remediation)
         return LookupResult(remediations, unread, searched=self.clusters)
-
-
-def _names_another(tracked: Sequence[Alert], name: str, beside: RemediationRef | None = None) -> bool:
-    """Return whether what the bot tracks has this name, ID, or IDs, and isn't on the same node."""
-    *joined, last = name.split("/")
-    if any(alert.ref == beside and alert.remediation.is_called(name) for alert in tracked):
-        return False  # its own node, which may have another repair too
-    return any(
-        # What is joined and ends with a node's name is a path or a URL.
-        alert.ref != beside and (alert.ref.remediation_id == last if joined else alert.remediation.is_called(name))
-        for alert in tracked
-    )
 
 
 def _read(item: object) -> Remediation | None:

@@ -232,7 +232,8 @@ def body_to_send(job: Job) -> dict[str, str]:
     """
     request = job.request
     actor = request.actor
-    who = f"{request.rule.done.capitalize()} in Slack by {clean(actor.name, 80)} ({actor.user_id})"
+    name = clean(actor.name, 80).translate(dict.fromkeys(map(ord, "()")))  # in which the ID alone stands
+    who = f"{request.rule.done.capitalize()} in Slack by {name} ({actor.user_id})"
     said = f"[{job.token}] {who}: {request.reason}" if request.reason else f"[{job.token}] {who}"
     mode = mode_to_send(job.seen) if request.verb is Verb.APPROVE else None
     return {"comment": clean(said, _COMMENT_LIMIT), **({} if mode is None else {"mode": mode})}

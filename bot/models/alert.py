@@ -50,6 +50,11 @@ class Hold:
         """What each person's is known by, in a button."""
         return frozenset(map(_key_of, (self, *self.others)))
 
+    @property
+    def key_of_all(self) -> str:
+        """What all of them are known by, where there is no room for each."""
+        return short_hash(sorted(self.keys))
+
     def unseen(self, shown: Collection[str], user_id: str) -> str:
         """Return who else asked to wait, and wasn't among what somebody was shown; empty for nobody."""
         others = (hold for hold in (self, *self.others) if hold.user_id != user_id and _key_of(hold) not in shown)

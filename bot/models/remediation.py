@@ -335,8 +335,8 @@ class Remediation(ApiModel):
 
     @property
     def is_approved_by_bot(self) -> bool:
-        """Whether its review comment is the one of an approval by this bot."""
-        return (own := OWN_COMMENT.fullmatch(self.review_comment or "")) is not None and own["done"] == "Approved"
+        """Whether the review of this incident is an approval by this bot."""
+        return bool(self.slack_reviewer) and "] Approved in " in (self.review_comment or "")
 
     def is_called(self, text: str) -> bool:
         """Return whether a text is the whole name of its node, or one of its IDs."""

@@ -104,9 +104,10 @@ def reminded(snapshot: Snapshot, waiting: Sequence[Alert], config: WatchConfig) 
     return replace(asked, owes_call=bool(is_owed))
 
 
-def alarm(message: TrackedMessage) -> str:
-    """Return the note that other tools got the next reminder before Slack took it."""
-    return f"alarm {message.remind_from} {message.reminders}"
+def untold(message: TrackedMessage, alerts: Sequence[Alert]) -> dict[str, Alert]:
+    """Return of which alerts other tools don't have the next reminder, by the keys in `announced` that note it."""
+    keys = {f"alarm {alert.incident} {alert.remind_from:.0f} {message.reminders}": alert for alert in alerts}
+    return {key: alert for key, alert in keys.items() if key not in message.announced}
 
 
 def counted(message: TrackedMessage, reminded: TrackedMessage) -> TrackedMessage:

@@ -41,7 +41,7 @@ class StormBrake:
         """Return how many of `nodes` that is, two at least; None where that can't be known."""
         if not self.is_percent:
             return self.count
-        return None if nodes is None else max(2, math.ceil(nodes * self.count / 100))
+        return max(2, math.ceil(nodes * self.count / 100)) if nodes else None  # an answer may lack them
 
 
 @dataclass(slots=True)

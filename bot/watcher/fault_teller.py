@@ -88,7 +88,7 @@ class FaultView:
             if self.is_fresh or report.is_of_brake or not report.is_watched:
                 return FaultStep.END if message or report.is_announced else None
             return FaultStep.EDIT if self.as_of and self._is_outdated else None
-        if self.is_elsewhere:
+        if self.is_elsewhere and (self.is_fresh or report.brake_key):  # else nothing is posted there
             return FaultStep.MOVE
         if message is None:
             is_silent = self.is_fresh and any(fault.key not in report.on_cards for fault in self.overdue)

@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 READERS = 4
 MISSED = 2  # lists in a row without an alert: it has cleared
 UNSEEN_SECONDS = 600.0  # the same, where there are more alerts than can be read; not one that people were called for
+HOLDS_SECONDS = 7200.0  # so long alerts that can't be read any more hold the storm brake
 UNAVAILABLE = {403, 404, 501}  # not every key may read the list
 ASK_AGAIN_SECONDS = 3600.0
 READ_SECONDS = 60.0  # between two readings of a cluster whose alerts change nothing soon
@@ -80,12 +81,12 @@ class FaultReports:
         """Those in which something is wrong, or a message says so."""
         return list(self._known)
 
-    def is_fresh(self, cluster_id: str) -> bool:
-        """Return whether the alerts of a cluster were read lately."""
-        return self._is_recent(self.read_at.get(cluster_id, (-math.inf, 0.0))[0])
+    def is_fresh(self, cluster_id: str, seconds: float | None = None) -> bool:
+        """Return whether the alerts of a cluster were read lately, or within so many seconds."""
+        return self._is_recent(self.read_at.get(cluster_id, (-math.inf, 0.0))[0], seconds)
 
-    def _is_recent(self, moment: float) -> bool:
-        return self.clock.monotonic() - moment <= self.fresh_seconds
+    def _is_recent(self, moment: float, seconds: float | None = None) -> bool:
+        return self.clock.monotonic() - moment <= (seconds or self.fresh_seconds)
 
     def as_of(self, cluster_id: str) -> float:
         """Return when alerts were read that weren't lately, as Unix time; 0 for the others, or where nobody knows."""
@@ -213,7 +214,8 @@ class FaultWatch:
         nodes = cluster.nodes if cluster else None
         limit = self.config.storm_brake.limit(nodes) or (report.brake.limit if report.brake else None)
         broken = len(listing.in_repair | listing.waiting)
-        if self.reports.is_fresh(cluster_id):
+        # Alerts that couldn't be read lately pause nothing, but for some time hold what is paused.
+        if self.reports.is_fresh(cluster_id, HOLDS_SECONDS if report.brake else None):
             # The list may have a node already, and an alert that the last answer lacked may have cleared.
             counted = {
                 fault.alert.node
@@ -268,7 +270,7 @@ class FaultWatch:
                 self._seen[cluster_id].is_reading = False
 
     def _failed(self, cluster_id: str, error: TogetherError) -> None:
-        if error.http_status in UNAVAILABLE:
+        if error.http_status in UNAVAILABLE and not self.reports.is_fresh(cluster_id):
             self._failing.pause(cluster_id, ASK_AGAIN_SECONDS)
             if not self._is_unavailable:
                 logger.warning("Together doesn't list firing alerts for this API key: HTTP %s", error.http_status)

@@ -260,7 +260,7 @@ class Reconciler:
         async def history() -> History | None:
             try:
                 async with self.clock.timeout(HISTORY_SECONDS):
-                    listed = await self.teller.together.list_remediations(ref.cluster_id, ref.instance_id)
+                    listed = await self.teller.checks.together.list_remediations(ref.cluster_id, ref.instance_id)
             except (TogetherError, TimeoutError) as error:
                 logger.warning("%s: can't read the node's history: %s", ref, type(error).__name__)
                 return None
@@ -319,6 +319,7 @@ class Reconciler:
             raise
         except PostFailed as error:
             if error.is_gone or (error.is_lasting and schedule.is_outdated(before, self.config)):
+                self.comparer.doubt(message.channel_id)  # what Slack doesn't find may be there all the same
                 return await self.teller.lose(before, error)
             if not error.is_lasting:
                 raise

@@ -184,9 +184,11 @@ def _has_news(snapshot: Snapshot, checks: Collection[threads.Due], config: Watch
         return True
     if any(due.found in message.announced for due in checks):
         return True
+    if threads.new_returns(snapshot):
+        return True
     if not message.edited_at:
         return _has_begun(snapshot) and any(config.announces(alert) for alert in snapshot.alerts)
-    return bool(threads.new_failures(snapshot) or threads.new_returns(snapshot))
+    return bool(threads.new_failures(snapshot))
 
 
 def _has_begun(snapshot: Snapshot) -> bool:

@@ -1,24 +1,19 @@
 """Posts what threads lack, each line once: one that may have arrived is looked for before it is posted again."""
 
-import asyncio
 import hashlib
 import logging
 from collections.abc import Collection, Hashable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from bot import alerts, cards, metrics, readings
+from bot import alerts, cards, metrics
 from bot.clock import Clock
-from bot.errors import InvalidId, PostFailed, PostUncertain, TogetherError
+from bot.errors import PostFailed, PostUncertain
 from bot.models import (
     ARRIVED_SECONDS,
-    IN_REPAIR,
     Alert,
     AlertChannels,
     EventKind,
-    LinkedAlert,
-    Remediation,
     RemediationRef,
     Snapshot,
     State,
@@ -26,11 +21,9 @@ from bot.models import (
 )
 from bot.store import LeasedDatabase, approvals, messages, rows
 from bot.tasks import finish
-from bot.together import ALL_INSTANCES, TogetherClient
 from bot.watcher import calls, schedule, threads
+from bot.watcher.checks import Checks
 from bot.watcher.config import WatchConfig
-from bot.watcher.faults import UNAVAILABLE
-from bot.watcher.poller import reference_of
 from bot.watcher.schedule import Step
 from bot.watcher.threads import Check, PendingReply
 from bot.watcher.workqueue import LONGEST_WAIT, Backoff, Lane
@@ -44,10 +37,12 @@ class Unclear:
 
     Attributes:
         until: when it has arrived or never will, on this process's monotonic clock.
+        outside_since: when it was posted in the channel instead, as Unix time in seconds; 0 in the thread.
     """
 
     part: PendingReply
     until: float
+    outside_since: float = 0.0
 
 
 def _unchanged(current: Snapshot) -> TrackedMessage:
@@ -66,12 +61,13 @@ class ThreadTeller:
 
     database: LeasedDatabase
     channels: AlertChannels
-    together: TogetherClient
+    checks: Checks
     config: WatchConfig
     clock: Clock
     unclear: dict[str, Unclear] = field(init=False)
     backoff: Backoff[tuple[Hashable, str]] = field(init=False)
     inherited: set[str] = field(init=False)
+    _arrived: float = field(init=False)  # when all that the watch before this one has sent is there, or never will be
     _told_blindly: dict[str, str] = field(init=False)  # the mark of what was repeated, by the IDs of messages
 
     def begin(self, due: Collection[str]) -> None:
@@ -79,6 +75,8 @@ class ThreadTeller:
         self.unclear = {}
         self.backoff = Backoff(self.clock.monotonic, LONGEST_WAIT[Lane.REPLY])
         self._told_blindly = {}
+        self.checks.begin()
+        self._arrived = self.clock.monotonic() + ARRIVED_SECONDS
         self.inherited = set(due)
 
     def forget(self, key: str) -> None:
@@ -123,8 +121,12 @@ class ThreadTeller:
         """Tell a thread this, or else the first thing that it lacks."""
         part, message = part or next(threads.thread_parts(snapshot, self.config)), snapshot.message
         # The watch before this one may have told it, and ended before it could write that down.
-        if message.id in self.inherited and await self._find(message, part):
-            return await self._count_as_told(message.id, part)
+        if message.id in self.inherited:
+            if self.clock.monotonic() < self._arrived:
+                self.unclear[message.id] = Unclear(part, self._arrived)
+                return await self.settle(message.id)
+            if await self._find(message, part):
+                return await self._count_as_told(message.id, part)
         self.database.ensure_held()
         return await finish(self._reply(snapshot, part))
 
@@ -177,74 +179,21 @@ class ThreadTeller:
 
     async def _look(self, made: Sequence[threads.Due], snapshot: Snapshot, step: Step) -> set[RemediationRef] | None:
         """Return which checks found something; None where it's to be asked again later."""
-        key, found = ((step, made[0].place), snapshot.message.id), await self._found_by(made)
+        key, found = ((step, made[0].place), snapshot.message.id), await self.checks.found_by(made)
         if found is None or (made[0].check is Check.STUCK and not found):
             self.backoff.failed(key)
             return None
         self.backoff.succeeded(key)
         return found
 
-    async def _found_by(self, made: Sequence[threads.Due]) -> set[RemediationRef] | None:
-        """Return which checks found something: a repair under way, a node that isn't back, or a fault that is.
-
-        None where that can't be read now.
-        """
-        check, cluster_id = made[0].place
-        repairs = [due.alert.remediation for due in made]
-        try:
-            match check:
-                case Check.STUCK:
-                    return await self._are_still(IN_REPAIR, [repair.ref for repair in repairs])
-                case Check.BACK:
-                    return await self._missing(cluster_id, repairs)
-                case Check.LASTS:
-                    return await self._note_returns(cluster_id, repairs)
-        except TogetherError as error:
-            logger.warning("Cluster %s can't be read after a repair: %s", cluster_id, type(error).__name__)
-            return None
-
-    async def _firing(self, cluster_id: str) -> list[LinkedAlert] | None:
-        """Return which alerts fire; none where this key may not list them, None where not all can be read now."""
-        try:
-            firing, is_whole = await self.together.firing(cluster_id)
-        except TogetherError as error:
-            if error.http_status in UNAVAILABLE:
-                return []
-            raise
-        return firing if is_whole else None
-
-    async def _missing(self, cluster_id: str, repairs: Sequence[Remediation]) -> set[RemediationRef]:
-        """Return whose nodes don't run in their cluster, but for those that a later repair has replaced or removed."""
-        cluster = await self.together.get_cluster(cluster_id)
-        missing, listed = [repair for repair in repairs if not threads.is_back(repair, cluster)], []
-        if missing:
-            with suppress(TogetherError):  # the thread learns what the cluster's own answer says all the same
-                listed = await self.together.list_remediations(cluster_id)
-        return {repair.ref for repair in missing if not threads.is_gone(repair, listed)}
-
-    async def _note_returns(self, cluster_id: str, repairs: Sequence[Remediation]) -> set[RemediationRef] | None:
-        """Note which faults are back, or still there, where the bot hasn't seen that yet: this is the last look."""
-        seconds, returned = self.config.cards.verify_seconds, set()
-        instance_id = repairs[0].instance_id if len(repairs) == 1 else ALL_INSTANCES
-        listed = await self.together.list_remediations(cluster_id, instance_id)
-        if (firing := await self._firing(cluster_id)) is None:
-            return None
-        for repair in repairs:
-            backs = [readings.came_back(repair, remediation, seconds, is_last_look=True) for remediation in listed]
-            backs += [readings.fires_again(repair, alert, seconds, repair.succeeded_at + seconds) for alert in firing]
-            if back := next(filter(None, backs), None):
-                await self.database.run(messages.observe, repair.ref, partial(alerts.returned, back=back))
-                returned.add(repair.ref)
-        return returned
-
-    async def _find(self, message: TrackedMessage, part: PendingReply) -> str | None:
-        """Look for a reply in its thread, as `AlertChannels.look_for` does."""
-        assert message.ts is not None  # noqa: S101 - it has a thread
-        return await self.channels.look_for(_mark_of(message.id, part), message.channel_id, thread_ts=message.ts)
+    async def _find(self, message: TrackedMessage, part: PendingReply, outside_since: float = 0.0) -> str | None:
+        """Look for a reply in its thread, as `AlertChannels.look_for` does; or in the channel, since a moment."""
+        mark, thread_ts = _mark_of(message.id, part), "" if outside_since else message.ts or ""
+        return await self.channels.look_for(mark, message.channel_id, since=outside_since, thread_ts=thread_ts)
 
     async def _reply(self, snapshot: Snapshot, part: PendingReply) -> Snapshot | None:
         """Tell the thread; where it takes no more replies, that counts as told."""
-        message, mark = snapshot.message, _mark_of(snapshot.message.id, part)
+        message, mark, outside_since = snapshot.message, _mark_of(snapshot.message.id, part), 0.0
         post = partial(self.channels.post, channel_id=message.channel_id, mark=mark)
         try:
             try:
@@ -254,9 +203,10 @@ class ThreadTeller:
                 if is_for_nobody or error.is_gone or error.is_closed or not error.is_lasting:
                     raise
                 link = self.config.cards.permalink(message.channel_id, message.ts or "")
+                outside_since = snapshot.now
                 await post(cards.thread.outside(part.message, link))  # the thread is locked
         except PostUncertain:
-            self.unclear[message.id] = Unclear(part, self.clock.monotonic() + ARRIVED_SECONDS)
+            self.unclear[message.id] = Unclear(part, self.clock.monotonic() + ARRIVED_SECONDS, outside_since)
             raise
         except PostFailed as error:
             if error.is_gone:
@@ -288,7 +238,8 @@ class ThreadTeller:
     async def make_sure(self, snapshot: Snapshot) -> Snapshot | None:
         """Look in the thread for what it may have been told. Where the bot may not, a line twice rather than none."""
         message, unclear = snapshot.message, self.unclear[snapshot.message.id]
-        ts, mark = await self._find(message, unclear.part), _mark_of(message.id, unclear.part)
+        ts = await self._find(message, unclear.part, unclear.outside_since)
+        mark = _mark_of(message.id, unclear.part)
         if ts or (ts is None and self._told_blindly.get(message.id) == mark):
             return await self._count_as_told(message.id, unclear.part)
         del self.unclear[message.id]
@@ -304,8 +255,8 @@ class ThreadTeller:
         if schedule.next_step(present, self.config) is not Step.REMIND:
             return None
         reminded = calls.reminded(present, waiting, self.config)
-        # Other tools learn of it also where Slack doesn't take it, and never after a decision.
-        if not await self.database.run(messages.remind, present, present.message, reminded, waiting):
+        # Other tools learn of it once, also where Slack doesn't take it, and never after a decision.
+        if not await self._alarm(present, reminded, waiting):
             return None
         return await self.tell(present, threads.reminder(present, reminded, waiting, self.config))
 
@@ -313,7 +264,7 @@ class ThreadTeller:
         """Return whether something is so late that other tools are told now, without waiting for Slack to take it."""
         message, is_known = snapshot.message, not (snapshot.is_being_decided or snapshot.awaits_reading)
         is_overdue = calls.remind_at(snapshot, self.config) <= snapshot.now - calls.OVERDUE_SECONDS
-        is_untold = is_overdue and calls.alarm(message) not in message.announced
+        is_untold = is_overdue and bool(calls.untold(message, snapshot.unheld))
         if is_known and is_untold and not self.backoff.must_wait((Step.ALARM, message.id)):
             return True
         has_begun = len(snapshot.undecided) < len(snapshot.alerts)
@@ -330,16 +281,23 @@ class ThreadTeller:
         still = await self._waits_still(snapshot, Step.ALARM)
         if still and self.is_alarming(still[0]):
             present, waiting = still
-            reminded = calls.reminded(present, waiting, self.config)
-            after = _announcing(present, {calls.alarm(present.message)})
-            await self.database.run(messages.remind, present, after, reminded, waiting)
+            if calls.untold(present.message, waiting):
+                await self._alarm(present, calls.reminded(present, waiting, self.config), waiting)
+            else:  # the others can't be read now
+                self.backoff.pause((Step.ALARM, snapshot.message.id), calls.OVERDUE_SECONDS)
         return await self.settle(snapshot.message.id)  # and what Slack is to take
+
+    async def _alarm(self, present: Snapshot, reminded: TrackedMessage, waiting: Sequence[Alert]) -> bool:
+        """Tell other tools of a reminder. Returns False where the message has changed since."""
+        untold = calls.untold(present.message, waiting)
+        after = _announcing(present, untold)
+        return await self.database.run(messages.remind, present, after, reminded, list(untold.values()))
 
     async def _waits_still(self, snapshot: Snapshot, step: Step) -> tuple[Snapshot, list[Alert]] | None:
         """Return a message with the alerts on it that surely still wait; None where none does, or one was answered."""
         asking = [alert.ref for alert in snapshot.unheld]
         key = step, snapshot.message.id
-        still = await self._are_still({State.PENDING_APPROVAL}, asking) or set()
+        still = await self.checks.are_still({State.PENDING_APPROVAL}, asking) or set()
         still -= await self.database.read(approvals.unsettled, {ref.cluster_id for ref in still})
         if not still:
             self.backoff.failed(key)  # the next list says what has become of it
@@ -350,28 +308,6 @@ class ThreadTeller:
             return None
         waiting = [alert for alert in present.unheld if alert.ref in still]
         return (present, waiting) if waiting else None
-
-    async def _are_still(self, states: Collection[State], refs: list[RemediationRef]) -> set[RemediationRef] | None:
-        """Return which of these are certainly in such a state; None where none is, but not all can be read now."""
-        if len(refs) == 1:
-            try:
-                present = await self.together.get(refs[0])
-            except TogetherError:
-                return None
-            return set(refs) if present.state in states else set()
-        clusters = {ref.cluster_id for ref in refs}
-        lists = await asyncio.gather(*(self._listed(cluster_id, states) for cluster_id in clusters))
-        still = {ref for ref in refs if any(listed and ref in listed for listed in lists)}
-        return None if not still and None in lists else still
-
-    async def _listed(self, cluster_id: str, states: Collection[State]) -> set[RemediationRef] | None:
-        """Return what is in such a state in a cluster; None where it can't be read now."""
-        try:
-            items = await self.together.scan(cluster_id, states=sorted(states))
-        except (InvalidId, TogetherError) as error:
-            logger.warning("Cluster %s can't be read before its thread is told: %s", cluster_id, type(error).__name__)
-            return None
-        return {ref for item in items if (ref := reference_of(item, cluster_id))}
 
 
 def _announcing(snapshot: Snapshot, keys: Collection[str]) -> TrackedMessage:

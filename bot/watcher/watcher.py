@@ -14,7 +14,7 @@ from bot.models import ARRIVED_SECONDS, HISTORY_DAYS, AlertChannels, Directory, 
 from bot.store import RENEWED_AFTER, DecisionStore, LeasedDatabase, audit, clusters, messages, moments, pauses
 from bot.tasks import cancel
 from bot.together import TogetherClient
-from bot.watcher import comparison, fault_teller, faults, outages, poller, reconciler, summary, teller
+from bot.watcher import checks, comparison, fault_teller, faults, outages, poller, reconciler, summary, teller
 from bot.watcher.ages import Ages
 from bot.watcher.config import Warn, WatchConfig, unknown_clusters
 from bot.watcher.index import TrackedIndex
@@ -77,6 +77,7 @@ class Watcher:
             self._reports, channels, self._queue, config, clock, self._comparer
         )
         self._summary = summary.SummaryTeller(database, self._reports, channels, directory, self._queue, config, clock)
+        looks = checks.Checks(database, together, config.cards.verify_seconds, clock)
         self._reconciler = reconciler.Reconciler(
             database=database,
             channels=channels,
@@ -88,7 +89,7 @@ class Watcher:
                 fault_teller.KEY: self._fault_teller.tell,
                 summary.KEY: self._summary.tell,
             },
-            teller=teller.ThreadTeller(database, channels, together, config, clock),
+            teller=teller.ThreadTeller(database, channels, looks, config, clock),
             comparer=self._comparer,
             config=config,
             clock=clock,

@@ -1,0 +1,117 @@
+"""Asks Together before a thread is told what time alone says: that it waits, may be stuck, isn't back, has lasted."""
+
+import asyncio
+import logging
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+
+from bot import alerts, readings
+from bot.clock import Clock
+from bot.errors import InvalidId, TogetherError
+from bot.models import IN_REPAIR, LinkedAlert, Remediation, RemediationRef, State
+from bot.store import LeasedDatabase, messages
+from bot.together import ALL_INSTANCES, TogetherClient
+from bot.watcher import threads
+from bot.watcher.faults import UNAVAILABLE
+from bot.watcher.poller import reference_of
+from bot.watcher.threads import Check
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Checks:
+    """Asks Together."""
+
+    database: LeasedDatabase
+    together: TogetherClient
+    verify_seconds: float
+    clock: Clock
+    _missed: dict[RemediationRef, float] = field(default_factory=dict, init=False)  # when a node was first missing
+
+    def begin(self) -> None:
+        """Forget what an earlier watch has seen."""
+        self._missed.clear()
+
+    async def found_by(self, made: Sequence[threads.Due]) -> set[RemediationRef] | None:
+        """Return which checks found something: a repair under way, a node that isn't back, or a fault that is.
+
+        None where that can't be read now.
+        """
+        check, cluster_id = made[0].place
+        repairs = [due.alert.remediation for due in made]
+        try:
+            match check:
+                case Check.STUCK:
+                    return await self.are_still(IN_REPAIR, [repair.ref for repair in repairs])
+                case Check.BACK:
+                    return await self._missing(cluster_id, repairs)
+                case Check.LASTS:
+                    return await self._note_returns(cluster_id, repairs)
+        except TogetherError as error:
+            logger.warning("Cluster %s can't be read after a repair: %s", cluster_id, type(error).__name__)
+            return None
+
+    async def _firing(self, cluster_id: str) -> list[LinkedAlert] | None:
+        """Return which alerts fire; none where this key may not list them, None where not all can be read now."""
+        try:
+            firing, is_whole = await self.together.firing(cluster_id)
+        except TogetherError as error:
+            if error.http_status in UNAVAILABLE:
+                return []
+            raise
+        return firing if is_whole else None
+
+    async def _missing(self, cluster_id: str, repairs: Sequence[Remediation]) -> set[RemediationRef] | None:
+        """Return whose nodes don't run in their cluster, but for those that a later repair has replaced or removed.
+
+        None where one answer lacks a node: only the second one says that it's missing.
+        """
+        cluster = await self.together.get_cluster(cluster_id)
+        missing, listed = [repair for repair in repairs if not threads.is_back(repair, cluster)], []
+        now = self.clock.monotonic()
+        if any(now - self._missed.setdefault(repair.ref, now) < alerts.VANISHED_SECONDS for repair in missing):
+            return None
+        if missing:
+            with suppress(TogetherError):  # the thread learns what the cluster's own answer says all the same
+                listed = await self.together.list_remediations(cluster_id)
+        return {repair.ref for repair in missing if not threads.is_gone(repair, listed)}
+
+    async def _note_returns(self, cluster_id: str, repairs: Sequence[Remediation]) -> set[RemediationRef] | None:
+        """Note which faults are back, or still there, where the bot hasn't seen that yet: this is the last look."""
+        seconds, returned = self.verify_seconds, set()
+        instance_id = repairs[0].instance_id if len(repairs) == 1 else ALL_INSTANCES
+        listed = await self.together.list_remediations(cluster_id, instance_id)
+        if (firing := await self._firing(cluster_id)) is None:
+            return None
+        for repair in repairs:
+            backs = [readings.came_back(repair, remediation, seconds, is_last_look=True) for remediation in listed]
+            backs += [readings.fires_again(repair, alert, seconds, repair.succeeded_at + seconds) for alert in firing]
+            if back := next(filter(None, backs), None):
+                await self.database.run(messages.observe, repair.ref, partial(alerts.returned, back=back))
+                returned.add(repair.ref)
+        return returned
+
+    async def are_still(self, states: Collection[State], refs: list[RemediationRef]) -> set[RemediationRef] | None:
+        """Return which of these are certainly in such a state; None where none is, but not all can be read now."""
+        if len(refs) == 1:
+            try:
+                present = await self.together.get(refs[0])
+            except TogetherError:
+                return None
+            return set(refs) if present.state in states else set()
+        clusters = {ref.cluster_id for ref in refs}
+        lists = await asyncio.gather(*(self._listed(cluster_id, states) for cluster_id in clusters))
+        still = {ref for ref in refs if any(listed and ref in listed for listed in lists)}
+        return None if not still and None in lists else still
+
+    async def _listed(self, cluster_id: str, states: Collection[State]) -> set[RemediationRef] | None:
+        """Return what is in such a state in a cluster; None where it can't be read now."""
+        try:
+            items = await self.together.scan(cluster_id, states=sorted(states))
+        except (InvalidId, TogetherError) as error:
+            logger.warning("Cluster %s can't be read before its thread is told: %s", cluster_id, type(error).__name__)
+            return None
+        return {ref for item in items if (ref := reference_of(item, cluster_id))}
