@@ -368,8 +368,9 @@ async def test_second_node_is_not_left_out_without_a_word(bot: World, text: str)
         )
         await card(bot, ids)
     await bot.slack.say(f"{BOT} {text}", user="U0ALICE")
+    named = "cluster-1/instance-2/remediation-2" if "/remediation-2" in text else "gpu-node-2"
     said = (await bot.reply_privately()).text
-    assert said.startswith("“gpu-node-2” is another node. Name one node at a time.")
+    assert said.startswith(f"“{named}” is another node. Name one node at a time.")
     await quiet(bot)
     assert not [
         message for message in bot.slack.messages if "On hold" in message.everything or "asked to" in message.text

@@ -84,7 +84,7 @@ async def test_second_name_behind_three_ids_is_no_reason(rest: str) -> None:
     async with watching() as bot:
         await two_nodes(bot)
         told = (await bot.slack.command(f"{REF} {rest}")).body
-        named = "gpu-node-2" if "/" in rest else rest
+        named = rest.removeprefix("then ")
         assert f"“{named}” is another node. Name one node at a time. Nothing was sent." in json.loads(told)["text"]
         await quiet(bot)
         assert bot.together.posts == []
