@@ -53,11 +53,13 @@ class Commands(Surface):
         asked = read(typed.body)
         if not isinstance(asked, Order):
             return asked
-        try:
-            async with self.lookup.clock.timeout(READ_SECONDS):
-                meant = await self.lookup.meant_by(asked)
-        except (StorageUnavailable, TimeoutError) as error:  # what is meant isn't sure
-            raise RefusedWithoutDatabase from error
+        meant: Order | Find = asked
+        if asked.or_node or asked.reason:
+            try:
+                async with self.lookup.clock.timeout(READ_SECONDS):
+                    meant = await self.lookup.meant_by(asked)
+            except (StorageUnavailable, TimeoutError) as error:  # what is meant isn't sure
+                raise RefusedWithoutDatabase from error
         if isinstance(meant, Find):
             return meant
         return Request(Verb.CANCEL, meant.ref, typed.actor, typed.place, reason=meant.reason, trigger_id=typed.key)

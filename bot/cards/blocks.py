@@ -252,10 +252,10 @@ def option(text: str, value: str) -> Json:
     return {"text": plain(clean(text, MAX_OPTION_TEXT) or "-"), "value": value}
 
 
-def actions(controls: Sequence[Json], of: str = "") -> Json:
-    """Return a row of controls; `of` begins its ID, which is another one with other controls (docs.slack.dev)."""
+def actions(controls: Sequence[Json], of: RemediationRef | None = None) -> Json:
+    """Return a row of controls; with `of`, its ID names the remediation, and is another one with other controls."""
     row = {"type": "actions", "elements": list(controls)}
-    return row | {"block_id": f"{of}.{short_hash(row, 8)}"} if of else row
+    return row | {"block_id": f"{short_hash(str(of), 8)}.{short_hash(row, 8)}"} if of else row
 
 
 def check_again(value: str) -> Json:

@@ -33,6 +33,7 @@ RELEASE = "release"
 MORE = "remediation:more"
 RUNBOOK = "link:runbook"
 LOOKING = "remediation:looking"  # somebody looks into it: nobody is reminded for a while
+_MAX_NAME = 60  # characters of a node in a question
 _MAX_DIALOG = 300  # characters of its text (docs.slack.dev, confirmation dialog object)
 # The choices of `MORE`.
 REJECT = "reject"
@@ -83,7 +84,7 @@ def actions(remediation: Remediation, about: CardContext, config: CardConfig, *,
                 controls.append(blocks.press(LOOKING, "I'm looking", value=value))
             elif about.is_observed:  # the menus need a button beside them that says what they are about
                 controls.append(blocks.button(Verb.REFRESH, reference_value(remediation.ref)))
-    return [blocks.actions([*controls, *links, *more], remediation.ref.key)]
+    return [blocks.actions([*controls, *links, *more], remediation.ref)]
 
 
 def _hold_menu(about: CardContext) -> Json:
@@ -183,7 +184,8 @@ def question(verb: Verb, mode: str, node: str, known: str = "", *, wait: int | N
         known: what comes first, as a sentence with a space behind it; may be empty.
         wait: minutes that its cluster waits before it drains a busy node; None where that isn't known.
     """
-    how, node = labels.mode(mode), blocks.before_name("", "", clean(node, 250))
+    how, node = labels.mode(mode), clean(node, 250)
+    node = node if len(node) <= _MAX_NAME else f"{clean(node, _MAX_NAME - 20)}{node[-20:]}"  # its end tells it apart
     left = f"{known}The node is left as it is. {labels.COOLDOWN}"
     match verb:
         case Verb.APPROVE:

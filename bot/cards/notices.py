@@ -71,7 +71,7 @@ def _beneath(of: RemediationRef) -> str:
 
 def is_row_of(block_id: str, ref: RemediationRef) -> bool:
     """Return whether a block is about a remediation: of its card, or of a decision beneath another tool's alert."""
-    return block_id.startswith((f"{ref.key}.", _beneath(ref)))
+    return block_id.startswith((f"{short_hash(str(ref), 8)}.", _beneath(ref)))
 
 
 def _is_replaced(block_id: str, own: str) -> bool:

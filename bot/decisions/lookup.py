@@ -252,8 +252,6 @@ class Lookup:
             UnreadableCommand: the reason names another node.
             StorageUnavailable: the database did not answer.
         """
-        if not (order.reason or order.or_node):
-            return order
         tracked = await self.database.read(messages.tracked)
         node = order.or_node if order.or_node and names_another(tracked, order.or_node.text) else None
         ensure_one_node(tracked, (node or order).reason, order.ref)

@@ -336,7 +336,7 @@ class Remediation(ApiModel):
     @property
     def is_approved_by_bot(self) -> bool:
         """Whether the review of this incident is an approval by this bot."""
-        return bool(self.slack_reviewer) and "] Approved in " in (self.review_comment or "")
+        return bool(self.slack_reviewer) and (self.review_comment or "").partition("] ")[2].startswith("Approved")
 
     def is_called(self, text: str) -> bool:
         """Return whether a text is the whole name of its node, or one of its IDs."""

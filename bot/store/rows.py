@@ -14,6 +14,7 @@ from bot.errors import DOUBTFUL
 from bot.models import (
     DOUBT_SECONDS,
     FIRST_APPROVAL_SECONDS,
+    IN_REPAIR,
     RULES,
     Alert,
     CardContext,
@@ -256,10 +257,10 @@ def to_first_approval(row: Any) -> FirstApproval | None:  # noqa: ANN401 - a row
 def alert_columns(alert: Alert) -> Record:
     """Return the columns of an alert, but for its IDs."""
     # What somebody was told is approved counts for the repair limit, though no list of Together's says it yet.
-    seen = alert.as_told if alert.is_waiting and alert.as_told.is_under_way else alert.remediation
+    told = alert.remark.state if alert.remark and alert.is_stale and alert.is_waiting else ""
     return {
         "message_id": alert.message_id,
-        "state": WITHDRAWN if alert.is_unlisted else seen.state,
+        "state": WITHDRAWN if alert.is_unlisted else told if told in IN_REPAIR else alert.remediation.state,
         "is_open": not alert.is_closed,
         "seen_at": alert.seen_at,
         "fingerprint": alert.fingerprint,

@@ -180,15 +180,14 @@ def _step_to_the_channel(snapshot: Snapshot, config: WatchConfig) -> Step:
 def _has_news(snapshot: Snapshot, checks: Collection[threads.Due], config: WatchConfig) -> bool:
     """Return whether people must still be told something of what waits no longer, by the checks that are due."""
     message = snapshot.message
-    if message.owed_lines or threads.untold_overrides(snapshot) or threads.untold_selections(snapshot):
+    news = threads.news(snapshot)
+    if message.owed_lines or news.overrides or news.returns or threads.untold_selections(snapshot):
         return True
     if any(due.found in message.announced for due in checks):
         return True
-    if threads.new_returns(snapshot):
-        return True
     if not message.edited_at:
         return _has_begun(snapshot) and any(config.announces(alert) for alert in snapshot.alerts)
-    return bool(threads.new_failures(snapshot))
+    return bool(news.failures)
 
 
 def _has_begun(snapshot: Snapshot) -> bool:

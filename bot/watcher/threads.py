@@ -67,20 +67,45 @@ class PendingReply:
     user_id: str = ""
 
 
+class News(NamedTuple):
+    """What a thread doesn't have yet: approvals by one person alone, failures, and repairs whose fault is back."""
+
+    overrides: list[tuple[Alert, Override]]
+    failures: list[Alert]
+    returns: dict[str, Alert]
+
+
+def news(snapshot: Snapshot) -> News:
+    """Return what the thread doesn't have yet: of the repairs whose fault is back with their keys in `announced`."""
+    incidents, announced = snapshot.incidents, snapshot.message.announced
+    overrides = [(alert, one) for alert in incidents if alert.override for one in alert.override.each]
+    failures = [
+        alert
+        for alert in incidents
+        if alert.remediation.state == State.FAILED
+        and snapshot.now - (alert.remediation.changed_at or snapshot.now) <= FAILURE_SECONDS
+        and alert.incident not in announced
+    ]
+    returns = {f"came back {alert.incident}": alert for alert in incidents if alert.came_back}
+    returns = {key: alert for key, alert in returns.items() if key not in announced}
+    return News([both for both in overrides if both[1].key not in announced], failures, returns)
+
+
 def thread_parts(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingReply]:
     """Yield what the thread lacks."""
     message = snapshot.message
     if message.pending_lines:
         reply = cards.listing.message(message.pending_lines)
         yield PendingReply(reply, lines=len(message.pending_lines), mark=f"{message.told_lines} {reply.text}")
+    untold = news(snapshot)
     under_way = {alert.override.each[-1] for alert in snapshot.alerts if alert.override and not alert.is_closed}
-    for alert, override in untold_overrides(snapshot):  # on-call learns of it also in quiet hours
+    for alert, override in untold.overrides:  # on-call learns of it also in quiet hours
         oncall = config.on_call([alert], snapshot) if override in under_way and not override.is_over else ""
         reply = thread.approving_alone(alert.remediation, override, oncall)
         yield PendingReply(reply, frozenset({override.key}), broadcast=True)
     yield from _begun(snapshot, config)
-    yield from _failures(snapshot, config)
-    if new := new_returns(snapshot):
+    yield from _failures(untold.failures, snapshot, config)
+    if new := untold.returns:
         # What waits again, or was told to have begun again, calls on-call itself; but its own fault may be back by now.
         again = [alert for alert in snapshot.alerts if not alert.came_back]
         called = {alert.ref for alert in again if alert.is_waiting or _begun_key(alert) in message.announced}
@@ -200,16 +225,9 @@ def _first_approvals(snapshot: Snapshot, config: WatchConfig) -> Iterator[Pendin
         yield PendingReply(said, frozenset(approved), owes_call=is_silent)
 
 
-def untold_overrides(snapshot: Snapshot) -> list[tuple[Alert, Override]]:
-    """Return the approvals by one person alone that the thread doesn't have yet."""
-    overrides = [(alert, one) for alert in snapshot.incidents if alert.override for one in alert.override.each]
-    return [both for both in overrides if both[1].key not in snapshot.message.announced]
-
-
-def _failures(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingReply]:
+def _failures(new: Sequence[Alert], snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingReply]:
     """Yield which repairs have failed, for the channel too."""
-    message, new = snapshot.message, new_failures(snapshot)
-    new = new if message.is_digest else new[:1]
+    message, new = snapshot.message, new if snapshot.message.is_digest else new[:1]
     if not new:
         return
     oncall = config.on_call(new, snapshot)
@@ -227,23 +245,6 @@ def _failures(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingReply]
         decided = replace(decided, first_user=first.user_id)
     said = thread.failure(remediation, decided, oncall, snapshot.now)
     yield PendingReply(said, keys, broadcast=True)
-
-
-def new_failures(snapshot: Snapshot) -> list[Alert]:
-    """Return what has failed lately and wasn't told."""
-    return [
-        alert
-        for alert in snapshot.incidents
-        if alert.remediation.state == State.FAILED
-        and snapshot.now - (alert.remediation.changed_at or snapshot.now) <= FAILURE_SECONDS
-        and alert.incident not in snapshot.message.announced
-    ]
-
-
-def new_returns(snapshot: Snapshot) -> dict[str, Alert]:
-    """Return the repairs whose fault is back, where that wasn't told, by their keys in `announced`."""
-    keys = {f"came back {alert.incident}": alert for alert in snapshot.incidents if alert.came_back}
-    return {key: alert for key, alert in keys.items() if key not in snapshot.message.announced}
 
 
 def untold_selections(snapshot: Snapshot) -> list[Batch]:
