@@ -46,7 +46,7 @@ async def test_copy_ids_of_a_card_whose_reason_names_another_one(bot: World) -> 
 @pytest.mark.bot(watching=True)
 @pytest.mark.parametrize("control", ["hold", "reject"])
 async def test_choice_in_a_menu_that_was_open_while_the_card_was_redrawn(bot: World, control: str) -> None:
-    """Slack names a row anew with each edit where the app doesn't; the payload has the message as it is now."""
+    """The payload names the row as it was, and has the message as it is now."""
     bot.together.add(instance_name="gpu-7")
     alert = await card(bot)
     action, choice = (HOLD, "3600") if control == "hold" else (MORE, cards.REJECT)

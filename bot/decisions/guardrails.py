@@ -252,7 +252,7 @@ class Guardrails:
 
 
 def _is_no_repair(item: object, cluster_id: str) -> bool:
-    """Return whether an item that Together listed among repairs surely is none, of this cluster."""
+    """Return whether an item of a list of repairs isn't one: it waits, has ended, or is in another cluster."""
     state, of = (
         (item.get("state"), item.get("cluster_id") or cluster_id) if isinstance(item, dict) else ("", cluster_id)
     )

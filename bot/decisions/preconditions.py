@@ -232,7 +232,7 @@ def body_to_send(job: Job) -> dict[str, str]:
     """
     request = job.request
     actor = request.actor
-    name = clean(actor.name, 80).translate(dict.fromkeys(map(ord, "()")))  # in which the ID alone stands
+    name = clean(actor.name, 80).translate(dict.fromkeys(map(ord, "()")))  # only the ID is in parentheses
     who = f"{request.rule.done.capitalize()} in Slack by {name} ({actor.user_id})"
     said = f"[{job.token}] {who}: {request.reason}" if request.reason else f"[{job.token}] {who}"
     mode = mode_to_send(job.seen) if request.verb is Verb.APPROVE else None

@@ -82,7 +82,7 @@ class FaultReports:
         return list(self._known)
 
     def is_fresh(self, cluster_id: str, seconds: float | None = None) -> bool:
-        """Return whether the alerts of a cluster were read lately, or within so many seconds."""
+        """Return whether the alerts of a cluster were read lately, or in the last `seconds`."""
         return self._is_recent(self.read_at.get(cluster_id, (-math.inf, 0.0))[0], seconds)
 
     def _is_recent(self, moment: float, seconds: float | None = None) -> bool:

@@ -74,7 +74,7 @@ async def test_one_404_is_not_believed_though_another_came_before_a_restart(data
         await bot.settle()
         await free_the_lease(database_url)
         async with bot.another():
-            await pass_time(bot, 600, longest=0.0)  # a leap would have all of it read anew
+            await pass_time(bot, 600, longest=0.0)  # a leap would have all of it read again
             bot.together.remediations[IDS] = await once_not_found(bot)
             await pass_time(bot, 120)
             assert not [line for line in thread(bot, alert) if "longer" in line or "again" in line], thread(bot, alert)
