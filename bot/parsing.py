@@ -274,7 +274,8 @@ def _from_options(plain: str) -> Order:
     if re.match(rf"{_DASHES}\w", rest):
         raise UnreadableCommand(f"Unknown option “{rest.split()[0][:60]}”.")
     ids = (values.get(part, "").strip(QUOTES + ",") for part in PARTS)
-    return _order(_reference(ids), f"{values.get('reason', '')} {rest}")
+    said = f"reason={values['reason']}" if values.get("reason") else ""
+    return _order(_reference(ids), f"{said} {rest}")
 
 
 def _words(plain: str) -> Iterator[re.Match[str]]:

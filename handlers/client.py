@@ -27,7 +27,7 @@ _REFUSED_BLOCKS = {
 _REFUSED_ANYWHERE = _REFUSED_BLOCKS | {"invalid_arguments"}  # of a dialog (docs.slack.dev, views.open)
 # What is asked for; an answer that lacks it says nothing (docs.slack.dev, each method).
 _PROMISED = {
-    "auth.test": "team_id",
+    "auth.test": "user_id",
     "conversations.history": "messages",
     "conversations.info": "channel",
     "conversations.replies": "messages",

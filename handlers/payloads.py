@@ -74,11 +74,13 @@ def value_beside(body: Json, action: Json) -> object:
 
     Where the message was drawn again while the menu was open, it's the row that is about the same remediation now.
     """
-    rows = {str(row.get("block_id")): row for row in dicts(body.get("message") or view_of(body), "blocks")}
-    used = str(action.get("block_id"))
-    key, dot, _ = used.partition(".")
-    row = rows.get(used) or next((row for name, row in rows.items() if dot and name.startswith(key + dot)), {})
-    return next((element["value"] for element in dicts(row, "elements") if _in_value(element.get("value"))), None)
+    rows, used = dicts(body.get("message") or view_of(body), "blocks"), str(action.get("block_id"))
+    own = [row for row in rows if row.get("block_id") == used]
+    for element in (element for row in own or rows for element in dicts(row, "elements")):
+        for ref in _in_value(element.get("value")):
+            if own or cards.is_row_of(used, ref):
+                return element["value"]
+    return None
 
 
 def dicts(node: Json, name: str) -> list[Json]:

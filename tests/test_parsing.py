@@ -78,6 +78,11 @@ READABLE = {
     "options with the dash of macOS": ("—cluster c1 —instance i1 —remediation r1 —reason “by hand”", "by hand"),
     "options with another dash": ("–cluster-id c1 –instance-id i1 –remediation-id r1", ""),
     "words and reason=": ("c1 i1 r1 reason=by hand", "by hand"),
+    "a reason that begins like a request": ("c1 i1 r1 reason=hold the line", "hold the line"),
+    "an option whose reason begins like a request": (
+        'cluster=c1 instance=i1 remediation=r1 reason="stop paging"',
+        "stop paging",
+    ),
     "words and --reason": ("c1 i1 r1 —reason “by hand”", "by hand"),
     "the foot of a card": ("cluster `c1`\ninstance `i1`\nremediation `r1`", ""),
     "the foot of a card, and why": ("cluster c1 · instance i1 · remediation r1 by hand", "by hand"),

@@ -104,10 +104,18 @@ def reminded(snapshot: Snapshot, waiting: Sequence[Alert], config: WatchConfig) 
     return replace(asked, owes_call=bool(is_owed))
 
 
-def untold(message: TrackedMessage, alerts: Sequence[Alert]) -> dict[str, Alert]:
-    """Return of which alerts other tools don't have the next reminder, by the keys in `announced` that note it."""
-    keys = {f"alarm {alert.incident} {alert.remind_from:.0f} {message.reminders}": alert for alert in alerts}
-    return {key: alert for key, alert in keys.items() if key not in message.announced}
+def untold(message: TrackedMessage, alerts: Sequence[Alert]) -> dict[str, list[Alert]]:
+    """Return of which alerts other tools don't have the next reminder, by the keys in `announced` that note it.
+
+    A key says until when what waited in a cluster had it.
+    """
+    found: dict[str, list[Alert]] = {}
+    for cluster_id in dict.fromkeys(alert.cluster_id for alert in alerts):
+        start = f"alarm {cluster_id} {message.remind_from} {message.reminders} "
+        told = max((float(key.removeprefix(start)) for key in message.announced if key.startswith(start)), default=0.0)
+        if new := [alert for alert in alerts if alert.cluster_id == cluster_id and alert.remind_from > told]:
+            found[f"{start}{max(alert.remind_from for alert in new)}"] = new
+    return found
 
 
 def counted(message: TrackedMessage, reminded: TrackedMessage) -> TrackedMessage:

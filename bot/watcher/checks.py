@@ -14,7 +14,7 @@ from bot.models import IN_REPAIR, LinkedAlert, Remediation, RemediationRef, Stat
 from bot.store import LeasedDatabase, messages
 from bot.together import ALL_INSTANCES, TogetherClient
 from bot.watcher import threads
-from bot.watcher.faults import UNAVAILABLE
+from bot.watcher.faults import UNAVAILABLE, FaultReports
 from bot.watcher.poller import reference_of
 from bot.watcher.threads import Check
 
@@ -27,6 +27,7 @@ class Checks:
 
     database: LeasedDatabase
     together: TogetherClient
+    reports: FaultReports
     verify_seconds: float
     clock: Clock
     _missed: dict[RemediationRef, float] = field(default_factory=dict, init=False)  # when a node was first missing
@@ -55,11 +56,11 @@ class Checks:
             return None
 
     async def _firing(self, cluster_id: str) -> list[LinkedAlert] | None:
-        """Return which alerts fire; none where this key may not list them, None where not all can be read now."""
+        """Return which alerts fire; none where this key may never list them, None where not all can be read now."""
         try:
             firing, is_whole = await self.together.firing(cluster_id)
         except TogetherError as error:
-            if error.http_status in UNAVAILABLE:
+            if error.http_status in UNAVAILABLE and not self.reports.is_fresh(cluster_id):
                 return []
             raise
         return firing if is_whole else None

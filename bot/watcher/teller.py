@@ -5,6 +5,7 @@ import logging
 from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import chain
 
 from bot import alerts, cards, metrics
 from bot.clock import Clock
@@ -291,7 +292,7 @@ class ThreadTeller:
         """Tell other tools of a reminder. Returns False where the message has changed since."""
         untold = calls.untold(present.message, waiting)
         after = _announcing(present, untold)
-        return await self.database.run(messages.remind, present, after, reminded, list(untold.values()))
+        return await self.database.run(messages.remind, present, after, reminded, [*chain(*untold.values())])
 
     async def _waits_still(self, snapshot: Snapshot, step: Step) -> tuple[Snapshot, list[Alert]] | None:
         """Return a message with the alerts on it that surely still wait; None where none does, or one was answered."""

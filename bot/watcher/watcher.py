@@ -77,7 +77,7 @@ class Watcher:
             self._reports, channels, self._queue, config, clock, self._comparer
         )
         self._summary = summary.SummaryTeller(database, self._reports, channels, directory, self._queue, config, clock)
-        looks = checks.Checks(database, together, config.cards.verify_seconds, clock)
+        looks = checks.Checks(database, together, self._reports, config.cards.verify_seconds, clock)
         self._reconciler = reconciler.Reconciler(
             database=database,
             channels=channels,

@@ -140,6 +140,18 @@ async def test_nothing_is_said_to_have_held_while_its_alert_fires_unseen(bot: Wo
     assert not [line for line in thread(bot, alert) if "Held" in line]
 
 
+async def test_nothing_is_said_to_have_held_by_one_refusal_of_the_alerts(bot: World) -> None:
+    alert = await repaired(bot)
+    await pass_time(bot, DAY - 200)
+    bot.together.faults.append(Fault("rpc", verb="alerts", code=5, times=-1))
+    bot.together.fire("a-1", "cluster-1", "instance-1", annotation=firing("79")[0]["annotation"])
+    await pass_time(bot, 360)
+    bot.together.faults.clear()
+    await pass_time(bot, 1200)
+    assert not [line for line in thread(bot, alert) if "Held" in line]
+    assert [line for line in thread(bot, alert) if "came back on instance-1" in line]
+
+
 async def test_repair_has_held_where_the_key_may_not_list_what_fires(bot: World) -> None:
     bot.together.faults.append(Fault("rpc", verb="alerts", code=7, times=-1))
     alert = await repaired(bot)
