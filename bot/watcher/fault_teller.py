@@ -274,6 +274,8 @@ class FaultTeller:
             await self.reports.change(cluster_id, partial(replace, is_announced=False), told=told)
         if message and message.takes_edits:
             message = await self._change(cluster_id, view, message)
+        if step is FaultStep.END and message and message.is_read_only:
+            await self._reply_instead(message, view.draw())
         if step is FaultStep.EDIT:
             change = partial(replace, message=message)
         elif cluster_id in self._doubted:  # an earlier edit may arrive over this one: it is made once more
@@ -284,6 +286,16 @@ class FaultTeller:
             change = partial(replace, message=None)
             self._drawn.pop(cluster_id, None)
         await self.reports.change(cluster_id, change)
+
+    async def _reply_instead(self, message: FaultMessage, said: Message) -> None:
+        """Say in the thread what the message itself can't any more; where Slack never takes that, nowhere."""
+        try:
+            await self.channels.post(said, channel_id=message.channel_id, thread_ts=message.ts)
+        except PostUncertain:
+            logger.warning("Whether a message's end is in its thread isn't clear")
+        except PostFailed as error:
+            if not error.is_lasting:
+                raise
 
     async def _move(self, cluster_id: str, report: FaultReport, channel_id: str) -> None:
         """Leave the message with a pointer: it is posted, and calls, where the cluster's alerts go now."""

@@ -90,6 +90,18 @@ async def once_not_found(bot: World) -> Any:
 
 
 @watched
+async def test_message_about_faults_that_takes_no_edits_says_its_end(bot: World) -> None:
+    await began(bot)
+    bot.together.fire("a-1", "cluster-1", "gpu-1", **FAULT)
+    alert = await message(bot)
+    bot.slack.too_old.add(alert.ts)
+    bot.together.alerts.clear()
+    await pass_time(bot, 3600)
+    words = [each.text for each in bot.slack.visible()]
+    assert [text for text in words if "lists no critical fault" in text], words
+
+
+@watched
 async def test_message_about_faults_moves_only_where_it_can_be_posted(bot: World) -> None:
     await began(bot)
     bot.together.fire("a-1", "cluster-1", "gpu-1", **FAULT)
