@@ -19,7 +19,7 @@ _LENGTH = re.compile(
 # What says how long, or until when, in other words than those: "an hour", "1.5h", "2 days", "for the weekend".
 _UNREAD_LENGTH = re.compile(
     r"(?<!\S)(?:(?:un)?till?|(?:\d[\d.,:]*\s*)?(?:hours?|minutes?|days?|weeks?)|\d[\d.,:]*\s*(?:h|hrs?|m|mins?|d|w)\d*"
-    r"|for\s+\d\S*|(?:for|over|all|during|through|by|before|this)\s+(?:\w+\s+)?(?:\w*night|weekend|while|bit|morning)"
+    r"|for\s+\d\S*|(?:for|over|all|during|through|by|before)\s+(?:\w+\s+)?(?:\w*night|weekend|while|bit|morning)"
     r"|tonight|overnight|forever)(?=[\s,.;:]|$)",
     re.IGNORECASE,
 )

@@ -30,7 +30,7 @@ async def test_pause_is_of_a_cluster_by_name(train: World) -> None:
     (alert,) = train.slack.cards("r-1")
     await train.slack.press(alert, cards.MORE, choice="pause")
     (view,) = await train.slack.until(lambda: list(train.slack.views))
-    assert "Nobody can approve in llama-train until then." in said(view)
+    assert "Nobody can approve in llama-train through Slack until then." in said(view)
     await submit_pause(train)
     await until(train, lambda: "Approvals are paused in llama-train until" in alert.text)
     assert "Approvals are paused in llama-train until" in (await train.reply_privately()).text
@@ -72,7 +72,7 @@ async def test_outage_is_of_a_cluster_by_name_also_after_a_restart(train: World)
         assert "Couldn't read llama-train" in said(await opened(train))
         await train.slack.press(told, PAUSE_DIALOG)
         (view,) = await train.slack.until(lambda: list(train.slack.views))
-        assert "Nobody can approve in llama-train until then." in said(view)
+        assert "Nobody can approve in llama-train through Slack until then." in said(view)
         train.together.faults.clear()
         again = "Cluster llama-train can be read from Together again"
         await until(train, lambda: [message for message in train.slack.visible() if again in message.text], 1300)

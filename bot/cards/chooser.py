@@ -122,7 +122,7 @@ def chooser(  # noqa: PLR0913 - what is chosen, and all that is shown of it
     preview: Blocks = []
     if shown:
         drawn = unfollowed(shown, about, config)
-        does = question(Verb.CANCEL, shown.mode, shown.node, wait=None)
+        does = question(Verb.CANCEL, shown.mode, shown.node, wait=None, is_waiting=shown.is_waiting)
         preview = [*without_header(drawn), blocks.statement(entities(does.title), entities(does.text))]
     return {
         **loading(),

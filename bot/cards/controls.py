@@ -140,7 +140,8 @@ def _button(  # noqa: PLR0913, PLR0917 - all that bears on it
         if remediation.is_reviewed and verb is Verb.CANCEL:
             known = f"This repair {'started automatically' if remediation.is_automatic else 'is already approved'}. "
         wait = config.wait_of(remediation.cluster_id)
-        asked = question(verb, remediation.mode, remediation.node, known, wait=wait)
+        is_waiting = remediation.is_waiting
+        asked = question(verb, remediation.mode, remediation.node, known, wait=wait, is_waiting=is_waiting)
         fitting = (line for line in held if blocks.units(f"{line} {asked.text}") <= _MAX_DIALOG)
         text = f"{next(fitting, 'On hold.' if held else '')} {asked.text}".lstrip()
         load = ""
@@ -176,17 +177,20 @@ class Question(NamedTuple):
     is_destructive: bool = False
 
 
-def question(verb: Verb, mode: str, node: str, known: str = "", *, wait: int | None) -> Question:
+def question(  # noqa: PLR0913 - all that bears on it
+    verb: Verb, mode: str, node: str, known: str = "", *, wait: int | None, is_waiting: bool = True
+) -> Question:
     """Return what is asked before a decision.
 
     Args:
         node: its name, raw.
         known: what comes first, as a sentence with a space behind it; may be empty.
         wait: minutes that its cluster waits before it drains a busy node; None where that isn't known.
+        is_waiting: it isn't approved yet: then Together takes the node out of use (docs.together.ai, "Node repair").
     """
     how, node = labels.mode(mode), clean(node, 250)
     node = node if len(node) <= _MAX_NAME else f"{clean(node, _MAX_NAME - 20)}{node[-20:]}"  # its end tells it apart
-    left = f"{known}The node is left as it is. {labels.COOLDOWN}"
+    left = f"{known}{'The node is left as it is. ' if is_waiting else ''}{labels.COOLDOWN}"
     match verb:
         case Verb.APPROVE:
             title = f"{capital(how.do.format(node))}?"
@@ -224,7 +228,8 @@ def reason_dialog(
     if not request.overrides:
         is_second = first is not None and first.precedes(shown, request.actor.user_id)
         order = _FIRST if shown.is_first else _SECOND if is_second else ""
-    asked = question(request.verb, mode, node, order, wait=wait)
+    is_waiting = shown.state in {None, State.PENDING_APPROVAL}
+    asked = question(request.verb, mode, node, order, wait=wait, is_waiting=is_waiting)
     title, submit = f"{request.verb.capitalize()} remediation", asked.yes
     parts = [blocks.statement(entities(asked.title), entities(asked.text))]
     if offered:

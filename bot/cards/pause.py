@@ -54,7 +54,7 @@ def pause_dialog(cluster_id: str, cluster: str, place: ReplyTarget) -> Json:
     """
     length = blocks.choice(PAUSE_FOR, "For how long", "How long", [blocks.option(*choice) for choice in LENGTHS], 1)
     hint = "Shown on the cards and kept in the audit trail."
-    nobody = f"Nobody can approve {_where(cluster)} until then."
+    nobody = f"Nobody can approve {_where(cluster)} through Slack until then."
     drawn = [
         blocks.statement(nobody, "Cancel still works. Any operator can resume."),
         length,

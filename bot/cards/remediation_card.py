@@ -219,7 +219,7 @@ def _effect(remediation: Remediation, about: CardContext, config: CardConfig) ->
             where = "" if remediation.mode else " Approve it there."
             effect = escape(f"{mode.effect}{where} {labels.drain(config.wait_of(remediation.cluster_id))}", 600)
         case State.CANCELLED:
-            effect = f"This repair won't run. {labels.COOLDOWN}"
+            effect = "This repair won't run. After a cancellation, Together suggests no other for about 30 minutes."
         case State.AUTO_RESOLVED:
             effect = "The alert cleared, so this repair won't run."
         case State.SUCCEEDED:

@@ -253,10 +253,10 @@ class Guardrails:
 
 def _is_no_repair(item: object, cluster_id: str) -> bool:
     """Return whether an item of a list of repairs isn't one: it waits, has ended, or is in another cluster."""
-    state, of = (
-        (item.get("state"), item.get("cluster_id") or cluster_id) if isinstance(item, dict) else ("", cluster_id)
-    )
-    return state in {State.PENDING_APPROVAL, *FINAL} or of != cluster_id
+    if not isinstance(item, dict):
+        return False
+    is_elsewhere = (item.get("cluster_id") or cluster_id) != cluster_id
+    return is_elsewhere or str(item.get("state")) in {State.PENDING_APPROVAL, *FINAL}
 
 
 def _instance_of(item: object) -> str:
