@@ -127,6 +127,7 @@ ERRORS: dict[str, BotError] = {
         "You can still cancel. To approve now, ask them, or press Resume approvals.",
     ),
     "Observing": errors.Observing(),
+    "NotReadable": errors.NotReadable(),
     "NotTracked": errors.NotTracked(),
     "NotConfirmed": errors.NotConfirmed(),
     "NoMatch": errors.NoMatch("gpu-node-7", "3 clusters"),

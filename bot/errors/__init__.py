@@ -13,7 +13,8 @@
     │   ├── GuardrailRefusal          a guard rail keeps an approval from being sent
     │   │   ├── SecondPersonNeeded    this person has approved already, and another one must
     │   │   ├── LimitReached          as many nodes are in repair as may be at once
-    │   │   └── Paused                somebody has paused approvals
+    │   │   ├── Paused                somebody has paused approvals
+    │   │   └── NotReadable           another version of the bot wrote what bears on it, such as holds
     │   ├── Observing                 the bot decides nothing in this cluster
     │   ├── NotTracked                a hold on an alert that another tool posted
     │   ├── NoMatch                   nothing open has this name or ID
@@ -89,6 +90,7 @@ from bot.errors.refusals import (
     NothingSelected,
     NothingToResume,
     NothingToStop,
+    NotReadable,
     NotTracked,
     Observing,
     Overloaded,

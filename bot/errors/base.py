@@ -48,6 +48,7 @@ class OutcomeKind(StrEnum):
     SECOND_PERSON_NEEDED = "second_person_needed", "not sent, a second person is needed"
     LIMIT_REACHED = "limit_reached", "not sent, repair limit reached"
     PAUSED = "paused"
+    NOT_READABLE = "not_readable", "not sent, the bot couldn't read what it knew of the node"
     OBSERVING = "observing", "not sent, the bot only observes the cluster"
     NOT_TRACKED = "not_tracked", "not possible, the bot doesn't track it"
     REFUSED_WITHOUT_DATABASE = "refused_without_database", "not sent, the bot's database was down"

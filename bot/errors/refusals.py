@@ -108,6 +108,18 @@ class LimitReached(GuardrailRefusal):
     code = OutcomeKind.LIMIT_REACHED
 
 
+class NotReadable(GuardrailRefusal):
+    """Another version of the bot wrote down what bears on an approval, such as holds."""
+
+    code = OutcomeKind.NOT_READABLE
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the bot can't read what another version of it wrote about this node, such as holds.",
+            "Use the Together console. The bot's admin can install the newer version again.",
+        )
+
+
 class Observing(NotAttempted):
     """The bot is set to decide nothing in this cluster."""
 

@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Double, and_, bindparam, func, or_, select
 from sqlalchemy.dialects.postgresql import insert
 
 from bot.alerts import answered, overridden
-from bot.errors import LeaseLost, OutcomeKind
+from bot.errors import LeaseLost, NotReadable, OutcomeKind
 from bot.models import (
     Answer,
     CardContext,
@@ -332,6 +332,9 @@ def _kept_by(connection: Connection, request: Request) -> Pause | Hold | None:
     """Return what keeps an approval from being sent.
 
     A pause and a hold are written under the same locks, so they come before this look or after what it lets pass.
+
+    Raises:
+        NotReadable: another version wrote that down.
     """
     audit.lock_trail(connection)
     found, clock = connection.execute(ALERT_TO_CHANGE, key_of(request.ref)), connection.execute(SELECT_NOW)
@@ -339,5 +342,7 @@ def _kept_by(connection: Connection, request: Request) -> Pause | Hold | None:
         return pause
     row = found.first()
     alert = readable_alert(row.body, row.message_id) if row else None
+    if row and alert is None:
+        raise NotReadable
     hold = alert.hold.at(float(clock.scalar())) if alert and alert.hold else None
     return hold if hold and hold.unseen(request.saw.holds or (), request.actor.user_id) else None

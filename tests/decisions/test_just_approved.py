@@ -5,14 +5,17 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from bot.errors import StorageUnavailable
 from bot.store import DecisionStore
-from tests.rows import outcomes_by_user
+from bot.store.tables import alerts
+from tests.rows import execute_beside, outcomes_by_user
 from tests.simulator.together import Fault
 from tests.storms import began, digest, review, storm, ticked
 from tests.watch import HOLD, card, pass_time, poll, quiet, until, watching
-from tests.world import APPROVE, IDS, world
+from tests.watcher.test_next_incident import opened_again
+from tests.world import APPROVE, IDS, World, world
 
 
 def unreadable_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -261,3 +264,35 @@ async def test_hold_that_no_selection_has_shown_is_not_passed_over() -> None:
         await bot.slack.submit(confirmation)
         await pass_time(bot, 20)
         assert is_shown or bot.together.state(ids[3]) == "PENDING_APPROVAL", message.text
+
+
+async def test_hold_that_another_version_wrote_is_not_passed_over() -> None:
+    async with watching() as bot:
+        bot.together.add()
+        alert = await card(bot)
+        click = bot.slack.click(alert, APPROVE)
+        await bot.slack.press(alert, HOLD, user="U0BOB")
+        await until(bot, lambda: "On hold until" in alert.text)
+        await as_another_version(bot)
+        await bot.slack.deliver("interactive", click)
+        assert "another version of it wrote about this node" in (await bot.reply_privately()).text
+        assert bot.together.posts == []
+
+
+async def test_earlier_repairs_that_another_version_wrote_down_are_not_passed_over() -> None:
+    async with watching(BOT_ONCALL="S0ONCALL", BOT_MAX_REPAIRS_PER_NODE="1/24h") as bot:
+        alert = await opened_again(bot)
+        assert "Needs two approvers. 1 repair of this node in 24 h" in alert.text
+        before = len(bot.together.posts)
+        await as_another_version(bot)
+        await bot.slack.press(bot.alert(), APPROVE)
+        await pass_time(bot, 5)
+        assert len(bot.together.posts) == before
+
+
+async def as_another_version(bot: World) -> None:
+    """Let another version have written an alert: a verb in it is new."""
+    (row,) = await execute_beside(bot, alerts.select())
+    body = row["body"].replace('"doubts": []', '"doubts": [{"verb": "drain", "user_id": "U0BOB", "at": 1.0}]')
+    assert body != row["body"]
+    await execute_beside(bot, update(alerts).values(body=body))
