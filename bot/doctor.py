@@ -68,7 +68,7 @@ class Doctor:
     directory: SlackDirectory
     posts: bool
     _team_id: str = field(default="", init=False)
-    _posts_anywhere: bool = field(default=True, init=False)  # in public channels, as far as Slack says
+    _posts_anywhere: bool = field(default=True, init=False)  # False where Slack lets it post only where it is a member
     _clocks: dict[str, float] = field(default_factory=dict, init=False)  # by how many seconds each is ahead of ours
 
     async def workspace(self) -> AsyncIterator[Finding]:
@@ -137,7 +137,7 @@ class Doctor:
     async def _channel(self, channel_id: str) -> Finding:
         check = f"alert channel {channel_id}"
         try:
-            info = (await self.slack.conversations_info(channel=channel_id)).get("channel") or {}
+            info = (await self.slack.conversations_info(channel=channel_id))["channel"]
         except SlackFailure as error:
             return _not_shown(check, error)
         name, is_member = f"#{info.get('name')}", info.get("is_member")

@@ -87,7 +87,7 @@ class SlackAlertChannels:
     async def check(self, channel_id: str) -> None:
         """Raise PostFailed unless the bot may post in a channel, as far as Slack says."""
         try:
-            channel = (await self._reading.conversations_info(channel=channel_id)).get("channel") or {}
+            channel = (await self._reading.conversations_info(channel=channel_id))["channel"]
         except SlackFailure as error:
             if error.code in CLOSED or error.is_passing:
                 raise PostFailed(str(error), is_closed=error.code in CLOSED) from error
@@ -160,7 +160,7 @@ class SlackAlertChannels:
                     oldest=f"{since:.6f}", limit=HISTORY_PAGE, include_all_metadata=True, cursor=cursor or None
                 )
                 page: Any = answer.data
-                for message in page.get("messages") or []:
+                for message in page["messages"]:
                     if message.get("user") == self._bot_user_id:
                         _read_metadata(message, found)
                 cursor = page.get("has_more") and (page.get("response_metadata") or {}).get("next_cursor")

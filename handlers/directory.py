@@ -46,7 +46,7 @@ class SlackDirectory:
         return name or some_id
 
     async def _ask_handle(self, group_id: str) -> str:
-        groups: list[Json] = (await self._client.usergroups_list()).get("usergroups") or []
+        groups: list[Json] = (await self._client.usergroups_list())["usergroups"]
         return next((str(group.get("handle") or "") for group in groups if group.get("id") == group_id), "")
 
     async def _ask_members(self, group_id: str) -> frozenset[str]:
@@ -57,7 +57,7 @@ class SlackDirectory:
             if error.code == "no_such_subteam":
                 return frozenset()
             raise
-        return frozenset(answer.get("users") or [])
+        return frozenset(answer["users"])
 
     async def _ask_person(self, user_id: str) -> Person:
         """Return who somebody is; nobody of ours where Slack does not know them."""
@@ -67,7 +67,7 @@ class SlackDirectory:
             if error.code in {"user_not_found", "user_not_visible"}:
                 return Person(team_id=None, is_full_member=False, is_active=False)
             raise
-        user: Json = answer.get("user") or {}
+        user: Json = answer["user"]
         is_active = not (user.get("deleted") or user.get("is_bot") or user_id == SLACKBOT)
         is_foreign = any(user.get(flag) for flag in ("is_restricted", "is_ultra_restricted", "is_stranger"))
         profile: Json = user.get("profile") or {}

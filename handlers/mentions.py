@@ -194,7 +194,7 @@ class Mentions(Surface):
             answer = await self.client.conversations_history(
                 channel=channel_id, latest=ts, oldest=ts, inclusive=True, limit=1, include_all_metadata=True
             )
-            messages = list(answer.get("messages") or [])
+            messages = list(answer["messages"])
         except SlackFailure as error:
             logger.warning("Couldn't read what a thread is about: %s", error)
             raise NoReference(None) from error

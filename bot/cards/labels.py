@@ -252,8 +252,8 @@ def state(value: str, *, reviewed: bool = False) -> tuple[str, str]:
 
 def reviewed_by(remediation: Remediation) -> str:
     """Return who decided on it as Together's record says, such as "by eve in Together"; empty where it doesn't."""
-    if remediation.slack_reviewer:
-        return f"by <@{remediation.slack_reviewer}>"
+    if user_id := remediation.slack_reviewer:
+        return f"by <@{user_id}>"
     if remediation.reviewer and remediation.has_no_reviewer:
         return "automatically"
     return f"by {escape(remediation.reviewer, 100)} in Together" if remediation.reviewer else ""

@@ -152,8 +152,8 @@ class Answers:
                 shown_at = replace(place, message_ts=answer.card_ts) if answer.card_ts else place
                 shown = answer.message
                 # Nothing else draws another tool's alert: of two answers on it, the later one must stay.
-                drawing = self._drawing.setdefault((place.channel_id, place.message_ts), asyncio.Lock())
-                async with drawing if place.is_foreign else nullcontext():
+                key = place.channel_id, place.message_ts
+                async with self._drawing.setdefault(key, asyncio.Lock()) if place.is_foreign else nullcontext():
                     if place.is_foreign and is_late and await self.store.is_answered_since(job, job.answered_at):
                         shown_at, shown = replace(place, is_button=False, message_ts=None), cards.as_copy(shown)
                     delivery = await self.messenger.answer(shown_at, shown)

@@ -39,7 +39,8 @@ def ensure_one_node(tracked: Sequence[Alert], reason: str, of: RemediationRef) -
     said = [also[1]] if also else [word for word in rest.split() if word[0] not in "@<"]  # people
     names = [name for word in said if (name := word.strip(",.;:")).lower() not in _BETWEEN_NAMES]
     others = list(takewhile(lambda name: names_another(tracked, name, of), names))
-    if len(others) < len(names) > max(lengths, 1):  # words, unless each is a node, or has its own length
+    is_list = len(others) == len(names) or len(names) <= max(lengths, 1)  # each is a node, or has its own length
+    if not is_list:  # then its words may be a whole reference
         words = {*re.split(r"[\s,;/|()]+", reason)}
         refs = (alert for alert in tracked if alert.ref != of)
         others = [

@@ -105,9 +105,9 @@ def reminded(snapshot: Snapshot, waiting: Sequence[Alert], config: WatchConfig) 
 
 
 def untold(message: TrackedMessage, alerts: Sequence[Alert]) -> dict[str, list[Alert]]:
-    """Return of which alerts other tools don't have the next reminder, by the keys in `announced` that note it.
+    """Return the alerts whose next reminder other tools don't have yet, by the keys in `announced` that note it.
 
-    A key says until when what waited in a cluster had it.
+    A key is of a cluster, and says up to which moment of `remind_from` its alerts have been told.
     """
     found: dict[str, list[Alert]] = {}
     for cluster_id in dict.fromkeys(alert.cluster_id for alert in alerts):

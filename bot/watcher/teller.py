@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Collection, Hashable, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
@@ -257,7 +257,7 @@ class ThreadTeller:
             return None
         reminded = calls.reminded(present, waiting, self.config)
         # Other tools learn of it once, also where Slack doesn't take it, and never after a decision.
-        if not await self._alarm(present, reminded, waiting):
+        if not await self._alarm(present, reminded, calls.untold(present.message, waiting)):
             return None
         return await self.tell(present, threads.reminder(present, reminded, waiting, self.config))
 
@@ -282,15 +282,14 @@ class ThreadTeller:
         still = await self._waits_still(snapshot, Step.ALARM)
         if still and self.is_alarming(still[0]):
             present, waiting = still
-            if calls.untold(present.message, waiting):
-                await self._alarm(present, calls.reminded(present, waiting, self.config), waiting)
+            if untold := calls.untold(present.message, waiting):
+                await self._alarm(present, calls.reminded(present, waiting, self.config), untold)
             else:  # the others can't be read now
                 self.backoff.pause((Step.ALARM, snapshot.message.id), calls.OVERDUE_SECONDS)
         return await self.settle(snapshot.message.id)  # and what Slack is to take
 
-    async def _alarm(self, present: Snapshot, reminded: TrackedMessage, waiting: Sequence[Alert]) -> bool:
-        """Tell other tools of a reminder. Returns False where the message has changed since."""
-        untold = calls.untold(present.message, waiting)
+    async def _alarm(self, present: Snapshot, reminded: TrackedMessage, untold: Mapping[str, Sequence[Alert]]) -> bool:
+        """Tell other tools of a reminder; `untold` is by its notes. Returns False where the message has changed."""
         after = _announcing(present, untold)
         return await self.database.run(messages.remind, present, after, reminded, [*chain(*untold.values())])
 
