@@ -168,7 +168,6 @@ class FaultReport:
         is_announced: they know of some, and not yet that none is left.
         is_watched: the cluster is read.
         as_of: when its alerts were last read, where that is long ago, as Unix time; else 0, or where nobody knows.
-        former: its message in a channel where its alerts went before, if that is yet to name the present one.
     """
 
     cluster: str = ""
@@ -184,7 +183,6 @@ class FaultReport:
     is_announced: bool = False
     is_watched: bool = True
     as_of: float = 0.0
-    former: FaultMessage | None = None
 
     def noting(self, cluster: str, faults: Sequence[Fault], now: float) -> "FaultReport":
         """Return it with what fires now; of very many, what people weren't called for yet comes first."""
@@ -246,7 +244,7 @@ class FaultReport:
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to remember."""
-        return not (self.faults or self.message or self.former or self.brake or self.is_announced or self.told)
+        return not (self.faults or self.message or self.brake or self.is_announced or self.told)
 
     @property
     def is_of_brake(self) -> bool:

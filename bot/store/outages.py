@@ -24,7 +24,8 @@ class Outage:
         channel_id: where it was told, or may have been; empty where it wasn't.
         ts: Slack's name of that message, where it was; several clusters may share it.
         mark: identifies the message in the channel, once it was sent; several clusters may share it.
-        sent_at: when that left, by the database's clock, as Unix time in seconds.
+        sent_at: when the last of both left, by the database's clock, as Unix time in seconds.
+        over_mark: identifies the message that says it's over, once it was sent; several clusters may share it.
     """
 
     since: float
@@ -33,6 +34,7 @@ class Outage:
     ts: str = ""
     mark: str = ""
     sent_at: float = 0.0
+    over_mark: str = ""
 
     @property
     def has_lasted(self) -> bool:
@@ -54,10 +56,14 @@ class Outage:
         """The same once it's over."""
         return replace(self, told=False, mark="")
 
+    def telling_the_end(self, mark: str) -> "Outage":
+        """Return the same as its channel is about to learn that it's over; what said so before is as it will stay."""
+        return replace(self.over, ts="", over_mark=mark)
+
     @property
     def back(self) -> "Outage":
         """The same once it has begun again before its channel learned that it was over."""
-        return replace(self, told=True)
+        return replace(self, told=True, over_mark="")
 
 
 def known(connection: Connection) -> dict[str, Outage]:

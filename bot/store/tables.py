@@ -211,7 +211,11 @@ outages = Table(
     *_required("told", kind=Boolean),
     *_required("channel_id", "ts", "mark", server_default=""),
     *_times("sent_at", server_default="0"),
+    *_required("over_mark", server_default=""),
 )
+
+# The last edits that Slack hasn't taken yet, of messages that are left; the body is the message as JSON.
+last_edits = Table("last_edits", metadata, *_key("channel_id", "ts"), *_required("body"))
 
 # What is wrong in a cluster as a whole, and the message about it; `brake` says how much is broken, while it is latched.
 faults = Table(

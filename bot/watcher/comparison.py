@@ -17,7 +17,7 @@ from bot.models import (
     TrackedMessage,
     decision_part,
 )
-from bot.store import LeasedDatabase, messages, rows
+from bot.store import LeasedDatabase, last_edits, messages, rows
 from bot.tasks import finish
 from bot.watcher.config import Warn, WatchConfig
 from bot.watcher.workqueue import WorkQueue
@@ -42,9 +42,9 @@ class Comparer:
     _doubted: dict[str, float] = field(init=False)
     _owed: dict[tuple[str, str], Message] = field(init=False)  # what messages that are left are yet to say
 
-    def begin(self) -> None:
+    async def begin(self) -> None:
         """Forget the doubts of an earlier watch: everything is compared when one begins."""
-        self._doubted, self._owed = {}, {}
+        self._doubted, self._owed = {}, await self.database.read(last_edits.owed)
 
     def doubt(self, channel_id: str) -> None:
         """Look at a channel again in a minute: something may arrive there late."""
@@ -75,21 +75,17 @@ class Comparer:
             if not (error.is_final or may_wait):
                 raise
             logger.warning("The last edit of a message in %s isn't taken: %s", channel_id, error, extra=lasting())
-            if not error.is_final:
-                self._owed[channel_id, ts] = shows
-                return True
-            self._owed.pop((channel_id, ts), None)
-            return False
-        self._owed.pop((channel_id, ts), None)
+            await self._owe(channel_id, ts, None if error.is_final else shows)
+            return not error.is_final
+        await self._owe(channel_id, ts, None)
         return True
 
-    def owe(self, ts: str, shows: Message, channel_id: str) -> None:
-        """Change a message for the last time as soon as Slack takes it: an earlier watch couldn't."""
-        self._owed[channel_id, ts] = shows
-
-    def owes(self, ts: str, channel_id: str) -> bool:
-        """Return whether Slack hasn't taken the last edit of a message yet."""
-        return (channel_id, ts) in self._owed
+    async def _owe(self, channel_id: str, ts: str, shows: Message | None) -> None:
+        if self._owed.get((channel_id, ts)) != shows:
+            await self.database.run(last_edits.note, channel_id, ts, shows)
+        self._owed.pop((channel_id, ts), None)
+        if shows:
+            self._owed[channel_id, ts] = shows
 
     async def compare(self, *, only_doubted: bool = False, is_takeover: bool = False) -> None:
         """Compare what was last written with what is there.

@@ -35,7 +35,6 @@ class FaultStep(Laned):
     EDIT = Lane.EDIT, "edit"
     END = Lane.EDIT, "end"
     MOVE = Lane.EDIT, "move"
-    LEAVE = Lane.EDIT, "leave"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +50,6 @@ class FaultView:
         channel_id: of the message.
         is_elsewhere: the cluster's alerts go to another channel now.
         is_stuck: Slack took no edit of the message a moment ago: that keeps nobody from being called.
-        is_left: the message in a former channel is settled: it names the present one, or never will.
     """
 
     report: FaultReport
@@ -63,7 +61,6 @@ class FaultView:
     channel_id: str
     is_elsewhere: bool
     is_stuck: bool
-    is_left: bool
 
     @property
     def news(self) -> frozenset[str]:
@@ -74,8 +71,6 @@ class FaultView:
     def step(self) -> FaultStep | None:
         """Return what the message needs next; None for nothing."""
         report, message = self.report, self.report.message
-        if self.is_left:
-            return FaultStep.LEAVE
         if not (message and message.mark):
             return self._step()
         # In a channel that can't be read, what was sent twice counts as told, and is looked for beside the rest.
@@ -125,10 +120,6 @@ class FaultTeller:
         """Wait for what an earlier watch has sent: it arrives by then, or never will."""
         arrived = self.clock.monotonic() + ARRIVED_SECONDS
         self._arrives_by = dict.fromkeys(self.reports.clusters, arrived)
-        for cluster_id in self.reports.clusters:
-            if former := self.reports[cluster_id].former:
-                pointer = self._pointer(cluster_id, self.config.route(cluster_id).channel_id)
-                self.comparer.owe(former.ts, pointer, former.channel_id)
 
     def look(self) -> None:
         """Queue the clusters whose message needs work, for its channel's next turn."""
@@ -156,9 +147,7 @@ class FaultTeller:
             return
         self.reports.database.ensure_held()
         channel_id = self.config.route(cluster_id).channel_id
-        if step is FaultStep.LEAVE:
-            await self.reports.change(cluster_id, partial(replace, former=None))
-        elif step is FaultStep.FIND:
+        if step is FaultStep.FIND:
             await self._find(cluster_id)
         elif step is FaultStep.MOVE:
             if await self.comparer.may_move(channel_id):
@@ -192,9 +181,7 @@ class FaultTeller:
         is_elsewhere = channel_id != route.channel_id and route.channel_id not in self.config.refused.channels
         is_stuck = f"{KEY}{cluster_id}" in self.config.refused.edits
         draw = partial(self._draw, cluster_id, draw)
-        former = report.former
-        is_left = former is not None and not self.comparer.owes(former.ts, former.channel_id)
-        return FaultView(report, overdue, draw, is_fresh, as_of, is_over, channel_id, is_elsewhere, is_stuck, is_left)
+        return FaultView(report, overdue, draw, is_fresh, as_of, is_over, channel_id, is_elsewhere, is_stuck)
 
     def _draw(self, cluster_id: str, draw: partial[Message]) -> Message:
         of = draw.func, draw.args
@@ -299,18 +286,14 @@ class FaultTeller:
 
     async def _move(self, cluster_id: str, report: FaultReport, channel_id: str) -> None:
         """Leave the message with a pointer: it is posted, and calls, where the cluster's alerts go now."""
-        message, former = report.message, report.former
+        message = report.message
         if message and message.takes_edits:
             is_stuck = self.queue.is_stuck(f"{KEY}{cluster_id}", Lane.EDIT)
             await self._keep(cluster_id, replace(message, content_hash=""))  # it may not move after all
-            pointer = self._pointer(cluster_id, channel_id)
+            pointer = moved_cluster(report.cluster or cluster_id, channel_id)
             await self.comparer.edit_last(message.ts, pointer, message.channel_id, may_wait=is_stuck)
-            former = message if self.comparer.owes(message.ts, message.channel_id) else former
         self._doubted.discard(cluster_id)  # that was about the message that is left
-        await self.reports.change(cluster_id, partial(replace, message=None, told={}, former=former))
-
-    def _pointer(self, cluster_id: str, channel_id: str) -> Message:
-        return moved_cluster(self.reports[cluster_id].cluster or cluster_id, channel_id)
+        await self.reports.change(cluster_id, partial(replace, message=None, told={}))
 
     async def _change(self, cluster_id: str, view: FaultView, message: FaultMessage) -> FaultMessage | None:
         """Make the message show what it should. Returns what is known of it then; None where it was deleted."""

@@ -100,11 +100,13 @@ class OutageTeller:
         self._told_blindly.clear()
         self._sent.clear()
         arrived = self.clock.monotonic() + ARRIVED_SECONDS
-        untold = {cluster_id: outage for cluster_id, outage in known.items() if outage.mark and not outage.told}
-        for outage in sorted(untold.values(), key=lambda outage: outage.sent_at):
-            clusters = tuple(sorted(cluster_id for cluster_id, other in untold.items() if other.mark == outage.mark))
-            sent = _Notice(_Kind.LASTS, clusters, outage.channel_id, outage.mark, outage.sent_at, arrived)
-            self._sent[sent.channel_id] = sent
+        sent: dict[tuple[str, str, float, bool], list[str]] = {}
+        for cluster_id, outage in sorted(known.items()):
+            if mark := "" if outage.told else outage.mark or outage.over_mark:
+                sent.setdefault((outage.channel_id, mark, outage.sent_at, outage.is_over), []).append(cluster_id)
+        for (channel_id, mark, sent_at, is_over), group in sorted(sent.items(), key=lambda item: item[0][2]):
+            kind = _Kind.OVER if is_over else _Kind.LASTS
+            self._sent[channel_id] = _Notice(kind, tuple(group), channel_id, mark, sent_at, arrived)
 
     def _continued(self, outage: Outage, *, has_gap: bool) -> _Known:
         """Return what the last process knew. What nobody knows of continues once this one can't read it either.
@@ -113,7 +115,8 @@ class OutageTeller:
         """
         now, is_untold = self.clock.now(), not (outage.has_lasted or outage.is_over)
         known = replace(outage, since=now) if is_untold and now - outage.since > 2 * TOLD_AFTER else outage
-        return _Known(known, over_at=now if is_untold else 0.0, has_gap=has_gap)
+        over_at = now if is_untold else 0.0
+        return _Known(known, over_at=over_at, has_gap=has_gap, is_shown_over=bool(outage.over_mark))
 
     async def failed(self, cluster_id: str) -> None:
         """Note that a cluster, or the list of clusters, could not be read."""
@@ -210,12 +213,12 @@ class OutageTeller:
             message = await self._message(sent)
             sent.since = await self.database.read(read_clock)  # nearer to Slack's clock than this process's may be
             logger.warning("%s", message.text)
-            for cluster_id in sent.clusters if sent.kind is _Kind.LASTS else ():
+            for cluster_id in sent.clusters:
                 # Before it leaves, so that the next process with the watch looks for it.
-                sending = replace(
-                    self._known[cluster_id].outage, channel_id=channel_id, mark=sent.mark, sent_at=sent.since
-                )
-                await self._note(cluster_id, sending)
+                known, begins = self._known[cluster_id].outage, sent.kind is _Kind.LASTS
+                sending = replace(known, mark=sent.mark) if begins else known.telling_the_end(sent.mark)
+                sending = replace(sending, channel_id=channel_id, sent_at=sent.since)
+                await self._note(cluster_id, sending, is_watched=sent.kind is not _Kind.GONE)
             await self._told(sent, await self.channels.post(message, channel_id=channel_id, mark=sent.mark))
         except PostUncertain:
             sent.until = self.clock.monotonic() + ARRIVED_SECONDS

@@ -181,7 +181,7 @@ class Watcher:
         self._config.refused.channels.clear()
         self._config.refused.edits.clear()
         self._reconciler.begin(await self._database.read(messages.due, at_most=sys.maxsize))
-        self._comparer.begin()
+        await self._comparer.begin()
         await self._outages.load()
         await self._reports.load()  # before its readers: the fault teller begins with the clusters in it
         self._faults.begin()

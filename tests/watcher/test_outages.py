@@ -210,6 +210,30 @@ async def test_outage_is_told_once_though_its_cluster_has_another_channel_by_the
             assert look() == []
 
 
+@pytest.mark.parametrize("goes_on", [False, True])
+async def test_end_of_an_outage_whose_process_died_as_it_was_told_is_told_once(*, goes_on: bool) -> None:
+    def said(what: str) -> list[Posted]:
+        return [message for message in bot.slack.visible() if what in message.text]
+
+    async with watching(drain_seconds=0.05) as bot:
+        await poll(bot)
+        outage = Fault("rpc", verb="list", code=14, times=-1)
+        bot.together.faults.append(outage)
+        await until(bot, lambda: said("from Together since"), 600)
+        bot.slack.faults.append(SlackFault("chat.postMessage", "hang", after=True))
+        bot.together.faults.clear()
+        await until(bot, lambda: said("from Together again"), 200)
+        kill_the_watch()
+        await bot.settle()
+        await free_the_lease(bot.settings.database_url)
+        if goes_on:
+            bot.together.faults.append(outage)
+        async with bot.another():
+            await pass_time(bot, 700)
+            assert len(said("from Together again")) == 1
+            assert len(said("from Together since")) == goes_on, "the one before says how long it lasted"
+
+
 @pytest.mark.bot(BOT_POLL_SECONDS="5")
 @pytest.mark.parametrize("result", ["arrives", "internal_error"])
 async def test_outage_that_continues_while_its_message_is_being_ended_is_told_again(bot: World, result: str) -> None:
@@ -601,3 +625,24 @@ async def test_end_of_an_outage_is_told_although_slack_takes_no_edit_of_its_mess
     bot.slack.faults.clear()
     await until(bot, lambda: not message.buttons, 300)
     assert " to <!date" in message.text
+
+
+async def test_message_about_an_outage_loses_its_button_although_the_process_that_saw_its_end_is_gone() -> None:
+    async with watching(drain_seconds=0.05) as bot:
+        await poll(bot)
+        bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1))
+
+        def look(what: str) -> list[Posted]:
+            return [message for message in bot.slack.visible() if what in message.text]
+
+        (message,) = await until(bot, lambda: look("from Together since"), 600)
+        bot.slack.faults.append(SlackFault("chat.update", "no_permission", times=-1))
+        bot.together.faults.clear()
+        await until(bot, lambda: look("from Together again"), 300)
+        await bot.settle()
+        await free_the_lease(bot.settings.database_url)
+        bot.slack.faults.clear()
+        assert message.buttons
+        async with bot.another():
+            await until(bot, lambda: not message.buttons, 300)
+            assert " to <!date" in message.text
