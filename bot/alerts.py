@@ -381,7 +381,8 @@ def released(view: AlertView, user_id: str, shown: AbstractSet[str]) -> Tracked 
     theirs = [f"<@{hold.user_id}>" for hold in alert.holds if hold.user_id != user_id]
     whose = f" of {', '.join(theirs)}" if theirs else ""
     said = f"{escape(alert.remediation.node, 100)}: <@{user_id}> released the hold{whose}."
-    return replace(alert, hold=None, asked_since=view.now), view.message.saying(said).due
+    message = view.message.owing(said) if theirs else view.message.saying(said)  # who asked to wait is told anyway
+    return replace(alert, hold=None, asked_since=view.now), message.due
 
 
 # What becomes of the message in Slack.

@@ -1,5 +1,7 @@
 """Compares two readings of a remediation: which is older, since lists lag, and whether a repair's fault is back."""
 
+from dataclasses import replace
+
 from bot.models import CALLED_OFF, FINAL, OPEN, PRECISION, RAN, Alert, CameBack, LinkedAlert, Remediation, unix
 
 # A remediation only moves forward in these, unless it begins once more.
@@ -84,7 +86,7 @@ def came_back(repair: Remediation, new: Remediation, seconds: float, *, is_last_
     if not (is_new or is_still):
         return None
     fires = alert.resolved_at is None and 0 < unix(alert.started_at) < ended
-    return CameBack(fault, at, was_firing=is_still or fires)
+    return CameBack(fault, at, was_firing=is_still or fires, is_warning=not alert.is_critical)
 
 
 def fault_of(repair: Remediation, firing: LinkedAlert) -> str:
@@ -104,10 +106,11 @@ def fires_again(repair: Remediation, firing: LinkedAlert, seconds: float, now: f
     ended = repair.succeeded_at
     if not (fault and started and ended):
         return None
+    back = CameBack(fault, started, is_suggested=False, is_warning=not firing.is_critical)
     if ended <= started <= ended + seconds:
-        return CameBack(fault, started, is_suggested=False)
+        return back
     is_still = started < ended and CLEARS_SECONDS <= now - ended <= seconds
-    return CameBack(fault, now, was_firing=True, is_suggested=False) if is_still else None
+    return replace(back, at=now, was_firing=True) if is_still else None
 
 
 def may_still_clear(repair: Remediation, firing: LinkedAlert, now: float) -> bool:

@@ -44,7 +44,7 @@ def more_unrepaired(report: FaultReport, faults: Sequence[Fault], seconds: float
     """Return, for the thread, what has come since: the brake, and alerts that fire for `seconds` or longer too."""
     lines = _brake_lines(report)
     if faults:
-        lines.append(f"{_nodes(faults)}: critical for {lasted(seconds)} or longer, and no repair is open.")
+        lines.append(f"{_nodes(faults)}: critical, firing for {lasted(seconds)} or longer, and no repair is open.")
         lines += _first(faults, len(faults))
     return listing.message([*lines, mention(called)])
 

@@ -287,10 +287,12 @@ def posted_twice(alerts: Sequence[Alert], link: str) -> Message:
     """Return that there is another message about the same.
 
     Args:
+        alerts: what it's about; none where the message itself doesn't need to say it.
         link: of the other message; empty where it isn't known.
     """
     where = f"<{link}|the other message>" if link else "the other message in this channel"
-    return line(f"{_named(alerts)}: posted twice by mistake. Use {where}.")
+    what = f"{_named(alerts)}: p" if alerts else "P"
+    return line(f"{what}osted twice by mistake. Use {where}.")
 
 
 def _named(alerts: Sequence[Alert]) -> str:

@@ -173,12 +173,14 @@ class CameBack:
         at: when Together suggested the next repair for it, or its alert fired, in Unix time in seconds.
         was_firing: it was there before the repair ended, and didn't stop with it.
         is_suggested: Together suggests another repair for it.
+        is_warning: it's no more than a warning, whatever it was before the repair.
     """
 
     fault: str
     at: float
     was_firing: bool = False
     is_suggested: bool = True
+    is_warning: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,6 +312,11 @@ class Alert:
     def is_waiting(self) -> bool:
         """Whether it waits for approval."""
         return self.remediation.is_waiting and not self.is_unlisted
+
+    @property
+    def is_warning(self) -> bool:
+        """Whether what people are to look at is no more than a warning."""
+        return self.came_back.is_warning if self.came_back else self.remediation.is_warning
 
     @property
     def is_in_doubt(self) -> bool:

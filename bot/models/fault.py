@@ -69,6 +69,11 @@ class Brake:
         return self.nodes if self.nodes and self.nodes >= self.peak else 0
 
     @property
+    def shown(self) -> int:
+        """At how many broken nodes its cause was counted; while it isn't latched, it will be counted anew."""
+        return self.peak if self.is_latched else 0
+
+    @property
     def is_latched(self) -> bool:
         """Whether approvals are paused."""
         return not self.resumed_by
@@ -88,7 +93,7 @@ class Brake:
         if is_quiet:
             return None
         is_worse = broken >= limit and 2 * broken >= 3 * self.resumed_at
-        return replace(known, since=now, resumed_by="", resumed_because="") if is_worse else known
+        return replace(known, since=now, peak=broken, resumed_by="", resumed_because="") if is_worse else known
 
 
 @dataclass(frozen=True, slots=True)

@@ -177,8 +177,8 @@ class LinkedAlert(ApiModel):
 
     @property
     def is_critical(self) -> bool:
-        """Whether Together calls it critical."""
-        return self.severity == "PHC_SEVERITY_CRITICAL"
+        """Whether Together doesn't call it mild: what its severity means may not be known yet, or it names none."""
+        return self.severity not in _MILD
 
     @property
     def key(self) -> str:

@@ -2,10 +2,8 @@
 
 import json
 import re
-from collections.abc import Callable
-from typing import Any
 
-from sqlalchemy import Select, bindparam, func, or_
+from sqlalchemy import bindparam, func, or_
 
 from bot.models import Alert, Remediation, State
 from bot.store.connection import Connection, read_clock
@@ -29,7 +27,7 @@ _NAMING = (  # whether it is a node's name or ID is seen once it is read
     .limit(_MOST)
 )
 _ENDED = ALERTS.where(alerts.c.changed_at > bindparam("b_since"))
-_FAILED = _ENDED.where(alerts.c.state == State.FAILED)
+_FAILED = _ENDED.where(or_(alerts.c.state == State.FAILED, alerts.c.is_open))  # which may have failed before
 _SUCCEEDED = _ENDED.where(alerts.c.state == State.SUCCEEDED)
 
 
@@ -60,19 +58,16 @@ def naming(connection: Connection, name: str, since: float) -> list[Alert]:
 
 def failed(connection: Connection, seconds: float) -> list[Remediation]:
     """Return what failed within the last `seconds`, the latest first."""
-    alerts = _latest(connection, _FAILED, seconds, lambda alert: alert.remediation.changed_at)
-    return [alert.remediation for alert in alerts]
+    since = read_clock(connection) - seconds
+    read = read_alerts(connection, _FAILED, b_since=since - _LONGEST_REPAIR)
+    repairs = [incident.remediation for alert in read for incident in (*alert.earlier, alert)]
+    failed = [repair for repair in repairs if repair.state == State.FAILED and repair.ended_at > since]
+    return sorted(failed, key=lambda repair: -repair.ended_at)
 
 
 def came_back_lately(connection: Connection, seconds: float) -> list[Alert]:
     """Return the repairs whose fault came back, or didn't stop, within the last `seconds`, the latest first."""
-    return _latest(connection, _SUCCEEDED, seconds, lambda alert: alert.came_back.at if alert.came_back else 0.0)
-
-
-def _latest(
-    connection: Connection, statement: Select[Any], seconds: float, at: Callable[[Alert], float]
-) -> list[Alert]:
-    """Return what something happened to within the last `seconds`, the latest first; `at` says when, or 0 for never."""
     since = read_clock(connection) - seconds
-    read = read_alerts(connection, statement, b_since=since - _LONGEST_REPAIR)
-    return sorted((alert for alert in read if at(alert) > since), key=lambda alert: -at(alert))
+    read = read_alerts(connection, _SUCCEEDED, b_since=since - _LONGEST_REPAIR)
+    back = [(alert.came_back.at, alert) for alert in read if alert.came_back and alert.came_back.at > since]
+    return [alert for _, alert in sorted(back, key=lambda both: -both[0])]

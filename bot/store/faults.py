@@ -1,14 +1,14 @@
 """What is wrong in clusters as a whole, so that every process can show it, and a restart repeats nothing."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import partial
 
 from pydantic import TypeAdapter
 from sqlalchemy import bindparam, delete, select
 
-from bot.models import Actor, AuditNote, EventKind, FaultReport
-from bot.store import audit, pauses
+from bot.models import Actor, AuditNote, EventKind, FaultReport, LinkedAlert
+from bot.store import audit, messages, pauses
 from bot.store.connection import Connection, dump, read_json
 from bot.store.outbox import Data, emit
 from bot.store.tables import faults, upsert
@@ -86,6 +86,22 @@ def change(
         about: Data = {"cluster_id": cluster_id, "is_over": not is_latched, "by": note.actor.user_id or None}
         emit(connection, EventKind.BRAKE, cluster_id, about | {"broken": brake.broken, "nodes": brake.nodes})
     return after
+
+
+def note_firing(
+    connection: Connection,
+    cluster_id: str,
+    firing: Sequence[LinkedAlert],
+    verify_seconds: float,
+    noted: Callable[[FaultReport, messages.Returns], FaultReport],
+) -> FaultReport:
+    """Mark repairs whose fault fires again, and change the report with that: nobody is called twice for one fault.
+
+    Raises:
+        LeaseLost: another process watches now.
+    """
+    found = messages.note_firing(connection, cluster_id, firing, verify_seconds)
+    return change(connection, cluster_id, lambda report: noted(report, found))
 
 
 def resume(  # noqa: PLR0913, PLR0917 - what ends, who ends it, and why

@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import astuple, replace
 from functools import partial
 from operator import attrgetter
+from typing import NamedTuple
 
 from sqlalchemy import bindparam, delete, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
@@ -44,6 +45,7 @@ from bot.store.tables import alerts, ids_in, ids_of, messages, refs_in
 
 _TRIES = 3  # to write a message as it was loaded
 _AT_ONCE = 500  # messages that are due in one look
+_LAST_LOOK_SECONDS = 3600.0  # so much later than a repair was watched its fault may be seen that came back before
 _IDS = ids_in(alerts.c)
 _REFS = select(*_IDS)
 _MESSAGES = select(messages.c.body, messages.c.is_open)
@@ -325,17 +327,25 @@ def note_returns(connection: Connection, new: Sequence[Alert], verify_seconds: f
                 change_alert(connection, one.ref, partial(returned, back=back))
 
 
+class Returns(NamedTuple):
+    """Alerts that a repair was to end, by their keys.
+
+    Attributes:
+        back: the repair's thread calls people for them.
+        clearing: it's too early to say that they didn't stop with it.
+    """
+
+    back: set[str]
+    clearing: set[str]
+
+
 def note_firing(
     connection: Connection, cluster_id: str, firing: Sequence[LinkedAlert], verify_seconds: float
-) -> set[str]:
-    """Mark repairs whose fault fires again, or still.
-
-    Returns:
-        The keys of those alerts: the repair's thread calls people for them, now or once they had time to clear.
-    """
+) -> Returns:
+    """Mark repairs whose fault fires again, or still."""
+    found, present = Returns(set(), set()), read_clock(connection)
     if not verify_seconds:
-        return set()
-    present, keys = read_clock(connection), set()
+        return found
     by_node: dict[str, list[LinkedAlert]] = {}
     for alert in firing:
         for name in alert.names:
@@ -344,13 +354,15 @@ def note_firing(
         for alert in {
             id(alert): alert for name in (one.instance_id, one.node) for alert in by_node.get(name, ())
         }.values():
-            if not fault_of(one, alert) or present > one.succeeded_at + verify_seconds:
+            watched_until = one.succeeded_at + verify_seconds
+            if not fault_of(one, alert) or present > watched_until + _LAST_LOOK_SECONDS:
                 continue
-            if back := fires_again(one, alert, verify_seconds, present):
+            if back := fires_again(one, alert, verify_seconds, min(present, watched_until)):
                 change_alert(connection, one.ref, partial(returned, back=back))
-            if back or may_still_clear(one, alert, present):
-                keys.add(alert.key)
-    return keys
+                found.back.add(alert.key)
+            elif may_still_clear(one, alert, present):
+                found.clearing.add(alert.key)
+    return found
 
 
 def _repaired(connection: Connection, cluster_id: str) -> list[Remediation]:

@@ -226,8 +226,8 @@ faults = Table(
     *_required("body"),
 )
 
-# What clusters are called, as the watch knows it.
-clusters = Table("clusters", metadata, *_key("cluster_id"), *_required("name"))
+# What clusters are called, as the watch knows it, and how many nodes they have.
+clusters = Table("clusters", metadata, *_key("cluster_id"), *_required("name"), *_optional("nodes", kind=Integer))
 
 # Events for other tools, in the order in which they are told.
 outbox = Table(

@@ -14,7 +14,7 @@ from bot.models import IN_REPAIR, LinkedAlert, Remediation, RemediationRef, Stat
 from bot.store import LeasedDatabase, messages
 from bot.together import ALL_INSTANCES, TogetherClient
 from bot.watcher import threads
-from bot.watcher.faults import UNAVAILABLE, FaultReports
+from bot.watcher.faults import FaultReports
 from bot.watcher.poller import reference_of
 from bot.watcher.threads import Check
 
@@ -60,7 +60,7 @@ class Checks:
         try:
             firing, is_whole = await self.together.firing(cluster_id)
         except TogetherError as error:
-            if error.http_status in UNAVAILABLE and not self.reports.is_fresh(cluster_id):
+            if self.reports.is_unavailable(cluster_id, error):
                 return []
             raise
         return firing if is_whole else None
@@ -87,12 +87,17 @@ class Checks:
         listed = await self.together.list_remediations(cluster_id, instance_id)
         if (firing := await self._firing(cluster_id)) is None:
             return None
+        called = set[str]()
         for repair in repairs:
             backs = [readings.came_back(repair, remediation, seconds, is_last_look=True) for remediation in listed]
-            backs += [readings.fires_again(repair, alert, seconds, repair.succeeded_at + seconds) for alert in firing]
-            if back := next(filter(None, backs), None):
+            watched_until = repair.succeeded_at + seconds
+            fires = {alert.key: readings.fires_again(repair, alert, seconds, watched_until) for alert in firing}
+            called |= {key for key, back in fires.items() if back and not back.is_warning}
+            if back := next(filter(None, [*backs, *fires.values()]), None):
                 await self.database.run(messages.observe, repair.ref, partial(alerts.returned, back=back))
                 returned.add(repair.ref)
+        if called:  # in the threads of the repairs
+            await self.reports.change(cluster_id, lambda report: report.having_told(called))
         return returned
 
     async def are_still(self, states: Collection[State], refs: list[RemediationRef]) -> set[RemediationRef] | None:

@@ -41,14 +41,20 @@ class Comparer:
     warn: Warn
     _doubted: dict[str, float] = field(init=False)
     _owed: dict[tuple[str, str], Message] = field(init=False)  # what messages that are left are yet to say
+    _lost: set[tuple[str, str]] = field(init=False)  # the marks of what was posted again, by its channel
 
     async def begin(self) -> None:
         """Forget the doubts of an earlier watch: everything is compared when one begins."""
-        self._doubted, self._owed = {}, await self.database.read(last_edits.owed)
+        self._doubted, self._owed, self._lost = {}, await self.database.read(last_edits.owed), set()
 
     def doubt(self, channel_id: str) -> None:
         """Look at a channel again in a minute: something may arrive there late."""
         self._doubted[channel_id] = self.clock.monotonic() + LATE_SECONDS
+
+    def lost(self, channel_id: str, mark: str) -> None:
+        """Look for what is about to be posted again: Slack may execute the first post late."""
+        self._lost.add((channel_id, mark))
+        self.doubt(channel_id)
 
     async def may_move(self, channel_id: str) -> bool:
         """Return whether a message may move to a channel. One that takes nothing is left until it's asked again."""
@@ -110,7 +116,7 @@ class Comparer:
         places = {
             channel_id for message in known for channel_id in (message.channel_id, message.moved_from) if channel_id
         }
-        for channel_id in sorted(doubted | places):
+        for channel_id in sorted(doubted | places | {channel_id for channel_id, _ in self._lost}):
             if only_doubted and channel_id not in doubted:
                 continue
             those = [message for message in known if channel_id in {message.channel_id, message.moved_from}]
@@ -127,6 +133,9 @@ class Comparer:
                 await self._compare(message, found, is_takeover=is_takeover)
             if found:
                 await self._close_copies(channel_id, found, {message.ts for message in here if message.ts})
+                for key in [(channel_id, mark) for mark in found.marks if (channel_id, mark) in self._lost]:
+                    await self._edit_last_in_turn(found.marks[key[1]], cards.posted_twice((), ""), channel_id)
+                    self._lost.discard(key)
 
     async def _compare(self, message: TrackedMessage, found: Found | None, *, is_takeover: bool) -> None:
         shows = found.drawn.get(message.ts or "") if found else None

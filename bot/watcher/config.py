@@ -119,10 +119,10 @@ class WatchConfig:
 
     def on_call_now(self, alerts: Sequence[Alert], of: Snapshot) -> str:
         """Return whom alerts of a message call now: the users and groups on call; empty for nobody."""
-        is_quiet = self.quiet is not None and self.quiet.cover(of.now)
-        if is_quiet and all(alert.remediation.is_warning for alert in alerts):
-            return ""
-        return self.on_call(alerts, of)
+        if self.quiet is None or not self.quiet.cover(of.now):
+            return self.on_call(alerts, of)
+        urgent = [alert for alert in alerts if not alert.is_warning]
+        return self.on_call(urgent, of) if urgent else ""
 
     def on_call(self, alerts: Sequence[Alert], of: Snapshot) -> str:
         """Return the users and groups on call for alerts of a message, space-separated, by its cluster or theirs."""

@@ -17,13 +17,14 @@ from bot.store.outbox import Data
 from bot.tasks import finish
 from bot.watcher.comparison import LATE_SECONDS, Comparer
 from bot.watcher.config import WatchConfig
-from bot.watcher.faults import FaultReports
+from bot.watcher.faults import READ_SECONDS, FaultReports
 from bot.watcher.workqueue import Lane, Laned, WorkQueue
 
 logger = logging.getLogger(__name__)
 
 KEY = "faults of "  # begins a key of the queue; a cluster's ID follows
 CALM_SECONDS = 300.0  # between two replies that call people
+LOOKED_FOR_SECONDS = CLEARS_SECONDS + 2 * READ_SECONDS  # by then a repair's thread has called for what didn't stop
 
 
 class FaultStep(Laned):
@@ -165,7 +166,9 @@ class FaultTeller:
         # Once it is there, it shows the younger ones too.
         left = report.worst if self.config.unrepaired_seconds else overdue
         is_over = not (left or report.brake) or not report.is_watched
-        clearing = {fault.key for fault in left if fault.key in report.on_cards and now - fault.since < CLEARS_SECONDS}
+        clearing = {
+            fault.key for fault in left if fault.key in report.on_cards and now - fault.since < LOOKED_FOR_SECONDS
+        }
         overdue = [fault for fault in overdue if fault.key not in clearing]
         is_fresh = self.reports.is_fresh(cluster_id)
         # A message of release 0.1.0 knows it where its report doesn't.
@@ -325,6 +328,8 @@ class FaultTeller:
             self._arrives_by[cluster_id] = self.clock.monotonic() + LATE_SECONDS
             await self._arrived(cluster_id, ts or "")
             return
+        if ts is not None and not message.ts:
+            self.comparer.lost(message.channel_id, message.mark)
         again = replace(message, mark="", is_repeated=ts is None)
         left = again if again.ts or again.is_repeated else None
 

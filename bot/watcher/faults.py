@@ -13,7 +13,7 @@ from bot.clock import Clock
 from bot.errors import InvalidId, LeaseLost, RateLimited, StorageUnavailable, TogetherError
 from bot.logs import lasting
 from bot.models import Brake, Fault, FaultReport, LinkedAlert, unix
-from bot.store import LeasedDatabase, faults, messages
+from bot.store import LeasedDatabase, clusters, faults, messages
 from bot.store.outbox import Data
 from bot.together import TogetherClient
 from bot.watcher.config import WatchConfig
@@ -43,12 +43,14 @@ class FaultReports:
     Attributes:
         database: others resume approvals there, so a report with a brake is always changed as it is in the database.
         fresh_seconds: how old what was read may be, by how often clusters are read.
+        sizes: how many nodes clusters had as the watch began, where Together said.
         read_at: when this process read the alerts of a cluster, on its monotonic clock, and in Unix time.
     """
 
     database: LeasedDatabase
     clock: Clock
     fresh_seconds: float
+    sizes: Mapping[str, int | None] = field(default_factory=dict, init=False)
     read_at: dict[str, tuple[float, float]] = field(default_factory=dict, init=False)
     _began_at: float = field(default=-math.inf, init=False)
     _known: dict[str, FaultReport] = field(default_factory=dict, init=False)
@@ -59,6 +61,7 @@ class FaultReports:
         """Begin with what the last process knew."""
         await self.database.run(faults.drop_unreadable)
         self._known = await self.database.read(faults.known)
+        self.sizes = await self.database.read(clusters.sizes)
         # When an earlier process read alerts isn't known, but what it has seen come and go then.
         self._seen_before = {
             cluster_id: max((*(fault.since for fault in known.faults), *known.told.values()), default=0.0)
@@ -88,6 +91,10 @@ class FaultReports:
     def _is_recent(self, moment: float, seconds: float | None = None) -> bool:
         return self.clock.monotonic() - moment <= (seconds or self.fresh_seconds)
 
+    def is_unavailable(self, cluster_id: str, error: TogetherError) -> bool:
+        """Return whether this key may not list the alerts of a cluster, as far as this process knows."""
+        return error.http_status in UNAVAILABLE and cluster_id not in self.read_at
+
     def as_of(self, cluster_id: str) -> float:
         """Return when alerts were read that weren't lately, as Unix time; 0 for the others, or where nobody knows."""
         if self.is_fresh(cluster_id):
@@ -115,11 +122,29 @@ class FaultReports:
             is_same = after == known or (after.is_empty and known.is_empty)
             if is_same and told is None and known.brake is None:
                 return
-            after = await self.database.run(faults.change, cluster_id, change, told)
-            if after.is_empty:
-                self._known.pop(cluster_id, None)
-            else:
-                self._known[cluster_id] = after
+            self._keep(cluster_id, await self.database.run(faults.change, cluster_id, change, told))
+
+    async def note_firing(
+        self,
+        cluster_id: str,
+        firing: Sequence[LinkedAlert],
+        verify_seconds: float,
+        noted: Callable[[FaultReport, messages.Returns], FaultReport],
+    ) -> None:
+        """Mark repairs whose fault fires again, and change a report with that.
+
+        Raises:
+            LeaseLost, StorageUnavailable: it may have been changed, or not.
+        """
+        async with self._writing:
+            self._keep(
+                cluster_id, await self.database.run(faults.note_firing, cluster_id, firing, verify_seconds, noted)
+            )
+
+    def _keep(self, cluster_id: str, after: FaultReport) -> None:
+        self._known.pop(cluster_id, None)
+        if not after.is_empty:
+            self._known[cluster_id] = after
 
 
 @dataclass(slots=True)
@@ -211,7 +236,7 @@ class FaultWatch:
             if report.brake:  # the settings were others before a restart
                 await self.reports.change(cluster_id, partial(replace, brake=None))
             return
-        nodes = cluster.nodes if cluster else None
+        nodes = cluster.nodes if cluster else self.reports.sizes.get(cluster_id)
         limit = self.config.storm_brake.limit(nodes) or (report.brake.limit if report.brake else None)
         broken = len(listing.in_repair | listing.waiting)
         # Alerts that couldn't be read lately pause nothing, but for some time hold what is paused.
@@ -225,21 +250,23 @@ class FaultWatch:
             broken += report.nodes - len(counted)
         if limit is None or (report.brake is None and broken < limit):
             return
-        cause = ("", 0)
-        if report.brake is None:
-            tracked = [alert.remediation for alert in await self.database.read(messages.tracked)]
-            cause = cards.most_common_fault(
-                remediation for remediation in tracked if remediation.cluster_id == cluster_id
-            )
+        cause = await self._most_common(cluster_id) if broken > (report.brake.shown if report.brake else 0) else None
         name = self.poller.cluster_names[cluster_id]
 
         def braked(known: FaultReport) -> FaultReport:
-            brake = Brake(broken, limit, nodes, now, cause, peak=broken, looked_at=now) if broken >= limit else None
+            brake = Brake(broken, limit, nodes, now, peak=broken, looked_at=now) if broken >= limit else None
             if known.brake:
                 brake = known.brake.then(broken, nodes, limit, now, blind_seconds=self.reports.fresh_seconds)
+            brake = replace(brake, cause=cause) if brake and cause else brake
             return replace(known, cluster=known.cluster or name, brake=brake, is_watched=True)
 
         await self.reports.change(cluster_id, braked)
+
+    async def _most_common(self, cluster_id: str) -> tuple[str, int]:
+        """Return what most of the nodes that the brake counts have, raw, and how many; empty and 0 for nothing."""
+        tracked = [alert.remediation for alert in await self.database.read(messages.tracked)]
+        critical = [fault.alert for fault in self.reports[cluster_id].faults if fault.alert.is_critical]
+        return cards.most_common_fault([one for one in tracked if one.cluster_id == cluster_id], critical)
 
     def _is_undecided(self, cluster_id: str) -> bool:
         """Return whether the next answer may say that an alert has cleared, or must call people."""
@@ -270,7 +297,7 @@ class FaultWatch:
                 self._seen[cluster_id].is_reading = False
 
     def _failed(self, cluster_id: str, error: TogetherError) -> None:
-        if error.http_status in UNAVAILABLE and not self.reports.is_fresh(cluster_id):
+        if self.reports.is_unavailable(cluster_id, error):
             self._failing.pause(cluster_id, ASK_AGAIN_SECONDS)
             if not self._is_unavailable:
                 logger.warning("Together doesn't list firing alerts for this API key: HTTP %s", error.http_status)
@@ -310,23 +337,28 @@ class FaultWatch:
                 faults.append(replace(fault, missed=fault.missed + 1 if is_whole else 0))
         name = self.poller.cluster_names[cluster_id]
         self.reports.read_at[cluster_id] = mono, now
-        # A fault of a repaired node is posted in its thread: it calls nobody again.
-        came_back = await self._look_for_returns(cluster_id, firing)
 
-        def noted(report: FaultReport) -> FaultReport:
-            known = replace(report.having_told(came_back), on_cards=report.on_cards.union(came_back))
-            return known.noting(name, faults, now)
+        def noted(report: FaultReport, returns: messages.Returns | None = None) -> FaultReport:
+            if returns:
+                # The thread of a repair calls for its fault, but for a warning that turns critical later.
+                called = {key for key in returns.back if firing[key].is_critical}
+                on_cards = report.on_cards.union(returns.back, returns.clearing)
+                report = replace(report.having_told(called), on_cards=on_cards)
+            return report.noting(name, faults, now)
 
-        await self.reports.change(cluster_id, noted)
+        if self._looks_for_returns(cluster_id, firing.keys()):
+            watched = self.config.cards.verify_seconds
+            await self.reports.note_firing(cluster_id, list(firing.values()), watched, noted)
+        else:
+            await self.reports.change(cluster_id, noted)
 
-    async def _look_for_returns(self, cluster_id: str, firing: Mapping[str, LinkedAlert]) -> Collection[str]:
-        """Mark repairs whose fault fires again, or still. Returns the keys of those alerts."""
-        now = self.clock.monotonic()
-        keys = set(firing)
-        seen = self._seen[cluster_id]
-        if not keys or (keys == seen.looked_for and now - seen.looked_at <= LOOK_SECONDS):
-            return ()
-        seen.looked_at, seen.looked_for = now, keys
-        return await self.database.run(
-            messages.note_firing, cluster_id, list(firing.values()), self.config.cards.verify_seconds
-        )
+    def _looks_for_returns(self, cluster_id: str, firing: Collection[str]) -> bool:
+        """Return whether to look now for repairs whose fault fires again, or still."""
+        now, seen, report = self.clock.monotonic(), self._seen[cluster_id], self.reports[cluster_id]
+        if not firing:
+            return False
+        is_same = firing == seen.looked_for and now - seen.looked_at <= LOOK_SECONDS
+        if is_same and not any(fault.key in report.on_cards - report.told.keys() for fault in report.worst):
+            return False
+        seen.looked_at, seen.looked_for = now, set(firing)
+        return True

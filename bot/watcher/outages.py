@@ -267,6 +267,8 @@ class OutageTeller:
             await self._told(sent, ts or "")
         elif ts is None:
             self._told_blindly[channel_id] = notice
+        else:
+            self.comparer.lost(channel_id, sent.mark)
         del self._sent[channel_id]
         for cluster_id in sent.clusters:
             known = self._known.get(cluster_id)

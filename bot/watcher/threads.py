@@ -169,7 +169,12 @@ def _late_calls(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingRepl
     """Yield the call for what nobody was called for when it came; where nothing else waits, for the channel too."""
     message = snapshot.message
     now = snapshot.now
-    asking = snapshot.unheld
+    # What turned critical while it was on hold calls: that is no reminder.
+    asking = [
+        alert
+        for alert in snapshot.undecided
+        if alert.hold is None or alert.worsened_at > max(alert.hold.since, message.called_at)
+    ]
     looked_at = max((looker.since for looker in message.looking), default=0.0)
     if all(max(alert.came_at, alert.worsened_at) <= looked_at for alert in asking):
         return  # somebody looks into all of it
@@ -184,20 +189,28 @@ def _late_calls(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingRepl
     new = came if len(came) == len(asking) else []
     worse = [alert for alert in asking if called and alert.worsened_at > message.called_at]
     # What turned critical calls separately: in quiet hours it brings the call for others no sooner.
-    silent = [alert for alert in asking if not alert.worsened_at or alert.remediation.is_warning]
-    is_owed = bool(message.owes_call and silent and config.on_call_now(silent, snapshot))
+    silent = [alert for alert in asking if not alert.worsened_at or alert.is_warning]
+    # In quiet hours some of those on call may have been called, and others not yet.
+    is_whole = called == config.on_call(asking, snapshot) or any(not alert.is_warning for alert in came)
+    is_owed = bool(message.owes_call and silent and is_whole and config.on_call_now(silent, snapshot))
     if alerts := (asking if is_owed else worse or new):
         again = bool(new) and all(alert.waiting_since for alert in alerts)
         reply = thread.late_call(alerts, called, again=again, is_worse=bool(worse) and not is_owed)
-        owes_call = message.owes_call and len(alerts) < len(asking)
+        is_rest_owed = len(alerts) < len(asking) or called != config.on_call(asking, snapshot)
+        owes_call = message.owes_call and is_rest_owed
         mark = f"call {message.called_at}"
         yield PendingReply(reply, broadcast=bool(new), is_call=True, owes_call=owes_call, mark=mark)
 
 
 def _begun(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingReply]:
-    """Yield the call for what has begun automatically as the next incident of a known ID: no post calls for it."""
+    """Yield the call for what has begun automatically, or deletes data by now, since a post that called nobody."""
     message = snapshot.message
-    later = [alert for alert in snapshot.alerts if alert.waiting_since > message.called_at and not alert.decided]
+    was_silent = message.is_started and not message.called_at  # what it does may have become worse since
+    later = [
+        alert
+        for alert in snapshot.alerts
+        if (alert.waiting_since > message.called_at or was_silent) and not alert.decided
+    ]
     new = {_begun_key(alert): alert for alert in calls.started_that_call(later, message.cluster_id or "")}
     alerts = [alert for key, alert in new.items() if key not in message.announced]
     if config.automatic != "none" and alerts and (called := config.on_call_now(alerts, snapshot)):
@@ -230,7 +243,8 @@ def _failures(new: Sequence[Alert], snapshot: Snapshot, config: WatchConfig) -> 
     message, new = snapshot.message, new if snapshot.message.is_digest else new[:1]
     if not new:
         return
-    oncall = config.on_call(new, snapshot)
+    nobodys = [alert for alert in new if not (alert.decided and alert.decided.is_approval)]
+    oncall = config.on_call(nobodys or new, snapshot)
     keys = frozenset(alert.incident for alert in new)
     failed = {alert.ref for alert in snapshot.alerts if alert.remediation.state == State.FAILED}
     firsts = {ref: first for ref, first in snapshot.firsts.items() if ref in failed}  # others are of a next incident

@@ -253,7 +253,8 @@ class Watcher:
                 await self._intake.take(listing)
                 await self._faults.take(listing)
             elif not listing.error:
-                await self._database.run(clusters.keep, self._poller.cluster_names)
+                sized = {cluster_id: cluster.nodes for cluster_id, cluster in self._poller.clusters.items()}
+                await self._database.run(clusters.keep, self._poller.cluster_names, sized)
                 self._index.confirm("", (), listing.asked_at)
                 await self._intake.take_ended(listing, self._poller.clusters.values())
                 for name, unknown in unknown_clusters(self._config.named, self._poller.clusters):

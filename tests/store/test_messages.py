@@ -80,7 +80,7 @@ async def test_repair_answers_for_nothing_where_that_is_switched_off(database_ur
     await database.run(messages.add_cards, [(Alert(one, ""), card_of("m"))], 0)
     known = {"resolved_at": None, "target_vm": one.node, "started_at": ended_at, "passive_health_check_alert_id": "x"}
     firing = one.linked_alerts[0].model_copy(update=known)
-    assert await database.run(messages.note_firing, one.cluster_id, [firing], 0.0) == set()
+    assert await database.run(messages.note_firing, one.cluster_id, [firing], 0.0) == (set(), set())
     kept = await database.read(rows.load, "m")
     await database.close()
     assert kept

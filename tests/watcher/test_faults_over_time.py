@@ -736,7 +736,9 @@ async def test_further_fault_calls_in_the_channel_where_the_thread_is_locked(bot
     bot.together.fire("a-2", "cluster-1", "gpu-2")
 
     def look() -> list[Any]:
-        return [message for message in bot.slack.visible() if message.text.startswith("gpu-2: critical for 15 min")]
+        return [
+            message for message in bot.slack.visible() if message.text.startswith("gpu-2: critical, firing for 15 min")
+        ]
 
     (call,) = await until(bot, look, 1800)
     assert CALL in call.text

@@ -1,4 +1,4 @@
-"""What Slack hasn't taken of messages that are left, or may have of the end of an outage, outlives the process."""
+"""What a process knows outlives it: last edits, the end of an outage on its way, and how many nodes clusters have."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -15,4 +15,5 @@ def upgrade() -> None:
         sa.Column("ts", sa.Text, primary_key=True),
         sa.Column("body", sa.Text, nullable=False),
     )
+    op.add_column("clusters", sa.Column("nodes", sa.Integer))
     op.add_column("outages", sa.Column("over_mark", sa.Text, nullable=False, server_default=""))
