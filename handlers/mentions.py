@@ -21,7 +21,7 @@ from bot.errors import (
     UnreadableCommand,
 )
 from bot.mention_parsing import Ask, AskForStatus, AskToHold, Mentioned, parse_mention
-from bot.models import LIFETIME, RULES, Actor, Entry, Json, RemediationRef, ReplyTarget, Request, Verb
+from bot.models import LIFETIME, RULES, Actor, Entry, Json, RemediationRef, ReplyTarget, Request, SeenState, Verb
 from bot.mrkdwn import escape
 from bot.parsing import Find, Help, ListWaiting, Order, RepairsOf, Tonight
 from handlers.chooser import Chooser
@@ -143,7 +143,10 @@ class Mentions(Surface):
         node = asked.of.or_node if isinstance(asked.of, Order) and asked.of.ref != ref else None
         reason = node.reason if node else asked.reason
         await self.lookup.ensure_one_node(reason, ref)
-        request = Request(Verb.HOLD, ref, actor, place, reason=reason, trigger_id=key, seconds=asked.seconds)
+        said_at = key.rpartition(" ")[2]
+        # What opens again later isn't what somebody wrote about, though another process may do it then.
+        seen = SeenState(None, None, at=float(said_at)) if _is_time(said_at) else None
+        request = Request(Verb.HOLD, ref, actor, place, seen, reason, trigger_id=key, seconds=asked.seconds)
         receipt = await self.decisions.receive(request)
         if isinstance(receipt, Unrecorded):
             receipt.work.close()
@@ -203,7 +206,11 @@ class Mentions(Surface):
 
 def _is_late(ts: str, now: float) -> bool:
     """Return whether Slack told of a message long after it was written (docs.slack.dev, Events API: delayed events)."""
-    return ts.replace(".", "", 1).isdecimal() and now - float(ts) > LIFETIME
+    return _is_time(ts) and now - float(ts) > LIFETIME
+
+
+def _is_time(ts: str) -> bool:
+    return ts.replace(".", "", 1).isdecimal()
 
 
 def _is_to_the_bot(event: Json) -> bool:

@@ -75,7 +75,7 @@ def resume_dialog(  # noqa: PLR0913, PLR0917 - what is paused, by whom, and who 
         cluster: the cluster's name, raw; empty for all clusters.
         place: where it was asked for.
         pause: what holds now.
-        since: of the brake, as `Brake.key`.
+        since: of the brake, as `Brake.as_shown`.
         user_id: who asks.
     """
     if pause is None:

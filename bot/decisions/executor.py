@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from bot.clock import WaitReason
-from bot.decisions.guardrails import Guardrails, paused_error
+from bot.decisions.guardrails import Guardrails, first_is_over, paused_error
 from bot.decisions.preconditions import body_to_send, changes, changes_since, mode_to_send, precondition_failure
 from bot.decisions.verdict import Judge, Verdict
 from bot.errors import (
@@ -23,7 +23,6 @@ from bot.errors import (
     RateLimited,
     ReadFailed,
     RefusedWithoutDatabase,
-    SecondPersonNeeded,
     StorageUnavailable,
     TogetherError,
     WrongState,
@@ -231,7 +230,7 @@ class Executor(Judge):
         is_repeat = job.sent_at is not None and not is_recorded
         is_approval = job.request.verb is Verb.APPROVE
         if is_repeat and is_approval and await self.guardrails.check(job, self._present):
-            raise SecondPersonNeeded("the first of its two approvals no longer counts.", "Review it and approve again.")
+            raise first_is_over()
         if not is_recorded:
             await self.guardrails.policy.authorize_request(job.request)
             if job.sent_at is None and await self.store.age(job) > LIFETIME:
@@ -248,6 +247,8 @@ class Executor(Judge):
         is_blind = is_old or not names_mode if seen.state else await self.store.age(job) > _FRESH_SECONDS
         if (is_repeat or is_blind) and (changed := await self._look_again()):
             return changed
+        if is_approval and not await self.guardrails.has_first(job):
+            raise first_is_over()
         if not self.store.may_send(job):
             raise LeaseLost
         return None

@@ -19,6 +19,7 @@ from bot.errors import (
 from bot.models import (
     FINAL,
     IN_REPAIR,
+    RAN,
     RULES,
     Actor,
     FirstApproval,
@@ -72,6 +73,11 @@ def two_needed_error() -> SecondPersonNeeded:
     )
 
 
+def first_is_over() -> SecondPersonNeeded:
+    """Return the error that says that whoever approved first has changed their mind, or may not any more."""
+    return SecondPersonNeeded("the first of its two approvals no longer counts.", "Review it and approve again.")
+
+
 @dataclass(slots=True)
 class Guardrails:
     """Asks, before an approval is sent, whether it may be."""
@@ -104,6 +110,17 @@ class Guardrails:
             return None
         await self._check_limit(job)
         return await self._check_people(job, present)
+
+    async def has_first(self, job: Job) -> bool:
+        """Return whether the first of two approvals, where this is the second, hasn't been taken back meanwhile.
+
+        Raises:
+            StorageUnavailable: the database did not answer.
+        """
+        first, request = job.about.first, job.request
+        if request.overrides or not (first and first.precedes(job.seen, request.actor.user_id)):
+            return True
+        return (await self.database.read(rows.first_and_now, request.ref))[0] is not None
 
     async def _check_override(self, job: Job) -> None:
         """Check that the person may approve alone, over the two-person rule and the limit.
@@ -225,11 +242,17 @@ class Guardrails:
             return True
         try:
             others = await self.database.read(approvals.may_run, job)  # first: what is answered since then is listed
+            tracked = await self.database.read(approvals.of_node, ref)
             listed = await self.together.list_remediations(ref.cluster_id, ref.instance_id)
         except TogetherError as cause:
             raise ReadFailed(RULES[Verb.APPROVE].noun, cause) from cause
-        repairs = repairs_since(listed, about.earlier, ref, self.clock.now() - rule.seconds)
-        unlisted = {other.remediation_id for other in others} - {repair.id for repair in repairs}
+        # Together lists the last incident of each ID only, and its lists lag behind.
+        earlier = [incident.remediation for alert in tracked for incident in alert.earlier]
+        earlier += [alert.remediation for alert in tracked if alert.ref == ref and alert.remediation.state in RAN]
+        repairs = repairs_since(listed, earlier, ref, self.clock.now() - rule.seconds)
+        unlisted = {other.remediation_id for other in others}
+        unlisted |= {alert.remediation.id for alert in tracked if alert.as_told.is_under_way}
+        unlisted -= {repair.id for repair in repairs if repair.id != ref.remediation_id}
         return rule.is_too_often(len(repairs) + len(unlisted))
 
     async def _may_still(self, first: FirstApproval, job: Job) -> bool:

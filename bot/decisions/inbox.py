@@ -42,12 +42,14 @@ class LeasedEntry:
     Attributes:
         entry: what was asked.
         owner: the token by which it is leased.
+        age: how long ago it was asked, in seconds, where another process has left it; else 0.
     """
 
     entry: Entry
     owner: str
     store: InboxStore
     clock: Clock
+    age: float = 0.0
 
     async def act(self, change: Transaction[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Make the change that was asked for, once, in whichever process; return its result.
@@ -164,7 +166,7 @@ class Inbox:
                 continue
             logger.info("Taking over a request: %s", entry.kind)
             self._owned.add(taken.owner)
-            leased = LeasedEntry(entry, taken.owner, self._store, self._clock)
+            leased = LeasedEntry(entry, taken.owner, self._store, self._clock, taken.age)
             tasks.spawn(self._drop(leased) if is_late else self._work(leased, refusal), f"take over {entry.key}")
 
     async def _work(self, leased: LeasedEntry, refusal: BotError | None = None, show: Handler | None = None) -> None:

@@ -37,7 +37,7 @@ class PauseService:
 
         Args:
             chosen: the keys of people's pauses, or their user IDs; None for all pauses of the cluster.
-            since: of the storm brake, as `Brake.key`; empty for none.
+            since: of the storm brake, as `Brake.as_shown`; empty for none.
 
         Returns:
             The cluster whose approvals resume, empty for all; what pauses them still; whose pauses ended, by user ID
@@ -74,7 +74,7 @@ class PauseService:
             cluster_id = pause.brakes[0].cluster_id
         is_braked = pause is not None and cluster_id in {brake.cluster_id for brake in pause.brakes}
         report = (await self.database.read(faults.known)).get(cluster_id) if is_braked else None
-        return cluster_id, pause, report.brake.key if report and report.brake else ""
+        return cluster_id, pause, report.brake.as_shown if report and report.brake else ""
 
     async def cluster_name(self, cluster_id: str) -> str:
         """Return what a cluster is called, raw; empty for all clusters.
@@ -92,7 +92,7 @@ class PauseService:
             StorageUnavailable: it may have been written, or not.
         """
         actor, channel_id = await self._authorize(leased)
-        return Looked(await leased.act(approvals.look_into, about, actor, channel_id))
+        return Looked(await leased.act(approvals.look_into, about, actor, channel_id, leased.age))
 
     async def _authorize(self, leased: LeasedEntry) -> tuple[Actor, str | None]:
         actor, channel_id = leased.entry.actor, leased.entry.place.channel_id

@@ -211,9 +211,10 @@ def changes_since(request: Request, typed_at: float, present: Remediation) -> st
     Args:
         typed_at: by Together's clock, which says whole seconds.
     """
+    if present.state in request.rule.allowed and present.began_at > typed_at + PRECISION:
+        return "the remediation ended and opened again since you typed the command"
     if present.is_waiting:
-        is_later = present.began_at > typed_at + PRECISION
-        return "the remediation ended and opened again since you typed the command" if is_later else ""
+        return ""
     if unix(present.review_time) <= typed_at - CLOCKS_DIFFER_BY:
         return ""
     return changes(request, SeenState(None, State.PENDING_APPROVAL), present)

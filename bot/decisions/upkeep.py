@@ -91,8 +91,9 @@ class Upkeep:
             if not read.present.is_waiting:
                 state = escape(cards.labels.state(read.present.state)[0], 90)
                 return replace(read, kind=OutcomeKind.CHANGED, notice=f"Too late to hold: it's already “{state}”.")
-            # Who presses the menu sees the card as it is; a dialog may have been open for long.
-            if request.place.is_dialog and is_of_another_episode(request, request.saw, read.present):
+            # Who presses the menu sees the card as it is; a dialog may have been open for long, or a process have died.
+            is_late = request.place.is_dialog or job.taken_over or not request.place.is_button
+            if is_late and is_of_another_episode(request, request.saw, read.present):
                 return replace(read, kind=OutcomeKind.CHANGED, notice=f"Not held: {OPENED_AGAIN}.")
             asked = request.ref, request.actor, seconds, request.reason
             is_at_least = request.seconds is None  # no time was asked for

@@ -373,9 +373,14 @@ class Alert:
             return self  # nearly every one of a digest's thousand
         return replace(self, hold=self.hold.at(now) if self.hold else None, remark=remark)
 
-    def history_by(self, listed: Sequence[Remediation], now: float, seconds: float) -> History:
-        """Return what its node went through in the last days, and how many repairs within the last `seconds`."""
-        earlier = [alert.remediation for alert in self.earlier]
+    def history_by(
+        self, listed: Sequence[Remediation], earlier: Sequence[Remediation], now: float, seconds: float
+    ) -> History:
+        """Return what its node went through in the last days, and how many repairs within the last `seconds`.
+
+        Args:
+            earlier: what ran before under the IDs of its node: Together lists the last incident of each only.
+        """
         lately = len(repairs_since(listed, earlier, self.ref, now - seconds))
         since = now - HISTORY_DAYS * _DAY
         repairs = repairs_since(listed, earlier, self.ref, since)

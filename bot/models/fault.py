@@ -64,6 +64,16 @@ class Brake:
         return f"{self.since:.0f}"
 
     @property
+    def as_shown(self) -> str:
+        """What a dialog keeps of it: which one it is, and how many were broken as somebody saw it."""
+        return f"{self.key} {self.broken}"
+
+    def is_as(self, shown: str) -> bool:
+        """Return whether it is the one that a dialog showed, and not half as large again by now."""
+        key, _, broken = shown.partition(" ")
+        return key == self.key and not (broken and 2 * self.broken >= 3 * int(broken))  # release 0.1 kept the key
+
+    @property
     def total(self) -> int:
         """How many nodes there are; 0 where that isn't known, or can't be true: Together's list of them may lag."""
         return self.nodes if self.nodes and self.nodes >= self.peak else 0

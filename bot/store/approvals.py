@@ -8,11 +8,12 @@ from functools import cache, partial
 from sqlalchemy import and_, bindparam, or_, select
 
 from bot.alerts import AlertView, Tracked, held, released
-from bot.errors import OutcomeKind
+from bot.errors import NotReadable, OutcomeKind
 from bot.models import (
     DOUBT_SECONDS,
     FINAL,
     Actor,
+    Alert,
     AuditNote,
     CardContext,
     Claim,
@@ -39,6 +40,7 @@ from bot.store.rows import (
     in_doubt_since,
     readable_alert,
     showing,
+    with_first,
     write,
 )
 from bot.store.tables import (
@@ -64,6 +66,7 @@ _SENT_LATELY = decisions.c.sent_at > NOW_ONCE - DOUBT_SECONDS
 _ABOUT_TO_BE_IN_REPAIR = _OTHERS.where(decisions.c.status == ACTIVE, _BEFORE_ME).union_all(
     _OTHERS.where(IN_DOUBT), _OTHERS.where(decisions.c.status == SET_ASIDE, _SENT_LATELY)
 )
+_ON_NODE = ALERTS.where(alerts.c.cluster_id == bindparam("b_cluster"), alerts.c.instance_id == bindparam("b_instance"))
 _OPEN = and_(alerts.c.cluster_id == bindparam("b_cluster"), alerts.c.is_open)
 _AT_WORK = select(*ids_in(alerts.c)).where(_OPEN, alerts.c.state.not_in([State.PENDING_APPROVAL, WITHDRAWN, *FINAL]))
 _WAITING = select(alerts.c.instance_id).where(_OPEN, alerts.c.state == State.PENDING_APPROVAL)
@@ -158,13 +161,18 @@ def who_decided(connection: Connection, present: Remediation) -> DecidedBy | Non
     decided, row = audit.who_decided(connection, present), rows.first()
     alert = readable_alert(row.body, row.message_id) if row and decided else None
     known = alert.decided if alert else None
-    if decided and known and (known.verb, known.user_id) == (decided.verb, decided.user_id):
+    if decided and known and (known.verb, known.user_id) == (decided.verb, decided.user_id) and known.first_user:
         return replace(decided, first_user=known.first_user)
-    return decided
+    return with_first(connection, decided, present)
 
 
-def look_into(connection: Connection, about: RemediationRef | str, actor: Actor, channel_id: str | None) -> str:
+def look_into(
+    connection: Connection, about: RemediationRef | str, actor: Actor, channel_id: str | None, age: float
+) -> str:
     """Note that somebody looks into what a card, or the digest with an ID, shows; not into one node of many.
+
+    Args:
+        age: how many seconds ago they said so: a next incident since isn't what they look into.
 
     Returns:
         The result, as a value of `Looked`.
@@ -177,7 +185,7 @@ def look_into(connection: Connection, about: RemediationRef | str, actor: Actor,
     waiting = before.undecided
     if not waiting:
         return Looked.NOTHING_WAITS
-    write(connection, before, before.message.looked_into(actor.user_id, before.now))
+    write(connection, before, before.message.looked_into(actor.user_id, before.now - age))
     for cluster_id in sorted({alert.cluster_id for alert in waiting}):
         audit.note(connection, AuditNote("looking", actor, channel_id, cluster_id=cluster_id))
     for alert in waiting:
@@ -199,6 +207,19 @@ def may_run(connection: Connection, job: Job) -> set[RemediationRef]:
     ref = job.request.ref
     found = (*about_to_be_in_repair(connection, job), *approved_lately(connection, ref.cluster_id))
     return {other for other in found if other.instance_id == ref.instance_id and other != ref}
+
+
+def of_node(connection: Connection, ref: RemediationRef) -> list[Alert]:
+    """Return the alerts of a remediation's node, with what ran before under their IDs.
+
+    Raises:
+        NotReadable: another version wrote one.
+    """
+    rows = connection.execute(_ON_NODE, b_cluster=ref.cluster_id, b_instance=ref.instance_id)
+    found = [readable_alert(row.body, row.message_id) for row in rows]
+    if None in found:
+        raise NotReadable
+    return [alert for alert in found if alert]
 
 
 def unsettled(connection: Connection, clusters: Collection[str]) -> set[RemediationRef]:

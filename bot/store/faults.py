@@ -117,7 +117,7 @@ def resume(  # noqa: PLR0913, PLR0917 - what ends, who ends it, and why
 
     Args:
         chosen: as `pauses.end` takes it.
-        since: of the brake, as `Brake.key`; empty for none.
+        since: of the brake, as `Brake.as_shown`; empty for none.
 
     Returns:
         What of it held still, as words: USER/CLUSTER for each person's pause, and "brake".
@@ -126,7 +126,7 @@ def resume(  # noqa: PLR0913, PLR0917 - what ends, who ends it, and why
     people = pauses.end(connection, cluster_id, actor, channel_id, chosen, reason)
     ended = [f"{pauser.user_id}/{pauser.cluster_id}" for pauser in people]
     brake = report and report.brake
-    if not brake or not brake.is_latched or brake.key != since:
+    if not brake or not brake.is_latched or not brake.is_as(since):
         return " ".join(ended)
     over = replace(brake, resumed_by=actor.user_id, resumed_because=reason, resumed_at=brake.broken, quiet_since=0.0)
     note = AuditNote("resumed", actor, channel_id, cluster_id=cluster_id, reason=reason)

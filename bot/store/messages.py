@@ -39,6 +39,7 @@ from bot.store.rows import (
     message_columns,
     message_of,
     read_alerts,
+    with_first,
     write,
 )
 from bot.store.tables import alerts, ids_in, ids_of, messages, refs_in
@@ -303,7 +304,7 @@ def observe(
         nonlocal before
         before = view.alert
         if seen and seen.state != before.remediation.state:
-            view = replace(view, decided=audit.who_decided(connection, seen))
+            view = replace(view, decided=with_first(connection, audit.who_decided(connection, seen), seen))
         return change(view)
 
     after = change_alert(connection, ref, changed, unless_being_decided=True)

@@ -19,9 +19,11 @@ from bot.models import (
     Alert,
     CardContext,
     CardNote,
+    DecidedBy,
     EventKind,
     FirstApproval,
     Learned,
+    Remediation,
     RemediationRef,
     Snapshot,
     TrackedMessage,
@@ -200,6 +202,15 @@ def mark_stale(connection: Connection, ref: RemediationRef, *, may_overwrite: bo
 def first_and_now(connection: Connection, ref: RemediationRef) -> tuple[FirstApproval | None, float]:
     """Return the first of two approvals of a remediation, where there is one, and the present in Unix time."""
     return to_first_approval(connection.execute(_FIRST, key_of(ref)).first()), read_clock(connection)
+
+
+def with_first(connection: Connection, decided: DecidedBy | None, present: Remediation) -> DecidedBy | None:
+    """Return who decided with the first of two: no answer has named them where it wasn't clear what the second did."""
+    if decided is None or not decided.is_approval:
+        return decided
+    first, _ = first_and_now(connection, present.ref)
+    is_its = first and first.mode == present.mode and first.at <= decided.at
+    return replace(decided, first_user=first.user_id) if first and is_its else decided
 
 
 def card_context(connection: Connection, ref: RemediationRef) -> CardContext:

@@ -23,7 +23,7 @@ from bot.models import (
     Snapshot,
     TrackedMessage,
 )
-from bot.store import LeasedDatabase, messages, rows
+from bot.store import LeasedDatabase, approvals, messages, rows
 from bot.tasks import cancel, finish
 from bot.watcher import schedule
 from bot.watcher.comparison import Comparer
@@ -264,7 +264,9 @@ class Reconciler:
             except (TogetherError, TimeoutError) as error:
                 logger.warning("%s: can't read the node's history: %s", ref, type(error).__name__)
                 return None
-            return alert.history_by(listed, self.clock.now(), two_people.seconds)
+            tracked = await self.database.read(approvals.of_node, ref)
+            earlier = [incident.remediation for other in tracked for incident in other.earlier]
+            return alert.history_by(listed, earlier, self.clock.now(), two_people.seconds)
 
         if self.impacts is None:
             return Learned(await history())
