@@ -6,7 +6,20 @@ from dataclasses import dataclass, replace
 
 from bot.errors import UnreadableCommand
 from bot.models import MAX_HOLD_SECONDS
-from bot.parsing import MAX_REASON, MAX_TEXT, QUOTES, Find, Help, Order, Report, parse, plain_text, too_long
+from bot.parsing import (
+    FILLERS,
+    MAX_REASON,
+    MAX_TEXT,
+    QUOTES,
+    Find,
+    Help,
+    Order,
+    Report,
+    parse,
+    plain_text,
+    too_long,
+    without_courtesies,
+)
 
 _MENTIONED = re.compile(r"<@[A-Z0-9]+(?:\|[^<>]*)?>")
 _TO_THE_BOT = re.compile(rf"\A(?:[\s,]*{_MENTIONED.pattern})+|{_MENTIONED.pattern}")
@@ -18,14 +31,14 @@ _LENGTH = re.compile(
 )
 # What says how long, or until when, in other words than those: "an hour", "1.5h", "2 days", "for the weekend".
 _UNREAD_LENGTH = re.compile(
-    r"(?<!\S)(?:(?:un)?till?|(?:\d[\d.,:]*\s*)?(?:hours?|minutes?|days?|weeks?)|\d[\d.,:]*\s*(?:h|hrs?|m|mins?|d|w)\d*"
-    r"|for\s+\d\S*|(?:for|over|all|during|through|by|before)\s+(?:\w+\s+)?(?:\w*night|weekend|while|bit|morning)"
+    r"(?<!\S)(?:(?:un)?till?|bis|(?:up\s+)?to\s+\d\S*|\d+\s*(?:uhr|am|pm)|tomorrow"
+    r"|(?:\d[\d.,:]*\s*)?(?:h(?:ou)?rs?|minutes?|mins?|days?|weeks?|stunden?|minuten?|heures?|horas?)"
+    r"|[\"'“”„‘’]?\d[\d.,:]*\s*(?:h|m|d|w)\d*[\"'“”‘’]?|for\s+\d\S*|(?:for|over|all|during|through|by|before)\s+(?:\w+\s+)?(?:\w*night|weekend|while|bit|morning)"
     r"|tonight|overnight|forever)(?=[\s,.;:]|$)",
     re.IGNORECASE,
 )
-_MORE_LENGTH = re.compile(r"(?:and\s+)?\d+\s*(?:m|mins?|minutes?)?", re.IGNORECASE)
+_MORE_LENGTH = re.compile(r"(?:(?:and|then|or)\s+)?\d+\s*(?:h|hrs?|hours?|m|mins?|minutes?)?", re.IGNORECASE)
 _BECAUSE = re.compile(r"(?<!\S)because\s", re.IGNORECASE)
-_FILLERS = {"please", "pls", "plz", "thanks", "thx", "now", "asap"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +102,8 @@ def parse_mention(text: str) -> Mentioned:
 
 def _bare(text: str) -> str:
     """Return a request without the courtesies around it: they are no IDs."""
-    words = plain_text(text).strip(QUOTES + " .!?").split(" ")
-    while words and words[0].lower().strip(",.!") in _FILLERS:
-        words.pop(0)
-    while words and words[-1].lower().strip(",.!") in _FILLERS:
+    words = without_courtesies(plain_text(text).strip(QUOTES + " .!?")).split(" ")
+    while words and words[-1].lower().strip(",.!") in FILLERS:
         words.pop()
     return " ".join(words).strip(" ,")
 
@@ -106,7 +117,7 @@ def _hold(rest: str) -> AskToHold:
         seconds = int(length[1] or 0) * 3600.0 + int(length[2] or 0) * 60.0
         if not 0 < seconds <= MAX_HOLD_SECONDS:
             raise UnreadableCommand("A hold lasts from 1 minute to 24 hours.")
-        before, after = asked[: length.start()].strip(" ,"), asked[length.end() :].strip(" ,.;:")
+        before, after = asked[: length.start()].strip(" ,:;"), asked[length.end() :].strip(" ,.;:")
         unread = _UNREAD_LENGTH.search(before) or _MORE_LENGTH.fullmatch(after)
         asked, why = (before, f"{after} {why}") if before else (after, why)
     if unread:

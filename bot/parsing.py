@@ -2,13 +2,13 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from urllib.parse import unquote
 
 from bot.errors import InvalidId, UnreadableCommand
-from bot.models import RemediationRef, Verb, check_id
+from bot.models import RemediationRef, Verb, check_id, read_reference
 
 COMMAND = "/cancel-remediation"
 _SHORTEST = f"Type just the node: {COMMAND} gpu-node-07. For more: {COMMAND} help."
@@ -21,6 +21,9 @@ RESERVED = _REQUESTS | {"cancel"}
 PARTS = ("cluster", "instance", "remediation")
 
 QUOTES = "\"'`“”„‟‘’‚‛«»"
+_PAIRS = {"(": ")", "[": "]", "*": "*", '"': '"', "“": "”", "‘": "’", "„": "“"}
+AROUND = f"{QUOTES}()[]{{}}<>*_~.,:;!?-–—"  # what a sentence has around a word
+FILLERS = {"please", "pls", "plz", "thanks", "thx", "now", "asap"}
 _DASHES = r"(?:--?|[‐‑‒–—―−])"  # macOS makes one long dash of two short ones
 # As should_escape sends people, channels and groups (docs.slack.dev, "Implementing slash commands"); shown without
 # notifying anybody.
@@ -33,14 +36,14 @@ _URL = re.compile(
 )
 _OTHER_URL = re.compile(r"https?://", re.IGNORECASE)
 _LABELLED = re.compile(
-    r"\A\W*cluster\s+(\S+)\s\W*instance\s+(\S+)\s\W*remediation\s+(\S+)(.*)", re.IGNORECASE | re.DOTALL
+    r"\A\W*cluster:?\s+(\S+)\s\W*instance:?\s+(\S+)\s\W*remediation:?\s+(\S+)(.*)", re.IGNORECASE | re.DOTALL
 )
 # An option, a verb or a second reference: it was not meant as a reason.
 _NO_REASON = re.compile(
     rf"(?<!\S)(?:{_DASHES}(?!reason)[a-z]|/[a-z]|(?!https?:)[^\s/]+/[^\s/]+/[^\s/]+(?!\S)|\S*compute/clusters/)",
     re.IGNORECASE,
 )
-ALSO = re.compile(r"(?:and|or|plus|[&+])\s+(\S+)", re.IGNORECASE)  # a reason that begins so may name one more
+ALSO = re.compile(r"(?:and|or|plus|then|[&+])\s+(\S+)", re.IGNORECASE)  # a reason that begins so may name one more
 _URL_ANYWHERE = re.compile(
     r"compute/clusters/([^/\s?#]+)/instances/([^/\s?#]+)/remediations/([^/\s?#)>|\"']+)", re.IGNORECASE
 )
@@ -115,10 +118,12 @@ class Suggested:
     Attributes:
         refs: what it certainly names.
         words: what else may be an ID, or three of them with slashes between.
+        ts: Slack's name of the message.
     """
 
     refs: tuple[RemediationRef, ...]
     words: frozenset[str]
+    ts: str = ""
 
 
 Report = ListWaiting | Tonight | RepairsOf
@@ -138,18 +143,20 @@ def parse(text: str) -> Typed:
     """
     if len(text) > MAX_TEXT:
         raise too_long()
-    plain = plain_text(text)
+    plain = without_courtesies(plain_text(text)).removeprefix(COMMAND).lstrip()  # as it's pasted
+    plain = _unwrapped(plain)
     bare = plain.strip(QUOTES + " ")
     if not bare:
         return Browse()
+    or_node = None
     try:
         return _from_verb(bare) or _read(plain)
     except InvalidId as error:
         problem = str(error)
     except UnreadableCommand as error:
-        problem = error.problem
+        problem, or_node = error.problem, error.or_node
     # The shortest way to cancel helps nobody who asked for something else.
-    raise UnreadableCommand(problem, "" if _first_word(bare)[0].lower() in RESERVED else _SHORTEST)
+    raise UnreadableCommand(problem, "" if _first_word(bare)[0].lower() in RESERVED else _SHORTEST, or_node)
 
 
 def references(text: str) -> Iterator[RemediationRef]:
@@ -249,8 +256,31 @@ def plain_text(text: str) -> str:
     )
     named = _MENTION.sub(lambda found: f"{'#' if found[1] == '#' else '@'}{found[3] or found[2]}", "".join(seen))
     # Slack links anything that looks like a host; what was typed then is the label.
-    linked = _LINK.sub(lambda link: link[1] if _URL.match(link[1]) or not link[2] else link[2], named)
+    linked = _LINK.sub(_linked, named)
     return linked.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&").strip()
+
+
+def _unwrapped(plain: str) -> str:
+    """Return a name, or three IDs, without the brackets, stars, or quotes that a sentence has around all of it."""
+    said = plain.rstrip(".!")
+    is_wrapped = said[:1] in _PAIRS and said[-1:] == _PAIRS[said[0]]
+    return said[1:-1] if is_wrapped and " " not in said else plain
+
+
+def _linked(link: re.Match[str]) -> str:
+    """Return what a link says: its address where that names a remediation, and where it reads otherwise, both."""
+    address, label = link[1], link[2] or ""
+    if url := _URL.match(address):
+        is_other = read_reference(label) and label != "/".join(map(unquote, url.group(1, 2, 3)))
+        return f"{address} {label} " if is_other else f"{address} "
+    return label or address
+
+
+def without_courtesies(plain: str) -> str:
+    """Return a request without the courtesies before it: they are no IDs."""
+    while (word := plain.partition(" ")[0]).lower().strip(",.!") in FILLERS:
+        plain = plain[len(word) :].lstrip(" ,")
+    return plain
 
 
 def _from_options(plain: str) -> Order:
@@ -284,20 +314,40 @@ def _words(plain: str) -> Iterator[re.Match[str]]:
 
 
 def _from_words(plain: str) -> Order:
-    """Read three IDs in a row, apart or joined, and a reason behind them."""
+    """Read three IDs in a row, apart or joined, and a reason behind them; or a node's name, and why."""
     if labelled := _LABELLED.fullmatch(plain):  # as at the foot of a card
         return _order(_reference(labelled.group(1, 2, 3)), labelled[4])
     words = list(_words(plain))
+    node = _node_and_why(plain, words)
+    try:
+        return replace(_from_ids(plain, words), or_node=node)
+    except (InvalidId, UnreadableCommand) as error:
+        said = error.problem if isinstance(error, UnreadableCommand) else str(error)
+        raise UnreadableCommand(said, or_node=(node.text, node.reason) if node else None) from error
+
+
+def _node_and_why(plain: str, words: Sequence[re.Match[str]]) -> Find | None:
+    """Return a node's name and a reason behind it, where words that are apart may be that."""
+    if len(words) < 2 or "/" in plain[words[0].end() : words[1].start()]:  # noqa: PLR2004 - a name and one more
+        return None
+    try:
+        why = _reason(plain[words[0].end() :].strip(" ,:;–—-"))
+        return Find(check_id("instance", words[0][0].strip(QUOTES)), reason=why)
+    except InvalidId:
+        return None
+    except UnreadableCommand:
+        if words[1][0][0].isalpha():
+            raise
+        return None  # an ID may be any sign
+
+
+def _from_ids(plain: str, words: Sequence[re.Match[str]]) -> Order:
     ref = _reference(word[0] for word in words[: len(PARTS)])
     end = words[len(PARTS) - 1].end()
     joined = re.match(r"[/,]+([^\s,/]+)\S*", plain[end:])
     if joined and joined[1].strip(QUOTES).lower() != "cancel":
         raise UnreadableCommand("Too many parts are joined with “/”. Give the cluster, instance, and remediation IDs.")
-    order = _order(ref, plain[end + (joined.end() if joined else 0) :])
-    is_apart = plain[words[0].end() : words[1].start()].isspace() and words[1][0].isalpha()
-    return (
-        replace(order, or_node=Find(ref.cluster_id, reason=_reason(plain[words[1].start() :]))) if is_apart else order
-    )
+    return _order(ref, plain[end + (joined.end() if joined else 0) :])
 
 
 def _order(ref: RemediationRef, rest: str) -> Order:
@@ -329,14 +379,22 @@ def _reference(quoted: Iterable[str]) -> RemediationRef:
     return RemediationRef(*ids)
 
 
+def _asks(words: str) -> bool:
+    """Return whether the words behind IDs are a request: no reason begins like one, or is only one."""
+    said = [word for each in words.lower().split() if (word := each.strip(AROUND)) and word not in FILLERS]
+    if not said:
+        return "?" in words
+    is_alone = len(said) == 1
+    return said[0] in VERBS or (said[0] in _REQUESTS and is_alone) or (said[0] == "cancel" and not is_alone)
+
+
 def _reason(rest: str) -> str:
     """Return a reason without its quotes or the word that announces it."""
     words = " ".join(rest.strip(QUOTES[2] + " ,").lstrip("; ").rstrip("/").split())
     option = re.match(rf"(?:{_DASHES}reason(?:\s*=\s*|\s+)|reason\s*=\s*)", words, re.IGNORECASE)
     words = words[option.end() :] if option else words
     also = ALSO.match(words)
-    said = words.strip("-.:;!").strip().lower()
-    asks = said in {*_REQUESTS, "?"} or said.partition(" ")[0].strip(".,:;") in VERBS or words.startswith("-- ")
+    asks = _asks(words) or words.startswith("-- ")
     if not option and (asks or _NO_REASON.match(words, also.start(1) if also else 0)):
         raise UnreadableCommand(f"Unrecognized text after the IDs: “{words[:60]}”. Put reason= before a reason.")
     quoted = _QUOTED.fullmatch(words)

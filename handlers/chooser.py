@@ -73,7 +73,7 @@ class Chooser(Surface):
         channel_id = (body.get("channel") or {}).get("id")
         place = ReplyTarget(channel_id, actor.user_id, response_url=body.get("response_url"), thread_ts=thread_ts)
         used = Interaction(actor, place, trigger_id, f"shortcut {trigger_id}", body, Verb.CANCEL)
-        asked = Suggested(tuple(find_references(message)), find_words(message))
+        asked = Suggested(tuple(find_references(message)), find_words(message), str(message.get("ts")))
         return await self.take_show(ack, used, partial(self.answer, asked), decides=False)
 
     async def answer(self, asked: Asked, of: Interaction) -> bool:
@@ -136,14 +136,16 @@ class Chooser(Surface):
             NoMatch: nothing has it.
             StorageUnavailable: the database did not answer.
         """
-        looked, hint = await self.lookup.find(text), "Type the full node name, or its IDs"
+        looked, hint = await self.lookup.find(text, is_fresh=in_full), "Type the full node name, or its IDs"
         if len({(remediation.cluster_id, remediation.instance_id) for remediation in looked.found}) == 1:
             preferred = [remediation for remediation in looked.found if remediation.state in prefer]
             looked = replace(looked, found=preferred or looked.found)
             if len(looked.found) > 1:  # no name or instance ID tells them apart
                 hint = "Type the three IDs of one"
         count = len(looked.found)
-        if count > 1 or (count and in_full and not looked.found[0].is_called(text)):
+        if in_full and looked.unreadable:  # where another one may be called so
+            hint = "Type the three IDs of one"
+        if count > 1 or (count and in_full and (looked.unreadable or not looked.found[0].is_called(text))):
             match = "remediations match" if count > 1 else "remediation matches"
             title = f"{count} open {match}. {hint}"
             return chooser.waiting_list(looked.found, looked.unreadable, looked.names, title)
@@ -152,8 +154,13 @@ class Chooser(Surface):
     async def _first_view(self, asked: Browse | Find | Suggested, actor: Actor, place: ReplyTarget) -> Json:
         await self.lookup.policy.authorize(Verb.CANCEL, actor, place.channel_id)
         choice = Choice(place.channel_id, place.thread_ts, reason=asked.reason if isinstance(asked, Find) else "")
-        if isinstance(asked, Suggested) and (refs := asked.refs or await self.lookup.named(asked.words)):
-            return await self._suggested(choice, refs)
+        if isinstance(asked, Suggested):
+            refs, note = asked.refs or await self.lookup.shown_in(place.channel_id or "", asked.ts), ""
+            if not refs:
+                refs, unreadable = await self.lookup.named(asked.words)
+                note = chooser.not_read(unreadable)
+            if refs:
+                return await self._suggested(choice, refs, note)
         if not isinstance(asked, Find):
             looked = await self.lookup.cancellable()
             note = chooser.not_read(looked.unreadable)
@@ -178,7 +185,7 @@ class Chooser(Surface):
             return chooser.nothing(f"{count} remediations match. It's too late to cancel them. {note}".strip())
         return chooser.chooser(_among(choice, looked.found), f"{count} remediations match. Choose one. {note}".strip())
 
-    async def _suggested(self, choice: Choice, refs: Sequence[RemediationRef]) -> Json:
+    async def _suggested(self, choice: Choice, refs: Sequence[RemediationRef], note: str) -> Json:
         """Return the dialog for what a message names, each read from Together: a message may say anything."""
         if len(refs) > 1:
             looked = await self.lookup.cancellable()
@@ -188,7 +195,7 @@ class Chooser(Surface):
                 said = f"This message names {len(refs)} remediations; still waiting: {len(named)}. Choose one. {note}"
                 return chooser.chooser(_among(choice, named), said.strip())
             refs = [named[0].ref]
-        return await self._chosen(choice, await self.lookup.get(refs[0]))
+        return await self._chosen(choice, await self.lookup.get(refs[0]), note)
 
     async def _chosen(self, choice: Choice, picked: Remediation, note: str = "") -> Json:
         """Return the dialog with a remediation in it, read again: what is shown must be what is there."""

@@ -1,18 +1,29 @@
 """The slash command."""
 
+from collections.abc import Awaitable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 from slack_bolt.async_app import AsyncAck
 
 from bot import cards
-from bot.errors import BotError, NotAttempted, RefusedWithoutDatabase, StorageUnavailable, UnknownControl
+from bot.errors import (
+    BotError,
+    NotAttempted,
+    RefusedWithoutDatabase,
+    StorageUnavailable,
+    UnknownControl,
+    UnreadableCommand,
+)
 from bot.models import Actor, Json, Message, ReplyTarget, Request, Verb
 from bot.parsing import COMMAND, Browse, Find, Help, Order, Report, Typed, parse
 from handlers.chooser import Chooser
 from handlers.surface import Interaction, Record, Surface, Unacked
 
 READ_SECONDS = 0.7  # Slack waits 3 s for the ack; recording may take 2 of them, and the way there and back takes some
+T = TypeVar("T")
 Asked = Request | Browse | Find | Report
 
 
@@ -50,19 +61,28 @@ class Commands(Surface):
         return await self.take(ack, typed, record, say=say)
 
     async def _read(self, typed: Interaction) -> Asked | Help:
-        asked = read(typed.body)
+        try:
+            asked = read(typed.body)
+        except UnreadableCommand as error:
+            name, why = error.or_node or ("", "")
+            with suppress(RefusedWithoutDatabase):
+                if name != "" and await self._in_time(self.lookup.tracks(name)):
+                    return Find(name, reason=why)
+            raise
         if not isinstance(asked, Order):
             return asked
-        meant: Order | Find = asked
-        if asked.or_node or asked.reason:
-            try:
-                async with self.lookup.clock.timeout(READ_SECONDS):
-                    meant = await self.lookup.meant_by(asked)
-            except (StorageUnavailable, TimeoutError) as error:  # what is meant isn't sure
-                raise RefusedWithoutDatabase from error
+        meant = await self._in_time(self.lookup.meant_by(asked)) if asked.or_node or asked.reason else asked
         if isinstance(meant, Find):
             return meant
         return Request(Verb.CANCEL, meant.ref, typed.actor, typed.place, reason=meant.reason, trigger_id=typed.key)
+
+    async def _in_time(self, looked: Awaitable[T]) -> T:
+        """Return what the bot tracks, before Slack stops waiting: without that, what is meant isn't sure."""
+        try:
+            async with self.lookup.clock.timeout(READ_SECONDS):
+                return await looked
+        except (StorageUnavailable, TimeoutError) as error:
+            raise RefusedWithoutDatabase from error
 
 
 async def _say_no(ack: AsyncAck, request: Request | None, error: BotError) -> None:

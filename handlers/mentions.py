@@ -135,6 +135,7 @@ class Mentions(Surface):
         place = leased.entry.place
         key = leased.entry.key
         await self.lookup.policy.authorize(Verb.HOLD, actor, place.channel_id)
+        asked = await self._in_thread(asked, place)
         ref = await self._find(asked.of, place, Verb.HOLD)
         if ref is None:
             return True
@@ -156,6 +157,22 @@ class Mentions(Surface):
         if receipt:
             await receipt
         return True
+
+    async def _in_thread(self, asked: AskToHold, place: ReplyTarget) -> AskToHold:
+        """Return what is asked for in a thread: what is called nothing there is why the thread's own node is held.
+
+        Raises:
+            UnreadableCommand: it names another node than the thread is about, and more.
+            StorageUnavailable: the database did not answer.
+        """
+        node = asked.of.or_node if isinstance(asked.of, Order) else None
+        if node is None or place.thread_ts is None:
+            return asked
+        with suppress(NoReference):
+            await self.lookup.ensure_one_node(node.text, await self._of_thread(place))
+            if not await self.lookup.tracks(node.text):
+                return replace(asked, of=None, reason=f"{node.text} {node.reason}".strip())
+        return asked
 
     async def _find(self, of: Order | Find | None, place: ReplyTarget, verb: Verb) -> RemediationRef | None:
         """Return which remediation is named in full; None where none is, or several are, and the person was told which.

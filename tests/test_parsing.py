@@ -102,7 +102,7 @@ UNREADABLE = {
     "an option without value": ("cluster= instance=i1 remediation=r1", "Missing cluster ID."),
     "an option twice": ("cluster=c1 cluster=c2 instance=i1 remediation=r1", "“cluster” appears twice."),
     "an unknown option": ("--cluster c1 --instance i1 --remediation r1 --force", "Unknown option “--force”."),
-    "words before options": ("please --cluster c1 --instance i1", "Unrecognized text before “--cluster”: “please”."),
+    "words before options": ("kindly --cluster c1 --instance i1", "Unrecognized text before “--cluster”: “kindly”."),
     "a mention": ("<@U123> i1 r1", "The cluster ID contains “@”, which isn't allowed."),
     "an equals sign": ("c1 i=1 r1", "The instance ID contains “=”, which isn't allowed."),
     "a dot": ("c1 . r1", "The instance ID can't be “.”."),

@@ -48,7 +48,7 @@ USAGE = (
 MENTIONS = (
     "Nothing was sent. Mention the bot, or send it a direct message:\n"
     "`cancel gpu-node-07` or `approve gpu-node-07` links to its card. Nothing is sent until you press a button there.\n"
-    "`hold 1h gpu-node-07` puts its approval on hold.\n"
+    "`hold 1h gpu-node-07` pauses its reminders for an hour, and shows that you asked to wait.\n"
     "`status gpu-node-07` shows one card; `list` lists what you can cancel. Only you see them.\n"
     "`tonight` sums up the last shift; `history gpu-node-07` lists a node's last repairs.\n"
     "In the thread of an alert, `cancel`, `approve`, `hold 1h`, and `status` need no name."

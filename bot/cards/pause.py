@@ -150,7 +150,7 @@ def looked_into(looked: Looked) -> Message:
     """Tell who said that they look into something what came of it: the message in the channel may not show it yet."""
     minutes = f"{LOOKING_SECONDS / 60:.0f} minutes"
     said = {
-        Looked.NOTED: f"Noted: you're looking. Nobody is reminded for {minutes}. Press it again for {minutes} more.",
+        Looked.NOTED: f"Noted: you're looking. Nobody is reminded for {minutes}. Press it again to start that over.",
         Looked.NOTHING_WAITS: "Nothing here needs a decision any more.",
         Looked.IS_ONE_OF_MANY: "This node is in a message about several: press “I'm looking” there.",
         Looked.NOT_TRACKED: "The bot doesn't track this remediation. Tell your team in the thread.",

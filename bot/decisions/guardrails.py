@@ -74,7 +74,7 @@ def two_needed_error() -> SecondPersonNeeded:
 
 
 def first_is_over() -> SecondPersonNeeded:
-    """Return the error that says that whoever approved first has changed their mind, or may not any more."""
+    """Return the error that says that the first approval was taken back, or its person may not approve any more."""
     return SecondPersonNeeded("the first of its two approvals no longer counts.", "Review it and approve again.")
 
 
@@ -112,7 +112,7 @@ class Guardrails:
         return await self._check_people(job, present)
 
     async def has_first(self, job: Job) -> bool:
-        """Return whether the first of two approvals, where this is the second, hasn't been taken back meanwhile.
+        """Return whether the first of two approvals, where this is the second, still counts.
 
         Raises:
             StorageUnavailable: the database did not answer.

@@ -124,25 +124,27 @@ class Lookup:
         """Return the last decisions on a remediation, the latest first."""
         return await audit.outcomes(self.database, ref, SHOWN_PAST)
 
-    async def named(self, words: Collection[str]) -> Sequence[RemediationRef]:
+    async def named(self, words: Collection[str]) -> tuple[Sequence[RemediationRef], Sequence[str]]:
         """Return which remediations words are the IDs of: what is open, or else what Together knows.
 
-        Where they are of none, what is open on the nodes that they are the names or IDs of.
+        Where they are of none, what is open on the nodes that they are the names or IDs of, and the names of the
+        clusters that couldn't be read: another node there may be called so.
         """
-        open_ones = (await self._everything()).found
+        looked = await self._everything()
+        open_ones = looked.found
         if named := [
             remediation.ref for remediation in open_ones if remediation.id in words or str(remediation.ref) in words
         ]:
-            return named
+            return named, ()
         triples = [ref for word in sorted(words) if (ref := read_reference(word))][:MAX_TRIPLES]
         if named := [ref for ref in triples if await self._exists(ref)]:
-            return named
+            return named, ()
         called = {word.casefold() for word in words}
         return [
             remediation.ref
             for remediation in open_ones
             if not called.isdisjoint({remediation.node.casefold(), remediation.instance_id.casefold()})
-        ]
+        ], looked.unreadable
 
     async def _exists(self, ref: RemediationRef) -> bool:
         """Return whether there is such a remediation, or whether that can't be told."""
@@ -257,6 +259,14 @@ class Lookup:
         ensure_one_node(tracked, (node or order).reason, order.ref)
         return node or order
 
+    async def tracks(self, name: str) -> bool:
+        """Return whether something that is open is called so, as far as the bot tracks it.
+
+        Raises:
+            StorageUnavailable: the database did not answer.
+        """
+        return names_another(await self.database.read(messages.tracked), name)
+
     async def ensure_one_node(self, reason: str, of: RemediationRef) -> None:
         """Make sure that a reason is and adds no other node.
 
@@ -270,14 +280,15 @@ class Lookup:
         """Read again what was read a moment ago: somebody has decided since."""
         self._known, self._scanning = None, None
 
-    async def find(self, text: str, *, prefer: Collection[str] = OPEN) -> LookupResult:
+    async def find(self, text: str, *, prefer: Collection[str] = OPEN, is_fresh: bool = False) -> LookupResult:
         """Return what is open and has a name or an ID; only where nothing has it, what begins with it.
 
         Args:
             prefer: where something is in one of these states, only that.
+            is_fresh: not by a copy of a moment ago: another one may be called so since.
         """
         asked_at = self.clock.monotonic()
-        looked = await self._everything()
+        looked = await self._everything(asked_at if is_fresh else None)
         if not any(remediation.is_called(text) for remediation in looked.found):
             looked = await self._everything(asked_at)  # a copy doesn't know what has opened since
         matching = [remediation for remediation in looked.found if remediation.is_called(text)]

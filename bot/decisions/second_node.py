@@ -6,13 +6,14 @@ from itertools import takewhile
 
 from bot.errors import UnreadableCommand
 from bot.models import Alert, RemediationRef
-from bot.parsing import ALSO
+from bot.parsing import ALSO, AROUND, FILLERS, RESERVED
 
 _JOINED = re.compile(r"(\S+/\S+/\S+)")  # three IDs, which any path looks like
 _BETWEEN_NAMES = {
-    "", "also", "and", "as", "but", "for", "hold", "not", "or", "plus", "same", "then", "through", "thru", "to", "well",
-    "with",
+    "", "also", "and", "as", "but", "for", "hold", "not", "or", "plus", "same", "then", "through", "thru", "to", "too",
+    "well", "with",
 }  # fmt: skip
+_ADDS = {"", "&", "+", "also", "and", "node", "nodes", "or", "plus", "the", "then", "und", *RESERVED, *FILLERS}
 _LENGTHS = re.compile(r"(?<!\S)(?:for\s+)?\d+\s*[hm][a-z]*(?=[\s,.;:]|$)", re.IGNORECASE)  # of a hold
 
 
@@ -34,10 +35,13 @@ def ensure_one_node(tracked: Sequence[Alert], reason: str, of: RemediationRef) -
     Raises:
         UnreadableCommand: it does.
     """
+    added = _added(reason)
+    if names_another(tracked, added, of):
+        raise UnreadableCommand(f"“{added}” is another node. Name one node at a time.")
     also = ALSO.match(reason) or _JOINED.search(reason)
     rest, lengths = _LENGTHS.subn(" ", reason)
     said = [also[1]] if also else [word for word in rest.split() if word[0] not in "@<"]  # people
-    names = [name for word in said if (name := word.strip(",.;:")).lower() not in _BETWEEN_NAMES]
+    names = [name for word in said if (name := word.strip(AROUND)).lower() not in _BETWEEN_NAMES]
     others = list(takewhile(lambda name: names_another(tracked, name, of), names))
     is_list = len(others) == len(names) or len(names) <= max(lengths, 1)  # each is a node, or has its own length
     if not is_list:  # then its words may be a whole reference
@@ -48,3 +52,16 @@ def ensure_one_node(tracked: Sequence[Alert], reason: str, of: RemediationRef) -
         ]
     if others:
         raise UnreadableCommand(f"“{others[0]}” is another node. Name one node at a time.")
+
+
+def _added(reason: str) -> str:
+    """Return what a reason names behind a verb, or first behind what adds something; empty for nothing."""
+    before, is_first, adds = "", True, False
+    for word in (each.strip(AROUND) for each in reason.split()):
+        if word.lower() in _ADDS:
+            before, adds = before if word.lower() in {"the", "node", "nodes", ""} else word.lower(), True
+        elif before in RESERVED or (is_first and adds):
+            return word
+        else:
+            before, is_first, adds = "", False, False
+    return ""

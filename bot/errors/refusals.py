@@ -16,13 +16,15 @@ class UnreadableCommand(NotAttempted):
     Args:
         problem: what is wrong with it, raw.
         instead: what works, where what was meant is certain; may be empty.
+        or_node: what it means where something open is called like its first word: that, and a reason.
     """
 
     code = OutcomeKind.UNREADABLE_COMMAND
 
-    def __init__(self, problem: str, instead: str = "") -> None:
+    def __init__(self, problem: str, instead: str = "", or_node: tuple[str, str] | None = None) -> None:
         super().__init__(escape(problem, 2 * _SHOWN), f"Nothing was sent. {instead}".rstrip())
         self.problem = problem
+        self.or_node = or_node
 
 
 class UnreadableButton(NotAttempted):

@@ -173,7 +173,7 @@ class CameBack:
         at: when Together suggested the next repair for it, or its alert fired, in Unix time in seconds.
         was_firing: it was there before the repair ended, and didn't stop with it.
         is_suggested: Together suggests another repair for it.
-        is_warning: it's no more than a warning, whatever it was before the repair.
+        is_warning: it is only a warning now, even where the repair was for more.
     """
 
     fault: str
@@ -315,7 +315,7 @@ class Alert:
 
     @property
     def is_warning(self) -> bool:
-        """Whether what people are to look at is no more than a warning."""
+        """Whether what asks for people now is only a warning."""
         return self.came_back.is_warning if self.came_back else self.remediation.is_warning
 
     @property

@@ -80,7 +80,7 @@ class Brake:
 
     @property
     def shown(self) -> int:
-        """At how many broken nodes its cause was counted; while it isn't latched, it will be counted anew."""
+        """At how many broken nodes its cause was counted; 0 while it isn't latched, as it is counted again then."""
         return self.peak if self.is_latched else 0
 
     @property

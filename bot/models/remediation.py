@@ -1,6 +1,7 @@
 """Remediations as Together answers them."""
 
 import re
+import unicodedata
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import cached_property
@@ -42,6 +43,7 @@ OWN_COMMENT = re.compile(
     r"\[[0-9a-f]{8}\] (?P<told>(?P<done>Approved|Rejected) in Slack by .*?\((?P<user>[UW][A-Z0-9]+)\)(?:: .*)?)",
     re.DOTALL,
 )
+_DASHES = re.compile("[‐‑‒–—―−]")
 _MILD = {"PHC_SEVERITY_WARNING", "PHC_SEVERITY_INFO"}
 
 
@@ -205,6 +207,11 @@ class LinkedAlert(ApiModel):
         return f"Xid {shared}" if shared else (self.annotation and self.annotation.title) or name
 
 
+def folded(name: str) -> str:
+    """Return a name as it is compared: what phones and wikis make of letters and dashes is the same."""
+    return name.casefold() if name.isascii() else _DASHES.sub("-", unicodedata.normalize("NFKC", name)).casefold()
+
+
 class Remediation(ApiModel):
     """A remediation as Together answers it.
 
@@ -340,7 +347,7 @@ class Remediation(ApiModel):
 
     def is_called(self, text: str) -> bool:
         """Return whether a text is the whole name of its node, or one of its IDs."""
-        return text.casefold() in {name.casefold() for name in (self.id, self.instance_id, self.node)}
+        return folded(text) in {folded(name) for name in (self.id, self.instance_id, self.node)}
 
     def is_reviewed_with(self, token: str) -> bool:
         """Return whether Together's record is of one of this bot's decisions: its comment begins with that one's token.
