@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from bot.errors import UnreadableCommand
 from bot.models import MAX_HOLD_SECONDS
 from bot.parsing import (
+    COURTESIES,
     FILLERS,
     MAX_REASON,
     MAX_TEXT,
@@ -18,7 +19,6 @@ from bot.parsing import (
     parse,
     plain_text,
     too_long,
-    without_courtesies,
 )
 
 _MENTIONED = re.compile(r"<@[A-Z0-9]+(?:\|[^<>]*)?>")
@@ -102,7 +102,8 @@ def parse_mention(text: str) -> Mentioned:
 
 def _bare(text: str) -> str:
     """Return a request without the courtesies around it: they are no IDs."""
-    words = without_courtesies(plain_text(text).strip(QUOTES + " .!?")).split(" ")
+    plain = plain_text(text).strip(QUOTES + " .!?")
+    words = plain[found.end() if (found := COURTESIES.match(plain)) else 0 :].split(" ")
     while words and words[-1].lower().strip(",.!") in FILLERS:
         words.pop()
     return " ".join(words).strip(" ,")

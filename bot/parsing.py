@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from urllib.parse import unquote
@@ -21,9 +21,11 @@ RESERVED = _REQUESTS | {"cancel"}
 PARTS = ("cluster", "instance", "remediation")
 
 QUOTES = "\"'`“”„‟‘’‚‛«»"
-_PAIRS = {"(": ")", "[": "]", "*": "*", '"': '"', "“": "”", "‘": "’", "„": "“"}
 AROUND = f"{QUOTES}()[]{{}}<>*_~.,:;!?-–—"  # what a sentence has around a word
 FILLERS = {"please", "pls", "plz", "thanks", "thx", "now", "asap"}
+COURTESIES = re.compile(rf"(?:(?:{'|'.join(FILLERS)})(?:[\s,.!]+|$))+", re.IGNORECASE)  # before a request
+# A name, or three IDs, with what a sentence has around all of it.
+_WRAPPED = re.compile(r"(?:\(([^\s()]+)\)|\[([^\s\[\]]+)\]|\*([^\s*]+)\*|“([^\s“”]+)”|\"([^\s\"]+)\")[.!]?")
 _DASHES = r"(?:--?|[‐‑‒–—―−])"  # macOS makes one long dash of two short ones
 # As should_escape sends people, channels and groups (docs.slack.dev, "Implementing slash commands"); shown without
 # notifying anybody.
@@ -50,6 +52,8 @@ _URL_ANYWHERE = re.compile(
 _SHOWN = re.compile(r"`([^`\s/]+)` / `([^`\s/]+)` / `([^`\s/]+)`")  # at the foot of a card
 _BETWEEN = re.compile(r"""[\s,;()\[\]{}<>"'`|*~“”‘’]+""")
 _WORD = re.compile(r"[^\s,/]+")
+# Behind a name, a word of a reason, or a number or sign: the IDs that Together makes have letters and digits.
+_SAID = re.compile(r"\s[\s,:;]*[^\w\s/]*(?:([^\W\d_]+(?:['’][^\W\d_]+)*|\d+%?)?[^\w\s/-]*(?=\s|$|/|,))")
 _KEY = rf"(?:(?P<dash>{_DASHES})?(?P<key>cluster|instance|remediation|reason)(?:[_-]?id)?)"
 _OPTION = re.compile(rf"(?<!\S){_KEY}(?:\s*=\s*|(?<=[a-z])\s+(?(dash)|(?!)))", re.IGNORECASE)
 _QUOTED = re.compile(r"""["'“”„‟‘’]([^"'“”„‟‘’]*)["'“”„‟‘’]""")
@@ -143,20 +147,26 @@ def parse(text: str) -> Typed:
     """
     if len(text) > MAX_TEXT:
         raise too_long()
-    plain = without_courtesies(plain_text(text)).removeprefix(COMMAND).lstrip()  # as it's pasted
-    plain = _unwrapped(plain)
+    plain = plain_text(text)
+    plain = plain[found.end() :] if (found := COURTESIES.match(plain)) else plain
+    plain = plain.removeprefix(COMMAND).lstrip()  # as it's pasted
+    if wrapped := _WRAPPED.fullmatch(plain):
+        plain = wrapped[wrapped.lastindex or 0]
     bare = plain.strip(QUOTES + " ")
     if not bare:
         return Browse()
-    or_node = None
     try:
         return _from_verb(bare) or _read(plain)
     except InvalidId as error:
         problem = str(error)
     except UnreadableCommand as error:
-        problem, or_node = error.problem, error.or_node
-    # The shortest way to cancel helps nobody who asked for something else.
-    raise UnreadableCommand(problem, "" if _first_word(bare)[0].lower() in RESERVED else _SHORTEST, or_node)
+        problem = error.problem
+    if _first_word(bare)[0].lower() in RESERVED:  # the shortest way to cancel helps nobody who asked for something else
+        raise UnreadableCommand(problem)
+    node = None
+    with suppress(UnreadableCommand):
+        node = _node_and_why(plain)
+    raise UnreadableCommand(problem, _SHORTEST, (node.text, node.reason) if node else None)
 
 
 def references(text: str) -> Iterator[RemediationRef]:
@@ -260,13 +270,6 @@ def plain_text(text: str) -> str:
     return linked.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&").strip()
 
 
-def _unwrapped(plain: str) -> str:
-    """Return a name, or three IDs, without the brackets, stars, or quotes that a sentence has around all of it."""
-    said = plain.rstrip(".!")
-    is_wrapped = said[:1] in _PAIRS and said[-1:] == _PAIRS[said[0]]
-    return said[1:-1] if is_wrapped and " " not in said else plain
-
-
 def _linked(link: re.Match[str]) -> str:
     """Return what a link says: its address where that names a remediation, and where it reads otherwise, both."""
     address, label = link[1], link[2] or ""
@@ -274,13 +277,6 @@ def _linked(link: re.Match[str]) -> str:
         is_other = read_reference(label) and label != "/".join(map(unquote, url.group(1, 2, 3)))
         return f"{address} {label} " if is_other else f"{address} "
     return label or address
-
-
-def without_courtesies(plain: str) -> str:
-    """Return a request without the courtesies before it: they are no IDs."""
-    while (word := plain.partition(" ")[0]).lower().strip(",.!") in FILLERS:
-        plain = plain[len(word) :].lstrip(" ,")
-    return plain
 
 
 def _from_options(plain: str) -> Order:
@@ -318,36 +314,24 @@ def _from_words(plain: str) -> Order:
     if labelled := _LABELLED.fullmatch(plain):  # as at the foot of a card
         return _order(_reference(labelled.group(1, 2, 3)), labelled[4])
     words = list(_words(plain))
-    node = _node_and_why(plain, words)
-    try:
-        return replace(_from_ids(plain, words), or_node=node)
-    except (InvalidId, UnreadableCommand) as error:
-        said = error.problem if isinstance(error, UnreadableCommand) else str(error)
-        raise UnreadableCommand(said, or_node=(node.text, node.reason) if node else None) from error
-
-
-def _node_and_why(plain: str, words: Sequence[re.Match[str]]) -> Find | None:
-    """Return a node's name and a reason behind it, where words that are apart may be that."""
-    if len(words) < 2 or "/" in plain[words[0].end() : words[1].start()]:  # noqa: PLR2004 - a name and one more
-        return None
-    try:
-        why = _reason(plain[words[0].end() :].strip(" ,:;–—-"))
-        return Find(check_id("instance", words[0][0].strip(QUOTES)), reason=why)
-    except InvalidId:
-        return None
-    except UnreadableCommand:
-        if words[1][0][0].isalpha():
-            raise
-        return None  # an ID may be any sign
-
-
-def _from_ids(plain: str, words: Sequence[re.Match[str]]) -> Order:
     ref = _reference(word[0] for word in words[: len(PARTS)])
     end = words[len(PARTS) - 1].end()
     joined = re.match(r"[/,]+([^\s,/]+)\S*", plain[end:])
     if joined and joined[1].strip(QUOTES).lower() != "cancel":
         raise UnreadableCommand("Too many parts are joined with “/”. Give the cluster, instance, and remediation IDs.")
-    return _order(ref, plain[end + (joined.end() if joined else 0) :])
+    order = _order(ref, plain[end + (joined.end() if joined else 0) :])
+    return replace(order, or_node=_node_and_why(plain)) if _SAID.match(plain, words[0].end()) else order
+
+
+def _node_and_why(plain: str) -> Find | None:
+    """Return a node's name and a reason behind it, where words may be that."""
+    name = next(_words(plain), None)
+    if name is None or not (said := _SAID.match(plain, name.end())):
+        return None
+    with suppress(InvalidId, *(() if said[1] else [UnreadableCommand])):  # an ID may be any sign
+        why = _reason(plain[name.end() :].strip(" ,:;–—-"))
+        return Find(check_id("instance", name[0].strip(QUOTES)), reason=why)
+    return None
 
 
 def _order(ref: RemediationRef, rest: str) -> Order:
@@ -379,23 +363,15 @@ def _reference(quoted: Iterable[str]) -> RemediationRef:
     return RemediationRef(*ids)
 
 
-def _asks(words: str) -> bool:
-    """Return whether the words behind IDs are a request: no reason begins like one, or is only one."""
-    said = [word for each in words.lower().split() if (word := each.strip(AROUND)) and word not in FILLERS]
-    if not said:
-        return "?" in words
-    is_alone = len(said) == 1
-    return said[0] in VERBS or (said[0] in _REQUESTS and is_alone) or (said[0] == "cancel" and not is_alone)
-
-
 def _reason(rest: str) -> str:
     """Return a reason without its quotes or the word that announces it."""
     words = " ".join(rest.strip(QUOTES[2] + " ,").lstrip("; ").rstrip("/").split())
     option = re.match(rf"(?:{_DASHES}reason(?:\s*=\s*|\s+)|reason\s*=\s*)", words, re.IGNORECASE)
     words = words[option.end() :] if option else words
     also = ALSO.match(words)
-    asks = _asks(words) or words.startswith("-- ")
-    if not option and (asks or _NO_REASON.match(words, also.start(1) if also else 0)):
+    said = [word for each in words.lower().split() if (word := each.strip(AROUND)) and word not in FILLERS]
+    asks = said[0] in (_REQUESTS if len(said) == 1 else {*VERBS, "cancel"}) if said else "?" in words
+    if not option and (asks or words.startswith("-- ") or _NO_REASON.match(words, also.start(1) if also else 0)):
         raise UnreadableCommand(f"Unrecognized text after the IDs: “{words[:60]}”. Put reason= before a reason.")
     quoted = _QUOTED.fullmatch(words)
     reason = (quoted[1] if quoted else words)[:MAX_REASON].strip()

@@ -265,7 +265,7 @@ class Lookup:
         Raises:
             StorageUnavailable: the database did not answer.
         """
-        return names_another(await self.database.read(messages.tracked), name)
+        return self.is_watching and names_another(await self.database.read(messages.tracked), name)
 
     async def ensure_one_node(self, reason: str, of: RemediationRef) -> None:
         """Make sure that a reason is and adds no other node.

@@ -130,7 +130,7 @@ def repairs_since(
     What waits, was cancelled, or resolved isn't counted. Pages that shift while they are read list one twice.
 
     Args:
-        earlier: those under the same ID that are over: Together lists the last incident only.
+        earlier: those under IDs of the node that were used again: Together lists the last incident of each only.
     """
     others = [repair for repair in listed if repair.id != of.remediation_id and repair.state not in _NEVER_RAN]
     each_once = {repair.id: repair for repair in others}.values()
@@ -376,19 +376,13 @@ class Alert:
     def history_by(
         self, listed: Sequence[Remediation], earlier: Sequence[Remediation], now: float, seconds: float
     ) -> History:
-        """Return what its node went through in the last days, and how many repairs within the last `seconds`.
-
-        Args:
-            earlier: what ran before under the IDs of its node: Together lists the last incident of each only.
-        """
+        """Return what its node went through in the last days, and how many repairs within the last `seconds`."""
         lately = len(repairs_since(listed, earlier, self.ref, now - seconds))
-        since = now - HISTORY_DAYS * _DAY
-        repairs = repairs_since(listed, earlier, self.ref, since)
+        repairs = repairs_since(listed, earlier, self.ref, now - HISTORY_DAYS * _DAY)
         recent = [repair for repair in repairs if repair.state in FINAL or repair in earlier]
         if not recent:
             return History(0, lately=lately)
-        of = self.remediation
-        last = recent[-1]
+        of, last = self.remediation, recent[-1]
         today = [repair for repair in recent if repair.ended_at >= now - _DAY]
         faults = Counter(both[0] for repair in today if repair.mode == of.mode and (both := of.same_fault(repair)))
         fault, same = next(iter(faults.most_common(1)), ("", 0))

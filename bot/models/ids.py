@@ -15,6 +15,7 @@ from bot.errors import InvalidId
 
 MAX_ID_LENGTH = 200
 _NOT_IN_AN_ID = re.compile(r"""[\s/\\?#%<>|@,="'`]""")
+_DASHES = re.compile("[‐‑‒–—―−]")
 _INVISIBLE = {"Cc", "Cf", "Cs"}  # control, format; and lone surrogates, which no URL can carry
 
 # A name with a letter or digit among its first 31 characters. Hangul's fillers are blank, and `\w` includes joiners.
@@ -89,3 +90,8 @@ def read_reference(text: str) -> RemediationRef | None:
 def short_hash(value: object, characters: int = 16) -> str:
     """Return a short name of a value that JSON can hold: the same for the same."""
     return hashlib.blake2b(json.dumps(value).encode(), digest_size=characters // 2).hexdigest()
+
+
+def folded(name: str) -> str:
+    """Return a name as it is compared: what phones and wikis make of letters and dashes is the same."""
+    return name.casefold() if name.isascii() else _DASHES.sub("-", unicodedata.normalize("NFKC", name)).casefold()

@@ -1,7 +1,6 @@
 """Remediations as Together answers them."""
 
 import re
-import unicodedata
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import cached_property
@@ -9,7 +8,7 @@ from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidatorFunctionWrapHandler, WrapValidator
 
-from bot.models.ids import RemediationRef, VisibleName
+from bot.models.ids import RemediationRef, VisibleName, folded
 
 _FIRST_YEAR, _LAST_YEAR = 1971, 9000
 PRECISION = 1.0  # in seconds: a list may round times
@@ -43,7 +42,6 @@ OWN_COMMENT = re.compile(
     r"\[[0-9a-f]{8}\] (?P<told>(?P<done>Approved|Rejected) in Slack by .*?\((?P<user>[UW][A-Z0-9]+)\)(?:: .*)?)",
     re.DOTALL,
 )
-_DASHES = re.compile("[‐‑‒–—―−]")
 _MILD = {"PHC_SEVERITY_WARNING", "PHC_SEVERITY_INFO"}
 
 
@@ -205,11 +203,6 @@ class LinkedAlert(ApiModel):
         if not name or not (shared or (name, "" if xids else None) in kinds):
             return ""
         return f"Xid {shared}" if shared else (self.annotation and self.annotation.title) or name
-
-
-def folded(name: str) -> str:
-    """Return a name as it is compared: what phones and wikis make of letters and dashes is the same."""
-    return name.casefold() if name.isascii() else _DASHES.sub("-", unicodedata.normalize("NFKC", name)).casefold()
 
 
 class Remediation(ApiModel):

@@ -10,7 +10,7 @@ from functools import partial
 from bot import alerts, readings
 from bot.clock import Clock
 from bot.errors import InvalidId, TogetherError
-from bot.models import IN_REPAIR, LinkedAlert, Remediation, RemediationRef, State
+from bot.models import BEGUN, IN_REPAIR, Cluster, LinkedAlert, Remediation, RemediationRef, State
 from bot.store import LeasedDatabase, messages
 from bot.together import ALL_INSTANCES, TogetherClient
 from bot.watcher import threads
@@ -71,14 +71,14 @@ class Checks:
         None where one answer lacks a node: only the second one says that it's missing.
         """
         cluster = await self.together.get_cluster(cluster_id)
-        missing, listed = [repair for repair in repairs if not threads.is_back(repair, cluster)], []
+        missing, listed = [repair for repair in repairs if not _is_back(repair, cluster)], []
         now = self.clock.monotonic()
         if any(now - self._missed.setdefault(repair.ref, now) < alerts.VANISHED_SECONDS for repair in missing):
             return None
         if missing:
             with suppress(TogetherError):  # the thread learns what the cluster's own answer says all the same
                 listed = await self.together.list_remediations(cluster_id)
-        return {repair.ref for repair in missing if not threads.is_gone(repair, listed)}
+        return {repair.ref for repair in missing if not _is_gone(repair, listed)}
 
     async def _note_returns(self, cluster_id: str, repairs: Sequence[Remediation]) -> set[RemediationRef] | None:
         """Note which faults are back, or still there, where the bot hasn't seen that yet: this is the last look."""
@@ -121,3 +121,28 @@ class Checks:
             logger.warning("Cluster %s can't be read before its thread is told: %s", cluster_id, type(error).__name__)
             return None
         return {ref for item in items if (ref := reference_of(item, cluster_id))}
+
+
+def _is_back(repair: Remediation, cluster: Cluster) -> bool:
+    """Return whether a node runs again, or Together's answer doesn't say that it doesn't."""
+    nodes = [node for node in cluster.gpu_worker_nodes or () if node]
+    own = [node for node in nodes if node.is_of(repair)]
+    if not own:
+        return not any(node.instance_id for node in nodes)  # which is optional in that answer
+    latest = [node.latest_remediation for node in own if node.latest_remediation]
+    is_in_repair_again = any(remediation.id != repair.id and remediation.state in IN_REPAIR for remediation in latest)
+    return is_in_repair_again or any(node.is_running for node in own)
+
+
+def _is_gone(repair: Remediation, others: Collection[Remediation]) -> bool:
+    """Return whether a later repair was to replace or remove the node of one."""
+    return any(
+        remediation.instance_id == repair.instance_id
+        and remediation.id != repair.id
+        and remediation.mode not in threads.KEEP_THE_NODE
+        and (
+            remediation.state in IN_REPAIR
+            or (remediation.state in BEGUN and remediation.ended_at > repair.succeeded_at)
+        )
+        for remediation in others
+    )

@@ -87,8 +87,8 @@ class Comparer:
         return True
 
     async def _owe(self, channel_id: str, ts: str, shows: Message | None) -> None:
-        if self._owed.get((channel_id, ts)) != shows:
-            await self.database.run(last_edits.note, channel_id, ts, shows)
+        # Also what this process doesn't owe: an earlier one may have, before the message was left for certain.
+        await self.database.run(last_edits.note, channel_id, ts, shows)
         self._owed.pop((channel_id, ts), None)
         if shows:
             self._owed[channel_id, ts] = shows

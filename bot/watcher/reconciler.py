@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from bot import alerts, cards
 from bot.clock import Clock
-from bot.errors import LeaseLost, PostFailed, PostUncertain, StorageUnavailable, TogetherError
+from bot.errors import LeaseLost, NotReadable, PostFailed, PostUncertain, StorageUnavailable, TogetherError
 from bot.logs import lasting
 from bot.models import (
     ARRIVED_SECONDS,
@@ -261,10 +261,11 @@ class Reconciler:
             try:
                 async with self.clock.timeout(HISTORY_SECONDS):
                     listed = await self.teller.checks.together.list_remediations(ref.cluster_id, ref.instance_id)
-            except (TogetherError, TimeoutError) as error:
+                on_node = [one for one in self.index.of_cluster(ref.cluster_id) if one.instance_id == ref.instance_id]
+                tracked = await self.database.read(approvals.of_node, ref) if len(on_node) > 1 else [alert]
+            except (NotReadable, TogetherError, TimeoutError) as error:
                 logger.warning("%s: can't read the node's history: %s", ref, type(error).__name__)
                 return None
-            tracked = await self.database.read(approvals.of_node, ref)
             earlier = [incident.remediation for other in tracked for incident in other.earlier]
             return alert.history_by(listed, earlier, self.clock.now(), two_people.seconds)
 

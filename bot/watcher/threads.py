@@ -9,18 +9,14 @@ from typing import NamedTuple
 from bot import cards
 from bot.cards import thread
 from bot.models import (
-    BEGUN,
     HOLD_ENDS_SOON_SECONDS,
-    IN_REPAIR,
     Alert,
     Batch,
-    Cluster,
     EventKind,
     Hold,
     Message,
     Mode,
     Override,
-    Remediation,
     RemediationRef,
     Snapshot,
     State,
@@ -34,7 +30,7 @@ GATHERED_SECONDS = 600.0  # what is due in a digest is posted together, at the n
 BACK_SECONDS = 900.0  # within which a repaired node is to run again
 TOO_LATE_SECONDS = 86_400.0  # so long after a repair was watched, nothing more is looked for
 # Of what replaces the VM, neither its new ID nor its name is known before; and what is removed is not to come back.
-_KEEP_THE_NODE = {Mode.REBOOT_VM, Mode.HOST_POWER_CYCLE}
+KEEP_THE_NODE = {Mode.REBOOT_VM, Mode.HOST_POWER_CYCLE}
 SOON_SECONDS, LATE_SECONDS = 60.0, 120.0  # a call is left to a reminder that is due so soon, or is so late
 
 
@@ -351,7 +347,7 @@ def _moments(alert: Alert, config: WatchConfig, now: float) -> dict[Check, float
     if not ended or now > ended + watched + TOO_LATE_SECONDS or not watched:
         return {Check.STUCK: config.cards.stuck_at(alert.remediation)}
     moments = {Check.BACK: ended + BACK_SECONDS, Check.LASTS: ended + watched}
-    if alert.came_back or alert.remediation.mode not in _KEEP_THE_NODE:
+    if alert.came_back or alert.remediation.mode not in KEEP_THE_NODE:
         del moments[Check.BACK]
     if alert.came_back or not alert.remediation.can_be_watched:
         del moments[Check.LASTS]
@@ -385,28 +381,3 @@ def check_reply(
             alarmed = {due.alert.ref for due in made if due.alarm in snapshot.message.announced}
             alerts = [alert for alert in alerts if alert.ref not in alarmed]
     return PendingReply(said, frozenset(keys), broadcast=check is not Check.LASTS, event=event, about=tuple(alerts))
-
-
-def is_back(repair: Remediation, cluster: Cluster) -> bool:
-    """Return whether a node runs again, or Together's answer doesn't say that it doesn't."""
-    nodes = [node for node in cluster.gpu_worker_nodes or () if node]
-    own = [node for node in nodes if node.is_of(repair)]
-    if not own:
-        return not any(node.instance_id for node in nodes)  # which is optional in that answer
-    latest = [node.latest_remediation for node in own if node.latest_remediation]
-    is_in_repair_again = any(remediation.id != repair.id and remediation.state in IN_REPAIR for remediation in latest)
-    return is_in_repair_again or any(node.is_running for node in own)
-
-
-def is_gone(repair: Remediation, others: Collection[Remediation]) -> bool:
-    """Return whether a later repair was to replace or remove the node of one."""
-    return any(
-        remediation.instance_id == repair.instance_id
-        and remediation.id != repair.id
-        and remediation.mode not in _KEEP_THE_NODE
-        and (
-            remediation.state in IN_REPAIR
-            or (remediation.state in BEGUN and remediation.ended_at > repair.succeeded_at)
-        )
-        for remediation in others
-    )
