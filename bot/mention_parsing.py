@@ -122,7 +122,7 @@ def _hold(rest: str) -> AskToHold:
         unread = _UNREAD_LENGTH.search(before) or _MORE_LENGTH.fullmatch(after)
         asked, why = (before, f"{after} {why}") if before else (after, why)
     if unread:
-        raise UnreadableCommand("A hold needs a length, such as 30m or 2h.")
+        raise UnreadableCommand("A hold needs one length, such as 30m or 2h.")
     asked = re.sub(rf"\A(?:[\s,]*{_PERSON.pattern})+", "", asked)
     if person := _PERSON.search(asked):  # who is mentioned behind a node is no second one
         asked, why = asked[: person.start()], f"{asked[person.start() :]} {why}"

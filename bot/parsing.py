@@ -369,10 +369,12 @@ def _reason(rest: str) -> str:
     option = re.match(rf"(?:{_DASHES}reason(?:\s*=\s*|\s+)|reason\s*=\s*)", words, re.IGNORECASE)
     words = words[option.end() :] if option else words
     also = ALSO.match(words)
-    said = [word for each in words.lower().split() if (word := each.strip(AROUND)) and word not in FILLERS]
-    asks = said[0] in (_REQUESTS if len(said) == 1 else {*VERBS, "cancel"}) if said else "?" in words
+    bare = [word for each in words.lower().split() if (word := each.strip(AROUND))]
+    said = [word for word in bare if word not in FILLERS]
+    is_short = len(said) == 1 or bare[:1] == said[:1] or any(map(str.isdecimal, "".join(said[1:2])))
+    asks = said[0] in (_REQUESTS if len(said) == 1 else VERBS) and is_short if said else "?" in words
     if not option and (asks or words.startswith("-- ") or _NO_REASON.match(words, also.start(1) if also else 0)):
         raise UnreadableCommand(f"Unrecognized text after the IDs: “{words[:60]}”. Put reason= before a reason.")
     quoted = _QUOTED.fullmatch(words)
     reason = (quoted[1] if quoted else words)[:MAX_REASON].strip()
-    return "" if re.fullmatch(_DASHES, reason) else reason
+    return reason if reason.strip(AROUND) else ""

@@ -1,5 +1,6 @@
 """Compares two readings of a remediation: which is older, since lists lag, and whether a repair's fault is back."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from bot.models import CALLED_OFF, FINAL, OPEN, PRECISION, RAN, Alert, CameBack, LinkedAlert, Remediation, unix
@@ -116,3 +117,8 @@ def fires_again(repair: Remediation, firing: LinkedAlert, seconds: float, now: f
 def may_still_clear(repair: Remediation, firing: LinkedAlert, now: float) -> bool:
     """Return whether it is too early to say that an alert, which a repair was to end, didn't stop with it."""
     return 0 < unix(firing.started_at) < repair.succeeded_at and now - repair.succeeded_at < CLEARS_SECONDS
+
+
+def worst(backs: Iterable[CameBack]) -> CameBack:
+    """Return what came back that is more than a warning, if anything is: that calls people at night."""
+    return min(backs, key=lambda back: back.is_warning)

@@ -143,9 +143,10 @@ class Chooser(Surface):
             if len(looked.found) > 1:  # no name or instance ID tells them apart
                 hint = "Type the three IDs of one"
         count = len(looked.found)
-        if in_full and looked.unreadable:  # where another one may be called so
+        is_vague = in_full and looked.unreadable and text not in {one.id for one in looked.found}
+        if is_vague:  # where it can't be read, another one may be called so
             hint = "Type the three IDs of one"
-        if count > 1 or (count and in_full and (looked.unreadable or not looked.found[0].is_called(text))):
+        if count > 1 or (count and in_full and (is_vague or not looked.found[0].is_called(text))):
             match = "remediations match" if count > 1 else "remediation matches"
             title = f"{count} open {match}. {hint}"
             return chooser.waiting_list(looked.found, looked.unreadable, looked.names, title)

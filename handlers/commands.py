@@ -66,7 +66,7 @@ class Commands(Surface):
         except UnreadableCommand as error:
             name, why = error.or_node or ("", "")
             with suppress(RefusedWithoutDatabase):
-                if name != "" and await self._in_time(self.lookup.tracks(name)):
+                if name != "" and await self._in_time(self.lookup.is_node(name, why)):
                     return Find(name, reason=why)
             raise
         if not isinstance(asked, Order):

@@ -165,12 +165,20 @@ class Mentions(Surface):
             UnreadableCommand: it names another node than the thread is about, and more.
             StorageUnavailable: the database did not answer.
         """
-        node = asked.of.or_node if isinstance(asked.of, Order) else None
-        if node is None or place.thread_ts is None:
+        of = asked.of
+        node = of.or_node if isinstance(of, Order) else of
+        is_reference = isinstance(of, Order) and of.ref.cluster_id in await self.lookup.names()
+        if node is None or place.thread_ts is None or is_reference:
             return asked
         with suppress(NoReference):
-            await self.lookup.ensure_one_node(node.text, await self._of_thread(place))
-            if not await self.lookup.tracks(node.text):
+            ref = await self._of_thread(place)
+            if await self.lookup.is_called(ref, node.text):
+                return replace(asked, of=None, reason=node.reason if isinstance(of, Order) else asked.reason)
+            if isinstance(of, Find):
+                return asked
+            await self.lookup.ensure_one_node(node.text, ref)
+            looked = await self.lookup.find(node.text, is_fresh=True)
+            if not any(remediation.is_called(node.text) for remediation in looked.found):
                 return replace(asked, of=None, reason=f"{node.text} {node.reason}".strip())
         return asked
 

@@ -132,7 +132,7 @@ class Pauses(Surface):
         value = leased.entry.value
         about = read_button_value(value)[0] if value.startswith("{") else value
         looked = await self.service.look_into(about, leased)
-        return await self.replies.reply_privately(leased.entry.place, cards.looked_into(looked))
+        return await self.replies.reply_privately(leased.entry.place, cards.looked_into(looked, leased.age))
 
 
 def _cluster_of(value: str) -> str:

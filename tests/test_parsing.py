@@ -305,7 +305,7 @@ def test_second_reference_behind_and_is_no_reason(word: str, second: str) -> Non
 ])  # fmt: skip
 def test_hold_of_a_length_in_other_words_is_not_a_shorter_one(length: str) -> None:
     for text in (f"hold {length}", f"hold gpu-node-07 {length}", f"hold c1 i1 r1 {length}"):
-        assert "A hold needs a length, such as 30m or 2h." in why_unreadable(parse_mention, text)
+        assert "A hold needs one length, such as 30m or 2h." in why_unreadable(parse_mention, text)
 
 
 @pytest.mark.parametrize("word", sorted(RESERVED))

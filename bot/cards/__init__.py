@@ -39,6 +39,7 @@ from bot.cards.notices import (
     moved,
     moved_cluster,
     pointer,
+    posted_late,
     posted_twice,
     private,
     unfollowed,

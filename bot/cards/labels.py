@@ -291,15 +291,14 @@ def common_fault(alerts: Iterable[LinkedAlert]) -> str:
 
 
 def most_common_fault(remediations: Iterable[Remediation], alerts: Iterable[LinkedAlert] = ()) -> tuple[str, int]:
-    """Return what most of these are about, raw, and on how many nodes; empty and 0 where nothing says.
+    """Return what most of these are about, raw, and how many; empty and 0 where nothing says.
 
     Args:
         alerts: those of nodes without a remediation.
     """
     counted = Counter(words for remediation in remediations if (words := fault(remediation, is_brief=True)))
-    counted.update(
-        words for words, _ in {(_joined(_what(alert, counts=False)[:1], 80), alert.node) for alert in alerts}
-    )
+    nodes = {(_joined(_what(alert, counts=False)[:1], 80), alert.node) for alert in alerts}
+    counted.update(words for words, _ in nodes)
     return next(iter(counted.most_common(1)), ("", 0))
 
 

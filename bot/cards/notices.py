@@ -287,12 +287,15 @@ def posted_twice(alerts: Sequence[Alert], link: str) -> Message:
     """Return that there is another message about the same.
 
     Args:
-        alerts: what it's about; none where the message itself doesn't need to say it.
         link: of the other message; empty where it isn't known.
     """
     where = f"<{link}|the other message>" if link else "the other message in this channel"
-    what = f"{_named(alerts)}: p" if alerts else "P"
-    return line(f"{what}osted twice by mistake. Use {where}.")
+    return line(f"{_named(alerts)}: posted twice by mistake. Use {where}.")
+
+
+def posted_late() -> Message:
+    """Return what a message says that Slack posted late: it's over, or the bot has posted it again."""
+    return line("This came late: it's over, or another message in this channel is about it.")
 
 
 def _named(alerts: Sequence[Alert]) -> str:

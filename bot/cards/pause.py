@@ -146,9 +146,10 @@ def pause_ended(user_id: str, cluster: str, by: str, reason: str) -> Message:
     return line(f"<@{user_id}>, <@{by}> ended your pause of approvals {_where(cluster)}{why}")
 
 
-def looked_into(looked: Looked) -> Message:
-    """Tell who said that they look into something what came of it: the message in the channel may not show it yet."""
-    minutes = f"{LOOKING_SECONDS / 60:.0f} minutes"
+def looked_into(looked: Looked, age: float) -> Message:
+    """Tell who said `age` seconds ago that they look into something what came of it: the card may not show it yet."""
+    left = max(0, int((LOOKING_SECONDS - age) // 60))
+    minutes = "1 minute" if left == 1 else f"{left} minutes"
     said = {
         Looked.NOTED: f"Noted: you're looking. Nobody is reminded for {minutes}. Press it again to start that over.",
         Looked.NOTHING_WAITS: "Nothing here needs a decision any more.",

@@ -38,6 +38,7 @@ REPEAT_AFTER = 15.0 + SEND_WITHIN
 # A look that is older when a POST is to leave is repeated: one takes 10 s at most (the client gives up then), so the
 # machine was suspended, or the guard rails took long.
 _FRESH_SECONDS = 15.0
+_AT_ONCE = 0.3  # seconds between the last look and a POST that cannot name its mode
 LOOK_SECONDS = SEND_WITHIN - 1.0  # for the look between "a POST leaves" and the POST
 _CUT_OFF = NoAnswer("The bot was interrupted before it had Together's answer.")
 
@@ -213,8 +214,8 @@ class Executor(Judge):
     async def _prepare(self, attempt: int) -> _Changed | None:
         """Record that a POST leaves now, and look once more before one that repeats or can't name its mode.
 
-        A POST decides on what is there when it arrives, even if that has changed, so nothing comes between look
-        and POST but a look at this process's own clock.
+        A POST decides on what is there when it arrives, even if that has changed, so nothing that takes long comes
+        between look and POST: the first of two approvals is read then, since its person may take it back until then.
 
         Raises:
             TogetherError: what must be seen first cannot be read.
@@ -247,8 +248,11 @@ class Executor(Judge):
         is_blind = is_old or not names_mode if seen.state else await self.store.age(job) > _FRESH_SECONDS
         if (is_repeat or is_blind) and (changed := await self._look_again()):
             return changed
+        looked_at = self.clock.monotonic()
         if is_approval and not await self.guardrails.has_first(job):
             raise first_is_over()
+        if self.clock.monotonic() - looked_at > _AT_ONCE and (changed := await self._look_again()):
+            return changed
         if not self.store.may_send(job):
             raise LeaseLost
         return None

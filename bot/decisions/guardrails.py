@@ -251,8 +251,9 @@ class Guardrails:
         earlier += [alert.remediation for alert in tracked if alert.ref == ref and alert.remediation.state in RAN]
         repairs = repairs_since(listed, earlier, ref, self.clock.now() - rule.seconds)
         unlisted = {other.remediation_id for other in others}
-        unlisted |= {alert.remediation.id for alert in tracked if alert.as_told.is_under_way}
+        unlisted |= {alert.remediation.id for alert in tracked if alert.as_told.is_under_way and not alert.is_unlisted}
         unlisted -= {repair.id for repair in repairs if repair.id != ref.remediation_id}
+        unlisted -= {repair.id for repair in listed if repair.state in FINAL}
         return rule.is_too_often(len(repairs) + len(unlisted))
 
     async def _may_still(self, first: FirstApproval, job: Job) -> bool:

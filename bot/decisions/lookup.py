@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from bot.cards.home import PER_PAGE
 from bot.clock import Clock
-from bot.decisions.second_node import ensure_one_node, names_another
+from bot.decisions.second_node import ensure_one_node
 from bot.decisions.storing import who_decided
 from bot.errors import InvalidId, InvalidIds, NotFound, TogetherError, UnreadableAnswer
 from bot.models import (
@@ -255,17 +255,29 @@ class Lookup:
             StorageUnavailable: the database did not answer.
         """
         tracked = await self.database.read(messages.tracked)
-        node = order.or_node if order.or_node and names_another(tracked, order.or_node.text) else None
-        ensure_one_node(tracked, (node or order).reason, order.ref)
-        return node or order
+        node = order.or_node
+        called = next((alert.ref for alert in tracked if node and alert.remediation.is_called(node.text)), None)
+        meant = node if node and called else order
+        ensure_one_node(tracked, meant.reason, called or order.ref)
+        return meant
 
-    async def tracks(self, name: str) -> bool:
-        """Return whether something that is open is called so, as far as the bot tracks it.
+    async def is_node(self, name: str, reason: str) -> bool:
+        """Return whether something open is called so, as far as the bot tracks it.
 
         Raises:
+            UnreadableCommand: the reason names another node.
             StorageUnavailable: the database did not answer.
         """
-        return self.is_watching and names_another(await self.database.read(messages.tracked), name)
+        tracked = await self.database.read(messages.tracked) if self.is_watching else ()
+        called = next((alert.ref for alert in tracked if alert.remediation.is_called(name)), None)
+        if called:
+            ensure_one_node(tracked, reason, called)
+        return called is not None
+
+    async def is_called(self, ref: RemediationRef, name: str) -> bool:
+        """Return whether what the bot tracks as this remediation, or its node, is called so."""
+        tracked = await self.database.read(messages.tracked)
+        return any(alert.ref == ref and alert.remediation.is_called(name) for alert in tracked)
 
     async def ensure_one_node(self, reason: str, of: RemediationRef) -> None:
         """Make sure that a reason is and adds no other node.

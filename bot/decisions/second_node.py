@@ -1,7 +1,7 @@
 """A second node behind the one that somebody names: it would be left out without a word, so it's refused."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import takewhile
 
 from bot.errors import UnreadableCommand
@@ -13,7 +13,7 @@ _BETWEEN_NAMES = {
     "", "also", "and", "as", "but", "for", "hold", "not", "or", "plus", "same", "then", "through", "thru", "to", "too",
     "well", "with",
 }  # fmt: skip
-_ADDS = {"", "&", "+", "also", "and", "node", "nodes", "or", "plus", "the", "then", "und", *RESERVED, *FILLERS}
+_JOINS, _BESIDE = {"", "&", "+", "also", "and", "or", "plus", "then", "und"}, {"node", "nodes", "the", *FILLERS}
 _LENGTHS = re.compile(r"(?<!\S)(?:for\s+)?\d+\s*[hm][a-z]*(?=[\s,.;:]|$)", re.IGNORECASE)  # of a hold
 
 
@@ -35,9 +35,9 @@ def ensure_one_node(tracked: Sequence[Alert], reason: str, of: RemediationRef) -
     Raises:
         UnreadableCommand: it does.
     """
-    added = _added(reason)
-    if names_another(tracked, added, of):
-        raise UnreadableCommand(f"“{added}” is another node. Name one node at a time.")
+    for added in _added(reason):
+        if names_another(tracked, added, of):
+            raise UnreadableCommand(f"“{added}” is another node. Name one node at a time.")
     also = ALSO.match(reason) or _JOINED.search(reason)
     rest, lengths = _LENGTHS.subn(" ", reason)
     said = [also[1]] if also else [word for word in rest.split() if word[0] not in "@<"]  # people
@@ -54,14 +54,16 @@ def ensure_one_node(tracked: Sequence[Alert], reason: str, of: RemediationRef) -
         raise UnreadableCommand(f"“{others[0]}” is another node. Name one node at a time.")
 
 
-def _added(reason: str) -> str:
-    """Return what a reason names behind a verb, or first behind what adds something; empty for nothing."""
-    before, is_first, adds = "", True, False
-    for word in (each.strip(AROUND) for each in reason.split()):
-        if word.lower() in _ADDS:
-            before, adds = before if word.lower() in {"the", "node", "nodes", ""} else word.lower(), True
-        elif before in RESERVED or (is_first and adds):
-            return word
-        else:
-            before, is_first, adds = "", False, False
-    return ""
+def _added(reason: str) -> Iterator[str]:
+    """Yield the words of a reason that may be a second node: behind a verb that begins a request, or a first "and"."""
+    adds, is_first, opens = False, True, True
+    for typed in reason.split():
+        word = typed.strip(AROUND)
+        if word.lower() in _JOINS:
+            adds, opens = adds or is_first, True
+        elif word.lower() in RESERVED and opens:
+            adds = True
+        elif word.lower() not in _BESIDE:
+            if adds:
+                yield word
+            adds, is_first, opens = False, False, typed[-1] in ".,;:"

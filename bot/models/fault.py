@@ -69,9 +69,11 @@ class Brake:
         return f"{self.key} {self.broken}"
 
     def is_as(self, shown: str) -> bool:
-        """Return whether it is the one that a dialog showed, and not half as large again by now."""
+        """Return whether it is the one that a dialog showed, and not a storm half as large again by now."""
         key, _, broken = shown.partition(" ")
-        return key == self.key and not (broken and 2 * self.broken >= 3 * int(broken))  # release 0.1 kept the key
+        before = int(broken) if broken else self.broken  # release 0.1 kept the key alone
+        is_worse = self.broken >= self.limit and self.broken > before and 2 * self.broken >= 3 * before
+        return key == self.key and not is_worse
 
     @property
     def total(self) -> int:

@@ -163,7 +163,7 @@ def who_decided(connection: Connection, present: Remediation) -> DecidedBy | Non
     known = alert.decided if alert else None
     if decided and known and (known.verb, known.user_id) == (decided.verb, decided.user_id) and known.first_user:
         return replace(decided, first_user=known.first_user)
-    return with_first(connection, decided, present)
+    return with_first(connection, decided, alert, present) if alert else decided
 
 
 def look_into(

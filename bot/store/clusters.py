@@ -17,7 +17,7 @@ _DROP = delete(clusters).where(_ONE, clusters.c.cluster_id.not_in(select(outages
 
 def names(connection: Connection) -> ClusterNames:
     """Return what clusters are called."""
-    return ClusterNames((cluster_id, name) for cluster_id, name, _ in connection.execute(_KNOWN))
+    return ClusterNames((cluster_id, name) for cluster_id, name, _ in connection.execute(_KNOWN) if name)
 
 
 def sizes(connection: Connection) -> dict[str, int | None]:
@@ -32,11 +32,12 @@ def keep(connection: Connection, named: Mapping[str, str], sized: Mapping[str, i
         LeaseLost: another process watches now.
     """
     before, sized_before = names(connection), sizes(connection)
-    for cluster_id in before.keys() - named.keys():
+    for cluster_id in sized_before.keys() - sized.keys():
         connection.execute(_DROP, b_cluster=cluster_id)
-    for cluster_id, name in named.items():
-        is_called_so = before.get(cluster_id) == name
-        if not is_called_so or sized_before[cluster_id] != sized[cluster_id]:
-            connection.execute(_WRITE, cluster_id=cluster_id, name=name, nodes=sized[cluster_id])
+    for cluster_id, nodes in sized.items():
+        name = named.get(cluster_id, "")
+        is_called_so = before.get(cluster_id, "") == name
+        if not is_called_so or cluster_id not in sized_before or sized_before[cluster_id] != nodes:
+            connection.execute(_WRITE, cluster_id=cluster_id, name=name, nodes=nodes)
         if not is_called_so:
             pauses.wake(connection, cluster_id)

@@ -28,7 +28,7 @@ _NAMING = (  # whether it is a node's name or ID is seen once it is read
 )
 _ENDED = ALERTS.where(alerts.c.changed_at > bindparam("b_since"))
 _FAILED = _ENDED.where(or_(alerts.c.state == State.FAILED, alerts.c.is_open))  # which may have failed before
-_SUCCEEDED = _ENDED.where(alerts.c.state == State.SUCCEEDED)
+_SUCCEEDED = _ENDED.where(or_(alerts.c.state == State.SUCCEEDED, alerts.c.is_open))  # the same
 
 
 def lately(connection: Connection, seconds: float) -> tuple[list[Alert], float, tuple[float, float]]:
@@ -69,5 +69,6 @@ def came_back_lately(connection: Connection, seconds: float) -> list[Alert]:
     """Return the repairs whose fault came back, or didn't stop, within the last `seconds`, the latest first."""
     since = read_clock(connection) - seconds
     read = read_alerts(connection, _SUCCEEDED, b_since=since - _LONGEST_REPAIR)
-    back = [(alert.came_back.at, alert) for alert in read if alert.came_back and alert.came_back.at > since]
+    incidents = [incident for alert in read for incident in (*alert.earlier, alert)]
+    back = [(one.came_back.at, one) for one in incidents if one.came_back and one.came_back.at > since]
     return [alert for _, alert in sorted(back, key=lambda both: -both[0])]

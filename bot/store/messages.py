@@ -14,6 +14,7 @@ from bot.models import (
     IN_REPAIR,
     RAN,
     Alert,
+    CameBack,
     EventKind,
     Learned,
     LinkedAlert,
@@ -23,7 +24,7 @@ from bot.models import (
     State,
     TrackedMessage,
 )
-from bot.readings import came_back, fault_of, fires_again, may_still_clear
+from bot.readings import came_back, fault_of, fires_again, may_still_clear, worst
 from bot.store import audit, outbox
 from bot.store.connection import NOW_ONCE, Connection, is_among, json_list, now, read_clock
 from bot.store.lease import LeasedDatabase
@@ -304,7 +305,7 @@ def observe(
         nonlocal before
         before = view.alert
         if seen and seen.state != before.remediation.state:
-            view = replace(view, decided=with_first(connection, audit.who_decided(connection, seen), seen))
+            view = replace(view, decided=with_first(connection, audit.who_decided(connection, seen), before, seen))
         return change(view)
 
     after = change_alert(connection, ref, changed, unless_being_decided=True)
@@ -352,17 +353,18 @@ def note_firing(
         for name in alert.names:
             by_node.setdefault(name, []).append(alert)
     for one in _repaired(connection, cluster_id):
-        for alert in {
-            id(alert): alert for name in (one.instance_id, one.node) for alert in by_node.get(name, ())
-        }.values():
-            watched_until = one.succeeded_at + verify_seconds
+        watched_until, backs = one.succeeded_at + verify_seconds, dict[str, CameBack]()
+        about = {id(alert): alert for name in (one.instance_id, one.node) for alert in by_node.get(name, ())}
+        for alert in about.values():
             if not fault_of(one, alert) or present > watched_until + _LAST_LOOK_SECONDS:
                 continue
             if back := fires_again(one, alert, verify_seconds, min(present, watched_until)):
-                change_alert(connection, one.ref, partial(returned, back=back))
-                found.back.add(alert.key)
+                backs[alert.key] = back
             elif may_still_clear(one, alert, present):
                 found.clearing.add(alert.key)
+        if backs:
+            change_alert(connection, one.ref, partial(returned, back=worst(backs.values())))
+            found.back.update(backs)
     return found
 
 

@@ -56,9 +56,9 @@ class Outage:
         """The same once it's over."""
         return replace(self, told=False, mark="")
 
-    def telling_the_end(self, mark: str) -> "Outage":
-        """Return the same as its channel is about to learn that it's over; what said so before is as it will stay."""
-        return replace(self.over, ts="", over_mark=mark)
+    def telling_the_end(self, mark: str, channel_id: str) -> "Outage":
+        """Return the same as a channel is about to learn that it's over; its message elsewhere is left as it is."""
+        return replace(self.over, ts=self.ts if channel_id == self.channel_id else "", over_mark=mark)
 
     @property
     def back(self) -> "Outage":

@@ -204,12 +204,18 @@ def first_and_now(connection: Connection, ref: RemediationRef) -> tuple[FirstApp
     return to_first_approval(connection.execute(_FIRST, key_of(ref)).first()), read_clock(connection)
 
 
-def with_first(connection: Connection, decided: DecidedBy | None, present: Remediation) -> DecidedBy | None:
+_MAY_DIFFER = 60.0  # seconds between the database's clock and Together's
+
+
+def with_first(
+    connection: Connection, decided: DecidedBy | None, alert: Alert, present: Remediation
+) -> DecidedBy | None:
     """Return who decided with the first of two: no answer has named them where it wasn't clear what the second did."""
-    if decided is None or not decided.is_approval:
+    is_alone = alert.override is not None and not alert.override.is_over
+    if decided is None or not decided.is_approval or is_alone:
         return decided
     first, _ = first_and_now(connection, present.ref)
-    is_its = first and first.mode == present.mode and first.at <= decided.at
+    is_its = first and first.mode == present.mode and present.began_at - _MAY_DIFFER <= first.at <= decided.at
     return replace(decided, first_user=first.user_id) if first and is_its else decided
 
 

@@ -92,8 +92,9 @@ class Checks:
             backs = [readings.came_back(repair, remediation, seconds, is_last_look=True) for remediation in listed]
             watched_until = repair.succeeded_at + seconds
             fires = {alert.key: readings.fires_again(repair, alert, seconds, watched_until) for alert in firing}
-            called |= {key for key, back in fires.items() if back and not back.is_warning}
-            if back := next(filter(None, [*backs, *fires.values()]), None):
+            if found := [back for back in (*backs, *fires.values()) if back]:
+                back = readings.worst(found)
+                called |= {key for key, fault in fires.items() if fault and not fault.is_warning}
                 await self.database.run(messages.observe, repair.ref, partial(alerts.returned, back=back))
                 returned.add(repair.ref)
         if called:  # in the threads of the repairs

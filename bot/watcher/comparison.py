@@ -134,7 +134,7 @@ class Comparer:
             if found:
                 await self._close_copies(channel_id, found, {message.ts for message in here if message.ts})
                 for key in [(channel_id, mark) for mark in found.marks if (channel_id, mark) in self._lost]:
-                    await self._edit_last_in_turn(found.marks[key[1]], cards.posted_twice((), ""), channel_id)
+                    await self._edit_last_in_turn(found.marks[key[1]], cards.posted_late(), channel_id)
                     self._lost.discard(key)
 
     async def _compare(self, message: TrackedMessage, found: Found | None, *, is_takeover: bool) -> None:

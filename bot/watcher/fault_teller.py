@@ -17,14 +17,14 @@ from bot.store.outbox import Data
 from bot.tasks import finish
 from bot.watcher.comparison import LATE_SECONDS, Comparer
 from bot.watcher.config import WatchConfig
-from bot.watcher.faults import READ_SECONDS, FaultReports
+from bot.watcher.faults import FRESH_SECONDS, FaultReports
 from bot.watcher.workqueue import Lane, Laned, WorkQueue
 
 logger = logging.getLogger(__name__)
 
 KEY = "faults of "  # begins a key of the queue; a cluster's ID follows
 CALM_SECONDS = 300.0  # between two replies that call people
-LOOKED_FOR_SECONDS = CLEARS_SECONDS + 2 * READ_SECONDS  # by then a repair's thread has called for what didn't stop
+LOOKED_FOR_SECONDS = CLEARS_SECONDS + 2 * FRESH_SECONDS  # a repair's thread calls for what didn't stop until then
 
 
 class FaultStep(Laned):
@@ -166,8 +166,14 @@ class FaultTeller:
         # Once it is there, it shows the younger ones too.
         left = report.worst if self.config.unrepaired_seconds else overdue
         is_over = not (left or report.brake) or not report.is_watched
+        read_at = self.reports.read_at.get(cluster_id, (0.0, 0.0))[1]
+        # The thread of a repair calls for what didn't stop with it, with the first reading that can say so.
         clearing = {
-            fault.key for fault in left if fault.key in report.on_cards and now - fault.since < LOOKED_FOR_SECONDS
+            fault.key
+            for fault in left
+            if fault.key in report.on_cards
+            and min(now, read_at) < fault.since + CLEARS_SECONDS
+            and now < fault.since + LOOKED_FOR_SECONDS
         }
         overdue = [fault for fault in overdue if fault.key not in clearing]
         is_fresh = self.reports.is_fresh(cluster_id)

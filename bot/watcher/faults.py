@@ -336,7 +336,6 @@ class FaultWatch:
             if key not in firing and not is_gone and fault.alert.names.isdisjoint(seen.under_repair):
                 faults.append(replace(fault, missed=fault.missed + 1 if is_whole else 0))
         name = self.poller.cluster_names[cluster_id]
-        self.reports.read_at[cluster_id] = mono, now
 
         def noted(report: FaultReport, returns: messages.Returns | None = None) -> FaultReport:
             if returns:
@@ -351,6 +350,7 @@ class FaultWatch:
             await self.reports.note_firing(cluster_id, list(firing.values()), watched, noted)
         else:
             await self.reports.change(cluster_id, noted)
+        self.reports.read_at[cluster_id] = mono, now  # once it is written down what the threads of repairs call for
 
     def _looks_for_returns(self, cluster_id: str, firing: Collection[str]) -> bool:
         """Return whether to look now for repairs whose fault fires again, or still."""

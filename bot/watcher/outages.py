@@ -216,7 +216,7 @@ class OutageTeller:
             for cluster_id in sent.clusters:
                 # Before it leaves, so that the next process with the watch looks for it.
                 known, begins = self._known[cluster_id].outage, sent.kind is _Kind.LASTS
-                sending = replace(known, mark=sent.mark) if begins else known.telling_the_end(sent.mark)
+                sending = replace(known, mark=sent.mark) if begins else known.telling_the_end(sent.mark, channel_id)
                 sending = replace(sending, channel_id=channel_id, sent_at=sent.since)
                 await self._note(cluster_id, sending, is_watched=sent.kind is not _Kind.GONE)
             await self._told(sent, await self.channels.post(message, channel_id=channel_id, mark=sent.mark))

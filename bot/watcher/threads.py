@@ -107,7 +107,8 @@ def thread_parts(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingRep
         called = {alert.ref for alert in again if alert.is_waiting or _begun_key(alert) in message.announced}
         back = list(new.values())
         silent = [alert for alert in back if alert.ref not in called]
-        reply = thread.came_back(back, config.on_call_now(silent, snapshot) if silent else "")
+        calls_now = silent and config.on_call_now(silent, snapshot)
+        reply = thread.came_back(back, config.on_call(silent, snapshot) if calls_now else "")
         yield PendingReply(reply, frozenset(new), broadcast=True, event=EventKind.CAME_BACK, about=tuple(back))
     yield from _late_calls(snapshot, config)
     if snapshot.firsts and not any(batch.is_running for batch in snapshot.batches):
@@ -177,21 +178,24 @@ def _late_calls(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingRepl
     called = config.on_call_now(asking, snapshot)
     # A reminder that waited for somebody who looked is due long ago; then that line on the card has just gone.
     remind_at = max(calls.remind_at(snapshot, config), message.edited_at)
-    if called and -LATE_SECONDS < remind_at - now < SOON_SECONDS:
+    is_held = any(alert.hold for alert in asking)
+    if called and -LATE_SECONDS < remind_at - now < SOON_SECONDS and not is_held:
         return  # the reminder calls
     if not called and config.on_call(asking, snapshot):
         return  # in quiet hours
     came = [alert for alert in asking if calls.calls_at(alert, message) <= now]
-    new = came if len(came) == len(asking) else []
+    new = came if all(alert in came or alert.hold for alert in asking) else []
     worse = [alert for alert in asking if called and alert.worsened_at > message.called_at]
     # What turned critical calls separately: in quiet hours it brings the call for others no sooner.
     silent = [alert for alert in asking if not alert.worsened_at or alert.is_warning]
     # In quiet hours some of those on call may have been called, and others not yet.
     is_whole = called == config.on_call(asking, snapshot) or any(not alert.is_warning for alert in came)
     is_owed = bool(message.owes_call and silent and is_whole and config.on_call_now(silent, snapshot))
-    if alerts := (asking if is_owed else worse or new):
+    if worse:
+        new = [alert for alert in new if not alert.is_warning]
+    if alerts := (asking if is_owed else [alert for alert in asking if alert in worse or alert in new]):
         again = bool(new) and all(alert.waiting_since for alert in alerts)
-        reply = thread.late_call(alerts, called, again=again, is_worse=bool(worse) and not is_owed)
+        reply = thread.late_call(alerts, called, again=again, is_worse=alerts == worse and not is_owed)
         is_rest_owed = len(alerts) < len(asking) or called != config.on_call(asking, snapshot)
         owes_call = message.owes_call and is_rest_owed
         mark = f"call {message.called_at}"
@@ -201,7 +205,8 @@ def _late_calls(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingRepl
 def _begun(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingReply]:
     """Yield the call for what has begun automatically, or deletes data by now, since a post that called nobody."""
     message = snapshot.message
-    was_silent = message.is_started and not message.called_at  # what it does may have become worse since
+    is_told = message.cluster_id is not None  # else it was under way before monitoring started
+    was_silent = is_told and message.is_started and not message.called_at  # what it does may be worse by now
     later = [
         alert
         for alert in snapshot.alerts
@@ -230,7 +235,7 @@ def _first_approvals(snapshot: Snapshot, config: WatchConfig) -> Iterator[Pendin
         alerts = list(approved.values())
         called = config.on_call_now(alerts, snapshot)
         said = thread.first_approval(alerts, user_id, called)
-        is_silent = not called and bool(config.on_call(alerts, snapshot))
+        is_silent = called != config.on_call(alerts, snapshot)
         yield PendingReply(said, frozenset(approved), owes_call=is_silent)
 
 
