@@ -1,11 +1,13 @@
 """Pairs of features: what is sent to Together, and who had agreed to it."""
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from tests.deaths import free_the_lease
 from tests.decisions.test_brake import ASK, broken
+from tests.proxy import line_to
 from tests.simulator.together import Fault
 from tests.storms import began, storm
 from tests.watch import HOLD, LOOKING, card, ends, pass_time, poll, thread, until, watching
@@ -318,4 +320,33 @@ async def test_power_cycle_does_not_leave_once_the_first_of_its_approvers_wants_
         assert bot.together.posts == []
         assert "the first of its two approvals no longer counts" in (await bot.reply_privately("U0BOB")).text
         await until(bot, lambda: "1 of 2 approvals" not in alert.text)
+        assert bot.together.posts == [], alert.text
+
+
+async def test_power_cycle_that_became_a_removal_while_the_first_approval_was_read_is_not_sent(postgresql: str) -> None:
+    """Approve can't name a power cycle, so what is there when the POST arrives runs."""
+    async with line_to(postgresql) as line, watching(database=line.url, BOT_TWO_PEOPLE_MODES="HOST_POWER_CYCLE") as bot:
+        await began(bot)
+        bot.together.add(mode="REMEDIATION_MODE_HOST_POWER_CYCLE")
+        alert = await card(bot)
+        await bot.slack.press(alert, APPROVE)
+        await card(bot, words="1 of 2 approvals")
+        await poll(bot)
+        looks: list[int] = []
+
+        def freeze_at_the_second() -> None:
+            looks.append(1)
+            if len(looks) == 2:
+                line.freeze()
+
+        bot.together.on_call["get"] = freeze_at_the_second
+        await bot.slack.press(alert, APPROVE, user="U0BOB")
+        await bot.together.until(lambda: len(looks) == 2)
+        while not bot.transactions():  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0)
+        bot.together.remediations[IDS]["mode"] = "REMEDIATION_MODE_EVICT_WITHOUT_REPLACEMENT"
+        bot.time.seconds += 1  # the database's own clock is behind the line
+        line.thaw()
+        await bot.together.until(lambda: len(looks) > 2 or bot.together.posts)
+        await pass_time(bot, 30)
         assert bot.together.posts == [], alert.text
