@@ -147,7 +147,7 @@ def pause_ended(user_id: str, cluster: str, by: str, reason: str) -> Message:
 
 
 def looked_into(looked: Looked, age: float) -> Message:
-    """Tell who said `age` seconds ago that they look into something what came of it: the card may not show it yet."""
+    """Return the answer to somebody who pressed "I'm looking" `age` seconds ago: the card may not show it yet."""
     left = max(0, int((LOOKING_SECONDS - age) // 60))
     minutes = "1 minute" if left == 1 else f"{left} minutes"
     said = {

@@ -74,7 +74,7 @@ def two_needed_error() -> SecondPersonNeeded:
 
 
 def first_is_over() -> SecondPersonNeeded:
-    """Return the error that says that the first approval was taken back, or its person may not approve any more."""
+    """Return the error for a second approval whose first was taken back, or whose first person can't approve now."""
     return SecondPersonNeeded("the first of its two approvals no longer counts.", "Review it and approve again.")
 
 

@@ -256,20 +256,20 @@ class Lookup:
         """
         tracked = await self.database.read(messages.tracked)
         node = order.or_node
-        called = next((alert.ref for alert in tracked if node and alert.remediation.is_called(node.text)), None)
+        called = _first_called(tracked, node.text) if node else None
         meant = node if node and called else order
         ensure_one_node(tracked, meant.reason, called or order.ref)
         return meant
 
     async def is_node(self, name: str, reason: str) -> bool:
-        """Return whether something open is called so, as far as the bot tracks it.
+        """Return whether the bot tracks something open with this name.
 
         Raises:
             UnreadableCommand: the reason names another node.
             StorageUnavailable: the database did not answer.
         """
         tracked = await self.database.read(messages.tracked) if self.is_watching else ()
-        called = next((alert.ref for alert in tracked if alert.remediation.is_called(name)), None)
+        called = _first_called(tracked, name)
         if called:
             ensure_one_node(tracked, reason, called)
         return called is not None
@@ -387,3 +387,8 @@ def _cancellable(looked: LookupResult) -> LookupResult:
         if {remediation.state, looked.outdated.get(remediation.ref, remediation.state)} <= CANCELLABLE
     ]
     return replace(looked, found=cancellable)
+
+
+def _first_called(tracked: Sequence[Alert], name: str) -> RemediationRef | None:
+    """Return the first remediation that has a name or an ID; None where none has."""
+    return next((alert.ref for alert in tracked if alert.remediation.is_called(name)), None)

@@ -177,7 +177,7 @@ class LinkedAlert(ApiModel):
 
     @property
     def is_critical(self) -> bool:
-        """Whether Together doesn't call it mild: what its severity means may not be known yet, or it names none."""
+        """Whether its severity isn't known to be mild: a new one, or none, counts as critical."""
         return self.severity not in _MILD
 
     @property

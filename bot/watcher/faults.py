@@ -92,7 +92,7 @@ class FaultReports:
         return self.clock.monotonic() - moment <= (seconds or self.fresh_seconds)
 
     def is_unavailable(self, cluster_id: str, error: TogetherError) -> bool:
-        """Return whether this key may not list the alerts of a cluster, as far as this process knows."""
+        """Return whether the API key seems not to allow it: the error says so, and this process has never read them."""
         return error.http_status in UNAVAILABLE and cluster_id not in self.read_at
 
     def as_of(self, cluster_id: str) -> float:
