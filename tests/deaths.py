@@ -67,13 +67,15 @@ OF_THE_WATCH = (
 )  # fmt: skip
 
 
-def kill_the_watch() -> None:
-    """Let the watch end in the middle of what it is doing, like a process that is killed."""
+async def kill_the_watch(bot: World) -> None:
+    """Let the watch end in the middle of what it is doing, like a process that is killed; the lease is free then."""
     begins = tuple(f"{part.__qualname__}." for part in OF_THE_WATCH)
     for task in asyncio.all_tasks():
         coroutine = getattr(task.get_coro(), "__qualname__", "")
         if coroutine.startswith(begins):
             task.cancel()
+    await bot.settle()
+    await free_the_lease(bot.settings.database_url)
 
 
 async def free_the_lease(url: str) -> None:
@@ -83,13 +85,11 @@ async def free_the_lease(url: str) -> None:
     await database.close()
 
 
-async def die_sending(bot: World, fault: SlackFault, url: str) -> None:
+async def die_sending(bot: World, fault: SlackFault) -> None:
     """Let the process with the watch die while a message is on its way, and another one have the lease."""
     bot.slack.faults.append(fault)
     await until(bot, lambda: fault.times == 0)
-    kill_the_watch()
-    await bot.settle()
-    await free_the_lease(url)
+    await kill_the_watch(bot)
 
 
 async def age_by(bot: World, seconds: float) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from bot.models import FINAL
 from bot.store import messages
-from tests.deaths import free_the_lease, kill_the_watch
+from tests.deaths import kill_the_watch
 from tests.manual_clock import HANGS_AFTER, POLL
 from tests.rows import column
 from tests.simulator.slack.workspace import SlackFault
@@ -480,11 +480,10 @@ async def test_next_watch_does_not_call_confirmed_what_it_could_not_read(bot: Wo
     bot.together.add()
     alert = await card(bot)
     await pass_time(bot, watched)
-    kill_the_watch()
+    await kill_the_watch(bot)
     stopped = bot.time.now()
     await pass_time(bot, 4 * 3600)
     bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1))
-    await free_the_lease(bot.settings.database_url)
     async with bot.another():
         found = await until(bot, lambda: re.search(r"Last confirmed <!date\^(\d+)", alert.text), 900)
     assert stopped - 120 < int(found[1]) <= stopped

@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from bot.cards.faults import unrepaired
 from bot.store.tables import faults
-from tests.deaths import free_the_lease, kill_the_watch
+from tests.deaths import kill_the_watch
 from tests.manual_clock import POLL
 from tests.rows import execute_beside
 from tests.simulation.steps import Trace
@@ -211,9 +211,7 @@ async def test_death_between_a_row_and_its_post_leaves_one_message(database_url:
         await began(bot)
         bot.slack.faults.append(SlackFault("chat.postMessage", "hang", after=arrives))
         await until(bot, lambda: [1 for method, _ in bot.slack.calls if method == "chat.postMessage"], 1200)
-        kill_the_watch()
-        await bot.settle()
-        await free_the_lease(database_url)
+        await kill_the_watch(bot)
         async with bot.another():
             await message(bot)
             await pass_time(bot, 1800)

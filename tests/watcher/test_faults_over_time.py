@@ -200,9 +200,7 @@ async def test_repair_that_ended_during_a_takeover_still_gives_its_minutes(datab
         bot.together.add(linked_alerts=[bot.together.alerts["a-1"]])
         await card(bot)
         await pass_time(bot, 3600)
-        kill_the_watch()
-        await bot.settle()
-        await free_the_lease(database_url)
+        await kill_the_watch(bot)
         bot.together.review(IDS, "cancel")
         async with bot.another():
             await pass_time(bot, 120)
@@ -286,9 +284,7 @@ async def test_edit_that_died_with_its_process_is_put_right(database_url: str) -
         bot.slack.faults.append(fault)
         bot.together.fire("a-2", "cluster-1", "gpu-2")
         await until(bot, lambda: fault.times == 0)
-        kill_the_watch()
-        await bot.settle()
-        await free_the_lease(database_url)
+        await kill_the_watch(bot)
         bot.together.alerts.pop("a-2")
         async with bot.another():
             await pass_time(bot, 3600)
@@ -367,9 +363,7 @@ async def test_post_is_not_looked_for_too_early_after_a_clock_went_back(database
         fault = SlackFault("chat.postMessage", "hang", late=True)
         bot.slack.faults.append(fault)
         await until(bot, lambda: fault.times == 0, 1200)
-        kill_the_watch()
-        await bot.settle()
-        await free_the_lease(database_url)
+        await kill_the_watch(bot)
         bot.time.set_back = 5
         async with bot.another():
             await pass_time(bot, 9)
@@ -418,9 +412,7 @@ async def test_nothing_old_is_told_by_a_new_process_before_it_has_read(database_
         await began(bot)
         bot.together.fire("a-1", "cluster-1", "gpu-1")
         await pass_time(bot, 60)
-        kill_the_watch()
-        await bot.settle()
-        await free_the_lease(database_url)
+        await kill_the_watch(bot)
         await bot.time.advance(7200)
         bot.together.alerts.clear()
         bot.together.faults.append(Fault("slow", verb="list", seconds=0.0, times=0))

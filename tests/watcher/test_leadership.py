@@ -10,7 +10,7 @@ from sqlalchemy import select, update
 from bot.models import Alert, Remediation, TrackedMessage, new_id
 from bot.store import Database, Lease, LeasedDatabase, messages
 from bot.store.tables import alerts, leases
-from tests.deaths import die_sending, free_the_lease, kill_the_watch
+from tests.deaths import die_sending, kill_the_watch
 from tests.fetch import get
 from tests.manual_clock import POLL
 from tests.rows import execute, execute_beside
@@ -135,9 +135,7 @@ async def test_death_between_a_row_and_its_post_leaves_one_card(database_url: st
         bot.slack.faults.append(SlackFault("chat.postMessage", "hang", after=arrives))
         bot.together.add()
         await until(bot, lambda: [1 for method, _ in bot.slack.calls if method == "chat.postMessage"])
-        kill_the_watch()
-        await bot.settle()
-        await free_the_lease(database_url)
+        await kill_the_watch(bot)
         async with bot.another():
             alert = await card(bot)
             await pass_time(bot, 60)
@@ -157,9 +155,7 @@ async def test_death_between_a_reply_and_its_row_tells_the_thread_once(database_
         bot.slack.faults.append(SlackFault("chat.postMessage", "hang", after=arrives))
         bot.together.remediations[IDS] |= {"state": "FAILED", "error_message": "no host left"}
         await until(bot, lambda: len([1 for method, _ in bot.slack.calls if method == "chat.postMessage"]) > posts)
-        kill_the_watch()
-        await bot.settle()
-        await free_the_lease(database_url)
+        await kill_the_watch(bot)
         async with bot.another():
             await pass_time(bot, 120)
             assert len([reply for reply in bot.slack.replies(alert) if "no host left" in reply.text]) == 1
@@ -173,7 +169,7 @@ async def test_death_in_the_middle_of_an_escalation_loses_and_repeats_nothing(
         bot.together.add()
         alert = await card(bot)
         await pass_time(bot, 39 * 60)
-        await die_sending(bot, SlackFault("chat.postMessage", "hang", after=arrives), database_url)
+        await die_sending(bot, SlackFault("chat.postMessage", "hang", after=arrives))
         async with bot.another():
             await pass_time(bot, 120)
             assert len([reply for reply in bot.slack.replies(alert) if "<!subteam^S0LEADS>" in reply.text]) == 1
@@ -184,7 +180,7 @@ async def test_reminder_that_a_dead_process_sent_in_quiet_hours_calls_nobody_aft
         bot.together.add(linked_alerts=[{"severity": "PHC_SEVERITY_WARNING", "alert_name": "IBLinkFlapping"}])
         alert = await card(bot)
         await pass_time(bot, 14 * 60)
-        await die_sending(bot, SlackFault("chat.postMessage", "drop", after=True), database_url)
+        await die_sending(bot, SlackFault("chat.postMessage", "drop", after=True))
         await bot.time.advance(60)
         async with bot.another():
             await pass_time(bot, 120, longest=0.0)
@@ -198,9 +194,7 @@ async def test_death_before_an_edit_leaves_no_stale_card(database_url: str) -> N
         bot.slack.faults.append(SlackFault("chat.update", "hang"))
         bot.together.review(IDS, "approve")
         await until(bot, lambda: [1 for method, _ in bot.slack.calls if method == "chat.update"])
-        kill_the_watch()
-        await bot.settle()
-        await free_the_lease(database_url)
+        await kill_the_watch(bot)
         async with bot.another():
             await until(bot, lambda: "Approved, queued" in alert.text)
             lines = await until(bot, lambda: bot.slack.replies(alert))
@@ -215,10 +209,8 @@ async def test_edit_of_a_dead_process_that_slack_executes_late_does_not_stay(dat
         with bot.slack.paused("chat.update"):
             bot.together.review(IDS, "approve")
             await until(bot, lambda: bot.slack.is_waiting("chat.update"))
-            kill_the_watch()
-            await bot.settle()
+            await kill_the_watch(bot)
             bot.together.advance(IDS)
-            await free_the_lease(database_url)
             with bot.slack.open_for_others("chat.update"):
                 await stack.enter_async_context(bot.another())
                 await until(bot, lambda: "Cordoning" in alert.text)

@@ -190,9 +190,7 @@ async def test_change_of_leader_escalates_nothing_twice(database_url: str) -> No
         bot.together.add()
         alert = await card(bot)
         await pass_time(bot, 41 * 60)
-        kill_the_watch()
-        await bot.settle()
-        await free_the_lease(database_url)
+        await kill_the_watch(bot)
         async with bot.another():
             await pass_time(bot, 30 * 60)
             assert sum(LEADS in line for line in reminders(bot, alert)) == 1

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.deaths import die_sending, free_the_lease, kill_the_watch
+from tests.deaths import die_sending, kill_the_watch
 from tests.simulator.receivers import PagerDuty
 from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault
@@ -69,10 +69,8 @@ async def test_one_404_is_not_believed_though_another_came_before_a_restart(data
         bot.together.add()
         alert = await card(bot)
         kept = await once_not_found(bot)
-        kill_the_watch()
+        await kill_the_watch(bot)
         bot.together.remediations[IDS] = kept
-        await bot.settle()
-        await free_the_lease(database_url)
         async with bot.another():
             await pass_time(bot, 600, longest=0.0)  # a leap would have all of it read again
             bot.together.remediations[IDS] = await once_not_found(bot)
@@ -202,7 +200,7 @@ async def test_call_that_slack_executes_late_is_not_repeated_by_the_next_process
         await card(bot, words="Approved")
         bot.together.remediations[IDS] |= {"state": "FAILED", "error_message": "no host"}
         fault = SlackFault("chat.postMessage", "hang", late=True)
-        await die_sending(bot, fault, database_url)
+        await die_sending(bot, fault)
         async with bot.another():
             await pass_time(bot, 8)
             bot.slack.execute_late()

@@ -164,9 +164,7 @@ async def died_as_it_told(bot: World, look: Callable[[], list[Posted]]) -> Poste
     await pass_time(bot, 250)
     bot.slack.faults.append(SlackFault("chat.postMessage", "hang", after=True))
     (message,) = await until(bot, look, 200)
-    kill_the_watch()
-    await bot.settle()
-    await free_the_lease(bot.settings.database_url)
+    await kill_the_watch(bot)
     return message
 
 
@@ -223,9 +221,7 @@ async def test_end_of_an_outage_whose_process_died_as_it_was_told_is_told_once(*
         bot.slack.faults.append(SlackFault("chat.postMessage", "hang", after=True))
         bot.together.faults.clear()
         await until(bot, lambda: said("from Together again"), 200)
-        kill_the_watch()
-        await bot.settle()
-        await free_the_lease(bot.settings.database_url)
+        await kill_the_watch(bot)
         if goes_on:
             bot.together.faults.append(outage)
         async with bot.another():

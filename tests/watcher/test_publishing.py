@@ -14,7 +14,7 @@ from bot.store.tables import messages
 from bot.watcher.workqueue import Lane
 from handlers.alert_channels import UPDATES_PER_MINUTE
 from handlers.client import SlackClient
-from tests.deaths import free_the_lease, kill_the_watch
+from tests.deaths import kill_the_watch
 from tests.rows import execute_beside
 from tests.simulator.slack.workspace import BOT_TOKEN, SlackFault
 from tests.storms import began, digest, storm
@@ -241,9 +241,7 @@ async def test_unclear_card_is_looked_for_in_the_channel_it_was_posted_to(bot: W
     bot.slack.faults.append(SlackFault("chat.postMessage", "hang", after=arrives))
     bot.together.add()
     await until(bot, lambda: [1 for method, _ in bot.slack.calls if method == "chat.postMessage"])
-    kill_the_watch()
-    await bot.settle()
-    await free_the_lease(bot.settings.database_url)
+    await kill_the_watch(bot)
     async with bot.another(bot.settings.model_copy(update={"bot_alert_channel": "C0OTHER"})):
         await pass_time(bot, 60)
         assert [message.channel for message in bot.slack.cards(IDS[2])] == ["C0OTHER"]
@@ -258,9 +256,7 @@ async def test_unclear_digest_is_looked_for_in_the_channel_it_was_posted_to(bot:
     bot.slack.faults.append(SlackFault("chat.postMessage", "hang", after=arrives))
     ids = storm(bot, 6)
     await until(bot, lambda: [1 for method, _ in bot.slack.calls if method == "chat.postMessage"])
-    kill_the_watch()
-    await bot.settle()
-    await free_the_lease(bot.settings.database_url)
+    await kill_the_watch(bot)
     async with bot.another(bot.settings.model_copy(update={"bot_alert_channel": "C0OTHER"})):
         await pass_time(bot, 60)
         assert [message.channel for message in bot.slack.digests()] == ["C0OTHER"]
@@ -326,9 +322,7 @@ async def test_unclear_post_in_a_new_channel_is_looked_for_there(bot: World, cou
     bot.slack.faults.append(SlackFault("chat.postMessage", "drop"))
     storm(bot, count)
     await until(bot, lambda: bot.slack.faults[0].times == 0)
-    kill_the_watch()
-    await bot.settle()
-    await free_the_lease(bot.settings.database_url)
+    await kill_the_watch(bot)
     bot.slack.faults.append(SlackFault("chat.postMessage", "drop", after=True))
     async with bot.another(bot.settings.model_copy(update={"bot_alert_channel": "C0OTHER"})):
         await pass_time(bot, 200)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from bot.models import Remediation
-from tests.deaths import free_the_lease, kill_the_watch
+from tests.deaths import kill_the_watch
 from tests.simulator.receivers import SECRET, WebhookReceiver
 from tests.simulator.slack.workspace import Posted, SlackFault
 from tests.simulator.together import Fault, Ids
@@ -182,9 +182,7 @@ async def test_it_is_told_once_over_a_change_of_the_watch(bot: World) -> None:
     await began(bot)
     bot.together.add(**AUTO)
     alert = await card(bot)
-    kill_the_watch()
-    await bot.settle()
-    await free_the_lease(bot.settings.database_url)
+    await kill_the_watch(bot)
     async with bot.another():
         await pass_time(bot, 200)
         assert posted(bot) == [alert]

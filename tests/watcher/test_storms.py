@@ -3,7 +3,7 @@
 import pytest
 
 from bot.cards.digest import draw
-from tests.deaths import free_the_lease, kill_the_watch
+from tests.deaths import kill_the_watch
 from tests.simulation.steps import Trace
 from tests.simulator.slack.workspace import SlackFault
 from tests.storms import REVIEW, began, choose, digest, storm
@@ -169,9 +169,7 @@ async def test_digest_reposted_during_a_death_is_not_posted_a_third_time(bot: Wo
     await until(bot, lambda: bot.slack.faults[0].times == 0)
     with bot.slack.paused("chat.postMessage"):
         await until(bot, lambda: bot.slack.is_waiting("chat.postMessage"))
-        kill_the_watch()
-        await bot.settle()
-        await free_the_lease(bot.settings.database_url)
+        await kill_the_watch(bot)
         async with bot.another():
             await pass_time(bot, 6)
     await quiet(bot)

@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from bot import cards
 from bot.store.tables import messages
-from tests.deaths import free_the_lease, kill_the_watch
+from tests.deaths import kill_the_watch
 from tests.rows import execute_beside
 from tests.simulator.receivers import SECRET, WebhookReceiver
 from tests.simulator.slack.workspace import Posted, SlackFault
@@ -235,9 +235,7 @@ async def test_repair_that_hangs_again_once_it_runs_is_told_again(bot: World) ->
 async def test_it_is_told_once_over_a_change_of_the_watch(bot: World) -> None:
     alert = await running(bot)
     await until(bot, lambda: calls(bot, alert), seconds=3600)
-    kill_the_watch()
-    await bot.settle()
-    await free_the_lease(bot.settings.database_url)
+    await kill_the_watch(bot)
     async with bot.another():
         await pass_time(bot, 3600)
         assert len(calls(bot, alert)) == 1
@@ -251,10 +249,8 @@ async def test_it_is_told_once_though_the_next_watch_has_more_to_tell(bot: World
     await pass_time(bot, 38 * 60)
     bot.slack.faults.append(SlackFault("chat.postMessage", "hang", after=True))
     await until(bot, lambda: calls(bot, alert), seconds=300)
-    kill_the_watch()
-    await bot.settle()
+    await kill_the_watch(bot)
     bot.together.remediations[IDS]["state"] = "RUNNING"
-    await free_the_lease(bot.settings.database_url)
     async with bot.another():
         await until(bot, lambda: any("Reboot started" in line for line in thread(bot, alert)), seconds=600)
         await pass_time(bot, 600)
@@ -266,10 +262,8 @@ async def test_it_is_told_once_though_slack_shows_no_thread_for_long_after_a_dea
     await pass_time(bot, 38 * 60)
     bot.slack.faults.append(SlackFault("chat.postMessage", "hang", after=True))
     await until(bot, lambda: calls(bot, alert), seconds=300)
-    kill_the_watch()
-    await bot.settle()
+    await kill_the_watch(bot)
     bot.slack.faults.append(SlackFault("conversations.replies", "internal_error", times=10_000))
-    await free_the_lease(bot.settings.database_url)
     async with bot.another():
         await pass_time(bot, 900)
         bot.slack.faults.clear()

@@ -128,9 +128,7 @@ async def test_summary_of_the_next_day_is_sent_though_it_is_unclear_whether_slac
 async def test_next_process_does_not_repeat_it(database_url: str) -> None:
     async with watching(database=database_url, drain_seconds=0.2, BOT_SUMMARY=IN_TEN_MINUTES) as bot:
         await until(bot, lambda: summaries(bot), 900)
-        kill_the_watch()
-        await bot.settle()
-        await free_the_lease(database_url)
+        await kill_the_watch(bot)
         async with bot.another():
             await pass_time(bot, 1800)
             assert len(summaries(bot)) == 1
@@ -207,9 +205,7 @@ async def test_summary_of_a_day_is_sent_once_though_its_time_changes(database_ur
         await pass_time(bot, 500)
         bot.slack.faults.append(SlackFault("chat.postMessage", "hang", after=True))
         await until(bot, lambda: summaries(bot), 900)
-        kill_the_watch()
-        await bot.settle()
-        await free_the_lease(database_url)
+        await kill_the_watch(bot)
         later = bot.settings.model_copy(update={"bot_summary": daily_time("03:30 UTC")})
         async with bot.another(later):
             await pass_time(bot, 3600)

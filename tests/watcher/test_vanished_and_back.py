@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import delete
 
 from bot.store.tables import alerts, messages
-from tests.deaths import free_the_lease, kill_the_watch
+from tests.deaths import kill_the_watch
 from tests.rows import execute_beside
 from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault
@@ -281,10 +281,8 @@ async def test_second_failure_is_told_though_the_watch_changes_before_it_is() ->
         bot.slack.faults.append(SlackFault("chat.postMessage", "internal_error", times=10_000))
         bot.together.remediations[ids[0]] |= {"state": "FAILED", "error_message": "no host 2"}
         await pass_time(bot, 60)
-        kill_the_watch()
-        await bot.settle()
+        await kill_the_watch(bot)
         bot.slack.faults.clear()
-        await free_the_lease(bot.settings.database_url)
         async with bot.another():
             await until(bot, lambda: [reply for reply in bot.slack.replies(message) if "no host 2" in reply.text], 600)
 

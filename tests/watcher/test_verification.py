@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from prometheus_client import REGISTRY
 
-from tests.deaths import free_the_lease, kill_the_watch
+from tests.deaths import kill_the_watch
 from tests.simulator.receivers import SECRET, WebhookReceiver
 from tests.simulator.slack.workspace import Posted, SlackFault
 from tests.simulator.together import Fault
@@ -365,9 +365,7 @@ async def test_it_is_told_once_over_a_change_of_the_watch(bot: World) -> None:
     bot.slack.faults.append(SlackFault("chat.postMessage", "hang", after=True))
     bot.together.add(AGAIN, linked_alerts=firing("79"))
     await until(bot, lambda: [line for line in thread(bot, alert) if "came back" in line])
-    kill_the_watch()
-    await bot.settle()
-    await free_the_lease(bot.settings.database_url)
+    await kill_the_watch(bot)
     async with bot.another():
         await pass_time(bot, 1200)
         assert len([line for line in thread(bot, alert) if "came back" in line]) == 1
