@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from bot import cards
 from handlers.socket import AT_ONCE
 from tests.file_map import ROOT, TARGET, file_map
 from tests.simulation.faults import EVERY
@@ -44,3 +45,15 @@ def test_simulation_has_as_many_kinds_of_faults_as_its_page_says() -> None:
 def test_as_many_processes_are_named_as_have_room_in_slacks_ten_connections() -> None:
     number = {5: "five"}[10 // AT_ONCE]
     assert f"In Socket Mode you can run up to {number}" in (ROOT / "docs" / "operations.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("words", ["remediations are in this thread.", "has expired, or is someone else's."])
+def test_troubleshooting_has_the_bots_own_words(words: str) -> None:
+    code = " ".join(path.read_text() for path in Path("bot/errors").glob("*.py"))
+    assert words in code
+    assert words in Path("docs/troubleshooting.md").read_text()
+
+
+def test_help_does_not_say_that_a_hold_holds_the_approval() -> None:
+    assert "A hold doesn't block approvals." in Path("docs/alerts.md").read_text()
+    assert "puts its approval on hold" not in cards.mentions().text

@@ -20,7 +20,8 @@ from tests.simulator.slack.limits import check_home
 from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault, Ids
 from tests.storms import XID, began, choose, digest, storm
-from tests.watch import LOOKING, card, pass_time, poll, resume, submit_pause, thread, until, watching
+from tests.watch import LOOKING, card, pass_time, poll, quiet, resume, submit_pause, thread, until, watching
+from tests.watcher.test_verification import firing, moment, repaired
 from tests.world import APPROVE, CANCEL, IDS, REFRESH, World, both_databases, both_transports, world
 
 AUTOMATED = "REMEDIATION_TRIGGER_AUTOMATED"
@@ -596,3 +597,54 @@ async def test_home_of_a_guest_says_who_can_do_what(bot: World) -> None:
     bot.together.add()
     await card(bot)
     assert "View only. Every full member of this workspace can decide." in said(await opened(bot, "U0GUEST"))
+
+
+@pytest.mark.parametrize("is_again", [False, True])
+async def test_home_shows_what_failed_though_its_id_was_used_again(*, is_again: bool) -> None:
+    async with watching() as bot:
+        await began(bot)
+        bot.together.add(linked_alerts=firing("79"), instance_name="gpu-7")
+        alert = await card(bot)
+        await bot.slack.press(alert, APPROVE)
+        await card(bot, words="Approved")
+        for _ in range(3):
+            bot.together.advance(IDS)
+        bot.together.fail(IDS, "no host left")
+        await card(bot, words="Failed")
+        await pass_time(bot, 2400, longest=60)
+        if is_again:
+            bot.together.add(create_time=moment(bot), linked_alerts=firing("79", moment(bot)), instance_name="gpu-7")
+            await card(bot, words="Approve reboot?")
+        await bot.slack.open_home()
+        await quiet(bot)
+        shown = json.dumps(bot.slack.homes["U0ALICE"])
+        assert "Failed in the last 24 h: 1" in shown, shown
+
+
+@pytest.mark.parametrize("ids", [IDS, ("cluster-1", "instance-1", "remediation-2")])
+async def test_home_shows_what_came_back_whatever_id_the_next_incident_has(ids: tuple[str, str, str]) -> None:
+    async with watching() as bot:
+        alert = await repaired(bot)
+        await pass_time(bot, 22 * 60)
+        bot.together.add(ids, linked_alerts=firing("79", moment(bot)), create_time=moment(bot))
+        await until(bot, lambda: "came back" in str(thread(bot, alert)))
+        await bot.slack.open_home()
+        await quiet(bot)
+        shown = json.dumps(bot.slack.homes["U0ALICE"])
+        assert "ame back" in shown, shown
+
+
+async def test_home_shows_a_failure_without_the_optional_times_as_tonight_does() -> None:
+    async with watching() as bot:
+        bot.together.add(instance_name="gpu-node-7")
+        alert = await card(bot)
+        bot.together.review(IDS, "approve")
+        bot.together.advance(IDS)
+        await poll(bot)
+        bot.together.fail(IDS, "boom")
+        for name in ("end_time", "update_time"):
+            bot.together.remediations[IDS].pop(name, None)
+        await poll(bot)
+        await poll(bot)
+        assert "Failed: reboot" in alert.text
+        assert "1 failed" in said(await opened(bot))

@@ -8,7 +8,7 @@ import pytest
 from tests.simulator.slack.workspace import BOT_USER
 from tests.simulator.together import Fault, Ids
 from tests.test_flow_chooser import opened, shown_in
-from tests.watch import card, poll, quiet, watching
+from tests.watch import card, pass_time, poll, quiet, watching
 from tests.world import IDS, OTHER, REF, World, world
 
 BOT = f"<@{BOT_USER}>"
@@ -234,3 +234,56 @@ async def test_name_of_the_node_itself_is_no_other_node_where_it_has_two_repairs
         await bot.slack.command("cluster-1 i-1 r-1 gpu-7")
         await card(bot, ids[0], words="Cancelled")
         assert bot.together.state(ids[1]) == "PENDING_APPROVAL"
+
+
+async def test_hold_of_a_name_says_that_a_cluster_could_not_be_read() -> None:
+    async with watching() as bot:
+        bot.together.clusters["cluster-2"] = "two"
+        alert = await card(bot, bot.together.add(instance_name="gpu-node-7"))
+        await poll(bot)
+        bot.together.add(("cluster-2", "instance-7", "r-7"), instance_name="gpu-node-7")
+        bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1, cluster="cluster-2"))
+        await pass_time(bot, 20)
+        await bot.slack.say(f"{BOT} hold gpu-node-7 1h", user="U0ALICE")
+        await pass_time(bot, 20)
+        told = [message.text for message in bot.slack.messages if message.by == BOT_USER]
+        assert "On hold until" not in alert.text or [line for line in told if "Couldn't read two" in line]
+
+
+async def test_hold_of_a_name_is_not_decided_by_a_copy_of_a_moment_ago() -> None:
+    """Somebody listed what waits; a node of the same name opens in another cluster; a hold by that name follows."""
+    async with watching() as bot:
+        bot.together.clusters["cluster-2"] = "two"
+        alert = await card(bot, bot.together.add(instance_name="gpu-node-7"))
+        await pass_time(bot, 660)  # the list of clusters is read every ten minutes
+        await bot.slack.command("status gpu-node-7", user="U0BOB")
+        await pass_time(bot, 1)
+        bot.together.add(("cluster-2", "instance-7", "r-7"), instance_name="gpu-node-7")
+        await bot.slack.say(f"{BOT} hold gpu-node-7 1h", user="U0ALICE")
+        await quiet(bot)
+        assert "On hold until" not in alert.text
+        assert "2 open remediations match" in (await bot.reply_privately()).text
+
+
+async def test_hold_typed_for_a_node_while_another_cluster_cannot_be_read_by_its_remediation_id() -> None:
+    async with watching() as bot:
+        bot.together.clusters["cluster-2"] = "two"
+        alert = await card(bot, bot.together.add(instance_name="gpu-node-7"))
+        await poll(bot)
+        bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1, cluster="cluster-2"))
+        await pass_time(bot, 20)
+        await bot.slack.say(f"{BOT} hold {IDS[2]} 1h", user="U0ALICE", thread=alert)
+        await pass_time(bot, 20)
+        assert "On hold until" in alert.text, [m.text for m in bot.slack.visible("U0ALICE")][-1]
+
+
+async def test_hold_of_the_threads_own_node_by_name_while_another_cluster_cannot_be_read() -> None:
+    async with watching() as bot:
+        bot.together.clusters["cluster-2"] = "two"
+        alert = await card(bot, bot.together.add(instance_name="gpu-node-7"))
+        await poll(bot)
+        bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1, cluster="cluster-2"))
+        await pass_time(bot, 20)
+        await bot.slack.say(f"{BOT} hold gpu-node-7 1h", user="U0ALICE", thread=alert)
+        await pass_time(bot, 20)
+        assert "On hold until" in alert.text, [m.text for m in bot.slack.visible("U0ALICE")][-1]

@@ -7,8 +7,9 @@ import pytest
 from handlers.payloads import SHORTCUT, find_references
 from tests.simulator.slack import Posted
 from tests.simulator.together import Fault
+from tests.storms import began, storm
 from tests.test_flow_chooser import filled, shown_in
-from tests.watch import card, watching
+from tests.watch import card, pass_time, poll, until, watching
 from tests.world import IDS, REF, World, both_transports, world
 
 URL = f"https://api.together.xyz/v1/compute/clusters/{IDS[0]}/instances/{IDS[1]}/remediations/{IDS[2]}"
@@ -164,3 +165,24 @@ async def test_shortcut_where_the_bot_may_not_act_says_so_in_the_dialog() -> Non
         view = await used(bot, await bot.slack.say(URL, user="U0BOB", channel="C0OTHER"))
         assert "The bot isn't enabled here." in shown_in(view)
         assert bot.together.posts == []
+
+
+async def test_shortcut_on_a_digest_is_not_about_one_of_its_nodes() -> None:
+    async with watching() as bot:
+        await began(bot)
+        storm(bot, 8)
+        digest = await until(bot, lambda: next(iter(bot.slack.digests()), None))
+        view = await used(bot, digest)
+        assert "Cancel remediation for gpu-node-0003?" not in shown_in(view)
+
+
+async def test_shortcut_says_that_a_cluster_could_not_be_read_as_the_typed_name_does() -> None:
+    async with watching() as bot:
+        bot.together.clusters["cluster-2"] = "two"
+        await card(bot, bot.together.add(instance_name="gpu-node-7"))
+        await poll(bot)
+        bot.together.add(("cluster-2", "instance-7", "r-7"), instance_name="gpu-node-7")
+        bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1, cluster="cluster-2"))
+        await pass_time(bot, 20)
+        view = await used(bot, await bot.slack.say("gpu-node-7 is broken again", user="U0BOB"))
+        assert "Couldn't read two from Together" in shown_in(view)

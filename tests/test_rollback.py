@@ -6,10 +6,12 @@ import pytest
 from sqlalchemy import update
 
 from bot.store import Database, audit
-from bot.store.tables import batches, decisions
+from bot.store.tables import alerts, batches, decisions
 from tests.rows import execute_beside, outcomes
 from tests.storms import began, choose, digest, storm
-from tests.watch import card, pass_time, quiet, watching
+from tests.watch import card, pass_time, quiet, thread, until, watching
+from tests.watcher.test_faults import XID
+from tests.watcher.test_verification import firing, moment
 from tests.world import APPROVE, CANCEL, IDS, World
 
 # An outcome row as a newer version may write it: a verb that this one doesn't know, and an outcome that it does.
@@ -103,3 +105,49 @@ async def test_selection_that_a_newer_version_stopped_for_a_new_reason_leaves_it
             bot.together.review(each, "cancel")
         await pass_time(bot, 300)
         assert message.text != before
+
+
+@pytest.mark.parametrize("is_readable", [True, False])
+async def test_new_alert_is_posted_though_another_version_wrote_an_earlier_one_of_its_node(
+    *, is_readable: bool
+) -> None:
+    async with watching(BOT_ONCALL="S0ONCALL") as bot:
+        bot.slack.groups["S0ONCALL"] = ["U0ALICE"]
+        await began(bot)
+        bot.together.add(linked_alerts=firing("79"))
+        alert = await card(bot)
+        await bot.slack.press(alert, APPROVE)
+        await card(bot, words="Approved")
+        for _ in range(4):
+            bot.together.advance(IDS)
+        await until(bot, lambda: "Watched until" in alert.text)
+        if not is_readable:
+            await execute_beside(bot, update(alerts).values(body='{"of": "a newer release"}'))
+        await pass_time(bot, 7200)
+        again = ("cluster-1", "instance-1", "remediation-2")
+        bot.together.add(again, linked_alerts=[{"alert_name": "GpuEccDoubleBitError", **XID}])
+        await pass_time(bot, 3600)
+        assert bot.slack.cards(again[2]), [post.text for post in bot.slack.visible()]
+
+
+async def test_card_that_waits_again_is_drawn_though_another_version_wrote_an_alert_of_its_node() -> None:
+    async with watching(BOT_ONCALL="S0ONCALL") as bot:
+        bot.slack.groups["S0ONCALL"] = ["U0ALICE"]
+        await began(bot)
+        other = ("cluster-1", "instance-1", "remediation-2")
+        bot.together.add(linked_alerts=firing("79"))
+        bot.together.add(other, linked_alerts=firing("48"))
+        alert = await card(bot)
+        await card(bot, other)
+        bot.together.review(IDS, "cancel")
+        bot.together.review(other, "cancel")
+        await card(bot, words="Cancelled")
+        await card(bot, other, "Cancelled")
+        await execute_beside(
+            bot, update(alerts).where(alerts.c.remediation_id == other[2]).values(body='{"of": "a newer release"}')
+        )
+        await pass_time(bot, 3600)
+        bot.together.add(linked_alerts=firing("79", moment(bot)), create_time=moment(bot))
+        await pass_time(bot, 3600)
+        assert "Approve reboot?" in alert.text, (alert.text, thread(bot, alert))
+        assert alert.buttons

@@ -15,7 +15,7 @@ from tests.simulator.slack import Posted
 from tests.simulator.together import Fault
 from tests.storms import began, storm
 from tests.watch import card, ends, pass_time, poll, until, watching
-from tests.world import World
+from tests.world import APPROVE, World
 
 pytestmark = pytest.mark.bot(watching=True, BOT_ONCALL="S0ONCALL", BOT_STORM_BRAKE="4")
 ALICE = Actor("U0ALICE", "alice", "T1")
@@ -255,3 +255,152 @@ async def test_odd_last_remediation_of_a_node_does_not_end_the_watch(
     bot.together.add(("cluster-1", "instance-9", "not an/ID"), state="SUCCEEDED", end_time=bot.together._time())
     await pass_time(bot, 900)
     assert "Watch failed" not in caplog.text
+
+
+def switch(bot: World, count: int, start: int) -> None:
+    """Let a switch fail: nodes lose their links."""
+    for number in range(start, start + count):
+        bot.together.add(
+            ("cluster-1", f"instance-{number}", f"r-{number}"),
+            instance_name=f"gpu-node-{number:04d}",
+            linked_alerts=[{"alert_name": "IBLinkFlapping", "severity": "PHC_SEVERITY_CRITICAL"}],
+        )
+
+
+async def test_brake_that_latches_again_names_the_fault_that_is_most_common_now() -> None:
+    async with watching(BOT_STORM_BRAKE="4") as bot:
+        await began(bot)
+        ids = storm(bot, 4)
+        message = await braked(bot)
+        assert "Most common: Xid 79, on 4." in message.text
+        await resume(bot, message)
+        await until(bot, lambda: "released by" in message.text)
+        await pass_time(bot, 600)
+        for one in ids[:2]:
+            bot.together.resolve(one)
+        switch(bot, 10, 20)
+        (again,) = await until(bot, lambda: [post for post in bot.slack.replies(message) if "paused" in post.text], 300)
+        assert "Xid 79, on 4" not in again.text, again.text
+
+
+async def test_brake_says_how_common_a_fault_is_as_the_storm_grows() -> None:
+    async with watching(BOT_STORM_BRAKE="4") as bot:
+        await began(bot)
+        storm(bot, 4)
+        message = await braked(bot)
+        storm(bot, 10, start=4)
+        await until(bot, lambda: "14 nodes broken at once" in message.text, 300)
+        assert "Xid 79, on 4" not in message.text, message.text  # a reader takes it that ten have something else
+
+
+async def test_brake_names_the_most_common_fault_also_where_no_repair_is_open_for_it() -> None:
+    async with watching(BOT_STORM_BRAKE="8") as bot:
+        await began(bot)
+        for number in range(10):
+            bot.together.fire(f"a-{number}", "cluster-1", f"gpu-{number}", alert_name="IBLinkFlapping")
+        storm(bot, 2, start=30)
+        message = await braked(bot)
+        assert "12 nodes broken at once" in message.text or "10 nodes broken at once" in message.text
+        await pass_time(bot, 60)
+        assert "Xid 79, on 2" not in message.text, message.text
+
+
+async def test_brake_that_latches_again_says_how_many_are_broken_now() -> None:
+    async with watching(BOT_STORM_BRAKE="4") as bot:
+        await began(bot)
+        ids = storm(bot, 20)
+        message = await braked(bot)
+        await until(bot, lambda: "20 nodes broken at once" in message.text)
+        for one in ids[:16]:
+            bot.together.resolve(one)
+        await pass_time(bot, 120)
+        await resume(bot, message)
+        await until(bot, lambda: "released by" in message.text)
+        storm(bot, 2, start=30)
+        (again,) = await until(bot, lambda: [post for post in bot.slack.replies(message) if "paused" in post.text], 300)
+        assert "20 nodes broken at once" not in again.text, f"six are: {again.text}"
+
+
+@pytest.mark.parametrize("is_listed", [True, False])
+async def test_brake_latches_after_a_restart_though_the_list_of_clusters_cannot_be_read(*, is_listed: bool) -> None:
+    async with watching(BOT_STORM_BRAKE="20%") as bot:
+        await began(bot)
+        bot.together.nodes["cluster-1"] = 64
+        await pass_time(bot, 1300)  # the bot knows how many nodes there are
+        storm(bot, 1)
+        await pass_time(bot, 60)
+        await bot.settle()
+        if not is_listed:
+            bot.together.faults.append(Fault("rpc", verb="clusters", code=14, times=-1))
+        async with bot.another():
+            storm(bot, 20, start=1)
+            await pass_time(bot, 900)
+            said = [post.text for post in bot.slack.visible() if "paused automatically" in post.text]
+            assert said, "21 of 64 nodes are broken, and anybody may approve"
+
+
+async def test_brake_can_be_released_once_nothing_is_broken_any_more() -> None:
+    async with watching(BOT_STORM_BRAKE="4") as bot:
+        await began(bot)
+        ids = storm(bot, 4)
+        message = await braked(bot)
+        clear(bot, ids)
+        await pass_time(bot, 120)
+        await resume(bot, message)
+        await pass_time(bot, 30)
+        said = [post.text for post in bot.slack.visible("U0BOB")]
+        assert any("Approvals resumed in cluster-1" in text for text in said), (said, message.text)
+
+
+@pytest.mark.parametrize("name", ["", "cluster-1 (H100)"])
+async def test_brake_latches_after_a_restart_though_the_cluster_has_no_name(name: str) -> None:
+    async with watching(BOT_STORM_BRAKE="20%") as bot:
+        await began(bot)
+        bot.together.clusters["cluster-1"] = name
+        bot.together.nodes["cluster-1"] = 64
+        await pass_time(bot, 1300)
+        storm(bot, 1, start=50)
+        await pass_time(bot, 60)
+        await bot.settle()
+        bot.together.faults.append(Fault("rpc", verb="clusters", code=14, times=-1))
+        async with bot.another():
+            storm(bot, 20, start=1)
+            await pass_time(bot, 900)
+            said = [post.text for post in bot.slack.visible() if "paused automatically" in post.text]
+            assert said, [post.text for post in bot.slack.visible()]
+
+
+async def test_brake_can_be_released_though_one_more_node_broke_while_the_dialog_was_open() -> None:
+    async with watching(BOT_STORM_BRAKE="8") as bot:
+        await began(bot)
+        ids = storm(bot, 8)
+        message = await braked(bot)
+        clear(bot, ids[1:])
+        await pass_time(bot, 120)
+        before = len(bot.slack.views)
+        await bot.slack.press(message, "approvals:resume-reason", user="U0BOB")
+        await bot.slack.until(lambda: len(bot.slack.views) > before)
+        view = bot.slack.views[-1]
+        storm(bot, 1, start=40)  # two of eight: still quiet
+        await pass_time(bot, 60)
+        await bot.slack.submit(view, user="U0BOB", **{"approvals:resume-reason": "over"}, **ends(view))
+        await pass_time(bot, 30)
+        said = [post.text for post in bot.slack.visible("U0BOB")]
+        assert any("Approvals resumed in cluster-1" in text for text in said), said
+
+
+async def test_dialog_that_showed_a_smaller_storm_resumes_nothing() -> None:
+    """It latches again at half as many more than somebody resumed with: at 6, not at 30."""
+    async with watching(BOT_STORM_BRAKE="4", BOT_ONCALL="S0ONCALL") as bot:
+        ids, message = await broken(bot)
+        assert "4 of 4 nodes broken at once" in message.text
+        await bot.slack.press(message, ASK, user="U0BOB")
+        view = (await bot.slack.until(lambda: list(bot.slack.views)))[-1]
+        storm(bot, 16, start=4)
+        await until(bot, lambda: "20 nodes broken at once" in message.text)
+        await bot.slack.submit(view, user="U0BOB", **{ASK: "it's only four"}, **ends(view))
+        await bot.reply_privately("U0BOB")
+        await poll(bot)
+        await bot.slack.press(bot.alert(ids[0]), APPROVE)
+        await pass_time(bot, 10)
+        assert bot.together.posts == [], message.text

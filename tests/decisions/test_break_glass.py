@@ -464,3 +464,37 @@ async def test_process_that_lost_the_job_adds_no_override(bot: World) -> None:
     rows = await execute_beside(bot, select(audit.c.event).order_by(audit.c.seq))
     events = [row["event"] for row in rows]
     assert events.count("override") == events.count("send")
+
+
+async def test_approval_alone_whose_answer_is_lost_names_nobody_else() -> None:
+
+    async with watching(BOT_TWO_PEOPLE_MODES="REBOOT_VM", BOT_BREAK_GLASS="U0ALICE") as bot:
+        await began(bot)
+        bot.together.add()
+        alert = await card(bot)
+        await bot.slack.press(alert, APPROVE, user="U0BOB")
+        await card(bot, words="1 of 2 approvals")
+        bot.together.faults.append(Fault("cut", verb="approve", after=True))
+        with bot.together.paused("approve"):
+            await approve_alone(bot, alert)
+            await bot.together.until(lambda: bot.together.is_waiting("approve"))
+            bot.together.faults += [Fault("rpc", verb=verb, times=-1, code=13) for verb in ("get", "list")]
+        await card(bot, words="may have gone through")
+        bot.together.faults.clear()
+        await card(bot, words="Approved by", seconds=300)
+        await pass_time(bot, 120)
+        assert "and <@U0ALICE>" not in alert.text, alert.text
+
+
+async def test_approval_alone_with_a_clear_answer() -> None:
+
+    async with watching(BOT_TWO_PEOPLE_MODES="REBOOT_VM", BOT_BREAK_GLASS="U0ALICE") as bot:
+        await began(bot)
+        bot.together.add()
+        alert = await card(bot)
+        await bot.slack.press(alert, APPROVE, user="U0BOB")
+        await card(bot, words="1 of 2 approvals")
+        await approve_alone(bot, alert)
+        await card(bot, words="Approved by", seconds=300)
+        await pass_time(bot, 120)
+        assert "and <@U0ALICE>" not in alert.text, alert.text

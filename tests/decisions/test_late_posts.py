@@ -1,7 +1,12 @@
 """Time before the POST: an old click sends nothing, an old look is repeated, and an old command looks first."""
 
+from typing import Any
+
 import pytest
 
+from tests.simulator.together import Fault
+from tests.watcher.test_next_incident import AUTOMATIC
+from tests.watcher.test_verification import firing, moment
 from tests.world import APPROVE, CANCEL, IDS, REF, World, world
 
 
@@ -97,3 +102,68 @@ async def test_command_of_before_a_suspension_does_not_cancel_the_next_incident(
         told = (await bot.answer()).text
         assert "ended and opened again since you typed the command" in told
         assert bot.together.posts == []
+
+
+def starts_automatically(bot: World, **fields: Any) -> None:
+    """Let it end, and the next incident open under the same ID, for which Together asks nobody."""
+    bot.together.resolve(IDS)
+    bot.together.remediations[IDS] |= {
+        "state": "PENDING",
+        "create_time": moment(bot),
+        "end_time": None,
+        "linked_alerts": firing("94"),
+        **fields,
+    }
+
+
+@pytest.mark.parametrize("is_reviewed", [False, True])
+async def test_typed_cancel_that_lay_for_minutes_cancels_no_repair_that_started_since(
+    postgresql: str, *, is_reviewed: bool
+) -> None:
+    """Its process died once it was acknowledged. With a time of its review, nothing is sent."""
+    async with world(database=postgresql, drain_seconds=0.05) as bot:
+        bot.together.add()
+        with bot.slack.paused("users.info"):
+            await bot.slack.command(REF)
+            await bot.slack.until(lambda: bot.slack.is_waiting("users.info"))
+            await bot.settle()
+        assert bot.together.posts == []
+        await bot.time.advance(300)
+        starts_automatically(bot, **({**AUTOMATIC, "review_time": moment(bot)} if is_reviewed else {}))
+        async with bot.another():
+            await bot.time.advance(30)
+            told = await bot.answer()
+            assert bot.together.posts == [], told.text
+
+
+async def test_typed_cancel_is_not_repeated_for_a_repair_that_started_since(postgresql: str) -> None:
+    """Together renews no time but that of the last incident's end."""
+    async with world(database=postgresql, drain_seconds=0.05) as bot:
+        bot.together.add()
+        opened_at = bot.together.remediations[IDS]["create_time"]
+        bot.together.faults.append(Fault("hang", verb="cancel"))  # it never arrives
+        await bot.slack.command(REF)
+        await bot.together.until(lambda: bot.together.posts)
+        await bot.settle()
+        await bot.time.advance(60)
+        starts_automatically(bot, create_time=opened_at, end_time=moment(bot))
+        async with bot.another():
+            await bot.time.advance(30)
+            told = await bot.answer()
+            assert len(bot.together.posts) == 1, told.text
+
+
+async def test_typed_cancel_that_was_rate_limited_cancels_no_repair_that_started_since() -> None:
+    async with world() as bot:
+        bot.together.add()
+        bot.together.faults.append(Fault("rpc", verb="cancel", code=8, headers={"Retry-After": "9"}))
+
+        def ends_and_starts() -> None:
+            bot.together.on_call.clear()
+            bot.time.seconds += 5
+            starts_automatically(bot)
+
+        bot.together.on_call["cancel"] = ends_and_starts
+        await bot.slack.command(REF)
+        told = await bot.answer()
+        assert len(bot.together.posts) == 1, told.text

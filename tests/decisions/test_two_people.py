@@ -1,5 +1,7 @@
 """Two people must approve: who counts as the first, for what, and what the second one was told."""
 
+import asyncio
+
 import pytest
 
 from bot import cards
@@ -8,6 +10,7 @@ from bot.models import FirstApproval, Mode, SeenState
 from bot.store import Database, DecisionStore
 from tests.deaths import died_while
 from tests.manual_clock import START
+from tests.proxy import line_to
 from tests.samples import remediation
 from tests.simulator.together import Fault
 from tests.storms import began, choose, digest, review, storm
@@ -306,3 +309,79 @@ async def test_first_approval_stays_though_lists_leave_out_when_it_opened() -> N
         assert "1 of 2 approvals" in alert.text
         await bot.slack.press(alert, APPROVE, user="U0BOB")
         await card(bot, words="Approved by <@U0ALICE> and <@U0BOB>")
+
+
+async def test_both_who_approved_are_named_where_the_second_answer_was_lost() -> None:
+    async with watching(BOT_TWO_PEOPLE_MODES="REBOOT_VM") as bot:
+        await began(bot)
+        bot.together.add()
+        alert = await card(bot)
+        await bot.slack.press(alert, APPROVE)
+        await card(bot, words="1 of 2 approvals")
+        bot.together.faults.append(Fault("cut", verb="approve", after=True))
+        with bot.together.paused("approve"):
+            await bot.slack.press(alert, APPROVE, user="U0BOB")
+            await bot.together.until(lambda: bot.together.is_waiting("approve"))
+            bot.together.faults += [Fault("rpc", verb=verb, times=-1, code=13) for verb in ("get", "list")]
+        await card(bot, words="may have gone through")
+        bot.together.faults.clear()
+        await card(bot, words="Approved by", seconds=300)
+        await pass_time(bot, 120)
+        assert "Approved by <@U0ALICE> and <@U0BOB>" in alert.text
+
+
+async def test_power_cycle_does_not_leave_once_the_first_of_its_approvers_wants_to_cancel() -> None:
+    """Together takes a second for the last look before the POST, which isn't sent yet when Alice presses Cancel."""
+    async with watching(BOT_TWO_PEOPLE_MODES="HOST_POWER_CYCLE") as bot:
+        await began(bot)
+        bot.together.add(mode="REMEDIATION_MODE_HOST_POWER_CYCLE")
+        alert = await card(bot)
+        await bot.slack.press(alert, APPROVE)
+        await card(bot, words="1 of 2 approvals")
+        await poll(bot)
+        cancel = dict(alert.controls[CANCEL])
+        looks: list[int] = []
+
+        def slow_at_the_second() -> None:
+            looks.append(1)
+            if len(looks) == 2:
+                bot.together.faults.append(Fault("slow", verb="get", seconds=1.0))
+
+        bot.together.on_call["get"] = slow_at_the_second
+        await bot.slack.press(alert, APPROVE, user="U0BOB")
+        await bot.together.until(lambda: len(looks) == 2)
+        await bot.slack.press(alert, CANCEL, user="U0ALICE", button=cancel)
+        assert "Nothing more was sent" in (await bot.reply_privately("U0ALICE")).text
+        assert bot.together.posts == []
+        assert "the first of its two approvals no longer counts" in (await bot.reply_privately("U0BOB")).text
+        await until(bot, lambda: "1 of 2 approvals" not in alert.text)
+        assert bot.together.posts == [], alert.text
+
+
+async def test_power_cycle_that_became_a_removal_while_the_first_approval_was_read_is_not_sent(postgresql: str) -> None:
+    """Approve can't name a power cycle, so what is there when the POST arrives runs."""
+    async with line_to(postgresql) as line, watching(database=line.url, BOT_TWO_PEOPLE_MODES="HOST_POWER_CYCLE") as bot:
+        await began(bot)
+        bot.together.add(mode="REMEDIATION_MODE_HOST_POWER_CYCLE")
+        alert = await card(bot)
+        await bot.slack.press(alert, APPROVE)
+        await card(bot, words="1 of 2 approvals")
+        await poll(bot)
+        looks: list[int] = []
+
+        def freeze_at_the_second() -> None:
+            looks.append(1)
+            if len(looks) == 2:
+                line.freeze()
+
+        bot.together.on_call["get"] = freeze_at_the_second
+        await bot.slack.press(alert, APPROVE, user="U0BOB")
+        await bot.together.until(lambda: len(looks) == 2)
+        while not bot.transactions():  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0)
+        bot.together.remediations[IDS]["mode"] = "REMEDIATION_MODE_EVICT_WITHOUT_REPLACEMENT"
+        bot.time.seconds += 1  # the database's own clock is behind the line
+        line.thaw()
+        await bot.together.until(lambda: len(looks) > 2 or bot.together.posts)
+        await pass_time(bot, 30)
+        assert bot.together.posts == [], alert.text

@@ -758,3 +758,17 @@ async def test_message_that_has_moved_says_its_end_once(bot: World) -> None:
         await until(bot, lambda: "lists no critical fault" in new[0].text, 600)
         await pass_time(bot, 600)
         assert new[0].edits == edits + 1
+
+
+async def test_fault_that_has_just_turned_critical_is_not_said_to_have_been_so_for_long() -> None:
+    async with watching(BOT_ONCALL="S0ONCALL") as bot:
+        bot.slack.groups["S0ONCALL"] = ["U0ALICE"]
+        await began(bot)
+        bot.together.fire("a-1", "cluster-1", "gpu-1", **XID)
+        bot.together.fire("a-2", "cluster-1", "gpu-2", **XID, **WARNING)
+        await pass_time(bot, 1800)
+        (message,) = told(bot)
+        assert "gpu-2" not in message.text
+        bot.together.alerts["a-2"]["severity"] = "PHC_SEVERITY_CRITICAL"
+        await pass_time(bot, 120)
+        assert thread(bot, message)[0] == "gpu-2: critical, firing for 15 min or longer, and no repair is open."

@@ -1,9 +1,12 @@
 """Holds: who may, how long, and what ends them."""
 
+import json
+
 import pytest
 
 from bot import cards
 from bot.clock import WaitReason
+from tests.deaths import free_the_lease
 from tests.manual_clock import ON_THE_WAY
 from tests.proxy import line_to
 from tests.rows import column, outcomes_by_user
@@ -12,8 +15,12 @@ from tests.simulator.slack.workspace import BOT_USER, SlackFault
 from tests.simulator.together import Fault
 from tests.storms import began, choose, digest, storm
 from tests.test_flow_menu import opened
+from tests.test_flow_second_requests import two_nodes
 from tests.watch import HOLD, LOOKING, card, pass_time, poll, quiet, thread, until, watching
+from tests.watcher.test_verification import firing, moment
 from tests.world import APPROVE, CANCEL, IDS, OTHER, REF, REFRESH, World
+
+BOT = f"<@{BOT_USER}>"
 
 pytestmark = pytest.mark.bot(watching=True)
 
@@ -604,3 +611,91 @@ async def test_approval_is_not_sent_once_there_is_a_hold_that_was_asked_for_befo
     assert "<@U0BOB> asked to wait since you saw it" in alert.text
     await bot.slack.press(alert, APPROVE)  # it says so now
     await until(bot, lambda: bot.together.state(IDS) == "PENDING")
+
+
+async def test_who_asked_to_wait_for_a_node_of_a_storm_learns_that_somebody_released_their_hold() -> None:
+    async with watching() as bot:
+        await began(bot)
+        storm(bot, 6)
+        message = await digest(bot)
+        await bot.slack.say("<@U0BOT> hold 4h gpu-node-0001 because the job ends at 7", user="U0BOB")
+        await quiet(bot)
+        await digest(bot, "on hold")
+        await bot.slack.open_home("U0ALICE")
+        await quiet(bot)
+        rows = bot.slack.homes["U0ALICE"]["blocks"]
+        (row,) = [row for row in rows if "gpu-node-0001" in json.dumps(row)]
+        await bot.slack.press_home("home:open", about=row["accessory"]["value"])
+        await quiet(bot)
+        await bot.slack.press_home(HOLD, choice="release")
+        await pass_time(bot, 30)
+        assert "on hold" not in message.text, "it was released"
+        await pass_time(bot, 300)
+        told_bob = [post.text for post in bot.slack.messages if "U0BOB" in post.text and "release" in post.text]
+        assert told_bob, f"nobody told the holder: {thread(bot, message)} {[m.text for m in bot.slack.direct('U0BOB')]}"
+
+
+async def test_who_asked_to_wait_learns_that_somebody_released_their_hold_where_the_thread_is_locked() -> None:
+    async with watching() as bot:
+        bot.together.add()
+        alert = await card(bot)
+        await bot.slack.press(alert, HOLD, choice="14400", user="U0BOB")
+        await card(bot, words="On hold")
+        await pass_time(bot, 30)
+        bot.slack.locked.add(alert.ts)
+        await bot.slack.press(alert, HOLD, choice="release")
+        await until(bot, lambda: "On hold" not in alert.text)
+        await pass_time(bot, 300)
+        told_bob = [post.text for post in bot.slack.messages if "U0BOB" in post.text and "release" in post.text]
+        assert told_bob, [post.text for post in bot.slack.messages if post is not alert]
+
+
+@pytest.mark.parametrize("how", ["menu", "mention"])
+async def test_hold_that_a_dead_process_left_holds_no_later_incident(database_url: str, how: str) -> None:
+    """On-call isn't called for the next incident, for as long as the hold lasts."""
+    async with watching(database=database_url, drain_seconds=0.05, BOT_ONCALL="S0ONCALL") as bot:
+        bot.together.add(linked_alerts=firing("79"))
+        alert = await card(bot)
+        with bot.slack.paused("users.info"):
+            if how == "menu":
+                await bot.slack.press(alert, HOLD, user="U0BOB", choice="86400")
+            else:
+                await bot.slack.say("<@U0BOT> hold 24h", user="U0BOB", thread=alert)
+            await bot.slack.until(lambda: bot.slack.is_waiting("users.info"))
+            await bot.settle()
+        await free_the_lease(database_url)
+        await bot.time.advance(300)
+        bot.together.resolve(IDS)
+        bot.together.add(create_time=moment(bot), linked_alerts=firing("94"))
+        async with bot.another():
+            await pass_time(bot, 7200)
+            assert [line for line in thread(bot, alert) if "<!subteam^S0ONCALL>" in line], thread(bot, alert)
+            assert "On hold until" not in alert.text
+
+
+async def test_call_for_the_next_incident_without_that_hold(database_url: str) -> None:
+    """The same without a hold: on-call is called."""
+    async with watching(database=database_url, drain_seconds=0.05, BOT_ONCALL="S0ONCALL") as bot:
+        bot.together.add(linked_alerts=firing("79"))
+        alert = await card(bot)
+        await bot.settle()
+        await free_the_lease(database_url)
+        await bot.time.advance(300)
+        bot.together.resolve(IDS)
+        bot.together.add(create_time=moment(bot), linked_alerts=firing("94"))
+        async with bot.another():
+            await pass_time(bot, 7200)
+            assert [line for line in thread(bot, alert) if "<!subteam^S0ONCALL>" in line]
+
+
+@pytest.mark.parametrize(
+    "length",
+    ["for an hr", "four hrs", "for three hrs", "a few hrs", "to 5pm", "up to 5pm", "tomorrow morning", "10m, then 2h",
+     "for “2h”", "bis 17 Uhr", "für 2 Stunden", "pendant 2 heures"],
+)  # fmt: skip
+async def test_hold_of_a_length_in_other_words_is_not_half_an_hour(length: str) -> None:
+    async with watching() as bot:
+        first, _ = await two_nodes(bot)
+        await bot.slack.say(f"{BOT} hold gpu-node-1 {length}", user="U0ALICE")
+        await quiet(bot)
+        assert "On hold until" not in first.text

@@ -13,6 +13,7 @@ from tests.simulator.together import Fault
 from tests.sqlite import locked
 from tests.storms import began, digest, storm
 from tests.watch import HOLD, card, pass_time, quiet, thread, until, watching
+from tests.watcher.test_faults import TOLD, XID
 from tests.world import APPROVE, CANCEL, IDS, World
 
 pytestmark = pytest.mark.bot(watching=True)
@@ -298,3 +299,61 @@ async def test_channel_that_is_gone_is_not_asked_for_each_minute_because_of_a_do
     before = looked(bot)
     await pass_time(bot, 1800, longest=15)
     assert looked(bot) - before <= 2
+
+
+@pytest.mark.parametrize("kind", ["brake", "fault", "outage"])
+async def test_message_that_slack_posts_late_does_not_say_for_ever_what_is_over(kind: str) -> None:
+    words = {"brake": "Approvals are paused automatically", "fault": TOLD, "outage": "Still retrying"}[kind]
+    async with watching(BOT_STORM_BRAKE="4") as bot:
+
+        def own() -> list[Any]:
+            return [post for post in bot.slack.visible() if words in post.text and not post.thread_ts]
+
+        await began(bot)
+        if kind == "brake":
+            ids = storm(bot, 4)
+            await until(bot, lambda: bot.slack.cards(ids[-1][2]))
+        elif kind == "fault":
+            bot.together.fire("a-1", "cluster-1", "gpu-1", **XID)
+            await pass_time(bot, 840)
+        else:
+            bot.together.unreadable["cluster-1"] = 14
+            await pass_time(bot, 240)
+        assert not own()
+        late = SlackFault("chat.postMessage", "internal_error", late=True)
+        bot.slack.faults.append(late)
+        await until(bot, own, 900)
+        bot.slack.execute_late()  # half a minute after it was sent
+        assert len(own()) == 2
+        for one in ids if kind == "brake" else []:
+            bot.together.resolve(one)
+        bot.together.alerts.clear()
+        bot.together.unreadable.clear()
+        await pass_time(bot, 3 * 3600)
+        assert own() == [], [(post.text, list(post.buttons)) for post in own()]
+
+
+@pytest.mark.parametrize("kind", ["fault", "outage"])
+async def test_message_that_slack_posts_late_is_not_said_to_be_posted_twice_where_it_was_not(kind: str) -> None:
+    async with watching() as bot:
+        await began(bot)
+        if kind == "fault":
+            bot.together.fire("a-1", "cluster-1", "gpu-1", **XID)
+            await pass_time(bot, 840)
+        else:
+            bot.together.unreadable["cluster-1"] = 14
+            await pass_time(bot, 240)
+        late = SlackFault("chat.postMessage", "internal_error", late=True)
+        bot.slack.faults.append(late)
+        await until(bot, lambda: late.times == 0, 300)
+        bot.together.alerts.clear()  # it is over before it is looked for, so it isn't posted again
+        bot.together.unreadable.clear()
+        if kind == "outage":  # the list that can be read again comes as late as the second post
+            bot.slack.faults.append(SlackFault("chat.postMessage", "fatal_error", times=-1))
+        await pass_time(bot, 60, longest=15)
+        assert bot.slack.visible() == []
+        bot.slack.faults.clear()
+        bot.slack.execute_late()
+        await pass_time(bot, 3 * 3600)
+        (only,) = bot.slack.visible()
+        assert "the other message" not in only.text, only.text

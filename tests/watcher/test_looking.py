@@ -13,7 +13,8 @@ from tests.simulator.slack import Posted
 from tests.simulator.together import Fault
 from tests.storms import began, digest, storm
 from tests.watch import HOLD, LOOKING, card, pass_time, thread, until, watching
-from tests.world import CANCEL, World
+from tests.watcher.test_verification import firing, moment
+from tests.world import CANCEL, IDS, World
 
 pytestmark = pytest.mark.bot(watching=True)
 LEADS = "<!subteam^S0LEADS>"
@@ -206,3 +207,43 @@ async def test_who_looks_is_soon_on_the_card_while_together_hangs_and_many_remin
     pressed_at = bot.time.seconds
     await looked(bot, alert)
     assert bot.time.seconds - pressed_at < 20
+
+
+async def test_looking_that_was_taken_over_promises_no_more_minutes_than_it_lasts(database_url: str) -> None:
+    async with watching(
+        database=database_url, drain_seconds=0.05, BOT_ONCALL="S0ONCALL", BOT_REMIND_MINUTES="2"
+    ) as bot:
+        bot.together.add(linked_alerts=firing("79"))
+        alert = await card(bot)
+        with bot.slack.paused("users.info"):
+            await bot.slack.press(alert, LOOKING, user="U0BOB")
+            await bot.slack.until(lambda: bot.slack.is_waiting("users.info"))
+            await bot.settle()
+        await free_the_lease(database_url)
+        await bot.time.advance(500)
+        async with bot.another():
+            await until(
+                bot, lambda: [m for m in bot.slack.visible("U0BOB") if "Nobody is reminded for 6 minutes" in m.text]
+            )
+            calls = len([line for line in thread(bot, alert) if "<!subteam^S0ONCALL>" in line])
+            await pass_time(bot, 5 * 60)
+            after = [line for line in thread(bot, alert) if "<!subteam^S0ONCALL>" in line]
+            assert len(after) == calls, after
+
+
+async def test_looking_that_a_dead_process_left_is_not_about_a_later_incident(database_url: str) -> None:
+    async with watching(database=database_url, drain_seconds=0.05) as bot:
+        bot.together.add(linked_alerts=firing("79"))
+        alert = await card(bot)
+        with bot.slack.paused("users.info"):
+            await bot.slack.press(alert, LOOKING, user="U0BOB")
+            await bot.slack.until(lambda: bot.slack.is_waiting("users.info"))
+            await bot.settle()
+        await free_the_lease(database_url)
+        await bot.time.advance(300)
+        bot.together.resolve(IDS)
+        bot.together.add(create_time=moment(bot), linked_alerts=firing("94"))
+        async with bot.another():
+            await pass_time(bot, 60)
+            assert "Xid 94" in alert.text
+            assert "Looking into it: <@U0BOB>" not in alert.text

@@ -642,3 +642,30 @@ async def test_message_about_an_outage_loses_its_button_although_the_process_tha
         async with bot.another():
             await until(bot, lambda: not message.buttons, 300)
             assert " to <!date" in message.text
+
+
+@pytest.mark.parametrize("refusal", ["fatal_error", "ratelimited", "internal_error"])
+async def test_outage_that_goes_on_stays_told_where_its_message_is_shared(refusal: str) -> None:
+    async with watching() as bot:
+        await began(bot)
+        bot.together.clusters["cluster-2"] = "cluster-2 (H100)"
+        await pass_time(bot, 1300)
+        bot.together.unreadable |= {"cluster-1": 14, "cluster-2": 14}
+        (message,) = await until(
+            bot, lambda: [post for post in bot.slack.visible() if "from Together since" in post.text], 900
+        )
+        assert "cluster-1" in message.text
+        assert "cluster-2" in message.text
+        del bot.together.unreadable["cluster-1"]
+        refused = SlackFault("chat.postMessage", refusal, times=-1)
+        bot.slack.faults.append(refused)
+        await until(bot, lambda: refused.times < -1, 200)
+        bot.together.unreadable["cluster-1"] = 14
+        await pass_time(bot, 60)
+        refused.times = 0
+        await pass_time(bot, 120)
+        del bot.together.unreadable["cluster-2"]
+        await pass_time(bot, 3600)
+        said = [post.text for post in bot.slack.visible()]
+        still = [text for text in said if "cluster-1" in text and "since" in text]
+        assert still, f"cluster-1 can't be read, and nothing says so: {said}"

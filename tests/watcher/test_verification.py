@@ -451,3 +451,19 @@ async def test_fault_of_a_repaired_node_that_names_no_beginning_calls(bot: World
     del bot.together.alerts["a-1"]["started_at"]
     await pass_time(bot, 3600)
     assert len(calls(bot)) == before + 1
+
+
+@pytest.mark.parametrize("code", [5, 7, 12, 14])
+async def test_nothing_is_said_to_have_held_while_a_list_that_could_be_read_all_day_cannot(code: int) -> None:
+    """A release at Together: its list of alerts answers 404, 403, or 501 for half an hour."""
+    async with watching(BOT_ONCALL="S0ONCALL") as bot:
+        alert = await repaired(bot)
+        ended = bot.time.seconds
+        await pass_time(bot, DAY - 1800)
+        bot.together.faults.append(Fault("rpc", verb="alerts", code=code, times=-1))
+        await pass_time(bot, 900)
+        bot.together.fire("a-1", "cluster-1", "instance-1", **firing("79")[0])
+        await pass_time(bot, ended + DAY + 600 - bot.time.seconds)
+        bot.together.faults.clear()
+        await pass_time(bot, 7200)
+        assert "Held for" not in str(thread(bot, alert)), thread(bot, alert)

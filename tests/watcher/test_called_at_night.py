@@ -1,4 +1,4 @@
-"""Whole nights: who is told and called."""
+"""Who is called in quiet hours and by day: for what turned critical, for which cluster, and once."""
 
 import json
 from typing import Any
@@ -6,16 +6,15 @@ from typing import Any
 import pytest
 
 from tests.deaths import free_the_lease
-from tests.decisions.test_brake import braked, resume
-from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault
-from tests.storms import began, choose, digest, storm
+from tests.storms import began, choose, digest
 from tests.watch import HOLD, card, carried_out, pass_time, quiet, thread, until, watching
-from tests.watcher.test_faults import TOLD, WARNING, XID, told
-from tests.watcher.test_verification import DAY, firing, moment, repaired
+from tests.watcher.test_faults import WARNING, XID, told
+from tests.watcher.test_verification import DAY, firing, repaired
 from tests.world import APPROVE, IDS, World
 
 NIGHT = "02:00-07:00 UTC"  # the tests begin at 3:00
+ROUTES = "cluster-1=C0OPS/S0ONE,cluster-2=C0OPS/S0TWO"
 
 
 def calls(bot: World) -> list[str]:
@@ -51,28 +50,6 @@ async def test_critical_fault_after_the_repair_of_a_warning_calls_at_night(how: 
         await pass_time(bot, 5 * 3600)  # it is 8:20 then
         said = [*thread(bot, alert), *[message.text for message in told(bot)]]
         assert calls(bot), f"a critical alert fires without a repair, and on-call was never called: {said}"
-
-
-async def test_who_asked_to_wait_for_a_node_of_a_storm_learns_that_somebody_released_their_hold() -> None:
-    async with watching() as bot:
-        await began(bot)
-        storm(bot, 6)
-        message = await digest(bot)
-        await bot.slack.say("<@U0BOT> hold 4h gpu-node-0001 because the job ends at 7", user="U0BOB")
-        await quiet(bot)
-        await digest(bot, "on hold")
-        await bot.slack.open_home("U0ALICE")
-        await quiet(bot)
-        rows = bot.slack.homes["U0ALICE"]["blocks"]
-        (row,) = [row for row in rows if "gpu-node-0001" in json.dumps(row)]
-        await bot.slack.press_home("home:open", about=row["accessory"]["value"])
-        await quiet(bot)
-        await bot.slack.press_home(HOLD, choice="release")
-        await pass_time(bot, 30)
-        assert "on hold" not in message.text, "it was released"
-        await pass_time(bot, 300)
-        told_bob = [post.text for post in bot.slack.messages if "U0BOB" in post.text and "release" in post.text]
-        assert told_bob, f"nobody told the holder: {thread(bot, message)} {[m.text for m in bot.slack.direct('U0BOB')]}"
 
 
 @pytest.mark.parametrize("is_held", [False, True])
@@ -155,9 +132,6 @@ async def test_warning_after_the_repair_of_a_critical_fault_calls_nobody_at_nigh
         assert calls(bot) == []
 
 
-ROUTES = "cluster-1=C0OPS/S0ONE,cluster-2=C0OPS/S0TWO"
-
-
 def of_severity(bot: World, cluster: str, severity: str, count: int) -> None:
     for number in range(count):
         bot.together.add(
@@ -203,69 +177,6 @@ async def test_failures_of_two_clusters_call_nobody_for_what_somebody_approved()
         assert "S0ONE" not in line.text, line.text
 
 
-async def test_fault_that_has_just_turned_critical_is_not_said_to_have_been_so_for_long() -> None:
-    async with watching(BOT_ONCALL="S0ONCALL") as bot:
-        bot.slack.groups["S0ONCALL"] = ["U0ALICE"]
-        await began(bot)
-        bot.together.fire("a-1", "cluster-1", "gpu-1", **XID)
-        bot.together.fire("a-2", "cluster-1", "gpu-2", **XID, **WARNING)
-        await pass_time(bot, 1800)
-        (message,) = told(bot)
-        assert "gpu-2" not in message.text
-        bot.together.alerts["a-2"]["severity"] = "PHC_SEVERITY_CRITICAL"
-        await pass_time(bot, 120)
-        assert thread(bot, message)[0] == "gpu-2: critical, firing for 15 min or longer, and no repair is open."
-
-
-@pytest.mark.parametrize("kind", ["brake", "fault", "outage"])
-async def test_message_that_slack_posts_late_does_not_say_for_ever_what_is_over(kind: str) -> None:
-    words = {"brake": "Approvals are paused automatically", "fault": TOLD, "outage": "Still retrying"}[kind]
-    async with watching(BOT_STORM_BRAKE="4") as bot:
-
-        def own() -> list[Any]:
-            return [post for post in bot.slack.visible() if words in post.text and not post.thread_ts]
-
-        await began(bot)
-        if kind == "brake":
-            ids = storm(bot, 4)
-            await until(bot, lambda: bot.slack.cards(ids[-1][2]))
-        elif kind == "fault":
-            bot.together.fire("a-1", "cluster-1", "gpu-1", **XID)
-            await pass_time(bot, 840)
-        else:
-            bot.together.unreadable["cluster-1"] = 14
-            await pass_time(bot, 240)
-        assert not own()
-        late = SlackFault("chat.postMessage", "internal_error", late=True)
-        bot.slack.faults.append(late)
-        await until(bot, own, 900)
-        bot.slack.execute_late()  # half a minute after it was sent
-        assert len(own()) == 2
-        for one in ids if kind == "brake" else []:
-            bot.together.resolve(one)
-        bot.together.alerts.clear()
-        bot.together.unreadable.clear()
-        await pass_time(bot, 3 * 3600)
-        assert own() == [], [(post.text, list(post.buttons)) for post in own()]
-
-
-@pytest.mark.parametrize("code", [5, 7, 12, 14])
-async def test_nothing_is_said_to_have_held_while_a_list_that_could_be_read_all_day_cannot(code: int) -> None:
-    """A release at Together: its list of alerts answers 404, 403, or 501 for half an hour."""
-    async with watching(BOT_ONCALL="S0ONCALL") as bot:
-        alert = await repaired(bot)
-        ended = bot.time.seconds
-        await pass_time(bot, DAY - 1800)
-        bot.together.faults.append(Fault("rpc", verb="alerts", code=code, times=-1))
-        await pass_time(bot, 900)
-        bot.together.fire("a-1", "cluster-1", "instance-1", **firing("79")[0])
-        await pass_time(bot, ended + DAY + 600 - bot.time.seconds)
-        bot.together.faults.clear()
-        await pass_time(bot, 7200)
-        assert "Held for" not in str(thread(bot, alert)), thread(bot, alert)
-
-
-# (14 is the control: it passes)
 @pytest.mark.parametrize("code", [5, 14])
 async def test_critical_fault_is_called_for_soon_after_a_list_that_was_refused_for_minutes(code: int) -> None:
     async with watching(BOT_ONCALL="S0ONCALL") as bot:
@@ -320,97 +231,6 @@ def switch(bot: World, count: int, start: int) -> None:
         )
 
 
-async def test_brake_that_latches_again_names_the_fault_that_is_most_common_now() -> None:
-    async with watching(BOT_STORM_BRAKE="4") as bot:
-        await began(bot)
-        ids = storm(bot, 4)
-        message = await braked(bot)
-        assert "Most common: Xid 79, on 4." in message.text
-        await resume(bot, message)
-        await until(bot, lambda: "released by" in message.text)
-        await pass_time(bot, 600)
-        for one in ids[:2]:
-            bot.together.resolve(one)
-        switch(bot, 10, 20)
-        (again,) = await until(bot, lambda: [post for post in bot.slack.replies(message) if "paused" in post.text], 300)
-        assert "Xid 79, on 4" not in again.text, again.text
-
-
-async def test_brake_says_how_common_a_fault_is_as_the_storm_grows() -> None:
-    async with watching(BOT_STORM_BRAKE="4") as bot:
-        await began(bot)
-        storm(bot, 4)
-        message = await braked(bot)
-        storm(bot, 10, start=4)
-        await until(bot, lambda: "14 nodes broken at once" in message.text, 300)
-        assert "Xid 79, on 4" not in message.text, message.text  # a reader takes it that ten have something else
-
-
-async def test_brake_names_the_most_common_fault_also_where_no_repair_is_open_for_it() -> None:
-    async with watching(BOT_STORM_BRAKE="8") as bot:
-        await began(bot)
-        for number in range(10):
-            bot.together.fire(f"a-{number}", "cluster-1", f"gpu-{number}", alert_name="IBLinkFlapping")
-        storm(bot, 2, start=30)
-        message = await braked(bot)
-        assert "12 nodes broken at once" in message.text or "10 nodes broken at once" in message.text
-        await pass_time(bot, 60)
-        assert "Xid 79, on 2" not in message.text, message.text
-
-
-async def test_brake_that_latches_again_says_how_many_are_broken_now() -> None:
-    async with watching(BOT_STORM_BRAKE="4") as bot:
-        await began(bot)
-        ids = storm(bot, 20)
-        message = await braked(bot)
-        await until(bot, lambda: "20 nodes broken at once" in message.text)
-        for one in ids[:16]:
-            bot.together.resolve(one)
-        await pass_time(bot, 120)
-        await resume(bot, message)
-        await until(bot, lambda: "released by" in message.text)
-        storm(bot, 2, start=30)
-        (again,) = await until(bot, lambda: [post for post in bot.slack.replies(message) if "paused" in post.text], 300)
-        assert "20 nodes broken at once" not in again.text, f"six are: {again.text}"
-
-
-@pytest.mark.parametrize("is_again", [False, True])
-async def test_home_shows_what_failed_though_its_id_was_used_again(*, is_again: bool) -> None:
-    async with watching() as bot:
-        await began(bot)
-        bot.together.add(linked_alerts=firing("79"), instance_name="gpu-7")
-        alert = await card(bot)
-        await bot.slack.press(alert, APPROVE)
-        await card(bot, words="Approved")
-        for _ in range(3):
-            bot.together.advance(IDS)
-        bot.together.fail(IDS, "no host left")
-        await card(bot, words="Failed")
-        await pass_time(bot, 2400, longest=60)
-        if is_again:
-            bot.together.add(create_time=moment(bot), linked_alerts=firing("79", moment(bot)), instance_name="gpu-7")
-            await card(bot, words="Approve reboot?")
-        await bot.slack.open_home()
-        await quiet(bot)
-        shown = json.dumps(bot.slack.homes["U0ALICE"])
-        assert "Failed in the last 24 h: 1" in shown, shown
-
-
-async def test_who_asked_to_wait_learns_that_somebody_released_their_hold_where_the_thread_is_locked() -> None:
-    async with watching() as bot:
-        bot.together.add()
-        alert = await card(bot)
-        await bot.slack.press(alert, HOLD, choice="14400", user="U0BOB")
-        await card(bot, words="On hold")
-        await pass_time(bot, 30)
-        bot.slack.locked.add(alert.ts)
-        await bot.slack.press(alert, HOLD, choice="release")
-        await until(bot, lambda: "On hold" not in alert.text)
-        await pass_time(bot, 300)
-        told_bob = [post.text for post in bot.slack.messages if "U0BOB" in post.text and "release" in post.text]
-        assert told_bob, [post.text for post in bot.slack.messages if post is not alert]
-
-
 async def test_on_call_is_called_once_for_a_fault_that_the_last_look_finds() -> None:
     async with watching(BOT_ONCALL="S0ONCALL") as bot:
         bot.slack.groups["S0ONCALL"] = ["U0ALICE"]
@@ -428,19 +248,200 @@ async def test_on_call_is_called_once_for_a_fault_that_the_last_look_finds() -> 
         assert len(said) == 1, said
 
 
-@pytest.mark.parametrize("is_listed", [True, False])
-async def test_brake_latches_after_a_restart_though_the_list_of_clusters_cannot_be_read(*, is_listed: bool) -> None:
-    async with watching(BOT_STORM_BRAKE="20%") as bot:
+async def test_what_was_under_way_before_monitoring_started_calls_nobody() -> None:
+    async with watching(BOT_ONCALL="S0ONCALL") as bot:
+        bot.slack.groups["S0ONCALL"] = ["U0ALICE"]
+        bot.together.add(
+            state="RUNNING",
+            mode="REMEDIATION_MODE_VM_ONLY",
+            trigger="REMEDIATION_TRIGGER_AUTOMATED",
+            reviewed_by="Auto-Approved",
+            linked_alerts=[{"severity": "PHC_SEVERITY_CRITICAL", "alert_name": "x", **XID}],
+        )
+        await pass_time(bot, 600)
+        said = [post.text for post in bot.slack.visible()]
+        assert said
+        assert calls(bot) == [], said
+
+
+@pytest.mark.parametrize("order", ["WARNING first", "CRITICAL first", "critical alone"])
+async def test_critical_fault_that_is_back_beside_a_warning_calls_at_night(order: str) -> None:
+    async with watching(BOT_ONCALL="S0ONCALL", BOT_QUIET_HOURS=NIGHT) as bot:
+        bot.slack.groups["S0ONCALL"] = ["U0ALICE"]
         await began(bot)
-        bot.together.nodes["cluster-1"] = 64
-        await pass_time(bot, 1300)  # the bot knows how many nodes there are
-        storm(bot, 1)
+        bot.together.fire("a-1", "cluster-1", "instance-1", **XID)
+        bot.together.add(state="PENDING", linked_alerts=[bot.together.alerts["a-1"]], reviewed_by="Auto-Approved")
+        alert = await card(bot)
+        for _ in range(4):
+            bot.together.advance(IDS)
+        bot.together.alerts.clear()
+        await until(bot, lambda: "Watched until" in alert.text)
+        await pass_time(bot, 1200)
+        assert calls(bot) == []
+        both: list[dict[str, Any]] = [{**XID, **WARNING}, XID]
+        if order == "critical alone":
+            both = [XID]
+        elif order == "CRITICAL first":
+            both.reverse()
+        for number, fields in enumerate(both):
+            bot.together.fire(f"b-{number}", "cluster-1", "instance-1", **fields)
+        await pass_time(bot, 3 * 3600)  # still night
+        said = [*thread(bot, alert), *[message.text for message in told(bot)]]
+        assert calls(bot), said
+
+
+@pytest.mark.parametrize("at", [400, 860])
+async def test_node_of_a_digest_on_hold_that_turns_critical_is_told_beside_a_reminder(at: int) -> None:
+    async with watching(BOT_ONCALL="S0ONCALL", BOT_REMIND_MINUTES="15") as bot:
+        bot.slack.groups["S0ONCALL"] = ["U0ALICE"]
+        await began(bot)
+        for number in range(6):
+            bot.together.add(
+                ("cluster-1", f"instance-{number}", f"r-{number}"),
+                instance_name=f"gpu-node-{number:04d}",
+                linked_alerts=[{"alert_name": "SlurmNodeUnavailable", **WARNING}],
+            )
+        message = await digest(bot)
+        posted = bot.time.seconds
+        await bot.slack.say("<@U0BOT> hold 4h gpu-node-0001", user="U0BOB")
+        await quiet(bot)
+        await digest(bot, "on hold")
+        await pass_time(bot, posted + at - bot.time.seconds, longest=15)
+        bot.together.remediations["cluster-1", "instance-1", "r-1"]["linked_alerts"] = [
+            {"alert_name": "DmesgXidError", "severity": "PHC_SEVERITY_CRITICAL", **XID}
+        ]
+        await pass_time(bot, 3600, longest=15)
+        said = thread(bot, message)
+        assert [line for line in said if "gpu-node-0001" in line and "S0ONCALL" in line], said
+
+
+async def test_on_call_is_called_once_for_what_did_not_stop_while_alerts_cannot_be_read() -> None:
+    async with watching(BOT_ONCALL="S0ONCALL") as bot:
+        bot.slack.groups["S0ONCALL"] = ["U0ALICE"]
+        await began(bot)
+        bot.together.fire("a-1", "cluster-1", "instance-1", **XID)
+        bot.together.add(linked_alerts=[bot.together.alerts["a-1"]])
+        alert = await card(bot)
+        await bot.slack.press(alert, APPROVE)
+        await card(bot, words="Approved")
+        for _ in range(4):
+            bot.together.advance(IDS)
+        await until(bot, lambda: "Watched until" in alert.text)
+        before = len(calls(bot))
+        await pass_time(bot, 840, longest=15)
+        fault = Fault("rpc", verb="alerts", code=14, times=-1)
+        bot.together.faults.append(fault)
+        await pass_time(bot, 210, longest=15)
+        bot.together.faults.clear()
+        await pass_time(bot, 2400, longest=15)
+        said = calls(bot)[before:]
+        assert len(said) == 1, said
+
+
+@pytest.mark.parametrize("is_held", [True, False])
+async def test_new_node_calls_though_one_on_hold_turns_critical_with_it(*, is_held: bool) -> None:
+    async with watching(BOT_ONCALL="S0ONCALL", BOT_REMIND_MINUTES="0") as bot:
+        bot.slack.groups["S0ONCALL"] = ["U0ALICE"]
+        await began(bot)
+        for number in range(6):
+            bot.together.add(
+                ("cluster-1", f"instance-{number}", f"r-{number}"),
+                instance_name=f"gpu-node-{number:04d}",
+                linked_alerts=[{"alert_name": "SlurmNodeUnavailable", **WARNING}],
+            )
+        message = await digest(bot)
+        if is_held:
+            await bot.slack.say("<@U0BOT> hold 4h gpu-node-0001", user="U0BOB")
+            await quiet(bot)
+            await digest(bot, "on hold")
+        for number in [number for number in range(6) if number != 1 or not is_held]:
+            bot.together.resolve(("cluster-1", f"instance-{number}", f"r-{number}"))
+        await pass_time(bot, 30)
+        critical = [{"alert_name": "DmesgXidError", "severity": "PHC_SEVERITY_CRITICAL", **XID}]
+        bot.together.remediations["cluster-1", "instance-1", "r-1"]["linked_alerts"] = critical
+        for number in range(10, 17):
+            bot.together.add(
+                ("cluster-1", f"instance-{number}", f"r-{number}"),
+                instance_name=f"gpu-node-{number:04d}",
+                linked_alerts=critical,
+            )
+        await pass_time(bot, 3600, longest=15)
+        said = [post.text for post in bot.slack.visible()]
+        called = [line for line in thread(bot, message) if "S0ONCALL" in line and "and 7 more" in line]
+        assert called or not is_held, said
+
+
+async def test_first_approval_at_night_of_nodes_of_two_clusters_owes_the_other_on_call_a_call() -> None:
+    quiet_hours = "03:30-07:00 UTC"
+    modes = "REBOOT_VM"
+    async with watching(
+        BOT_ROUTES=ROUTES, BOT_QUIET_HOURS=quiet_hours, BOT_REMIND_MINUTES="0", BOT_TWO_PEOPLE_MODES=modes
+    ) as bot:
+        bot.slack.groups |= {"S0ONE": ["U0ALICE"], "S0TWO": ["U0BOB"]}
+        for cluster, severity in (("cluster-1", "CRITICAL"), ("cluster-2", "WARNING")):
+            for number in range(4):
+                bot.together.add(
+                    (cluster, f"{cluster}-i{number}", f"{cluster}-r{number}"),
+                    linked_alerts=[{"alert_name": "x", "severity": f"PHC_SEVERITY_{severity}"}],
+                )
+        message = await digest(bot)
+        assert "S0TWO" in message.everything
+        await pass_time(bot, 2400)
+        view = await choose(bot, message)
+        await bot.slack.submit(view)
         await pass_time(bot, 60)
-        await bot.settle()
-        if not is_listed:
-            bot.together.faults.append(Fault("rpc", verb="clusters", code=14, times=-1))
-        async with bot.another():
-            storm(bot, 20, start=1)
-            await pass_time(bot, 900)
-            said = [post.text for post in bot.slack.visible() if "paused automatically" in post.text]
-            assert said, "21 of 64 nodes are broken, and anybody may approve"
+        said = thread(bot, message)
+        assert [line for line in said if "S0ONE" in line], said
+        await pass_time(bot, 6 * 3600)
+        said = thread(bot, message)
+        assert [line for line in said if "S0TWO" in line], said
+
+
+async def test_returns_at_night_in_a_message_of_two_clusters_are_told_to_both_on_call() -> None:
+    async with watching(BOT_ROUTES=ROUTES, BOT_QUIET_HOURS=NIGHT, BOT_REMIND_MINUTES="0") as bot:
+        bot.slack.groups |= {"S0ONE": ["U0ALICE"], "S0TWO": ["U0BOB"]}
+        bot.together.clusters["cluster-2"] = "cluster-2 (H100)"
+        all_ids = []
+        for cluster in ("cluster-1", "cluster-2"):
+            for number in range(4):
+                ids = (cluster, f"{cluster}-i{number}", f"{cluster}-r{number}")
+                all_ids.append(bot.together.add(ids, linked_alerts=firing("79")))
+        message = await digest(bot)
+        for ids in all_ids:
+            bot.together.review(ids, "approve")
+            for _ in range(4):
+                bot.together.advance(ids)
+        await pass_time(bot, 1200)
+        before = len(thread(bot, message))
+        bot.together.fire("b-1", "cluster-1", "cluster-1-i0", **XID)
+        bot.together.fire("b-2", "cluster-2", "cluster-2-i0", **{**XID, **WARNING})
+        await pass_time(bot, 8 * 3600)
+        said = thread(bot, message)[before:]
+        assert [line for line in said if "S0ONE" in line], said
+        assert [line for line in said if "S0TWO" in line], said
+
+
+@pytest.mark.parametrize("order", ["WARNING first", "CRITICAL first"])
+async def test_critical_fault_that_the_last_look_finds_beside_a_warning_calls_at_night(order: str) -> None:
+    async with watching(BOT_ONCALL="S0ONCALL", BOT_QUIET_HOURS=NIGHT, BOT_VERIFY_HOURS="1") as bot:
+        bot.slack.groups["S0ONCALL"] = ["U0ALICE"]
+        await began(bot)
+        bot.together.fire("a-1", "cluster-1", "instance-1", **XID)
+        bot.together.add(state="PENDING", linked_alerts=[bot.together.alerts["a-1"]], reviewed_by="Auto-Approved")
+        alert = await card(bot)
+        for _ in range(4):
+            bot.together.advance(IDS)
+        bot.together.alerts.clear()
+        await until(bot, lambda: "Watched until" in alert.text)
+        ended = bot.time.seconds
+        await pass_time(bot, 2400)
+        bot.together.faults.append(Fault("rpc", verb="alerts", code=14, times=-1))
+        await pass_time(bot, 60)
+        both: list[dict[str, Any]] = [{**XID, **WARNING}, XID]
+        for number, fields in enumerate(both if order == "WARNING first" else reversed(both)):
+            bot.together.fire(f"b-{number}", "cluster-1", "instance-1", **fields)
+        await pass_time(bot, ended + 3600 + 30 - bot.time.seconds)
+        bot.together.faults.clear()
+        await pass_time(bot, 2 * 3600 - 600)
+        said = [*thread(bot, alert), *[message.text for message in told(bot)]]
+        assert calls(bot), said
