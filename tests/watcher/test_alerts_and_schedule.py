@@ -67,6 +67,7 @@ class Model:
         self.thread: list[Message] = []
         self.forgotten = False
         self.failures = 0
+        self.is_over = False  # by the last reading or answer
 
     def snapshot(self) -> Snapshot:
         return Snapshot(self.message, [self.alert.at(self.now)], {}, [], is_being_decided=False, now=self.now)
@@ -81,6 +82,7 @@ class Model:
         else:
             changed = alerts.seen(look, self.truth, "", None, sequence, read_alone=False)
             changed = changed or alerts.seen(look, self.truth, "", None, sequence, read_alone=True)
+            self.is_over = self.truth.state in FINAL if changed else self.is_over
         if changed:
             self.alert, self.message = changed
 
@@ -90,6 +92,7 @@ class Model:
     def answer(self, *, on_the_card: bool) -> None:
         """Somebody approves, and is answered on the card or elsewhere."""
         self.sequence += 1
+        self.is_over = False
         self.truth = remediation(state=State.PENDING)
         decided = DecidedBy(Verb.APPROVE, "U0ALICE", self.now)
         remark = CardNote("", True, decided, self.truth.state, self.truth.mode, self.now)
@@ -210,10 +213,9 @@ def test_every_history_ends_in_the_message_that_the_last_truth_asks_for(
 
 def title(model: Model) -> str:
     """Return how the header must begin, by what Together last said and by a hold: what has ended stays so."""
-    known = model.alert.remediation
-    if model.truth is None and known.state not in FINAL:
+    if model.truth is None and not model.is_over:
         return "No longer listed: "
-    said: str = card(model.truth or known).blocks[0]["text"]["text"]
+    said: str = card(model.truth or model.alert.remediation).blocks[0]["text"]["text"]
     return said.replace("Approval needed: ", "On hold: ") if model.alert.at(model.now).hold else said
 
 
