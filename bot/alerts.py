@@ -85,7 +85,8 @@ def seen(  # noqa: PLR0913 - what was read, and when
     """
     alert, message = view.alert, view.message
     before = alert.remediation
-    is_older = readings.is_older(before, remediation) or readings.was_answered_since(alert, view.asked_at, view.now)
+    is_older = readings.is_before_answer(alert, remediation, view.asked_at, view.now)
+    is_older = is_older or readings.is_older(before, remediation)
     if alert.decided_seq > sequence or is_older or (not read_alone and readings.may_be_older(alert, remediation)):
         return None
     waits = remediation.is_waiting

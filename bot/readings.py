@@ -8,6 +8,7 @@ from bot.models import CALLED_OFF, FINAL, OPEN, PRECISION, RAN, Alert, CameBack,
 # A remediation only moves forward in these, unless it begins once more.
 _ORDER = {str(state): place for place, state in enumerate(OPEN)} | dict.fromkeys(map(str, FINAL), len(OPEN))
 _TIMES = "create_time", "update_time"
+LAGS_SECONDS = 600.0  # so long after an answer, one by an older record of Together's isn't believed
 CLEARS_SECONDS = 900.0  # within which an alert clears after a repair that helped (about 5 min, by Together's docs)
 
 
@@ -28,10 +29,13 @@ def may_be_older(alert: Alert, read: Remediation) -> bool:
     return is_behind
 
 
-def was_answered_since(alert: Alert, asked_at: float, now: float) -> bool:
-    """Return whether somebody was answered after Together was asked: what it said then may be out of date."""
-    read_at = alert.remark.confirmed_at if alert.is_stale and alert.remark else 0.0
-    return asked_at < read_at <= now  # clocks can go back
+def is_before_answer(alert: Alert, read: Remediation, asked_at: float, now: float) -> bool:
+    """Return whether a reading is from before somebody was answered, by when Together was asked, or by its own time."""
+    remark = alert.remark if alert.is_stale else None
+    if remark is None:
+        return False
+    is_behind = 0 < unix(read.update_time) < unix(remark.updated) - PRECISION and now - remark.at < LAGS_SECONDS
+    return is_behind or asked_at < remark.confirmed_at <= now  # clocks can go back
 
 
 def _compared(known: Remediation, read: Remediation) -> int:

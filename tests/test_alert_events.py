@@ -26,6 +26,9 @@ from bot.watcher import schedule
 from bot.watcher.schedule import Step
 from tests.manual_clock import START
 from tests.samples import WATCH, remediation, request, reviewed
+from tests.simulator.receivers import SECRET, WebhookReceiver
+from tests.watch import card, pass_time, watching
+from tests.world import IDS
 
 MESSAGE = TrackedMessage("m", is_digest=False, cluster_id="c-7f2", channel_id="C0OPS", opened_at=START, ts="1.0")
 
@@ -155,3 +158,17 @@ def test_answer_that_no_list_confirms_is_as_of_the_answer_until_it_is_over(state
     text = str(schedule.content(snapshot(stale, MESSAGE), WATCH))
     assert cards.labels.as_of(START - 600) not in text
     assert (cards.labels.as_of(START - 300) in text) == (state == State.PENDING)
+
+
+async def test_other_tools_do_not_learn_of_an_end_that_was_none() -> None:
+    async with WebhookReceiver() as webhook:
+        environ: Any = {"BOT_WEBHOOK_URL": f"{webhook.url}/events", "BOT_WEBHOOK_SECRET": SECRET}
+        async with watching(**environ) as bot:
+            bot.together.add()
+            await card(bot)
+            await pass_time(bot, 100)
+            bot.together.review(IDS, "approve")  # in Together's console
+            bot.together.remediations[IDS]["state"] = "PENDING_APPROVAL"
+            await pass_time(bot, 120)
+            kinds = [event["type"].rpartition(".")[2] for event in webhook.events]
+            assert kinds == ["opened"], kinds

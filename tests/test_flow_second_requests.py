@@ -1,4 +1,4 @@
-"""What stands behind IDs and names is a reason or a second request, which cancels nothing and is not dropped."""
+"""What follows IDs and names: a reason, or a second request, which cancels nothing."""
 
 import json
 

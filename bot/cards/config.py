@@ -17,6 +17,7 @@ from bot.models import (
     Remediation,
     RemediationRef,
     RepairLimit,
+    State,
     Verb,
 )
 
@@ -84,7 +85,9 @@ class CardConfig:
 
     def stuck_at(self, remediation: Remediation) -> float:
         """Return from when on a repair under way may be stuck, in Unix time; infinity where it never is."""
-        if not (self.stuck_minutes and remediation.state in IN_REPAIR and (since := remediation.under_way_since)):
+        is_unknown = remediation.state not in set(State)
+        is_at_work = remediation.is_under_way if is_unknown else remediation.state in IN_REPAIR
+        if not (self.stuck_minutes and is_at_work and (since := remediation.under_way_since)):
             return math.inf
         wait = self.wait_of(remediation.cluster_id)
         return since.timestamp() + 60.0 * (self.stuck_minutes + (labels.USUAL_WAIT if wait is None else wait))

@@ -264,24 +264,19 @@ def failures(alerts: Sequence[Alert], firsts: Mapping[RemediationRef, FirstAppro
     who = " ".join(f"<@{user_id}>" for user_id in people[:10])
     if len(approved) < len(alerts) and called:
         who = f"{who} {mention(called)}".strip()
-    is_theirs = people and len(approved) == len(alerts) and not any(_was_changed(alert) for alert in alerts)
+    is_another = any(by.approved_other_than(alert.remediation.mode) for alert in alerts if (by := alert.decided))
+    is_theirs = people and len(approved) == len(alerts) and not is_another
     failed = "these repairs you approved failed" if is_theirs else "these repairs failed"
     head = f"{who}, {failed}:" if who else f"{capital(failed)}:"
     lines = with_rest([_failure(alert) for alert in alerts[:REPORT_LINES]], len(alerts))
     return lines_message(head, lines)
 
 
-def _was_changed(alert: Alert) -> bool:
-    """Return whether another repair ran than somebody had approved through Slack."""
-    approved = alert.decided.mode if alert.decided and alert.decided.is_approval else ""
-    return approved not in {"", alert.remediation.mode}
-
-
 def _failure(alert: Alert) -> Line:
     """Return a failure in a line, and who approved it where that was not through Slack."""
     remediation, by = alert.remediation, ""
     said = f"“{escape(remediation.error_message, 200)}”" if remediation.error_message else "no reason given"
-    if alert.decided and _was_changed(alert):
+    if alert.decided and alert.decided.approved_other_than(remediation.mode):
         by = f" (approved: {escape(labels.mode(alert.decided.mode).name, 60)})"
     elif alert.decided is None and remediation.is_automatic:
         by = " (started automatically)"

@@ -190,8 +190,10 @@ def _people(remediation: Remediation, decided: DecidedBy | None, about: CardCont
     comment = escape(remediation.review_comment or "", 700) if remediation.is_reviewed else ""
     if decided:
         reason = f": “{escape(decided.reason, 600)}”" if decided.reason else "."
-        did = f"{RULES[decided.verb].done.capitalize()}{'' if decided.is_sure else ', apparently'}"
-        yield f"{did} by {decided.people}, {when(decided.at)}{reason}"
+        did = RULES[decided.verb].done.capitalize()
+        if decided.mode not in {"", remediation.mode}:
+            did += f" “{escape(labels.mode(decided.mode).name, 80)}”"
+        yield f"{did}{'' if decided.is_sure else ', apparently'} by {decided.people}, {when(decided.at)}{reason}"
         if comment and decided.user_id not in comment:
             yield f"Review comment: “{comment}”"
     elif own := OWN_COMMENT.fullmatch(comment):

@@ -49,7 +49,7 @@ def transition(  # noqa: PLR0913 - what a reading may say
             lines.append(f"Together no longer says which repair this is. It was “{was}”.")
         elif not before.mode:
             lines.append(f"Together now says which repair this is: “{is_now}”.{look}")
-        elif decided and decided.is_approval and before.is_waiting:
+        elif decided and decided.is_approval and not after.is_waiting:
             approved = _approved_repair(after, decided)
             since = f"Before, it was “{was}”." if approved == is_now else f"The repair is now “{is_now}”."
             lines.append(f"{decided.people} approved “{approved}”. {since}")
@@ -111,8 +111,16 @@ def _moved(after: Remediation, decided: DecidedBy | None, now: float) -> str:
         case _ if after.state in set(State):
             said = f"{name.lower()}{since_approval}"
         case _:
-            said = f"{name}, which this version of the bot doesn't know"
+            said = f"{name}, which this version of the bot doesn't know{_end(after, decided)}"
     return f"{said}. {symbol}"
+
+
+def _end(repair: Remediation, decided: DecidedBy | None) -> str:
+    """Return what came of a repair that has ended in a state of tomorrow, for who approved it; else nothing."""
+    if repair.is_under_way:
+        return ""
+    error = f": “{escape(repair.error_message, 300)}”" if repair.error_message else ""
+    return f"{error}. Check the node{f', {decided.people}' if decided and decided.is_approval else ''}"
 
 
 def failure(remediation: Remediation, decided: DecidedBy | None, called: str, now: float) -> Message:
@@ -137,11 +145,10 @@ def failure(remediation: Remediation, decided: DecidedBy | None, called: str, no
 
 
 def begun(alerts: Sequence[Alert], called: str) -> Message:
-    """Call who is on call for repairs that delete data, or may, and that nobody was asked about."""
+    """Call who is on call for repairs that delete data, or may, and that nobody was asked about, or not about that."""
     are = "is" if all(labels.mode(alert.remediation.mode).is_destructive for alert in alerts) else "may be"
-    return calling_line(
-        f"{_nodes(alerts)}: {_repairs(alerts)} started automatically. Local data {are} deleted.", called
-    )
+    did = "isn't what was approved" if any(alert.decided for alert in alerts) else "started automatically"
+    return calling_line(f"{_nodes(alerts)}: {_repairs(alerts)} {did}. Local data {are} deleted.", called)
 
 
 def stuck(alerts: Sequence[Alert], called: str, now: float, *, has_card: bool) -> Message:

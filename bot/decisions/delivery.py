@@ -65,7 +65,7 @@ class Answers:
         about = replace(about, is_unlisted=False, is_just_read=True, hold=hold)
         note = CardNote(
             notice=verdict.notice, buttons=verdict.buttons, decided=verdict.decided,
-            state=present.state, mode=present.mode, at=self.clock.now(),
+            state=present.state, mode=present.mode, at=self.clock.now(), updated=present.update_time,
         )  # fmt: skip
         summary = verdict.summary or verdict.notice
         apparently = "" if verdict.decided and verdict.decided.is_sure else ", apparently"

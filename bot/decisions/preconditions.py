@@ -213,8 +213,9 @@ def changes_since(request: Request, typed_at: float, present: Remediation) -> st
     """
     if present.state in request.rule.allowed and present.began_at > typed_at + PRECISION:
         return "the remediation ended and opened again since you typed the command"
-    if present.is_waiting:
-        return ""
+    if present.is_waiting:  # its state may follow a review
+        is_reviewed = unix(present.review_time) > typed_at + PRECISION
+        return "somebody has reviewed the remediation since you typed the command" if is_reviewed else ""
     if unix(present.review_time) <= typed_at - CLOCKS_DIFFER_BY:
         return ""
     return changes(request, SeenState(None, State.PENDING_APPROVAL), present)

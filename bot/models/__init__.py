@@ -11,7 +11,6 @@ from bot.models.alert import (
     CardContext,
     History,
     Hold,
-    Impact,
     Learned,
     Looked,
     Looking,
@@ -59,28 +58,12 @@ from bot.models.ports import (
     Delivery,
     Directory,
     Found,
+    Impact,
     Impacts,
     Messenger,
     Person,
 )
-from bot.models.remediation import (
-    BEGUN,
-    CALLED_OFF,
-    FINAL,
-    IN_REPAIR,
-    NEXT_STEP,
-    OPEN,
-    OVERRIDES,
-    OWN_COMMENT,
-    PRECISION,
-    RAN,
-    LinkedAlert,
-    Mode,
-    Remediation,
-    State,
-    is_weaker,
-    unix,
-)
+from bot.models.remediation import OWN_COMMENT, PRECISION, LinkedAlert, Remediation, unix
 from bot.models.request import (
     MARK,
     RULES,
@@ -97,4 +80,17 @@ from bot.models.request import (
     decision_part,
     read_button_value,
     reference_value,
+)
+from bot.models.states import (
+    BEGUN,
+    CALLED_OFF,
+    FINAL,
+    IN_REPAIR,
+    NEXT_STEP,
+    OPEN,
+    OVERRIDES,
+    RAN,
+    Mode,
+    State,
+    is_weaker,
 )

@@ -9,7 +9,9 @@ from enum import StrEnum
 from bot.models.guardrails import Override, Pause, RepairLoad
 from bot.models.ids import RemediationRef, short_hash
 from bot.models.outcome import CardNote, DecidedBy, Doubt, FirstApproval
-from bot.models.remediation import CALLED_OFF, FINAL, RAN, Remediation, State
+from bot.models.ports import Impact
+from bot.models.remediation import Remediation
+from bot.models.states import CALLED_OFF, FINAL, RAN, State
 
 HOLD_SECONDS = 30 * 60
 MAX_HOLD_SECONDS = 24 * 3600.0
@@ -132,28 +134,11 @@ def repairs_since(
     Args:
         earlier: those under IDs of the node that were used again: Together lists the last incident of each only.
     """
-    others = [repair for repair in listed if repair.id != of.remediation_id and repair.state not in _NEVER_RAN]
-    each_once = {repair.id: repair for repair in others}.values()
-    recent = [repair for repair in each_once if repair.state not in FINAL or repair.ended_at >= since]
+    each_once = {repair.id: repair for repair in listed if repair.state not in _NEVER_RAN}
+    each_once.pop(of.remediation_id, None)
+    recent = [repair for repair in each_once.values() if repair.state not in FINAL or repair.ended_at >= since]
     recent += [repair for repair in earlier if repair.ended_at >= since]
     return sorted(recent, key=lambda repair: repair.ended_at)
-
-
-@dataclass(frozen=True, slots=True)
-class Impact:
-    """Who is affected by a broken node, as a service of the team's own says it; all of it raw.
-
-    Attributes:
-        summary: what runs there.
-        owner: whose it is; may be empty.
-        url: more of it, on https; may be empty.
-        at: when it was read, as Unix time in seconds.
-    """
-
-    summary: str
-    owner: str
-    url: str
-    at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,11 +314,13 @@ class Alert:
         remark = self.remark
         if not self.is_stale or remark is None:
             return self.remediation
-        shown = self.remediation.model_copy(update={"state": remark.state, "mode": remark.mode})
+        updated = remark.updated or self.remediation.update_time
+        answered = {"state": remark.state, "mode": remark.mode, "update_time": updated}
+        shown = self.remediation.model_copy(update=answered)
         if remark.decided and remark.decided.is_approval and not (shown.review_time and shown.is_reviewed):
             # A review that it has is of an earlier incident.
-            review = {"review_time": datetime.fromtimestamp(remark.decided.at, UTC)}
-            shown = shown.model_copy(update={"reviewed_by": None, "review_comment": None, **review})
+            reviewed_at = datetime.fromtimestamp(remark.decided.at, UTC)
+            shown = shown.model_copy(update={"reviewed_by": None, "review_comment": None, "review_time": reviewed_at})
         return shown
 
     @property

@@ -11,8 +11,8 @@ from bot.models.alert import Alert, CardContext, Looking
 from bot.models.guardrails import Pause
 from bot.models.ids import RemediationRef
 from bot.models.outcome import DOUBT_SECONDS, FirstApproval
-from bot.models.remediation import State
 from bot.models.request import RULES, Actor, ReplyTarget, SeenState, Verb
+from bot.models.states import State
 
 EVERYTHING = "all"
 MAX_CHOSEN = 1000  # at once: that many names of 100 characters are within a view's 250 KB (docs.slack.dev, views.open)

@@ -34,24 +34,26 @@ class FirstApproval:
 
     def counts_for(self, remediation: Remediation) -> bool:
         """Return whether it was given for this very repair."""
-        (opened, *now), (opened_then, *then) = _times(remediation.episode), _times(self.episode)
-        if opened and opened_then:  # lists may leave it out
-            now, then = [*now, opened], [*then, opened_then]
-        is_same = len(now) == len(then) and all(abs(a - b) <= PRECISION for a, b in zip(now, then, strict=True))
-        return is_same and self.mode == remediation.mode
+        (opened, ended), (opened_then, ended_then) = (
+            _opened_and_ended(remediation.episode),
+            _opened_and_ended(self.episode),
+        )
+        is_other = opened and opened_then and abs(opened - opened_then) > PRECISION  # lists may leave it out
+        return not is_other and abs(ended - ended_then) <= PRECISION and self.mode == remediation.mode
 
     def precedes(self, seen: SeenState, user_id: str) -> bool:
         """Return whether it makes somebody's approval of what they saw the second, where both say when that began."""
         if self.user_id == user_id or self.mode != seen.mode:
             return False
-        began_at = int(max(_times(self.episode)))
+        began_at = int(max(_opened_and_ended(self.episode)))
         return not (began_at and seen.began_at) or abs(began_at - seen.began_at) <= PRECISION
 
 
-def _times(episode: str) -> list[float]:
-    return [
-        datetime.fromisoformat(moment).timestamp() if moment[:1].isdigit() else 0.0 for moment in episode.split("|")
-    ]
+def _opened_and_ended(episode: str) -> tuple[float, float]:
+    """Return when an incident opened and the one before it ended, in Unix time in seconds; 0 for what isn't known."""
+    moments = episode.split("|")  # as text, with "None" for what isn't known
+    ends = [datetime.fromisoformat(at).timestamp() if at[:1].isdigit() else 0.0 for at in (moments[0], moments[-1])]
+    return ends[0], ends[1]
 
 
 def token_of(decision_id: str) -> str:
@@ -92,6 +94,10 @@ class DecidedBy:
         """Whether it was approved."""
         return self.verb is Verb.APPROVE
 
+    def approved_other_than(self, mode: str) -> bool:
+        """Return whether this approved a repair of another mode: Together may change it as long as it is queued."""
+        return self.verb is Verb.APPROVE and self.mode not in {"", mode}
+
     @property
     def people(self) -> str:
         """Who decided, as mentions; each once, where it took two."""
@@ -112,6 +118,7 @@ class CardNote:
         is_error: it says what failed, while the remediation is what it was.
         looked_at: when somebody looked again, and nothing had changed, in Unix time; 0 for never.
         read_at: when Together was read for what an error leaves as it was, in Unix time; 0 where that is `at`.
+        updated: when Together last changed what it answered, by its clock; None where it doesn't say.
     """
 
     notice: str
@@ -123,6 +130,7 @@ class CardNote:
     is_error: bool = False
     looked_at: float = 0.0
     read_at: float = 0.0
+    updated: datetime | None = None
 
     @property
     def confirmed_at(self) -> float:

@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from bot.models.alert import Impact
 from bot.models.ids import RemediationRef
 from bot.models.remediation import Remediation
 from bot.models.request import Message, ReplyTarget
@@ -124,6 +123,23 @@ class AlertChannels(Protocol):
 
         None where the bot can't read that, now or later.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class Impact:
+    """Who is affected by a broken node, as a service of the team's own says it; all of it raw.
+
+    Attributes:
+        summary: what runs there.
+        owner: whose it is; may be empty.
+        url: more of it, on https; may be empty.
+        at: when it was read, as Unix time in seconds.
+    """
+
+    summary: str
+    owner: str
+    url: str
+    at: float
 
 
 class Impacts(Protocol):

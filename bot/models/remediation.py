@@ -2,39 +2,19 @@
 
 import re
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from functools import cached_property
 from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidatorFunctionWrapHandler, WrapValidator
 
 from bot.models.ids import RemediationRef, VisibleName, folded
+from bot.models.states import BEGUN, CALLED_OFF, FINAL, IN_REPAIR, Mode, State
 
 _FIRST_YEAR, _LAST_YEAR = 1971, 9000
 PRECISION = 1.0  # in seconds: a list may round times
 T = TypeVar("T")
 
 
-class State(StrEnum):
-    """The states that Together documents. The set is open: a remediation's state may be any text."""
-
-    PENDING_APPROVAL = "PENDING_APPROVAL"
-    PENDING = "PENDING"
-    QUARANTINING = "QUARANTINING"
-    QUARANTINED = "QUARANTINED"
-    RUNNING = "RUNNING"
-    SUCCEEDED = "SUCCEEDED"
-    FAILED = "FAILED"
-    CANCELLED = "CANCELLED"
-    AUTO_RESOLVED = "AUTO_RESOLVED"
-
-
-OPEN = (State.PENDING_APPROVAL, State.PENDING, State.QUARANTINING, State.QUARANTINED, State.RUNNING)
-IN_REPAIR = frozenset(OPEN[1:])
-RAN = frozenset({State.SUCCEEDED, State.FAILED})  # to an end
-BEGUN = IN_REPAIR | RAN
-CALLED_OFF = frozenset({State.CANCELLED, State.AUTO_RESOLVED})  # ended, and nothing was done
-FINAL = RAN | CALLED_OFF
 _BRIEF = 5  # Xid events that are kept
 _AUTO_APPROVED = re.compile(r"\bauto[- ]?approved\b", re.IGNORECASE)
 # What the bot writes into Together's record: it names the person, where `reviewed_by` is the API key's owner.
@@ -43,32 +23,6 @@ OWN_COMMENT = re.compile(
     re.DOTALL,
 )
 _MILD = {"PHC_SEVERITY_WARNING", "PHC_SEVERITY_INFO"}
-
-
-class Mode(StrEnum):
-    """The modes that Together documents. The set is open: a remediation's mode may be any text."""
-
-    VM_ONLY = "REMEDIATION_MODE_VM_ONLY"
-    HOST_AWARE = "REMEDIATION_MODE_HOST_AWARE"
-    EVICT_WITHOUT_REPLACEMENT = "REMEDIATION_MODE_EVICT_WITHOUT_REPLACEMENT"
-    REBOOT_VM = "REMEDIATION_MODE_REBOOT_VM"
-    HOST_POWER_CYCLE = "REMEDIATION_MODE_HOST_POWER_CYCLE"
-
-
-# From the one that changes least. Approve refuses the power cycle as an override (docs.together.ai/reference).
-_BY_STRENGTH = (
-    Mode.REBOOT_VM, Mode.HOST_POWER_CYCLE, Mode.VM_ONLY, Mode.HOST_AWARE, Mode.EVICT_WITHOUT_REPLACEMENT,
-)  # fmt: skip
-# What Together suggests next where a repair didn't help (docs.together.ai, "Node repair").
-NEXT_STEP: dict[str, Mode] = {Mode.REBOOT_VM: Mode.VM_ONLY, Mode.VM_ONLY: Mode.HOST_AWARE}
-OVERRIDES = tuple(mode for mode in _BY_STRENGTH if mode != Mode.HOST_POWER_CYCLE)
-
-
-def is_weaker(mode: str, suggested: str) -> bool:
-    """Return whether a mode changes less than the suggested one, or isn't known not to."""
-    if mode not in _BY_STRENGTH or suggested not in _BY_STRENGTH:
-        return True
-    return _BY_STRENGTH.index(Mode(mode)) < _BY_STRENGTH.index(Mode(suggested))
 
 
 def _or_none(value: object, handler: ValidatorFunctionWrapHandler) -> object:
@@ -85,7 +39,8 @@ def _readable_items(value: object) -> list[object]:
 
 Lenient = Annotated[T | None, WrapValidator(_or_none)]
 Name = Lenient[VisibleName]  # else the ID is shown
-OpenText = Annotated[str, WrapValidator(lambda value, handler: _or_none(value, handler) or "")]
+_UNSAID = re.compile(r"\A.*_UNSPECIFIED\Z")  # the zero of one of Protobuf's enums says nothing
+OpenText = Annotated[str, WrapValidator(lambda value, handler: _UNSAID.sub("", str(_or_none(value, handler) or "")))]
 Many = Annotated[list[T], BeforeValidator(_readable_items)]
 
 
@@ -268,6 +223,12 @@ class Remediation(ApiModel):
         return {(alert.alert_name, code) for alert in self.linked_alerts for code in (None, *(alert.xids or [""]))}
 
     @property
+    def names(self) -> set[str]:
+        """The names of what it is about: its node, and the alerts that led to it."""
+        own = {self.instance_id, self.node}
+        return own.union(*(alert.names for alert in self.linked_alerts))
+
+    @property
     def can_be_watched(self) -> bool:
         """Whether it could be told that its fault is back: that is known, and the node wasn't removed."""
         return self.mode != Mode.EVICT_WITHOUT_REPLACEMENT and any(alert.alert_name for alert in self.linked_alerts)
@@ -286,7 +247,10 @@ class Remediation(ApiModel):
     @property
     def is_under_way(self) -> bool:
         """Whether it is being repaired, also in a state that this version doesn't know."""
-        return not self.is_waiting and self.state not in FINAL
+        if self.is_waiting or self.state in FINAL:
+            return False
+        is_over = 0 < unix(self.under_way_since) <= unix(self.end_time)  # as far as a state of tomorrow may tell
+        return self.state in IN_REPAIR or not is_over
 
     @property
     def is_reviewed(self) -> bool:
@@ -358,7 +322,9 @@ class Remediation(ApiModel):
     @property
     def ended(self) -> datetime | None:
         """When it ended; None while it hasn't: then Together's time is of an earlier incident."""
-        return self.end_time if self.state in FINAL else None
+        if self.state not in FINAL or (self.start_time and self.end_time and self.start_time > self.end_time):
+            return None
+        return self.end_time
 
     @property
     def ended_at(self) -> float:
@@ -368,7 +334,9 @@ class Remediation(ApiModel):
     @property
     def changed_at(self) -> float:
         """When it ended, else last changed, in Unix time in seconds; 0 where Together doesn't say."""
-        return unix(self.end_time or self.update_time)
+        # A state may show before its time: that is of an earlier incident then.
+        has_own_end = self.end_time and not (self.start_time and self.start_time > self.end_time)
+        return unix(self.end_time if has_own_end else self.update_time)
 
     @property
     def succeeded_at(self) -> float:
@@ -394,7 +362,5 @@ class Remediation(ApiModel):
     @property
     def began_at(self) -> float:
         """When it began to wait, this time, as far as Together says; Unix time in seconds, else 0."""
-        times = [self.create_time, self.end_time]
-        if self.is_waiting:
-            times += [self.review_time, self.start_time]  # of an earlier incident
-        return max((moment.timestamp() for moment in times if moment), default=0.0)
+        # A review or a start may show before the state that it brings about.
+        return max((moment.timestamp() for moment in (self.create_time, self.end_time) if moment), default=0.0)

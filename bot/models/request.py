@@ -10,7 +10,8 @@ from typing import Any
 
 from bot.errors import InvalidId, OutcomeKind, UnreadableButton
 from bot.models.ids import MAX_ID_LENGTH, RemediationRef, short_hash
-from bot.models.remediation import BEGUN, Remediation, State
+from bot.models.remediation import Remediation
+from bot.models.states import BEGUN, State
 
 Json = dict[str, Any]  # an object in a payload
 Blocks = list[Json]

@@ -54,7 +54,7 @@ _MESSAGES = select(messages.c.body, messages.c.is_open)
 _IN_CLUSTER = alerts.c.cluster_id == bindparam("b_cluster")
 _WITH_MESSAGE = ALERTS.join(messages, messages.c.id == alerts.c.message_id).where(_IN_CLUSTER)
 _KNOWN = select(*_IDS, alerts.c.fingerprint).where(alerts.c.is_open)
-_IN_UNKNOWN_STATES = _REFS.where(alerts.c.is_open, alerts.c.state.not_in([*State, WITHDRAWN]))
+_IN_UNKNOWN_STATES = ALERTS.where(alerts.c.is_open, alerts.c.state.not_in([*State, WITHDRAWN]))
 _TRACKED = ALERTS.where(alerts.c.is_open, alerts.c.state != WITHDRAWN)
 _WAITING = _WITH_MESSAGE.where(
     alerts.c.is_open, alerts.c.state == State.PENDING_APPROVAL, messages.c.is_digest == bindparam("b_digests")
@@ -112,9 +112,10 @@ def tracked(connection: Connection) -> list[Alert]:
     return read_alerts(connection, _TRACKED)
 
 
-def in_unknown_states(connection: Connection) -> set[RemediationRef]:
-    """Return what is in a state that this version doesn't know, so that no list has it."""
-    return set(refs_in(connection.execute(_IN_UNKNOWN_STATES)))
+def in_unknown_states(connection: Connection) -> dict[RemediationRef, set[str]]:
+    """Return what is under way in a state that this version doesn't know, so that no list has it, and its names."""
+    found = read_alerts(connection, _IN_UNKNOWN_STATES)
+    return {alert.ref: alert.remediation.names for alert in found if alert.remediation.is_under_way}
 
 
 def waiting(connection: Connection, cluster_id: str, *, in_digests: bool) -> list[Alert]:

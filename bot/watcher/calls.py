@@ -15,7 +15,7 @@ OVERDUE_SECONDS = 60.0  # so late, other tools get a reminder that Slack hasn't 
 
 
 def started_that_call(started: Sequence[Alert], cluster_id: str | None) -> list[Alert]:
-    """Return which repairs under way call who is on call: automatic ones that delete data, until they have ended.
+    """Return which repairs under way call who is on call, until they have ended: those that delete data unasked.
 
     Args:
         cluster_id: None for what was under way before monitoring started, which calls nobody.
@@ -24,7 +24,13 @@ def started_that_call(started: Sequence[Alert], cluster_id: str | None) -> list[
         return []
     running = [alert for alert in started if alert.remediation.state not in FINAL]
     return [
-        alert for alert in running if alert.remediation.is_automatic and labels.deletes_data(alert.remediation.mode)
+        alert
+        for alert in running
+        if labels.deletes_data(alert.remediation.mode)
+        and (
+            alert.remediation.is_automatic
+            or (alert.decided and alert.decided.approved_other_than(alert.remediation.mode))
+        )
     ]
 
 

@@ -46,7 +46,7 @@ class Checks:
         try:
             match check:
                 case Check.STUCK:
-                    return await self.are_still(IN_REPAIR, [repair.ref for repair in repairs])
+                    return await self.are_still([repair.ref for repair in repairs], waiting=False)
                 case Check.BACK:
                     return await self._missing(cluster_id, repairs)
                 case Check.LASTS:
@@ -101,14 +101,16 @@ class Checks:
             await self.reports.change(cluster_id, lambda report: report.having_told(called))
         return returned
 
-    async def are_still(self, states: Collection[State], refs: list[RemediationRef]) -> set[RemediationRef] | None:
-        """Return which of these are certainly in such a state; None where none is, but not all can be read now."""
+    async def are_still(self, refs: list[RemediationRef], *, waiting: bool) -> set[RemediationRef] | None:
+        """Return which of these certainly wait, or are under way; None where none is, but not all can be read now."""
         if len(refs) == 1:
             try:
                 present = await self.together.get(refs[0])
             except TogetherError:
                 return None
-            return set(refs) if present.state in states else set()
+            is_still = present.is_waiting if waiting else present.is_under_way
+            return set(refs) if is_still else set()
+        states = {State.PENDING_APPROVAL} if waiting else IN_REPAIR
         clusters = {ref.cluster_id for ref in refs}
         lists = await asyncio.gather(*(self._listed(cluster_id, states) for cluster_id in clusters))
         still = {ref for ref in refs if any(listed and ref in listed for listed in lists)}

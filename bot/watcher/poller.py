@@ -86,7 +86,7 @@ class Poller:
         clusters: what is known of each cluster.
         cluster_names: what they are called, as cards have it.
         loads: how many nodes of a cluster are in repair, and how many wait for approval, as far as it was taken in.
-        in_unknown_states: the repairs under way in a state that lists aren't asked for.
+        in_unknown_states: the repairs under way in a state that lists aren't asked for, and what each is about.
     """
 
     together: TogetherClient
@@ -107,7 +107,7 @@ class Poller:
         self._vanished: dict[RemediationRef, float] = {}
         self._vanished_backoff: Backoff[RemediationRef] = Backoff(self.clock.monotonic, LOST_WAIT)
         self._maybe_deleted: set[str] = set()
-        self.in_unknown_states: set[RemediationRef] = set()
+        self.in_unknown_states: dict[RemediationRef, set[str]] = {}
         self._listings: asyncio.Queue[Listing] = asyncio.Queue(LISTINGS_AT_ONCE)
         self._first: Listing | None = None
         self._kept_from = 0.0
@@ -189,11 +189,7 @@ class Poller:
             listing.error = error
         else:
             listed = {cluster.cluster_id: cluster for cluster in clusters}
-            self._missing = {
-                cluster_id: self._missing.get(cluster_id, 0) + 1
-                for cluster_id in self.clusters
-                if cluster_id not in listed
-            }
+            self._missing = {of: self._missing.get(of, 0) + 1 for of in self.clusters if of not in listed}
             kept = {
                 cluster_id: self.clusters[cluster_id]
                 for cluster_id, times in self._missing.items()
@@ -265,7 +261,9 @@ class Poller:
         listed = await self._sort(listing, items)
         listing.unconfirmed = {ref for ref in self.index.of_cluster(cluster_id) if ref not in listed}
         listing.under_repair.update(ref.instance_id for ref in listing.unconfirmed)  # as far as is known
-        listing.in_repair.update(ref.instance_id for ref in listing.unconfirmed & self.in_unknown_states)
+        unknown = listing.unconfirmed & self.in_unknown_states.keys()
+        listing.in_repair.update(ref.instance_id for ref in unknown)
+        listing.under_repair.update(*(self.in_unknown_states[ref] for ref in unknown))
         if cluster_id in self._reads and not self._reads[cluster_id].done():
             return
         # A list that lags behind undoes nothing: what is listed as it had been before is held back until it is read.
@@ -295,10 +293,9 @@ class Poller:
             if found is None:
                 self.index.doubt(ref)
                 return
+            self.in_unknown_states.pop(ref, None)
             if one and one.remediation.is_under_way and one.remediation.state not in IN_REPAIR:
-                self.in_unknown_states.add(ref)
-            else:
-                self.in_unknown_states.discard(ref)
+                self.in_unknown_states[ref] = one.remediation.names
             if one and one.fingerprint == self.index.seen(ref):
                 found = {}
             await self._put(Listing(of.cluster_id, asked_at, of.sequence, changed=found, alone=ref))
@@ -322,7 +319,8 @@ class Poller:
         """Sort what can be read of a list, and return what it has; no ack waits while thousands are looked at."""
         listed = set()
         for number, item in enumerate(items, start=1):
-            if ref := reference_of(item, listing.cluster_id):
+            # An item may be newer than the list, which was asked for what is open.
+            if (ref := reference_of(item, listing.cluster_id)) and item["state"] in OPEN:
                 listed.add(ref)
                 listing.under_repair.update(_names_in(item))
                 (listing.in_repair if item["state"] in IN_REPAIR else listing.waiting).add(ref.instance_id)

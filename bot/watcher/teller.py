@@ -17,7 +17,6 @@ from bot.models import (
     EventKind,
     RemediationRef,
     Snapshot,
-    State,
     TrackedMessage,
 )
 from bot.store import LeasedDatabase, approvals, messages, rows
@@ -297,7 +296,7 @@ class ThreadTeller:
         """Return a message with the alerts on it that surely still wait; None where none does, or one was answered."""
         asking = [alert.ref for alert in snapshot.unheld]
         key = step, snapshot.message.id
-        still = await self.checks.are_still({State.PENDING_APPROVAL}, asking) or set()
+        still = await self.checks.are_still(asking, waiting=True) or set()
         still -= await self.database.read(approvals.unsettled, {ref.cluster_id for ref in still})
         if not still:
             self.backoff.failed(key)  # the next list says what has become of it

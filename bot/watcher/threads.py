@@ -203,20 +203,25 @@ def _late_calls(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingRepl
 
 
 def _begun(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingReply]:
-    """Yield the call for what has begun automatically, or deletes data by now, since a post that called nobody."""
+    """Yield the call for what has begun unasked, or deletes data by now, since a post that called nobody."""
     message = snapshot.message
     is_told = message.cluster_id is not None  # else it was under way before monitoring started
     was_silent = is_told and message.is_started and not message.called_at  # what it does may be worse by now
     later = [
         alert
         for alert in snapshot.alerts
-        if (alert.waiting_since > message.called_at or was_silent) and not alert.decided
+        if (alert.waiting_since > message.called_at or was_silent) and not alert.decided and config.automatic != "none"
     ]
-    new = {_begun_key(alert): alert for alert in calls.started_that_call(later, message.cluster_id or "")}
-    alerts = [alert for key, alert in new.items() if key not in message.announced]
-    if config.automatic != "none" and alerts and (called := config.on_call_now(alerts, snapshot)):
-        reply = thread.begun(alerts, called)
-        yield PendingReply(reply, frozenset(new), broadcast=True)
+    others = [
+        alert
+        for alert in snapshot.alerts
+        if alert.decided and alert.decided.approved_other_than(alert.remediation.mode)
+    ]
+    for begun in (later, others):
+        new = {_begun_key(alert): alert for alert in calls.started_that_call(begun, message.cluster_id or "")}
+        alerts = [alert for key, alert in new.items() if key not in message.announced]
+        if alerts and (called := config.on_call_now(alerts, snapshot)):
+            yield PendingReply(thread.begun(alerts, called), frozenset(new), broadcast=True)
 
 
 def _begun_key(alert: Alert) -> str:

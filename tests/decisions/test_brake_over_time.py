@@ -15,6 +15,7 @@ from tests.simulator.slack import Posted
 from tests.simulator.together import Fault
 from tests.storms import began, storm
 from tests.watch import card, ends, pass_time, poll, until, watching
+from tests.watcher.test_verification import moment
 from tests.world import APPROVE, World
 
 pytestmark = pytest.mark.bot(watching=True, BOT_ONCALL="S0ONCALL", BOT_STORM_BRAKE="4")
@@ -404,3 +405,18 @@ async def test_dialog_that_showed_a_smaller_storm_resumes_nothing() -> None:
         await bot.slack.press(bot.alert(ids[0]), APPROVE)
         await pass_time(bot, 10)
         assert bot.together.posts == [], message.text
+
+
+def said(bot: World) -> str:
+    return "\n".join(message.text for message in bot.slack.messages)
+
+
+async def test_brake_does_not_count_what_a_list_itself_says_is_over() -> None:
+    async with watching(BOT_STORM_BRAKE="3") as bot:
+        await began(bot)
+        for node in range(3):
+            ids = bot.together.add(("cluster-1", f"i-{node}", f"r-{node}"), state="CANCELLED", end_time=moment(bot))
+            bot.together.lists_extra.append(bot.together.remediations[ids])  # the list's index lags behind its items
+        await poll(bot)
+        await poll(bot)
+        assert "paused automatically" not in said(bot), said(bot)

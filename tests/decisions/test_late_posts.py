@@ -167,3 +167,22 @@ async def test_typed_cancel_that_was_rate_limited_cancels_no_repair_that_started
         await bot.slack.command(REF)
         told = await bot.answer()
         assert len(bot.together.posts) == 1, told.text
+
+
+async def test_typed_cancel_is_not_repeated_where_somebody_has_approved_though_it_waits_still() -> None:
+    async with world() as bot:
+        bot.together.add()
+        bot.together.state_follows = True
+        bot.together.faults.append(Fault("rpc", verb="cancel", code=8, headers={"Retry-After": "9"}))
+
+        def approves() -> None:
+            bot.together.on_call.clear()
+            bot.time.seconds += 5
+            bot.together.review(IDS, "approve")
+            bot.together.remediations[IDS]["state"] = "PENDING_APPROVAL"
+
+        bot.together.on_call["cancel"] = approves
+        await bot.slack.command(REF)
+        told = await bot.answer()
+        assert "somebody has reviewed the remediation since you typed the command" in told.text
+        assert len(bot.together.posts) == 1

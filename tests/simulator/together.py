@@ -99,6 +99,8 @@ class Together(Listener):
         self.remediations: dict[Ids, dict[str, Any]] = {}
         # What lists still show, though it is over: a state, or all of a remediation as it was.
         self.lists_as: dict[Ids, str | dict[str, Any]] = {}
+        self.reads_as: dict[Ids, dict[str, Any]] = {}  # what a replica that is behind answers when one is read
+        self.state_follows = False  # an approval is in the record at once, and its state later
         self.lost: set[Ids] = set()  # that aren't found, though they are there
         self.unreadable: dict[str, int] = {}  # clusters about which every call is refused, with the code
         self.lists_extra: list[Any] = []  # what else is in every list
@@ -341,7 +343,8 @@ class Together(Listener):
             if mode not in MODES or mode.endswith("HOST_POWER_CYCLE"):
                 raise RpcError(3, f"mode {mode} cannot be set at approval")
             remediation["mode"] = mode
-        remediation["state"] = "PENDING" if verb == "approve" else "CANCELLED"
+        if not (self.state_follows and verb == "approve"):
+            remediation["state"] = "PENDING" if verb == "approve" else "CANCELLED"
         remediation["update_time"] = self._time()
         if verb == "cancel":
             remediation["end_time"] = self._time()
@@ -448,7 +451,8 @@ class Together(Listener):
         return ids
 
     def _find(self, request: web.Request) -> dict[str, Any]:
-        return self._require(self._ids(request), None)
+        ids = self._ids(request)
+        return self.reads_as.get(ids) or self._require(ids, None)
 
     def _require(self, ids: Ids, states: set[str] | None) -> dict[str, Any]:
         if any(" " in part for part in ids):

@@ -32,7 +32,7 @@ from bot.models import (
     TrackedMessage,
     Verb,
 )
-from bot.models.remediation import FINAL
+from bot.models.states import FINAL
 from bot.watcher import calls, schedule, threads
 from bot.watcher.config import Route
 from bot.watcher.schedule import Step

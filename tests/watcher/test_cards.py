@@ -578,3 +578,11 @@ async def test_card_names_its_cluster_as_it_is_called_now(bot: World) -> None:
     alert = await card(bot)
     bot.together.clusters["cluster-1"] = "train-a"
     await until(bot, lambda: "instance-1 (train-a)" in alert.text, 900)
+
+
+async def test_mode_that_says_nothing_is_no_mode_to_approve(bot: World) -> None:
+    """Protobuf's zero of an enum is the same as none: to approve it would approve what is suggested by then."""
+    bot.together.add(mode="REMEDIATION_MODE_UNSPECIFIED")
+    alert = await card(bot)
+    assert list(alert.buttons) == [CANCEL, HOLD, LOOKING]
+    assert "UNSPECIFIED" not in alert.everything

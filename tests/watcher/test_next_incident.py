@@ -1,5 +1,6 @@
 """The next incident of a node, for which Together reuses the ID (docs/decisions/0008)."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -432,3 +433,88 @@ async def test_fault_that_comes_back_after_an_automatic_repair_that_called_calls
     bot.together.add(AGAIN, linked_alerts=firing("79", moment(bot)))
     (told,) = await until(bot, lambda: [line for line in thread(bot, alert) if "came back" in line])
     assert CALL in told
+
+
+def said(bot: World) -> str:
+    return "\n".join(message.text for message in bot.slack.messages)
+
+
+@pytest.mark.parametrize("is_answer_lost", [False, True])
+async def test_approval_whose_state_follows_later_does_not_ask_again(*, is_answer_lost: bool) -> None:
+    async with watching(BOT_ONCALL="S0ONCALL") as bot:
+        bot.together.add()
+        alert = await card(bot)
+        bot.together.state_follows = True
+        await pass_time(bot, 100)
+        if is_answer_lost:
+            bot.together.faults.append(Fault("cut", verb="approve", after=True))
+        await bot.slack.press(alert, APPROVE)
+        await until(bot, lambda: "Not confirmed" in alert.text)
+        await poll(bot)  # 18 s after Together took it
+        assert "ended" not in said(bot), said(bot)
+        assert APPROVE not in alert.buttons, alert.text
+
+
+async def test_bob_is_not_led_to_cancel_what_together_took_from_alice() -> None:
+    async with watching() as bot:
+        bot.together.add()
+        alert = await card(bot)
+        bot.together.state_follows = True
+        await pass_time(bot, 100)
+        await bot.slack.press(alert, APPROVE)
+        await poll(bot)
+        await poll(bot)
+        assert CANCEL not in alert.buttons, "the card asks again, with no word of Alice's approval 30 s ago"
+
+
+async def test_review_time_of_what_still_waits_ends_no_hold_and_no_first_approval() -> None:
+    async with watching(BOT_TWO_PEOPLE_MODES="REMEDIATION_MODE_REBOOT_VM") as bot:
+        bot.together.add()
+        alert = await card(bot)
+        await pass_time(bot, 100)
+        await bot.slack.press(alert, APPROVE)
+        await card(bot, words="1 of 2 approvals")
+        await bot.slack.press(alert, HOLD, user="U0BOB")
+        await card(bot, words="On hold until")
+        bot.together.remediations[IDS] |= {
+            "review_time": moment(bot), "review_comment": "looking at it", "update_time": moment(bot)
+        }  # fmt: skip
+        await poll(bot)
+        await poll(bot)
+        assert "ended" not in said(bot), said(bot)
+        assert "On hold until" in alert.text
+        assert "1 of 2 approvals" in alert.text
+
+
+async def ended_before_its_end_time(bot: World, state: str) -> None:
+    """The end of the node's last repair, 30 h ago, is in the record until the state of this one has changed."""
+    await began(bot)
+    before = datetime.fromtimestamp(bot.time.now() - 30 * 3600, UTC).isoformat()
+    linked = {"alert_name": "DmesgXidError", "severity": "PHC_SEVERITY_CRITICAL", "started_at": moment(bot)}
+    bot.together.add(end_time=before, linked_alerts=[{**linked, "instance_id": IDS[1]}])
+    alert = await card(bot)
+    await bot.slack.press(alert, APPROVE)
+    await card(bot, words="Approved")
+    for _ in range(3):
+        bot.together.advance(IDS)
+    await card(bot, words="Rebooting")
+    bot.together.remediations[IDS] |= {"state": state, "update_time": moment(bot)}
+    await card(bot, words="Rebooted" if state == "SUCCEEDED" else "Failed")
+    await poll(bot)
+
+
+async def test_repair_that_succeeded_seconds_ago_has_not_held_for_a_day() -> None:
+    async with watching() as bot:
+        await ended_before_its_end_time(bot, "SUCCEEDED")
+        bot.together.remediations[IDS] |= {"end_time": moment(bot), "update_time": moment(bot)}
+        await poll(bot)
+        alert = bot.slack.cards(IDS[2])[0]
+        assert "Held for 24 h" not in "\n".join([alert.text, *thread(bot, alert)])
+
+
+async def test_failure_whose_end_time_is_of_the_repair_before_is_told() -> None:
+    async with watching(BOT_ONCALL="S0ONCALL") as bot:
+        await ended_before_its_end_time(bot, "FAILED")
+        await pass_time(bot, 3600, longest=60)
+        alert = bot.slack.cards(IDS[2])[0]
+        assert [line for line in thread(bot, alert) if "failed" in line], thread(bot, alert)

@@ -1,5 +1,7 @@
 """What stays on a card after the next reading."""
 
+import copy
+
 import pytest
 
 from bot.cards import home
@@ -388,3 +390,19 @@ async def test_list_of_clusters_that_lags_does_not_bring_back_what_has_failed() 
         bot.together.remediations[IDS]["state"] = "RETRYING"
         await pass_time(bot, 1300)
         assert (alert.edits, "Failed" in alert.text, len(reads)) == (edits, True, 1)
+
+
+@pytest.mark.parametrize("verb", ["approve", "cancel"])
+async def test_reading_from_before_a_decision_by_its_update_time_does_not_ask_for_that_again(verb: str) -> None:
+    async with watching() as bot:
+        bot.together.add(update_time=moment(bot))
+        alert = await card(bot)
+        await pass_time(bot, 100)
+        before = copy.deepcopy(bot.together.remediations[IDS])
+        await bot.slack.press(alert, APPROVE if verb == "approve" else CANCEL)
+        await until(bot, lambda: f"{'Approved' if verb == 'approve' else 'Cancelled'} by <@U0ALICE>" in alert.text)
+        # A replica that is behind for a minute and a half answers from now on.
+        bot.together.reads_as[IDS] = bot.together.lists_as[IDS] = before
+        await pass_time(bot, 90)
+        assert bot.together.remediations[IDS]["update_time"] > before["update_time"]  # which the bot was answered
+        assert APPROVE not in alert.buttons, alert.text

@@ -3,8 +3,11 @@
 import pytest
 
 from tests.storms import began, choose, digest, storm
-from tests.watch import card, thread, until
+from tests.watch import card, pass_time, thread, until, watching
+from tests.watcher.test_verification import moment
 from tests.world import APPROVE, IDS, World
+
+EVICT = "REMEDIATION_MODE_EVICT_WITHOUT_REPLACEMENT"
 
 pytestmark = pytest.mark.bot(watching=True)
 MIGRATE = "REMEDIATION_MODE_HOST_AWARE"
@@ -44,3 +47,32 @@ async def test_failures_of_what_nobody_approved_say_what_was_approved(bot: World
     said = await until(bot, lambda: [line for line in thread(bot, message) if "failed" in line])
     assert "you approved" not in str(said)
     assert str(said).count("Migrate to new host failed, “no host” (approved: ") == len(nodes)
+
+
+@pytest.mark.parametrize("state", ["PENDING", "RUNNING"])
+async def test_who_approved_a_reboot_learns_that_the_node_is_removed_instead(state: str) -> None:
+    async with watching(BOT_ONCALL="S0ONCALL") as bot:
+        bot.together.add()
+        alert = await card(bot)
+        await bot.slack.press(alert, APPROVE)
+        await card(bot, words="Approved")
+        await pass_time(bot, 120)  # a list has said that it is queued
+        bot.together.remediations[IDS] |= {"state": state, "mode": EVICT, "update_time": moment(bot)}
+        if state == "RUNNING":
+            bot.together.remediations[IDS]["start_time"] = moment(bot)
+        await until(bot, lambda: "removal" in alert.text or "Removing" in alert.text)
+        await pass_time(bot, 900, longest=15)
+        told = [line for line in thread(bot, alert) if "Remove" in line]
+        assert [line for line in told if "U0ALICE" in line or "S0ONCALL" in line], f"nobody is called: {told}"
+
+
+async def test_card_does_not_say_that_somebody_approved_what_nobody_did() -> None:
+    async with watching() as bot:
+        bot.together.add()
+        alert = await card(bot)
+        await bot.slack.press(alert, APPROVE)
+        await card(bot, words="Approved")
+        await pass_time(bot, 120)
+        bot.together.remediations[IDS] |= {"mode": EVICT, "update_time": moment(bot)}
+        await until(bot, lambda: "removal" in alert.text)
+        assert "Reboot" in alert.text, f"Alice has approved a reboot: {alert.text}"

@@ -1,0 +1,86 @@
+"""Repairs in states that this version of the bot does not know: they are repairs, or ends, all the same."""
+
+import pytest
+
+from tests.storms import began
+from tests.watch import card, pass_time, quiet, thread, watching
+from tests.watcher.test_faults import XID as FIRES
+from tests.watcher.test_verification import moment
+from tests.world import APPROVE, IDS, World
+
+OTHER_NODE = ("cluster-1", "i-2", "r-2")
+
+
+def said(bot: World) -> str:
+    return "\n".join(message.text for message in bot.slack.messages)
+
+
+async def in_a_state_of_tomorrow(bot: World, *nodes: int) -> None:
+    """Nodes whose alerts name no instance (it may be missing) are being repaired, in a state that no list has."""
+    for node in nodes:
+        ids, name, alert = ("cluster-1", f"i-{node}", f"r-{node}"), f"gpu-{node}", f"a-{node}"
+        linked = {"alert_name": "DmesgXidError", "severity": "PHC_SEVERITY_CRITICAL", "started_at": moment(bot)}
+        linked |= {"passive_health_check_alert_id": alert, "target_vm": name}
+        bot.together.add(ids, instance_name=name, linked_alerts=[linked])
+        bot.together.fire(alert, "cluster-1", None, **{**FIRES, "target_vm": name})
+        message = await card(bot, ids)
+        await bot.slack.press(message, APPROVE)
+        await card(bot, ids, words="Approved")
+    await pass_time(bot, 120)
+    for node in nodes:
+        bot.together.remediations["cluster-1", f"i-{node}", f"r-{node}"] |= {
+            "state": "SCHEDULED", "update_time": moment(bot)
+        }  # fmt: skip
+
+
+async def test_repair_in_a_state_of_tomorrow_is_open_for_an_alert_that_names_no_instance() -> None:
+    async with watching(BOT_ONCALL="S0ONCALL") as bot:
+        await began(bot)
+        await in_a_state_of_tomorrow(bot, 1)
+        await pass_time(bot, 1200)
+        assert "no repair is open" not in said(bot), said(bot)
+
+
+async def test_brake_counts_a_node_in_a_state_of_tomorrow_once() -> None:
+    async with watching(BOT_ONCALL="S0ONCALL", BOT_STORM_BRAKE="3") as bot:
+        await began(bot)
+        await in_a_state_of_tomorrow(bot, 1, 2)
+        await pass_time(bot, 300)
+        assert "4 nodes broken" not in said(bot), said(bot)
+        assert "paused automatically" not in said(bot)
+
+
+async def test_end_in_a_state_of_tomorrow_does_not_keep_others_from_being_approved_for_ever() -> None:
+    async with watching(BOT_MAX_IN_REPAIR="1") as bot:
+        await began(bot)
+        bot.together.add()
+        await card(bot)
+        await pass_time(bot, 100)
+        bot.together.remediations[IDS] |= {
+            "state": "EXPIRED", "end_time": moment(bot), "update_time": moment(bot)
+        }  # fmt: skip
+        await pass_time(bot, 2 * 86_400)
+        bot.together.add(OTHER_NODE)
+        other = await card(bot, OTHER_NODE)
+        assert "1 of 1 node in repair" not in other.text, other.text
+        await bot.slack.press(other, APPROVE)
+        await quiet(bot)
+        assert "already in repair" not in said(bot), "two days after it ended, and nobody had ever approved it"
+
+
+@pytest.mark.parametrize("state", ["VERIFYING", "TIMED_OUT"])
+async def test_approved_repair_that_hangs_or_ends_in_a_state_of_tomorrow_calls_somebody(state: str) -> None:
+    async with watching(BOT_ONCALL="S0ONCALL") as bot:
+        bot.together.add()
+        alert = await card(bot)
+        await bot.slack.press(alert, APPROVE)
+        await card(bot, words="Approved")
+        for _ in range(3):
+            bot.together.advance(IDS)
+        await card(bot, words="Rebooting")
+        ended = {"end_time": moment(bot), "error_message": "host did not come back"} if state == "TIMED_OUT" else {}
+        bot.together.remediations[IDS] |= {"state": state, "update_time": moment(bot), **ended}
+        await card(bot, words=state)
+        await pass_time(bot, 43_200, longest=240)
+        called = [line for line in thread(bot, alert)[2:] if "U0ALICE" in line or "S0ONCALL" in line]
+        assert called, f"12 h later nobody was called: {thread(bot, alert)}"
