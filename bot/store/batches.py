@@ -38,10 +38,8 @@ _ID, _OF_BATCH = batches.c.id == bindparam("b_id"), decisions.c.batch_id == bind
 _INSERT = insert(batches).values(status=ASKED, asked_at=now()).on_conflict_do_nothing()
 _ASKED_FOR = select(batches.c.body).where(_ID, batches.c.status == ASKED).with_for_update()
 _CHANGE = update(batches).where(_ID)
-_CONFIRM = _CHANGE.values(status=_CONFIRMED, asked_at=now(), body=bindparam("b_body"))
-_QUEUE = insert(decisions).values(
-    status=QUEUED, received_at=now(), lease_until=0.0, repeats=0, deliveries=0, fence=1, batch_id=bindparam("b_id")
-)
+_CONFIRM = _CHANGE.values(status=_CONFIRMED, asked_at=now())
+_QUEUE = insert(decisions).values(status=QUEUED, received_at=now(), lease_until=0.0, repeats=0, deliveries=0, fence=1)
 _LOCK = select(batches.c.id).where(_ID).with_for_update()
 _UNDER_WAY = select(*decisions.c).where(_OF_BATCH, decisions.c.status.in_((RECEIVED, ACTIVE)))
 _LATEST = (
@@ -69,7 +67,6 @@ _ASK_AGAIN = (
     .values(fence=decisions.c.fence + 1, lease_until=LEASE_UNTIL)
     .returning(*decisions.c)
 )
-_STOP, _VOID = _CHANGE.values(stopped=bindparam("b_stopped")), _CHANGE.values(status=VOID)
 _BEGUN = select(decisions.c.id).where(_OF_BATCH, decisions.c.status != VOID).limit(1)
 _LEAVE = (
     update(decisions)
@@ -115,7 +112,7 @@ def take_back(connection: Connection, batch_id: str) -> bool:
     _leave(connection, batch_id, StopReason.IN_DOUBT)
     is_none = not connection.execute(_BEGUN, b_id=batch_id)
     if is_none:
-        connection.execute(_VOID, b_id=batch_id)
+        connection.execute(_CHANGE, b_id=batch_id, status=VOID)
     _wake(connection, batch_id)
     return is_none
 
@@ -131,7 +128,7 @@ def confirm(connection: Connection, batch_id: str, user_id: str, reason: str, ho
     if batch is None or batch.actor.user_id != user_id:
         return None
     batch = replace(batch, reason=reason)
-    connection.execute(_CONFIRM, b_id=batch_id, b_body=dump(_BATCHES, batch))
+    connection.execute(_CONFIRM, b_id=batch_id, body=dump(_BATCHES, batch))
     connection.execute(_QUEUE, [_row(batch, item) | {"owner": holder["b_owner"]} for item in batch.items])
     note = AuditNote("confirmed", batch.actor, batch.place.channel_id, batch.verb, batch_id=batch_id, reason=reason)
     audit.note(connection, note)
@@ -150,7 +147,7 @@ def _row(batch: Batch, item: BatchItem) -> Record:
         "verb": batch.verb.value,
         "user_id": batch.actor.user_id,
         "request": dump(REQUESTS, request),
-        "b_id": batch.id,
+        "batch_id": batch.id,
         "batch_number": item.number,
         **ids_of(item.ref),
     }
@@ -194,7 +191,7 @@ def _leave(connection: Connection, batch_id: str, why: str) -> bool:
     lock(connection, batch_id)
     is_any = bool(connection.execute(_LEAVE, b_id=batch_id))
     if is_any:
-        connection.execute(_STOP, b_id=batch_id, b_stopped=why)
+        connection.execute(_CHANGE, b_id=batch_id, stopped=why)
     return is_any
 
 

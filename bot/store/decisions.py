@@ -77,15 +77,13 @@ _HOLDER = select(decisions.c.user_id, decisions.c.verb, decisions.c.active_at).w
     one_remediation(decisions.c), decisions.c.status == ACTIVE
 )
 _SEND_AGAIN = update_mine(_NO_OUTCOME, sent_at=now())
-_RECORD_SEND = _SEND_AGAIN.values(
-    seen_mode=bindparam("b_mode"), seen_state=bindparam("b_state"), repeats=decisions.c.repeats + bindparam("b_repeat")
-)
-_RECORD = update_mine(_NO_OUTCOME, outcome=bindparam("b_outcome"), answered_at=now())
-_RECORD_OUTCOME = _RECORD.values(status=ANSWERED, answer=bindparam("b_answer"))
-_RECORD_AND_FINISH = _RECORD.values(status=DONE, summary=bindparam("b_summary"), done_at=now(), request=None)
+_RECORD_SEND = _SEND_AGAIN.values(repeats=decisions.c.repeats + bindparam("b_repeat"))
+_RECORD = update_mine(_NO_OUTCOME, answered_at=now())
+_RECORD_OUTCOME = _RECORD.values(status=ANSWERED)
+_RECORD_AND_FINISH = _RECORD.values(status=DONE, done_at=now(), request=None)
 _INSERT_FIRST = insert(first_approvals)
 _RECORDED = select(decisions.c.answered_at).where(MINE)
-_FINISH = update_mine(status=bindparam("b_status"), done_at=now(), request=None, answer=None)
+_FINISH = update_mine(done_at=now(), request=None, answer=None)
 _others = decisions.alias("others")
 _ANSWERED_SINCE = (
     select(_others.c.id)
@@ -96,8 +94,7 @@ _ANSWERED_SINCE = (
     .limit(1)
 )  # fmt: skip
 _FINISH_LATEST = _FINISH.where(~_ANSWERED_SINCE.exists())
-_MOVE = update_mine(request=bindparam("b_request"))
-_POSTPONE = _MOVE.values(deliveries=decisions.c.deliveries + 1, lease_until=now() + bindparam("b_seconds"), owner="")
+_POSTPONE = update_mine(deliveries=decisions.c.deliveries + 1, lease_until=now() + bindparam("b_seconds"), owner="")
 
 
 class DecisionStore(Ownership):
@@ -194,7 +191,7 @@ class DecisionStore(Ownership):
             return kept_by
         if is_again:
             return sent_at(self._use(connection, _SEND_AGAIN, job))
-        seen = {"b_mode": job.seen.mode, "b_state": job.seen.state}
+        seen = {"seen_mode": job.seen.mode, "seen_state": job.seen.state}
         written = self._use(connection, _RECORD_SEND, job, b_repeat=int(is_repeat), **seen)
         end = audit.lock_trail(connection)
         left_at = sent_at(written)
@@ -232,9 +229,9 @@ class DecisionStore(Ownership):
         # Its digest shows it, so it gets no separate message. Who can't decide learns why.
         is_told = request.batch_id is not None and kind not in _TOLD_ALONE
         if is_told:
-            written = self._use(connection, _RECORD_AND_FINISH, job, b_outcome=kind, b_summary=answer.summary)
+            written = self._use(connection, _RECORD_AND_FINISH, job, outcome=kind, summary=answer.summary)
         else:
-            written = self._use(connection, _RECORD_OUTCOME, job, b_answer=dump(ANSWERS, answer), b_outcome=kind)
+            written = self._use(connection, _RECORD_OUTCOME, job, outcome=kind, answer=dump(ANSWERS, answer))
         end = audit.lock_trail(connection)
         shown = connection.execute(ALERT_TO_CHANGE, key_of(request.ref))
         at = float(clock.scalar())
@@ -269,14 +266,14 @@ class DecisionStore(Ownership):
         """
         ref, status = job.request.ref, DONE if delivered else UNDELIVERED
         if not job.request.rule.decides:
-            await self._write(_FINISH, job, b_status=status)
+            await self._write(_FINISH, job, status=status)
             return
         latest = key_of(ref) | {"b_answered_at": job.answered_at}
-        if await self.database.run(self._use, _FINISH_LATEST, job, b_status=status, **latest):
+        if await self.database.run(self._use, _FINISH_LATEST, job, status=status, **latest):
             return
 
         def write(connection: Connection) -> None:
-            sent_at(self._use(connection, _FINISH, job, b_status=status))
+            sent_at(self._use(connection, _FINISH, job, status=status))
             mark_stale(connection, ref)
 
         await self.database.run(write)
@@ -289,12 +286,12 @@ class DecisionStore(Ownership):
     async def postpone(self, job: Job, seconds: float) -> None:
         """Let any process deliver the answer again after `seconds`."""
         request = dump(REQUESTS, job.request)
-        await self._write(_POSTPONE, job, b_seconds=seconds, b_request=request)
+        await self._write(_POSTPONE, job, b_seconds=seconds, request=request)
 
     async def set_place(self, job: Job, place: ReplyTarget) -> None:
         """Remember where "in progress" is shown, so that the process that finishes the job finds it."""
         job.request = job.request.at(place)
-        await self._write(_MOVE, job, b_request=dump(REQUESTS, job.request))
+        await self._write(KEEP, job, request=dump(REQUESTS, job.request))
 
     async def seconds_since(self, moment: float) -> float:
         """Return how many seconds ago a moment on the database's clock was."""

@@ -31,10 +31,7 @@ _ONE = inbox.c.key == bindparam("b_key")
 _MINE = and_(_ONE, inbox.c.owner == OWNER)
 _OPEN = inbox.c.done_at.is_(None)
 _ENDED = {"done_at": now(), "body": None}
-_INSERT = insert(inbox).values(
-    key=bindparam("b_key"), owner=OWNER, body=bindparam("b_body"), received_at=now(),
-    lease_until=LEASE_UNTIL,
-)  # fmt: skip
+_INSERT = insert(inbox).values(key=bindparam("b_key"), owner=OWNER, received_at=now(), lease_until=LEASE_UNTIL)
 _RECEIVE = _INSERT.on_conflict_do_nothing(index_elements=["key"]).returning(inbox.c.key)
 _LEAVE = _RECEIVE.values(result="true")
 _VOID = (
@@ -48,9 +45,9 @@ _AGE = (now() - inbox.c.received_at).label("age")
 _HELD = select(inbox.c.result, _AGE).where(_MINE, _OPEN).with_for_update()
 _IS_THERE = select(inbox.c.key).where(_ONE)
 _CHANGE = update(inbox).where(_MINE)
-_ACTED = _CHANGE.values(result=bindparam("b_result"), lease_until=LEASE_UNTIL)
-_REFUSE = _ACTED.where(inbox.c.result.is_(None)).returning(inbox.c.key)
-_FINISH, _LEAVE_ALONE = _CHANGE.values(_ENDED), _CHANGE.values(lease_until=LEASE_UNTIL)
+_KEEP = _CHANGE.values(lease_until=LEASE_UNTIL)
+_REFUSE = _KEEP.where(inbox.c.result.is_(None)).returning(inbox.c.key)
+_FINISH = _CHANGE.values(_ENDED)
 # Nobody's from then on: a heartbeat that is on its way must not keep it.
 _RELEASE = _CHANGE.where(_OPEN).values(owner="", lease_until=now() + bindparam("b_seconds"))
 _HEARTBEAT = update(inbox).where(is_among("b_owners", inbox.c.owner), _OPEN).values(lease_until=LEASE_UNTIL)
@@ -92,15 +89,15 @@ class InboxStore:
 
     async def receive(self, entry: Entry, owner: str) -> bool:
         """Write down what was asked. Returns False for a redelivery."""
-        return await self._write(_RECEIVE, entry.key, owner, b_body=dump(_ENTRIES, entry))
+        return await self._write(_RECEIVE, entry.key, owner, body=dump(_ENTRIES, entry))
 
     async def leave(self, entry: Entry) -> None:
         """Write down what follows from a change that was made, for the next round of any process."""
-        await self._write(_LEAVE, entry.key, "", b_body=dump(_ENTRIES, entry), b_lease=0.0)
+        await self._write(_LEAVE, entry.key, "", body=dump(_ENTRIES, entry), b_lease=0.0)
 
     async def void(self, entry: Entry, owner: str) -> bool:
         """Make sure that a row whose commit is in doubt isn't worked on. False: another process has taken it."""
-        return await self._write(_VOID, entry.key, owner, b_body=None)
+        return await self._write(_VOID, entry.key, owner)
 
     async def _write(self, statement: Executable, key: str, owner: str, **values: object) -> bool:
         """Write to the row of a request. Returns whether the statement has returned it."""
@@ -124,7 +121,7 @@ class InboxStore:
             if held.age > LIFETIME:
                 raise RequestExpired
             result = change(connection, *args, **kwargs)
-            connection.execute(_ACTED, mine, b_result=json.dumps(result), b_lease=self.lease_seconds)
+            connection.execute(_KEEP, mine, result=json.dumps(result), b_lease=self.lease_seconds)
             return result
 
         return await self.database.run(work)
@@ -139,7 +136,7 @@ class InboxStore:
         refused = json.dumps({"refused": [error.sentence, error.next_step]})
 
         def work(connection: Connection) -> None:
-            if connection.execute(_REFUSE, mine, b_result=refused, b_lease=self.lease_seconds).first():
+            if connection.execute(_REFUSE, mine, result=refused, b_lease=self.lease_seconds).first():
                 if noted:
                     audit.note(connection, noted)
             elif not connection.execute(_HELD, mine).first():
@@ -183,7 +180,7 @@ class InboxStore:
             entry = _ENTRIES.validate_python(json.loads(row.body))
         except (ValueError, TypeError) as error:
             logger.error("Request %s can't be read and is left for another version: %s", row.key, type(error).__name__)  # noqa: TRY400 - it may hold a response_url
-            statement = _FINISH if row.age > KEPT_SECONDS else _LEAVE_ALONE
+            statement = _FINISH if row.age > KEPT_SECONDS else _KEEP
             connection.execute(statement, b_key=row.key, b_owner=owner, b_lease=_UNREADABLE_SECONDS)
             entry = None
         result = json.loads(row.result or "null")

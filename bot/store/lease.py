@@ -33,7 +33,6 @@ _ACQUIRE = (
 _CHANGE = update(leases).where(_MINE).returning(leases.c.owner)
 _CHECK = _CHANGE.values(owner=OWNER)
 _RENEW = _CHANGE.values(until=LEASE_UNTIL)
-_RELEASE = _CHANGE.values(until=0.0)
 
 
 class Lease:
@@ -87,7 +86,7 @@ class Lease:
             StorageUnavailable: it could not be written; it will run out.
         """
         self._sure_until = 0.0
-        await self.database.run(Connection.execute, _RELEASE, self._keys)
+        await self.database.run(Connection.execute, _CHANGE, self._keys, until=0.0)
 
 
 class LeasedDatabase(Lease):

@@ -94,7 +94,7 @@ _UNPOSTED = _MESSAGES.where(
 )
 _ADD_ALERTS = insert(alerts).values(changed_at=now()).on_conflict_do_nothing().returning(*_IDS)
 _ADD_MESSAGE = insert(messages).values(version=0)
-_MOVE = update(alerts).where(is_among("b_ids", alerts.c.message_id)).values(message_id=bindparam("b_to"))
+_MOVE = update(alerts).where(is_among("b_ids", alerts.c.message_id))
 _DROP_MESSAGES = delete(messages).where(is_among("b_ids", messages.c.id))
 _DROP_ALERTS = delete(alerts).where(_IN_MESSAGE).returning(*_IDS)
 _CLOSE = update(messages).where(messages.c.id == bindparam("b_message")).values(is_open=False)
@@ -216,7 +216,7 @@ def gather(
         and not (card.edited_at or card.owed_lines)
         and (not card.is_started or card.opened_at > present - seconds)
     ]
-    connection.execute(_MOVE, b_ids=json_list(unposted), b_to=into.id)
+    connection.execute(_MOVE, b_ids=json_list(unposted), message_id=into.id)
     connection.execute(_DROP_MESSAGES, b_ids=json_list(unposted))
     if not added and not unposted:
         return into.id
