@@ -1,11 +1,12 @@
 """What people agreed on before a decision: holds, who decided, and what keeps nodes busy."""
 
+import math
 from collections.abc import Collection, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from functools import cache, partial
 
-from sqlalchemy import and_, bindparam, or_, select
+from sqlalchemy import and_, bindparam, select
 
 from bot.alerts import AlertView, Tracked, held, released
 from bot.errors import NotReadable, OutcomeKind
@@ -37,7 +38,6 @@ from bot.store.rows import (
     WITHDRAWN,
     card_context,
     change_alert,
-    in_doubt_since,
     readable_alert,
     showing,
     with_first,
@@ -55,28 +55,23 @@ from bot.store.tables import (
 )
 
 LISTED_SECONDS = 180.0  # cards that wait follow their cluster's load within this time
-_MINE = select(decisions.c.active_at).where(decisions.c.id == bindparam("b_id")).scalar_subquery()
-_BEFORE_ME = or_(
-    decisions.c.active_at < _MINE, and_(decisions.c.active_at == _MINE, decisions.c.id < bindparam("b_id"))
-)
 _ALERT = ALERTS.where(one_remediation(alerts.c))
-_APPROVALS = and_(decisions.c.verb == Verb.APPROVE, decisions.c.cluster_id == bindparam("b_cluster"))
-_OTHERS = select(*ids_in(decisions.c)).where(_APPROVALS, decisions.c.id != bindparam("b_id"))
-_SENT_LATELY = decisions.c.sent_at > NOW_ONCE - DOUBT_SECONDS
-_ABOUT_TO_BE_IN_REPAIR = _OTHERS.where(decisions.c.status == ACTIVE, _BEFORE_ME).union_all(
-    _OTHERS.where(IN_DOUBT), _OTHERS.where(decisions.c.status == SET_ASIDE, _SENT_LATELY)
-)
 _ON_NODE = ALERTS.where(alerts.c.cluster_id == bindparam("b_cluster"), alerts.c.instance_id == bindparam("b_instance"))
 _OPEN = and_(alerts.c.cluster_id == bindparam("b_cluster"), alerts.c.is_open)
 _AT_WORK = select(*ids_in(alerts.c)).where(_OPEN, alerts.c.state.not_in([State.PENDING_APPROVAL, WITHDRAWN, *FINAL]))
 _WAITING = select(alerts.c.instance_id).where(_OPEN, alerts.c.state == State.PENDING_APPROVAL)
-_IN_CLUSTERS = select(*ids_in(decisions.c)).where(is_among("b_clusters", decisions.c.cluster_id))
+_IN_CLUSTERS = select(
+    *ids_in(decisions.c), decisions.c.id, decisions.c.verb, decisions.c.status, decisions.c.active_at
+).where(is_among("b_clusters", decisions.c.cluster_id))
 _UNSETTLED = _IN_CLUSTERS.where(decisions.c.status == ACTIVE).union_all(
-    _IN_CLUSTERS.where(in_doubt_since(bindparam("b_since"))),
-    _IN_CLUSTERS.where(decisions.c.status == SET_ASIDE, decisions.c.sent_at > bindparam("b_since")),
+    _IN_CLUSTERS.where(IN_DOUBT),
+    _IN_CLUSTERS.where(decisions.c.status == SET_ASIDE, decisions.c.sent_at > NOW_ONCE - DOUBT_SECONDS),
 )
 _APPROVED_LATELY = select(*ids_in(decisions.c)).where(
-    _APPROVALS, decisions.c.outcome == OutcomeKind.APPROVED.value, decisions.c.answered_at > NOW_ONCE - DOUBT_SECONDS
+    decisions.c.verb == Verb.APPROVE,
+    decisions.c.cluster_id == bindparam("b_cluster"),
+    decisions.c.outcome == OutcomeKind.APPROVED.value,
+    decisions.c.answered_at > NOW_ONCE - DOUBT_SECONDS,
 )
 
 
@@ -199,7 +194,10 @@ def about_to_be_in_repair(connection: Connection, job: Job) -> list[RemediationR
     That is what approvals are of that began before this one and are not answered yet, or whose outcome was in doubt a
     moment ago.
     """
-    return refs_in(connection.execute(_ABOUT_TO_BE_IN_REPAIR, b_id=job.id, b_cluster=job.request.ref.cluster_id))
+    rows = connection.execute(_UNSETTLED, b_clusters=json_list([job.request.ref.cluster_id]))
+    own_turn = next(((row.active_at, row.id) for row in rows if row.id == job.id), (math.inf, ""))
+    others = [row for row in rows if row.verb == Verb.APPROVE and row.id != job.id]
+    return refs_in(row for row in others if row.status != ACTIVE or (row.active_at, row.id) < own_turn)
 
 
 def may_run(connection: Connection, job: Job) -> set[RemediationRef]:
@@ -224,8 +222,7 @@ def of_node(connection: Connection, ref: RemediationRef) -> list[Alert]:
 
 def unsettled(connection: Connection, clusters: Collection[str]) -> set[RemediationRef]:
     """Return on which remediations of clusters a decision isn't answered yet, or may still take effect."""
-    since = read_clock(connection) - DOUBT_SECONDS
-    return set(refs_in(connection.execute(_UNSETTLED, b_clusters=json_list(clusters), b_since=since)))
+    return set(refs_in(connection.execute(_UNSETTLED, b_clusters=json_list(clusters))))
 
 
 def approved_lately(connection: Connection, cluster_id: str) -> list[RemediationRef]:

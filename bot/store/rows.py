@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from pydantic import TypeAdapter
-from sqlalchemy import ColumnElement, Executable, and_, bindparam, delete, exists, func, or_, select, update
+from sqlalchemy import Executable, and_, bindparam, delete, exists, func, or_, select, update
 
 from bot.alerts import AlertView, Tracked, outdated
 from bot.errors import DOUBTFUL
@@ -79,12 +79,8 @@ _DECIDES = [verb for verb, rule in RULES.items() if rule.decides]
 _FIRST = select(*_FIRST_APPROVAL).where(one_remediation(first), _FIRST_COUNTS)
 
 
-def in_doubt_since(moment: ColumnElement[float]) -> ColumnElement[bool]:
-    """Build what finds decisions whose outcome wasn't clear when they were answered, since a moment."""
-    return and_(decisions.c.outcome.in_(DOUBTFUL), decisions.c.answered_at > moment)
-
-
-IN_DOUBT = in_doubt_since(NOW_ONCE - DOUBT_SECONDS)
+# Decisions whose outcome wasn't clear when they were answered, a moment ago.
+IN_DOUBT = and_(decisions.c.outcome.in_(DOUBTFUL), decisions.c.answered_at > NOW_ONCE - DOUBT_SECONDS)
 _DOUBTFUL_AT = select(func.max(decisions.c.answered_at)).where(
     one_remediation(decisions.c), decisions.c.verb.in_(_DECIDES), IN_DOUBT
 )
