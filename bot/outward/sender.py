@@ -82,7 +82,6 @@ class Sender:
         await asyncio.gather(self._keep_lease(), *(self._tell(target) for target in Target))
 
     async def _keep_lease(self) -> None:
-        drop_at = 0.0
         while True:
             try:
                 self._is_ours = await self._lease.acquire()
@@ -93,9 +92,6 @@ class Sender:
                 if self._is_ours and self._hurries:
                     await self.database.run(outbox.hurry)
                     self._hurries = False
-                if self._is_ours and self.clock.monotonic() >= drop_at:
-                    await self.database.run(outbox.drop_old, [*self.to.urls])
-                    drop_at = self.clock.monotonic() + GIVE_UP_AFTER
             except StorageUnavailable as error:
                 logger.warning("Events for other tools: can't reach the database: %s", error, extra=lasting())
             await self.clock.sleep(self.lease_seconds * RENEWED_AFTER, WaitReason.LEASE)

@@ -1,7 +1,6 @@
 """Events for other tools: written with what they are about, told later, in order for each remediation."""
 
 import uuid
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from pydantic import TypeAdapter
@@ -82,9 +81,9 @@ def due(connection: Connection, target: Target, limit: int) -> list[OutboxEntry]
     ]
 
 
-def drop_old(connection: Connection, targets: Sequence[str]) -> None:
-    """Drop what is older than two days and for none of these targets."""
-    connection.execute(_DROP_OLD, b_targets=json_list(targets))
+def drop_old(connection: Connection) -> None:
+    """Drop what is older than two days and for a tool that is no longer told."""
+    connection.execute(_DROP_OLD, b_targets=json_list(connection.targets))
 
 
 def drop(connection: Connection, entry: OutboxEntry) -> None:

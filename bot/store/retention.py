@@ -109,7 +109,7 @@ async def purge(database: Database, days: int) -> int:
 
 
 def _purge_few(connection: Connection, oldest: float) -> None:
-    outbox.drop_old(connection, connection.targets)  # of a tool that is no longer told: nobody sends it
+    outbox.drop_old(connection)
     for statement in _FEW:
         connection.execute(statement, b_oldest=oldest)
 
