@@ -227,9 +227,8 @@ def _others(shown: Snapshot) -> str:
     done, open_ones = shown.decided_by_selections, {alert.ref for alert in shown.undecided}
     states = [_state(alert, done) for alert in shown.alerts if alert.ref not in open_ones]
     counts = [f"{count} {escape(state.lower(), 60)}" for state, count in Counter(states).most_common()]
-    return (
-        f"Others: {', '.join(counts)}." if counts and open_ones else f"In all: {', '.join(counts)}." if counts else ""
-    )
+    which = "Others" if open_ones else "In all"
+    return f"{which}: {', '.join(counts)}." if counts else ""
 
 
 def _state(alert: Alert, done: Mapping[RemediationRef, State]) -> str:

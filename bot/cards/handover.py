@@ -264,15 +264,11 @@ def decision(past: PastDecision, what: str = "") -> str:
 
 def _did(past: PastDecision) -> str:
     """Return a decision and its outcome, raw."""
-    if past.outcome != RULES[past.verb].done:
-        return f"{past.verb}: {_said(past.outcome)}"
-    return past.outcome if past.is_sure else f"apparently {past.outcome}"
-
-
-def _said(outcome: str) -> str:
-    """Return an outcome in words, raw; another version's, or a rarer one's code in its own."""
-    known = OutcomeKind(outcome).said if outcome in set(OutcomeKind) else ""
-    return known or outcome.replace("_", " ")
+    outcome = past.outcome
+    if outcome == RULES[past.verb].done:
+        return outcome if past.is_sure else f"apparently {outcome}"
+    known = OutcomeKind(outcome).said if outcome in set(OutcomeKind) else ""  # another version may have more of them
+    return f"{past.verb}: {known or outcome.replace('_', ' ')}"
 
 
 def support(remediation: Remediation, past: Sequence[PastDecision]) -> Message:

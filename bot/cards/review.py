@@ -326,7 +326,7 @@ def progress_lines(batch: Batch, waiting: Collection[RemediationRef] | None = No
         lines.append(elements(stopped, bold=True))
     well = {rule.done} if waiting is None else {rule.done, OutcomeKind.FIRST_OF_TWO}
     failed = [item for item in known if item.outcome not in well and (waiting is None or item.ref in waiting)]
-    results = _results(failed, batch.verb)
+    results = _results(failed)
     lines += results[:SHOWN]
     if len(results) > SHOWN:
         lines.append(f"…and {len(results) - SHOWN} more results. All are in the thread when it has finished.")
@@ -360,11 +360,11 @@ def _stopped(batch: Batch) -> str:
     return f"Stopped: {why} {sum(item.is_left for item in batch.items)} not attempted."
 
 
-def _results(items: Sequence[BatchItem], verb: Verb) -> list[Line]:
+def _results(items: Sequence[BatchItem]) -> list[Line]:
     """Return results, a line for all that have the same: the result first where it is short, else the nodes."""
     nodes_by_result: dict[str, list[str]] = {}
     for item in items:
-        nodes_by_result.setdefault(_said(item, verb), []).append(item.node)
+        nodes_by_result.setdefault(_said(item), []).append(item.node)
     return [_result(said, len(nodes), names) for said, nodes in nodes_by_result.items() for names in named(nodes)]
 
 
@@ -375,13 +375,10 @@ def _result(said: str, count: int, names: Element) -> Line:
     return [*elements(f"{capital(said)}{many}: "), names]
 
 
-def _said(item: BatchItem, verb: Verb) -> str:
+def _said(item: BatchItem) -> str:
     """Return the result of one decision, as trusted markup."""
-    rule = RULES[verb]
     if item.outcome is None:
         return "not attempted"
-    if item.outcome == rule.done and not item.summary:
-        return rule.done
     return item.summary or escape(item.outcome.replace("_", " "), 100)
 
 
@@ -389,7 +386,7 @@ def report(batch: Batch) -> list[Message]:
     """Return the result of every decision of a batch, for the thread, in as few messages as hold them."""
     done = RULES[batch.verb].done
     items = sorted(batch.items, key=lambda item: (item.outcome == done, item.number))  # what needs a look comes first
-    lines = _results(items, batch.verb)
+    lines = _results(items)
     chunks = [lines[start : start + REPORT_LINES] for start in range(0, len(lines), REPORT_LINES)]
     stopped = f" {_stopped(batch)}" if batch.stopped else ""
     messages = []
