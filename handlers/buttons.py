@@ -15,7 +15,6 @@ from bot.models import (
     Json,
     RemediationRef,
     Request,
-    SeenState,
     Verb,
     is_weaker,
     read_button_value,
@@ -74,8 +73,7 @@ class Buttons(Surface):
         """
         if request.verb is Verb.HOLD:
             return option_of(action_of(body)) == cards.WITH_REASON
-        shows_what_runs = request.shown is not None and request.shown.mode is not None
-        if not request.rule.decides or (request.verb is Verb.APPROVE and not shows_what_runs):
+        if not request.rule.decides or (request.verb is Verb.APPROVE and request.saw.mode is None):
             return False
         is_own = not request.place.is_foreign and (request.place.original or request.place.is_home)
         shown = dicts(body.get("message") or view_of(body), "blocks")
@@ -98,12 +96,12 @@ class Buttons(Surface):
             view = cards.hold_dialog(request, node)
         else:
             offered: Sequence[str] = ()
-            if other_mode and not (offered := self.config.other_modes(_suggested(request.shown), about.history)):
+            if other_mode and not (offered := self.config.other_modes(_suggested(request), about.history)):
                 raise two_needed_error()
             known = about if request.verb is Verb.APPROVE else NOTHING_KNOWN
-            if known.followed and request.shown:  # the dialog says who asked to wait
+            if known.followed:  # the dialog says who asked to wait
                 holds = tuple(known.hold.keys) if known.hold else ()
-                request = replace(request, shown=replace(request.shown, holds=holds))
+                request = replace(request, shown=replace(request.saw, holds=holds))
             view = cards.reason_dialog(request, node, offered, self.config.wait_of(request.ref.cluster_id), known)
         await self.dialogs.open(request.trigger_id, view)
 
@@ -113,7 +111,7 @@ class Buttons(Surface):
 
     def _read(self, view: Json, actor: Actor) -> Request:
         request, values = cards.recall(known_of(view), actor), view["state"]["values"]
-        verb, shown = request.verb, request.shown
+        verb = request.verb
         chosen = {name: values[name][name]["selected_option"]["value"] for name in _MENUS if name in values}
         seconds = float(chosen[cards.HOLD_FOR]) if verb is Verb.HOLD else None
         reason = reason_of(view, cards.REASON)
@@ -121,10 +119,10 @@ class Buttons(Surface):
         if verb is Verb.HOLD:
             return request
         if mode := chosen.get(cards.MODE):
-            suggested = _suggested(shown)
+            suggested = _suggested(request)
             if verb is not Verb.APPROVE or mode not in self.config.other_modes(suggested):
                 raise UnknownControl("this dialog")
-            request = replace(request, shown=replace(shown or SeenState(None, None), mode=mode), instead_of=suggested)
+            request = replace(request, shown=replace(request.saw, mode=mode), instead_of=suggested)
         if not reason:
             raise BadField(cards.REASON, _why_needed(request))
         return request
@@ -222,20 +220,21 @@ def _reference(body: Json, action: Json) -> RemediationRef:
 
 
 def _why_needed(request: Request) -> str:
-    if request.instead_of is None or request.shown is None or request.shown.mode is None:
+    if request.instead_of is None:
         return "Type a reason first."
-    chosen = cards.labels.mode(request.shown.mode)
-    is_less = is_weaker(request.shown.mode, request.instead_of)
+    mode = request.saw.mode or ""
+    chosen = cards.labels.mode(mode)
+    is_less = is_weaker(mode, request.instead_of)
     why = "weaker than what Together suggests. Say why it's enough" if is_less else "your choice. Say why"
     return f"“{chosen.name}” is {why}. {chosen.effect}"
 
 
-def _suggested(shown: SeenState | None) -> str:
+def _suggested(request: Request) -> str:
     """Return the mode that a card suggested.
 
     Raises:
         UnknownControl: it didn't say.
     """
-    if shown is None or shown.mode is None:
+    if request.saw.mode is None:
         raise UnknownControl("this menu")
-    return shown.mode
+    return request.saw.mode

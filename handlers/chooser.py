@@ -181,7 +181,7 @@ class Chooser(Surface):
         if not first.is_called(text):
             note = f"{_not_exactly(text)} {note}".strip()
         if count == 1:
-            return await self._chosen(choice, first, note)
+            return await self._chosen(choice, first.ref, note)
         if first.state not in CANCELLABLE:
             return chooser.nothing(f"{count} remediations match. It's too late to cancel them. {note}".strip())
         return chooser.chooser(_among(choice, looked.found), f"{count} remediations match. Choose one. {note}".strip())
@@ -196,11 +196,11 @@ class Chooser(Surface):
                 said = f"This message names {len(refs)} remediations; still waiting: {len(named)}. Choose one. {note}"
                 return chooser.chooser(_among(choice, named), said.strip())
             refs = [named[0].ref]
-        return await self._chosen(choice, await self.lookup.get(refs[0]), note)
+        return await self._chosen(choice, refs[0], note)
 
-    async def _chosen(self, choice: Choice, picked: Remediation, note: str = "") -> Json:
-        """Return the dialog with a remediation in it, read again: what is shown must be what is there."""
-        shown = await self.lookup.get(picked.ref)
+    async def _chosen(self, choice: Choice, ref: RemediationRef, note: str = "") -> Json:
+        """Return the dialog with a remediation in it, as it is read now: what is shown must be what is there."""
+        shown = await self.lookup.get(ref)
         if self.config.observes(shown.cluster_id):
             return chooser.chooser(choice, cards.labels.OBSERVED)
         if shown.state not in CANCELLABLE:
@@ -258,7 +258,7 @@ class Chooser(Surface):
         looked = await self.lookup.cancellable()
         for remediation in looked.found:
             if remediation.ref.key == value:
-                return await self._chosen(choice, remediation)
+                return await self._chosen(choice, remediation.ref)
         why = chooser.not_read(looked.unreadable) or "That can no longer be cancelled."
         return chooser.chooser(choice, f"{why} Choose again.")
 

@@ -71,7 +71,7 @@ class Replies:
 
     async def answer(self, place: ReplyTarget, message: Message) -> Delivery:
         """Show a card: in place of the clicked message, or to the channel."""
-        ways = self._in_place(place, message) if place.is_button or place.message_ts else []
+        ways = self._in_place(place, message)
         may_overwrite = False
         if ways:
             shown, may_overwrite = await self._first(ways)
@@ -122,7 +122,14 @@ class Replies:
             return [lambda: self._respond_privately(place, message)]
         thread = {"thread_ts": place.thread_ts} if place.thread_ts else {}
         return [
-            lambda: self._post(place, message),
+            lambda: self._call(
+                "chat.postMessage",
+                message,
+                channel=place.channel_id,
+                thread_ts=place.thread_ts,
+                unfurl_links=False,
+                unfurl_media=False,
+            ),
             lambda: self._respond(place, message, response_type="in_channel", replace_original=False, **thread),
         ]
 
@@ -153,17 +160,6 @@ class Replies:
         # Omitted attachments would be kept, and with them buttons that no longer apply (docs.slack.dev, chat.update).
         where = {"channel": place.channel_id, "ts": place.message_ts}
         return await self._call("chat.update", message, attempts, attachments=message.attachments, **where)
-
-    async def _post(self, place: ReplyTarget, message: Message, attempts: int = ATTEMPTS) -> Any:  # noqa: ANN401 - Slack's answer
-        return await self._call(
-            "chat.postMessage",
-            message,
-            attempts,
-            channel=place.channel_id,
-            thread_ts=place.thread_ts,
-            unfurl_links=False,
-            unfurl_media=False,
-        )
 
     async def _call(self, method: str, message: Message, attempts: int = ATTEMPTS, **arguments: object) -> Any:  # noqa: ANN401 - Slack's answer
         """Call a method that says something, and wait out rate limits."""

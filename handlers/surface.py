@@ -220,13 +220,12 @@ class Surface:
         entry = leased.entry
         try:
             return await change(leased)
-        except NotAttempted as error:
-            noted = AuditNote("refused", entry.actor, entry.place.channel_id, kind=error.code)
-            await leased.refuse(error, noted)
-            return await self.replies.reply_privately(entry.place, cards.private(error))
         except RequestExpired:
             raise  # the inbox says what was asked for
         except BotError as error:
+            if isinstance(error, NotAttempted):
+                noted = AuditNote("refused", entry.actor, entry.place.channel_id, kind=error.code)
+                await leased.refuse(error, noted)
             return await self.replies.reply_privately(entry.place, cards.private(error))
 
     async def take_change(self, ack: AsyncAck, press: Interaction, what: str) -> Unacked:
