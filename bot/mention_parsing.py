@@ -103,7 +103,7 @@ def parse_mention(text: str) -> Mentioned:
 def _bare(text: str) -> str:
     """Return a request without the courtesies around it: they are no IDs."""
     plain = plain_text(text).strip(QUOTES + " .!?")
-    words = plain[found.end() if (found := COURTESIES.match(plain)) else 0 :].split(" ")
+    words = COURTESIES.sub("", plain).split(" ")
     while words and words[-1].lower().strip(",.!") in FILLERS:
         words.pop()
     return " ".join(words).strip(" ,")

@@ -23,7 +23,7 @@ PARTS = ("cluster", "instance", "remediation")
 QUOTES = "\"'`“”„‟‘’‚‛«»"
 AROUND = f"{QUOTES}()[]{{}}<>*_~.,:;!?-–—"  # what a sentence has around a word
 FILLERS = {"please", "pls", "plz", "thanks", "thx", "now", "asap"}
-COURTESIES = re.compile(rf"(?:(?:{'|'.join(FILLERS)})(?:[\s,.!]+|$))+", re.IGNORECASE)  # before a request
+COURTESIES = re.compile(rf"\A(?:(?:{'|'.join(FILLERS)})(?:[\s,.!]+|$))+", re.IGNORECASE)  # before a request
 # A name, or three IDs, with what a sentence has around all of it.
 _WRAPPED = re.compile(r"(?:\(([^\s()]+)\)|\[([^\s\[\]]+)\]|\*([^\s*]+)\*|“([^\s“”]+)”|\"([^\s\"]+)\")[.!]?")
 _DASHES = r"(?:--?|[‐‑‒–—―−])"  # macOS makes one long dash of two short ones
@@ -147,8 +147,7 @@ def parse(text: str) -> Typed:
     """
     if len(text) > MAX_TEXT:
         raise too_long()
-    plain = plain_text(text)
-    plain = plain[found.end() :] if (found := COURTESIES.match(plain)) else plain
+    plain = COURTESIES.sub("", plain_text(text))
     plain = plain.removeprefix(COMMAND).lstrip()  # as it's pasted
     if wrapped := _WRAPPED.fullmatch(plain):
         plain = wrapped[wrapped.lastindex or 0]

@@ -41,24 +41,20 @@ class Commands(Surface):
         actor = Actor(user_id, body.get("user_name") or "", body.get("team_id"), is_member=True)
         place = ReplyTarget(body.get("channel_id"), user_id, response_url=body.get("response_url"))
         typed = Interaction(actor, place, trigger_id, f"command {trigger_id}", body, Verb.CANCEL)
-        asked: Asked | Help | NotAttempted
-        try:
-            asked = await self._read(typed)
-        except NotAttempted as error:
-            asked = error
-        if isinstance(asked, Help):
-            await _say(ack, cards.usage())
-            return None
+        request: Request | None = None
         record: Record | NotAttempted
-        match asked:
-            case NotAttempted():
-                record = asked
-            case Request():
-                record = partial(self.decisions.receive, asked)
-            case _:
-                record = partial(self.record_show, typed, partial(self.chooser.answer, asked))
-        say = partial(_say_no, ack, asked if isinstance(asked, Request) else None)
-        return await self.take(ack, typed, record, say=say)
+        try:
+            match await self._read(typed):
+                case Help():
+                    await _say(ack, cards.usage())
+                    return None
+                case Request() as request:
+                    record = partial(self.decisions.receive, request)
+                case asked:
+                    record = partial(self.record_show, typed, partial(self.chooser.answer, asked))
+        except NotAttempted as error:
+            record = error
+        return await self.take(ack, typed, record, say=partial(_say_no, ack, request))
 
     async def _read(self, typed: Interaction) -> Asked | Help:
         try:
