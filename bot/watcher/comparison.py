@@ -139,8 +139,12 @@ class Comparer:
 
     async def _compare(self, message: TrackedMessage, found: Found | None, *, is_takeover: bool) -> None:
         shows = found.drawn.get(message.ts or "") if found else None
+        # What is in a message of several clusters says where it belongs.
+        is_home = message.cluster_id and message.channel_id == self.config.route(message.cluster_id).channel_id
         differs = shows != message.content_hash if found else is_takeover
         if not differs or (message.done and (not shows or message.is_read_only)):
+            if not (is_home or message.done):
+                self.queue.put(message.id)
             return
 
         def unlike(snapshot: Snapshot) -> TrackedMessage | None:
