@@ -24,7 +24,7 @@ class Digests(Surface):
     batches: BatchService
 
     def __post_init__(self) -> None:
-        self.on(review.STOP, self.batches.stop)
+        self.inbox.on(review.STOP, self.batches.stop)
 
     async def review(self, ack: AsyncAck, body: Json) -> Unacked:
         """Take it, then open the dialog with what waits."""

@@ -47,7 +47,7 @@ class Mentions(Surface):
     client: AsyncWebClient
 
     def __post_init__(self) -> None:
-        self.on(_MESSAGE, self._hold)
+        self.inbox.on(_MESSAGE, self._hold)
 
     async def listen(self, ack: AsyncAck, body: Json) -> Unacked:
         """Take a message to the bot, then answer."""

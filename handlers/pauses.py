@@ -33,11 +33,11 @@ class Pauses(Surface):
 
     def __post_init__(self) -> None:
         for action_id in (cards.PAUSE, cards.PAUSE_DIALOG):
-            self.on(action_id, self._pause)
+            self.inbox.on(action_id, self._pause)
         for action_id in (cards.RESUME, cards.RESUME_DIALOG):
-            self.on(action_id, self._resume)
-        self.on(cards.LOOKING, self._look)
-        self.on(_ENDED, self._tell_of_end)
+            self.inbox.on(action_id, self._resume)
+        self.inbox.on(cards.LOOKING, self._look)
+        self.inbox.on(_ENDED, self._tell_of_end)
 
     async def listen(self, ack: AsyncAck, body: Json) -> Unacked:
         """Write it down, ack, then pause or resume, or ask why."""

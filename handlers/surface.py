@@ -10,7 +10,7 @@ from slack_bolt.async_app import AsyncAck
 from slack_bolt.response import BoltResponse
 
 from bot import cards
-from bot.decisions import SHOW, DecisionService, Handler, Inbox, LeasedEntry, Lookup, Receipt, Unrecorded
+from bot.decisions import SHOW, DecisionService, Inbox, Lookup, Receipt, Unrecorded
 from bot.errors import (
     BotError,
     NotAttempted,
@@ -18,7 +18,6 @@ from bot.errors import (
     NotShown,
     Overloaded,
     RefusedWithoutDatabase,
-    RequestExpired,
     StorageUnavailable,
     TooManyRequests,
     UnknownControl,
@@ -211,22 +210,6 @@ class Surface:
             return self._explained(of, do)
         entry = Entry(of.key, SHOW, "show this", of.actor, replace(of.place, original=None))
         return await self.inbox.receive(entry, lambda _: self._explained(of, do))
-
-    def on(self, name: str, change: Handler) -> None:
-        """Set what carries out requests of a kind, or presses of a control, also those that were left behind."""
-        self.inbox.on(name, partial(self._carry_out, change))
-
-    async def _carry_out(self, change: Handler, leased: LeasedEntry) -> bool:
-        entry = leased.entry
-        try:
-            return await change(leased)
-        except RequestExpired:
-            raise  # the inbox says what was asked for
-        except BotError as error:
-            if isinstance(error, NotAttempted):
-                noted = AuditNote("refused", entry.actor, entry.place.channel_id, kind=error.code)
-                await leased.refuse(error, noted)
-            return await self.replies.reply_privately(entry.place, cards.private(error))
 
     async def take_change(self, ack: AsyncAck, press: Interaction, what: str) -> Unacked:
         """Take a press that changes something; `what` as in "your request to pause approvals"."""

@@ -196,12 +196,17 @@ class Inbox:
     async def _carry_out(self, leased: LeasedEntry, refusal: BotError | None) -> bool:
         """Do what was asked for, or say why it isn't done. Returns whether Slack took what is said of it."""
         entry = leased.entry
+        noted: AuditNote | None = None
         try:
             if refusal is None:
                 return await self._handlers[entry.handler](leased)
         except RequestExpired:
             refusal = RequestExpired(entry.what)
-        await leased.refuse(refusal)
+        except NotAttempted as error:
+            refusal, noted = error, AuditNote("refused", entry.actor, entry.place.channel_id, kind=error.code)
+        except BotError as error:
+            return await self._tell(entry.place, error)
+        await leased.refuse(refusal, noted)
         return await self._tell(entry.place, refusal)
 
     async def _drop(self, leased: LeasedEntry) -> None:
