@@ -4,10 +4,11 @@ import asyncio
 import logging
 from collections.abc import Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from bot import alerts, readings
+from bot.alerts import AlertView, Tracked
 from bot.clock import Clock
 from bot.errors import InvalidId, TogetherError
 from bot.models import BEGUN, IN_REPAIR, Cluster, LinkedAlert, Remediation, RemediationRef, State
@@ -81,12 +82,17 @@ class Checks:
         return {repair.ref for repair in missing if not _is_gone(repair, listed)}
 
     async def _note_returns(self, cluster_id: str, repairs: Sequence[Remediation]) -> set[RemediationRef] | None:
-        """Note which faults are back, or still there, where the bot hasn't seen that yet: this is the last look."""
+        """Note which faults are back, or still there, where the bot hasn't seen that yet: this is the last look.
+
+        And which VM was replaced by another that has neither its ID nor its name: its fault would be on that one.
+        """
         seconds, returned = self.verify_seconds, set()
         instance_id = repairs[0].instance_id if len(repairs) == 1 else ALL_INSTANCES
         listed = await self.together.list_remediations(cluster_id, instance_id)
         if (firing := await self._firing(cluster_id)) is None:
             return None
+        may_be_gone = any(repair.mode not in threads.KEEP_THE_NODE for repair in repairs)
+        cluster = await self.together.get_cluster(cluster_id) if may_be_gone else None
         called = set[str]()
         for repair in repairs:
             backs = [readings.came_back(repair, remediation, seconds, is_last_look=True) for remediation in listed]
@@ -96,6 +102,9 @@ class Checks:
                 back = readings.worst(found)
                 called |= {key for key, fault in fires.items() if fault and not fault.is_warning}
                 await self.database.run(messages.observe, repair.ref, partial(alerts.returned, back=back))
+                returned.add(repair.ref)
+            elif cluster and _is_replaced(repair, cluster):
+                await self.database.run(messages.observe, repair.ref, _replaced)
                 returned.add(repair.ref)
         if called:  # in the threads of the repairs
             await self.reports.change(cluster_id, lambda report: report.having_told(called))
@@ -135,6 +144,19 @@ def _is_back(repair: Remediation, cluster: Cluster) -> bool:
     latest = [node.latest_remediation for node in own if node.latest_remediation]
     is_in_repair_again = any(remediation.id != repair.id and remediation.state in IN_REPAIR for remediation in latest)
     return is_in_repair_again or any(node.is_running for node in own)
+
+
+def _replaced(view: AlertView) -> Tracked:
+    """Note that nothing can be seen of a repaired node's fault any more."""
+    key = Check.LASTS.found(view.alert)
+    return view.alert, replace(view.message, announced=view.message.announced | {key}).due
+
+
+def _is_replaced(repair: Remediation, cluster: Cluster) -> bool:
+    """Return whether a repair was to replace its VM, which Together's answer doesn't have any more."""
+    nodes = [node for node in cluster.gpu_worker_nodes or () if node]
+    is_known = any(node.instance_id for node in nodes)  # which is optional in that answer
+    return repair.mode not in threads.KEEP_THE_NODE and is_known and not any(node.is_of(repair) for node in nodes)
 
 
 def _is_gone(repair: Remediation, others: Collection[Remediation]) -> bool:

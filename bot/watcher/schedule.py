@@ -183,7 +183,7 @@ def _has_news(snapshot: Snapshot, checks: Collection[threads.Due], config: Watch
     news = threads.news(snapshot)
     if message.owed_lines or news.overrides or news.returns or threads.untold_selections(snapshot):
         return True
-    if any(due.found in message.announced for due in checks):
+    if any(due.check.found(due.alert) in message.announced for due in checks):
         return True
     if not message.edited_at:
         return _has_begun(snapshot) and any(config.announces(alert) for alert in snapshot.alerts)

@@ -174,7 +174,8 @@ class ThreadTeller:
             return await self.tell(snapshot, part)
         # Bad news has what somebody has deleted posted again, and is looked for once more then.
         is_bad = part is not None and part.broadcast
-        keys = {due.found if is_bad and due.alert.ref in found else check.key(due.alert) for due in made}
+        lacking = [due.alert for due in made if is_bad and due.alert.ref in found]
+        keys = {check.found(alert) if alert in lacking else check.key(alert) for alert in (due.alert for due in made)}
         return await self.settle(snapshot, lambda current: _announcing(current, keys))
 
     async def _look(self, made: Sequence[threads.Due], snapshot: Snapshot, step: Step) -> set[RemediationRef] | None:

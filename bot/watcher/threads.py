@@ -311,6 +311,10 @@ class Check(Enum):
         key = f"{self.value} {alert.incident}"
         return f"{key} {alert.remediation.under_way_since}" if self is Check.STUCK else key
 
+    def found(self, alert: Alert) -> str:
+        """Return the key noted where it found something that its thread won't say, or not yet: that was deleted."""
+        return f"found {self.key(alert)}"
+
 
 class Due(NamedTuple):
     """A check that must still be made, and when."""
@@ -318,11 +322,6 @@ class Due(NamedTuple):
     check: Check
     alert: Alert
     at: float
-
-    @property
-    def found(self) -> str:
-        """The key noted where it found something, and the message whose thread would say so was deleted."""
-        return f"found {self.check.key(self.alert)}"
 
     @property
     def alarm(self) -> str:
@@ -347,7 +346,8 @@ def outstanding_checks(snapshot: Snapshot, config: WatchConfig) -> Iterator[Due]
         is_sure = not (alert.is_waiting or alert.is_unlisted or alert.is_stale)
         is_told = is_sure and (was_posted or alert.remediation.is_approved_by_bot or config.announces(alert))
         for check, at in _moments(alert, config, snapshot.now).items() if is_told else ():
-            if at < math.inf and check.key(alert) not in snapshot.message.announced:
+            keys = {check.key(alert)} | ({check.found(alert)} if check is Check.LASTS else set())
+            if at < math.inf and snapshot.message.announced.isdisjoint(keys):
                 gathered = math.ceil(at / GATHERED_SECONDS) * GATHERED_SECONDS
                 yield Due(check, alert, gathered if snapshot.message.is_digest else at)
 

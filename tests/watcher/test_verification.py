@@ -11,7 +11,7 @@ from tests.simulator.receivers import SECRET, WebhookReceiver
 from tests.simulator.slack.workspace import Posted, SlackFault
 from tests.simulator.together import Fault
 from tests.storms import began, digest, storm
-from tests.watch import card, enforce_slacks_limits, pass_time, thread, until, watching
+from tests.watch import card, carried_out, enforce_slacks_limits, pass_time, thread, until, watching
 from tests.world import APPROVE, IDS, World
 
 pytestmark = pytest.mark.bot(watching=True, BOT_ONCALL="S0ONCALL")
@@ -467,3 +467,18 @@ async def test_nothing_is_said_to_have_held_while_a_list_that_could_be_read_all_
         bot.together.faults.clear()
         await pass_time(bot, 7200)
         assert "Held for" not in str(thread(bot, alert)), thread(bot, alert)
+
+
+@pytest.mark.parametrize("name", ["gpu-7", "gpu-8"])
+async def test_vm_that_was_replaced_has_held_only_where_the_cluster_has_its_name(name: str) -> None:
+    async with watching() as bot:
+        await began(bot)
+        linked = [alert | {"instance_id": IDS[1], "target_vm": "gpu-7"} for alert in firing("79")]
+        bot.together.add(mode="REMEDIATION_MODE_VM_ONLY", instance_name="gpu-7", linked_alerts=linked)
+        alert = await carried_out(bot)
+        bot.together.node_status[IDS[1]] = ""  # the old VM is in its cluster no longer
+        bot.together.add(("cluster-1", "instance-new", "remediation-new"), "CANCELLED", instance_name=name)
+        await pass_time(bot, 88_000)
+        said = "\n".join([alert.text, *thread(bot, alert)])
+        assert ("Held for" in said) == (name == "gpu-7"), said
+        assert "Watched until" not in alert.text
