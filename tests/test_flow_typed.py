@@ -107,3 +107,15 @@ async def test_card_beside_the_alerts_own_offers_no_decision_that_would_outlive_
     assert "the remediation is still waiting" in copy.text
     assert not {APPROVE, CANCEL} & set(copy.controls)
     assert {APPROVE, CANCEL} <= set(alert.controls)
+
+
+async def test_typed_cancel_in_capitals_is_answered_as_what_it_was(bot: World) -> None:
+    """Whether Together tells apart IDs that differ in case isn't documented; phones begin with a capital."""
+    bot.together.add()
+    alert = await card(bot)
+    bot.together.folds_ids = True
+    await bot.slack.command(REF.upper())
+    await until(bot, lambda: "Cancelled: reboot" in alert.text)
+    (answer,) = [message for message in bot.slack.visible() if message.ts != alert.ts and not message.thread_ts]
+    assert answer.title.startswith("Cancelled: reboot instance-1 🚫")
+    assert "Cancelled by <@U0ALICE>, " in answer.text

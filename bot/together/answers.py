@@ -97,7 +97,8 @@ def remediation(answer: object, ref: RemediationRef) -> Remediation:
     """
     read = parse(Remediation, answer)
     with suppress(InvalidId):
-        if read.ref == ref:
+        # Whether Together tells apart IDs that differ in case isn't documented, and anybody may type one.
+        if read.ref == ref or str(read.ref).casefold() == str(ref).casefold():
             return read
     raise UnreadableAnswer("about another remediation")
 

@@ -100,6 +100,7 @@ class Together(Listener):
         # What lists still show, though it is over: a state, or all of a remediation as it was.
         self.lists_as: dict[Ids, str | dict[str, Any]] = {}
         self.reads_as: dict[Ids, dict[str, Any]] = {}  # what a replica that is behind answers when one is read
+        self.folds_ids = False  # IDs that differ in case are the same
         self.state_follows = False  # an approval is in the record at once, and its state later
         self.lost: set[Ids] = set()  # that aren't found, though they are there
         self.unreadable: dict[str, int] = {}  # clusters about which every call is refused, with the code
@@ -446,6 +447,10 @@ class Together(Listener):
     def _ids(self, request: web.Request) -> Ids:
         info = request.match_info
         ids = info["cluster"], info["instance"], info["remediation"]
+        if self.folds_ids:
+            ids = next(
+                (known for known in self.remediations if [*map(str.lower, known)] == [*map(str.lower, ids)]), ids
+            )
         if ids in self.lost:
             raise RpcError(5, "remediation not found")
         return ids
