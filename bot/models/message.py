@@ -160,7 +160,7 @@ class TrackedMessage:
         next_at: when to look at it next: 0 for now, None for when something changes.
         mentioned: the user or group that it called when it was posted; empty for nobody.
         called_at: when it last called, or told the channel where nobody is on call.
-        owes_call: a post, reminder, or first approval has called nobody since, because of quiet hours.
+        owes_call: a post, reminder, or first approval has called nobody since, in quiet hours or without on-call.
         escalated_at: when somebody was last called because nobody had decided; else 0.
         looking: who looks into what it shows.
         escalate_from: since when the minutes until an escalation count at the earliest; else 0.

@@ -138,10 +138,13 @@ def counted(message: TrackedMessage, reminded: TrackedMessage) -> TrackedMessage
 
 
 def having_asked(message: TrackedMessage, alerts: Sequence[Alert], of: Snapshot, config: WatchConfig) -> TrackedMessage:
-    """Return a message with a post or reminder about alerts noted: it has called, or owes a call after quiet hours."""
+    """Return a message with a post or reminder about alerts noted: it has called, or owes a call.
+
+    That is for after quiet hours, or for when somebody is on call: the settings may name nobody yet.
+    """
     called, all_of_them = config.on_call_now(alerts, of), config.on_call(alerts, of)
     called_at = of.now if called or not all_of_them else message.called_at
-    return replace(message, called_at=called_at, owes_call=called != all_of_them)
+    return replace(message, called_at=called_at, owes_call=not called or called != all_of_them)
 
 
 def calls_at(alert: Alert, message: TrackedMessage) -> float:

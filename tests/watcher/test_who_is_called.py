@@ -316,3 +316,14 @@ async def test_call_for_the_one_of_a_storm_that_turned_critical_says_what_is_bro
     bot.together.remediations[nodes[0]]["linked_alerts"] = XID
     await until(bot, lambda: [line for line in thread(bot, message) if "<!subteam^S0ONCALL>" in line], 3600)
     assert "for a decision. Xid 79, on 1 of 8. <!subteam^S0ONCALL>" in thread(bot, message)[-1]
+
+
+async def test_on_call_that_is_set_at_a_restart_is_called_for_what_has_waited_for_two_hours() -> None:
+    async with watching() as bot:
+        bot.together.add()
+        alert = await card(bot)
+        await pass_time(bot, 7300, longest=60)
+        await bot.settle()
+        async with bot.another(bot.settings.model_copy(update={"bot_oncall": "S0ONCALL"})):
+            await pass_time(bot, 6 * 3600, longest=60)
+            assert len([line for line in thread(bot, alert) if "S0ONCALL" in line]) == 1
