@@ -113,8 +113,9 @@ def seen(  # noqa: PLR0913 - what was read, and when
     last = before.model_copy(update={"mode": remediation.mode}) if has_begun else before
     lines = thread.transition(last, remediation, known, view.now, is_listed_again=alert.is_unlisted, is_next=is_next)
     # What was approved and won't run is named, as nobody would know which of a digest it is.
+    is_off = remediation.state == State.CANCELLED or not (remediation.state in set(State) or remediation.is_under_way)
     was_approved = not BEGUN.isdisjoint({before.state, alert.as_told.state})
-    message = message.saying(*lines, of_many=moved and was_approved and remediation.state == State.CANCELLED)
+    message = message.saying(*lines, of_many=moved and was_approved and is_off)
     message = _told_of_undone_cancellation(view.alert, message, remediation)
     if waits_again or has_begun:
         ran = view.alert.remediation if runs else alert.as_told  # that it runs may have been answered before it is read

@@ -3,10 +3,11 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
-from bot.models import CALLED_OFF, FINAL, OPEN, PRECISION, RAN, Alert, CameBack, LinkedAlert, Remediation, unix
+from bot.models import CALLED_OFF, FINAL, OPEN, PRECISION, RAN, Alert, CameBack, LinkedAlert, Remediation, State, unix
 
 # A remediation only moves forward in these, unless it begins once more.
 _ORDER = {str(state): place for place, state in enumerate(OPEN)} | dict.fromkeys(map(str, FINAL), len(OPEN))
+_BEFORE_IT_BEGINS = {State.PENDING_APPROVAL, State.PENDING}
 _TIMES = "create_time", "update_time"
 LAGS_SECONDS = 600.0  # so long after an answer, one by an older record of Together's isn't believed
 CLEARS_SECONDS = 900.0  # within which an alert clears after a repair that helped (about 5 min, by Together's docs)
@@ -34,8 +35,10 @@ def is_before_answer(alert: Alert, read: Remediation, asked_at: float, now: floa
     remark = alert.remark if alert.is_stale else None
     if remark is None:
         return False
-    is_behind = 0 < unix(read.update_time) < unix(remark.updated) - PRECISION and now - remark.at < LAGS_SECONDS
-    return is_behind or asked_at < remark.confirmed_at <= now  # clocks can go back
+    # What has begun can't be from before, though hosts' clocks differ.
+    is_behind = read.state in _BEFORE_IT_BEGINS and _ORDER[read.state] < _ORDER.get(alert.as_told.state, 0)
+    is_older = is_behind and 0 < unix(read.update_time) < unix(remark.updated) - PRECISION
+    return (is_older and now - remark.at < LAGS_SECONDS) or asked_at < remark.confirmed_at <= now  # clocks can go back
 
 
 def _compared(known: Remediation, read: Remediation) -> int:
@@ -49,7 +52,10 @@ def _compared(known: Remediation, read: Remediation) -> int:
 
 def is_next_incident(known: Remediation, read: Remediation) -> bool:
     """Return whether what waits has ended and opened again under the same ID, between two readings."""
-    return known.is_waiting and read.is_waiting and read.began_at > known.began_at and not read.is_of(known.episode_key)
+    if not (known.is_waiting and read.is_waiting):
+        return False
+    known = known.model_copy(update={"answered_at": read.answered_at})  # what it had already is no news
+    return read.began_at > known.began_at and not read.is_of(known.episode_key)
 
 
 def opened_later(known: Remediation, read: Remediation) -> bool:

@@ -30,6 +30,7 @@ from bot.models import (
     RemediationRef,
     RepairLoad,
     State,
+    Verb,
 )
 from bot.mrkdwn import ago, capital, clean, entities, escape, lasted, when
 
@@ -191,7 +192,7 @@ def _people(remediation: Remediation, decided: DecidedBy | None, about: CardCont
     if decided:
         reason = f": “{escape(decided.reason, 600)}”" if decided.reason else "."
         did = RULES[decided.verb].done.capitalize()
-        if decided.mode not in {"", remediation.mode}:
+        if decided.verb is Verb.APPROVE and remediation.mode and decided.mode not in {"", remediation.mode}:
             did += f" “{escape(labels.mode(decided.mode).name, 80)}”"
         yield f"{did}{'' if decided.is_sure else ', apparently'} by {decided.people}, {when(decided.at)}{reason}"
         if comment and decided.user_id not in comment:

@@ -13,6 +13,7 @@ from bot.models.request import Actor, Message, SeenState, Verb
 FIRST_APPROVAL_SECONDS = 8 * 3600  # so long, about a shift, the first of two approvals counts
 LIFETIME = 600.0  # seconds after which a decision is no longer sent: the person has long looked elsewhere
 ERROR_SECONDS = 3600.0  # how long a card says that something failed
+_MAY_DIFFER = 60.0  # seconds between the database's clock and Together's
 DOUBT_SECONDS = 60.0  # after which a POST to Together has arrived or never will: what is read then is its result
 
 
@@ -39,6 +40,7 @@ class FirstApproval:
             _opened_and_ended(self.episode),
         )
         is_other = opened and opened_then and abs(opened - opened_then) > PRECISION  # lists may leave it out
+        is_other = is_other or remediation.began_at > self.at + _MAY_DIFFER
         return not is_other and abs(ended - ended_then) <= PRECISION and self.mode == remediation.mode
 
     def precedes(self, seen: SeenState, user_id: str) -> bool:
@@ -96,7 +98,7 @@ class DecidedBy:
 
     def approved_other_than(self, mode: str) -> bool:
         """Return whether this approved a repair of another mode: Together may change it as long as it is queued."""
-        return self.verb is Verb.APPROVE and self.mode not in {"", mode}
+        return self.verb is Verb.APPROVE and bool(self.mode and mode) and self.mode != mode
 
     @property
     def people(self) -> str:

@@ -1,5 +1,6 @@
 """Remediations as Together answers them."""
 
+import math
 import re
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -12,6 +13,8 @@ from bot.models.states import BEGUN, CALLED_OFF, FINAL, IN_REPAIR, Mode, State
 
 _FIRST_YEAR, _LAST_YEAR = 1971, 9000
 PRECISION = 1.0  # in seconds: a list may round times
+FOLLOWS_SECONDS = 120.0  # within which a state follows the review that brings it about
+_CLOCKS_DIFFER_BY = timedelta(minutes=1)  # of Together's hosts
 T = TypeVar("T")
 
 
@@ -249,7 +252,9 @@ class Remediation(ApiModel):
         """Whether it is being repaired, also in a state that this version doesn't know."""
         if self.is_waiting or self.state in FINAL:
             return False
-        is_over = 0 < unix(self.under_way_since) <= unix(self.end_time)  # as far as a state of tomorrow may tell
+        # A state of tomorrow may be an end; an earlier incident's is older than the last change.
+        ended, last = self.end_time, self.update_time
+        is_over = ended and last and abs(last - ended) <= _CLOCKS_DIFFER_BY
         return self.state in IN_REPAIR or not is_over
 
     @property
@@ -321,10 +326,9 @@ class Remediation(ApiModel):
 
     @property
     def ended(self) -> datetime | None:
-        """When it ended; None while it hasn't: then Together's time is of an earlier incident."""
-        if self.state not in FINAL or (self.start_time and self.end_time and self.start_time > self.end_time):
-            return None
-        return self.end_time
+        """When it ended; None while Together's time is of an earlier incident: a state may show before it."""
+        is_earlier = self.start_time and self.end_time and self.start_time - self.end_time > _CLOCKS_DIFFER_BY
+        return self.end_time if self.state in FINAL and not is_earlier else None
 
     @property
     def ended_at(self) -> float:
@@ -334,9 +338,8 @@ class Remediation(ApiModel):
     @property
     def changed_at(self) -> float:
         """When it ended, else last changed, in Unix time in seconds; 0 where Together doesn't say."""
-        # A state may show before its time: that is of an earlier incident then.
-        has_own_end = self.end_time and not (self.start_time and self.start_time > self.end_time)
-        return unix(self.end_time if has_own_end else self.update_time)
+        is_earlier = self.start_time and self.end_time and self.start_time - self.end_time > _CLOCKS_DIFFER_BY
+        return unix((None if is_earlier else self.end_time) or self.update_time)
 
     @property
     def succeeded_at(self) -> float:
@@ -362,5 +365,8 @@ class Remediation(ApiModel):
     @property
     def began_at(self) -> float:
         """When it began to wait, this time, as far as Together says; Unix time in seconds, else 0."""
-        # A review or a start may show before the state that it brings about.
-        return max((moment.timestamp() for moment in (self.create_time, self.end_time) if moment), default=0.0)
+        times = [self.create_time, self.end_time]
+        if self.is_waiting:  # then they are of an earlier incident, unless the state is yet to follow
+            latest = (self.answered_at or math.inf) - FOLLOWS_SECONDS
+            times += [at for at in (self.review_time, self.start_time) if at and at.timestamp() <= latest]
+        return max((moment.timestamp() for moment in times if moment), default=0.0)

@@ -89,16 +89,19 @@ def parse(model: type[M], answer: object) -> M:
         raise UnreadableAnswer(f"not a {model.__name__.lower()}") from error
 
 
-def remediation(answer: object, ref: RemediationRef) -> Remediation:
+def remediation(answer: object, ref: RemediationRef, *, is_done: bool = False) -> Remediation:
     """Read an answer as the remediation that was asked for.
+
+    Args:
+        is_done: it was decided on. Whether Together tells apart IDs that differ in case isn't documented, and anybody
+            may type one; but what bears on a decision is known by its exact IDs, so none is made by others.
 
     Raises:
         UnreadableAnswer: it can't be read as one, or is another one.
     """
     read = parse(Remediation, answer)
     with suppress(InvalidId):
-        # Whether Together tells apart IDs that differ in case isn't documented, and anybody may type one.
-        if read.ref == ref or str(read.ref).casefold() == str(ref).casefold():
+        if read.ref == ref or (is_done and str(read.ref).casefold() == str(ref).casefold()):
             return read
     raise UnreadableAnswer("about another remediation")
 

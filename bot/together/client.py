@@ -110,7 +110,7 @@ class TogetherClient:
                 suggested by now. Cancel takes none.
         """
         answer = await self._send("POST", f"{_path(ref)}/{verb}", body=body, seconds=self._patience.attempt)
-        return answers.remediation(answer, ref)
+        return answers.remediation(answer, ref, is_done=True)
 
     def wait_before_repeat(self, error: NotReached | RateLimited, attempt: int) -> float | None:
         """Return how many seconds to wait before a POST that was not taken is sent again; None to give up."""

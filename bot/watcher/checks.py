@@ -47,7 +47,7 @@ class Checks:
         try:
             match check:
                 case Check.STUCK:
-                    return await self.are_still([repair.ref for repair in repairs], waiting=False)
+                    return await self._under_way(repairs)
                 case Check.BACK:
                     return await self._missing(cluster_id, repairs)
                 case Check.LASTS:
@@ -65,6 +65,14 @@ class Checks:
                 return []
             raise
         return firing if is_whole else None
+
+    async def _under_way(self, repairs: Sequence[Remediation]) -> set[RemediationRef] | None:
+        """Return what `are_still` does; no list has what is in a state that this version doesn't know."""
+        listed = [repair.ref for repair in repairs if repair.state in IN_REPAIR]
+        alone = [[repair.ref] for repair in repairs if repair.state not in IN_REPAIR]
+        found = [await self.are_still(refs, waiting=False) for refs in [listed, *alone] if refs]
+        still = {ref for each in found if each for ref in each}
+        return None if not still and None in found else still
 
     async def _missing(self, cluster_id: str, repairs: Sequence[Remediation]) -> set[RemediationRef] | None:
         """Return whose nodes don't run in their cluster, but for those that a later repair has replaced or removed.

@@ -317,7 +317,7 @@ class Poller:
 
     async def _sort(self, listing: Listing, items: Sequence[Any]) -> set[RemediationRef]:
         """Sort what can be read of a list, and return what it has; no ack waits while thousands are looked at."""
-        listed = set()
+        listed, now = set(), self.clock.now()
         for number, item in enumerate(items, start=1):
             # An item may be newer than the list, which was asked for what is open.
             if (ref := reference_of(item, listing.cluster_id)) and item["state"] in OPEN:
@@ -327,7 +327,7 @@ class Poller:
                 seen, fingerprint = self.index.seen(ref), fingerprint_of(item)
                 if seen is None and item["state"] != State.PENDING_APPROVAL:
                     listing.started_elsewhere[ref] = item
-                elif fingerprint != seen and (alert := alert_of(ref, item, fingerprint)):
+                elif fingerprint != seen and (alert := alert_of(ref, {**item, "answered_at": now}, fingerprint)):
                     (listing.changed if seen is not None else listing.new)[ref] = alert
             if number % ITEMS_AT_ONCE == 0:
                 await asyncio.sleep(0)

@@ -225,8 +225,8 @@ def _begun(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingReply]:
 
 
 def _begun_key(alert: Alert) -> str:
-    """Return the key in `announced` of the call for what has begun as the next incident of an ID."""
-    return f"begun {alert.incident}"
+    """Return the key in `announced` of the call for what has begun as the next incident of an ID, or changed since."""
+    return f"begun {alert.incident} {alert.remediation.mode}" if alert.decided else f"begun {alert.incident}"
 
 
 def _first_approvals(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingReply]:

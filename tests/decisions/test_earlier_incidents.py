@@ -8,7 +8,9 @@ from tests import test_flow_menu as menu
 from tests.samples import remediation
 from tests.simulator.together import Fault
 from tests.storms import XID
+from tests.test_flow_reasons import opened
 from tests.watch import card, pass_time, poll, quiet, until, watching
+from tests.watcher.test_verification import moment
 from tests.world import APPROVE, CANCEL, IDS, REF, World, world
 
 
@@ -152,3 +154,29 @@ def test_list_that_rounds_times_shows_the_same_incident(read: str) -> None:
     assert not remediation(create_time=read, end_time="2026-11-24T03:05:00Z").is_of(drawn)
     assert remediation(create_time=None).is_of(drawn)
     assert not remediation(create_time=read).is_of("not a moment")
+
+
+@pytest.mark.parametrize("end", ["rejected", "ran"])
+async def test_dialog_of_an_incident_that_was_decided_doesnt_approve_the_next(end: str) -> None:
+    async with watching(BOT_REASON="always") as bot:
+        bot.together.add()
+        alert = await card(bot)
+        view = await opened(bot, alert, APPROVE)
+        await pass_time(bot, 120)
+        if end == "rejected":
+            bot.together.review(IDS, "reject", "not this one")
+            await card(bot, words="ancelled")
+        else:
+            bot.together.review(IDS, "approve", "ok")
+            for _ in range(4):
+                bot.together.advance(IDS)
+            del bot.together.remediations[IDS]["end_time"]
+            await pass_time(bot, 60)
+            assert not alert.buttons.get(APPROVE), alert.text
+        await pass_time(bot, 1200)
+        bot.together.remediations[IDS] |= {"state": "PENDING_APPROVAL", "update_time": moment(bot)}
+        await card(bot, words="Approve reboot?")
+        await poll(bot)
+        await bot.slack.submit(view, reason="checkpointed")
+        await pass_time(bot, 10)
+        assert [call.verb for call in bot.together.posts] == []

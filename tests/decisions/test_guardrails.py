@@ -13,11 +13,11 @@ from bot.mrkdwn import when
 from tests.deaths import died_while, left_behind
 from tests.manual_clock import START
 from tests.rows import outcomes_by_user, pause_beside
-from tests.simulator.slack import SlackFault
+from tests.simulator.slack import Posted, SlackFault
 from tests.simulator.together import Fault
 from tests.sqlite import locked
-from tests.watch import card, pass_time, poll, thread, until, watching
-from tests.world import APPROVE, CANCEL, IDS, REFRESH, REJECT, World, world
+from tests.watch import HOLD, card, pass_time, poll, thread, until, watching
+from tests.world import APPROVE, CANCEL, IDS, REFRESH, REJECT, World, as_alert, world
 
 
 def busy(bot: World, count: int) -> None:
@@ -654,3 +654,41 @@ async def test_repair_that_shifting_pages_list_twice_counts_once() -> None:
         await bot.slack.press(alert, APPROVE)
         await bot.edited(alert)
         assert bot.together.state(IDS) == "PENDING"
+
+
+def in_capitals(bot: World) -> Posted:
+    """Another tool's alert about the repair, which names it by IDs in another case; Together takes them as the same."""
+    bot.together.folds_ids = True
+    cluster, instance, remediation = (part.upper() for part in IDS)
+    fields = bot.together.remediations[IDS] | {"cluster_id": cluster, "instance_id": instance, "id": remediation}
+    return bot.slack.post_as_tool(as_alert(fields), channel="C0OPS")
+
+
+async def pressed(bot: World) -> list[str]:
+    """Press Approve on the other tool's alert; return what was sent."""
+    await bot.slack.press(in_capitals(bot), APPROVE)
+    await pass_time(bot, 30)
+    return [call.verb for call in bot.together.posts]
+
+
+async def test_hold_keeps_an_approval_by_ids_in_another_case() -> None:
+
+    async with watching() as bot:
+        bot.together.add()
+        alert = await card(bot)
+        await bot.slack.press(alert, HOLD, user="U0BOB")
+        await until(bot, lambda: "On hold until" in alert.text)
+        assert await pressed(bot) == [], alert.text
+
+
+async def test_decision_under_way_keeps_another_by_ids_in_another_case() -> None:
+    async with watching() as bot:
+        bot.together.add()
+        alert = await card(bot)
+        with bot.together.paused("cancel"):
+            await bot.slack.press(alert, CANCEL, user="U0BOB")
+            await bot.together.until(lambda: bot.together.is_waiting("cancel"))
+            await bot.slack.press(in_capitals(bot), APPROVE)
+            await pass_time(bot, 3)
+            sent = [call.verb for call in bot.together.posts]
+        assert sent in ([], ["cancel"]), sent

@@ -18,6 +18,7 @@ from tests.test_flow_home import opened as home_of
 from tests.test_flow_menu import opened
 from tests.test_oncall_over_time import asked
 from tests.watch import card, pass_time, poll, until, watching
+from tests.watcher.test_verification import moment
 from tests.world import APPROVE, CANCEL, IDS, running, settings_for, world
 
 
@@ -385,3 +386,22 @@ async def test_power_cycle_that_became_a_removal_while_the_first_approval_was_re
         await bot.together.until(lambda: len(looks) > 2 or bot.together.posts)
         await pass_time(bot, 30)
         assert bot.together.posts == [], alert.text
+
+
+async def test_first_approval_of_what_was_rejected_is_no_first_approval_of_the_next_incident() -> None:
+    async with watching(BOT_TWO_PEOPLE_MODES="REBOOT_VM") as bot:
+        bot.together.add()
+        alert = await card(bot)
+        await bot.slack.press(alert, APPROVE)
+        await card(bot, words="1 of 2 approvals: <@U0ALICE>")
+        await pass_time(bot, 600)
+        bot.together.review(IDS, "reject", "not this one")
+        await card(bot, words="ancelled")
+        await pass_time(bot, 3600)
+        # it waits again: Together keeps its create_time, and a rejection leaves no end_time (together-api.md)
+        bot.together.remediations[IDS] |= {"state": "PENDING_APPROVAL", "update_time": moment(bot)}
+        await card(bot, words="Approve reboot?")
+        await poll(bot)
+        await bot.slack.press(alert, APPROVE, user="U0BOB")
+        await pass_time(bot, 10)
+        assert [call.verb for call in bot.together.posts] == [], "Alice approved an incident that was rejected since"

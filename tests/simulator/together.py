@@ -100,6 +100,7 @@ class Together(Listener):
         # What lists still show, though it is over: a state, or all of a remediation as it was.
         self.lists_as: dict[Ids, str | dict[str, Any]] = {}
         self.reads_as: dict[Ids, dict[str, Any]] = {}  # what a replica that is behind answers when one is read
+        self.decides_ahead = 0.0  # seconds by which the clock of the host that decides is ahead
         self.folds_ids = False  # IDs that differ in case are the same
         self.state_follows = False  # an approval is in the record at once, and its state later
         self.lost: set[Ids] = set()  # that aren't found, though they are there
@@ -346,7 +347,7 @@ class Together(Listener):
             remediation["mode"] = mode
         if not (self.state_follows and verb == "approve"):
             remediation["state"] = "PENDING" if verb == "approve" else "CANCELLED"
-        remediation["update_time"] = self._time()
+        remediation["update_time"] = self._time(self.decides_ahead)
         if verb == "cancel":
             remediation["end_time"] = self._time()
         else:
@@ -469,8 +470,8 @@ class Together(Listener):
             raise RpcError(9, f"remediation is in state {remediation['state']}")
         return remediation
 
-    def _time(self) -> str:
-        return datetime.fromtimestamp(self.now(), UTC).isoformat().replace("+00:00", "Z")
+    def _time(self, ahead: float = 0.0) -> str:
+        return datetime.fromtimestamp(self.now() + ahead, UTC).isoformat().replace("+00:00", "Z")
 
 
 def _rpc(code: int, message: str) -> dict[str, Any]:

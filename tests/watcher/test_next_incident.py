@@ -1,5 +1,6 @@
 """The next incident of a node, for which Together reuses the ID (docs/decisions/0008)."""
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -518,3 +519,60 @@ async def test_failure_whose_end_time_is_of_the_repair_before_is_told() -> None:
         await pass_time(bot, 3600, longest=60)
         alert = bot.slack.cards(IDS[2])[0]
         assert [line for line in thread(bot, alert) if "failed" in line], thread(bot, alert)
+
+
+async def test_next_incident_that_began_while_together_could_not_be_read_asks_people_again() -> None:
+    async with watching(BOT_ONCALL="S0ONCALL") as bot:
+        bot.together.add()
+        alert = await card(bot)
+        await bot.slack.say("<@U0BOT> hold 24h", user="U0BOB", thread=alert)
+        await card(bot, words="On hold until")
+        await pass_time(bot, 600)
+        bot.together.unreadable["cluster-1"] = 14
+        await pass_time(bot, 900)
+        bot.together.review(IDS, "reject", "not this one")
+        await pass_time(bot, 2700)
+        bot.together.remediations[IDS] |= {"state": "PENDING_APPROVAL", "update_time": moment(bot)}
+        bot.together.unreadable.clear()
+        await pass_time(bot, 1800)
+        assert "On hold until" not in alert.text, (
+            f"Bob's hold was of the incident that was rejected: {thread(bot, alert)}"
+        )
+
+
+async def test_button_that_the_version_before_drew_is_of_the_incident_that_waits() -> None:
+    async with watching() as bot:
+        bot.together.add()
+        await card(bot)
+        await pass_time(bot, 300)
+        bot.together.review(IDS, "reject", "not this one")
+        await card(bot, words="ancelled")
+        await pass_time(bot, 1200)
+        bot.together.remediations[IDS] |= {"state": "PENDING_APPROVAL", "update_time": moment(bot)}
+        alert = await card(bot, words="Approve reboot?")
+        await poll(bot)
+        button = dict(alert.controls[APPROVE])
+        value = json.loads(button["value"])
+        reviewed = datetime.fromisoformat(bot.together.remediations[IDS]["review_time"])
+        button["value"] = json.dumps(value | {"episode": str(int(reviewed.timestamp()))})  # as 4d6ece7e has it
+        await bot.slack.press(alert, APPROVE, button=button)
+        await pass_time(bot, 10)
+        assert [call.verb for call in bot.together.posts] == ["approve"], alert.text
+
+
+@pytest.mark.parametrize("early", [0.7, 2.0])
+async def test_repair_that_failed_at_once_by_another_clock_has_an_end(early: float) -> None:
+    async with watching(BOT_ONCALL="S0ONCALL") as bot:
+        bot.together.add()
+        alert = await card(bot)
+        await bot.slack.press(alert, APPROVE)
+        await card(bot, words="Approved")
+        await pass_time(bot, 300)
+        bot.together.remediations[IDS] |= {
+            "state": "FAILED", "start_time": moment(bot), "end_time": moment(bot, -early), "error_message": "no host"
+        }  # fmt: skip
+        await card(bot, words="ailed")
+        await pass_time(bot, 300)
+        assert "ended" in alert.everything.lower(), alert.everything[-700:]
+        told = await asked(bot, "tonight")
+        assert "took" not in told or "5 min" in told, told

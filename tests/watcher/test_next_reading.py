@@ -406,3 +406,56 @@ async def test_reading_from_before_a_decision_by_its_update_time_does_not_ask_fo
         await pass_time(bot, 90)
         assert bot.together.remediations[IDS]["update_time"] > before["update_time"]  # which the bot was answered
         assert APPROVE not in alert.buttons, alert.text
+
+
+async def test_failure_that_together_notes_by_another_clock_is_told_soon() -> None:
+    async with watching(BOT_ONCALL="S0ONCALL") as bot:
+        bot.together.add()
+        alert = await card(bot)
+        bot.together.decides_ahead = 40
+        await bot.slack.press(alert, APPROVE)
+        await card(bot, words="Approved")
+        bot.together.remediations[IDS] |= {
+            "state": "RUNNING",
+            "start_time": moment(bot, 5),
+            "update_time": moment(bot, 5),
+        }
+        await pass_time(bot, 20, longest=5)
+        bot.together.remediations[IDS] |= {
+            "state": "FAILED", "end_time": moment(bot), "update_time": moment(bot), "error_message": "no host"
+        }  # fmt: skip
+        await pass_time(bot, 300, longest=15)
+        told = thread(bot, alert)
+        assert any("failed" in line for line in told), f"five minutes later: {told}, {alert.text}"
+
+
+async def test_cancellation_that_together_ignored_by_another_clock_is_told_soon() -> None:
+    async with watching(BOT_ONCALL="S0ONCALL") as bot:
+        bot.together.add(state="PENDING_APPROVAL")
+        alert = await card(bot)
+        bot.together.decides_ahead = 40
+        await bot.slack.press(alert, CANCEL)
+        await card(bot, words="ancelled")
+        bot.together.remediations[IDS] |= {
+            "state": "RUNNING",
+            "start_time": moment(bot, 5),
+            "update_time": moment(bot, 5),
+        }
+        bot.together.remediations[IDS].pop("end_time", None)
+        await pass_time(bot, 300, longest=15)
+        assert "unning" in alert.text or "ebooting" in alert.text, alert.text
+
+
+async def test_failure_that_is_noted_before_the_approval_by_another_clock_is_told_soon() -> None:
+    async with watching(BOT_ONCALL="S0ONCALL") as bot:
+        bot.together.add()
+        alert = await card(bot)
+        bot.together.decides_ahead = 40
+        await bot.slack.press(alert, APPROVE)
+        await card(bot, words="Approved")
+        bot.together.remediations[IDS] |= {
+            "state": "FAILED", "end_time": moment(bot), "update_time": moment(bot), "error_message": "no host"
+        }  # fmt: skip
+        failed_at = bot.time.seconds
+        await until(bot, lambda: any("failed" in line for line in thread(bot, alert)), seconds=6 * 3600)
+        assert bot.time.seconds - failed_at < 120, f"told after {bot.time.seconds - failed_at} s"

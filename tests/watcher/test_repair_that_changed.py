@@ -1,11 +1,13 @@
 """What a thread says that somebody approved, where Together has changed the repair as that was on its way."""
 
+from typing import Any
+
 import pytest
 
 from tests.storms import began, choose, digest, storm
 from tests.watch import card, pass_time, thread, until, watching
 from tests.watcher.test_verification import moment
-from tests.world import APPROVE, IDS, World
+from tests.world import APPROVE, CANCEL, IDS, World
 
 EVICT = "REMEDIATION_MODE_EVICT_WITHOUT_REPLACEMENT"
 
@@ -76,3 +78,37 @@ async def test_card_does_not_say_that_somebody_approved_what_nobody_did() -> Non
         bot.together.remediations[IDS] |= {"mode": EVICT, "update_time": moment(bot)}
         await until(bot, lambda: "removal" in alert.text)
         assert "Reboot" in alert.text, f"Alice has approved a reboot: {alert.text}"
+
+
+async def test_mode_that_lists_leave_out_isnt_another_repair_than_was_approved() -> None:
+    async with watching(BOT_ONCALL="S0ONCALL") as bot:
+        bot.together.add()
+
+        def left_out() -> dict[str, Any]:
+            return {**bot.together.remediations[IDS], "mode": "REMEDIATION_MODE_UNSPECIFIED"}
+
+        bot.together.lists_as[IDS] = left_out()
+        alert = await card(bot)
+        await bot.slack.press(bot.alert(), APPROVE)  # another tool's, which names the repair
+        await card(bot, words="Approved")
+        assert [call.body["mode"] for call in bot.together.posts] == ["REMEDIATION_MODE_REBOOT_VM"]
+        bot.together.lists_as[IDS] = left_out()
+        await pass_time(bot, 120)
+        bot.together.advance(IDS)
+        bot.together.lists_as[IDS] = left_out()
+        await pass_time(bot, 120)
+        said = thread(bot, alert)
+        assert not [line for line in said if "isn't what was approved" in line], f"{said}\n{alert.text}"
+
+
+async def test_card_does_not_say_that_somebody_cancelled_a_repair_that_was_not_there() -> None:
+
+    async with watching() as bot:
+        bot.together.add()
+        alert = await card(bot)
+        bot.together.before_decision = lambda _call: bot.together.escalate(IDS, EVICT)
+        await bot.slack.press(alert, CANCEL)
+        await until(bot, lambda: "Cancelled" in alert.everything)
+        await pass_time(bot, 120)
+        assert bot.together.state(IDS) == "CANCELLED"
+        assert "Cancelled “Reboot” by" not in alert.everything, alert.everything

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.storms import began
-from tests.watch import card, pass_time, quiet, thread, watching
+from tests.storms import began, choose, digest, storm
+from tests.watch import card, pass_time, quiet, thread, until, watching
 from tests.watcher.test_faults import XID as FIRES
 from tests.watcher.test_verification import moment
 from tests.world import APPROVE, IDS, World
@@ -84,3 +84,73 @@ async def test_approved_repair_that_hangs_or_ends_in_a_state_of_tomorrow_calls_s
         await pass_time(bot, 43_200, longest=240)
         called = [line for line in thread(bot, alert)[2:] if "U0ALICE" in line or "S0ONCALL" in line]
         assert called, f"12 h later nobody was called: {thread(bot, alert)}"
+
+
+async def test_two_of_a_digest_that_hang_in_a_state_of_tomorrow_are_told() -> None:
+    async with watching(BOT_ONCALL="S0ONCALL") as bot:
+        await began(bot)
+        nodes = storm(bot, 6)
+        message = await digest(bot)
+        await bot.slack.submit(await choose(bot, message))
+        await until(bot, lambda: {bot.together.state(ids) for ids in nodes} == {"PENDING"})
+        for ids in nodes:
+            for _ in range(3):
+                bot.together.advance(ids)
+        await pass_time(bot, 60)
+        for ids in nodes[2:]:
+            bot.together.advance(ids)
+        for ids in nodes[:2]:
+            bot.together.remediations[ids] |= {"state": "VERIFYING", "update_time": moment(bot)}
+        await pass_time(bot, 43_200, longest=240)
+        said = thread(bot, message)
+        assert any("stuck" in line for line in said), said
+
+
+async def test_digest_says_that_what_was_approved_has_ended_in_a_state_of_tomorrow() -> None:
+    async with watching(BOT_ONCALL="S0ONCALL") as bot:
+        await began(bot)
+        nodes = storm(bot, 6)
+        message = await digest(bot)
+        await bot.slack.submit(await choose(bot, message))
+        await until(bot, lambda: {bot.together.state(ids) for ids in nodes} == {"PENDING"})
+        for ids in nodes:
+            for _ in range(3):
+                bot.together.advance(ids)
+        await pass_time(bot, 60)
+        for ids in nodes:
+            bot.together.remediations[ids] |= {
+                "state": "TIMED_OUT", "end_time": moment(bot), "update_time": moment(bot), "error_message": "no host"
+            }  # fmt: skip
+        await pass_time(bot, 7200, longest=240)
+        assert any("TIMED" in line or "no host" in line for line in thread(bot, message)), (
+            f"{thread(bot, message)}\n{message.everything[-1500:]}"
+        )
+
+
+async def test_repair_of_the_next_incident_in_a_state_of_tomorrow_counts_for_the_limit() -> None:
+    async with watching(BOT_MAX_IN_REPAIR="1") as bot:
+        await began(bot)
+        bot.together.add()
+        alert = await card(bot)
+        await bot.slack.press(alert, APPROVE)
+        await card(bot, words="Approved")
+        for _ in range(4):
+            bot.together.advance(IDS)
+            await pass_time(bot, 60)
+        assert bot.together.state(IDS) == "SUCCEEDED"
+        await pass_time(bot, 3600)
+        # The next incident is approved automatically; its record keeps the end of the one before until it ends.
+        bot.together.remediations[IDS] |= {
+            "state": "PENDING", "reviewed_by": "Auto-Approved", "review_comment": "auto-approved: approved",
+            "review_time": None, "start_time": None, "update_time": moment(bot),
+        }  # fmt: skip
+        await pass_time(bot, 60)
+        bot.together.remediations[IDS] |= {"state": "WAITING_FOR_IDLE", "update_time": moment(bot)}
+        await pass_time(bot, 60)
+        other = ("cluster-1", "i-2", "r-2")
+        bot.together.add(other)
+        asks = await card(bot, other)
+        before = len(bot.together.posts)
+        await bot.slack.press(asks, APPROVE)
+        await pass_time(bot, 15)
+        assert len(bot.together.posts) == before, f"{alert.text}\n{thread(bot, alert)}\n{asks.text}"
