@@ -219,8 +219,8 @@ async def test_part_that_ends_by_itself_ends_the_process(postgresql: str) -> Non
         bot = await stack.enter_async_context(world(database=postgresql, BOT_PAGERDUTY_KEY="k" * 32))
         await bot.time.until_sleeping(WaitReason.LEASE)
         async with await psycopg.AsyncConnection.connect(postgresql, autocommit=True) as connection:
-            await connection.execute("ALTER TABLE outbox RENAME TO hidden")
-        await bot.time.advance(86_400)  # once a day, the sender of events drops what is too old, outside its net
+            await connection.execute("ALTER TABLE leases RENAME TO hidden")
+        await bot.time.advance(86_400)  # the sender of events renews its lease, where it expects no such error
         await asyncio.wait({bot.running}, timeout=HANGS_AFTER)
         has_ended = bot.running.done()
         with pytest.raises(psycopg.ProgrammingError):
