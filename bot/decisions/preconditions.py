@@ -4,6 +4,7 @@ from bot import cards
 from bot.errors import WrongState
 from bot.models import (
     BEGUN,
+    CLOCKS_DIFFER_BY,
     PRECISION,
     RULES,
     DecidedBy,
@@ -19,7 +20,6 @@ from bot.models import (
 from bot.mrkdwn import ago, clean, escape
 
 OPENED_AGAIN = "the remediation ended and opened again since you saw it"
-CLOCKS_DIFFER_BY = 60.0
 _READ_TAKES = 5.0  # seconds; as much may pass around the moment that an answer of Together's names
 _ONE_MOMENT = 0.1  # seconds between the times that Together writes for one change
 _COMMENT_LIMIT = 700  # token, name, ID, and a reason of full length

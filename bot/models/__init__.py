@@ -37,6 +37,7 @@ from bot.models.message import (
     waiting,
 )
 from bot.models.outcome import (
+    CLOCKS_DIFFER_BY,
     DOUBT_SECONDS,
     FIRST_APPROVAL_SECONDS,
     LIFETIME,

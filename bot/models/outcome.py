@@ -13,7 +13,7 @@ from bot.models.request import Actor, Message, SeenState, Verb
 FIRST_APPROVAL_SECONDS = 8 * 3600  # so long, about a shift, the first of two approvals counts
 LIFETIME = 600.0  # seconds after which a decision is no longer sent: the person has long looked elsewhere
 ERROR_SECONDS = 3600.0  # how long a card says that something failed
-_MAY_DIFFER = 60.0  # seconds between the database's clock and Together's
+CLOCKS_DIFFER_BY = 60.0  # seconds between Together's clock and the database's, or Slack's
 DOUBT_SECONDS = 60.0  # after which a POST to Together has arrived or never will: what is read then is its result
 
 
@@ -35,12 +35,10 @@ class FirstApproval:
 
     def counts_for(self, remediation: Remediation) -> bool:
         """Return whether it was given for this very repair."""
-        (opened, ended), (opened_then, ended_then) = (
-            _opened_and_ended(remediation.episode),
-            _opened_and_ended(self.episode),
-        )
+        opened, ended = _opened_and_ended(remediation.episode)
+        opened_then, ended_then = _opened_and_ended(self.episode)
         is_other = opened and opened_then and abs(opened - opened_then) > PRECISION  # lists may leave it out
-        is_other = is_other or remediation.began_at > self.at + _MAY_DIFFER
+        is_other = is_other or remediation.began_at > self.at + CLOCKS_DIFFER_BY
         return not is_other and abs(ended - ended_then) <= PRECISION and self.mode == remediation.mode
 
     def precedes(self, seen: SeenState, user_id: str) -> bool:

@@ -12,6 +12,7 @@ from sqlalchemy import Executable, and_, bindparam, delete, exists, func, or_, s
 from bot.alerts import AlertView, Tracked, outdated
 from bot.errors import DOUBTFUL
 from bot.models import (
+    CLOCKS_DIFFER_BY,
     DOUBT_SECONDS,
     FIRST_APPROVAL_SECONDS,
     IN_REPAIR,
@@ -200,9 +201,6 @@ def first_and_now(connection: Connection, ref: RemediationRef) -> tuple[FirstApp
     return to_first_approval(connection.execute(_FIRST, key_of(ref)).first()), read_clock(connection)
 
 
-_MAY_DIFFER = 60.0  # seconds between the database's clock and Together's
-
-
 def with_first(
     connection: Connection, decided: DecidedBy | None, alert: Alert, present: Remediation
 ) -> DecidedBy | None:
@@ -211,7 +209,7 @@ def with_first(
     if decided is None or not decided.is_approval or is_alone:
         return decided
     first, _ = first_and_now(connection, present.ref)
-    is_its = first and first.mode == present.mode and present.began_at - _MAY_DIFFER <= first.at <= decided.at
+    is_its = first and first.mode == present.mode and present.began_at - CLOCKS_DIFFER_BY <= first.at <= decided.at
     return replace(decided, first_user=first.user_id) if first and is_its else decided
 
 
