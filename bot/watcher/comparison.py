@@ -41,11 +41,12 @@ class Comparer:
     warn: Warn
     _doubted: dict[str, float] = field(init=False)
     _owed: dict[tuple[str, str], Message] = field(init=False)  # what messages that are left are yet to say
-    _lost: set[tuple[str, str]] = field(init=False)  # the marks of what was posted again, by its channel
+    # The marks of what was posted again, by its channel: a watch that begins again knows of them, too.
+    _lost: set[tuple[str, str]] = field(default_factory=set, init=False)
 
     async def begin(self) -> None:
         """Forget the doubts of an earlier watch: everything is compared when one begins."""
-        self._doubted, self._owed, self._lost = {}, await self.database.read(last_edits.owed), set()
+        self._doubted, self._owed = {}, await self.database.read(last_edits.owed)
 
     def doubt(self, channel_id: str) -> None:
         """Look at a channel again in a minute: something may arrive there late."""

@@ -5,15 +5,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
+from bot.store.tables import leases
 from tests.manual_clock import HANGS_AFTER, POLL
+from tests.rows import execute_beside
 from tests.simulator.slack import Posted
 from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault
 from tests.sqlite import locked
 from tests.storms import began, digest, storm
 from tests.watch import HOLD, card, pass_time, quiet, thread, until, watching
-from tests.watcher.test_faults import XID
+from tests.watcher.test_faults import TOLD, XID
 from tests.world import APPROVE, CANCEL, IDS, World
 
 pytestmark = pytest.mark.bot(watching=True)
@@ -301,10 +304,9 @@ async def test_channel_that_is_gone_is_not_asked_for_each_minute_because_of_a_do
     assert looked(bot) - before <= 2
 
 
-# Not of faults: where the machine is busy, one copy in ten of their message stays, for a reason that isn't known yet.
-@pytest.mark.parametrize("kind", ["brake", "outage"])
+@pytest.mark.parametrize("kind", ["brake", "fault", "outage"])
 async def test_message_that_slack_posts_late_does_not_say_for_ever_what_is_over(kind: str) -> None:
-    words = {"brake": "Approvals are paused automatically", "outage": "Still retrying"}[kind]
+    words = {"brake": "Approvals are paused automatically", "fault": TOLD, "outage": "Still retrying"}[kind]
     async with watching(BOT_STORM_BRAKE="4") as bot:
 
         def own() -> list[Any]:
@@ -314,6 +316,9 @@ async def test_message_that_slack_posts_late_does_not_say_for_ever_what_is_over(
         if kind == "brake":
             ids = storm(bot, 4)
             await until(bot, lambda: bot.slack.cards(ids[-1][2]))
+        elif kind == "fault":
+            bot.together.fire("a-1", "cluster-1", "gpu-1", **XID)
+            await pass_time(bot, 840)
         else:
             bot.together.unreadable["cluster-1"] = 14
             await pass_time(bot, 240)
@@ -327,8 +332,25 @@ async def test_message_that_slack_posts_late_does_not_say_for_ever_what_is_over(
             bot.together.resolve(one)
         bot.together.alerts.clear()
         bot.together.unreadable.clear()
-        await pass_time(bot, 3 * 3600)
+        await pass_time(bot, 7200)
         assert own() == [], [(post.text, list(post.buttons)) for post in own()]
+
+
+async def test_message_that_slack_posts_late_is_found_though_the_watch_began_again(bot: World) -> None:
+    def told() -> list[Posted]:
+        return [post for post in bot.slack.visible() if TOLD in post.text]
+
+    await began(bot)
+    bot.together.fire("a-1", "cluster-1", "gpu-1", **XID)
+    await pass_time(bot, 840)
+    bot.slack.faults.append(SlackFault("chat.postMessage", "internal_error", late=True))
+    await until(bot, told, 900)
+    await execute_beside(bot, update(leases).values(owner="somebody", until=0.0))
+    bot.slack.execute_late()
+    assert len(told()) == 2
+    bot.together.alerts.clear()
+    await pass_time(bot, 7200)
+    assert told() == []
 
 
 @pytest.mark.parametrize("kind", ["fault", "outage"])
