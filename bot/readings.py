@@ -3,7 +3,20 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
-from bot.models import CALLED_OFF, FINAL, OPEN, PRECISION, RAN, Alert, CameBack, LinkedAlert, Remediation, State, unix
+from bot.models import (
+    CALLED_OFF,
+    FINAL,
+    IN_REPAIR,
+    OPEN,
+    PRECISION,
+    RAN,
+    Alert,
+    CameBack,
+    LinkedAlert,
+    Remediation,
+    State,
+    unix,
+)
 
 # A remediation only moves forward in these, unless it begins once more.
 _ORDER = {str(state): place for place, state in enumerate(OPEN)} | dict.fromkeys(map(str, FINAL), len(OPEN))
@@ -16,6 +29,8 @@ CLEARS_SECONDS = 900.0  # within which an alert clears after a repair that helpe
 def is_older(known: Remediation, read: Remediation) -> bool:
     """Return whether Together's own times say that a reading is older than another, or of an earlier incident."""
     order = _compared(known, read)
+    if order < 0 and read.state in FINAL and known.state in IN_REPAIR and _is_same_run(known, read):
+        return False  # a run ends once, whichever of Together's hosts has noted that by its clock
     return order < 0 or (order == 0 and is_next_incident(read, known))
 
 
@@ -56,6 +71,11 @@ def is_next_incident(known: Remediation, read: Remediation) -> bool:
         return False
     known = known.model_copy(update={"answered_at": read.answered_at})  # what it had already is no news
     return read.began_at > known.began_at and not read.is_of(known.episode_key)
+
+
+def _is_same_run(known: Remediation, read: Remediation) -> bool:
+    began = unix(known.start_time)
+    return began > 0 and abs(unix(read.start_time) - began) < PRECISION
 
 
 def opened_later(known: Remediation, read: Remediation) -> bool:

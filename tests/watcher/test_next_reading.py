@@ -459,3 +459,19 @@ async def test_failure_that_is_noted_before_the_approval_by_another_clock_is_tol
         failed_at = bot.time.seconds
         await until(bot, lambda: any("failed" in line for line in thread(bot, alert)), seconds=6 * 3600)
         assert bot.time.seconds - failed_at < 120, f"told after {bot.time.seconds - failed_at} s"
+
+
+@pytest.mark.parametrize("ended", ["FAILED", "SUCCEEDED"])
+async def test_end_that_another_clock_notes_before_the_last_change_of_the_same_run_is_told_soon(ended: str) -> None:
+    async with watching(BOT_ONCALL="S0ONCALL") as bot:
+        bot.together.add()
+        alert = await card(bot)
+        await bot.slack.press(alert, APPROVE)
+        await card(bot, words="Approved")
+        bot.together.remediations[IDS] |= {
+            "state": "RUNNING", "start_time": moment(bot), "update_time": moment(bot, 40)
+        }  # fmt: skip
+        await until(bot, lambda: "ebooting" in alert.text)
+        bot.together.remediations[IDS] |= {"state": ended, "end_time": moment(bot), "update_time": moment(bot)}
+        await pass_time(bot, 120, longest=15)
+        assert "ebooting" not in alert.text, alert.text
