@@ -9,6 +9,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Sized
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 NODE = re.compile(r"/nodes/([A-Za-z0-9][A-Za-z0-9._-]*)")  # never an option of the command
@@ -43,7 +44,7 @@ def run(*command: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=True).stdout
 
 
-def others(found: list) -> str:
+def others(found: Sized) -> str:
     """Return how many more there are."""
     return f", and {len(found) - 1} more" if len(found) > 1 else ""
 
