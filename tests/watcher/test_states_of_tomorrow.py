@@ -81,9 +81,9 @@ async def test_approved_repair_that_hangs_or_ends_in_a_state_of_tomorrow_calls_s
         ended = {"end_time": moment(bot), "error_message": "host did not come back"} if state == "TIMED_OUT" else {}
         bot.together.remediations[IDS] |= {"state": state, "update_time": moment(bot), **ended}
         await card(bot, words=state)
-        await pass_time(bot, 43_200, longest=240)
+        await pass_time(bot, 4 * 3600, longest=240)
         called = [line for line in thread(bot, alert)[2:] if "U0ALICE" in line or "S0ONCALL" in line]
-        assert called, f"12 h later nobody was called: {thread(bot, alert)}"
+        assert called, f"4 h later nobody was called: {thread(bot, alert)}"
 
 
 async def test_two_of_a_digest_that_hang_in_a_state_of_tomorrow_are_told() -> None:
@@ -101,7 +101,7 @@ async def test_two_of_a_digest_that_hang_in_a_state_of_tomorrow_are_told() -> No
             bot.together.advance(ids)
         for ids in nodes[:2]:
             bot.together.remediations[ids] |= {"state": "VERIFYING", "update_time": moment(bot)}
-        await pass_time(bot, 43_200, longest=240)
+        await pass_time(bot, 4 * 3600, longest=240)
         said = thread(bot, message)
         assert any("stuck" in line for line in said), said
 
