@@ -242,6 +242,29 @@ def test_socket_ticket_is_redacted(capsys: pytest.CaptureFixture[str]) -> None:
     assert "abc-123" not in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "hooks.slack.com/abc-123",
+        "hooks.slack-gov.com/abc-123",
+        "POST /response/abc-123",
+        "/link/?ticket=abc-123",
+        "/link/?x=1&app_id=abc-123",
+        "/?token=abc-123",
+        "xoxb-abc-123",
+        "xoxe-abc-123",
+        "xapp-abc-123",
+        "https://somebody:abc-123@host/",
+    ],
+)
+def test_every_kind_of_capability_is_redacted(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logs("INFO", "json", [])
+    logging.getLogger("x").warning(text)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "abc-123" not in line
+    assert "[secret]" in line
+
+
 def test_password_with_an_at_sign_in_a_url_is_redacted_to_its_end(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logs("INFO", "text", [])
     logging.getLogger("x").info("via http://bot:h'u@sh@proxy:3128, 'https://a.example', for a@b.example")
