@@ -190,10 +190,10 @@ def _listen(app: Bolt, shared: _Shared, batches: BatchService, pauses: PauseServ
     mentions = Mentions(*shared, chooser, client)
     fallbacks = Fallbacks(*shared)
     home = chooser.home
+    app.command(_ANY)(commands.listen)
     app.action(MORE)(buttons.listen_to_menu)
     app.action(_SAID)(pausing.listen)
     app.action(_REMEDIATION)(buttons.listen)
-    app.command(_ANY)(commands.listen)
     app.action(_REVIEW)(digests.review)
     app.action(review.STOP)(digests.stop)
     app.action(review.SELECT)(fallbacks.ignore)

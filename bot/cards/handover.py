@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple
 from datetime import datetime
 
 from bot.cards import blocks, labels
@@ -38,6 +37,7 @@ from bot.models import (
     RemediationRef,
     State,
     Verb,
+    parts_of,
     unix,
 )
 from bot.mrkdwn import capital, clean, entities, escape, lasted, plain_when, when
@@ -336,7 +336,7 @@ def timeline(remediation: Remediation, about: CardContext, past: Sequence[PastDe
 
 def copyable(ref: RemediationRef) -> Message:
     """Return the IDs, each to be copied alone, and together as the command takes them."""
-    ids = astuple(ref)
+    ids = parts_of(ref)
     named = zip(("Cluster", "Instance", "Remediation"), ids, strict=True)
     lines = [[*elements(f"{name}: "), *elements(escape(value, 300), code=True)] for name, value in named]
     lines.append([*elements("To cancel it: "), *elements(escape(f"{COMMAND} {' '.join(ids)}", 900), code=True)])

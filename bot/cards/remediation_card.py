@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import astuple, replace
+from dataclasses import replace
 from itertools import chain
 
 from bot.cards import blocks, labels
@@ -31,6 +31,7 @@ from bot.models import (
     RepairLoad,
     State,
     Verb,
+    parts_of,
 )
 from bot.mrkdwn import ago, capital, clean, entities, escape, lasted, when
 
@@ -114,7 +115,7 @@ def brief(remediation: Remediation, about: CardContext, config: CardConfig) -> M
 
 def ids(ref: RemediationRef) -> str:
     """Return the three IDs, each as code that can be copied, and as a whole what the command takes."""
-    return " / ".join(f"`{escape(part, 898)}`" for part in astuple(ref))
+    return " / ".join(f"`{escape(part, 898)}`" for part in parts_of(ref))
 
 
 def where(remediation: Remediation, share: RepairLoad | None) -> str:

@@ -6,7 +6,9 @@ import random
 import re
 import unicodedata
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Annotated
 
 from pydantic import Field
@@ -76,6 +78,10 @@ class RemediationRef:
     def key(self) -> str:
         """Its short name among the options of a menu, which may be 75 characters long."""
         return short_hash(str(self))
+
+
+# As a tuple in their order, in a thirtieth of the time of `dataclasses.astuple`, which copies what it finds.
+parts_of: Callable[[RemediationRef], tuple[str, str, str]] = attrgetter("cluster_id", "instance_id", "remediation_id")
 
 
 def read_reference(text: str) -> RemediationRef | None:

@@ -1,7 +1,7 @@
 """Messages that the bot keeps current, and the alerts that they show."""
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import astuple, replace
+from dataclasses import replace
 from functools import partial
 from operator import attrgetter
 from typing import NamedTuple
@@ -23,6 +23,7 @@ from bot.models import (
     Snapshot,
     State,
     TrackedMessage,
+    parts_of,
 )
 from bot.readings import came_back, fault_of, fires_again, may_still_clear, worst
 from bot.store import audit, outbox
@@ -133,7 +134,7 @@ def shown_in(connection: Connection, channel_id: str, ts: str) -> list[Remediati
 
 def nodes(connection: Connection, refs: Collection[RemediationRef]) -> dict[RemediationRef, str]:
     """Return the names of nodes, of the remediations that the bot has told of."""
-    read = read_alerts(connection, _BODIES, b_ids=json_list(map(astuple, refs)))
+    read = read_alerts(connection, _BODIES, b_ids=json_list(map(parts_of, refs)))
     return {alert.ref: alert.remediation.node for alert in read}
 
 
@@ -144,12 +145,12 @@ def is_first(connection: Connection) -> bool:
 
 def existing(connection: Connection, refs: Sequence[RemediationRef]) -> set[RemediationRef]:
     """Return which of these the bot has told of before."""
-    return set(refs_in(connection.execute(_EXISTING, b_ids=json_list(map(astuple, refs)))))
+    return set(refs_in(connection.execute(_EXISTING, b_ids=json_list(map(parts_of, refs)))))
 
 
 def closed(connection: Connection, refs: Sequence[RemediationRef]) -> list[Alert]:
     """Return those of these that are over, or that Together listed no longer."""
-    read = read_alerts(connection, _BODIES, b_ids=json_list(map(astuple, refs)))
+    read = read_alerts(connection, _BODIES, b_ids=json_list(map(parts_of, refs)))
     return [alert for alert in read if alert.is_closed]
 
 

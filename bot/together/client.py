@@ -11,7 +11,7 @@ import logging
 import random
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
@@ -28,7 +28,7 @@ from bot.errors import (
     UnreadableAnswer,
 )
 from bot.logs import SHORTEST_SECRET, lasting
-from bot.models import Cluster, LinkedAlert, Remediation, RemediationRef, Verb, check_id
+from bot.models import Cluster, LinkedAlert, Remediation, RemediationRef, Verb, check_id, parts_of
 from bot.together import answers
 
 logger = logging.getLogger(__name__)
@@ -329,5 +329,5 @@ def _segment(part: str, value: str) -> str:
 
 
 def _path(ref: RemediationRef) -> str:
-    cluster, instance, remediation = (quote(part, safe="") for part in astuple(ref))
+    cluster, instance, remediation = (quote(part, safe="") for part in parts_of(ref))
     return f"/compute/clusters/{cluster}/instances/{instance}/remediations/{remediation}"
