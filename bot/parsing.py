@@ -256,14 +256,15 @@ def _first_word(bare: str) -> tuple[str, str]:
 
 def plain_text(text: str) -> str:
     """Undo what Slack, phones and word processors do to a pasted text, and nothing else."""
-    # A space for what separates, nothing for what is invisible.
-    kinds = ((character, unicodedata.category(character)) for character in text)
-    seen = (
-        " " if character.isspace() or kind == "Cc" else character
-        for character, kind in kinds
-        if kind not in {"Cf", "Cs"}
-    )
-    named = _MENTION.sub(lambda found: f"{'#' if found[1] == '#' else '@'}{found[3] or found[2]}", "".join(seen))
+    if not (text.isascii() and text.isprintable()):  # nearly every text is
+        # A space for what separates, nothing for what is invisible.
+        kinds = ((character, unicodedata.category(character)) for character in text)
+        text = "".join(
+            " " if character.isspace() or kind == "Cc" else character
+            for character, kind in kinds
+            if kind not in {"Cf", "Cs"}
+        )
+    named = _MENTION.sub(lambda found: f"{'#' if found[1] == '#' else '@'}{found[3] or found[2]}", text)
     # Slack links anything that looks like a host; what was typed then is the label.
     linked = _LINK.sub(_linked, named)
     return linked.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&").strip()
