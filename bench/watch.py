@@ -16,7 +16,7 @@ from bot.models import ARRIVED_SECONDS, Alert, Cluster, Remediation, RepairLoad,
 from bot.settings import read_settings
 from bot.store import Database, messages
 from bot.watcher import calls, schedule
-from bot.watcher.poller import fingerprint_of
+from bot.watcher.listings import fingerprint_of
 from bot.wiring import card_config, watch_config
 from handlers.connection import Identity
 from tests.simulator.process import free_port, ready, start_bot, variables

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from bot import readings
-from bot.cards import thread
+from bot.cards import labels, thread
 from bot.models import (
     ARRIVED_SECONDS,
     BEGUN,
@@ -108,7 +108,7 @@ def seen(  # noqa: PLR0913 - what was read, and when
     decided = known if known and remediation.state in RULES[known.verb].effect else None
     did = decided.verb if decided else next((verb for verb in _USUAL if remediation.state in RULES[verb].effect), None)
     if view.alert.is_waiting and did:
-        message = _told_of_ended_hold(view.alert, message, did, decided)
+        message = _told_of_ended_hold(view.alert, message, did, decided, remediation)
     # The mode of the next incident is no change of the last one's.
     last = before.model_copy(update={"mode": remediation.mode}) if has_begun else before
     lines = thread.transition(last, remediation, known, view.now, is_listed_again=alert.is_unlisted, is_next=is_next)
@@ -125,7 +125,7 @@ def seen(  # noqa: PLR0913 - what was read, and when
             alert = replace(alert, override=replace(alert.override, is_over=True))
         asked_since = max(view.now, alert.hold.until if alert.hold else 0.0)
         alert = replace(
-            alert, waiting_since=view.now, asked_since=asked_since, came_back=None,
+            alert, waiting_since=view.now, asked_since=asked_since, came_back=None, was_over=False,
             history=None, impact=None,  # they are learned again
         )  # fmt: skip
         looking = tuple(looker for looker in message.looking if is_next and looker.since >= asked_from)
@@ -201,7 +201,7 @@ def gone(view: AlertView, sequence: int) -> Tracked | None:
         return replace(alert, missing_since=view.asked_at, fingerprint=""), message  # a list that has it is news
     if view.asked_at - alert.missing_since < VANISHED_SECONDS:
         return None
-    if alert.is_stale and alert.as_told.state in CALLED_OFF:  # it was called off before, as somebody was answered
+    if alert.is_stale and alert.as_told.state in FINAL:  # it had ended before, as somebody was answered
         return seen(view, alert.as_told, alert.fingerprint, alert.share, sequence, read_alone=True)
     if not alert.is_unlisted:
         message = message.saying(thread.withdrawn(alert.remediation))
@@ -251,7 +251,7 @@ def answered(view: AlertView, request: Request, answer: Answer, seq: int) -> Tra
     as_of = at if alert.as_of and is_confirmed else alert.as_of  # the card is drawn by what was read for that
     alert = replace(alert, decided_seq=seq if decides else alert.decided_seq, as_of=as_of)
     if remark and remark.decided:
-        message = _told_of_ended_hold(alert, message, remark.decided.verb, remark.decided)
+        message = _told_of_ended_hold(alert, message, remark.decided.verb, remark.decided, alert.as_told)
         alert = replace(alert, hold=None, decided=remark.decided)
     is_left_alone = alert.is_stale and not message.is_digest and message.ts is not None
     message = replace(message, next_at=at + LEFT_ALONE_SECONDS if is_left_alone else 0.0, done=False)
@@ -310,18 +310,19 @@ def _may_have_led_to(verb: Verb, read: Remediation) -> bool:
     return is_wanted or read.state not in set(State)
 
 
-def _told_of_ended_hold(alert: Alert, message: TrackedMessage, verb: Verb, decided: DecidedBy | None) -> TrackedMessage:
+def _told_of_ended_hold(
+    alert: Alert, message: TrackedMessage, verb: Verb, decided: DecidedBy | None, read: Remediation
+) -> TrackedMessage:
     """Tell those who asked to wait that somebody else didn't; `decided` is None where that wasn't through the bot."""
     deciders = {decided.user_id, decided.first_user} if decided else set()
     waited = [hold for hold in alert.holds if hold.user_id not in deciders]
     if not waited:
         return message
-    node = escape(alert.remediation.node, 100)
     who = ", ".join(f"<@{hold.user_id}>" for hold in waited)
     is_sure = decided is None or decided.is_sure
-    by = f"by {decided.people}" if decided else "in Together"
+    by = f"by {decided.people}" if decided else (verb is Verb.APPROVE and labels.reviewed_by(read)) or "in Together"
     did = f"{RULES[verb].done}{'' if is_sure else ', apparently,'} {by}"
-    return message.owing(f"{node}: {did} during your hold, {who}.")
+    return message.owing(f"{escape(alert.remediation.node, 100)}: {did} during your hold, {who}.")
 
 
 def _told_of_undone_cancellation(alert: Alert, message: TrackedMessage, read: Remediation) -> TrackedMessage:

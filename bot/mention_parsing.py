@@ -33,7 +33,7 @@ _LENGTH = re.compile(
 _UNREAD_LENGTH = re.compile(
     r"(?<!\S)(?:(?:un)?till?|bis|(?:up\s+)?to\s+\d\S*|\d+\s*(?:uhr|am|pm)|tomorrow"
     r"|(?:\d[\d.,:]*\s*)?(?:h(?:ou)?rs?|minutes?|mins?|days?|weeks?|stunden?|minuten?|heures?|horas?)"
-    r"|[\"'“”„‘’]?\d[\d.,:]*\s*(?:h|m|d|w)\d*[\"'“”‘’]?|for\s+\d\S*|(?:for|over|all|during|through|by|before)\s+(?:\w+\s+)?(?:\w*night|weekend|while|bit|morning)"
+    r"|[\"'“”„‘’`*_~(]?\d[\d.,:]*\s*(?:h|m|d|w)\d*[\"'“”‘’`*_~)]?|for\s+[`*_~(]?\d\S*|(?:for|over|all|during|through|by|before)\s+(?:\w+\s+)?(?:\w*night|weekend|while|bit|morning)"
     r"|tonight|overnight|forever)(?=[\s,.;:]|$)",
     re.IGNORECASE,
 )

@@ -56,7 +56,8 @@ _WORD = re.compile(r"[^\s,/]+")
 _SAID = re.compile(r"\s[\s,:;]*[^\w\s/]*(?:([^\W\d_]+(?:['’][^\W\d_]+)*|\d+%?)?[^\w\s/-]*(?=\s|$|/|,))")
 _KEY = rf"(?:(?P<dash>{_DASHES})?(?P<key>cluster|instance|remediation|reason)(?:[_-]?id)?)"
 _OPTION = re.compile(rf"(?<!\S){_KEY}(?:\s*=\s*|(?<=[a-z])\s+(?(dash)|(?!)))", re.IGNORECASE)
-_QUOTED = re.compile(r"""["'“”„‟‘’]([^"'“”„‟‘’]*)["'“”„‟‘’]""")
+# An apostrophe ends no quotation but before a space, and one in double quotes none at all.
+_QUOTED = re.compile(r"""(?:["“”„‟]([^"“”„‟]*)["“”„‟]|['‘’]((?:[^"'“”„‟‘’]|['’](?=\w))*)['‘’](?!\w))""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,7 +294,7 @@ def _from_options(plain: str) -> Order:
             raise UnreadableCommand(f"“{key}” appears twice.")
         if key == "reason":
             quoted = _QUOTED.match(value)
-            values[key], tail = (quoted[1], value[quoted.end() :]) if quoted else (value, "")
+            values[key], tail = (quoted[0][1:-1], value[quoted.end() :]) if quoted else (value, "")
         else:
             values[key], _, tail = value.partition(" ")
         rest = f"{rest} {tail}".strip(" ,")
@@ -376,5 +377,5 @@ def _reason(rest: str) -> str:
     if not option and (asks or words.startswith("-- ") or _NO_REASON.match(words, also.start(1) if also else 0)):
         raise UnreadableCommand(f"Unrecognized text after the IDs: “{words[:60]}”. Put reason= before a reason.")
     quoted = _QUOTED.fullmatch(words)
-    reason = (quoted[1] if quoted else words)[:MAX_REASON].strip()
+    reason = (quoted[0][1:-1] if quoted else words)[:MAX_REASON].strip()
     return reason if reason.strip(AROUND) else ""

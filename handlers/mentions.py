@@ -178,7 +178,9 @@ class Mentions(Surface):
                 return asked
             await self.lookup.ensure_one_node(node.text, ref)
             looked = await self.lookup.find(node.text, is_fresh=True)
-            if not any(remediation.is_called(node.text) for remediation in looked.found):
+            may_be_unread = bool(looked.unreadable) and any(map(str.isdecimal, node.text))
+            is_node = any(remediation.is_called(node.text) for remediation in looked.found) or may_be_unread
+            if not (is_node or await self.lookup.of_node(node.text)):
                 return replace(asked, of=None, reason=f"{node.text} {node.reason}".strip())
         return asked
 

@@ -1,6 +1,7 @@
 """What Slack's payloads say: who, where, and which remediations they name."""
 
 import json
+import unicodedata
 from collections.abc import Iterator
 from contextlib import suppress
 
@@ -11,6 +12,7 @@ from bot.parsing import MAX_REASON, possible_ids, references
 
 SHORTCUT = "cancel_remediation"
 _TEXTS = {"text", "fallback", "pretext", "title", "footer", "value"}  # the fields that people read
+_FILLERS = set("\u115f\u1160\u2800\u3164\uffa0")  # letters and a pattern of dots that are blank
 _DEEPEST = 12  # of a message's blocks
 
 
@@ -105,7 +107,12 @@ def chosen_in(of: Json) -> list[str]:
 def reason_of(view: Json, field: str) -> str:
     """Return the reason that was typed into a dialog, on one line; it may be empty."""
     typed = fields_of(view).get(field, {}).get(field) or {}
-    return " ".join(str(typed.get("value") or "").split())[:MAX_REASON]
+    reason = " ".join(str(typed.get("value") or "").split())[:MAX_REASON]
+    return reason if any(map(_is_visible, reason)) else ""
+
+
+def _is_visible(character: str) -> bool:
+    return character not in _FILLERS and unicodedata.category(character)[0] not in "CZ"
 
 
 def find_references(message: Json) -> list[RemediationRef]:

@@ -19,6 +19,7 @@ from bot.errors import (
     Overloaded,
     RefusedWithoutDatabase,
     StorageUnavailable,
+    SubmittedBefore,
     TooManyRequests,
     UnknownControl,
 )
@@ -198,7 +199,8 @@ class Surface:
             record = error
         except (ValueError, LookupError, TypeError):  # of another version, or of another app's making
             record = UnknownControl("this dialog")
-        await self.take(ack, submitted, record, say=partial(say_in_dialog, ack))
+        once = record if isinstance(record, NotAttempted) else partial(_once, record)
+        await self.take(ack, submitted, once, say=partial(say_in_dialog, ack))
 
     async def take_show(self, ack: Ack, of: Interaction, do: Do, *, decides: bool = True) -> Unacked:
         """Take a request that only shows something."""
@@ -280,6 +282,12 @@ class Surface:
         except Exception:  # the last net
             logger.exception("Failed")
             return NotShown()
+
+
+async def _once(record: Record) -> Receipt:
+    if (receipt := await record()) is None:
+        raise SubmittedBefore
+    return receipt
 
 
 async def say_in_dialog(ack: AsyncAck, error: BotError) -> None:

@@ -130,6 +130,7 @@ ERRORS: dict[str, BotError] = {
     "NotReadable": errors.NotReadable(),
     "NotTracked": errors.NotTracked(),
     "NotConfirmed": errors.NotConfirmed(),
+    "SubmittedBefore": errors.SubmittedBefore(),
     "NoMatch": errors.NoMatch("gpu-node-7", "3 clusters"),
     "NoReference-alone": errors.NoReference(None),
     "NoReference-none": errors.NoReference(0),

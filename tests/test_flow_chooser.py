@@ -16,12 +16,15 @@ from bot.store.tables import audit
 from tests.manual_clock import ON_THE_WAY
 from tests.rows import execute_beside, outcomes_by_user
 from tests.samples import remediation
+from tests.simulator.slack import Ack
 from tests.simulator.slack.limits import check_option_groups, check_view
 from tests.simulator.slack.workspace import BOT_USER, SlackFault
 from tests.simulator.together import Fault, Ids
 from tests.storms import XID
-from tests.watch import HOLD, card, quiet, watching
+from tests.watch import HOLD, card, pass_time, quiet, watching
 from tests.world import IDS, OTHER, REF, World, both_transports, world
+
+SECOND = ("cluster-1", "instance-2", "remediation-2")
 
 NAMES: dict[str, Any] = {"instance_name": "gpu-node-7"}
 
@@ -483,3 +486,43 @@ async def test_dialog_and_answer_to_a_mention_say_the_wait_that_is_set() -> None
         for shown in (answer.text, shown_in(await opened(bot, "gpu-node-7"))):
             assert "Once approved, it is drained at once" in shown
             assert "unless set" not in shown
+
+
+async def submitted_unheard(bot: World, view: dict[str, Any], **typed: str) -> None:
+    """Submit a dialog. The bot takes it, and its ack comes too late for Slack, which leaves the dialog open."""
+    deliver = bot.slack.deliver
+
+    async def late(kind: str, payload: dict[str, Any]) -> Ack:
+        ack = await deliver(kind, payload)
+        assert ack.status == 200
+        return Ack(0, "", 3.1)
+
+    bot.slack.deliver = late  # type: ignore[method-assign]
+    try:
+        ack = await bot.slack.submit(view, **typed)
+    finally:
+        bot.slack.deliver = deliver  # type: ignore[method-assign]
+    assert ack.status == 0
+    assert [each["id"] for each in bot.slack.views] == [view["id"]], "Slack leaves it open"
+
+
+def told(bot: World, user: str = "U0ALICE") -> list[str]:
+    return [message.text for message in (*bot.slack.visible(), *bot.slack.visible(user), *bot.slack.direct(user))]
+
+
+async def test_other_remediation_chosen_in_a_dialog_that_stayed_open_is_cancelled_or_answered() -> None:
+    async with watching() as bot:
+        bot.together.add(instance_name="gpu-node-07")
+        bot.together.add(SECOND, instance_name="gpu-node-08")
+        await card(bot)
+        await card(bot, SECOND)
+        view = await choose(bot, await opened(bot), "gpu-node-07")
+        await submitted_unheard(bot, view)
+        await pass_time(bot, 5)
+        view = await choose(bot, view, "gpu-node-08")
+        assert "Cancel remediation for gpu-node-08?" in str(view["blocks"])
+        before = len(told(bot))
+        ack = await bot.slack.submit(view, **{chooser.WHY: "by hand"})
+        await pass_time(bot, 60)
+        is_answered = bool(ack.body) or any("gpu-node-08" in text for text in told(bot)[before:])
+        assert bot.together.state(SECOND) == "CANCELLED" or is_answered, "acked, closed, and nothing done or said"

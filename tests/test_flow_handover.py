@@ -1,8 +1,11 @@
 """What happened during the shift, and what was done to a node before: asked for by command or mention."""
 
+from typing import Any
+
 import pytest
 from sqlalchemy import insert, update
 
+from bot import cards
 from bot.models import Alert
 from bot.store.rows import alert_columns
 from bot.store.tables import alerts, ids_of
@@ -10,8 +13,10 @@ from tests.rows import execute_beside
 from tests.samples import remediation
 from tests.simulator.slack.workspace import BOT_USER
 from tests.simulator.together import Fault
+from tests.storms import began
 from tests.test_flow_home import opened, said
 from tests.watch import card, carried_out, pass_time, poll, until
+from tests.watcher.test_verification import firing, moment
 from tests.world import APPROVE, CANCEL, IDS, REF, World
 
 pytestmark = pytest.mark.bot(watching=True)
@@ -204,3 +209,32 @@ async def test_what_a_decision_may_still_take_effect_on_is_not_just_waiting(bot:
     await card(bot, words="it still might")
     await bot.slack.command(typed, user="U0BOB")
     assert "a decision isn't confirmed" in (await bot.reply_privately("U0BOB")).text
+
+
+async def test_nobody_decided_on_what_waited_until_it_was_withdrawn(bot: World) -> None:
+    await began(bot)
+    await pass_time(bot, 3600)
+    earlier: dict[str, Any] = {
+        "review_time": moment(bot, -1850),
+        "start_time": moment(bot, -1800),
+        "end_time": moment(bot, -1700),
+    }
+    bot.together.add(linked_alerts=firing("79"), reviewed_by="eve@example.com", **earlier)  # of an earlier incident
+    await card(bot)
+    del bot.together.remediations[IDS]
+    await card(bot, words="No longer listed")
+    assert "Decided by" not in await asked(bot, "tonight")
+
+
+async def test_timeline_has_no_repair_of_an_earlier_incident(bot: World) -> None:
+    await began(bot)
+    earlier: dict[str, Any] = {"review_time": "2026-11-23T02:59:00Z", "start_time": "2026-11-23T03:00:00Z"}
+    bot.together.add(reviewed_by="eve@example.com", **earlier)
+    alert = await card(bot)
+    await bot.slack.press(alert, CANCEL)
+    await card(bot, words="Cancelled")
+    await poll(bot)
+    await bot.slack.press(alert, cards.MORE, choice=cards.TIMELINE)
+    told = (await bot.reply_privately()).text
+    assert "Repair started" not in told
+    assert "eve@example.com" not in told

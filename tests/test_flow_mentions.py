@@ -12,6 +12,8 @@ from tests.storms import began, digest, storm
 from tests.watch import HOLD, card, pass_time, quiet, thread, until, watching
 from tests.world import APPROVE, CANCEL, IDS, REF, World, both_transports, world
 
+SECOND = ("cluster-1", "instance-8", "remediation-8")
+
 pytestmark = pytest.mark.bot(watching=True)
 BOT = f"<@{BOT_USER}>"
 ALICE = im_of("U0ALICE")
@@ -533,3 +535,69 @@ async def test_confirmation_names_who_put_it_on_hold_by_a_message(bot: World) ->
     await bot.slack.say(f"{BOT} hold 1h instance-1", user="U0BOB")
     await card(bot, words="On hold")
     assert "bob asked to wait" in alert.buttons[APPROVE]["confirm"]["text"]["text"]
+
+
+@pytest.mark.parametrize("length", ["`2h`", "*2h*", "_2h_", "(2h)", "~2h"])
+async def test_length_of_a_hold_with_slack_s_marks_around_it_is_read_or_refused(length: str) -> None:
+    async with watching() as bot:
+        bot.together.add(instance_name="gpu-node-07")
+        alert = await card(bot)
+        await bot.slack.say(f"{BOT} hold gpu-node-07 for {length}", user="U0ALICE")
+        await pass_time(bot, 20)
+        if "On hold until" in alert.text:
+            await pass_time(bot, 3600)
+            assert "On hold until" in alert.text, "held for 30 min, and the length is shown as the reason"
+
+
+@pytest.mark.parametrize("said", ["hold gpu-node-08 flaky nic", "hold 2h gpu-node-08 flaky nic"])
+async def test_hold_of_a_node_that_is_over_in_the_thread_of_another(said: str) -> None:
+    async with watching() as bot:
+        bot.together.add(instance_name="gpu-node-07")
+        alert = await card(bot)
+        bot.together.add(SECOND, instance_name="gpu-node-08")
+        await card(bot, SECOND)
+        bot.together.resolve(SECOND)
+        await card(bot, SECOND, words="recovered on its own")
+        await bot.slack.say(f"{BOT} {said}", user="U0ALICE", thread=alert)
+        await pass_time(bot, 20)
+        assert "On hold until" not in alert.text, "gpu-node-07 is on hold because of “gpu-node-08 flaky nic”"
+
+
+async def test_hold_of_a_node_in_a_cluster_that_cannot_be_read_in_the_thread_of_another() -> None:
+    async with watching() as bot:
+        bot.together.add(instance_name="gpu-node-07")
+        alert = await card(bot)
+        bot.together.clusters["cluster-2"] = "two"
+        await pass_time(bot, 700)
+        bot.together.unreadable["cluster-2"] = 14
+        bot.together.add(("cluster-2", "instance-8", "remediation-8"), instance_name="gpu-node-08")
+        await bot.slack.say(f"{BOT} hold gpu-node-08 flaky nic", user="U0ALICE", thread=alert)
+        await pass_time(bot, 20)
+        assert "On hold until" not in alert.text, "gpu-node-07 is on hold because of “gpu-node-08 flaky nic”"
+
+
+@pytest.mark.parametrize("said", ["hold gpu-node-07 in cluster-1 2h", "hold 2h gpu-node-07 on cluster-1"])
+async def test_hold_of_a_node_of_a_named_cluster_holds_not_its_namesake_in_another(said: str) -> None:
+    async with watching() as bot:
+        bot.together.clusters["cluster-2"] = "two"
+        bot.together.add(instance_name="gpu-node-07")
+        await card(bot)
+        there = bot.together.add(("cluster-2", "instance-7", "remediation-7"), instance_name="gpu-node-07")
+        other = await card(bot, there, seconds=900)
+        bot.together.resolve(IDS)
+        await card(bot, words="recovered on its own")
+        await bot.slack.say(f"{BOT} {said}", user="U0ALICE")
+        await pass_time(bot, 20)
+        assert "On hold until" not in other.text, "the node of that name in cluster-2 is on hold"
+
+
+@pytest.mark.parametrize("said", ["hold gpu-node-08 flaky nic", "hold 2h gpu-node-08 flaky nic"])
+async def test_hold_of_an_open_node_by_the_beginning_of_its_name_in_the_thread_of_another(said: str) -> None:
+    async with watching() as bot:
+        bot.together.add(instance_name="gpu-node-07.train.example")
+        alert = await card(bot)
+        bot.together.add(SECOND, instance_name="gpu-node-08.train.example")
+        await card(bot, SECOND)
+        await bot.slack.say(f"{BOT} {said}", user="U0ALICE", thread=alert)
+        await pass_time(bot, 20)
+        assert "On hold until" not in alert.text, "gpu-node-07 is on hold because of “gpu-node-08 flaky nic”"

@@ -1,15 +1,17 @@
 """Buttons that ask for a reason first."""
 
 import json
+from typing import Any
 
 import pytest
 
+from bot.cards import MORE
 from tests.rows import outcomes_by_user
-from tests.simulator.slack import Posted
+from tests.simulator.slack import Ack, Posted
 from tests.simulator.slack.limits import Refused
 from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault
-from tests.watch import card, watching
+from tests.watch import HOLD, card, pass_time, until, watching
 from tests.world import APPROVE, CANCEL, IDS, REJECT, World, as_alert, both_transports, world
 
 WHY = "the job is checkpointing *now*"
@@ -188,3 +190,82 @@ async def test_dialog_does_not_tell_the_first_of_two_that_the_repair_starts() ->
         await card(bot, words="1 of 2 approvals")
         bot.slack.views.clear()
         assert "the repair starts" not in str(await opened(bot, alert, APPROVE))
+
+
+async def submitted_unheard(bot: World, view: dict[str, Any], **typed: str) -> None:
+    """Submit a dialog. The bot takes it, and its ack comes too late for Slack, which leaves the dialog open."""
+    deliver = bot.slack.deliver
+
+    async def late(kind: str, payload: dict[str, Any]) -> Ack:
+        ack = await deliver(kind, payload)
+        assert ack.status == 200
+        return Ack(0, "", 3.1)
+
+    bot.slack.deliver = late  # type: ignore[method-assign]
+    try:
+        ack = await bot.slack.submit(view, **typed)
+    finally:
+        bot.slack.deliver = deliver  # type: ignore[method-assign]
+    assert ack.status == 0
+    assert [each["id"] for each in bot.slack.views] == [view["id"]], "Slack leaves it open"
+
+
+def told(bot: World, user: str = "U0ALICE") -> list[str]:
+    return [message.text for message in (*bot.slack.visible(), *bot.slack.visible(user), *bot.slack.direct(user))]
+
+
+async def test_longer_hold_from_a_dialog_that_stayed_open_is_kept_or_answered() -> None:
+    async with watching() as bot:
+        bot.together.add(instance_name="gpu-node-07")
+        alert = await card(bot)
+        await bot.slack.press(alert, HOLD, choice="reason")
+        (view,) = await bot.slack.until(lambda: list(bot.slack.views))
+        await submitted_unheard(bot, view, seconds="1800")
+        await until(bot, lambda: "On hold until" in alert.text)
+        ack = await bot.slack.submit(view, seconds="14400", reason="checkpoint at 6")
+        await pass_time(bot, 60)
+        assert "checkpoint at 6" in alert.text or ack.body, "acked, closed, and nothing done or said"
+
+
+async def test_approval_that_is_submitted_again_once_the_pause_is_over_is_sent_or_answered() -> None:
+    async with watching(BOT_REASON="always") as bot:
+        bot.together.add(instance_name="gpu-node-07")
+        alert = await card(bot)
+        await bot.slack.press(alert, MORE, user="U0BOB", choice="pause")
+        (view,) = await bot.slack.until(lambda: list(bot.slack.views))
+        await bot.slack.submit(view, user="U0BOB", seconds="1800")
+        await until(bot, lambda: "Approvals are paused" in alert.text)
+        await bot.slack.press(alert, APPROVE)
+        (view,) = await bot.slack.until(lambda: list(bot.slack.views))
+        await submitted_unheard(bot, view, reason="drained")
+        await until(bot, lambda: [text for text in told(bot) if text.startswith("Not approved: <@U0BOB> paused")])
+        await pass_time(bot, 1900)
+        assert "Approvals are paused" not in alert.text
+        before = len(told(bot))
+        ack = await bot.slack.submit(view, reason="drained")
+        await pass_time(bot, 60)
+        is_answered = bool(ack.body) or len(told(bot)) > before
+        assert bot.together.state(IDS) != "PENDING_APPROVAL" or is_answered, "acked, closed, and nothing done or said"
+
+
+@pytest.mark.parametrize("nothing", ["\u200b", "\u2060\ufeff", "\u3164"], ids=["zero-width", "joiners", "filler"])
+async def test_reason_that_nobody_can_see_is_no_reason(nothing: str) -> None:
+    async with watching(BOT_TWO_PEOPLE_MODES="REBOOT_VM", BOT_BREAK_GLASS="U0ALICE") as bot:
+        bot.together.add()
+        alert = await card(bot)
+        await bot.slack.press(alert, MORE, choice="alone")
+        (view,) = await bot.slack.until(lambda: list(bot.slack.views))
+        ack = await bot.slack.submit(view, reason=nothing)
+        await pass_time(bot, 20)
+        assert bot.together.posts == [], f"approved alone, over the two-person rule, for no reason: {alert.text[:300]}"
+        assert "Type a reason first." in ack.body
+
+
+@pytest.mark.parametrize("quoted", ['"it\'s flaky"', "“it’s flaky”"])
+async def test_reason_in_quotes_keeps_its_apostrophe(quoted: str) -> None:
+    async with watching() as bot:
+        bot.together.add()
+        await card(bot)
+        await bot.slack.command(f"cluster={IDS[0]} instance={IDS[1]} remediation={IDS[2]} reason={quoted}")
+        alert = await card(bot, words="Cancelled")
+        assert quoted[1:-1] in alert.text

@@ -10,6 +10,8 @@ from tests.test_flow_chooser import shown_in
 from tests.watch import card, pass_time, quiet, watching
 from tests.world import IDS, REF, World, world
 
+SECOND = ("cluster-1", "instance-8", "remediation-8")
+
 BOT = f"<@{BOT_USER}>"
 URL = f"https://api.together.xyz/v1/compute/clusters/{IDS[0]}/instances/{IDS[1]}/remediations/{IDS[2]}"
 NO_SUCH = "no such remediation"
@@ -257,3 +259,27 @@ async def test_first_word_that_the_bot_does_not_track_yet_is_a_node() -> None:
         await bot.slack.say(f"{BOT} hold 2h gpu-node-3 shares its job", user="U0ALICE", thread=first)
         await quiet(bot)
         assert "On hold until" not in first.text, first.text
+
+
+@pytest.mark.parametrize("rest", ["and gpu-node-08", "gpu-node-08 too", "and cancel gpu-node-08"])
+async def test_second_node_by_the_beginning_of_its_name_is_not_left_out_without_a_word(rest: str) -> None:
+    """By its whole name, it is refused: "is another node. Name one node at a time."."""
+    async with watching() as bot:
+        bot.together.add(instance_name="gpu-node-07.train.example")
+        await card(bot)
+        bot.together.add(SECOND, instance_name="gpu-node-08.train.example")
+        await card(bot, SECOND)
+        ack = await bot.slack.command(f"{REF} {rest}")
+        await pass_time(bot, 20)
+        assert bot.together.posts == [], f"gpu-node-08 is left out, and the reason is “{rest}”"
+        assert "another node" in ack.body
+
+
+async def test_beginning_of_a_name_and_a_reason_are_not_sent_to_together_as_ids() -> None:
+    async with watching() as bot:
+        bot.together.add(instance_name="gpu-node-07.train.example")
+        await card(bot)
+        await bot.slack.command("gpu-node-07 flaky nic")
+        await pass_time(bot, 20)
+        said = [message.text for message in bot.slack.visible()][-1]
+        assert bot.together.posts == [], f"{bot.together.posts[0].ids}: {said}"

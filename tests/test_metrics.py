@@ -20,7 +20,7 @@ from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault
 from tests.sqlite import locked
 from tests.storms import began, digest, storm
-from tests.watch import HOLD, card, pass_time, pause, poll, quiet
+from tests.watch import HOLD, card, pass_time, pause, poll, quiet, watching
 from tests.world import APPROVE, CANCEL, IDS, REF, World, both_transports, settings_for
 
 pytestmark = pytest.mark.bot(watching=True)
@@ -358,3 +358,20 @@ def test_every_metric_is_in_a_test_and_in_the_docs_and_every_rule_names_one_that
     used = {word for text in expressions for word in re.findall(r"remediation_bot_\w+", text)}
     suffixes = ("_total", "_bucket", "_count", "_sum")
     assert {next((w.removesuffix(s) for s in suffixes if w.endswith(s)), w) for w in used} <= names
+
+
+@pytest.mark.parametrize("verb", ["list", None])
+async def test_what_was_cancelled_is_not_what_nobody_decides(verb: str | None) -> None:
+    """The rule RemediationBotNobodyDecides: remediation_bot_oldest_waiting_seconds > 3600."""
+    async with watching() as bot:
+        bot.together.add()
+        alert = await card(bot)
+        bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1))
+        await bot.slack.press(alert, CANCEL)
+        await card(bot, words="Cancelled by <@U0ALICE>")
+        if verb is None:
+            bot.together.faults.append(Fault("rpc", code=14, times=-1))
+        await pass_time(bot, 2 * 3600)
+        counted = Counted({}, await metrics(bot))
+        assert counted.now("oldest_waiting_seconds") == 0
+        assert counted.now("open_alerts", state="PENDING_APPROVAL") == 0

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import jsonschema
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import insert, select
 
 from bot.clock import WaitReason
@@ -22,6 +23,7 @@ from bot.outward.formats import cloud_event, incident
 from bot.outward.sender import GIVE_UP_AFTER, TICK
 from bot.store.tables import outbox
 from bot.wiring import plain_client, tool_clients
+from tests.deaths import free_the_lease
 from tests.fetch import get
 from tests.manual_clock import HANGS_AFTER, START
 from tests.rows import execute_beside
@@ -34,6 +36,7 @@ from tests.storms import XID, began, digest, storm
 from tests.test_flow_reasons import opened
 from tests.test_metrics import Counted, metrics
 from tests.watch import CHANNEL, HOLD, LOOKING, card, pass_time, poll, quiet, thread, until, watching
+from tests.watcher.test_verification import firing
 from tests.world import APPROVE, CANCEL, IDS, REF, World, settings_for, world
 
 COUNTER = "remediation_bot_outward_events_total"
@@ -1024,3 +1027,107 @@ async def test_resolved_is_no_surer_of_who_cancelled_than_decided(webhook: Webho
         await until(bot, lambda: webhook.of(IDS[2])[-1:] == ["resolved"], seconds=300)
         data = webhook.events[-1]["data"]
         assert (data["decided_by"], data["is_sure"]) == ("U0ALICE", False)
+
+
+async def running(bot: World) -> Posted:
+    await began(bot)
+    bot.together.add(linked_alerts=firing("79"))
+    alert = await card(bot)
+    await bot.slack.press(alert, APPROVE)
+    await card(bot, words="Approved")
+    for _ in range(3):
+        bot.together.advance(IDS)
+    return await card(bot, words="Rebooting")
+
+
+async def test_incident_of_a_repair_that_failed_stays_open_though_together_drops_the_record() -> None:
+    stuck: Any = {"BOT_STUCK_MINUTES": "30", "BOT_WAIT_MINUTES": "*=0"}
+    async with PagerDuty() as pagerduty, watching(**paged(pagerduty), **stuck) as bot:
+        await running(bot)
+        await until(bot, lambda: pagerduty.incidents == {REF: "triggered"}, seconds=3 * 3600)
+        bot.together.fail(IDS, "host did not come back")
+        await bot.slack.command(REF, user="U0BOB")
+        await card(bot, words="Failed")
+        del bot.together.remediations[IDS]
+        await pass_time(bot, 600)
+        assert pagerduty.incidents == {REF: "triggered"}
+
+
+async def test_incident_of_what_was_cancelled_is_resolved_while_only_the_list_cannot_be_read() -> None:
+    async with PagerDuty() as pagerduty, watching(**paged(pagerduty)) as bot:
+        bot.together.add()
+        alert = await card(bot)
+        await until(bot, lambda: pagerduty.incidents == {REF: "triggered"}, seconds=1200)
+        bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1))
+        await bot.slack.press(alert, CANCEL)
+        await card(bot, words="Cancelled by <@U0ALICE>")
+        await pass_time(bot, 6 * 3600)
+        assert "Cancelled by <@U0ALICE>" in alert.text
+        assert pagerduty.incidents == {REF: "resolved"}
+
+
+async def test_next_incident_after_a_failed_repair_under_the_same_id_pages(pagerduty: PagerDuty) -> None:
+    async with watching(**paged(pagerduty), BOT_PAGERDUTY_WHEN="opened", BOT_REMIND_MINUTES="0") as bot:
+        bot.together.add(linked_alerts=XID)
+        alert = await card(bot)
+        await bot.slack.press(alert, APPROVE)
+        await card(bot, words="Approved")
+        for _ in range(3):
+            bot.together.advance(IDS)
+        await poll(bot)
+        bot.together.fail(IDS, "host did not come back")
+        await card(bot, words="Failed")
+        await pass_time(bot, 3 * 86_400)
+        bot.together.add(linked_alerts=XID)
+        await card(bot, words="Approve reboot?")
+        await pass_time(bot, 60)
+        actions = [call["event_action"] for call in pagerduty.calls]
+        assert actions == ["trigger", "trigger", "resolve", "trigger"]
+
+
+async def test_next_incident_after_a_failed_repair_is_not_resolved_without_a_page(pagerduty: PagerDuty) -> None:
+    """The same where the first one failed without a reminder, and the next one waits for its own."""
+    async with watching(**paged(pagerduty)) as bot:
+        bot.together.add(linked_alerts=XID)
+        alert = await card(bot)
+        await bot.slack.press(alert, APPROVE)
+        await card(bot, words="Approved")
+        for _ in range(3):
+            bot.together.advance(IDS)
+        await poll(bot)
+        bot.together.fail(IDS, "host did not come back")
+        await card(bot, words="Failed")
+        await pass_time(bot, 3 * 86_400)
+        pages = len(pagerduty.pages)
+        bot.together.add(linked_alerts=XID)
+        await card(bot, words="Approve reboot?")
+        await pass_time(bot, 1200)
+        assert [call["event_action"] for call in pagerduty.calls][-1] == "trigger"
+        assert len(pagerduty.pages) == pages + 1
+
+
+async def restarted(bot: World) -> None:
+    await bot.settle()
+    await free_the_lease(bot.settings.database_url)
+
+
+async def test_incident_that_is_over_is_not_triggered_by_a_key_that_comes_back() -> None:
+    async with PagerDuty() as pagerduty:
+        paging: Any = {"BOT_PAGERDUTY_KEY": "f" * 32, "BOT_PAGERDUTY_URL": pagerduty.url}
+        async with watching(BOT_PAGERDUTY_WHEN="opened", **paging) as bot:
+            await began(bot)
+            bot.together.add()
+            alert = await card(bot)
+            await pass_time(bot, 60)
+            assert pagerduty.incidents == {}, "its key is wrong"
+            await restarted(bot)
+            async with bot.another(bot.settings.model_copy(update={"bot_pagerduty_key": None})):
+                await bot.slack.press(alert, APPROVE)
+                await card(bot, words="Approved")
+                for _ in range(4):
+                    bot.together.advance(IDS)
+                await until(bot, lambda: "Rebooted" in alert.text)
+            await free_the_lease(bot.settings.database_url)
+            async with bot.another(bot.settings.model_copy(update={"bot_pagerduty_key": SecretStr(ROUTING_KEY)})):
+                await pass_time(bot, 900)
+                assert pagerduty.incidents.get(REF) != "triggered"

@@ -24,6 +24,7 @@ from bot.cards.remediation_card import mention
 from bot.daily import DailyTime
 from bot.errors import OutcomeKind
 from bot.models import (
+    CLOCKS_DIFFER_BY,
     FINAL,
     OWN_COMMENT,
     RAN,
@@ -221,6 +222,7 @@ def _decided(alerts: Sequence[Alert], began: float) -> str:
         without_a_repair: dict[str, datetime | None] = {
             State.CANCELLED: remediation.end_time,
             State.AUTO_RESOLVED: None,
+            State.PENDING_APPROVAL: None,
         }
         moment = reviewed or without_a_repair.get(remediation.state, remediation.start_time)
         at = alert.decided.at if alert.decided else unix(moment)
@@ -309,18 +311,21 @@ def timeline(remediation: Remediation, about: CardContext, past: Sequence[PastDe
     mode, state = labels.mode(remediation.mode).name, labels.state(remediation.state)[0]
     ended = f"{'Repair ended' if remediation.state in RAN else 'Ended without a repair'}: {state}"
     error = f" ({remediation.error_message})" if remediation.error_message else ""
+    opened, started = remediation.create_time, remediation.start_time
+    is_its = not remediation.is_waiting and unix(started) >= unix(opened) - CLOCKS_DIFFER_BY
+    reviewed = remediation.review_time if remediation.is_reviewed else None
     moments = [
-        (remediation.create_time, "Remediation created"),
-        (remediation.start_time, "Repair started"),
+        (opened, "Remediation created"),
+        (started if is_its else None, "Repair started"),
         (remediation.ended, f"{ended}{error}"),
     ]
     comment = remediation.review_comment or ""
     own = OWN_COMMENT.fullmatch(comment)
     if not own:
         who = f"Reviewed by {remediation.reviewed_by or 'somebody'} in Together"
-        moments.append((remediation.review_time, f"{who}: {comment}" if comment else who))
+        moments.append((reviewed, f"{who}: {comment}" if comment else who))
     elif not any(decision.outcome == RULES[decision.verb].done and decision.verb in _REVIEWS for decision in past):
-        moments.append((remediation.review_time, own[1]))
+        moments.append((reviewed, own[1]))
     for alert in remediation.linked_alerts:
         fault = labels.alert_line(alert)
         moments += [(alert.started_at, f"Alert: {fault}"), (alert.resolved_at, f"Alert cleared: {fault}")]

@@ -231,7 +231,7 @@ class Executor(Judge):
         is_repeat = job.sent_at is not None and not is_recorded
         is_approval = job.request.verb is Verb.APPROVE
         if is_repeat and is_approval and await self.guardrails.check(job, self._present):
-            raise first_is_over()
+            raise first_is_over(job.about.first)
         if not is_recorded:
             await self.guardrails.policy.authorize_request(job.request)
             if job.sent_at is None and await self.store.age(job) > LIFETIME:
@@ -250,7 +250,7 @@ class Executor(Judge):
             return changed
         looked_at = self.clock.monotonic()
         if is_approval and not await self.guardrails.has_first(job):
-            raise first_is_over()
+            raise first_is_over(job.about.first)
         if self.clock.monotonic() - looked_at > _AT_ONCE and (changed := await self._look_again()):
             return changed
         if not self.store.may_send(job):

@@ -73,9 +73,10 @@ def two_needed_error() -> SecondPersonNeeded:
     )
 
 
-def first_is_over() -> SecondPersonNeeded:
-    """Return the error for a second approval whose first was taken back, or whose first person can't approve now."""
-    return SecondPersonNeeded("the first of its two approvals no longer counts.", "Review it and approve again.")
+def first_is_over(first: FirstApproval | None) -> SecondPersonNeeded:
+    """Return the error for an approval that isn't enough any more: its first was taken back, or two are needed now."""
+    why = "the first of its two approvals no longer counts." if first else "this needs two approvers now."
+    return SecondPersonNeeded(why, "Review it and approve again.")
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from bot.cards.home import PER_PAGE
 from bot.clock import Clock
-from bot.decisions.second_node import ensure_one_node
+from bot.decisions.second_node import ensure_its_cluster, ensure_one_node
 from bot.decisions.storing import who_decided
 from bot.errors import InvalidId, InvalidIds, NotFound, TogetherError, UnreadableAnswer
 from bot.models import (
@@ -280,12 +280,13 @@ class Lookup:
         return any(alert.ref == ref and alert.remediation.is_called(name) for alert in tracked)
 
     async def ensure_one_node(self, reason: str, of: RemediationRef) -> None:
-        """Make sure that a reason is and adds no other node.
+        """Make sure that a reason is and adds no other node, and begins with no other cluster than the node's.
 
         Raises:
             UnreadableCommand: it does.
             StorageUnavailable: the database did not answer.
         """
+        ensure_its_cluster(await self.names(), reason, of)
         ensure_one_node(await self.database.read(messages.tracked), reason, of)
 
     def forget(self) -> None:

@@ -1,11 +1,11 @@
 """A second node behind the one that somebody names: it would be left out without a word, so it's refused."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import takewhile
 
 from bot.errors import UnreadableCommand
-from bot.models import Alert, RemediationRef
+from bot.models import Alert, RemediationRef, folded
 from bot.parsing import ALSO, AROUND, FILLERS, RESERVED
 
 _JOINED = re.compile(r"(\S+/\S+/\S+)")  # three IDs, which any path looks like
@@ -14,6 +14,7 @@ _BETWEEN_NAMES = {
     "well", "with",
 }  # fmt: skip
 _JOINS, _BESIDE = {"", "&", "+", "also", "and", "or", "plus", "then", "und"}, {"node", "nodes", "the", *FILLERS}
+_WITHIN = re.compile(r"(?:in|on|of|at)\s+(?:the\s+)?(?:cluster\s+)?([^\s,;:]+)", re.IGNORECASE)
 _LENGTHS = re.compile(r"(?<!\S)(?:for\s+)?\d+\s*[hm][a-z]*(?=[\s,.;:]|$)", re.IGNORECASE)  # of a hold
 
 
@@ -52,6 +53,18 @@ def ensure_one_node(tracked: Sequence[Alert], reason: str, of: RemediationRef) -
         ]
     if others:
         raise UnreadableCommand(f"“{others[0]}” is another node. Name one node at a time.")
+
+
+def ensure_its_cluster(names: Mapping[str, str], reason: str, of: RemediationRef) -> None:
+    """Make sure that what follows a node's name isn't another cluster, which has a node of that name too.
+
+    Raises:
+        UnreadableCommand: it is.
+    """
+    within = _WITHIN.match(reason)
+    called = {folded(name): known for known, named in names.items() for name in (known, named)}
+    if within and called.get(folded(within[1]), of.cluster_id) != of.cluster_id:
+        raise UnreadableCommand(f"Nothing open in cluster “{within[1]}” is called so.")
 
 
 def _added(reason: str) -> Iterator[str]:

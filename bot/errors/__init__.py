@@ -20,6 +20,7 @@
     │   ├── NoMatch                   nothing open has this name or ID
     │   ├── NoReference               a message or thread that isn't about one remediation
     │   ├── NotConfirmed              a selection that is somebody else's, or was confirmed already
+    │   ├── SubmittedBefore           a dialog that was submitted already, and stayed open
     │   ├── NothingSelected           a button for a selection, and nothing selected that still waits
     │   ├── NothingToStop             a selection that has nothing left to stop
     │   ├── NothingToResume           approvals that are not paused
@@ -97,6 +98,7 @@ from bot.errors.refusals import (
     Paused,
     RefusedWithoutDatabase,
     SecondPersonNeeded,
+    SubmittedBefore,
     TooManyRequests,
     UnknownControl,
     UnreadableButton,

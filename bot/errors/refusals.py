@@ -214,6 +214,15 @@ class NotConfirmed(NotAttempted):
     next_step = "Choose again on the alert."
 
 
+class SubmittedBefore(NotAttempted):
+    """A dialog was submitted that had been: Slack leaves it open where the ack of the first one came too late."""
+
+    code = OutcomeKind.NOT_CONFIRMED
+    title = "Nothing more was started"
+    sentence = "This dialog was already submitted. Nothing more was started."
+    next_step = "Close it, see what became of the first one, and open it again to ask for something else."
+
+
 class Overloaded(NotAttempted):
     """The bot can take nothing right now."""
 

@@ -109,6 +109,7 @@ class History:
     """A node's repairs of the last seven days, before this one; times in Unix time in seconds.
 
     Attributes:
+        repairs: also those that were under way; what is said of the last one is of those that had ended.
         same: repairs of the last 24 hours in the mode `same_mode`, the one suggested then, for the same fault.
         same_fault: that fault, raw.
         lately: repairs within the time of BOT_MAX_REPAIRS_PER_NODE, also those that are still open.
@@ -245,6 +246,7 @@ class Alert:
         fingerprint: of Together's words about it.
         message_id: the message that shows it: a card, or a digest.
         seen_at: when it was first seen.
+        was_over: it had ended by then.
         is_unlisted: Together no longer lists it.
         decided_seq: the audit trail's row of the last decision on it: what was read before that is out of date.
         is_stale: an answer showed something other than `remediation`, so the card must not be drawn from it.
@@ -264,6 +266,7 @@ class Alert:
     fingerprint: str
     message_id: str = ""
     seen_at: float = 0.0
+    was_over: bool = False
     history: History | None = None
     share: RepairLoad | None = None
     hold: Hold | None = None
@@ -368,13 +371,13 @@ class Alert:
         repairs = repairs_since(listed, earlier, self.ref, now - HISTORY_DAYS * _DAY)
         recent = [repair for repair in repairs if repair.state in FINAL or repair in earlier]
         if not recent:
-            return History(0, lately=lately)
+            return History(len(repairs), lately=lately)
         of, last = self.remediation, recent[-1]
         today = [repair for repair in recent if repair.ended_at >= now - _DAY]
         faults = Counter(both[0] for repair in today if repair.mode == of.mode and (both := of.same_fault(repair)))
         fault, same = next(iter(faults.most_common(1)), ("", 0))
         last_mode = last.mode if last.state in FINAL else None  # how it ended wasn't always seen
-        return History(len(recent), last_mode, last.state, last.ended_at, same, of.mode, fault, lately)
+        return History(len(repairs), last_mode, last.state, last.ended_at, same, of.mode, fault, lately)
 
     def about(self, first: FirstApproval | None) -> CardContext:
         """Return what its card says beyond the remediation."""

@@ -42,6 +42,7 @@ class Brake:
         cause: the most common fault then, raw, on how many nodes.
         since: when it latched.
         looked_at: when that was last counted: time in which nothing was read isn't quiet.
+        alerts_at: when the alerts in it were last read, in Unix time, by this process or an earlier one.
         quiet_since: 0 while it isn't quiet.
         resumed_by: who resumed approvals; it latches again at half as many broken nodes more than there were then.
     """
@@ -53,6 +54,7 @@ class Brake:
     cause: tuple[str, int] = ("", 0)
     peak: int = 0
     looked_at: float = 0.0
+    alerts_at: float = 0.0
     quiet_since: float = 0.0
     resumed_by: str = ""
     resumed_because: str = ""
@@ -124,7 +126,7 @@ class FaultMessage:
         is_locked: Slack takes no reply in its thread, so what has come since is posted in the channel.
         has_brake: it has said that approvals are paused.
         has_faults: it has called people for alerts.
-        is_silent: nobody was called by its post, nor in its thread: an edit notifies nobody.
+        called: who was called by its post or in its thread; None where release 0.1.0 has posted it.
         as_of: when the alerts were last read, where it says so because that is long ago; else 0.
     """
 
@@ -139,7 +141,7 @@ class FaultMessage:
     is_locked: bool = False
     has_brake: bool = False
     has_faults: bool = False
-    is_silent: bool = False
+    called: str | None = None
     as_of: float = 0.0
 
     @property
@@ -165,7 +167,6 @@ class FaultMessage:
             is_repeated=not ts,
             has_brake=self.has_brake or any(key.startswith(_BRAKE) for key in self.calls),
             has_faults=self.has_faults or not all(key.startswith(_BRAKE) for key in self.calls),
-            is_silent=not self.calls and (self.is_silent or not self.ts),
         )
 
 
@@ -275,7 +276,8 @@ class FaultReport:
         brake = self.brake
         if brake is None or not brake.is_latched:
             return None
-        return f"{brake.limit} or more of {brake.total} nodes" if brake.total else f"{brake.limit} or more nodes"
+        least = min(brake.limit, brake.peak)  # it may have been lower when this many were broken
+        return f"{least} or more of {brake.total} nodes" if brake.total else f"{least} or more nodes"
 
     @property
     def brake_key(self) -> frozenset[str]:

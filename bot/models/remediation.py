@@ -308,8 +308,9 @@ class Remediation(ApiModel):
         return bool(self.slack_reviewer) and (self.review_comment or "").partition("] ")[2].startswith("Approved")
 
     def is_called(self, text: str) -> bool:
-        """Return whether a text is the whole name of its node, or one of its IDs."""
-        return folded(text) in {folded(name) for name in (self.id, self.instance_id, self.node)}
+        """Return whether a text is the name of its node, with or without its domain, or one of its IDs."""
+        names = self.id, self.instance_id, self.node, self.node.partition(".")[0]
+        return folded(text) in {folded(name) for name in names}
 
     def is_reviewed_with(self, token: str) -> bool:
         """Return whether Together's record is of one of this bot's decisions: its comment begins with that one's token.

@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Double, and_, bindparam, func, or_, select
 from sqlalchemy.dialects.postgresql import insert
 
 from bot.alerts import answered, overridden
-from bot.errors import LeaseLost, NotReadable, OutcomeKind
+from bot.errors import LeaseLost, NotAllowed, NotReadable, OutcomeKind
 from bot.models import (
     Answer,
     CardContext,
@@ -313,7 +313,8 @@ class DecisionStore(Ownership):
 def _note_first(connection: Connection, request: Request, outcome: Outcome) -> None:
     """Store a first approval, or delete it: it is used up, or its person has decided otherwise since."""
     is_over = outcome.first or outcome.kind is OutcomeKind.APPROVED
-    if is_over or request.verb is not Verb.APPROVE:
+    is_refused = isinstance(outcome.settled_by, NotAllowed)  # then it's told that nothing has changed
+    if is_over or (request.verb is not Verb.APPROVE and not is_refused):
         connection.execute(FORGET_FIRST, key_of(request.ref), b_user="" if is_over else request.actor.user_id)
     if outcome.first:
         connection.execute(_INSERT_FIRST, asdict(outcome.first) | ids_of(request.ref))

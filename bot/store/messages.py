@@ -11,6 +11,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from bot.alerts import AlertView, Tracked, returned
 from bot.models import (
+    FINAL,
     IN_REPAIR,
     RAN,
     Alert,
@@ -181,7 +182,8 @@ def add_cards(connection: Connection, new: Sequence[Tracked], verify_seconds: fl
     note_returns(connection, [alert for alert, _ in new], verify_seconds)
     present = read_clock(connection)
     for alert, message in new:
-        row = alert_columns(replace(alert, seen_at=present, message_id=message.id))
+        was_over = alert.remediation.state in FINAL
+        row = alert_columns(replace(alert, seen_at=present, was_over=was_over, message_id=message.id))
         if connection.execute(_ADD_ALERTS, row, **ids_of(alert.ref)):
             called_at = present if message.ts else 0.0  # one that was found in the channel has called long ago
             opened = replace(message, opened_at=present, remind_from=present, called_at=called_at)
@@ -201,7 +203,10 @@ def gather(
     growing = map(message_of, connection.execute(_GROWING, b_seconds=seconds))
     known = next((message for message in growing if message and _PLACE_OF(message) == _PLACE_OF(digest)), None)
     into = known or replace(digest, opened_at=present, remind_from=present)
-    rows = [ids_of(alert.ref) | alert_columns(replace(alert, seen_at=present, message_id=into.id)) for alert in new]
+    first = [
+        replace(alert, seen_at=present, was_over=alert.remediation.state in FINAL, message_id=into.id) for alert in new
+    ]
+    rows = [ids_of(alert.ref) | alert_columns(alert) for alert in first]
     added = set(refs_in(connection.execute(_ADD_ALERTS, rows)))
     for alert in new:
         if alert.ref in added:

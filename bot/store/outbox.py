@@ -35,11 +35,12 @@ _DUE = union_all(*(
 )).order_by("next_at", "id").limit(bindparam("b_limit"))  # fmt: skip
 _ONE = outbox.c.id == bindparam("b_id")
 _DROP = delete(outbox).where(_ONE)
-_DROP_OLD = delete(outbox).where(
-    ~is_among("b_targets", outbox.c.target), outbox.c.created_at < NOW_ONCE - _KEPT_SECONDS
-)
+_UNTOLD = delete(outbox).where(~is_among("b_targets", outbox.c.target))
+_DROP_UNTOLD = _UNTOLD.where(outbox.c.subject == bindparam("b_subject"))
+_DROP_OLD = _UNTOLD.where(outbox.c.created_at < NOW_ONCE - _KEPT_SECONDS)
 _POSTPONE = update(outbox).where(_ONE).values(attempts=outbox.c.attempts + 1, next_at=now() + bindparam("b_seconds"))
 _HURRY = update(outbox).where(outbox.c.next_at > NOW_ONCE).values(next_at=now())
+_ENDS = {EventKind.SUCCEEDED, EventKind.RESOLVED}
 _KINDS: dict[str, EventKind] = {
     **dict.fromkeys(FINAL, EventKind.RESOLVED),
     State.RUNNING: EventKind.RUNNING,
@@ -106,6 +107,8 @@ def emit(connection: Connection, kind: EventKind, subject: str, data: Data, *, k
 
     Events of one subject with the same `key` have the same ID.
     """
+    if kind in _ENDS:  # a tool that is told again one day wouldn't learn that it's over
+        connection.execute(_DROP_UNTOLD, b_subject=subject, b_targets=json_list(connection.targets))
     if not connection.targets:
         return
     event_id = uuid.uuid5(_IDS, f"{subject} {key}").hex if key else new_id()
@@ -177,7 +180,8 @@ def changed(connection: Connection, before: Alert, after: Alert) -> None:
     is_next = after.waiting_since != before.waiting_since
     is_approved = before.decided is not None and before.decided.is_approval  # which may not have been read
     vanished_midway = before.is_unlisted and (is_approved or before.remediation.is_under_way)  # which ends no incident
-    if is_next and (vanished_midway or not before.is_closed):  # its end wasn't seen
+    has_failed = before.remediation.state == State.FAILED  # which ends no incident either
+    if is_next and (vanished_midway or has_failed or not before.is_closed):  # its end wasn't seen
         happened(connection, EventKind.RESOLVED, before, state="WITHDRAWN")
     if is_next and after.is_waiting:
         happened(connection, EventKind.OPENED, after)

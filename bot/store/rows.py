@@ -15,7 +15,6 @@ from bot.models import (
     CLOCKS_DIFFER_BY,
     DOUBT_SECONDS,
     FIRST_APPROVAL_SECONDS,
-    IN_REPAIR,
     RULES,
     Alert,
     CardContext,
@@ -267,11 +266,11 @@ def to_first_approval(row: Any) -> FirstApproval | None:  # noqa: ANN401 - a row
 
 def alert_columns(alert: Alert) -> Record:
     """Return the columns of an alert, but for its IDs."""
-    # What somebody was told is approved counts for the repair limit, though no list of Together's says it yet.
+    # What somebody was told counts for the repair limit, and as what waits no more, though no list says it yet.
     told = alert.remark.state if alert.remark and alert.is_stale and alert.is_waiting else ""
     return {
         "message_id": alert.message_id,
-        "state": WITHDRAWN if alert.is_unlisted else told if told in IN_REPAIR else alert.remediation.state,
+        "state": WITHDRAWN if alert.is_unlisted else told or alert.remediation.state,
         "is_open": not alert.is_closed,
         "seen_at": alert.seen_at,
         "fingerprint": alert.fingerprint,

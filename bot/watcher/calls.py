@@ -53,7 +53,11 @@ def _due_at(snapshot: Snapshot, config: WatchConfig) -> float:
     message = snapshot.message
     if not config.remind_seconds:
         return math.inf
-    if message.escalated_at and all(alert.remind_from <= message.escalated_at for alert in snapshot.unheld):
+    if (
+        config.escalation
+        and message.escalated_at
+        and all(alert.remind_from <= message.escalated_at for alert in snapshot.unheld)
+    ):
         return max(message.escalated_at, message.reminded_at) + AGAIN_SECONDS
     counting = _counting(snapshot)
     return counting[0] + config.remind_seconds * 2.0 ** counting[1] if counting else math.inf

@@ -16,7 +16,7 @@ from bot.store import LeasedDatabase, messages
 from bot.together import ALL_INSTANCES, TogetherClient
 from bot.watcher import threads
 from bot.watcher.faults import FaultReports
-from bot.watcher.poller import reference_of
+from bot.watcher.listings import reference_of
 from bot.watcher.threads import Check
 
 logger = logging.getLogger(__name__)
@@ -92,15 +92,19 @@ class Checks:
     async def _note_returns(self, cluster_id: str, repairs: Sequence[Remediation]) -> set[RemediationRef] | None:
         """Note which faults are back, or still there, where the bot hasn't seen that yet: this is the last look.
 
-        And which VM was replaced by another that has neither its ID nor its name: its fault would be on that one.
+        And which VM has left its cluster: replaced by another, or taken out by a later repair.
         """
         seconds, returned = self.verify_seconds, set()
         instance_id = repairs[0].instance_id if len(repairs) == 1 else ALL_INSTANCES
         listed = await self.together.list_remediations(cluster_id, instance_id)
         if (firing := await self._firing(cluster_id)) is None:
             return None
-        may_be_gone = any(repair.mode not in threads.KEEP_THE_NODE for repair in repairs)
-        cluster = await self.together.get_cluster(cluster_id) if may_be_gone else None
+        cluster = None
+        try:
+            cluster = await self.together.get_cluster(cluster_id)
+        except TogetherError:
+            if any(repair.mode not in threads.KEEP_THE_NODE for repair in repairs):
+                raise  # they may have replaced their VMs themselves
         called = set[str]()
         for repair in repairs:
             backs = [readings.came_back(repair, remediation, seconds, is_last_look=True) for remediation in listed]
@@ -111,7 +115,7 @@ class Checks:
                 called |= {key for key, fault in fires.items() if fault and not fault.is_warning}
                 await self.database.run(messages.observe, repair.ref, partial(alerts.returned, back=back))
                 returned.add(repair.ref)
-            elif cluster and _is_replaced(repair, cluster):
+            elif cluster and _has_left(repair, cluster):
                 await self.database.run(messages.observe, repair.ref, _replaced)
                 returned.add(repair.ref)
         if called:  # in the threads of the repairs
@@ -160,11 +164,11 @@ def _replaced(view: AlertView) -> Tracked:
     return view.alert, replace(view.message, announced=view.message.announced | {key}).due
 
 
-def _is_replaced(repair: Remediation, cluster: Cluster) -> bool:
-    """Return whether a repair was to replace its VM, which Together's answer doesn't have any more."""
+def _has_left(repair: Remediation, cluster: Cluster) -> bool:
+    """Return whether Together's answer doesn't have a repaired VM any more."""
     nodes = [node for node in cluster.gpu_worker_nodes or () if node]
     is_known = any(node.instance_id for node in nodes)  # which is optional in that answer
-    return repair.mode not in threads.KEEP_THE_NODE and is_known and not any(node.is_of(repair) for node in nodes)
+    return is_known and not any(node.is_of(repair) for node in nodes)
 
 
 def _is_gone(repair: Remediation, others: Collection[Remediation]) -> bool:

@@ -182,7 +182,7 @@ class FaultTeller:
         if is_over:
             draw = partial(faults.none_left, report, now, as_of)
         else:
-            oncall = "" if message and message.is_silent else route.oncall
+            oncall = message.called if message and message.called is not None else route.oncall
             firing = [fault for fault in left if fault.key not in clearing] or left
             shown = firing if message and message.ts else overdue
             draw = partial(faults.unrepaired, cluster_id, report, shown, oncall, as_of)
@@ -217,7 +217,8 @@ class FaultTeller:
         # What was to be repeated may have gone before: a call for others, or of much later, is another one.
         is_same = new <= known.calls and sent_at - known.sent_at < FORGOTTEN_SECONDS
         is_repeated = known.is_repeated and not known.mark and is_same
-        sending = replace(known, mark=new_id(), sent_at=sent_at, calls=new, is_repeated=is_repeated)
+        called = oncall if new else known.called or ""
+        sending = replace(known, mark=new_id(), sent_at=sent_at, calls=new, is_repeated=is_repeated, called=called)
         fresh = {fault.alert.node for fault in report.worst if fault.key in new - report.announced}
 
         def leaving(known: FaultReport) -> FaultReport:

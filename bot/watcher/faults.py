@@ -13,11 +13,12 @@ from bot.clock import Clock
 from bot.errors import InvalidId, LeaseLost, RateLimited, StorageUnavailable, TogetherError
 from bot.logs import lasting
 from bot.models import Brake, Fault, FaultReport, LinkedAlert, unix
-from bot.store import LeasedDatabase, clusters, faults, messages
+from bot.store import LeasedDatabase, faults, messages
 from bot.store.outbox import Data
 from bot.together import TogetherClient
 from bot.watcher.config import WatchConfig
-from bot.watcher.poller import LONGEST_RETRY_AFTER, SLOW_SECONDS, Listing, Poller
+from bot.watcher.listings import Listing
+from bot.watcher.poller import LONGEST_RETRY_AFTER, SLOW_SECONDS, Poller
 from bot.watcher.workqueue import Backoff
 
 logger = logging.getLogger(__name__)
@@ -43,14 +44,12 @@ class FaultReports:
     Attributes:
         database: others resume approvals there, so a report with a brake is always changed as it is in the database.
         fresh_seconds: how old what was read may be, by how often clusters are read.
-        sizes: how many nodes clusters had as the watch began, where Together said.
         read_at: when this process read the alerts of a cluster, on its monotonic clock, and in Unix time.
     """
 
     database: LeasedDatabase
     clock: Clock
     fresh_seconds: float
-    sizes: Mapping[str, int | None] = field(default_factory=dict, init=False)
     read_at: dict[str, tuple[float, float]] = field(default_factory=dict, init=False)
     _began_at: float = field(default=-math.inf, init=False)
     _known: dict[str, FaultReport] = field(default_factory=dict, init=False)
@@ -61,7 +60,6 @@ class FaultReports:
         """Begin with what the last process knew."""
         await self.database.run(faults.drop_unreadable)
         self._known = await self.database.read(faults.known)
-        self.sizes = await self.database.read(clusters.sizes)
         # When an earlier process read alerts isn't known, but what it has seen come and go then.
         self._seen_before = {
             cluster_id: max((*(fault.since for fault in known.faults), *known.told.values()), default=0.0)
@@ -236,11 +234,12 @@ class FaultWatch:
             if report.brake:  # the settings were others before a restart
                 await self.reports.change(cluster_id, partial(replace, brake=None))
             return
-        nodes = cluster.nodes if cluster else self.reports.sizes.get(cluster_id)
+        nodes = cluster.nodes if cluster else None
         limit = self.config.storm_brake.limit(nodes) or (report.brake.limit if report.brake else None)
         broken = len(listing.in_repair | listing.waiting)
         # Alerts that couldn't be read lately pause nothing, but for some time hold what is paused.
-        if self.reports.is_fresh(cluster_id, HOLDS_SECONDS if report.brake else None):
+        alerts_at = self.reports.read_at.get(cluster_id, (0.0, report.brake.alerts_at if report.brake else 0.0))[1]
+        if now - alerts_at <= HOLDS_SECONDS if report.brake else self.reports.is_fresh(cluster_id):
             # The list may have a node already, and an alert that the last answer lacked may have cleared.
             counted = {
                 fault.alert.node
@@ -257,7 +256,7 @@ class FaultWatch:
             brake = Brake(broken, limit, nodes, now, peak=broken, looked_at=now) if broken >= limit else None
             if known.brake:
                 brake = known.brake.then(broken, nodes, limit, now, blind_seconds=self.reports.fresh_seconds)
-            brake = replace(brake, cause=cause) if brake and cause else brake
+            brake = replace(brake, alerts_at=alerts_at, cause=cause or brake.cause) if brake else None
             return replace(known, cluster=known.cluster or name, brake=brake, is_watched=True)
 
         await self.reports.change(cluster_id, braked)

@@ -1,7 +1,7 @@
 """What is tracked, cached in memory: filled from the store, which is right, when the watch begins."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
 from bot.models import RemediationRef
@@ -18,10 +18,11 @@ class TrackedIndex:
         self._confirmed: dict[str, float] = {}
         self._missed: dict[RemediationRef, float] = {}
         self._doubted: set[RemediationRef] = set()
+        self._answered: set[RemediationRef] = set()
 
     def load(self, known: Mapping[RemediationRef, str], at: float) -> None:
         """Begin with what is in the store, as of a moment on this process's monotonic clock."""
-        for kept in (self._fingerprints, self._confirmed, self._missed, self._doubted):
+        for kept in (self._fingerprints, self._confirmed, self._missed, self._doubted, self._answered):
             kept.clear()
         for ref, fingerprint in known.items():
             self.note(ref, fingerprint)
@@ -31,6 +32,7 @@ class TrackedIndex:
         """Remember what was seen."""
         self._fingerprints[ref.cluster_id][ref] = fingerprint
         self._missed.pop(ref, None)
+        self._answered.discard(ref)
 
     def confirm(self, cluster_id: str, unlisted: Iterable[RemediationRef], at: float) -> None:
         """Remember that a cluster was read, but for what wasn't listed."""
@@ -47,6 +49,15 @@ class TrackedIndex:
         """Treat the next reading as news, even if it says the same; what had ended is read again for that."""
         self._fingerprints[ref.cluster_id][ref] = ""
 
+    def mark_answered(self, ref: RemediationRef) -> None:
+        """Treat the next reading as news, since somebody was told something else than was read last."""
+        self.mark_stale(ref)
+        self._answered.add(ref)
+
+    def answered(self, cluster_id: str) -> Sequence[RemediationRef]:
+        """Return what was answered in a cluster: each is read alone, also where the list can't be read."""
+        return [ref for ref in self._answered if ref.cluster_id == cluster_id]
+
     def doubt(self, ref: RemediationRef) -> None:
         """Have it read alone if the next list has it: that list may lag behind."""
         self._doubted.add(ref)
@@ -61,6 +72,7 @@ class TrackedIndex:
         """Track it no longer."""
         self._fingerprints[ref.cluster_id].pop(ref, None)
         self._missed.pop(ref, None)
+        self._answered.discard(ref)
 
     def seen(self, ref: RemediationRef) -> str | None:
         """Return the fingerprint of what was seen last; None where it is not tracked."""

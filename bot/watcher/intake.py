@@ -17,7 +17,8 @@ from bot.watcher import calls
 from bot.watcher.ages import Ages
 from bot.watcher.config import WatchConfig
 from bot.watcher.index import TrackedIndex
-from bot.watcher.poller import Listing, Poller, Raw, alert_of, reference_of
+from bot.watcher.listings import Listing, Raw, alert_of, reference_of
+from bot.watcher.poller import Poller
 from bot.watcher.schedule import GROWS_SECONDS
 from bot.watcher.workqueue import Lane, WorkQueue
 
@@ -28,7 +29,7 @@ BURST_SECONDS = 60.0
 BACKLOG_SECONDS = 10.0  # for the clusters that are read for the first time, so that what waits there comes as one
 BACKLOG_LASTS = 600.0  # for those that can't be read at once
 LOAD_SECONDS = 120.0  # between two updates of what the waiting cards of a cluster say of its load
-ENDED_SECONDS = 1800.0  # what ended longer ago is no news: clusters are listed each ten minutes
+ENDED_SECONDS = 1800.0  # what ended longer ago is no news: clusters are listed each ten minutes, or more seldom
 LOADS_AT_ONCE = 10  # of 40 edits a minute that there are for all
 
 
@@ -155,8 +156,9 @@ class Intake:
         Args:
             listing: the one of the clusters.
         """
-        await self.database.run(moments.note_listed, self.clock.now(), ENDED_SECONDS)
-        lately = max(self.clock.now() - ENDED_SECONDS, self._began_at)
+        seconds = max(ENDED_SECONDS, 2 * self.config.poll_seconds)
+        await self.database.run(moments.note_listed, self.clock.now(), seconds)
+        lately = max(self.clock.now() - seconds, self._began_at)
         for cluster in clusters:
             latest = [node.latest_remediation for node in cluster.gpu_worker_nodes or () if node]
             over = [remediation for remediation in latest if remediation and remediation.state not in OPEN]

@@ -14,7 +14,7 @@ from bot.store import LeasedDatabase, Outage, clusters, moments, outages, read_c
 from bot.tasks import finish
 from bot.watcher.comparison import Comparer
 from bot.watcher.config import WatchConfig
-from bot.watcher.poller import CLUSTER_LIST
+from bot.watcher.listings import CLUSTER_LIST
 from bot.watcher.workqueue import Lane, Rank, WorkQueue
 
 logger = logging.getLogger(__name__)
@@ -291,6 +291,9 @@ class OutageTeller:
             since, until, at_most = self._lasted(about)
             shown = thread.was_unreadable(named, since, until, at_most=at_most)
             self.database.ensure_held()
+            for cluster_id, known in about.items():  # before it leaves, as that may be the last word
+                if known.outage.is_over and not known.outage.over_mark:
+                    await self._note(cluster_id, replace(known.outage, over_mark=new_id()))
             is_stuck, is_shown = self.queue.is_stuck(f"{KEY}{notice.channel_id}", Lane.REPLY), False
             channel_id = next(iter(about.values())).outage.channel_id
             try:

@@ -1,24 +1,21 @@
 """Reads the clusters, each at its own pace: one that fails or is slow keeps no other waiting."""
 
 import asyncio
-import hashlib
-import json
 import logging
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
-
-from pydantic import ValidationError
 
 from bot import cards
 from bot.clock import Clock
 from bot.errors import InvalidId, NotFound, RateLimited, TogetherError
 from bot.logs import lasting
-from bot.models import IN_REPAIR, OPEN, Alert, Cluster, ClusterNames, Remediation, RemediationRef, RepairLoad, State
+from bot.models import IN_REPAIR, OPEN, Alert, Cluster, ClusterNames, RemediationRef, RepairLoad, State
 from bot.tasks import cancel
 from bot.together import TogetherClient
 from bot.watcher.index import TrackedIndex
+from bot.watcher.listings import CLUSTER_LIST, Listing, alert_of, fingerprint_of, names_in, reference_of
 from bot.watcher.workqueue import FIRST_WAIT, Backoff
 
 logger = logging.getLogger(__name__)
@@ -35,46 +32,6 @@ MISSING_TIMES = 3  # a cluster that this many lists in a row don't have is gone
 LONGEST_RETRY_AFTER = 300.0  # even if Together asks for more: people are told that the bot keeps retrying
 LOST_SECONDS = 3600.0
 LOST_WAIT = 300.0
-CLUSTER_LIST = ""  # the list of clusters, in place of a cluster's ID
-_NAMES = "passive_health_check_alert_id", "instance_id", "target_vm"  # of an alert
-Raw = Mapping[str, Any] | Remediation
-
-
-@dataclass(slots=True)
-class Listing:
-    """What there is in a cluster now, or why that can't be read; or what became of one that no list has.
-
-    Attributes:
-        cluster_id: `CLUSTER_LIST` for the list of clusters itself.
-        asked_at: when Together was asked, on this process's monotonic clock.
-        sequence: the audit trail's last row before that.
-        error: why nothing, or not all of it, could be read.
-        new: what waits for approval and isn't tracked.
-        changed: what is tracked and isn't what was seen last; None for what Together knows no longer.
-        started_elsewhere: what others have begun, in the middle of its work, as it is listed.
-        unconfirmed: what is tracked and isn't in it, or is in doubt: each is read alone, for a separate listing.
-        in_repair: the instances in repair.
-        waiting: the instances with a repair that waits for approval.
-        under_repair: the nodes and alerts that open remediations are about, by their IDs and names.
-        is_watched: whether what is new in it gets announced; otherwise it is read only for what was announced before.
-        alone: what was read alone, and so is later than any list; None for a list, which may lag behind.
-        read_at: when Together had answered, on the same clock as `asked_at`.
-    """
-
-    cluster_id: str
-    asked_at: float
-    sequence: int
-    error: TogetherError | None = None
-    new: dict[RemediationRef, Alert] = field(default_factory=dict)
-    changed: dict[RemediationRef, Alert | None] = field(default_factory=dict)
-    started_elsewhere: dict[RemediationRef, Raw] = field(default_factory=dict)
-    unconfirmed: set[RemediationRef] = field(default_factory=set)
-    in_repair: set[str] = field(default_factory=set)
-    waiting: set[str] = field(default_factory=set)
-    under_repair: set[str] = field(default_factory=set)
-    is_watched: bool = True
-    alone: RemediationRef | None = None
-    read_at: float = 0.0
 
 
 @dataclass
@@ -114,6 +71,25 @@ class Poller:
         self.clusters: dict[str, Cluster] = {}
         self.cluster_names = ClusterNames()
         self.loads: dict[str, tuple[int, int]] = {}
+
+    def begin(self, sizes: Mapping[str, int | None], names: Mapping[str, str]) -> None:
+        """Begin with the clusters that an earlier process has listed, where this one hasn't listed any."""
+        self._know(
+            self.clusters
+            or {
+                cluster_id: Cluster(
+                    cluster_id=cluster_id,
+                    cluster_name=names.get(cluster_id),
+                    gpu_worker_nodes=None if nodes is None else [None] * nodes,
+                )
+                for cluster_id, nodes in sizes.items()
+            }
+        )
+
+    def _know(self, clusters: Mapping[str, Cluster]) -> None:
+        self.clusters = dict(clusters)
+        named = {of: name for of, cluster in clusters.items() if (name := cluster.cluster_name)}
+        self.cluster_names = cards.labels.clusters(named)
 
     async def start_round(self, sequence: int) -> Collection[str] | None:
         """Begin to read every cluster that is not being read still.
@@ -195,16 +171,14 @@ class Poller:
                 for cluster_id, times in self._missing.items()
                 if times < MISSING_TIMES
             }
-            self.clusters = {**listed, **kept}
-            named = {of: name for of, cluster in self.clusters.items() if (name := cluster.cluster_name)}
-            self.cluster_names = cards.labels.clusters(named)
+            self._know({**listed, **kept})
             if kept:
                 logger.warning("Together's list of clusters lacks %d that it had; asking again", len(kept))
             if listed and not kept:
                 self._known_at = now
             else:
                 self._not_before[CLUSTER_LIST] = now + CLUSTERS_AGAIN_SECONDS
-                self._known_at = None if self._known_at is None else now - CLUSTERS_FRESH_SECONDS
+                self._known_at = now - CLUSTERS_FRESH_SECONDS if self.clusters or self._known_at is not None else None
         await self._put(listing)
 
     async def _read(self, cluster_id: str, sequence: int) -> None:
@@ -221,6 +195,7 @@ class Poller:
             except TogetherError as error:
                 self._honor_retry_after(cluster_id, error)
                 listing.error = error
+                self._begin_reading(listing, self.index.answered(cluster_id))
             except InvalidId as error:
                 logger.warning("Cluster %s can't be read: %s", cluster_id, error, extra=lasting())
                 return
@@ -274,8 +249,12 @@ class Poller:
             listing.new.pop(ref, None)
             listing.changed.pop(ref, None)
             listing.started_elsewhere.pop(ref, None)
-        if alone := [*listing.unconfirmed.union(held), *self._vanished_of(cluster_id)]:
-            self._reads[cluster_id] = asyncio.create_task(self._read_alone(listing, alone), name=f"read {cluster_id}")
+        self._begin_reading(listing, [*listing.unconfirmed.union(held), *self._vanished_of(cluster_id)])
+
+    def _begin_reading(self, of: Listing, alone: Sequence[RemediationRef]) -> None:
+        cluster_id = of.cluster_id
+        if alone and (cluster_id not in self._reads or self._reads[cluster_id].done()):
+            self._reads[cluster_id] = asyncio.create_task(self._read_alone(of, alone), name=f"read {cluster_id}")
 
     async def _read_alone(self, of: Listing, refs: Sequence[RemediationRef]) -> None:
         """Read what a list lacks or may have outdated, alongside the next lists: one that hangs delays nothing else."""
@@ -322,7 +301,7 @@ class Poller:
             # An item may be newer than the list, which was asked for what is open.
             if (ref := reference_of(item, listing.cluster_id)) and item["state"] in OPEN:
                 listed.add(ref)
-                listing.under_repair.update(_names_in(item))
+                listing.under_repair.update(names_in(item))
                 (listing.in_repair if item["state"] in IN_REPAIR else listing.waiting).add(ref.instance_id)
                 seen, fingerprint = self.index.seen(ref), fingerprint_of(item)
                 if seen is None and item["state"] != State.PENDING_APPROVAL:
@@ -360,39 +339,3 @@ class Poller:
     def _forget_vanished(self, ref: RemediationRef) -> None:
         del self._vanished[ref]
         self._vanished_backoff.succeeded(ref)
-
-
-def reference_of(item: object, cluster_id: str) -> RemediationRef | None:
-    """Return which remediation of the cluster an item of its list is; None where it isn't one."""
-    if not isinstance(item, Mapping) or not isinstance(item.get("state"), str):
-        return None
-    try:
-        ref = RemediationRef(str(item.get("cluster_id")), str(item.get("instance_id")), str(item.get("id")))
-    except InvalidId as error:
-        logger.warning("An item in the list of %s can't be read: %s", cluster_id, error, extra=lasting())
-        return None
-    return ref if ref.cluster_id == cluster_id else None
-
-
-def alert_of(ref: RemediationRef, item: Raw, fingerprint: str = "") -> Alert | None:
-    """Read what was listed; None where it can't be."""
-    try:
-        return Alert(Remediation.model_validate(item), fingerprint or fingerprint_of(item))
-    except ValidationError:
-        logger.warning("%s in the list of its cluster can't be read", ref, extra=lasting())
-        return None
-
-
-def _names_in(item: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what a remediation is about: its node, and the alerts that led to it."""
-    linked = item.get("linked_alerts")
-    alerts = [alert for alert in linked if isinstance(alert, Mapping)] if isinstance(linked, list) else []
-    named = [(item, ("instance_id", "instance_name")), *((alert, _NAMES) for alert in alerts)]
-    return (str(of[name]) for of, names in named for name in names if isinstance(of.get(name), str | int))
-
-
-def fingerprint_of(item: Raw) -> str:
-    """Return the same for the same words of Together's, read the same way: in a list, or alone."""
-    without = {"http_status", "request_id", "answered_at", "has_old_review"}
-    words = item.model_dump_json(exclude=without) if isinstance(item, Remediation) else json.dumps(item)
-    return hashlib.blake2b(words.encode(), digest_size=8).hexdigest()

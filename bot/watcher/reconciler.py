@@ -165,7 +165,7 @@ class Reconciler:
         for alert in snapshot.alerts:
             may_settle = (alert.remark or alert.doubts) and alerts.settles_at(alert) <= snapshot.now  # by a reading
             if alert.is_stale or may_settle:
-                self.index.mark_stale(alert.ref)
+                self.index.mark_answered(alert.ref)
             if may_settle:
                 self.index.doubt(alert.ref)
         step = self._next_step(snapshot)

@@ -93,7 +93,7 @@ def _draw(snapshot: Snapshot, config: WatchConfig) -> Message:
         as_of = None if remediation.state in FINAL else _answered_at(alert)
         about = replace(about, is_unlisted=False, as_of=as_of)
     is_over = message.is_started and remediation.state in FINAL and not about.came_back
-    if is_over and 0 < remediation.changed_at <= alert.seen_at:
+    if is_over and alert.was_over:
         return cards.brief(remediation, about, config.cards)
     return cards.card(remediation, decided=decided, notice=notice, buttons=buttons, about=about, config=config.cards)
 

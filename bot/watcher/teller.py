@@ -176,7 +176,8 @@ class ThreadTeller:
         is_bad = part is not None and part.broadcast
         lacking = [due.alert for due in made if is_bad and due.alert.ref in found]
         keys = {check.found(alert) if alert in lacking else check.key(alert) for alert in (due.alert for due in made)}
-        return await self.settle(snapshot, lambda current: _announcing(current, keys))
+        event, about = (part.event, part.about) if part and not is_bad else (None, ())
+        return await self._note(snapshot, lambda current: _announcing(current, keys), event, about)
 
     async def _look(self, made: Sequence[threads.Due], snapshot: Snapshot, step: Step) -> set[RemediationRef] | None:
         """Return which checks found something; None where it's to be asked again later."""

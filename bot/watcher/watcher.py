@@ -182,6 +182,7 @@ class Watcher:
         self._config.refused.edits.clear()
         self._reconciler.begin(await self._database.read(messages.due, at_most=sys.maxsize))
         await self._comparer.begin()
+        self._poller.begin(await self._database.read(clusters.sizes), await self._database.read(clusters.names))
         await self._outages.load()
         await self._reports.load()  # before its readers: the fault teller begins with the clusters in it
         self._faults.begin()

@@ -1,6 +1,9 @@
 """The storm brake over time: holders that come and go, clocks, outages, and what can't be read."""
 
+import asyncio
+from collections.abc import Iterator
 from dataclasses import replace as changed
+from pathlib import Path
 
 import pytest
 from sqlalchemy import update
@@ -13,6 +16,7 @@ from tests.decisions.test_brake import ASK, RESUME, braked, broken, clear, pause
 from tests.rows import execute_beside, pause_beside
 from tests.simulator.slack import Posted
 from tests.simulator.together import Fault
+from tests.sqlite import locked
 from tests.storms import began, storm
 from tests.watch import card, ends, pass_time, poll, until, watching
 from tests.watcher.test_verification import moment
@@ -420,3 +424,123 @@ async def test_brake_does_not_count_what_a_list_itself_says_is_over() -> None:
         await poll(bot)
         await poll(bot)
         assert "paused automatically" not in said(bot), said(bot)
+
+
+async def restarted(bot: World) -> None:
+    await bot.settle()
+    await free_the_lease(bot.settings.database_url)
+
+
+async def test_brake_whose_limit_is_raised_at_a_restart_says_how_many_were_broken() -> None:
+    async with watching(BOT_ONCALL="S0ONCALL", BOT_STORM_BRAKE="4") as bot:
+        bot.together.nodes["cluster-1"] = 64
+        await began(bot)
+        ids, _ = await broken(bot)  # four of them
+        alert = await card(bot, ids[0], "4 or more of 64 nodes were broken")
+        await restarted(bot)
+        async with bot.another(bot.settings.model_copy(update={"bot_storm_brake": (8, False)})):
+            await pass_time(bot, 120)
+            await bot.slack.press(alert, APPROVE)
+            await pass_time(bot, 5)
+            said = [message.text for message in bot.slack.visible("U0ALICE")]
+            assert "8 or more" not in alert.text
+            assert "8 or more" not in said[-1]
+
+
+async def test_brake_of_a_cluster_that_grows_says_how_many_were_broken() -> None:
+    async with watching(BOT_ONCALL="S0ONCALL", BOT_STORM_BRAKE="10%") as bot:
+        bot.together.nodes["cluster-1"] = 40
+        await began(bot)
+        ids, _ = await broken(bot)
+        alert = await card(bot, ids[0], "4 or more of 40 nodes were broken")
+        bot.together.nodes["cluster-1"] = 60
+        await pass_time(bot, 1300)
+        assert "6 or more of 60" not in alert.text
+
+
+class Lagging(dict[str, str]):
+    """Together's clusters, of which the next lists lack one that everything else that is asked still knows."""
+
+    lacks, times = "", 0
+
+    def __iter__(self) -> Iterator[str]:
+        self.times -= 1
+        return iter([name for name in super().__iter__() if self.times < 0 or name != self.lacks])
+
+
+def lists_lack(bot: World, cluster: str, times: int = 1) -> None:
+    bot.together.clusters = clusters = Lagging(bot.together.clusters)
+    clusters.lacks, clusters.times = cluster, times
+
+
+@pytest.mark.parametrize("restarts", [True, False])
+async def test_storm_brake_holds_though_one_list_of_clusters_lacks_the_cluster(*, restarts: bool) -> None:
+    async with watching(BOT_ONCALL="S0ONCALL", BOT_STORM_BRAKE="4", drain_seconds=0.05) as bot:
+        bot.together.clusters["cluster-2"] = "two"
+        await began(bot)
+        await pass_time(bot, 700)
+        ids, message = await broken(bot)
+        alert = await card(bot, ids[0], "4 or more nodes were broken")
+
+        async def decide() -> None:
+            await pass_time(bot, 120)
+            await bot.slack.press(alert, APPROVE)
+            await pass_time(bot, 10)
+            assert "isn't monitored any more" not in message.text
+            assert bot.together.posts == []
+
+        if not restarts:
+            lists_lack(bot, "cluster-1")
+            await pass_time(bot, 700)
+            await decide()
+            return
+        await restarted(bot)
+        lists_lack(bot, "cluster-1")
+        async with bot.another():
+            await decide()
+
+
+@pytest.mark.parametrize("restarts", [True, False])
+async def test_storm_brake_holds_over_a_restart_though_alerts_cannot_be_read(*, restarts: bool) -> None:
+    async with watching(BOT_ONCALL="S0ONCALL", BOT_STORM_BRAKE="4") as bot:
+        await began(bot)
+        bot.together.add()
+        alert = await card(bot)
+        for number in range(5):
+            bot.together.fire(f"a-{number}", "cluster-1", f"gpu-{number}")
+        await card(bot, words="Approvals are paused", seconds=600)
+        bot.together.faults.append(Fault("rpc", verb="alerts", code=14, times=-1))
+
+        async def decide() -> None:
+            await pass_time(bot, 2700, longest=60)
+            await bot.slack.press(alert, APPROVE)
+            await pass_time(bot, 10)
+            assert bot.together.posts == []
+
+        if not restarts:
+            await decide()
+            return
+        await restarted(bot)
+        async with bot.another():
+            await decide()
+
+
+async def test_storm_brake_holds_over_a_failure_of_the_database_though_alerts_cannot_be_read() -> None:
+    async with watching(BOT_ONCALL="S0ONCALL", BOT_STORM_BRAKE="4", busy_seconds=0.05) as bot:
+        await began(bot)
+        bot.together.add()
+        alert = await card(bot)
+        for number in range(5):
+            bot.together.fire(f"a-{number}", "cluster-1", f"gpu-{number}")
+        await card(bot, words="Approvals are paused", seconds=600)
+        bot.together.faults.append(Fault("rpc", verb="alerts", code=14, times=-1))
+        await pass_time(bot, 60)
+        async with locked(Path(bot.settings.database_url.removeprefix("sqlite:///"))):
+            await bot.time.advance(11)
+            await asyncio.sleep(1)
+            await bot.time.advance(11)
+            await asyncio.sleep(1)
+        await pass_time(bot, 2700, longest=60)
+        await bot.slack.press(alert, APPROVE)
+        await pass_time(bot, 10)
+        assert bot.together.posts == []

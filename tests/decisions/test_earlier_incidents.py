@@ -141,8 +141,10 @@ async def test_card_drawn_from_what_was_answered_can_be_cancelled() -> None:
         bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1))
         await bot.slack.press(alert, APPROVE)
         await card(bot, words="Approved by <@U0ALICE>")
+        bot.together.faults.append(unreadable := Fault("rpc", verb="get", code=14, times=-1))
         await pass_time(bot, 1800)
         assert "Last confirmed" in alert.text
+        bot.together.faults.remove(unreadable)
         await bot.slack.press(alert, CANCEL)
         await card(bot, words="Cancelled by <@U0ALICE>")
 

@@ -16,8 +16,8 @@ from tests.rows import outcomes_by_user, pause_beside
 from tests.simulator.slack import Posted, SlackFault
 from tests.simulator.together import Fault
 from tests.sqlite import locked
-from tests.watch import HOLD, card, pass_time, poll, thread, until, watching
-from tests.world import APPROVE, CANCEL, IDS, REFRESH, REJECT, World, as_alert, world
+from tests.watch import HOLD, card, pass_time, poll, quiet, thread, until, watching
+from tests.world import APPROVE, CANCEL, IDS, REF, REFRESH, REJECT, World, as_alert, world
 
 
 def busy(bot: World, count: int) -> None:
@@ -692,3 +692,18 @@ async def test_decision_under_way_keeps_another_by_ids_in_another_case() -> None
             await pass_time(bot, 3)
             sent = [call.verb for call in bot.together.posts]
         assert sent in ([], ["cancel"]), sent
+
+
+async def test_who_was_told_that_nothing_changed_is_the_first_approver_still() -> None:
+    async with watching(BOT_TWO_PEOPLE_MODES="REBOOT_VM", BOT_CHANNELS="C0OPS") as bot:
+        bot.together.add()
+        alert = await card(bot)
+        await bot.slack.press(alert, APPROVE)
+        await card(bot, words="1 of 2 approvals: <@U0ALICE>")
+        await bot.slack.command(REF, channel="C0OTHER")
+        assert "The bot isn't enabled here. Nothing changed." in (await bot.reply_privately()).text
+        await pass_time(bot, 20)
+        assert "1 of 2 approvals: <@U0ALICE>" in alert.text
+        await bot.slack.press(alert, APPROVE, user="U0BOB")
+        await quiet(bot)
+        assert bot.together.state(IDS) == "PENDING"

@@ -286,3 +286,14 @@ async def test_card_names_both_who_approved_after_a_takeover(database_url: str) 
             await pass_time(bot, 60)
         assert "Approved by <@U0ALICE> and <@U0BOB>" in alert.text
         assert bot.together.state(IDS) == "PENDING"
+
+
+async def test_approval_in_doubt_is_not_said_to_lack_a_first_one_that_nobody_gave(postgresql: str) -> None:
+    async with world(database=postgresql, drain_seconds=0.05) as bot:
+        bot.together.add()
+        alert = await left_behind(bot, APPROVE)
+        two = bot.settings.model_copy(update={"bot_two_people_modes": ("REMEDIATION_MODE_REBOOT_VM",)})
+        async with died_while(bot, at="sent"), bot.another(two):
+            await bot.edited(alert)
+        said = [message.text for message in bot.slack.messages]
+        assert "first of its two approvals" not in str(said)

@@ -105,7 +105,11 @@ class WebhookReceiver(Receiver):
 
 
 class PagerDuty(Receiver):
-    """The Events API v2: an incident for each key (developer.pagerduty.com/docs/events-api-v2)."""
+    """The Events API v2: an incident for each key (developer.pagerduty.com/docs/events-api-v2).
+
+    Attributes:
+        pages: what people were paged for: one that is open pages nobody again.
+    """
 
     name = "PagerDuty"
 
@@ -113,6 +117,7 @@ class PagerDuty(Receiver):
         super().__init__()
         self.incidents: dict[str, str] = {}
         self.calls: list[dict[str, Any]] = []
+        self.pages: list[str] = []
         self.routes = [web.post("/v2/enqueue", self.answer)]
 
     def take(self, _request: web.Request, body: bytes) -> int:
@@ -129,6 +134,8 @@ class PagerDuty(Receiver):
             self.refused.append(str(told))
             return 400
         self.calls.append(told)
+        if action == "trigger" and self.incidents.get(key, "resolved") == "resolved":
+            self.pages.append(payload["summary"])
         states = {"trigger": "triggered", "acknowledge": "acknowledged", "resolve": "resolved"}
         if action == "trigger" or key in self.incidents:
             self.incidents[key] = states[action]

@@ -446,7 +446,7 @@ async def test_approved_card_says_when_it_was_last_confirmed(bot: World, before:
     alert = await card(bot)
     await bot.slack.press(alert, APPROVE)
     await card(bot, words="Approved, queued")
-    bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1))
+    bot.together.faults += [Fault("rpc", verb=verb, code=14, times=-1) for verb in ("list", "get")]
     approved_at = int(bot.time.now())
     await pass_time(bot, 600)
     assert "Approved, queued" in alert.text

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.deaths import free_the_lease, kill_the_watch
+from tests.decisions.test_brake import broken
 from tests.manual_clock import ON_THE_WAY, POLL
 from tests.simulator.receivers import SECRET, WebhookReceiver
 from tests.simulator.slack.workspace import SlackFault
@@ -772,3 +773,29 @@ async def test_fault_that_has_just_turned_critical_is_not_said_to_have_been_so_f
         bot.together.alerts["a-2"]["severity"] = "PHC_SEVERITY_CRITICAL"
         await pass_time(bot, 120)
         assert thread(bot, message)[0] == "gpu-2: critical, firing for 15 min or longer, and no repair is open."
+
+
+async def restarted(bot: World) -> None:
+    await bot.settle()
+    await free_the_lease(bot.settings.database_url)
+
+
+@pytest.mark.parametrize("before", ["S0BEFORE", ""])
+@pytest.mark.parametrize("brake", [True, False])
+async def test_message_about_faults_names_nobody_as_called_who_was_not(before: str, *, brake: bool) -> None:
+    async with watching(BOT_ONCALL=before, BOT_STORM_BRAKE="4") as bot:
+        await began(bot)
+        if brake:
+            _, message = await broken(bot)
+        else:
+            bot.together.fire("a-1", "cluster-1", "gpu-1")
+            (message,) = await until(
+                bot, lambda: [one for one in bot.slack.visible() if "no repair is open" in one.text], 1800
+            )
+        await pass_time(bot, 60)
+        await restarted(bot)
+        calls = len(bot.slack.messages)
+        async with bot.another(bot.settings.model_copy(update={"bot_oncall": "S0ONCALL"})):
+            await pass_time(bot, 300)
+            is_called = CALL in str([one.text for one in bot.slack.messages[calls:]])
+            assert is_called or CALL not in message.text

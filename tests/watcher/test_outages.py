@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 import pytest
@@ -669,3 +669,61 @@ async def test_outage_that_goes_on_stays_told_where_its_message_is_shared(refusa
         said = [post.text for post in bot.slack.visible()]
         still = [text for text in said if "cluster-1" in text and "since" in text]
         assert still, f"cluster-1 can't be read, and nothing says so: {said}"
+
+
+async def restarted(bot: World) -> None:
+    await bot.settle()
+    await free_the_lease(bot.settings.database_url)
+
+
+class Lagging(dict[str, str]):
+    """Together's clusters, of which the next lists lack one that everything else that is asked still knows."""
+
+    lacks, times = "", 0
+
+    def __iter__(self) -> Iterator[str]:
+        self.times -= 1
+        return iter([name for name in super().__iter__() if self.times < 0 or name != self.lacks])
+
+
+def lists_lack(bot: World, cluster: str, times: int = 1) -> None:
+    bot.together.clusters = clusters = Lagging(bot.together.clusters)
+    clusters.lacks, clusters.times = cluster, times
+
+
+async def test_outage_is_not_said_to_be_of_a_cluster_that_is_gone_by_one_list_after_a_restart() -> None:
+    async with watching() as bot:
+        bot.together.clusters["cluster-2"] = "two"
+        await began(bot)
+        await pass_time(bot, 700)
+        bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1, cluster="cluster-1"))
+        await until(bot, lambda: [one for one in bot.slack.visible() if "from Together since" in one.text], 900)
+        await restarted(bot)
+        lists_lack(bot, "cluster-1")
+        async with bot.another():
+            await pass_time(bot, 300)
+            assert not [one for one in bot.slack.visible() if "no longer monitored" in one.text]
+
+
+@pytest.mark.parametrize("ends", ["stop", "death"])
+async def test_outage_that_goes_on_is_told_though_its_message_said_that_it_was_over(ends: str) -> None:
+    async with watching(drain_seconds=0.05) as bot:
+        await began(bot)
+        outage = Fault("rpc", verb="list", code=14, times=-1)
+        bot.together.faults.append(outage)
+
+        def said(what: str) -> list[Posted]:
+            return [message for message in bot.slack.visible() if what in message.text]
+
+        await until(bot, lambda: said("from Together since"), 900)
+        bot.together.faults.clear()
+        with bot.slack.paused("chat.update"):
+            await until(bot, lambda: bot.slack.is_waiting("chat.update"), 300)
+            if ends == "death":
+                await kill_the_watch(bot)
+            else:
+                await restarted(bot)
+        bot.together.faults.append(outage)
+        async with bot.another():
+            await pass_time(bot, 3600)
+            assert said("from Together since")

@@ -1,7 +1,7 @@
 """How the clusters are read: no answer is believed beyond what it says, and nothing that hangs delays the rest."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +13,7 @@ from bot.cards.labels import clusters
 from bot.store import Database, Lease
 from bot.store.tables import leases
 from bot.watcher.poller import LONGEST_RETRY_AFTER
+from tests.deaths import free_the_lease
 from tests.fetch import get
 from tests.manual_clock import POLL
 from tests.rows import execute
@@ -22,6 +23,7 @@ from tests.sqlite import locked
 from tests.storms import began, digest, storm
 from tests.test_metrics import Counted, metrics
 from tests.watch import CALM, card, pass_time, poll, until, watching
+from tests.watcher.test_verification import firing
 from tests.world import APPROVE, IDS, OTHER, World
 
 pytestmark = pytest.mark.bot(watching=True)
@@ -347,3 +349,36 @@ async def test_card_follows_the_load_though_the_next_list_was_read_before_it_was
         bot.together.add(("cluster-1", "i-2", "r-2"), state="RUNNING")
         await listed()
     await card(bot, words="1 of 64 nodes in repair", seconds=700)
+
+
+async def restarted(bot: World) -> None:
+    await bot.settle()
+    await free_the_lease(bot.settings.database_url)
+
+
+class Lagging(dict[str, str]):
+    """Together's clusters, of which the next lists lack one that everything else that is asked still knows."""
+
+    lacks, times = "", 0
+
+    def __iter__(self) -> Iterator[str]:
+        self.times -= 1
+        return iter([name for name in super().__iter__() if self.times < 0 or name != self.lacks])
+
+
+def lists_lack(bot: World, cluster: str, times: int = 1) -> None:
+    bot.together.clusters = clusters = Lagging(bot.together.clusters)
+    clusters.lacks, clusters.times = cluster, times
+
+
+async def test_cluster_that_one_list_lacks_after_a_restart_is_watched_still() -> None:
+    async with watching(BOT_ONCALL="S0ONCALL") as bot:
+        bot.together.clusters["cluster-2"] = "two"
+        await began(bot)
+        await pass_time(bot, 700)
+        await restarted(bot)
+        lists_lack(bot, "cluster-1")
+        async with bot.another():
+            bot.together.add(linked_alerts=firing("79"))
+            await pass_time(bot, 300)
+            assert bot.slack.cards(IDS[2])

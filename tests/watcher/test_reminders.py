@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.deaths import free_the_lease
 from tests.simulator.slack import Posted
 from tests.simulator.slack.workspace import BOT_USER, SlackFault
 from tests.simulator.together import Fault
@@ -317,3 +318,21 @@ async def test_nodes_that_join_a_digest_after_its_last_reminder_are_reminded_of(
         await digest(bot, "66 nodes in cluster-1 (H100) need a decision")
         await pass_time(bot, 130)
         assert len([reply for reply in bot.slack.replies(message) if "for a decision" in reply.text]) == 4
+
+
+async def restarted(bot: World) -> None:
+    await bot.settle()
+    await free_the_lease(bot.settings.database_url)
+
+
+async def test_reminders_of_each_hour_end_with_the_escalation() -> None:
+    async with watching(BOT_ONCALL="S0ONCALL", BOT_ESCALATE="S0LEADS/30") as bot:
+        await began(bot)
+        bot.together.add()
+        alert = await card(bot)
+        await pass_time(bot, 3 * 3600, longest=240)
+        await restarted(bot)
+        before = len(thread(bot, alert))
+        async with bot.another(bot.settings.model_copy(update={"bot_escalate": None})):
+            await pass_time(bot, 6 * 3600, longest=240)
+            assert len(thread(bot, alert)) - before <= 1

@@ -5,15 +5,19 @@ from typing import Any
 
 import pytest
 
+from bot import cards
 from bot.models import Remediation
 from tests.deaths import kill_the_watch
 from tests.simulator.receivers import SECRET, WebhookReceiver
 from tests.simulator.slack.workspace import Posted, SlackFault
 from tests.simulator.together import Fault, Ids
 from tests.storms import began, storm
-from tests.watch import card, enforce_slacks_limits, pass_time, thread, until, watching
-from tests.watcher.test_verification import firing
+from tests.test_flow_handover import asked
+from tests.watch import HOLD, card, enforce_slacks_limits, pass_time, poll, thread, until, watching
+from tests.watcher.test_verification import firing, moment
 from tests.world import APPROVE, CANCEL, IDS, World
+
+AGAIN = ("cluster-1", "instance-1", "remediation-2")
 
 pytestmark = pytest.mark.bot(watching=True, BOT_ONCALL="S0ONCALL")
 DELETES = "REMEDIATION_MODE_VM_ONLY"
@@ -365,3 +369,68 @@ async def test_alert_that_fires_after_a_repair_that_ran_between_two_polls_calls(
         await pass_time(bot, 1200)
         (alert,) = [message for message in posted(bot) if message not in before]
         assert CALL in alert.everything
+
+
+async def test_repair_of_a_node_that_is_being_repaired_is_not_called_the_first(bot: World) -> None:
+    await began(bot)
+    mode = "REMEDIATION_MODE_VM_ONLY"
+    bot.together.add(AGAIN, **{**AUTO, "state": "RUNNING"}, mode=mode, start_time=moment(bot))
+    await card(bot, AGAIN, words="Reprovisioning")
+    await pass_time(bot, 60)
+    bot.together.add(linked_alerts=firing("79"))
+    alert = await card(bot)
+    assert "First repair here in 7 days" not in alert.text
+
+
+@pytest.mark.parametrize("behind", [10, 30, 55])
+async def test_who_cancelled_an_automatic_repair_stays_on_its_card_where_clocks_differ(bot: World, behind: int) -> None:
+    """Together's clock is behind the database's by less than a minute, which the bot reckons with elsewhere."""
+    await began(bot)
+    bot.together.add(**AUTO, create_time=moment(bot, -behind))
+    alert = await card(bot, words="Started automatically: reboot")
+    await pass_time(bot, 5)
+    await bot.slack.press(alert, CANCEL)
+    await card(bot, words="Cancelled by <@U0ALICE>")
+    bot.together.remediations[IDS]["end_time"] = bot.together.remediations[IDS]["update_time"] = moment(bot, -behind)
+    await pass_time(bot, 120)
+    assert "before the bot saw it" not in alert.text
+    assert "Cancelled by <@U0ALICE>" in alert.text
+
+
+async def test_failure_that_the_bot_saw_is_not_said_to_be_from_before_it_saw_it(bot: World) -> None:
+    await began(bot)
+    bot.together.add(**AUTO, create_time=moment(bot, -55))
+    alert = await card(bot, words="Started automatically: reboot")
+    bot.together.remediations[IDS] |= {"state": "RUNNING", "start_time": moment(bot, -55)}
+    await card(bot, words="Rebooting")
+    bot.together.remediations[IDS] |= {"state": "FAILED", "end_time": moment(bot, -55), "error_message": "no host"}
+    await card(bot, words="Failed: reboot")
+    await pass_time(bot, 60)
+    assert "before the bot saw it" not in alert.text
+    assert cards.MORE in alert.controls  # with "Copy for Together support"
+
+
+async def test_who_asked_to_wait_is_not_told_that_somebody_approved_what_together_began(bot: World) -> None:
+    await began(bot)
+    bot.together.add(linked_alerts=firing("79"))
+    alert = await card(bot)
+    await bot.slack.press(alert, HOLD, choice="14400")
+    await pass_time(bot, 300)
+    review = {"reviewed_by": "Auto-Approved", "review_time": moment(bot)}
+    bot.together.remediations[IDS] |= {"state": "RUNNING", "start_time": moment(bot), **review}
+    await poll(bot)
+    assert "Decided by: automatic 1." in await asked(bot, "tonight")
+    assert "approved in Together" not in " ".join(thread(bot, alert))
+
+
+@pytest.mark.parametrize("polls", ["3600", "60"])
+async def test_automatic_repair_that_began_and_failed_between_two_readings_is_told(polls: str) -> None:
+    async with watching(BOT_ONCALL="S0ONCALL", BOT_POLL_SECONDS=polls) as bot:
+        await began(bot)
+        await pass_time(bot, 3660, longest=60)
+        await pass_time(bot, 300, longest=60)
+        begun = {"review_time": moment(bot), "start_time": moment(bot), "create_time": moment(bot)}
+        bot.together.add(**AUTO | begun | {"state": "RUNNING"}, trigger="REMEDIATION_TRIGGER_AUTOMATED")
+        bot.together.remediations[IDS] |= {"state": "FAILED", "error_message": "no host", "end_time": moment(bot)}
+        await pass_time(bot, 3 * 3600, longest=60)
+        assert "Failed" in str([message.text for message in bot.slack.visible()])

@@ -8,13 +8,14 @@ from sqlalchemy import delete
 from bot.store.tables import alerts, messages
 from tests.deaths import kill_the_watch
 from tests.rows import execute_beside
+from tests.simulator.slack import Posted
 from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault
 from tests.sqlite import locked
 from tests.storms import REVIEW, XID, began, choose, digest, storm
 from tests.watch import HOLD, LOOKING, card, pass_time, poll, thread, until, watching
-from tests.watcher.test_verification import moment
-from tests.world import APPROVE, CANCEL, IDS, REFRESH, World
+from tests.watcher.test_verification import firing, moment
+from tests.world import APPROVE, CANCEL, IDS, REF, REFRESH, World
 
 pytestmark = pytest.mark.bot(watching=True)
 
@@ -573,3 +574,40 @@ async def test_end_that_turns_out_to_be_another_is_followed(bot: World, first: s
     await poll(bot)
     bot.together.remediations[IDS] |= {"state": then, "end_time": moment(bot)}
     await until(bot, lambda: says in alert.text.splitlines()[0], 700)
+
+
+async def running(bot: World) -> Posted:
+    await began(bot)
+    bot.together.add(linked_alerts=firing("79"))
+    alert = await card(bot)
+    await bot.slack.press(alert, APPROVE)
+    await card(bot, words="Approved")
+    for _ in range(3):
+        bot.together.advance(IDS)
+    return await card(bot, words="Rebooting")
+
+
+async def test_failure_that_was_answered_is_told_though_together_drops_the_record() -> None:
+    async with watching(BOT_ONCALL="S0ONCALL") as bot:
+        alert = await running(bot)
+        bot.together.fail(IDS, "host did not come back")
+        await bot.slack.command(REF, user="U0BOB")  # "Too late to cancel: it's already “Failed”."
+        await card(bot, words="Failed")
+        del bot.together.remediations[IDS]  # before the next list: the node, or its cluster, is deleted
+        await pass_time(bot, 600)
+        assert [line for line in thread(bot, alert) if "<@U0ALICE>, Reboot failed" in line]
+        assert "Failed: reboot" in alert.text
+
+
+async def test_failure_that_was_answered_is_told_while_only_the_list_cannot_be_read() -> None:
+    async with watching(BOT_ONCALL="S0ONCALL") as bot:
+        alert = await running(bot)
+        bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1))
+        await pass_time(bot, 30)
+        bot.together.fail(IDS, "host did not come back")
+        await bot.slack.command(REF, user="U0BOB")
+        await card(bot, words="Failed")
+        await pass_time(bot, 6 * 3600)
+        assert "Failed: reboot" in alert.text
+        assert [line for line in thread(bot, alert) if "<@U0ALICE>, Reboot failed" in line]
+        assert "host did not come back" in alert.text

@@ -11,6 +11,7 @@ from tests.simulator.receivers import SECRET, WebhookReceiver
 from tests.simulator.slack.workspace import Posted, SlackFault
 from tests.simulator.together import Fault
 from tests.storms import began, digest, storm
+from tests.test_metrics import Counted, metrics
 from tests.watch import card, carried_out, enforce_slacks_limits, pass_time, thread, until, watching
 from tests.world import APPROVE, IDS, World
 
@@ -482,3 +483,32 @@ async def test_vm_that_was_replaced_has_held_only_where_the_cluster_has_its_name
         said = "\n".join([alert.text, *thread(bot, alert)])
         assert ("Held for" in said) == (name == "gpu-7"), said
         assert "Watched until" not in alert.text
+
+
+async def test_repair_that_lasted_is_told_and_counted_though_its_card_was_deleted() -> None:
+    async with WebhookReceiver() as webhook:
+        environ: Any = {"BOT_WEBHOOK_URL": f"{webhook.url}/events", "BOT_WEBHOOK_SECRET": SECRET}
+        async with watching(**environ) as bot:
+            alert = await repaired(bot)
+            before = await metrics(bot)
+            bot.slack.messages.remove(alert)
+            await pass_time(bot, DAY + 2 * 3600)
+            kinds = [event["type"].rpartition(".")[2] for event in webhook.events]
+            labels = {"mode": "REMEDIATION_MODE_REBOOT_VM", "result": "lasted"}
+            assert "lasted" in kinds
+            assert Counted(before, await metrics(bot)).of("repairs_verified_total", **labels) == 1
+
+
+@pytest.mark.parametrize("mode", ["EVICT_WITHOUT_REPLACEMENT", "HOST_AWARE", ""])
+async def test_nothing_held_on_a_node_that_a_later_repair_has_taken_out_of_its_cluster(bot: World, mode: str) -> None:
+    bot.together.add(("cluster-1", "instance-2", "remediation-9"), "RUNNING")  # so the cluster lists a node
+    alert = await repaired(bot)
+    await pass_time(bot, 3600)
+    if mode:
+        bot.together.add(AGAIN, linked_alerts=firing("31"), mode=f"REMEDIATION_MODE_{mode}")
+        await card(bot, AGAIN)
+        times = {"start_time": moment(bot), "end_time": moment(bot), "update_time": moment(bot)}
+        bot.together.remediations[AGAIN] |= {"state": "SUCCEEDED", **times}
+    bot.together.node_status["instance-1"] = ""  # it isn't in the cluster any more
+    await pass_time(bot, DAY + 1800)
+    assert not [line for line in thread(bot, alert) if "Held for 24 h" in line]
