@@ -251,7 +251,7 @@ def answered(view: AlertView, request: Request, answer: Answer, seq: int) -> Tra
     as_of = at if alert.as_of and is_confirmed else alert.as_of  # the card is drawn by what was read for that
     alert = replace(alert, decided_seq=seq if decides else alert.decided_seq, as_of=as_of)
     if remark and remark.decided:
-        message = _told_of_ended_hold(alert, message, remark.decided.verb, remark.decided, alert.as_told)
+        message = _told_of_ended_hold(alert, message, remark.decided.verb, remark.decided, alert.remediation)
         alert = replace(alert, hold=None, decided=remark.decided)
     is_left_alone = alert.is_stale and not message.is_digest and message.ts is not None
     message = replace(message, next_at=at + LEFT_ALONE_SECONDS if is_left_alone else 0.0, done=False)
