@@ -523,7 +523,8 @@ async def test_who_asked_to_wait_learns_that_somebody_approved_in_together(bot: 
     await card(bot, words="On hold")
     bot.together.review(IDS, "approve")
     await card(bot, words="Approved")
-    await until(bot, lambda: "instance-1: approved in Together during your hold, <@U0BOB>." in str(thread(bot, alert)))
+    said = "instance-1: approved by web-user@example.com in Together during your hold, <@U0BOB>."
+    await until(bot, lambda: said in str(thread(bot, alert)))
 
 
 async def test_who_asked_to_wait_learns_of_an_approval_whose_answer_was_lost(bot: World) -> None:
