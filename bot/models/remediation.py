@@ -309,7 +309,8 @@ class Remediation(ApiModel):
 
     def is_called(self, text: str) -> bool:
         """Return whether a text is the name of its node, with or without its domain, or one of its IDs."""
-        names = self.id, self.instance_id, self.node, self.node.partition(".")[0]
+        short = self.node.partition(".")[0]
+        names = self.id, self.instance_id, self.node, self.node if short.isdecimal() else short  # as of an address
         return folded(text) in {folded(name) for name in names}
 
     def is_reviewed_with(self, token: str) -> bool:
