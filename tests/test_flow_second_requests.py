@@ -7,7 +7,7 @@ import pytest
 from tests.simulator.slack import Posted
 from tests.simulator.slack.workspace import BOT_USER
 from tests.test_flow_chooser import shown_in
-from tests.watch import card, pass_time, quiet, watching
+from tests.watch import card, pass_time, quiet, until, watching
 from tests.world import IDS, REF, World, world
 
 SECOND = ("cluster-1", "instance-8", "remediation-8")
@@ -273,6 +273,17 @@ async def test_second_node_by_the_beginning_of_its_name_is_not_left_out_without_
         await pass_time(bot, 20)
         assert bot.together.posts == [], f"gpu-node-08 is left out, and the reason is “{rest}”"
         assert "another node" in ack.body
+
+
+async def test_number_in_a_reason_is_no_node_that_is_named_by_its_address() -> None:
+    async with watching() as bot:
+        bot.together.add(instance_name="gpu-node-07")
+        await card(bot)
+        bot.together.add(SECOND, instance_name="10.0.0.8")
+        await card(bot, SECOND)
+        await bot.slack.command(f"{REF} 10 of 12 ranks hang")
+        await until(bot, lambda: bot.together.posts)
+        assert bot.together.state(IDS) == "CANCELLED"
 
 
 async def test_beginning_of_a_name_and_a_reason_are_not_sent_to_together_as_ids() -> None:
