@@ -281,7 +281,7 @@ async def test_number_in_a_reason_is_no_node_that_is_named_by_its_address() -> N
         await card(bot)
         bot.together.add(SECOND, instance_name="10.0.0.8")
         await card(bot, SECOND)
-        await bot.slack.command(f"{REF} 10 of 12 ranks hang")
+        await bot.slack.command(f"{REF} and 10 ranks hang")
         await until(bot, lambda: bot.together.posts)
         assert bot.together.state(IDS) == "CANCELLED"
 
