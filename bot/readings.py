@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from bot.models import (
     CALLED_OFF,
+    CLOCKS_DIFFER_BY,
     FINAL,
     IN_REPAIR,
     OPEN,
@@ -74,8 +75,11 @@ def is_next_incident(known: Remediation, read: Remediation) -> bool:
 
 
 def _is_same_run(known: Remediation, read: Remediation) -> bool:
-    began = unix(known.start_time)
-    return began > 0 and abs(unix(read.start_time) - began) < PRECISION
+    """Return whether two readings are of one run, by when it opened and started, and of about the same moment."""
+    opened, began = unix(known.create_time), unix(known.start_time)
+    is_its = abs(unix(read.create_time) - opened) < PRECISION and 0 < opened - CLOCKS_DIFFER_BY <= began
+    differ = unix(known.update_time) - unix(read.update_time)
+    return is_its and abs(unix(read.start_time) - began) < PRECISION and differ <= CLOCKS_DIFFER_BY
 
 
 def opened_later(known: Remediation, read: Remediation) -> bool:

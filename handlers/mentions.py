@@ -143,7 +143,7 @@ class Mentions(Surface):
             actor = replace(actor, name=await self.lookup.policy.directory.name_of(actor.user_id))
         node = asked.of.or_node if isinstance(asked.of, Order) and asked.of.ref != ref else None
         reason = node.reason if node else asked.reason
-        await self.lookup.ensure_one_node(reason, ref)
+        await self.lookup.ensure_one_node(reason, ref, is_named=asked.of is not None)
         said_at = key.rpartition(" ")[2]
         # What opens again later isn't what somebody wrote about, though another process may do it then.
         seen = SeenState(None, None, at=float(said_at)) if _is_time(said_at) else None
@@ -178,8 +178,11 @@ class Mentions(Surface):
                 return asked
             await self.lookup.ensure_one_node(node.text, ref)
             looked = await self.lookup.find(node.text, is_fresh=True)
-            may_be_unread = bool(looked.unreadable) and any(map(str.isdecimal, node.text))
-            is_node = any(remediation.is_called(node.text) for remediation in looked.found) or may_be_unread
+            is_node = any(remediation.may_be_called(node.text) for remediation in looked.found)
+            if not is_node and looked.unreadable and any(map(str.isdecimal, node.text)):
+                raise UnreadableCommand(
+                    f"“{node.text}” may be a node of a cluster that can't be read now. Put because before a reason."
+                )
             if not (is_node or await self.lookup.of_node(node.text)):
                 return replace(asked, of=None, reason=f"{node.text} {node.reason}".strip())
         return asked

@@ -24,6 +24,8 @@ from tests.storms import XID
 from tests.watch import HOLD, card, pass_time, quiet, watching
 from tests.world import IDS, OTHER, REF, World, both_transports, world
 
+THERE = ("cluster-2", "instance-7", "remediation-7")
+
 SECOND = ("cluster-1", "instance-2", "remediation-2")
 
 NAMES: dict[str, Any] = {"instance_name": "gpu-node-7"}
@@ -526,3 +528,19 @@ async def test_other_remediation_chosen_in_a_dialog_that_stayed_open_is_cancelle
         await pass_time(bot, 60)
         is_answered = bool(ack.body) or any("gpu-node-08" in text for text in told(bot)[before:])
         assert bot.together.state(SECOND) == "CANCELLED" or is_answered, "acked, closed, and nothing done or said"
+
+
+async def test_command_with_the_whole_name_of_a_node_opens_no_other_whose_name_begins_so() -> None:
+    async with watching() as bot:
+        bot.together.clusters["cluster-2"] = "two"
+        bot.together.add(instance_name="gpu-node-07")
+        await card(bot)
+        bot.together.add(THERE, instance_name="gpu-node-07.infer.example")
+        await card(bot, THERE, seconds=900)
+        bot.together.review(IDS, "approve")
+        while bot.together.state(IDS) != "RUNNING":
+            bot.together.advance(IDS)
+        await pass_time(bot, 60)
+        assert bot.together.state(IDS) == "RUNNING"
+        shown = shown_in(await opened(bot, "gpu-node-07"))
+        assert "gpu-node-07.infer.example" not in shown, "its dialog cancels the repair of another cluster's node"

@@ -601,3 +601,62 @@ async def test_hold_of_an_open_node_by_the_beginning_of_its_name_in_the_thread_o
         await bot.slack.say(f"{BOT} {said}", user="U0ALICE", thread=alert)
         await pass_time(bot, 20)
         assert "On hold until" not in alert.text, "gpu-node-07 is on hold because of “gpu-node-08 flaky nic”"
+
+
+@pytest.mark.parametrize("said", ["hold because on cluster-2 we still drain"])
+async def test_reason_of_a_hold_in_the_thread_may_begin_with_another_cluster(said: str) -> None:
+    async with watching() as bot:
+        bot.together.clusters["cluster-2"] = "two"
+        bot.together.add(instance_name="gpu-node-07")
+        alert = await card(bot)
+        await pass_time(bot, 700)
+        await bot.slack.say(f"{BOT} {said}", user="U0ALICE", thread=alert)
+        await pass_time(bot, 20)
+        assert "On hold until" in alert.text, [m.text for m in bot.slack.visible("U0ALICE")][-1]
+
+
+@pytest.mark.parametrize(
+    "said", ["hold gpu-node-07 from cluster-1", "hold gpu-node-07 in *cluster-1*", "hold gpu-node-07 in `cluster-1`"]
+)
+async def test_hold_of_a_node_of_a_named_cluster_in_other_words_holds_not_its_namesake(said: str) -> None:
+    async with watching() as bot:
+        bot.together.clusters["cluster-2"] = "two"
+        bot.together.add(instance_name="gpu-node-07")
+        await card(bot)
+        there = bot.together.add(("cluster-2", "instance-7", "remediation-7"), instance_name="gpu-node-07")
+        other = await card(bot, there, seconds=900)
+        bot.together.resolve(IDS)
+        await card(bot, words="recovered on its own")
+        await bot.slack.say(f"{BOT} {said}", user="U0ALICE")
+        await pass_time(bot, 20)
+        assert "On hold until" not in other.text, "the node of that name in cluster-2 is on hold"
+
+
+@pytest.mark.parametrize("said", ["hold gpu-node-07 2h", "hold gpu-node-07 flaky nic"])
+async def test_hold_by_a_short_name_holds_not_the_node_of_that_short_name_in_another_cluster(said: str) -> None:
+    async with watching() as bot:
+        bot.together.clusters["cluster-2"] = "two"
+        bot.together.add(instance_name="gpu-node-07.train.example")
+        await card(bot)
+        there = bot.together.add(
+            ("cluster-2", "instance-7", "remediation-7"), instance_name="gpu-node-07.infer.example"
+        )
+        other = await card(bot, there, seconds=900)
+        bot.together.resolve(IDS)
+        await card(bot, words="recovered on its own")
+        await bot.slack.say(f"{BOT} {said}", user="U0ALICE")
+        await pass_time(bot, 20)
+        assert "On hold until" not in other.text, "held without being asked for the full name"
+
+
+async def test_second_node_that_is_called_like_the_first_one_without_its_domain_is_not_left_out() -> None:
+    async with watching() as bot:
+        bot.together.clusters["cluster-2"] = "two"
+        bot.together.add(instance_name="gpu-node-07.train.example")
+        alert = await card(bot)
+        there = bot.together.add(("cluster-2", "instance-7", "remediation-7"), instance_name="gpu-node-07")
+        other = await card(bot, there, seconds=900)
+        await bot.slack.say(f"{BOT} hold gpu-node-07.train.example and gpu-node-07", user="U0ALICE")
+        await pass_time(bot, 20)
+        held = "On hold until" in alert.text, "On hold until" in other.text
+        assert held in {(False, False), (True, True)}, held

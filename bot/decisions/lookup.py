@@ -277,16 +277,17 @@ class Lookup:
     async def is_called(self, ref: RemediationRef, name: str) -> bool:
         """Return whether what the bot tracks as this remediation, or its node, is called so."""
         tracked = await self.database.read(messages.tracked)
-        return any(alert.ref == ref and alert.remediation.is_called(name) for alert in tracked)
+        return any(alert.ref == ref and alert.remediation.may_be_called(name) for alert in tracked)
 
-    async def ensure_one_node(self, reason: str, of: RemediationRef) -> None:
-        """Make sure that a reason is and adds no other node, and begins with no other cluster than the node's.
+    async def ensure_one_node(self, reason: str, of: RemediationRef, *, is_named: bool = False) -> None:
+        """Make sure that a reason is and adds no other node; where one was named, that no other cluster follows it.
 
         Raises:
             UnreadableCommand: it does.
             StorageUnavailable: the database did not answer.
         """
-        ensure_its_cluster(await self.names(), reason, of)
+        if is_named:
+            ensure_its_cluster(await self.names(), reason, of)
         ensure_one_node(await self.database.read(messages.tracked), reason, of)
 
     def forget(self) -> None:
@@ -392,4 +393,6 @@ def _cancellable(looked: LookupResult) -> LookupResult:
 
 def _first_called(tracked: Sequence[Alert], name: str) -> RemediationRef | None:
     """Return the first remediation that has a name or an ID; None where none has."""
-    return next((alert.ref for alert in tracked if alert.remediation.is_called(name)), None)
+    called = [alert.ref for alert in tracked if alert.remediation.is_called(name)]
+    called = called or [alert.ref for alert in tracked if alert.remediation.may_be_called(name)]
+    return called[0] if called else None

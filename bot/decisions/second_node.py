@@ -14,20 +14,22 @@ _BETWEEN_NAMES = {
     "well", "with",
 }  # fmt: skip
 _JOINS, _BESIDE = {"", "&", "+", "also", "and", "or", "plus", "then", "und"}, {"node", "nodes", "the", *FILLERS}
-_WITHIN = re.compile(r"(?:in|on|of|at)\s+(?:the\s+)?(?:cluster\s+)?([^\s,;:]+)", re.IGNORECASE)
+_WITHIN = re.compile(r"\W*(?:(?:in|inside|on|of|at|from)\s|@)\s*(?:the\s+)?(?:cluster\s+)?(\S+)", re.IGNORECASE)
 _LENGTHS = re.compile(r"(?<!\S)(?:for\s+)?\d+\s*[hm][a-z]*(?=[\s,.;:]|$)", re.IGNORECASE)  # of a hold
 
 
 def names_another(tracked: Sequence[Alert], name: str, beside: RemediationRef | None = None) -> bool:
     """Return whether what the bot tracks has this name, ID, or IDs, and isn't on the same node."""
     *joined, last = name.split("/")
-    if any(alert.ref == beside and alert.remediation.is_called(name) for alert in tracked):
+    own = [alert.remediation for alert in tracked if alert.ref == beside]
+    others = [alert.remediation for alert in tracked if alert.ref != beside]
+    if joined:  # what ends with a node's name is a path or a URL
+        return any(other.id == last for other in others) and not any(one.is_called(name) for one in own)
+    if any(one.is_called(name) for one in own):
         return False  # its own node, which may have another repair too
-    return any(
-        # What is joined and ends with a node's name is a path or a URL.
-        alert.ref != beside and (alert.ref.remediation_id == last if joined else alert.remediation.is_called(name))
-        for alert in tracked
-    )
+    if any(other.is_called(name) for other in others):
+        return True
+    return any(other.may_be_called(name) for other in others) and not any(one.may_be_called(name) for one in own)
 
 
 def ensure_one_node(tracked: Sequence[Alert], reason: str, of: RemediationRef) -> None:
@@ -63,8 +65,9 @@ def ensure_its_cluster(names: Mapping[str, str], reason: str, of: RemediationRef
     """
     within = _WITHIN.match(reason)
     called = {folded(name): known for known, named in names.items() for name in (known, named)}
-    if within and called.get(folded(within[1]), of.cluster_id) != of.cluster_id:
-        raise UnreadableCommand(f"Nothing open in cluster “{within[1]}” is called so.")
+    word = within[1].strip(AROUND) if within else ""
+    if called.get(folded(word), of.cluster_id) != of.cluster_id:
+        raise UnreadableCommand(f"Nothing open in cluster “{word}” is called so.")
 
 
 def _added(reason: str) -> Iterator[str]:

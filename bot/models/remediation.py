@@ -308,10 +308,13 @@ class Remediation(ApiModel):
         return bool(self.slack_reviewer) and (self.review_comment or "").partition("] ")[2].startswith("Approved")
 
     def is_called(self, text: str) -> bool:
-        """Return whether a text is the name of its node, with or without its domain, or one of its IDs."""
-        short = self.node.partition(".")[0]
-        names = self.id, self.instance_id, self.node, self.node if short.isdecimal() else short  # as of an address
-        return folded(text) in {folded(name) for name in names}
+        """Return whether a text is the whole name of its node, or one of its IDs."""
+        return folded(text) in {folded(name) for name in (self.id, self.instance_id, self.node)}
+
+    def may_be_called(self, text: str) -> bool:
+        """Return whether a text is one of these, or its node's name without its domain."""
+        short = self.node.partition(".")[0]  # a number, where it is an address
+        return self.is_called(text) or (not short.isdecimal() and folded(text) == folded(short))
 
     def is_reviewed_with(self, token: str) -> bool:
         """Return whether Together's record is of one of this bot's decisions: its comment begins with that one's token.

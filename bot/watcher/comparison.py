@@ -57,6 +57,10 @@ class Comparer:
         self._lost.add((channel_id, mark))
         self.doubt(channel_id)
 
+    def found(self, channel_id: str, mark: str) -> None:
+        """Look no longer for what turned out to be there, and counts."""
+        self._lost.discard((channel_id, mark))
+
     async def may_move(self, channel_id: str) -> bool:
         """Return whether a message may move to a channel. One that takes nothing is left until it's asked again."""
         try:
@@ -82,12 +86,13 @@ class Comparer:
             if not (error.is_final or may_wait):
                 raise
             logger.warning("The last edit of a message in %s isn't taken: %s", channel_id, error, extra=lasting())
-            await self._owe(channel_id, ts, None if error.is_final else shows)
+            await self.owe(channel_id, ts, None if error.is_final else shows)
             return not error.is_final
-        await self._owe(channel_id, ts, None)
+        await self.owe(channel_id, ts, None)
         return True
 
-    async def _owe(self, channel_id: str, ts: str, shows: Message | None) -> None:
+    async def owe(self, channel_id: str, ts: str, shows: Message | None) -> None:
+        """Write down what a message that is left is yet to say; None for nothing."""
         # Also what this process doesn't owe: an earlier one may have, before the message was left for certain.
         await self.database.run(last_edits.note, channel_id, ts, shows)
         self._owed.pop((channel_id, ts), None)

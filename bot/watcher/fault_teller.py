@@ -332,11 +332,10 @@ class FaultTeller:
         thread_ts = "" if message.is_locked else message.ts
         ts = await self.channels.look_for(message.mark, message.channel_id, since=message.sent_at, thread_ts=thread_ts)
         if ts or (ts is None and message.is_repeated):
+            self.comparer.found(message.channel_id, message.mark)
             self._arrives_by[cluster_id] = self.clock.monotonic() + LATE_SECONDS
             await self._arrived(cluster_id, ts or "")
             return
-        if ts is not None and not message.ts:
-            self.comparer.lost(message.channel_id, message.mark)
         again = replace(message, mark="", is_repeated=ts is None)
         left = again if again.ts or again.is_repeated else None
 
@@ -345,3 +344,5 @@ class FaultTeller:
             return replace(known, message=left, told=told)
 
         await self.reports.change(cluster_id, missing)
+        if ts is not None and not message.ts:
+            self.comparer.lost(message.channel_id, message.mark)

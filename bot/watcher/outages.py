@@ -264,6 +264,7 @@ class OutageTeller:
         ts = await self.channels.look_for(sent.mark, channel_id, since=sent.since)
         notice = sent.kind, sent.clusters
         if ts or (ts is None and self._told_blindly.get(channel_id) == notice):
+            self.comparer.found(channel_id, sent.mark)
             await self._told(sent, ts or "")
         elif ts is None:
             self._told_blindly[channel_id] = notice
@@ -296,6 +297,7 @@ class OutageTeller:
                     await self._note(cluster_id, replace(known.outage, over_mark=new_id()))
             is_stuck, is_shown = self.queue.is_stuck(f"{KEY}{notice.channel_id}", Lane.REPLY), False
             channel_id = next(iter(about.values())).outage.channel_id
+            await self.comparer.owe(channel_id, ts, shown)
             try:
                 is_shown = await self.comparer.edit_last(ts, shown, channel_id, may_wait=is_stuck)
             except PostUncertain:
@@ -304,6 +306,8 @@ class OutageTeller:
             finally:
                 for known in about.values():
                     known.is_shown_over = is_shown
+                if not is_shown:
+                    await self.comparer.owe(channel_id, ts, None)
 
     def _is_told(self, cluster_id: str, known: _Known) -> bool:
         """Return whether people were told that it can't be read, or may have been; it may be forgotten by now."""

@@ -195,7 +195,8 @@ class Poller:
             except TogetherError as error:
                 self._honor_retry_after(cluster_id, error)
                 listing.error = error
-                self._begin_reading(listing, self.index.answered(cluster_id))
+                if not isinstance(error, NotFound | RateLimited):  # of a cluster, its own not found says nothing
+                    self._begin_reading(listing, self.index.answered(cluster_id))
             except InvalidId as error:
                 logger.warning("Cluster %s can't be read: %s", cluster_id, error, extra=lasting())
                 return

@@ -377,3 +377,45 @@ async def test_message_that_slack_posts_late_is_not_said_to_be_posted_twice_wher
         await pass_time(bot, 3 * 3600)
         (only,) = bot.slack.visible()
         assert "the other message" not in only.text, only.text
+
+
+async def test_fault_that_slack_posts_late_is_not_said_to_be_over_where_it_is_the_only_message() -> None:
+    async with watching() as bot:
+
+        def said(what: str) -> list[Posted]:
+            return [post for post in bot.slack.visible() if what in post.text]
+
+        await began(bot)
+        bot.together.fire("a-1", "cluster-1", "gpu-1", **XID)
+        await pass_time(bot, 840)
+        late = SlackFault("chat.postMessage", "internal_error", late=True)
+        bot.slack.faults.append(late)
+        await until(bot, lambda: late.times == 0, 900)
+        with bot.slack.paused("conversations.history"):
+            await until(bot, lambda: bot.slack.is_waiting("conversations.history"), 300)
+            await execute_beside(bot, update(leases).values(owner="somebody", until=0.0))
+        await pass_time(bot, 1)
+        bot.slack.execute_late()
+        await pass_time(bot, 5400)
+        assert said(TOLD), [post.text for post in bot.slack.visible()]
+
+
+async def test_outage_that_slack_posts_late_is_not_said_to_be_over_or_elsewhere_where_it_is_the_only_message() -> None:
+    async with watching() as bot:
+
+        def said(what: str) -> list[Posted]:
+            return [post for post in bot.slack.visible() if what in post.text]
+
+        await began(bot)
+        late = SlackFault("chat.postMessage", "internal_error", late=True)
+        bot.slack.faults.append(late)
+        bot.together.unreadable["cluster-1"] = 14
+        await until(bot, lambda: late.times == 0, 900)
+        with bot.slack.paused("conversations.history"):
+            await until(bot, lambda: bot.slack.is_waiting("conversations.history"), 300)
+            await execute_beside(bot, update(leases).values(owner="somebody", until=0.0))
+        await pass_time(bot, 1)
+        bot.slack.execute_late()
+        for _ in range(90):
+            await pass_time(bot, 60)
+        assert said("from Together since"), [post.text for post in bot.slack.visible()]

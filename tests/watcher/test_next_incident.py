@@ -1,5 +1,6 @@
 """The next incident of a node, for which Together reuses the ID (docs/decisions/0008)."""
 
+import copy
 import json
 from datetime import UTC, datetime
 from typing import Any
@@ -576,3 +577,38 @@ async def test_repair_that_failed_at_once_by_another_clock_has_an_end(early: flo
         assert "ended" in alert.everything.lower(), alert.everything[-700:]
         told = await asked(bot, "tonight")
         assert "took" not in told or "5 min" in told, told
+
+
+async def test_end_of_the_last_run_by_a_host_that_lags_is_no_end_of_the_one_that_was_just_approved() -> None:
+    async with watching(BOT_ONCALL="S0ONCALL") as bot:
+        bot.together.add(linked_alerts=firing("79", moment(bot)))
+        alert = await card(bot)
+        await bot.slack.press(alert, APPROVE)
+        await card(bot, words="Approved")
+        bot.together.remediations[IDS] |= {"state": "RUNNING", "start_time": moment(bot), "update_time": moment(bot)}
+        await until(bot, lambda: "ebooting" in alert.text)
+        await pass_time(bot, 300)
+        bot.together.remediations[IDS] |= {"state": "SUCCEEDED", "end_time": moment(bot), "update_time": moment(bot)}
+        await until(bot, lambda: "Rebooted" in alert.text)
+        old = copy.deepcopy(bot.together.remediations[IDS])
+        await pass_time(bot, 3600)
+        # Its times of the last run stay, as other fields do.
+        bot.together.remediations[IDS] |= {
+            "state": "PENDING_APPROVAL",
+            "create_time": moment(bot),
+            "update_time": moment(bot),
+            "linked_alerts": firing("79", moment(bot)),
+        }
+        await until(bot, lambda: "Approve reboot?" in alert.text)
+        await pass_time(bot, 60)
+        await bot.slack.press(alert, APPROVE)
+        await until(bot, lambda: "Approved" in alert.text)
+        await pass_time(bot, 60)
+        now = bot.together.remediations[IDS]
+        assert now["state"] == "PENDING", now
+        bot.together.remediations[IDS] = old
+        await pass_time(bot, 90)
+        shown = alert.text
+        bot.together.remediations[IDS] = now
+        await pass_time(bot, 90)
+        assert "Rebooted" not in shown, shown

@@ -475,3 +475,33 @@ async def test_end_that_another_clock_notes_before_the_last_change_of_the_same_r
         bot.together.remediations[IDS] |= {"state": ended, "end_time": moment(bot), "update_time": moment(bot)}
         await pass_time(bot, 120, longest=15)
         assert "ebooting" not in alert.text, alert.text
+
+
+@pytest.mark.parametrize("alone", [False, True])
+async def test_lagging_list_with_the_failure_that_a_run_went_on_after_tells_no_second_failure(*, alone: bool) -> None:
+    async with watching() as bot:
+        bot.together.add()
+        alert = await card(bot)
+        await bot.slack.press(alert, APPROVE)
+        await card(bot, words="pproved")
+        bot.together.advance(IDS)
+        await pass_time(bot, 60)
+        while bot.together.state(IDS) != "RUNNING":
+            bot.together.advance(IDS)
+            await pass_time(bot, 60)
+        bot.together.fail(IDS, "host did not come back")
+        failed = dict(bot.together.remediations[IDS])
+        await card(bot, words="Failed")
+        await pass_time(bot, 300)
+        bot.together.remediations[IDS] |= {"state": "RUNNING", "update_time": moment(bot)}
+        for gone in ("end_time", "error_message"):
+            bot.together.remediations[IDS].pop(gone, None)
+        await pass_time(bot, 90)
+        await poll(bot)
+        before = thread(bot, alert)
+        bot.together.lists_as[IDS] = failed
+        if alone:
+            bot.together.reads_as[IDS] = failed
+        await pass_time(bot, 60)
+        assert "Failed" not in alert.text
+        assert thread(bot, alert) == before

@@ -727,3 +727,29 @@ async def test_outage_that_goes_on_is_told_though_its_message_said_that_it_was_o
         async with bot.another():
             await pass_time(bot, 3600)
             assert said("from Together since")
+
+
+async def test_message_about_an_outage_that_was_not_edited_before_a_death_says_once_that_it_is_over() -> None:
+    async with watching(drain_seconds=0.05) as bot:
+        await began(bot)
+        outage = Fault("rpc", verb="list", code=14, times=-1)
+        bot.together.faults.append(outage)
+
+        def said(what: str) -> list[Posted]:
+            return [message for message in bot.slack.visible() if what in message.text]
+
+        await until(bot, lambda: said("from Together since"), 900)
+        before = len([call for call in bot.slack.calls if call[0] == "chat.update"])
+        bot.slack.faults.append(SlackFault("chat.update", "internal_error", times=-1))
+        bot.together.faults.clear()
+        await until(bot, lambda: len([call for call in bot.slack.calls if call[0] == "chat.update"]) > before, 300)
+        await kill_the_watch(bot)
+        bot.slack.faults.clear()
+        bot.together.faults.append(outage)
+        async with bot.another():
+            await pass_time(bot, 1200)
+            during = len(said("from Together since"))
+            bot.together.faults.clear()
+            await pass_time(bot, 7200)
+            assert not said("from Together since")
+            assert during == 1, "the outage is told twice"

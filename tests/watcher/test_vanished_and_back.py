@@ -611,3 +611,19 @@ async def test_failure_that_was_answered_is_told_while_only_the_list_cannot_be_r
         assert "Failed: reboot" in alert.text
         assert [line for line in thread(bot, alert) if "<@U0ALICE>, Reboot failed" in line]
         assert "host did not come back" in alert.text
+
+
+async def test_approved_repair_is_not_called_unlisted_while_its_whole_cluster_is_not_found() -> None:
+    async with watching() as bot:
+        await began(bot)
+        await pass_time(bot, 700)
+        bot.together.add()
+        alert = await card(bot)
+        bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1))
+        await bot.slack.press(alert, APPROVE)
+        await card(bot, words="Approved")
+        bot.together.faults.clear()
+        bot.together.unreadable["cluster-1"] = 5
+        await pass_time(bot, 120)
+        assert "no longer lists" not in " ".join([alert.text, *thread(bot, alert)])
+        assert "No longer listed" not in alert.text
