@@ -16,7 +16,6 @@ from bot.store.tables import audit
 from tests.manual_clock import ON_THE_WAY
 from tests.rows import execute_beside, outcomes_by_user
 from tests.samples import remediation
-from tests.simulator.slack import Ack
 from tests.simulator.slack.limits import check_option_groups, check_view
 from tests.simulator.slack.workspace import BOT_USER, SlackFault
 from tests.simulator.together import Fault, Ids
@@ -490,24 +489,6 @@ async def test_dialog_and_answer_to_a_mention_say_the_wait_that_is_set() -> None
             assert "unless set" not in shown
 
 
-async def submitted_unheard(bot: World, view: dict[str, Any], **typed: str) -> None:
-    """Submit a dialog. The bot takes it, and its ack comes too late for Slack, which leaves the dialog open."""
-    deliver = bot.slack.deliver
-
-    async def late(kind: str, payload: dict[str, Any]) -> Ack:
-        ack = await deliver(kind, payload)
-        assert ack.status == 200
-        return Ack(0, "", 3.1)
-
-    bot.slack.deliver = late  # type: ignore[method-assign]
-    try:
-        ack = await bot.slack.submit(view, **typed)
-    finally:
-        bot.slack.deliver = deliver  # type: ignore[method-assign]
-    assert ack.status == 0
-    assert [each["id"] for each in bot.slack.views] == [view["id"]], "Slack leaves it open"
-
-
 def told(bot: World, user: str = "U0ALICE") -> list[str]:
     return [message.text for message in (*bot.slack.visible(), *bot.slack.visible(user), *bot.slack.direct(user))]
 
@@ -519,7 +500,9 @@ async def test_other_remediation_chosen_in_a_dialog_that_stayed_open_is_cancelle
         await card(bot)
         await card(bot, SECOND)
         view = await choose(bot, await opened(bot), "gpu-node-07")
-        await submitted_unheard(bot, view)
+        bot.slack.acks_late = 1
+        assert (await bot.slack.submit(view)).status == 0
+        assert [each["id"] for each in bot.slack.views] == [view["id"]], "Slack leaves it open"
         await pass_time(bot, 5)
         view = await choose(bot, view, "gpu-node-08")
         assert "Cancel remediation for gpu-node-08?" in str(view["blocks"])

@@ -1,13 +1,12 @@
 """Buttons that ask for a reason first."""
 
 import json
-from typing import Any
 
 import pytest
 
 from bot.cards import MORE
 from tests.rows import outcomes_by_user
-from tests.simulator.slack import Ack, Posted
+from tests.simulator.slack import Posted
 from tests.simulator.slack.limits import Refused
 from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault
@@ -192,24 +191,6 @@ async def test_dialog_does_not_tell_the_first_of_two_that_the_repair_starts() ->
         assert "the repair starts" not in str(await opened(bot, alert, APPROVE))
 
 
-async def submitted_unheard(bot: World, view: dict[str, Any], **typed: str) -> None:
-    """Submit a dialog. The bot takes it, and its ack comes too late for Slack, which leaves the dialog open."""
-    deliver = bot.slack.deliver
-
-    async def late(kind: str, payload: dict[str, Any]) -> Ack:
-        ack = await deliver(kind, payload)
-        assert ack.status == 200
-        return Ack(0, "", 3.1)
-
-    bot.slack.deliver = late  # type: ignore[method-assign]
-    try:
-        ack = await bot.slack.submit(view, **typed)
-    finally:
-        bot.slack.deliver = deliver  # type: ignore[method-assign]
-    assert ack.status == 0
-    assert [each["id"] for each in bot.slack.views] == [view["id"]], "Slack leaves it open"
-
-
 def told(bot: World, user: str = "U0ALICE") -> list[str]:
     return [message.text for message in (*bot.slack.visible(), *bot.slack.visible(user), *bot.slack.direct(user))]
 
@@ -220,7 +201,9 @@ async def test_longer_hold_from_a_dialog_that_stayed_open_is_kept_or_answered() 
         alert = await card(bot)
         await bot.slack.press(alert, HOLD, choice="reason")
         (view,) = await bot.slack.until(lambda: list(bot.slack.views))
-        await submitted_unheard(bot, view, seconds="1800")
+        bot.slack.acks_late = 1
+        assert (await bot.slack.submit(view, seconds="1800")).status == 0
+        assert [each["id"] for each in bot.slack.views] == [view["id"]], "Slack leaves it open"
         await until(bot, lambda: "On hold until" in alert.text)
         ack = await bot.slack.submit(view, seconds="14400", reason="checkpoint at 6")
         await pass_time(bot, 60)
@@ -237,7 +220,9 @@ async def test_approval_that_is_submitted_again_once_the_pause_is_over_is_sent_o
         await until(bot, lambda: "Approvals are paused" in alert.text)
         await bot.slack.press(alert, APPROVE)
         (view,) = await bot.slack.until(lambda: list(bot.slack.views))
-        await submitted_unheard(bot, view, reason="drained")
+        bot.slack.acks_late = 1
+        assert (await bot.slack.submit(view, reason="drained")).status == 0
+        assert [each["id"] for each in bot.slack.views] == [view["id"]], "Slack leaves it open"
         await until(bot, lambda: [text for text in told(bot) if text.startswith("Not approved: <@U0BOB> paused")])
         await pass_time(bot, 1900)
         assert "Approvals are paused" not in alert.text

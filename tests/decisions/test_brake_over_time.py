@@ -1,7 +1,6 @@
 """The storm brake over time: holders that come and go, clocks, outages, and what can't be read."""
 
 import asyncio
-from collections.abc import Iterator
 from dataclasses import replace as changed
 from pathlib import Path
 
@@ -458,21 +457,6 @@ async def test_brake_of_a_cluster_that_grows_says_how_many_were_broken() -> None
         assert "6 or more of 60" not in alert.text
 
 
-class Lagging(dict[str, str]):
-    """Together's clusters, of which the next lists lack one that everything else that is asked still knows."""
-
-    lacks, times = "", 0
-
-    def __iter__(self) -> Iterator[str]:
-        self.times -= 1
-        return iter([name for name in super().__iter__() if self.times < 0 or name != self.lacks])
-
-
-def lists_lack(bot: World, cluster: str, times: int = 1) -> None:
-    bot.together.clusters = clusters = Lagging(bot.together.clusters)
-    clusters.lacks, clusters.times = cluster, times
-
-
 @pytest.mark.parametrize("restarts", [True, False])
 async def test_storm_brake_holds_though_one_list_of_clusters_lacks_the_cluster(*, restarts: bool) -> None:
     async with watching(BOT_ONCALL="S0ONCALL", BOT_STORM_BRAKE="4", drain_seconds=0.05) as bot:
@@ -490,12 +474,12 @@ async def test_storm_brake_holds_though_one_list_of_clusters_lacks_the_cluster(*
             assert bot.together.posts == []
 
         if not restarts:
-            lists_lack(bot, "cluster-1")
+            bot.together.lists_lack.append("cluster-1")
             await pass_time(bot, 700)
             await decide()
             return
         await restarted(bot)
-        lists_lack(bot, "cluster-1")
+        bot.together.lists_lack.append("cluster-1")
         async with bot.another():
             await decide()
 

@@ -15,7 +15,7 @@ from tests import test_flow_home as home
 from tests.deaths import free_the_lease
 from tests.manual_clock import START, ManualClock
 from tests.rows import execute, execute_beside, outcomes_by_user
-from tests.simulator.slack import Ack, Posted
+from tests.simulator.slack import Posted
 from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault
 from tests.store.examples import open_store
@@ -520,31 +520,15 @@ async def test_refusal_of_a_selection_says_where_approvals_resume(bot: World) ->
     assert "menu" not in ack.body
 
 
-async def submitted_unheard(bot: World, view: dict[str, Any], **typed: str) -> None:
-    """Submit a dialog. The bot takes it, and its ack comes too late for Slack, which leaves the dialog open."""
-    deliver = bot.slack.deliver
-
-    async def late(kind: str, payload: dict[str, Any]) -> Ack:
-        ack = await deliver(kind, payload)
-        assert ack.status == 200
-        return Ack(0, "", 3.1)
-
-    bot.slack.deliver = late  # type: ignore[method-assign]
-    try:
-        ack = await bot.slack.submit(view, **typed)
-    finally:
-        bot.slack.deliver = deliver  # type: ignore[method-assign]
-    assert ack.status == 0
-    assert [each["id"] for each in bot.slack.views] == [view["id"]], "Slack leaves it open"
-
-
 async def test_longer_pause_from_a_dialog_that_stayed_open_is_kept_or_answered() -> None:
     async with watching() as bot:
         bot.together.add(instance_name="gpu-node-07")
         alert = await card(bot)
         await bot.slack.press(alert, MORE, choice="pause")
         (view,) = await bot.slack.until(lambda: list(bot.slack.views))
-        await submitted_unheard(bot, view, seconds="1800")
+        bot.slack.acks_late = 1
+        assert (await bot.slack.submit(view, seconds="1800")).status == 0
+        assert [each["id"] for each in bot.slack.views] == [view["id"]], "Slack leaves it open"
         await until(bot, lambda: "Approvals are paused" in alert.text)
         ack = await bot.slack.submit(view, seconds="43200")
         await pass_time(bot, 3600)

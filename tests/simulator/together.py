@@ -96,6 +96,7 @@ class Together(Listener):
         self.now = now
         self.keys = {API_KEY}
         self.clusters: dict[str, str] = {}
+        self.lists_lack: list[str] = []  # the clusters that the next lists of clusters lack, one each
         self.remediations: dict[Ids, dict[str, Any]] = {}
         # What lists still show, though it is over: a state, or all of a remediation as it was.
         self.lists_as: dict[Ids, str | dict[str, Any]] = {}
@@ -411,7 +412,8 @@ class Together(Listener):
         return {"alerts": found[:size], "next_page_token": str(start + size) if len(found) > size else ""}
 
     def _clusters(self, _request: web.Request, _body: Any) -> dict[str, Any]:
-        return {"clusters": [self.describe(cluster) for cluster in self.clusters]}
+        lacking = self.lists_lack.pop(0) if self.lists_lack else None
+        return {"clusters": [self.describe(cluster) for cluster in self.clusters if cluster != lacking]}
 
     def _cluster(self, request: web.Request, _body: Any) -> dict[str, Any]:
         if request.match_info["cluster"] not in self.clusters:

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
@@ -676,21 +676,6 @@ async def restarted(bot: World) -> None:
     await free_the_lease(bot.settings.database_url)
 
 
-class Lagging(dict[str, str]):
-    """Together's clusters, of which the next lists lack one that everything else that is asked still knows."""
-
-    lacks, times = "", 0
-
-    def __iter__(self) -> Iterator[str]:
-        self.times -= 1
-        return iter([name for name in super().__iter__() if self.times < 0 or name != self.lacks])
-
-
-def lists_lack(bot: World, cluster: str, times: int = 1) -> None:
-    bot.together.clusters = clusters = Lagging(bot.together.clusters)
-    clusters.lacks, clusters.times = cluster, times
-
-
 async def test_outage_is_not_said_to_be_of_a_cluster_that_is_gone_by_one_list_after_a_restart() -> None:
     async with watching() as bot:
         bot.together.clusters["cluster-2"] = "two"
@@ -699,7 +684,7 @@ async def test_outage_is_not_said_to_be_of_a_cluster_that_is_gone_by_one_list_af
         bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1, cluster="cluster-1"))
         await until(bot, lambda: [one for one in bot.slack.visible() if "from Together since" in one.text], 900)
         await restarted(bot)
-        lists_lack(bot, "cluster-1")
+        bot.together.lists_lack.append("cluster-1")
         async with bot.another():
             await pass_time(bot, 300)
             assert not [one for one in bot.slack.visible() if "no longer monitored" in one.text]

@@ -1,7 +1,7 @@
 """How the clusters are read: no answer is believed beyond what it says, and nothing that hangs delays the rest."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -356,28 +356,13 @@ async def restarted(bot: World) -> None:
     await free_the_lease(bot.settings.database_url)
 
 
-class Lagging(dict[str, str]):
-    """Together's clusters, of which the next lists lack one that everything else that is asked still knows."""
-
-    lacks, times = "", 0
-
-    def __iter__(self) -> Iterator[str]:
-        self.times -= 1
-        return iter([name for name in super().__iter__() if self.times < 0 or name != self.lacks])
-
-
-def lists_lack(bot: World, cluster: str, times: int = 1) -> None:
-    bot.together.clusters = clusters = Lagging(bot.together.clusters)
-    clusters.lacks, clusters.times = cluster, times
-
-
 async def test_cluster_that_one_list_lacks_after_a_restart_is_watched_still() -> None:
     async with watching(BOT_ONCALL="S0ONCALL") as bot:
         bot.together.clusters["cluster-2"] = "two"
         await began(bot)
         await pass_time(bot, 700)
         await restarted(bot)
-        lists_lack(bot, "cluster-1")
+        bot.together.lists_lack.append("cluster-1")
         async with bot.another():
             bot.together.add(linked_alerts=firing("79"))
             await pass_time(bot, 300)

@@ -148,6 +148,7 @@ class Workspace(Listener):
         locked: the first messages of threads that take no reply.
         too_old: messages that take no edit any more.
         ack_seconds: how long an app may take to acknowledge. Slack's 3 s; a test that has other business sets more.
+        acks_late: how many of the next dialogs' acks come too late for Slack.
     """
 
     name = "Slack"
@@ -158,6 +159,7 @@ class Workspace(Listener):
         self.bot_urls = [""]
         self.use_socket = False
         self.ack_seconds = ACK_SECONDS
+        self.acks_late = 0
         self.token = BOT_TOKEN
         self.token_error: str | None = None
         self.auth_extra: dict[str, Any] = {}
