@@ -65,14 +65,20 @@ class ManualClock:
             finally:
                 del self._limits[limit]
 
-    async def advance(self, seconds: float) -> None:
-        """Let time pass: wake those whose pause is over, and stop what took too long."""
+    async def advance(self, seconds: float, *, only: WaitReason | None = None) -> None:
+        """Let time pass: wake those whose pause is over, and stop what took too long.
+
+        Args:
+            only: nobody is woken yet but who pauses for this reason.
+        """
         self.seconds += seconds
         if self.follower:
             await self.follower(self.now())
-        for future, (_, wake_at) in list(self._sleepers.items()):
-            if wake_at <= self.seconds and not future.done():
+        for future, (reason, wake_at) in list(self._sleepers.items()):
+            if wake_at <= self.seconds and not future.done() and only in {None, reason}:
                 future.set_result(None)
+        if only:
+            return
         for limit, expires_at in list(self._limits.items()):
             if expires_at <= self.seconds and not limit.expired():
                 limit.reschedule(asyncio.get_running_loop().time())

@@ -1,6 +1,7 @@
 """What the tests of the watch share: a bot that watches, and time that passes once everything is said."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, TypeVar
@@ -23,6 +24,7 @@ CALM = 26  # rounds of the event loop in which nothing was being answered or wri
 LEAPS = (240.0, 60.0, 15.0)  # in seconds, where much time passes; none takes the bot its lease of 300 s
 LONG_LEAPS = (21_600.0, 3600.0, *LEAPS)  # where hours or days pass, which do
 LONG = 7200.0  # what takes longer passes in those
+OLD = 2 * POLL + 60.0  # what was read longer ago is old
 # What only other tests look at. No job here lives as long as the lease that the heartbeat keeps.
 LEFT_OUT = frozenset({WaitReason.SLACK_CHECK, WaitReason.TIDY, WaitReason.HEARTBEAT})
 PATIENCE = {1800.0: 60.0, 120.0: 15.0}  # what is waited for longer is waited for in such leaps
@@ -110,10 +112,19 @@ async def pass_time(bot: World, seconds: float, *, longest: float = LONG_LEAPS[0
     await quiet(bot)
     while bot.time.seconds < end:
         left = end - bot.time.seconds
-        leap = next((leap for leap in leaps if left >= 2 * leap), None)
-        step = leap or min(bot.time.next_wake - bot.time.seconds, left)
-        await bot.time.advance(max(0.0, step))
+        leap = next((leap for leap in leaps if left >= 2 * leap), 0.0)
+        await _advance(bot, leap, left)
+
+
+async def _advance(bot: World, leap: float, left: float) -> None:
+    """Let a leap pass, or the time until the next waking."""
+    step = leap or max(0.0, min(bot.time.next_wake - bot.time.seconds, left))
+    if step > OLD:  # else each card would say first that it is old, and then that it isn't
+        await bot.time.advance(step, only=WaitReason.POLL)
         await quiet(bot)
+        step = 0.0
+    await bot.time.advance(step)
+    await quiet(bot)
 
 
 async def poll(bot: World) -> None:
@@ -124,15 +135,14 @@ async def poll(bot: World) -> None:
 async def until(bot: World, look: Callable[[], T | None], seconds: float = 120) -> T:
     """Let time pass until something is so: a waking at a time, and in short leaps where it takes long."""
     began = bot.time.seconds
+    await quiet(bot)
     while True:
-        await quiet(bot)
         if found := look():
             return found
         waited = bot.time.seconds - began
         assert waited < seconds, f"it did not happen within {seconds} s"
         leap = next((leap for patience, leap in PATIENCE.items() if waited >= patience), 0.0)
-        leap = min(leap, seconds - waited)
-        await bot.time.advance(max(leap, bot.time.next_wake - bot.time.seconds))
+        await _advance(bot, min(leap, seconds - waited), math.inf)
 
 
 async def card(bot: World, ids: Ids = IDS, words: str = "", seconds: float = 120) -> Posted:
