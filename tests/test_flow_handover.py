@@ -112,6 +112,22 @@ async def test_history_of_a_node_by_its_name_or_instance(bot: World) -> None:
     assert "gpu-node-8: the bot has no record of a node with" in await asked(bot, "history gpu-node-8")
 
 
+async def test_history_of_a_node_by_its_name_without_its_domain(bot: World) -> None:
+    for number, domain in enumerate(["train.example", "train.example", "eval.example"]):
+        ids = bot.together.add(
+            ("cluster-1", f"i-{number}", f"r-{number}"), instance_name=f"gpu-node-{7 + number // 2}.{domain}"
+        )
+        await card(bot, ids)
+        bot.together.resolve(ids)
+        await card(bot, ids, words="recovered on its own")
+    assert "gpu-node-7.train.example: 2 remediations" in await asked(bot, "history gpu-node-7")
+    other = bot.together.add(("cluster-1", "i-9", "r-9"), instance_name="gpu-node-7.eval.example")
+    await card(bot, other)
+    told = await asked(bot, "history gpu-node-7")
+    assert told.splitlines()[1:] == ["gpu-node-7.eval.example", "gpu-node-7.train.example"]
+    assert "no record" in await asked(bot, "history gpu-node")
+
+
 async def test_repair_says_how_long_it_took_and_who_approved_it(bot: World) -> None:
     bot.together.add(instance_name="gpu-node-7")
     await bot.slack.press(await card(bot), APPROVE)

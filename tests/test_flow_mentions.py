@@ -592,12 +592,18 @@ async def test_hold_of_a_node_of_a_named_cluster_holds_not_its_namesake_in_anoth
 
 
 @pytest.mark.parametrize("said", ["hold gpu-node-08 flaky nic", "hold 2h gpu-node-08 flaky nic"])
-async def test_hold_of_an_open_node_by_the_beginning_of_its_name_in_the_thread_of_another(said: str) -> None:
+@pytest.mark.parametrize("is_over", [False, True])
+async def test_hold_of_a_node_by_its_name_without_its_domain_in_the_thread_of_another(
+    said: str, *, is_over: bool
+) -> None:
     async with watching() as bot:
         bot.together.add(instance_name="gpu-node-07.train.example")
         alert = await card(bot)
         bot.together.add(SECOND, instance_name="gpu-node-08.train.example")
         await card(bot, SECOND)
+        if is_over:
+            bot.together.resolve(SECOND)
+            await card(bot, SECOND, words="recovered on its own")
         await bot.slack.say(f"{BOT} {said}", user="U0ALICE", thread=alert)
         await pass_time(bot, 20)
         assert "On hold until" not in alert.text, "gpu-node-07 is on hold because of “gpu-node-08 flaky nic”"

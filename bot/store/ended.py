@@ -21,7 +21,7 @@ _LATELY = (
 _NAMING = (  # whether it is a node's name or ID is seen once it is read
     ALERTS.where(
         or_(alerts.c.is_open, alerts.c.seen_at > bindparam("b_since")),
-        func.lower(alerts.c.body).like(bindparam("b_pattern"), escape="!"),
+        or_(*(func.lower(alerts.c.body).like(bindparam(of), escape="!") for of in ("b_whole", "b_short"))),
     )
     .order_by(alerts.c.seen_at.desc())
     .limit(_MOST)
@@ -43,17 +43,25 @@ def lately(connection: Connection, seconds: float) -> tuple[list[Alert], float, 
 
 
 def of_node(connection: Connection, name: str, seconds: float) -> list[Alert]:
-    """Return what was first seen within the last `seconds` of nodes with this name or ID, the latest first."""
+    """Return what was first seen within the last `seconds` of nodes with this name or ID, the latest first.
+
+    Only where none has it, of those that have it without their domain.
+    """
     candidates = naming(connection, name, read_clock(connection) - seconds)
-    return [alert for alert in candidates if alert.remediation.is_called(name)]
+    of_whole = [alert for alert in candidates if alert.remediation.is_called(name)]
+    return of_whole or [alert for alert in candidates if alert.remediation.may_be_called(name)]
 
 
 def naming(connection: Connection, name: str, since: float) -> list[Alert]:
-    """Return the alerts that have a text as one of their values, since a Unix time, the latest first."""
+    """Return the alerts that have a text, or that and a domain, as one of their values, the latest first.
+
+    Args:
+        since: they are open, or were first seen after this Unix time.
+    """
     # As JSON has it. Databases lower ASCII letters only.
-    written = json.dumps(name.lower()) if name.isascii() else ""
-    pattern = f"%{re.sub('[!%_]', lambda found: f'!{found[0]}', written)}%"
-    return read_alerts(connection, _NAMING, b_since=since, b_pattern=pattern)
+    written = json.dumps(name.lower())[:-1] if name.isascii() else ""
+    begins = f"%{re.sub('[!%_]', lambda found: f'!{found[0]}', written)}"
+    return read_alerts(connection, _NAMING, b_since=since, b_whole=f'{begins}"%', b_short=f"{begins}.%")
 
 
 def failed(connection: Connection, seconds: float) -> list[Remediation]:
