@@ -19,7 +19,7 @@ from bot.clock import WaitReason
 from bot.environment import SettingsError
 from bot.metrics import OUTWARD
 from bot.models import Event, EventKind, Target
-from bot.outward.formats import cloud_event, incident
+from bot.outward.formats import cloud_event, incidents
 from bot.outward.sender import GIVE_UP_AFTER, TICK
 from bot.store.tables import outbox
 from bot.wiring import plain_client, tool_clients
@@ -41,6 +41,7 @@ from tests.world import APPROVE, CANCEL, IDS, REF, World, settings_for, world
 
 COUNTER = "remediation_bot_outward_events_total"
 OTHER = ("cluster-1", "i-2", "r-2")
+REPAIR = f"{REF} repair"  # the key of its second incident at PagerDuty
 REASONS = {0: "ReadError"}
 CLOUD_EVENT = {
     "type": "object",
@@ -241,6 +242,23 @@ async def test_bot_that_does_not_watch_tells_what_is_decided(webhook: WebhookRec
         await bot.answer()
         await until(bot, lambda: webhook.of(IDS[2]) == ["decided"])
         assert webhook.events[0]["data"]["reason"] == "by hand"
+
+
+async def test_decision_in_doubt_that_took_effect_is_told(webhook: WebhookReceiver) -> None:
+    async with watching(**told(webhook)) as bot:
+        bot.together.add()
+        alert = await card(bot)
+        unreadable = Fault("rpc", verb="get", code=14, times=-1)
+        bot.together.on_call["approve"] = lambda: bot.together.faults.append(unreadable)
+        bot.together.faults.append(Fault("cut", verb="approve", after=True))
+        await bot.slack.press(alert, APPROVE)
+        await until(bot, lambda: thread(bot, alert))
+        bot.together.faults.clear()
+        await until(bot, lambda: "Reboot approved by <@U0ALICE>" in " ".join(thread(bot, alert)), seconds=300)
+        await pass_time(bot, 120)
+        assert webhook.of(IDS[2]) == ["opened", "decided"]
+        data = webhook.events[-1]["data"]
+        assert (data["decision"], data["by"], data["state"]) == ("approved", "U0ALICE", "PENDING")
 
 
 async def test_cancellation_that_was_only_read_back_is_not_told_as_certain(webhook: WebhookReceiver) -> None:
@@ -445,7 +463,7 @@ async def test_what_becomes_critical_triggers_an_incident_at_once_where_that_is_
             bot.together.remediations[IDS]["linked_alerts"] = []
             await poll(bot)
         bot.together.remediations[IDS]["linked_alerts"] = XID
-        await until(bot, lambda: [call["event_action"] for call in pagerduty.calls] == ["trigger"])
+        await until(bot, lambda: pagerduty.actions == ["trigger"])
 
 
 async def test_next_incident_that_becomes_critical_soon_after_the_one_before_triggers_too(pagerduty: PagerDuty) -> None:
@@ -456,13 +474,13 @@ async def test_next_incident_that_becomes_critical_soon_after_the_one_before_tri
             bot.together.add(linked_alerts=warning)
             await until(bot, lambda: bot.slack.cards(IDS[2]) and APPROVE in bot.slack.cards(IDS[2])[0].controls)
             await poll(bot)
-            assert [call["event_action"] for call in pagerduty.calls] == actions
+            assert pagerduty.actions == actions
             bot.together.remediations[IDS]["linked_alerts"] = XID
             actions.append("trigger")
-            await until(bot, lambda: [call["event_action"] for call in pagerduty.calls] == actions)
+            await until(bot, lambda: pagerduty.actions == actions)
             bot.together.resolve(IDS)
             actions.append("resolve")
-            await until(bot, lambda: [call["event_action"] for call in pagerduty.calls] == actions)
+            await until(bot, lambda: pagerduty.actions == actions)
 
 
 async def test_next_incident_under_the_same_id_ends_one_at_pagerduty_and_triggers_another(pagerduty: PagerDuty) -> None:
@@ -470,15 +488,10 @@ async def test_next_incident_under_the_same_id_ends_one_at_pagerduty_and_trigger
         bot.together.add(linked_alerts=XID)
         alert = await card(bot)
         await bot.slack.press(alert, LOOKING)
-        await until(bot, lambda: [call["event_action"] for call in pagerduty.calls] == ["trigger", "acknowledge"])
+        await until(bot, lambda: pagerduty.actions == ["trigger", "acknowledge"])
         await bot.time.advance(3)
         bot.together.add(linked_alerts=XID)
-        await until(
-            bot,
-            lambda: (
-                [call["event_action"] for call in pagerduty.calls] == ["trigger", "acknowledge", "resolve", "trigger"]
-            ),
-        )
+        await until(bot, lambda: pagerduty.actions == ["trigger", "acknowledge", "resolve", "trigger"])
 
 
 async def test_next_incident_triggers_though_the_repair_before_it_was_not_seen_to_end(pagerduty: PagerDuty) -> None:
@@ -490,7 +503,7 @@ async def test_next_incident_triggers_though_the_repair_before_it_was_not_seen_t
         await pass_time(bot, 3600)
         bot.together.add(linked_alerts=XID)
         actions = ["trigger", "resolve", "trigger"]
-        await until(bot, lambda: [call["event_action"] for call in pagerduty.calls] == actions)
+        await until(bot, lambda: pagerduty.actions == actions)
 
 
 async def test_incident_of_a_stuck_repair_that_is_not_listed_for_a_while_stays_open(pagerduty: PagerDuty) -> None:
@@ -498,7 +511,7 @@ async def test_incident_of_a_stuck_repair_that_is_not_listed_for_a_while_stays_o
         bot.together.add()
         await bot.slack.press(await card(bot), APPROVE)
         await card(bot, words="Approved")
-        await until(bot, lambda: pagerduty.incidents == {REF: "triggered"}, seconds=4 * 3600)
+        await until(bot, lambda: pagerduty.incidents == {REPAIR: "triggered"}, seconds=4 * 3600)
         calls = len(pagerduty.calls)
         kept = bot.together.remediations.pop(IDS)
         await card(bot, words="No longer listed")
@@ -506,9 +519,9 @@ async def test_incident_of_a_stuck_repair_that_is_not_listed_for_a_while_stays_o
         await card(bot, words="May be stuck")
         await pass_time(bot, 3600)
         assert len(pagerduty.calls) == calls
-        assert pagerduty.incidents == {REF: "triggered"}
+        assert pagerduty.incidents == {REPAIR: "triggered"}
         bot.together.remediations[IDS]["state"] = "SUCCEEDED"
-        await until(bot, lambda: pagerduty.incidents == {REF: "resolved"})
+        await until(bot, lambda: pagerduty.incidents == {REPAIR: "resolved"})
 
 
 @pytest.mark.parametrize("is_refused", ["chat.update", "chat.postMessage"])
@@ -529,15 +542,15 @@ async def test_incident_of_a_stuck_repair_is_triggered_while_slack_takes_nothing
         bot.together.remediations[IDS]["state"] = "RUNNING"
         before = await metrics(bot)
         await pass_time(bot, 3600)
-        assert pagerduty.incidents == {REF: "triggered"}
+        assert pagerduty.incidents == {REPAIR: "triggered"}
         assert Counted(before, await metrics(bot)).of("stuck_repairs_total") == 1
-        assert [call["event_action"] for call in pagerduty.calls] == ["acknowledge", "trigger"]
+        assert pagerduty.actions == ["trigger repair"]
         bot.slack.faults.clear()
         await until(bot, lambda: "may be stuck" in " ".join(thread(bot, alert)), 1200)
         assert Counted(before, await metrics(bot)).of("stuck_repairs_total") == 1
         bot.together.remediations[IDS]["state"] = "SUCCEEDED"
-        await until(bot, lambda: pagerduty.incidents == {REF: "resolved"})
-        assert [call["event_action"] for call in pagerduty.calls] == ["acknowledge", "trigger", "resolve"]
+        await until(bot, lambda: pagerduty.incidents == {REPAIR: "resolved"})
+        assert pagerduty.actions == ["trigger repair", "resolve repair"]
 
 
 async def test_incident_of_a_stuck_repair_waits_for_no_other_cluster_of_its_digest(pagerduty: PagerDuty) -> None:
@@ -552,7 +565,7 @@ async def test_incident_of_a_stuck_repair_waits_for_no_other_cluster_of_its_dige
         bot.slack.faults.append(SlackFault("chat.postMessage", "html", times=-1))
         bot.together.faults.append(Fault("rpc", times=-1, cluster="cluster-1"))
         await pass_time(bot, 4220)
-        assert pagerduty.incidents == dict.fromkeys(map("/".join, stuck), "triggered")
+        assert pagerduty.incidents == {f"{'/'.join(ids)} repair": "triggered" for ids in stuck}
 
 
 async def vanish_midway(bot: World) -> None:
@@ -571,7 +584,7 @@ async def test_next_incident_triggers_though_the_repair_before_it_vanished_midwa
     async with watching(**paged(pagerduty), BOT_PAGERDUTY_WHEN="opened", BOT_REMIND_MINUTES="0") as bot:
         await vanish_midway(bot)
         actions = ["trigger", "resolve", "trigger"]
-        await until(bot, lambda: [call["event_action"] for call in pagerduty.calls] == actions)
+        await until(bot, lambda: pagerduty.actions == actions)
 
 
 async def test_next_incident_triggers_though_what_was_approved_vanished_before_it_was_read(
@@ -586,8 +599,8 @@ async def test_next_incident_triggers_though_what_was_approved_vanished_before_i
         await card(bot, words="No longer listed")
         await bot.time.advance(3)
         bot.together.add(linked_alerts=XID)
-        actions = ["trigger", "resolve", "trigger"]
-        await until(bot, lambda: [call["event_action"] for call in pagerduty.calls] == actions)
+        actions = ["trigger", "acknowledge", "resolve", "trigger"]
+        await until(bot, lambda: pagerduty.actions == actions)
 
 
 async def test_next_repair_triggers_as_it_fails_though_the_one_before_it_vanished_midway(pagerduty: PagerDuty) -> None:
@@ -598,20 +611,58 @@ async def test_next_repair_triggers_as_it_fails_though_the_one_before_it_vanishe
             bot.together.advance(IDS)
         await card(bot, words="Rebooting")
         bot.together.fail(IDS, "x")
-        actions = ["trigger", "resolve", "trigger"]
-        await until(bot, lambda: [call["event_action"] for call in pagerduty.calls] == actions)
+        actions = ["trigger", "resolve", "trigger repair"]
+        await until(bot, lambda: pagerduty.actions == actions)
 
 
-async def test_failed_repair_triggers_an_incident(pagerduty: PagerDuty) -> None:
+async def test_failed_repair_pages_though_its_wait_was_acknowledged(pagerduty: PagerDuty) -> None:
     async with watching(**paged(pagerduty)) as bot:
-        bot.together.add(state="PENDING_APPROVAL")
+        bot.together.add()
         alert = await card(bot)
+        await pass_time(bot, 960)
+        await bot.slack.press(alert, LOOKING)
+        await until(bot, lambda: pagerduty.incidents == {REF: "acknowledged"})
         await bot.slack.press(alert, APPROVE)
         await card(bot, words="Approved")
-        bot.together.advance(IDS)
+        for _ in range(3):
+            bot.together.advance(IDS)
         await poll(bot)
         bot.together.fail(IDS, "x")
-        await until(bot, lambda: pagerduty.incidents == {REF: "triggered"})
+        await until(bot, lambda: pagerduty.incidents == {REF: "resolved", REPAIR: "triggered"})
+        assert pagerduty.pages[1:] == ["instance-1 (cluster-1 (H100)). Repair failed (Reboot)."]
+
+
+@pytest.mark.parametrize("how", ["a click", "Together's console"])
+async def test_approval_acknowledges_the_incident_of_its_wait(pagerduty: PagerDuty, how: str) -> None:
+    async with watching(**paged(pagerduty)) as bot:
+        bot.together.add()
+        alert = await card(bot)
+        await pass_time(bot, 960)
+        assert pagerduty.incidents == {REF: "triggered"}
+        if how == "a click":
+            await bot.slack.press(alert, APPROVE)
+        else:
+            bot.together.review(IDS, "approve")
+            await card(bot, words="Approved")
+            for _ in range(3):
+                bot.together.advance(IDS)
+        await until(bot, lambda: pagerduty.incidents == {REF: "acknowledged"})
+
+
+async def test_both_incidents_are_told_where_pagerduty_takes_one_of_them_later(pagerduty: PagerDuty) -> None:
+    async with watching(**paged(pagerduty)) as bot:
+        bot.together.add()
+        alert = await card(bot)
+        await pass_time(bot, 960)
+        await bot.slack.press(alert, APPROVE)
+        await until(bot, lambda: pagerduty.incidents == {REF: "acknowledged"})
+        for _ in range(3):
+            bot.together.advance(IDS)
+        await poll(bot)
+        pagerduty.statuses = [202, 500]  # the incident of the repair is taken, and the end of the other one isn't
+        bot.together.fail(IDS, "x")
+        await until(bot, lambda: pagerduty.incidents == {REF: "resolved", REPAIR: "triggered"})
+        assert len(pagerduty.pages) == 2
 
 
 @pytest.mark.parametrize("status", [400, 403])
@@ -821,18 +872,16 @@ async def test_sending_is_taken_over_from_a_process_that_ended(webhook: WebhookR
 
 def test_longest_texts_fit_into_pagerdutys_limits() -> None:
     data: dict[str, Any] = {"node": "n" * 3000, "cluster_id": "c" * 200, "mode": "M" * 3000, "reminder": 1}
-    made = incident(Event("e", EventKind.REMINDED, "s" * 700, START, data), ROUTING_KEY, at_once=False)
-    assert made is not None
+    (made,) = incidents(Event("e", EventKind.REMINDED, "s" * 700, START, data), ROUTING_KEY, at_once=False)
     assert len(made["payload"]["summary"]) <= 1024
     assert len(made["dedup_key"]) <= 255
-    assert incident(Event("e", EventKind.OPENED, "s", START), ROUTING_KEY, at_once=False) is None
+    assert incidents(Event("e", EventKind.OPENED, "s", START), ROUTING_KEY, at_once=False) == []
     assert json.loads(cloud_event(Event("e", EventKind.OPENED, "s", START, {"none": None})))["data"] == {}
 
 
 def test_two_remediations_are_two_incidents_however_long_their_ids_are() -> None:
     def key(subject: str) -> Any:
-        made = incident(Event("e", EventKind.REMINDED, subject, START, {}), ROUTING_KEY, at_once=False)
-        assert made is not None
+        (made,) = incidents(Event("e", EventKind.REMINDED, subject, START, {}), ROUTING_KEY, at_once=False)
         return made["dedup_key"]
 
     node = "c" * 130 + "/" + "i" * 130
@@ -1044,13 +1093,13 @@ async def test_incident_of_a_repair_that_failed_stays_open_though_together_drops
     stuck: Any = {"BOT_STUCK_MINUTES": "30", "BOT_WAIT_MINUTES": "*=0"}
     async with PagerDuty() as pagerduty, watching(**paged(pagerduty), **stuck) as bot:
         await running(bot)
-        await until(bot, lambda: pagerduty.incidents == {REF: "triggered"}, seconds=3 * 3600)
+        await until(bot, lambda: pagerduty.incidents == {REPAIR: "triggered"}, seconds=3 * 3600)
         bot.together.fail(IDS, "host did not come back")
         await bot.slack.command(REF, user="U0BOB")
         await card(bot, words="Failed")
         del bot.together.remediations[IDS]
         await pass_time(bot, 600)
-        assert pagerduty.incidents == {REF: "triggered"}
+        assert pagerduty.incidents == {REPAIR: "triggered"}
 
 
 async def test_incident_of_what_was_cancelled_is_resolved_while_only_the_list_cannot_be_read() -> None:
@@ -1081,8 +1130,8 @@ async def test_next_incident_after_a_failed_repair_under_the_same_id_pages(pager
         bot.together.add(linked_alerts=XID)
         await card(bot, words="Approve reboot?")
         await pass_time(bot, 60)
-        actions = [call["event_action"] for call in pagerduty.calls]
-        assert actions == ["trigger", "trigger", "resolve", "trigger"]
+        waits, fails = ["trigger", "acknowledge"], ["trigger repair", "resolve"]
+        assert pagerduty.actions == [*waits, *fails, "resolve repair", "trigger"]
 
 
 async def test_next_incident_after_a_failed_repair_is_not_resolved_without_a_page(pagerduty: PagerDuty) -> None:
@@ -1102,7 +1151,7 @@ async def test_next_incident_after_a_failed_repair_is_not_resolved_without_a_pag
         bot.together.add(linked_alerts=XID)
         await card(bot, words="Approve reboot?")
         await pass_time(bot, 1200)
-        assert [call["event_action"] for call in pagerduty.calls][-1] == "trigger"
+        assert pagerduty.actions[-1] == "trigger"
         assert len(pagerduty.pages) == pages + 1
 
 

@@ -141,7 +141,7 @@ async def test_key_that_comes_later_sends_what_waits_for_it(tmp_path: Path, capl
             await looked(time)
             assert "BOT_PAGERDUTY_KEY is different now; restart the bot to use it" in caplog.text  # for what is to come
             async with asyncio.timeout(HANGS_AFTER):
-                while pagerduty.incidents != {REF: "triggered"}:
+                while pagerduty.incidents != {f"{REF} repair": "triggered"}:
                     await time.end_pause(WaitReason.OUTBOX)
 
 
@@ -163,7 +163,7 @@ async def test_renewed_key_sends_at_once_what_was_refused_with_the_old_one(tmp_p
             await looked(time)
             await looked(time, WaitReason.LEASE)
             async with asyncio.timeout(HANGS_AFTER):
-                while pagerduty.incidents != {REF: "triggered"}:
+                while pagerduty.incidents != {f"{REF} repair": "triggered"}:
                     await time.end_pauses(WaitReason.OUTBOX, len(Target))
                     await time.until_sleeping(WaitReason.OUTBOX, len(Target))  # none is in the middle of sending
             assert time.now() < START + 60

@@ -79,6 +79,7 @@ class DecidedBy:
         is_sure: Together's answer or record says so; otherwise only the times agree.
         first_user: who gave the first of two approvals; empty where one was enough.
         mode: of the repair that was approved; empty where that isn't known.
+        was_in_doubt: they were told that it isn't clear whether it took effect.
     """
 
     verb: Verb
@@ -88,6 +89,7 @@ class DecidedBy:
     is_sure: bool = True
     first_user: str = ""
     mode: str = ""
+    was_in_doubt: bool = False
 
     @property
     def is_approval(self) -> bool:

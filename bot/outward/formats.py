@@ -7,21 +7,16 @@ import json
 from datetime import UTC, datetime
 
 from bot.cards import labels
+from bot.errors import OutcomeKind
 from bot.models import Event, EventKind, Json, short_hash
 
 PREFIX = "whsec_"
 _TYPE = "com.github.remediation-bot"
 _MAX_SUMMARY = 1024  # PagerDuty, Events API v2, payload.summary
 _MAX_KEY = 255  # PagerDuty, Events API v2, dedup_key
-_ACTIONS = {
-    EventKind.REMINDED: "trigger",
-    EventKind.FAILED: "trigger",
-    EventKind.STUCK: "trigger",
-    EventKind.HELD: "acknowledge",
-    EventKind.LOOKING: "acknowledge",
-    EventKind.SUCCEEDED: "resolve",
-    EventKind.RESOLVED: "resolve",
-}
+_OF_REPAIRS = {EventKind.FAILED: "Repair failed ({mode})", EventKind.STUCK: "Repair may be stuck ({mode})"}
+_ANSWERED = {EventKind.HELD, EventKind.LOOKING, EventKind.RUNNING}
+_ENDS = {EventKind.SUCCEEDED, EventKind.RESOLVED}
 
 
 def cloud_event(event: Event) -> bytes:
@@ -56,37 +51,51 @@ def signed(secret: str, message_id: str, at: int, body: bytes) -> dict[str, str]
     }
 
 
-def incident(event: Event, routing_key: str, *, at_once: bool) -> Json | None:
-    """Return the event for PagerDuty's Events API v2; None where it isn't told of that.
+def incidents(event: Event, routing_key: str, *, at_once: bool) -> list[Json]:
+    """Return what PagerDuty's Events API v2 is told of an event; nothing of most.
 
-    It learns of what nobody has decided by the first reminder, and of a repair that failed or may be stuck; again is
-    the same incident. A repair that vanishes midway may be listed again, so its incident stays open.
+    What nobody decides is one incident, and a repair that fails or may be stuck another: PagerDuty calls nobody again
+    for one that is acknowledged (support.pagerduty.com/docs/incidents).
 
     Args:
         at_once: it learns of what is critical as soon as it waits for approval, or becomes so while it waits.
     """
-    is_new = event.kind in {EventKind.OPENED, EventKind.WORSENED}
-    is_urgent = at_once and is_new and not event.data.get("is_warning")
-    action = "trigger" if is_urgent else _ACTIONS.get(event.kind)
-    if action is None or event.data.get("is_midway"):
-        return None
-    key = event.subject
-    if len(key) > _MAX_KEY:
-        end = short_hash(key)
-        key = key[: _MAX_KEY - len(end)] + end
-    body: Json = {"routing_key": routing_key, "event_action": action, "dedup_key": key}
-    if action != "trigger":
-        return body
+    kind, data = event.kind, event.data
+    is_new = at_once and kind in {EventKind.OPENED, EventKind.WORSENED} and not data.get("is_warning")
+    is_approved = kind is EventKind.DECIDED and data.get("decision") == OutcomeKind.APPROVED
+    wait, repair = (
+        {"routing_key": routing_key, "dedup_key": _fitting(key)} for key in (event.subject, f"{event.subject} repair")
+    )
+    trigger, acknowledge, resolve = ({"event_action": action} for action in ("trigger", "acknowledge", "resolve"))
+    if kind in _OF_REPAIRS:
+        return [repair | trigger | _described(event), wait | resolve]
+    if is_new or kind is EventKind.REMINDED:
+        return [wait | trigger | _described(event)]
+    if kind in _ANSWERED or (is_approved and data.get("is_sure") is not False):
+        return [wait | acknowledge]
+    if kind in _ENDS and not data.get("is_midway"):  # a repair that vanishes midway may be listed again
+        return [wait | resolve, repair | resolve]
+    return []
+
+
+def _fitting(key: str) -> str:
+    if len(key) <= _MAX_KEY:
+        return key
+    end = short_hash(key)
+    return key[: _MAX_KEY - len(end)] + end
+
+
+def _described(event: Event) -> Json:
+    """Return what people whom PagerDuty calls are told."""
     node = event.data.get("node")
     cluster = event.data.get("cluster_name") or event.data.get("cluster_id")
     xid = f": Xid {event.data['xid']}" if event.data.get("xid") else ""
     mode = labels.mode(str(event.data.get("mode") or "")).name
-    said = {EventKind.FAILED: f"repair failed ({mode})", EventKind.STUCK: f"repair may be stuck ({mode})"}
-    summary = said.get(event.kind, f"{mode} is waiting for approval")
-    return body | {
+    said = _OF_REPAIRS.get(event.kind, "{mode} is waiting for approval").format(mode=mode)
+    return {
         "client": "Remediation bot",
         "payload": {
-            "summary": f"{node} ({cluster}){xid}. {summary[0].upper()}{summary[1:]}."[:_MAX_SUMMARY],
+            "summary": f"{node} ({cluster}){xid}. {said[0].upper()}{said[1:]}."[:_MAX_SUMMARY],
             "source": str(node),
             "severity": "warning" if event.data.get("is_warning") else "critical",
             "component": str(event.data.get("cluster_id")),

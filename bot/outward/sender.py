@@ -13,7 +13,7 @@ from bot.clock import Clock, WaitReason
 from bot.errors import LeaseLost, StorageUnavailable
 from bot.logs import lasting
 from bot.models import Event, Target
-from bot.outward.formats import cloud_event, incident, signed
+from bot.outward.formats import cloud_event, incidents, signed
 from bot.store import RENEWED_AFTER, Database, Lease, OutboxEntry, outbox
 
 logger = logging.getLogger(__name__)
@@ -161,16 +161,22 @@ class Sender:
 
     async def _deliver(self, target: Target, event: Event) -> str | None:
         """Send an event. Returns why it wasn't taken; empty where it was, None where this target isn't told of such."""
-        url, headers = self.to.urls[target], {"accept-encoding": "identity"}
+        url = self.to.urls[target]
         if target is Target.WEBHOOK:
             body = cloud_event(event)
-            headers |= signed(self.to.webhook_secret, event.id, int(self.clock.now()), body)
+            headers = signed(self.to.webhook_secret, event.id, int(self.clock.now()), body)
             headers["content-type"] = "application/cloudevents+json; charset=utf-8"
-        elif content := incident(event, self.to.pagerduty_key, at_once=self.to.pages_at_once):
-            url, body = f"{url}/v2/enqueue", json.dumps(content).encode()
-            headers["content-type"] = "application/json"
-        else:
-            return None
+            return await self._post(target, url, body, headers)
+        result = None
+        for content in incidents(event, self.to.pagerduty_key, at_once=self.to.pages_at_once):
+            headers = {"content-type": "application/json"}
+            if result := await self._post(target, f"{url}/v2/enqueue", json.dumps(content).encode(), headers):
+                break
+        return result
+
+    async def _post(self, target: Target, url: str, body: bytes, headers: dict[str, str]) -> str:
+        """Send one request. Returns why it wasn't taken; empty where it was."""
+        headers = {"accept-encoding": "identity", **headers}
         status = 0
         try:
             async with (

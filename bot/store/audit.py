@@ -182,7 +182,10 @@ def who_decided(connection: Connection, present: Remediation) -> DecidedBy | Non
         if not (is_sure or is_done or (is_cancel and ended_then)):
             continue
         mode = row.shown_mode or ""
-        decided = DecidedBy(Verb(row.verb), row.user_id, row.at, row.reason or "", is_sure=is_sure, mode=mode)
+        decided = DecidedBy(
+            Verb(row.verb), row.user_id, row.at, row.reason or "", is_sure=is_sure, mode=mode,
+            was_in_doubt=row.outcome in DOUBTFUL,
+        )  # fmt: skip
         if is_sure or is_done:
             # It can't have opened again between two decisions that are closer than it has lasted.
             was_over = in_doubt is None or (ended_then and in_doubt.at - row.at < lasted)

@@ -17,6 +17,7 @@ from bot.models import (
     Answer,
     CardContext,
     Claim,
+    DecidedBy,
     Hold,
     Job,
     Outcome,
@@ -246,7 +247,10 @@ class DecisionStore(Ownership):
             if request.rule.decides:
                 _note_first(connection, request, outcome)
                 if kind == request.rule.done:
-                    outbox.decided(connection, job, outcome)
+                    # A cancellation that was only read back may be somebody else's.
+                    is_sure, mode = outcome.settled_by is not None, request.saw.mode or ""
+                    who = DecidedBy(request.verb, request.actor.user_id, at, request.reason, is_sure=is_sure, mode=mode)
+                    outbox.decided(connection, request.ref, who, outcome.state, key=f"decision {job.id}")
             change = partial(answered, request=request, answer=answer, seq=seq)
             change_alert(connection, request.ref, change, found=shown)
         following = None

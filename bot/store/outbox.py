@@ -6,7 +6,18 @@ from dataclasses import dataclass, replace
 from pydantic import TypeAdapter
 from sqlalchemy import Text, bindparam, cast, delete, exists, func, insert, literal, select, union_all, update
 
-from bot.models import FINAL, Alert, Event, EventKind, Job, Outcome, State, Target, new_id
+from bot.models import (
+    FINAL,
+    RULES,
+    Alert,
+    DecidedBy,
+    Event,
+    EventKind,
+    RemediationRef,
+    State,
+    Target,
+    new_id,
+)
 from bot.readings import is_worse
 from bot.store.audit import storable
 from bot.store.connection import NOW_ONCE, Connection, dump, is_among, json_list, now, read_clock, read_json
@@ -154,25 +165,25 @@ def told(connection: Connection, kind: EventKind, alert: Alert) -> None:
     happened(connection, kind, alert, key=f"{kind} {alert.remediation.under_way_since}")
 
 
-def decided(connection: Connection, job: Job, outcome: Outcome) -> None:
+def decided(connection: Connection, ref: RemediationRef, who: DecidedBy, state: str | None, *, key: str) -> None:
     """Write down that somebody has decided."""
-    request = job.request
     data: Data = {
-        **ids_of(request.ref),
-        "decision": outcome.kind.value,
-        "by": request.actor.user_id,
-        "reason": request.reason or None,
-        "mode": request.saw.mode,
-        "state": outcome.state,
-        "is_sure": None
-        if outcome.settled_by
-        else False,  # a cancellation that was only read back may be somebody else's
+        **ids_of(ref),
+        "decision": RULES[who.verb].done,
+        "by": who.user_id,
+        "reason": who.reason or None,
+        "mode": who.mode or None,
+        "state": state,
+        "is_sure": None if who.is_sure else False,
     }
-    emit(connection, EventKind.DECIDED, str(request.ref), data, key=f"decision {job.id}")
+    emit(connection, EventKind.DECIDED, str(ref), data, key=key)
 
 
 def changed(connection: Connection, before: Alert, after: Alert) -> None:
     """Write down what has become of a remediation."""
+    who = after.decided
+    if who and who.was_in_doubt and (before.decided is None or before.decided.at != who.at):
+        decided(connection, after.ref, who, after.remediation.state, key=f"in doubt {who.user_id} {who.at}")
     known = {(hold.user_id, hold.since) for hold in before.holds}
     for hold in after.holds:
         if (hold.user_id, hold.since) not in known:

@@ -147,21 +147,22 @@ def in_the_end(world: "World", rows: Any) -> None:
         if ways and (Target.WEBHOOK, subject) not in first and state not in LASTS[ways[-1]] and not is_uncertain:
             world.history.wrong(f"{ids[2]} is {state}, and the webhook was told last: {ways}", ids[2])
         if (Target.PAGERDUTY, subject) not in first:
-            _incident(world, ids, world.tools.pagerduty.incidents.get(subject, ""))
+            _incidents(world, ids)
 
 
-def _incident(world: "World", ids: Ids, incident: str) -> None:
-    present = world.together.remediations[ids]
-    is_open, state = incident in {"triggered", "acknowledged"}, present["state"]
-    if is_open and state in TERMINAL and state != "FAILED":
-        world.history.wrong(f"{ids[2]} is {state}, and its incident is {incident}", ids[2])
+def _incidents(world: "World", ids: Ids) -> None:
+    subject, present = "/".join(ids), world.together.remediations[ids]
+    wait, repair = (world.tools.pagerduty.incidents.get(key, "") for key in (subject, f"{subject} repair"))
+    is_open, state = wait in {"triggered", "acknowledged"}, present["state"]
+    if state in TERMINAL and (is_open or (repair == "triggered") > (state == "FAILED")):
+        world.history.wrong(f"{ids[2]} is {state}, and its incidents are “{wait}” and “{repair}”", ids[2])
     is_critical = any(alert["severity"] == "PHC_SEVERITY_CRITICAL" for alert in present.get("linked_alerts", ()))
     pages_at_once = world.environ.get("BOT_PAGERDUTY_WHEN") == "opened" and bool(world.environ["BOT_PAGERDUTY_KEY"])
     began = datetime.fromisoformat(present["create_time"]).timestamp() - START
-    told = world.tools.told["/".join(ids)]
+    told = world.tools.told[subject]
     # What is found again may be on hold still, and is then reminded of once that is over.
     began = max([began, *(_at(each) for each in told if _kind(each) == "opened")])
     is_reminded = any(_kind(each) == "reminded" and _at(each) > began for each in told)
     is_due = is_reminded or (pages_at_once and is_critical)
     if is_due and state == "PENDING_APPROVAL" and not is_open:
-        world.history.wrong(f"{ids[2]} waits, people were called, and its incident is “{incident}”", ids[2])
+        world.history.wrong(f"{ids[2]} waits, people were called, and its incident is “{wait}”", ids[2])

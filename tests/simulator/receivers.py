@@ -17,7 +17,7 @@ class Receiver(Listener):
     """Something that is told over HTTP, and may refuse.
 
     Attributes:
-        statuses: the next answers, before those that are right.
+        statuses: the next answers, before those that are right; 202 is one that is right, and takes what was told.
         headers: of each answer.
         body: of each answer.
         is_endless: whether the body comes again and again.
@@ -33,8 +33,7 @@ class Receiver(Listener):
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         await self.gate("receive")
-        if self.statuses:
-            status = self.statuses.pop(0)
+        if self.statuses and (status := self.statuses.pop(0)) != 202:
             self.changed()
             if status == 0:
                 assert request.transport is not None
@@ -108,7 +107,8 @@ class PagerDuty(Receiver):
     """The Events API v2: an incident for each key (developer.pagerduty.com/docs/events-api-v2).
 
     Attributes:
-        pages: what people were paged for: one that is open pages nobody again.
+        actions: what has changed an incident.
+        pages: what people were paged for: one that is open pages nobody again, and one that is acknowledged stays so.
     """
 
     name = "PagerDuty"
@@ -117,6 +117,7 @@ class PagerDuty(Receiver):
         super().__init__()
         self.incidents: dict[str, str] = {}
         self.calls: list[dict[str, Any]] = []
+        self.actions: list[str] = []
         self.pages: list[str] = []
         self.routes = [web.post("/v2/enqueue", self.answer)]
 
@@ -134,9 +135,12 @@ class PagerDuty(Receiver):
             self.refused.append(str(told))
             return 400
         self.calls.append(told)
-        if action == "trigger" and self.incidents.get(key, "resolved") == "resolved":
+        before = self.incidents.get(key, "resolved")
+        if before == "resolved" and action == "trigger":
             self.pages.append(payload["summary"])
-        states = {"trigger": "triggered", "acknowledge": "acknowledged", "resolve": "resolved"}
-        if action == "trigger" or key in self.incidents:
-            self.incidents[key] = states[action]
+            self.incidents[key] = "triggered"
+        elif before != "resolved" and action != "trigger":
+            self.incidents[key] = {"acknowledge": "acknowledged", "resolve": "resolved"}[action]
+        if self.incidents.get(key, "resolved") != before:
+            self.actions.append(f"{action} repair" if key.endswith(" repair") else action)
         return 202
