@@ -408,8 +408,8 @@ def test_every_id_of_the_contract_is_read_as_it_is(cluster: str, instance: str, 
     typed = f"{cluster} {instance} {remediation}"
     # Phones and Slack make these of other characters; what they mean is in the tables above.
     assume(not any(each in typed for each in "“”„‟‘’‚‛«»&—–‐‑‒―−") and "--" not in typed)
-    # A node's name and a request, or a courtesy and a node: not IDs of the contract that anybody has.
-    assume(cluster.lower() not in RESERVED | FILLERS and instance.lower() not in RESERVED)
+    # A node's name and a request, or a courtesy and a node: no IDs that anybody has. “-” is any instance.
+    assume(cluster.lower() not in RESERVED | FILLERS and instance.lower() not in {*RESERVED, "-"})
     assert parse(typed) == Order(RemediationRef(cluster, instance, remediation))
 
 
