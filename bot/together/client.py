@@ -12,8 +12,9 @@ import random
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import httpx
 
@@ -62,6 +63,9 @@ class Timeouts:
     attempt: float = 15
     get: float = 10
     max_page: int = 16 * MAX_BODY
+
+
+_url = lru_cache(maxsize=4096)(httpx.URL)  # the lists of thousands of clusters are asked for again and again
 
 
 class TogetherClient:
@@ -263,10 +267,9 @@ class TogetherClient:
     ) -> Any:  # noqa: ANN401 - JSON
         call, connect = _call_of(method, path), self._patience.connect
         extensions = {"timeout": httpx.Timeout(READ_SECONDS, connect=connect, pool=connect).as_dict()}
-        request = httpx.Request(
-            method, self._base_url + path, params=params or None, json=body, headers=self._headers,
-            extensions=extensions,
-        )  # fmt: skip
+        address = self._base_url + path
+        url = _url(f"{address}?{urlencode(params)}") if params else address
+        request = httpx.Request(method, url, json=body, headers=self._headers, extensions=extensions)
         limit = MAX_BODY if params is None else self._patience.max_page
         try:
             with metrics.TOGETHER_SECONDS.labels(call).time():
