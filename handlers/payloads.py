@@ -112,7 +112,7 @@ def reason_of(view: Json, field: str) -> str:
 
 
 def _is_visible(character: str) -> bool:
-    return character not in _FILLERS and unicodedata.category(character)[0] not in "CZ"
+    return character not in _FILLERS and unicodedata.category(character)[0] in "LNPS"
 
 
 def find_references(message: Json) -> list[RemediationRef]:

@@ -233,7 +233,11 @@ async def test_approval_that_is_submitted_again_once_the_pause_is_over_is_sent_o
         assert bot.together.state(IDS) != "PENDING_APPROVAL" or is_answered, "acked, closed, and nothing done or said"
 
 
-@pytest.mark.parametrize("nothing", ["\u200b", "\u2060\ufeff", "\u3164"], ids=["zero-width", "joiners", "filler"])
+@pytest.mark.parametrize(
+    "nothing",
+    ["\u200b", "\u2060\ufeff", "\u3164", "\ufe0f", "\u17b4"],
+    ids=["zero-width", "joiners", "filler", "emoji style", "Khmer vowel"],
+)
 async def test_reason_that_nobody_can_see_is_no_reason(nothing: str) -> None:
     async with watching(BOT_TWO_PEOPLE_MODES="REBOOT_VM", BOT_BREAK_GLASS="U0ALICE") as bot:
         bot.together.add()
