@@ -592,14 +592,16 @@ async def test_next_incident_triggers_though_what_was_approved_vanished_before_i
 ) -> None:
     async with watching(**paged(pagerduty), BOT_PAGERDUTY_WHEN="opened", BOT_REMIND_MINUTES="0") as bot:
         bot.together.add(linked_alerts=XID)
-        await bot.slack.press(await card(bot), APPROVE)
+        alert = await card(bot)
+        await until(bot, lambda: pagerduty.incidents == {REF: "triggered"})
+        await bot.slack.press(alert, APPROVE)
         await bot.together.until(lambda: bot.together.remediations[IDS]["state"] == "PENDING")
         await quiet(bot)
         del bot.together.remediations[IDS]
         await card(bot, words="No longer listed")
         await bot.time.advance(3)
         bot.together.add(linked_alerts=XID)
-        actions = ["trigger", "acknowledge", "resolve", "trigger"]
+        actions = ["trigger", "resolve", "trigger"]
         await until(bot, lambda: pagerduty.actions == actions)
 
 
@@ -607,8 +609,7 @@ async def test_next_repair_triggers_as_it_fails_though_the_one_before_it_vanishe
     async with watching(**paged(pagerduty), BOT_PAGERDUTY_WHEN="opened", BOT_REMIND_MINUTES="0") as bot:
         await vanish_midway(bot)
         bot.together.review(IDS, "approve")
-        for _ in range(3):
-            bot.together.advance(IDS)
+        bot.together.advance(IDS, "RUNNING")
         await card(bot, words="Rebooting")
         bot.together.fail(IDS, "x")
         actions = ["trigger", "resolve", "trigger repair"]
@@ -624,8 +625,7 @@ async def test_failed_repair_pages_though_its_wait_was_acknowledged(pagerduty: P
         await until(bot, lambda: pagerduty.incidents == {REF: "acknowledged"})
         await bot.slack.press(alert, APPROVE)
         await card(bot, words="Approved")
-        for _ in range(3):
-            bot.together.advance(IDS)
+        bot.together.advance(IDS, "RUNNING")
         await poll(bot)
         bot.together.fail(IDS, "x")
         await until(bot, lambda: pagerduty.incidents == {REF: "resolved", REPAIR: "triggered"})
@@ -633,7 +633,7 @@ async def test_failed_repair_pages_though_its_wait_was_acknowledged(pagerduty: P
 
 
 @pytest.mark.parametrize("how", ["a click", "Together's console"])
-async def test_approval_acknowledges_the_incident_of_its_wait(pagerduty: PagerDuty, how: str) -> None:
+async def test_approval_resolves_the_incident_of_its_wait(pagerduty: PagerDuty, how: str) -> None:
     async with watching(**paged(pagerduty)) as bot:
         bot.together.add()
         alert = await card(bot)
@@ -644,25 +644,18 @@ async def test_approval_acknowledges_the_incident_of_its_wait(pagerduty: PagerDu
         else:
             bot.together.review(IDS, "approve")
             await card(bot, words="Approved")
-            for _ in range(3):
-                bot.together.advance(IDS)
-        await until(bot, lambda: pagerduty.incidents == {REF: "acknowledged"})
+            bot.together.advance(IDS, "RUNNING")
+        await until(bot, lambda: pagerduty.incidents == {REF: "resolved"})
 
 
-async def test_both_incidents_are_told_where_pagerduty_takes_one_of_them_later(pagerduty: PagerDuty) -> None:
+async def test_failure_is_told_although_pagerduty_takes_its_second_request_later(pagerduty: PagerDuty) -> None:
     async with watching(**paged(pagerduty)) as bot:
-        bot.together.add()
-        alert = await card(bot)
-        await pass_time(bot, 960)
-        await bot.slack.press(alert, APPROVE)
-        await until(bot, lambda: pagerduty.incidents == {REF: "acknowledged"})
-        for _ in range(3):
-            bot.together.advance(IDS)
-        await poll(bot)
-        pagerduty.statuses = [202, 500]  # the incident of the repair is taken, and the end of the other one isn't
+        await running(bot)
+        await pass_time(bot, 60)
+        pagerduty.statuses = [202, 500]  # the end of the wait is taken, and the incident of the repair isn't
         bot.together.fail(IDS, "x")
-        await until(bot, lambda: pagerduty.incidents == {REF: "resolved", REPAIR: "triggered"})
-        assert len(pagerduty.pages) == 2
+        await until(bot, lambda: pagerduty.incidents == {REPAIR: "triggered"})
+        assert len(pagerduty.pages) == 1
 
 
 @pytest.mark.parametrize("status", [400, 403])
@@ -1042,8 +1035,7 @@ async def test_repair_that_is_listed_again_is_said_to_run_again(webhook: Webhook
         alert = await card(bot)
         await bot.slack.press(alert, APPROVE)
         await card(bot, words="Approved")
-        for _ in range(3):
-            bot.together.advance(IDS)
+        bot.together.advance(IDS, "RUNNING")
         await until(bot, lambda: webhook.of(IDS[2])[-1:] == ["running"])
         bot.together.lost.add(IDS)
         await until(bot, lambda: webhook.of(IDS[2])[-1:] == ["resolved"])
@@ -1084,8 +1076,7 @@ async def running(bot: World) -> Posted:
     alert = await card(bot)
     await bot.slack.press(alert, APPROVE)
     await card(bot, words="Approved")
-    for _ in range(3):
-        bot.together.advance(IDS)
+    bot.together.advance(IDS, "RUNNING")
     return await card(bot, words="Rebooting")
 
 
@@ -1121,8 +1112,7 @@ async def test_next_incident_after_a_failed_repair_under_the_same_id_pages(pager
         alert = await card(bot)
         await bot.slack.press(alert, APPROVE)
         await card(bot, words="Approved")
-        for _ in range(3):
-            bot.together.advance(IDS)
+        bot.together.advance(IDS, "RUNNING")
         await poll(bot)
         bot.together.fail(IDS, "host did not come back")
         await card(bot, words="Failed")
@@ -1130,8 +1120,7 @@ async def test_next_incident_after_a_failed_repair_under_the_same_id_pages(pager
         bot.together.add(linked_alerts=XID)
         await card(bot, words="Approve reboot?")
         await pass_time(bot, 60)
-        waits, fails = ["trigger", "acknowledge"], ["trigger repair", "resolve"]
-        assert pagerduty.actions == [*waits, *fails, "resolve repair", "trigger"]
+        assert pagerduty.actions == ["trigger repair", "resolve repair", "trigger"]
 
 
 async def test_next_incident_after_a_failed_repair_is_not_resolved_without_a_page(pagerduty: PagerDuty) -> None:
@@ -1141,8 +1130,7 @@ async def test_next_incident_after_a_failed_repair_is_not_resolved_without_a_pag
         alert = await card(bot)
         await bot.slack.press(alert, APPROVE)
         await card(bot, words="Approved")
-        for _ in range(3):
-            bot.together.advance(IDS)
+        bot.together.advance(IDS, "RUNNING")
         await poll(bot)
         bot.together.fail(IDS, "host did not come back")
         await card(bot, words="Failed")
@@ -1173,10 +1161,115 @@ async def test_incident_that_is_over_is_not_triggered_by_a_key_that_comes_back()
             async with bot.another(bot.settings.model_copy(update={"bot_pagerduty_key": None})):
                 await bot.slack.press(alert, APPROVE)
                 await card(bot, words="Approved")
-                for _ in range(4):
-                    bot.together.advance(IDS)
+                bot.together.advance(IDS, "SUCCEEDED")
                 await until(bot, lambda: "Rebooted" in alert.text)
             await free_the_lease(bot.settings.database_url)
             async with bot.another(bot.settings.model_copy(update={"bot_pagerduty_key": SecretStr(ROUTING_KEY)})):
                 await pass_time(bot, 900)
                 assert pagerduty.incidents.get(REF) != "triggered"
+
+
+@pytest.mark.parametrize("what", ["a wait", "a repair"])
+async def test_nobody_is_paged_for_what_is_over_once_pagerduty_can_be_reached(
+    pagerduty: PagerDuty,
+    what: str,
+) -> None:
+    async with watching(**paged(pagerduty), BOT_STUCK_MINUTES="30", BOT_WAIT_MINUTES="*=10") as bot:
+        pagerduty.statuses = [500] * 10_000
+        bot.together.add()
+        alert = await card(bot)
+        if what == "a wait":
+            await pass_time(bot, 960)
+            await bot.slack.press(alert, CANCEL)
+            await card(bot, words="Cancelled")
+        else:
+            await bot.slack.press(alert, APPROVE)
+            await card(bot, words="Approved")
+            bot.together.advance(IDS, "RUNNING")
+            await card(bot, words="ay be stuck", seconds=4 * 3600)
+            await pass_time(bot, 60)
+            bot.together.remediations[IDS]["state"] = "SUCCEEDED"
+            await until(bot, lambda: "ay be stuck" not in alert.text)
+        await pass_time(bot, 60)
+        assert len(pagerduty.statuses) < 10_000
+        pagerduty.statuses.clear()
+        await pass_time(bot, 3700)
+        assert pagerduty.calls
+        assert pagerduty.pages == []
+
+
+async def test_incident_that_somebody_closed_pages_no_second_time(pagerduty: PagerDuty) -> None:
+    async with watching(**paged(pagerduty)) as bot:
+        bot.together.add()
+        await bot.slack.press(await card(bot), APPROVE)
+        await card(bot, words="Approved")
+        bot.together.advance(IDS, "RUNNING")
+        await poll(bot)
+        await pass_time(bot, 5)
+        pagerduty.statuses = [202, 429, 202, 429, 202, 429, 202, 429]  # each second request is too many
+        bot.together.fail(IDS, "x")
+        await until(bot, lambda: pagerduty.incidents == {REPAIR: "triggered"}, seconds=900)
+        await pass_time(bot, 90)
+        pagerduty.incidents[REPAIR] = "resolved"  # by whom it called, in PagerDuty
+        await pass_time(bot, 900)
+        assert len(pagerduty.pages) == 1
+
+
+async def test_approval_that_together_takes_back_is_paged_again(pagerduty: PagerDuty) -> None:
+    async with watching(**paged(pagerduty)) as bot:
+        bot.together.add()
+        alert = await card(bot)
+        await pass_time(bot, 960)
+        with bot.together.paused("list"):
+            await bot.slack.press(alert, APPROVE)
+            await until(bot, lambda: pagerduty.incidents[REF] != "triggered")
+            bot.together.remediations[IDS] |= {"state": "PENDING_APPROVAL"}
+            for name in ("reviewed_by", "review_time", "review_comment"):
+                bot.together.remediations[IDS].pop(name, None)
+        await until(bot, lambda: APPROVE in bot.slack.cards(IDS[2])[0].controls, seconds=1200)
+        calls = len(pagerduty.calls)
+        await pass_time(bot, 4 * 3600)
+        assert "trigger" in [call["event_action"] for call in pagerduty.calls[calls:]]  # of a reminder
+        assert len(pagerduty.pages) >= 2
+
+
+async def test_decision_in_doubt_on_the_next_incident_is_told_after_the_end_of_the_last(
+    webhook: WebhookReceiver,
+) -> None:
+    async with watching(**told(webhook)) as bot:
+        bot.together.add()
+        alert = await card(bot)
+        await bot.slack.press(alert, APPROVE)
+        await card(bot, words="Approved")
+        bot.together.advance(IDS, "RUNNING")
+        await poll(bot)
+        bot.together.fail(IDS, "x")
+        await until(bot, lambda: webhook.of(IDS[2])[-1] == "failed")
+        await pass_time(bot, 60)
+        bot.together.add()
+        other = bot.alert()
+        unreadable = Fault("rpc", verb="get", code=14, times=-1)
+        bot.together.on_call["approve"] = lambda: bot.together.faults.append(unreadable)
+        bot.together.faults.append(Fault("cut", verb="approve", after=True))
+        bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1))
+        await bot.slack.press(other, APPROVE)
+        await pass_time(bot, 20)
+        bot.together.faults.clear()
+        await pass_time(bot, 300)
+        kinds = webhook.of(IDS[2])
+        assert kinds[-2:] == ["resolved", "decided"]
+
+
+async def test_repair_that_moves_on_is_no_longer_called_stuck(pagerduty: PagerDuty) -> None:
+    async with watching(**paged(pagerduty), BOT_STUCK_MINUTES="30", BOT_WAIT_MINUTES="*=10") as bot:
+        bot.together.add()
+        alert = await card(bot)
+        await bot.slack.press(alert, APPROVE)
+        await card(bot, words="Approved")
+        await card(bot, words="ay be stuck", seconds=4 * 3600)
+        await until(bot, lambda: pagerduty.incidents == {REPAIR: "triggered"})
+        bot.together.advance(IDS, "RUNNING")
+        await until(bot, lambda: "ay be stuck" not in alert.text)
+        await pass_time(bot, 120)
+        assert bot.together.state(IDS) == "RUNNING"
+        assert pagerduty.incidents[REPAIR] != "triggered"

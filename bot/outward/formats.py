@@ -7,7 +7,6 @@ import json
 from datetime import UTC, datetime
 
 from bot.cards import labels
-from bot.errors import OutcomeKind
 from bot.models import Event, EventKind, Json, short_hash
 
 PREFIX = "whsec_"
@@ -15,8 +14,6 @@ _TYPE = "com.github.remediation-bot"
 _MAX_SUMMARY = 1024  # PagerDuty, Events API v2, payload.summary
 _MAX_KEY = 255  # PagerDuty, Events API v2, dedup_key
 _OF_REPAIRS = {EventKind.FAILED: "Repair failed ({mode})", EventKind.STUCK: "Repair may be stuck ({mode})"}
-_ANSWERED = {EventKind.HELD, EventKind.LOOKING, EventKind.RUNNING}
-_ENDS = {EventKind.SUCCEEDED, EventKind.RESOLVED}
 
 
 def cloud_event(event: Event) -> bytes:
@@ -60,22 +57,16 @@ def incidents(event: Event, routing_key: str, *, at_once: bool) -> list[Json]:
     Args:
         at_once: it learns of what is critical as soon as it waits for approval, or becomes so while it waits.
     """
-    kind, data = event.kind, event.data
-    is_new = at_once and kind in {EventKind.OPENED, EventKind.WORSENED} and not data.get("is_warning")
-    is_approved = kind is EventKind.DECIDED and data.get("decision") == OutcomeKind.APPROVED
     wait, repair = (
         {"routing_key": routing_key, "dedup_key": _fitting(key)} for key in (event.subject, f"{event.subject} repair")
     )
     trigger, acknowledge, resolve = ({"event_action": action} for action in ("trigger", "acknowledge", "resolve"))
-    if kind in _OF_REPAIRS:
-        return [repair | trigger | _described(event), wait | resolve]
-    if is_new or kind is EventKind.REMINDED:
+    if event.ends_wait:
+        return [wait | resolve, repair | (trigger | _described(event) if event.kind in _OF_REPAIRS else resolve)]
+    is_new = at_once and event.kind in {EventKind.OPENED, EventKind.WORSENED} and not event.data.get("is_warning")
+    if is_new or event.kind is EventKind.REMINDED:
         return [wait | trigger | _described(event)]
-    if kind in _ANSWERED or (is_approved and data.get("is_sure") is not False):
-        return [wait | acknowledge]
-    if kind in _ENDS and not data.get("is_midway"):  # a repair that vanishes midway may be listed again
-        return [wait | resolve, repair | resolve]
-    return []
+    return [wait | acknowledge] if event.kind in {EventKind.HELD, EventKind.LOOKING} else []
 
 
 def _fitting(key: str) -> str:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from pydantic import TypeAdapter
-from sqlalchemy import bindparam, func, select, update
+from sqlalchemy import bindparam, exists, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from bot.errors import OutcomeKind
@@ -36,7 +36,8 @@ ASKED, _CONFIRMED = "asked", "confirmed"
 _BATCHES = TypeAdapter(Batch)
 _ID, _OF_BATCH = batches.c.id == bindparam("b_id"), decisions.c.batch_id == bindparam("b_id")
 _INSERT = insert(batches).values(status=ASKED, asked_at=now()).on_conflict_do_nothing()
-_ASKED_FOR = select(batches.c.body).where(_ID, batches.c.status == ASKED).with_for_update()
+_HAS_DIGEST = exists().where(messages.c.id == batches.c.digest_id)  # else nobody would learn the results
+_ASKED_FOR = select(batches.c.body).where(_ID, batches.c.status == ASKED, _HAS_DIGEST).with_for_update()
 _CHANGE = update(batches).where(_ID)
 _CONFIRM = _CHANGE.values(status=_CONFIRMED, asked_at=now())
 _QUEUE = insert(decisions).values(status=QUEUED, received_at=now(), lease_until=0.0, repeats=0, deliveries=0, fence=1)
@@ -121,7 +122,7 @@ def confirm(connection: Connection, batch_id: str, user_id: str, reason: str, ho
     """Write the decisions of a batch that its person confirms, and give the first one its turn.
 
     Returns:
-        The first one; None where the batch was confirmed before, is not known or somebody else's.
+        The first one; None where the batch was confirmed before, isn't known or somebody else's, or its digest is gone.
     """
     body = connection.execute(_ASKED_FOR, b_id=batch_id).scalar()
     batch = None if body is None else _read(batch_id, body)

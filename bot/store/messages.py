@@ -219,7 +219,7 @@ def gather(
         for card in map(message_of, cards)
         if card
         and card.is_started is digest.is_started
-        and not (card.edited_at or card.owed_lines)
+        and not (card.edited_at or card.owed_lines or card.looking)
         and (not card.is_started or card.opened_at > present - seconds)
     ]
     connection.execute(_MOVE, b_ids=json_list(unposted), message_id=into.id)
@@ -389,7 +389,7 @@ def close(connection: Connection, message_id: str) -> None:
 def forget(connection: Connection, message_id: str) -> list[RemediationRef]:
     """Drop a message that was never posted, unless somebody needs it still. Returns what it was to show."""
     snapshot = load(connection, message_id, to_change=True)
-    if snapshot is None or snapshot.message.ts:
+    if snapshot is None or snapshot.message.ts or snapshot.batches:
         return []
     if any(not alert.is_closed or alert.remediation.state in RAN or alert.decided for alert in snapshot.alerts):
         return []  # it would be told as new

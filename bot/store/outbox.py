@@ -48,6 +48,7 @@ _ONE = outbox.c.id == bindparam("b_id")
 _DROP = delete(outbox).where(_ONE)
 _UNTOLD = delete(outbox).where(~is_among("b_targets", outbox.c.target))
 _DROP_UNTOLD = _UNTOLD.where(outbox.c.subject == bindparam("b_subject"))
+_DROP_CALLS = delete(outbox).where(outbox.c.target == Target.PAGERDUTY, outbox.c.subject == bindparam("b_subject"))
 _DROP_OLD = _UNTOLD.where(outbox.c.created_at < NOW_ONCE - _KEPT_SECONDS)
 _POSTPONE = update(outbox).where(_ONE).values(attempts=outbox.c.attempts + 1, next_at=now() + bindparam("b_seconds"))
 _HURRY = update(outbox).where(outbox.c.next_at > NOW_ONCE).values(next_at=now())
@@ -124,8 +125,10 @@ def emit(connection: Connection, kind: EventKind, subject: str, data: Data, *, k
         return
     event_id = uuid.uuid5(_IDS, f"{subject} {key}").hex if key else new_id()
     kept = {name: storable(value) for name, value in data.items()}
-    body = dump(_EVENTS, Event(event_id, kind, subject, 0.0, kept))
-    targets = connection.targets
+    event, targets = Event(event_id, kind, subject, 0.0, kept), connection.targets
+    if event.ends_wait and Target.PAGERDUTY in targets:  # else people would be called for what is over
+        connection.execute(_DROP_CALLS, b_subject=subject)
+    body = dump(_EVENTS, event)
     connection.execute(_ADD, [{"target": target, "subject": subject, "b_body": body} for target in targets])
 
 
@@ -181,9 +184,6 @@ def decided(connection: Connection, ref: RemediationRef, who: DecidedBy, state: 
 
 def changed(connection: Connection, before: Alert, after: Alert) -> None:
     """Write down what has become of a remediation."""
-    who = after.decided
-    if who and who.was_in_doubt and (before.decided is None or before.decided.at != who.at):
-        decided(connection, after.ref, who, after.remediation.state, key=f"in doubt {who.user_id} {who.at}")
     known = {(hold.user_id, hold.since) for hold in before.holds}
     for hold in after.holds:
         if (hold.user_id, hold.since) not in known:
@@ -194,6 +194,9 @@ def changed(connection: Connection, before: Alert, after: Alert) -> None:
     has_failed = before.remediation.state == State.FAILED  # which ends no incident either
     if is_next and (vanished_midway or has_failed or not before.is_closed):  # its end wasn't seen
         happened(connection, EventKind.RESOLVED, before, state="WITHDRAWN")
+    who = after.decided
+    if who and who.was_in_doubt and (before.decided is None or before.decided.at != who.at):
+        decided(connection, after.ref, who, after.remediation.state, key=f"in doubt {who.user_id} {who.at}")
     if is_next and after.is_waiting:
         happened(connection, EventKind.OPENED, after)
     elif after.remediation is not before.remediation and after.is_waiting and is_worse(before, after.remediation):

@@ -241,12 +241,12 @@ class FaultWatch:
         alerts_at = self.reports.read_at.get(cluster_id, (0.0, report.brake.alerts_at if report.brake else 0.0))[1]
         if now - alerts_at <= HOLDS_SECONDS if report.brake else self.reports.is_fresh(cluster_id):
             # The list may have a node already, and an alert that the last answer lacked may have cleared.
-            counted = {
-                fault.alert.node
-                for fault in report.faults
-                if fault.alert.is_critical and (fault.missed or not fault.alert.names.isdisjoint(listing.under_repair))
+            critical = [fault for fault in report.faults if fault.alert.is_critical]
+            listed = {fault.alert.node for fault in critical if not fault.alert.names.isdisjoint(listing.under_repair)}
+            cleared = {fault.alert.node for fault in critical} - {
+                fault.alert.node for fault in critical if not fault.missed
             }
-            broken += report.nodes - len(counted)
+            broken += report.nodes - len(listed | cleared)
         if limit is None or (report.brake is None and broken < limit):
             return
         cause = await self._most_common(cluster_id) if broken > (report.brake.shown if report.brake else 0) else None

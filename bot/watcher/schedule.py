@@ -172,7 +172,8 @@ def _step_to_the_channel(snapshot: Snapshot, config: WatchConfig) -> Step:
         return Step.CHECK
     # What has begun may fail yet, and stays known when it's over: the list of clusters, which says what each node had
     # last, would tell it as new. And who cancelled is told where it runs all the same.
-    is_known = message.edited_at or _has_begun(snapshot) or any(alert.decided for alert in snapshot.alerts)
+    is_known = message.edited_at or snapshot.batches or _has_begun(snapshot)
+    is_known = is_known or any(alert.decided for alert in snapshot.alerts)
     is_over = not is_known and all(alert.is_closed for alert in snapshot.alerts)
     return Step.DROP if is_over else Step.IDLE
 

@@ -528,3 +528,25 @@ async def test_storm_brake_holds_over_a_failure_of_the_database_though_alerts_ca
         await bot.slack.press(alert, APPROVE)
         await pass_time(bot, 10)
         assert bot.together.posts == []
+
+
+async def test_brake_holds_though_another_alert_of_the_same_nodes_was_missing_when_alerts_could_last_be_read(
+    bot: World,
+) -> None:
+    await began(bot)
+    bot.together.add()
+    alert = await card(bot)
+    for number in range(5):
+        bot.together.fire(f"a-{number}", "cluster-1", f"gpu-{number}")
+        bot.together.fire(f"b-{number}", "cluster-1", f"gpu-{number}")
+    await card(bot, words="Approvals are paused", seconds=600)
+    for number in range(5):
+        del bot.together.alerts[f"b-{number}"]  # a second fault of each node clears; the first one still fires
+    calls = len(bot.together.calls)
+    await until(bot, lambda: "alerts" in [call.verb for call in bot.together.calls[calls:]])
+    # One list lacks them, and the next one can't be read.
+    bot.together.faults.append(Fault("rpc", verb="alerts", code=14, times=-1))
+    await pass_time(bot, 2700, longest=60)
+    await bot.slack.press(alert, APPROVE)
+    await pass_time(bot, 10)
+    assert bot.together.posts == [], alert.everything

@@ -18,6 +18,7 @@ from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault, Ids
 from tests.sqlite import locked
 from tests.storms import REVIEW, SOME, XID, began, choose, digest, review, storm, ticked
+from tests.test_flow_home import opened
 from tests.watch import pass_time, pause, quiet, resume, thread, until, watching
 from tests.world import World
 
@@ -586,3 +587,45 @@ async def test_selection_whose_channel_takes_nothing_is_answered_in_a_direct_mes
         assert {bot.together.state(ids) for ids in nodes} == {"PENDING"}
         await pass_time(bot, 3600)
         assert bot.slack.direct("U0ALICE") == [told]
+
+
+async def asked_from_home(bot: World) -> tuple[list[Ids], SlackFault, dict[str, Any]]:
+    """Select six nodes whose digest Slack doesn't take; what it is refused for, and the dialog that asks to confirm."""
+    await began(bot)
+    refused = SlackFault("chat.postMessage", "not_in_channel", times=-1)
+    bot.slack.faults.append(refused)
+    ids = storm(bot, 6)
+    await pass_time(bot, 60)
+    assert bot.slack.digests() == []
+    await opened(bot)
+    await bot.slack.press_home(REVIEW)
+    (view,) = await bot.slack.until(lambda: list(bot.slack.views))
+    await bot.slack.submit(view)
+    return ids, refused, await bot.slack.until(lambda: bot.slack.views[-1] if bot.slack.views[-1] != view else None)
+
+
+async def test_selection_of_a_digest_that_was_never_posted_and_is_over_is_refused(bot: World) -> None:
+    ids, _, confirmation = await asked_from_home(bot)
+    for each in ids:
+        bot.together.resolve(each)
+    await pass_time(bot, 120)
+    acked = await bot.slack.submit(confirmation)
+    assert "Nothing more was started" in acked.body
+
+
+async def test_selection_is_answered_though_its_digest_was_never_posted_and_all_of_it_ended_meanwhile(
+    bot: World,
+) -> None:
+    ids, refused, confirmation = await asked_from_home(bot)
+    for each in ids[1:]:
+        bot.together.resolve(each)
+    await pass_time(bot, 120)
+    bot.together.resolve(ids[0])
+    for instance in ("instance-1", "instance-2"):
+        bot.together.faults.append(Fault("hang", verb="get", instance=instance))
+    await bot.slack.submit(confirmation)
+    await pass_time(bot, 120, longest=1)
+    bot.slack.faults.remove(refused)
+    await pass_time(bot, 1800)
+    said = [message.text for message in [*bot.slack.visible(), *bot.slack.direct("U0ALICE")]]
+    assert any("results" in text for text in said), said

@@ -178,14 +178,16 @@ class Together(Listener):
         """A worse failure was seen: the suggestion changes in place."""
         self._require(ids, {"PENDING_APPROVAL"})["mode"] = mode
 
-    def advance(self, ids: Ids) -> None:
-        """Advance by one state."""
+    def advance(self, ids: Ids, to: str = "") -> None:
+        """Advance by one state, or through all up to one."""
         remediation = self._require(ids, set(NEXT_STATE))
         remediation["state"] = NEXT_STATE[remediation["state"]]
         if remediation["state"] == "RUNNING":
             remediation["start_time"] = self._time()
         if remediation["state"] in TERMINAL:
             remediation["end_time"] = self._time()
+        if to and remediation["state"] != to:
+            self.advance(ids, to)
 
     def fail(self, ids: Ids, message: str) -> None:
         """Work fails."""

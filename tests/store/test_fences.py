@@ -6,7 +6,8 @@ from functools import partial
 from typing import Any
 
 import pytest
-from sqlalchemy import insert, select, update
+from sqlalchemy import select, update
+from sqlalchemy.dialects.postgresql import insert
 
 from bot.errors import LeaseLost, OutcomeKind
 from bot.models import (
@@ -63,6 +64,13 @@ def selection(batch_id: str) -> Batch:
     return Batch(batch_id, "d" * 32, Verb.APPROVE, ALICE, PLACE, 0.0, items)
 
 
+async def ask(store: DecisionStore, batch: Batch) -> None:
+    """Keep a selection on a digest that is there."""
+    is_there = insert(messages).values(id=batch.digest_id, **DIGEST).on_conflict_do_nothing()
+    await execute(store.database, is_there)
+    await store.database.run(batches.ask, batch)
+
+
 async def test_process_that_starts_takes_what_another_works_on_only_where_the_file_is_its_own(
     store: DecisionStore,
 ) -> None:
@@ -82,7 +90,7 @@ async def test_process_that_starts_takes_requests_of_another_only_where_the_file
 
 async def test_selection_that_was_confirmed_is_kept_for_longer_than_one_that_never_was(store: DecisionStore) -> None:
     for batch_id in ("confirmed", "asked"):
-        await store.database.run(batches.ask, selection(batch_id))
+        await ask(store, selection(batch_id))
     await store.confirm("confirmed", "U0ALICE", "")
     await execute(store.database, update(batches_table).values(asked_at=batches_table.c.asked_at - 2 * DAY))
     await purge(store.database, 400)
@@ -92,7 +100,7 @@ async def test_selection_that_was_confirmed_is_kept_for_longer_than_one_that_nev
 async def test_process_that_lost_a_decision_of_a_selection_learns_that_when_it_records_it(
     store: DecisionStore,
 ) -> None:
-    await store.database.run(batches.ask, selection("b1"))
+    await ask(store, selection("b1"))
     job = await store.confirm("b1", "U0ALICE", "")
     assert job is not None
     await store.claim(job)
@@ -115,7 +123,7 @@ async def test_process_that_took_its_own_decision_over_writes_nothing_for_the_fi
 
 
 async def test_outcome_of_a_decision_that_was_stopped_before_it_began_is_not_recorded(store: DecisionStore) -> None:
-    await store.database.run(batches.ask, selection("b1"))
+    await ask(store, selection("b1"))
     job = await store.confirm("b1", "U0ALICE", "")
     assert job is not None
     assert await store.database.run(batches.stop, "b1", ALICE, "C0OPS")
@@ -125,8 +133,7 @@ async def test_outcome_of_a_decision_that_was_stopped_before_it_began_is_not_rec
 
 async def test_stop_of_one_selection_wakes_its_own_digest(store: DecisionStore) -> None:
     for number in (1, 2):
-        await execute(store.database, insert(messages).values(id=f"d{number}", **DIGEST))
-        await store.database.run(batches.ask, replace(selection(f"b{number}"), digest_id=f"d{number}"))
+        await ask(store, replace(selection(f"b{number}"), digest_id=f"d{number}"))
         await store.confirm(f"b{number}", "U0ALICE", "")
     await execute(store.database, update(messages).values(is_open=False))
     await store.database.run(batches.stop, "b2", ALICE, "C0OPS")
@@ -152,7 +159,7 @@ async def test_decision_on_another_remediation_keeps_nobody_waiting(store: Decis
 
 async def test_outcome_that_is_recorded_twice_gives_the_next_decision_its_turn_once(store: DecisionStore) -> None:
     """The commit of the first attempt was in doubt, so the same process tries again."""
-    await store.database.run(batches.ask, selection("b1"))
+    await ask(store, selection("b1"))
     job = await store.confirm("b1", "U0ALICE", "")
     assert job is not None
     await store.claim(job)
@@ -180,8 +187,7 @@ async def test_process_whose_lease_ran_out_asks_before_it_tells_an_answer(
 
 
 async def test_selection_whose_last_decision_is_set_aside_wakes_its_digest(store: DecisionStore) -> None:
-    await execute(store.database, insert(messages).values(id="d1", **DIGEST))
-    await store.database.run(batches.ask, replace(selection("b1"), digest_id="d1"))
+    await ask(store, replace(selection("b1"), digest_id="d1"))
     job = await store.confirm("b1", "U0ALICE", "")
     assert job is not None
     last = await store.set_aside(job)
@@ -212,7 +218,7 @@ async def test_event_waits_for_the_one_before_it_of_the_same_remediation(databas
 
 
 async def test_selection_whose_decision_took_too_long_goes_no_further(store: DecisionStore) -> None:
-    await store.database.run(batches.ask, selection("b1"))
+    await ask(store, selection("b1"))
     job = await store.confirm("b1", "U0ALICE", "")
     assert job is not None
     await store.claim(job)

@@ -8,11 +8,11 @@ from sqlalchemy import select
 
 from bot.errors import LeaseLost, OutcomeKind
 from bot.models import Batch, Job, Outcome, RemediationRef
-from bot.store import DecisionStore, batches
+from bot.store import DecisionStore
 from bot.store.tables import decisions
 from tests.rows import execute
 from tests.store.examples import ANSWER, column, events, other, received, silence
-from tests.store.test_fences import SHOWN, selection
+from tests.store.test_fences import SHOWN, ask, selection
 
 APPROVED = Outcome(OutcomeKind.APPROVED, "PENDING")
 
@@ -36,7 +36,7 @@ async def sends(store: DecisionStore, *jobs: Job | None) -> int:
 
 async def first_of_an_unheard_answer(store: DecisionStore, asked: Batch) -> Job:
     """Answer a selection's first decision, with a commit that nobody hears of for longer than a lease."""
-    await store.database.run(batches.ask, asked)
+    await ask(store, asked)
     first = await store.confirm(asked.id, "U0ALICE", "")
     assert first is not None
     await store.claim(first)
@@ -82,7 +82,7 @@ async def test_process_that_lost_a_decision_sets_it_aside_for_nobody(store: Deci
 
 
 async def test_stale_process_begins_no_second_decision_of_a_selection(store: DecisionStore) -> None:
-    await store.database.run(batches.ask, selection("b1"))
+    await ask(store, selection("b1"))
     job = await store.confirm("b1", "U0ALICE", "")
     assert job is not None
     await silence(store)
