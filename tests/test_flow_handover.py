@@ -132,8 +132,7 @@ async def test_repair_says_how_long_it_took_and_who_approved_it(bot: World) -> N
     bot.together.add(instance_name="gpu-node-7")
     await bot.slack.press(await card(bot), APPROVE)
     await card(bot, words="Approved")
-    for _ in range(3):
-        bot.together.advance(IDS)
+    bot.together.advance(IDS, "RUNNING")
     await pass_time(bot, 300)
     bot.together.advance(IDS)
     await card(bot, words="Rebooted")
@@ -209,7 +208,7 @@ async def test_what_is_in_a_state_of_tomorrow_is_in_repair(bot: World) -> None:
     bot.together.add()
     await bot.slack.press(await card(bot), APPROVE)
     await card(bot, words="Approved")
-    bot.together.remediations[IDS]["state"] = "DRAINING"
+    bot.together.remediations[IDS]["state"] = "TOMORROW"
     await pass_time(bot, 60)
     assert "In repair now: 1" in await asked(bot, "tonight")
     assert "1 in repair" in said(await opened(bot))

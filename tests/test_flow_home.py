@@ -607,8 +607,7 @@ async def test_home_shows_what_failed_though_its_id_was_used_again(*, is_again: 
         alert = await card(bot)
         await bot.slack.press(alert, APPROVE)
         await card(bot, words="Approved")
-        for _ in range(3):
-            bot.together.advance(IDS)
+        bot.together.advance(IDS, "RUNNING")
         bot.together.fail(IDS, "no host left")
         await card(bot, words="Failed")
         await pass_time(bot, 2400, longest=60)

@@ -153,8 +153,7 @@ async def test_what_is_over_is_found_by_the_command_that_the_answer_names(bot: W
     bot.together.add(instance_name="gpu-node-7")
     await bot.slack.press(await card(bot), APPROVE)
     await card(bot, words="Approved")
-    for _ in range(4):
-        bot.together.advance(IDS)
+    bot.together.advance(IDS, "SUCCEEDED")
     await card(bot, words="Rebooted")
     await bot.slack.say(f"{BOT} status gpu-node-7", user="U0ALICE")
     told = (await bot.reply_privately()).text

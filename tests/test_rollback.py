@@ -118,8 +118,7 @@ async def test_new_alert_is_posted_though_another_version_wrote_an_earlier_one_o
         alert = await card(bot)
         await bot.slack.press(alert, APPROVE)
         await card(bot, words="Approved")
-        for _ in range(4):
-            bot.together.advance(IDS)
+        bot.together.advance(IDS, "SUCCEEDED")
         await until(bot, lambda: "Watched until" in alert.text)
         if not is_readable:
             await execute_beside(bot, update(alerts).values(body='{"of": "a newer release"}'))

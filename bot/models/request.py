@@ -49,7 +49,7 @@ class Rule:
         allowed: the states from which Together takes it.
         effect: the states that show that it took effect.
         decides: whether it changes a remediation.
-        on_card: whether the bot's own cards carry its button where the state allows it.
+        on_card: whether all of the bot's cards carry it where the state allows; a hold is on those that are followed.
         open_to_all: whether it takes no operator.
     """
 

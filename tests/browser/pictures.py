@@ -3,10 +3,12 @@
 import asyncio
 import hashlib
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from playwright.async_api import FloatRect, Locator, Page, ViewportSize
@@ -367,8 +369,14 @@ def main() -> None:
         if picture.stem not in made:
             picture.unlink()
     FOLDER.mkdir(parents=True, exist_ok=True)
-    asyncio.run(take(FOLDER))
-    if known.get("console") != made["console"] or not console.exists():
+    is_redrawn = known.get("console") != made["console"]  # the page that all of them are of
+    with TemporaryDirectory() as taken:
+        asyncio.run(take(Path(taken)))
+        for picture in Path(taken).iterdir():  # no two of one message are the same to the last bit
+            there, name = FOLDER / picture.name, picture.stem
+            if is_redrawn or known.get(name) != made[name] or not there.exists():
+                shutil.copy(picture, there)
+    if is_redrawn or not console.exists():
         asyncio.run(take_console(console))
     INDEX.write_text(index(), encoding="utf-8")
     SOURCES.write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")

@@ -170,8 +170,7 @@ async def test_dialog_of_an_incident_that_was_decided_doesnt_approve_the_next(en
             await card(bot, words="ancelled")
         else:
             bot.together.review(IDS, "approve", "ok")
-            for _ in range(4):
-                bot.together.advance(IDS)
+            bot.together.advance(IDS, "SUCCEEDED")
             del bot.together.remediations[IDS]["end_time"]
             await pass_time(bot, 60)
             assert not alert.buttons.get(APPROVE), alert.text

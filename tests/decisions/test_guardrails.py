@@ -176,8 +176,8 @@ async def test_tracked_node_in_an_unknown_state_counts(database_url: str) -> Non
         other = bot.together.add(("cluster-1", "instance-2", "remediation-2"))
         alert = await card(bot)
         await card(bot, other)
-        bot.together.remediations[other]["state"] = "DRAINING"
-        await card(bot, other, "State DRAINING")
+        bot.together.remediations[other]["state"] = "TOMORROW"
+        await card(bot, other, "State TOMORROW")
         await bot.slack.press(alert, APPROVE)
         assert "1 node is already in repair" in (await bot.reply_privately()).text
         assert bot.together.posts == []
@@ -220,7 +220,7 @@ async def test_node_that_just_entered_an_unknown_state_counts() -> None:
         await card(bot, other)
         bot.together.remediations[other]["state"] = "RUNNING"
         await card(bot, other, "Rebooting")
-        bot.together.remediations[other]["state"] = "DRAINING"
+        bot.together.remediations[other]["state"] = "TOMORROW"
         await bot.slack.press(alert, APPROVE)
         assert "1 node is already in repair" in (await bot.reply_privately()).text
         assert bot.together.posts == []

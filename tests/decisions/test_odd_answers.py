@@ -51,8 +51,7 @@ async def test_approval_of_an_earlier_incident_is_not_told_of_this_one(*, typed:
         bot.together.add()
         bot.together.review(IDS, "approve", "of yesterday")
         await bot.time.advance(3600)
-        for _ in range(4):
-            bot.together.advance(IDS)
+        bot.together.advance(IDS, "SUCCEEDED")
         await bot.time.advance(36_000)
         bot.together.remediations[IDS]["state"] = "PENDING_APPROVAL"
         told = await cancelled(bot, typed=typed)
@@ -103,8 +102,7 @@ async def test_card_of_the_next_incident_says_nothing_of_who_approved_the_one_be
         alert = bot.alert()
         await bot.slack.press(alert, APPROVE)
         await bot.edited(alert)
-        for _ in range(4):
-            bot.together.advance(IDS)
+        bot.together.advance(IDS, "SUCCEEDED")
         await bot.time.advance(3600)
         bot.together.remediations[IDS] |= {"state": "PENDING_APPROVAL", "create_time": bot.together._time()}
         await bot.time.advance(120)
@@ -349,8 +347,7 @@ async def test_click_on_what_was_requested_by_hand_does_not_name_the_reviewer_of
         alert = bot.alert()
         bot.together.review(IDS, "approve")
         await bot.time.advance(3600)
-        for _ in range(4):
-            bot.together.advance(IDS)
+        bot.together.advance(IDS, "SUCCEEDED")
         again = {"state": "PENDING", "trigger": "REMEDIATION_TRIGGER_MANUAL", "create_time": bot.together._time()}
         bot.together.remediations[IDS] |= again
         await bot.slack.press(alert, APPROVE)

@@ -40,8 +40,7 @@ async def test_critical_fault_after_the_repair_of_a_warning_calls_at_night(how: 
         else:
             bot.together.add(state="PENDING", linked_alerts=evidence, reviewed_by="Auto-Approved")
             alert = await card(bot)
-        for _ in range(4):
-            bot.together.advance(IDS)
+        bot.together.advance(IDS, "SUCCEEDED")
         bot.together.alerts.clear()
         await until(bot, lambda: "Watched until" in alert.text)
         await pass_time(bot, 1200)
@@ -100,8 +99,7 @@ async def test_fault_that_had_its_time_to_clear_calls_though_its_repairs_id_was_
         alert = await card(bot)
         await bot.slack.press(alert, APPROVE)
         await card(bot, words="Approved")
-        for _ in range(4):
-            bot.together.advance(IDS)
+        bot.together.advance(IDS, "SUCCEEDED")
         await until(bot, lambda: "Watched until" in alert.text)
         await pass_time(bot, 180)
         bot.together.add(linked_alerts=[{"alert_name": "KubeNodePIDPressure", **WARNING}])  # the next incident
@@ -121,8 +119,7 @@ async def test_warning_after_the_repair_of_a_critical_fault_calls_nobody_at_nigh
         bot.together.fire("a-1", "cluster-1", "instance-1", **XID)
         bot.together.add(state="PENDING", linked_alerts=[bot.together.alerts["a-1"]], reviewed_by="Auto-Approved")
         alert = await card(bot)
-        for _ in range(4):
-            bot.together.advance(IDS)
+        bot.together.advance(IDS, "SUCCEEDED")
         bot.together.alerts.clear()
         await until(bot, lambda: "Watched until" in alert.text)
         await pass_time(bot, 1200)
@@ -272,8 +269,7 @@ async def test_critical_fault_that_is_back_beside_a_warning_calls_at_night(order
         bot.together.fire("a-1", "cluster-1", "instance-1", **XID)
         bot.together.add(state="PENDING", linked_alerts=[bot.together.alerts["a-1"]], reviewed_by="Auto-Approved")
         alert = await card(bot)
-        for _ in range(4):
-            bot.together.advance(IDS)
+        bot.together.advance(IDS, "SUCCEEDED")
         bot.together.alerts.clear()
         await until(bot, lambda: "Watched until" in alert.text)
         await pass_time(bot, 1200)
@@ -324,8 +320,7 @@ async def test_on_call_is_called_once_for_what_did_not_stop_while_alerts_cannot_
         alert = await card(bot)
         await bot.slack.press(alert, APPROVE)
         await card(bot, words="Approved")
-        for _ in range(4):
-            bot.together.advance(IDS)
+        bot.together.advance(IDS, "SUCCEEDED")
         await until(bot, lambda: "Watched until" in alert.text)
         before = len(calls(bot))
         await pass_time(bot, 840, longest=15)
@@ -409,8 +404,7 @@ async def test_returns_at_night_in_a_message_of_two_clusters_are_told_to_both_on
         message = await digest(bot)
         for ids in all_ids:
             bot.together.review(ids, "approve")
-            for _ in range(4):
-                bot.together.advance(ids)
+            bot.together.advance(ids, "SUCCEEDED")
         await pass_time(bot, 1200)
         before = len(thread(bot, message))
         bot.together.fire("b-1", "cluster-1", "cluster-1-i0", **XID)
@@ -429,8 +423,7 @@ async def test_critical_fault_that_the_last_look_finds_beside_a_warning_calls_at
         bot.together.fire("a-1", "cluster-1", "instance-1", **XID)
         bot.together.add(state="PENDING", linked_alerts=[bot.together.alerts["a-1"]], reviewed_by="Auto-Approved")
         alert = await card(bot)
-        for _ in range(4):
-            bot.together.advance(IDS)
+        bot.together.advance(IDS, "SUCCEEDED")
         bot.together.alerts.clear()
         await until(bot, lambda: "Watched until" in alert.text)
         ended = bot.time.seconds

@@ -307,8 +307,7 @@ async def test_thread_waits_for_no_edit_that_slack_does_not_take(bot: World, ref
     (told,) = await until(bot, lambda: thread(bot, alert), 1200)
     assert "for a decision" in told
     bot.together.review(IDS, "approve")
-    for _ in range(3):
-        bot.together.advance(IDS)
+    bot.together.advance(IDS, "RUNNING")
     bot.together.fail(IDS, "The VM didn't start")
     (told,) = await until(bot, lambda: [line for line in thread(bot, alert) if "failed on" in line], 300)
     assert told.startswith(CALL)

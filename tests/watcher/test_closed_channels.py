@@ -151,8 +151,7 @@ async def test_failure_of_a_repair_in_a_closed_former_channel_is_told_in_the_new
     await bot.settle()
     bot.slack.channels[CHANNEL].is_archived = True
     async with bot.another(bot.settings.model_copy(update={"bot_alert_channel": NEW})):
-        for _ in range(3):
-            bot.together.advance(IDS)
+        bot.together.advance(IDS, "RUNNING")
         if is_tried_before:
             await pass_time(bot, 60)
         bot.together.fail(IDS, "The VM didn't start")

@@ -497,8 +497,7 @@ async def ended_before_its_end_time(bot: World, state: str) -> None:
     alert = await card(bot)
     await bot.slack.press(alert, APPROVE)
     await card(bot, words="Approved")
-    for _ in range(3):
-        bot.together.advance(IDS)
+    bot.together.advance(IDS, "RUNNING")
     await card(bot, words="Rebooting")
     bot.together.remediations[IDS] |= {"state": state, "update_time": moment(bot)}
     await card(bot, words="Rebooted" if state == "SUCCEEDED" else "Failed")

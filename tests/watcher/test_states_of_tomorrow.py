@@ -75,8 +75,7 @@ async def test_approved_repair_that_hangs_or_ends_in_a_state_of_tomorrow_calls_s
         alert = await card(bot)
         await bot.slack.press(alert, APPROVE)
         await card(bot, words="Approved")
-        for _ in range(3):
-            bot.together.advance(IDS)
+        bot.together.advance(IDS, "RUNNING")
         await card(bot, words="Rebooting")
         ended = {"end_time": moment(bot), "error_message": "host did not come back"} if state == "TIMED_OUT" else {}
         bot.together.remediations[IDS] |= {"state": state, "update_time": moment(bot), **ended}
@@ -94,8 +93,7 @@ async def test_two_of_a_digest_that_hang_in_a_state_of_tomorrow_are_told() -> No
         await bot.slack.submit(await choose(bot, message))
         await until(bot, lambda: {bot.together.state(ids) for ids in nodes} == {"PENDING"})
         for ids in nodes:
-            for _ in range(3):
-                bot.together.advance(ids)
+            bot.together.advance(ids, "RUNNING")
         await pass_time(bot, 60)
         for ids in nodes[2:]:
             bot.together.advance(ids)
@@ -114,8 +112,7 @@ async def test_digest_says_that_what_was_approved_has_ended_in_a_state_of_tomorr
         await bot.slack.submit(await choose(bot, message))
         await until(bot, lambda: {bot.together.state(ids) for ids in nodes} == {"PENDING"})
         for ids in nodes:
-            for _ in range(3):
-                bot.together.advance(ids)
+            bot.together.advance(ids, "RUNNING")
         await pass_time(bot, 60)
         for ids in nodes:
             bot.together.remediations[ids] |= {

@@ -582,8 +582,7 @@ async def running(bot: World) -> Posted:
     alert = await card(bot)
     await bot.slack.press(alert, APPROVE)
     await card(bot, words="Approved")
-    for _ in range(3):
-        bot.together.advance(IDS)
+    bot.together.advance(IDS, "RUNNING")
     return await card(bot, words="Rebooting")
 
 
