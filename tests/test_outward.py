@@ -1120,7 +1120,7 @@ async def test_next_incident_after_a_failed_repair_under_the_same_id_pages(pager
         bot.together.add(linked_alerts=XID)
         await card(bot, words="Approve reboot?")
         await pass_time(bot, 60)
-        assert pagerduty.actions == ["trigger repair", "resolve repair", "trigger"]
+        assert pagerduty.actions == ["trigger", "resolve", "trigger repair", "resolve repair", "trigger"]
 
 
 async def test_next_incident_after_a_failed_repair_is_not_resolved_without_a_page(pagerduty: PagerDuty) -> None:
@@ -1260,16 +1260,49 @@ async def test_decision_in_doubt_on_the_next_incident_is_told_after_the_end_of_t
         assert kinds[-2:] == ["resolved", "decided"]
 
 
-async def test_repair_that_moves_on_is_no_longer_called_stuck(pagerduty: PagerDuty) -> None:
+async def test_second_failure_under_the_same_id_pages_though_pagerduty_was_out_in_between(
+    pagerduty: PagerDuty,
+) -> None:
+    async with watching(**paged(pagerduty)) as bot:
+        bot.together.add(linked_alerts=XID)
+        await bot.slack.press(await card(bot), APPROVE)
+        await card(bot, words="Approved")
+        bot.together.advance(IDS, "RUNNING")
+        await poll(bot)
+        bot.together.fail(IDS, "x")
+        await card(bot, words="Failed")
+        await until(bot, lambda: pagerduty.incidents == {REPAIR: "triggered"})
+        pagerduty.incidents[REPAIR] = "acknowledged"
+        pagerduty.statuses = [500] * 10_000
+        await bot.time.advance(3)
+        bot.together.add(linked_alerts=XID)
+        again = await card(bot, words="Approve reboot?")
+        await bot.slack.press(again, APPROVE)
+        await card(bot, words="Approved")
+        bot.together.advance(IDS, "RUNNING")
+        await card(bot, words="Rebooting")
+        bot.together.fail(IDS, "y")
+        await card(bot, words="Failed")
+        await pass_time(bot, 60)
+        pagerduty.statuses.clear()
+        await pass_time(bot, 3700)
+        assert len(pagerduty.pages) == 2, (pagerduty.calls, pagerduty.incidents)
+
+
+async def test_incident_of_a_stuck_repair_that_runs_and_is_not_listed_for_a_while_stays_open(
+    pagerduty: PagerDuty,
+) -> None:
     async with watching(**paged(pagerduty), BOT_STUCK_MINUTES="30", BOT_WAIT_MINUTES="*=10") as bot:
         bot.together.add()
-        alert = await card(bot)
-        await bot.slack.press(alert, APPROVE)
+        await bot.slack.press(await card(bot), APPROVE)
         await card(bot, words="Approved")
-        await card(bot, words="ay be stuck", seconds=4 * 3600)
-        await until(bot, lambda: pagerduty.incidents == {REPAIR: "triggered"})
         bot.together.advance(IDS, "RUNNING")
-        await until(bot, lambda: "ay be stuck" not in alert.text)
-        await pass_time(bot, 120)
-        assert bot.together.state(IDS) == "RUNNING"
-        assert pagerduty.incidents[REPAIR] != "triggered"
+        await card(bot, words="Rebooting")
+        await until(bot, lambda: pagerduty.incidents == {REPAIR: "triggered"}, seconds=4 * 3600)
+        kept = bot.together.remediations.pop(IDS)
+        await card(bot, words="No longer listed")
+        bot.together.remediations[IDS] = kept
+        await card(bot, words="ay be stuck")
+        await pass_time(bot, 4 * 3600)
+        assert "ay be stuck" in (await card(bot)).text
+        assert pagerduty.incidents == {REPAIR: "triggered"}

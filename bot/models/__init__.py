@@ -17,7 +17,7 @@ from bot.models.alert import (
     repairs_since,
 )
 from bot.models.cluster import Cluster, ClusterNames
-from bot.models.event import Event, EventKind, Target
+from bot.models.event import ENDS, Event, EventKind, Target
 from bot.models.fault import QUIET_SECONDS, Brake, Fault, FaultMessage, FaultReport
 from bot.models.guardrails import Braked, Override, Pause, Pauser, RepairLimit, RepairLoad
 from bot.models.ids import RemediationRef, check_id, folded, new_id, parts_of, read_reference, short_hash

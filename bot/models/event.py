@@ -27,7 +27,7 @@ class EventKind(StrEnum):
     BRAKE = "brake"
 
 
-_AFTER_A_WAIT = {EventKind.RUNNING, EventKind.STUCK, EventKind.SUCCEEDED, EventKind.FAILED, EventKind.RESOLVED}
+ENDS = {EventKind.SUCCEEDED, EventKind.RESOLVED}  # after which nobody is called for what was told before
 
 
 class Target(StrEnum):
@@ -53,10 +53,3 @@ class Event:
     subject: str
     at: float
     data: dict[str, str | int | float | bool | None] = field(default_factory=dict)
-
-    @property
-    def ends_wait(self) -> bool:
-        """Whether nobody is to decide any more: what was told before it of a wait, or of a repair, is out of date."""
-        if self.kind is EventKind.DECIDED:
-            return self.data.get("decision") == "approved" and self.data.get("is_sure") is not False
-        return self.kind in _AFTER_A_WAIT and not self.data.get("is_midway")  # what vanishes midway may be listed again

@@ -203,13 +203,19 @@ class FaultReport:
     as_of: float = 0.0
 
     def noting(self, cluster: str, faults: Sequence[Fault], now: float) -> "FaultReport":
-        """Return it with what fires now; of very many, what people weren't called for yet comes first."""
+        """Return it with what fires now; of very many, what was just seen and nobody was called for comes first."""
         keys = {fault.key for fault in faults} | self.brake_key
         remembered = {key: at for key, at in self.told.items() if not at or now - at < FORGOTTEN_SECONDS}
         told = {key: 0.0 if key in keys else at or now for key, at in remembered.items()}
         ordered = sorted(
             faults,
-            key=lambda fault: (not fault.alert.is_critical, fault.key in told, fault.since, fault.key),
+            key=lambda fault: (
+                not fault.alert.is_critical,
+                fault.missed > 0,
+                fault.key in told,
+                fault.since,
+                fault.key,
+            ),
         )
         return replace(
             self,

@@ -7,7 +7,8 @@ import json
 from datetime import UTC, datetime
 
 from bot.cards import labels
-from bot.models import Event, EventKind, Json, short_hash
+from bot.errors import OutcomeKind
+from bot.models import ENDS, Event, EventKind, Json, short_hash
 
 PREFIX = "whsec_"
 _TYPE = "com.github.remediation-bot"
@@ -61,12 +62,18 @@ def incidents(event: Event, routing_key: str, *, at_once: bool) -> list[Json]:
         {"routing_key": routing_key, "dedup_key": _fitting(key)} for key in (event.subject, f"{event.subject} repair")
     )
     trigger, acknowledge, resolve = ({"event_action": action} for action in ("trigger", "acknowledge", "resolve"))
-    if event.ends_wait:
-        return [wait | resolve, repair | (trigger | _described(event) if event.kind in _OF_REPAIRS else resolve)]
-    is_new = at_once and event.kind in {EventKind.OPENED, EventKind.WORSENED} and not event.data.get("is_warning")
-    if is_new or event.kind is EventKind.REMINDED:
+    kind, data = event.kind, event.data
+    if kind in _OF_REPAIRS:
+        return [wait | resolve, repair | trigger | _described(event)]
+    if kind in ENDS:  # a repair that vanishes midway may be listed again
+        return [] if data.get("is_midway") else [wait | resolve, repair | resolve]
+    is_approved = data.get("decision") == OutcomeKind.APPROVED and data.get("is_sure") is not False
+    if kind is EventKind.RUNNING or (kind is EventKind.DECIDED and is_approved):
+        return [wait | resolve]
+    is_new = at_once and kind in {EventKind.OPENED, EventKind.WORSENED} and not data.get("is_warning")
+    if is_new or kind is EventKind.REMINDED:
         return [wait | trigger | _described(event)]
-    return [wait | acknowledge] if event.kind in {EventKind.HELD, EventKind.LOOKING} else []
+    return [wait | acknowledge] if kind in {EventKind.HELD, EventKind.LOOKING} else []
 
 
 def _fitting(key: str) -> str:

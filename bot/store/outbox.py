@@ -7,6 +7,7 @@ from pydantic import TypeAdapter
 from sqlalchemy import Text, bindparam, cast, delete, exists, func, insert, literal, select, union_all, update
 
 from bot.models import (
+    ENDS,
     FINAL,
     RULES,
     Alert,
@@ -52,7 +53,6 @@ _DROP_CALLS = delete(outbox).where(outbox.c.target == Target.PAGERDUTY, outbox.c
 _DROP_OLD = _UNTOLD.where(outbox.c.created_at < NOW_ONCE - _KEPT_SECONDS)
 _POSTPONE = update(outbox).where(_ONE).values(attempts=outbox.c.attempts + 1, next_at=now() + bindparam("b_seconds"))
 _HURRY = update(outbox).where(outbox.c.next_at > NOW_ONCE).values(next_at=now())
-_ENDS = {EventKind.SUCCEEDED, EventKind.RESOLVED}
 _KINDS: dict[str, EventKind] = {
     **dict.fromkeys(FINAL, EventKind.RESOLVED),
     State.RUNNING: EventKind.RUNNING,
@@ -119,16 +119,16 @@ def emit(connection: Connection, kind: EventKind, subject: str, data: Data, *, k
 
     Events of one subject with the same `key` have the same ID.
     """
-    if kind in _ENDS:  # a tool that is told again one day wouldn't learn that it's over
+    if kind in ENDS:  # a tool that is told again one day wouldn't learn that it's over
         connection.execute(_DROP_UNTOLD, b_subject=subject, b_targets=json_list(connection.targets))
     if not connection.targets:
         return
     event_id = uuid.uuid5(_IDS, f"{subject} {key}").hex if key else new_id()
     kept = {name: storable(value) for name, value in data.items()}
-    event, targets = Event(event_id, kind, subject, 0.0, kept), connection.targets
-    if event.ends_wait and Target.PAGERDUTY in targets:  # else people would be called for what is over
-        connection.execute(_DROP_CALLS, b_subject=subject)
-    body = dump(_EVENTS, event)
+    body = dump(_EVENTS, Event(event_id, kind, subject, 0.0, kept))
+    targets = connection.targets
+    if kind in ENDS and not data.get("is_midway") and Target.PAGERDUTY in targets:
+        connection.execute(_DROP_CALLS, b_subject=subject)  # else people would be called for what is over
     connection.execute(_ADD, [{"target": target, "subject": subject, "b_body": body} for target in targets])
 
 

@@ -236,7 +236,8 @@ class FaultWatch:
             return
         nodes = cluster.nodes if cluster else None
         limit = self.config.storm_brake.limit(nodes) or (report.brake.limit if report.brake else None)
-        broken = len(listing.in_repair | listing.waiting)
+        unread = {ref.instance_id for ref in listing.unconfirmed} if report.brake else set()
+        broken = len(listing.in_repair | listing.waiting | unread)
         # Alerts that couldn't be read lately pause nothing, but for some time hold what is paused.
         alerts_at = self.reports.read_at.get(cluster_id, (0.0, report.brake.alerts_at if report.brake else 0.0))[1]
         if now - alerts_at <= HOLDS_SECONDS if report.brake else self.reports.is_fresh(cluster_id):

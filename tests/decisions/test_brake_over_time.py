@@ -550,3 +550,46 @@ async def test_brake_holds_though_another_alert_of_the_same_nodes_was_missing_wh
     await bot.slack.press(alert, APPROVE)
     await pass_time(bot, 10)
     assert bot.together.posts == [], alert.everything
+
+
+@pytest.mark.parametrize("gets", ["fail", "404"])
+async def test_brake_holds_though_a_list_lacks_the_repairs_of_nodes_whose_alerts_fire(bot: World, gets: str) -> None:
+    await began(bot)
+    other = bot.together.add()
+    alert = await card(bot)
+    for number in range(10, 15):
+        bot.together.fire(f"a-{number}", "cluster-1", f"instance-{number}")
+    await card(bot, words="Approvals are paused", seconds=600)
+    ids = storm(bot, 5, start=10)  # of the same nodes
+    await pass_time(bot, 120)
+    bot.together.lost.update(ids)
+    if gets == "fail":
+        for each in ids:
+            bot.together.faults.append(Fault("rpc", verb="get", code=14, instance=each[1], times=-1))
+    await pass_time(bot, 3600, longest=30)
+    await bot.slack.press(alert, APPROVE)
+    await pass_time(bot, 10)
+    assert bot.together.state(other) == "PENDING_APPROVAL"
+    assert bot.together.posts == [], len(alert.everything)
+
+
+@pytest.mark.parametrize("each", [1, 42])
+async def test_brake_holds_though_more_alerts_cleared_than_are_kept(bot: World, each: int) -> None:
+    await began(bot)
+    bot.together.add()
+    alert = await card(bot)
+    for number in range(5):
+        bot.together.fire(f"z-{number}", "cluster-1", f"gpu-{number}")
+        for one in range(each):
+            bot.together.fire(f"b-{number}-{one}", "cluster-1", f"gpu-{number}")
+    await card(bot, words="Approvals are paused", seconds=600)
+    await pass_time(bot, 60)
+    for key in [key for key in bot.together.alerts if key.startswith("b-")]:
+        del bot.together.alerts[key]
+    calls = len(bot.together.calls)
+    await until(bot, lambda: "alerts" in [call.verb for call in bot.together.calls[calls:]])
+    bot.together.faults.append(Fault("rpc", verb="alerts", code=14, times=-1))
+    await pass_time(bot, 2700, longest=60)
+    await bot.slack.press(alert, APPROVE)
+    await pass_time(bot, 10)
+    assert bot.together.posts == [], alert.everything
