@@ -1080,6 +1080,17 @@ async def running(bot: World) -> Posted:
     return await card(bot, words="Rebooting")
 
 
+async def failed(bot: World) -> None:
+    """Let a repair of something critical that somebody approved fail."""
+    bot.together.add(linked_alerts=XID)
+    await bot.slack.press(await card(bot), APPROVE)
+    await card(bot, words="Approved")
+    bot.together.advance(IDS, "RUNNING")
+    await poll(bot)
+    bot.together.fail(IDS, "host did not come back")
+    await card(bot, words="Failed")
+
+
 async def test_incident_of_a_repair_that_failed_stays_open_though_together_drops_the_record() -> None:
     stuck: Any = {"BOT_STUCK_MINUTES": "30", "BOT_WAIT_MINUTES": "*=0"}
     async with PagerDuty() as pagerduty, watching(**paged(pagerduty), **stuck) as bot:
@@ -1108,14 +1119,7 @@ async def test_incident_of_what_was_cancelled_is_resolved_while_only_the_list_ca
 
 async def test_next_incident_after_a_failed_repair_under_the_same_id_pages(pagerduty: PagerDuty) -> None:
     async with watching(**paged(pagerduty), BOT_PAGERDUTY_WHEN="opened", BOT_REMIND_MINUTES="0") as bot:
-        bot.together.add(linked_alerts=XID)
-        alert = await card(bot)
-        await bot.slack.press(alert, APPROVE)
-        await card(bot, words="Approved")
-        bot.together.advance(IDS, "RUNNING")
-        await poll(bot)
-        bot.together.fail(IDS, "host did not come back")
-        await card(bot, words="Failed")
+        await failed(bot)
         await pass_time(bot, 3 * 86_400)
         bot.together.add(linked_alerts=XID)
         await card(bot, words="Approve reboot?")
@@ -1126,14 +1130,7 @@ async def test_next_incident_after_a_failed_repair_under_the_same_id_pages(pager
 async def test_next_incident_after_a_failed_repair_is_not_resolved_without_a_page(pagerduty: PagerDuty) -> None:
     """The same where the first one failed without a reminder, and the next one waits for its own."""
     async with watching(**paged(pagerduty)) as bot:
-        bot.together.add(linked_alerts=XID)
-        alert = await card(bot)
-        await bot.slack.press(alert, APPROVE)
-        await card(bot, words="Approved")
-        bot.together.advance(IDS, "RUNNING")
-        await poll(bot)
-        bot.together.fail(IDS, "host did not come back")
-        await card(bot, words="Failed")
+        await failed(bot)
         await pass_time(bot, 3 * 86_400)
         pages = len(pagerduty.pages)
         bot.together.add(linked_alerts=XID)
@@ -1264,13 +1261,7 @@ async def test_second_failure_under_the_same_id_pages_though_pagerduty_was_out_i
     pagerduty: PagerDuty,
 ) -> None:
     async with watching(**paged(pagerduty)) as bot:
-        bot.together.add(linked_alerts=XID)
-        await bot.slack.press(await card(bot), APPROVE)
-        await card(bot, words="Approved")
-        bot.together.advance(IDS, "RUNNING")
-        await poll(bot)
-        bot.together.fail(IDS, "x")
-        await card(bot, words="Failed")
+        await failed(bot)
         await until(bot, lambda: pagerduty.incidents == {REPAIR: "triggered"})
         pagerduty.incidents[REPAIR] = "acknowledged"
         pagerduty.statuses = [500] * 10_000

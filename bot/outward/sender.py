@@ -167,9 +167,8 @@ class Sender:
             headers = signed(self.to.webhook_secret, event.id, int(self.clock.now()), body)
             headers["content-type"] = "application/cloudevents+json; charset=utf-8"
             return await self._post(target, url, body, headers)
-        result = None
+        result, headers = None, {"content-type": "application/json"}
         for content in incidents(event, self.to.pagerduty_key, at_once=self.to.pages_at_once):
-            headers = {"content-type": "application/json"}
             if result := await self._post(target, f"{url}/v2/enqueue", json.dumps(content).encode(), headers):
                 break
         return result
