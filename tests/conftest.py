@@ -12,6 +12,7 @@ from hypothesis import settings
 
 from tests.manual_clock import ManualClock
 from tests.postgres import new_schema, serve_postgresql
+from tests.simulator.receivers import PagerDuty, WebhookReceiver
 from tests.watch import watching
 from tests.world import World, world
 
@@ -82,6 +83,18 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 def sqlite_url(folder: Path) -> str:
     return f"sqlite:///{folder}/bot.db"
+
+
+@pytest.fixture
+async def webhook() -> AsyncIterator[WebhookReceiver]:
+    async with WebhookReceiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+async def pagerduty() -> AsyncIterator[PagerDuty]:
+    async with PagerDuty() as receiver:
+        yield receiver
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from bot.watcher import schedule
 from bot.watcher.schedule import Step
 from tests.manual_clock import START
 from tests.samples import WATCH, remediation, request, reviewed
-from tests.simulator.receivers import SECRET, WebhookReceiver
+from tests.simulator.receivers import WebhookReceiver
 from tests.watch import card, pass_time, watching
 from tests.world import IDS
 
@@ -162,7 +162,7 @@ def test_answer_that_no_list_confirms_is_as_of_the_answer_until_it_is_over(state
 
 async def test_other_tools_do_not_learn_of_an_end_that_was_none() -> None:
     async with WebhookReceiver() as webhook:
-        environ: Any = {"BOT_WEBHOOK_URL": f"{webhook.url}/events", "BOT_WEBHOOK_SECRET": SECRET}
+        environ: Any = webhook.settings
         async with watching(**environ) as bot:
             bot.together.add()
             await card(bot)

@@ -160,7 +160,7 @@ async def test_no_secret_is_logged_whatever_goes_wrong_at_debug(
 async def test_credential_of_a_cluster_is_in_no_log_table_or_event(capfd: pytest.CaptureFixture[str]) -> None:
     configure_logs("DEBUG", "json", SECRETS)
     async with WebhookReceiver() as webhook:
-        environ: Any = {"BOT_WEBHOOK_URL": f"{webhook.url}/events", "BOT_WEBHOOK_SECRET": SECRET}
+        environ: Any = webhook.settings
         async with watching(BOT_MAX_IN_REPAIR_PERCENT="100", **environ) as bot:
             bot.together.nodes["cluster-1"] = 2
             bot.together.node_status["instance-1"] = "NODE_PHASE_FAILED"

@@ -10,7 +10,7 @@ from bot.models import Alert, CameBack, DecidedBy, Message, Verb
 from tests.deaths import died_while, left_behind
 from tests.manual_clock import START
 from tests.samples import remediation
-from tests.simulator.receivers import ROUTING_KEY, PagerDuty
+from tests.simulator.receivers import PagerDuty
 from tests.simulator.slack.limits import check_message
 from tests.simulator.slack.workspace import BOT_USER, SlackFault
 from tests.simulator.together import Fault
@@ -210,7 +210,7 @@ async def test_looking_at_a_message_that_cannot_be_edited_is_answered(bot: World
 async def test_looking_at_one_node_of_a_digest_acknowledges_no_other() -> None:
 
     async with PagerDuty() as pagerduty:
-        paging: Any = {"BOT_PAGERDUTY_KEY": ROUTING_KEY, "BOT_PAGERDUTY_URL": pagerduty.url}
+        paging: Any = pagerduty.settings
         async with watching(**paging) as bot:
             await poll(bot)
             storm(bot, 8)

@@ -4,44 +4,37 @@ import asyncio
 import json
 import tracemalloc
 import zlib
-from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
 import jsonschema
 import pytest
-from pydantic import SecretStr
 from sqlalchemy import insert, select
 
 from bot.clock import WaitReason
 from bot.environment import SettingsError
 from bot.metrics import OUTWARD
 from bot.models import Event, EventKind, Target
-from bot.outward.formats import cloud_event, incidents
+from bot.outward.formats import cloud_event
 from bot.outward.sender import GIVE_UP_AFTER, TICK
 from bot.store.tables import outbox
 from bot.wiring import plain_client, tool_clients
-from tests.deaths import free_the_lease
 from tests.fetch import get
 from tests.manual_clock import HANGS_AFTER, START
 from tests.rows import execute_beside
 from tests.simulator.process import free_port, ready, start_bot, variables
 from tests.simulator.receivers import ROUTING_KEY, SECRET, PagerDuty, WebhookReceiver
 from tests.simulator.slack import Posted, Slack
-from tests.simulator.slack.workspace import BOT_USER, SlackFault
+from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault, Together
-from tests.storms import XID, began, digest, storm
+from tests.storms import began
 from tests.test_flow_reasons import opened
-from tests.test_metrics import Counted, metrics
-from tests.watch import CHANNEL, HOLD, LOOKING, card, pass_time, poll, quiet, thread, until, watching
-from tests.watcher.test_verification import firing
-from tests.world import APPROVE, CANCEL, IDS, REF, World, settings_for, world
+from tests.watch import CHANNEL, HOLD, card, pass_time, poll, thread, until, watching
+from tests.world import APPROVE, CANCEL, IDS, REF, settings_for, world
 
 COUNTER = "remediation_bot_outward_events_total"
 OTHER = ("cluster-1", "i-2", "r-2")
-REPAIR = f"{REF} repair"  # the key of its second incident at PagerDuty
 REASONS = {0: "ReadError"}
 CLOUD_EVENT = {
     "type": "object",
@@ -59,28 +52,8 @@ CLOUD_EVENT = {
 }  # from the CloudEvents specification's JSON schema: what it requires, and the attributes that the bot uses
 
 
-@pytest.fixture
-async def webhook() -> AsyncIterator[WebhookReceiver]:
-    async with WebhookReceiver() as receiver:
-        yield receiver
-
-
-@pytest.fixture
-async def pagerduty() -> AsyncIterator[PagerDuty]:
-    async with PagerDuty() as receiver:
-        yield receiver
-
-
-def told(webhook: WebhookReceiver) -> Any:
-    return {"BOT_WEBHOOK_URL": f"{webhook.url}/events", "BOT_WEBHOOK_SECRET": SECRET}
-
-
-def paged(pagerduty: PagerDuty) -> Any:
-    return {"BOT_PAGERDUTY_KEY": ROUTING_KEY, "BOT_PAGERDUTY_URL": pagerduty.url}
-
-
 async def test_life_of_a_remediation_is_told_in_order_and_signed(webhook: WebhookReceiver) -> None:
-    async with watching(**told(webhook)) as bot:
+    async with watching(**webhook.settings) as bot:
         bot.together.add(instance_name="gpu-node-7")
         alert = await card(bot)
         await pass_time(bot, 960)
@@ -118,7 +91,7 @@ async def test_life_of_a_remediation_is_told_in_order_and_signed(webhook: Webhoo
     ],
 )
 async def test_every_end_is_told(webhook: WebhookReceiver, what: str, kinds: list[str]) -> None:
-    async with watching(**told(webhook)) as bot:
+    async with watching(**webhook.settings) as bot:
         bot.together.add()
         alert = await card(bot)
         if what == "clears":
@@ -140,7 +113,7 @@ async def test_every_end_is_told(webhook: WebhookReceiver, what: str, kinds: lis
 
 
 async def test_storm_and_outage_are_told(webhook: WebhookReceiver) -> None:
-    async with watching(**told(webhook)) as bot:
+    async with watching(**webhook.settings) as bot:
         for number in range(12):
             bot.together.add(("cluster-1", f"i-{number}", f"r-{number}"))
         await until(bot, bot.slack.digests)
@@ -161,7 +134,7 @@ async def test_storm_and_outage_are_told(webhook: WebhookReceiver) -> None:
 async def test_what_is_wrong_in_a_cluster_is_told_once_although_slack_takes_no_message(
     webhook: WebhookReceiver, kind: str
 ) -> None:
-    async with watching(**told(webhook)) as bot:
+    async with watching(**webhook.settings) as bot:
         await began(bot)
         bot.slack.faults.append(SlackFault("chat.postMessage", "html", times=-1))
         broken = Fault("html", verb="list", status=500, times=-1)
@@ -184,7 +157,7 @@ async def test_what_is_wrong_in_a_cluster_is_told_once_although_slack_takes_no_m
 
 
 async def test_end_of_an_outage_waits_for_no_message_that_slack_refuses(webhook: WebhookReceiver) -> None:
-    async with watching(**told(webhook)) as bot:
+    async with watching(**webhook.settings) as bot:
         await began(bot)
 
         def is_over() -> list[bool]:
@@ -219,7 +192,7 @@ async def test_end_of_an_outage_waits_for_no_message_that_slack_refuses(webhook:
 async def test_outage_of_a_cluster_that_is_gone_is_not_called_over_although_slack_takes_no_message(
     webhook: WebhookReceiver, refusal: str
 ) -> None:
-    async with watching(**told(webhook)) as bot:
+    async with watching(**webhook.settings) as bot:
         bot.together.clusters["cluster-2"] = "two"
         await began(bot)
         bot.slack.faults.append(SlackFault("chat.postMessage", refusal, times=-1))
@@ -236,7 +209,7 @@ async def test_outage_of_a_cluster_that_is_gone_is_not_called_over_although_slac
 
 
 async def test_bot_that_does_not_watch_tells_what_is_decided(webhook: WebhookReceiver) -> None:
-    async with world(**told(webhook)) as bot:
+    async with world(**webhook.settings) as bot:
         bot.together.add()
         await bot.slack.command(f"{REF} by hand")
         await bot.answer()
@@ -245,7 +218,7 @@ async def test_bot_that_does_not_watch_tells_what_is_decided(webhook: WebhookRec
 
 
 async def test_decision_in_doubt_that_took_effect_is_told(webhook: WebhookReceiver) -> None:
-    async with watching(**told(webhook)) as bot:
+    async with watching(**webhook.settings) as bot:
         bot.together.add()
         alert = await card(bot)
         unreadable = Fault("rpc", verb="get", code=14, times=-1)
@@ -261,8 +234,19 @@ async def test_decision_in_doubt_that_took_effect_is_told(webhook: WebhookReceiv
         assert (data["decision"], data["by"], data["state"]) == ("approved", "U0ALICE", "PENDING")
 
 
+async def test_approval_in_together_is_told_without_a_name(webhook: WebhookReceiver) -> None:
+    async with watching(**webhook.settings) as bot:
+        bot.together.add()
+        await card(bot)
+        bot.together.review(IDS, "approve", "by hand")
+        await card(bot, words="Approved")
+        await until(bot, lambda: webhook.of(IDS[2]) == ["opened", "decided"])
+        data = webhook.events[-1]["data"]
+        assert (data["decision"], data.get("by"), data["state"]) == ("approved", None, "PENDING")
+
+
 async def test_cancellation_that_was_only_read_back_is_not_told_as_certain(webhook: WebhookReceiver) -> None:
-    async with world(**told(webhook)) as bot:
+    async with world(**webhook.settings) as bot:
         bot.together.add()
         bot.together.faults.append(Fault("html", verb="cancel", after=True))
         await bot.slack.command(REF)
@@ -275,7 +259,7 @@ async def test_cancellation_that_was_only_read_back_is_not_told_as_certain(webho
 async def test_what_is_not_taken_is_told_again_in_order_and_holds_up_no_other(
     webhook: WebhookReceiver, status: int
 ) -> None:
-    async with watching(**told(webhook)) as bot:
+    async with watching(**webhook.settings) as bot:
         webhook.statuses = [status] * 2
         bot.together.add()
         alert = await card(bot)
@@ -297,14 +281,14 @@ async def test_what_is_not_taken_is_told_again_in_order_and_holds_up_no_other(
 async def test_events_that_were_taken_are_counted_from_zero(webhook: WebhookReceiver) -> None:
     """Prometheus takes no increase from a series that begins with 1, so the rule about refused events would page."""
     OUTWARD.clear()
-    async with watching(**told(webhook)) as bot:
+    async with watching(**webhook.settings) as bot:
         assert f'{COUNTER}{{result="taken",target="webhook"}} 0.0' in (await get(bot.app, "/metrics"))[1]
 
 
 async def test_webhook_that_hangs_keeps_no_decision_waiting_and_is_given_up_after_a_day(
     webhook: WebhookReceiver, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with watching(**told(webhook)) as bot:
+    async with watching(**webhook.settings) as bot:
         with webhook.paused("receive"):
             bot.together.add()
             alert = await card(bot)
@@ -323,7 +307,7 @@ async def test_webhook_that_hangs_keeps_no_decision_waiting_and_is_given_up_afte
 async def test_event_that_waited_while_no_bot_ran_is_tried_more_than_once(
     webhook: WebhookReceiver, database_url: str, days: int
 ) -> None:
-    async with watching(database_url, **told(webhook)) as bot:
+    async with watching(database_url, **webhook.settings) as bot:
         with webhook.paused("receive"):
             bot.together.add()
             await card(bot)
@@ -338,7 +322,7 @@ async def test_event_that_waited_while_no_bot_ran_is_tried_more_than_once(
 async def test_event_for_a_target_that_is_no_longer_set_is_deleted_after_two_days(
     webhook: WebhookReceiver, database_url: str
 ) -> None:
-    async with watching(database_url, **told(webhook)) as bot:
+    async with watching(database_url, **webhook.settings) as bot:
         await bot.settle()
         rows = [
             {"target": "pagerduty", "subject": REF, "body": "{}", "created_at": at, "next_at": at, "attempts": 0}
@@ -350,79 +334,10 @@ async def test_event_for_a_target_that_is_no_longer_set_is_deleted_after_two_day
         assert await execute_beside(bot, select(outbox.c.created_at)) == [{"created_at": START}]
 
 
-async def test_incident_is_triggered_by_the_first_reminder_acknowledged_by_a_hold_and_resolved(
-    pagerduty: PagerDuty,
-) -> None:
-    async with watching(**paged(pagerduty)) as bot:
-        bot.together.add(instance_name="gpu-node-7")
-        alert = await card(bot)
-        await pass_time(bot, 60)
-        assert pagerduty.incidents == {}
-        await pass_time(bot, 960)
-        assert pagerduty.incidents == {REF: "triggered"}
-        summary = pagerduty.calls[0]["payload"]["summary"]
-        assert summary == "gpu-node-7 (cluster-1 (H100)). Reboot is waiting for approval."
-        await pass_time(bot, 1801)
-        assert {call["dedup_key"] for call in pagerduty.calls} == {REF}
-        await bot.slack.press(alert, HOLD)
-        await until(bot, lambda: pagerduty.incidents == {REF: "acknowledged"})
-        await bot.slack.press(alert, CANCEL)
-        await until(bot, lambda: pagerduty.incidents == {REF: "resolved"})
-        assert pagerduty.refused == []
-
-
-async def test_incident_is_triggered_while_slack_takes_no_reminder(pagerduty: PagerDuty) -> None:
-    async with watching(**paged(pagerduty)) as bot:
-        bot.together.add()
-        await card(bot)
-        bot.slack.faults.append(SlackFault("chat.postMessage", "html", times=-1))
-        await pass_time(bot, 960)
-        assert pagerduty.incidents == {REF: "triggered"}
-
-
-async def test_incident_is_triggered_while_slack_takes_no_card(pagerduty: PagerDuty) -> None:
-    async with watching(**paged(pagerduty)) as bot:
-        refused = SlackFault("chat.postMessage", "html", times=-1)
-        bot.slack.faults.append(refused)
-        bot.together.add()
-        await pass_time(bot, 800)
-        assert pagerduty.incidents == {}
-        await pass_time(bot, 300)
-        assert pagerduty.incidents == {REF: "triggered"}
-        await pass_time(bot, 3600)
-        assert len(pagerduty.calls) == 1
-        bot.slack.faults.remove(refused)
-        await bot.slack.press(await card(bot, seconds=700), CANCEL)
-        await until(bot, lambda: pagerduty.incidents == {REF: "resolved"})
-
-
-async def test_incident_is_triggered_while_slack_takes_no_line_of_the_thread(pagerduty: PagerDuty) -> None:
-    async with watching(**paged(pagerduty)) as bot:
-        bot.together.add()
-        alert = await card(bot)
-        bot.slack.faults.append(SlackFault("chat.postMessage", "html", times=-1))
-        await bot.slack.press(alert, HOLD)
-        await until(bot, lambda: "On hold" in alert.text)
-        await bot.slack.press(alert, HOLD, choice="release")
-        await pass_time(bot, 1200)
-        assert pagerduty.incidents == {REF: "triggered"}
-
-
-async def test_incident_is_not_triggered_for_what_together_no_longer_lists_as_waiting(pagerduty: PagerDuty) -> None:
-    async with watching(**paged(pagerduty)) as bot:
-        bot.slack.faults.append(SlackFault("chat.postMessage", "html", times=-1))
-        bot.together.add()
-        await pass_time(bot, 800)
-        bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1))
-        bot.together.review(IDS, "approve")
-        await pass_time(bot, 900)
-        assert pagerduty.incidents == {}
-
-
 async def test_reminder_is_told_before_a_decision_that_comes_while_it_is_unclear_whether_slack_took_it(
     webhook: WebhookReceiver,
 ) -> None:
-    async with watching(**told(webhook)) as bot:
+    async with watching(**webhook.settings) as bot:
         bot.together.add()
         alert = await card(bot)
         await pass_time(bot, 880)
@@ -435,268 +350,12 @@ async def test_reminder_is_told_before_a_decision_that_comes_while_it_is_unclear
         assert webhook.of(IDS[2])[:3] == ["opened", "reminded", "decided"]
 
 
-@pytest.mark.parametrize(("severity", "count"), [("CRITICAL", 1), ("WARNING", 0)])
-async def test_incident_of_what_is_critical_is_triggered_at_once_where_that_is_set(
-    pagerduty: PagerDuty, severity: str, count: int
-) -> None:
-    async with watching(**paged(pagerduty), BOT_PAGERDUTY_WHEN="opened", BOT_REMIND_MINUTES="0") as bot:
-        bot.together.add(linked_alerts=[{"alert_name": "X", "severity": f"PHC_SEVERITY_{severity}"}])
-        await card(bot)
-        await pass_time(bot, 60)
-        assert pagerduty.incidents == dict.fromkeys([REF][:count], "triggered")
-        assert [call["payload"]["severity"] for call in pagerduty.calls] == ["critical"] * count
-        bot.together.review(IDS, "cancel")
-        await until(bot, lambda: pagerduty.incidents == dict.fromkeys([REF][:count], "resolved") or not count)
-
-
-@pytest.mark.parametrize("is_left_out", [False, True])
-async def test_what_becomes_critical_triggers_an_incident_at_once_where_that_is_set(
-    pagerduty: PagerDuty, *, is_left_out: bool
-) -> None:
-    warning = [{"severity": "PHC_SEVERITY_WARNING", "alert_name": "IBLinkFlapping"}]
-    async with watching(**paged(pagerduty), BOT_PAGERDUTY_WHEN="opened", BOT_REMIND_MINUTES="0") as bot:
-        bot.together.add(linked_alerts=warning)
-        await card(bot)
-        await pass_time(bot, 1000)
-        assert pagerduty.calls == []
-        if is_left_out:
-            bot.together.remediations[IDS]["linked_alerts"] = []
-            await poll(bot)
-        bot.together.remediations[IDS]["linked_alerts"] = XID
-        await until(bot, lambda: pagerduty.actions == ["trigger"])
-
-
-async def test_next_incident_that_becomes_critical_soon_after_the_one_before_triggers_too(pagerduty: PagerDuty) -> None:
-    warning = [{"severity": "PHC_SEVERITY_WARNING", "alert_name": "IBLinkFlapping"}]
-    async with watching(**paged(pagerduty), BOT_PAGERDUTY_WHEN="opened", BOT_REMIND_MINUTES="0") as bot:
-        actions: list[str] = []
-        for _ in range(2):
-            bot.together.add(linked_alerts=warning)
-            await until(bot, lambda: bot.slack.cards(IDS[2]) and APPROVE in bot.slack.cards(IDS[2])[0].controls)
-            await poll(bot)
-            assert pagerduty.actions == actions
-            bot.together.remediations[IDS]["linked_alerts"] = XID
-            actions.append("trigger")
-            await until(bot, lambda: pagerduty.actions == actions)
-            bot.together.resolve(IDS)
-            actions.append("resolve")
-            await until(bot, lambda: pagerduty.actions == actions)
-
-
-async def test_next_incident_under_the_same_id_ends_one_at_pagerduty_and_triggers_another(pagerduty: PagerDuty) -> None:
-    async with watching(**paged(pagerduty), BOT_PAGERDUTY_WHEN="opened", BOT_REMIND_MINUTES="0") as bot:
-        bot.together.add(linked_alerts=XID)
-        alert = await card(bot)
-        await bot.slack.press(alert, LOOKING)
-        await until(bot, lambda: pagerduty.actions == ["trigger", "acknowledge"])
-        await bot.time.advance(3)
-        bot.together.add(linked_alerts=XID)
-        await until(bot, lambda: pagerduty.actions == ["trigger", "acknowledge", "resolve", "trigger"])
-
-
-async def test_next_incident_triggers_though_the_repair_before_it_was_not_seen_to_end(pagerduty: PagerDuty) -> None:
-    async with watching(**paged(pagerduty), BOT_PAGERDUTY_WHEN="opened", BOT_REMIND_MINUTES="0") as bot:
-        bot.together.add(linked_alerts=XID)
-        await card(bot)
-        bot.together.review(IDS, "approve")
-        await card(bot, words="Approved")
-        await pass_time(bot, 3600)
-        bot.together.add(linked_alerts=XID)
-        actions = ["trigger", "resolve", "trigger"]
-        await until(bot, lambda: pagerduty.actions == actions)
-
-
-async def test_incident_of_a_stuck_repair_that_is_not_listed_for_a_while_stays_open(pagerduty: PagerDuty) -> None:
-    async with watching(**paged(pagerduty), BOT_STUCK_MINUTES="30", BOT_WAIT_MINUTES="*=10") as bot:
-        bot.together.add()
-        await bot.slack.press(await card(bot), APPROVE)
-        await card(bot, words="Approved")
-        await until(bot, lambda: pagerduty.incidents == {REPAIR: "triggered"}, seconds=4 * 3600)
-        calls = len(pagerduty.calls)
-        kept = bot.together.remediations.pop(IDS)
-        await card(bot, words="No longer listed")
-        bot.together.remediations[IDS] = kept
-        await card(bot, words="May be stuck")
-        await pass_time(bot, 3600)
-        assert len(pagerduty.calls) == calls
-        assert pagerduty.incidents == {REPAIR: "triggered"}
-        bot.together.remediations[IDS]["state"] = "SUCCEEDED"
-        await until(bot, lambda: pagerduty.incidents == {REPAIR: "resolved"})
-
-
-@pytest.mark.parametrize("is_refused", ["chat.update", "chat.postMessage"])
-async def test_incident_of_a_stuck_repair_is_triggered_while_slack_takes_nothing(
-    pagerduty: PagerDuty, is_refused: str
-) -> None:
-    async with watching(**paged(pagerduty), BOT_STUCK_MINUTES="30", BOT_WAIT_MINUTES="*=10") as bot:
-        bot.together.add()
-        alert = await card(bot)
-        bot.slack.faults.append(SlackFault("chat.postMessage", "html", times=-1))
-        await bot.slack.press(alert, HOLD)  # of which the thread is told
-        await until(bot, lambda: "On hold" in alert.text)
-        await bot.slack.press(alert, HOLD, choice="release")
-        await until(bot, lambda: "On hold" not in alert.text)
-        await bot.slack.press(alert, APPROVE)
-        await card(bot, words="Approved")
-        bot.slack.faults.append(SlackFault(is_refused, "html", times=-1))
-        bot.together.remediations[IDS]["state"] = "RUNNING"
-        before = await metrics(bot)
-        await pass_time(bot, 3600)
-        assert pagerduty.incidents == {REPAIR: "triggered"}
-        assert Counted(before, await metrics(bot)).of("stuck_repairs_total") == 1
-        assert pagerduty.actions == ["trigger repair"]
-        bot.slack.faults.clear()
-        await until(bot, lambda: "may be stuck" in " ".join(thread(bot, alert)), 1200)
-        assert Counted(before, await metrics(bot)).of("stuck_repairs_total") == 1
-        bot.together.remediations[IDS]["state"] = "SUCCEEDED"
-        await until(bot, lambda: pagerduty.incidents == {REPAIR: "resolved"})
-        assert pagerduty.actions == ["trigger repair", "resolve repair"]
-
-
-async def test_incident_of_a_stuck_repair_waits_for_no_other_cluster_of_its_digest(pagerduty: PagerDuty) -> None:
-    async with watching(**paged(pagerduty), BOT_STUCK_MINUTES="60", BOT_WAIT_MINUTES="*=10") as bot:
-        stuck = [*storm(bot, 4), *storm(bot, 4, cluster="cluster-2")][4:]
-        await digest(bot)
-        for ids in stuck:
-            bot.together.review(ids, "approve")
-            start = datetime.fromtimestamp(bot.time.now(), UTC).isoformat()
-            bot.together.remediations[ids] |= {"state": "RUNNING", "start_time": start}
-        await pass_time(bot, 60)
-        bot.slack.faults.append(SlackFault("chat.postMessage", "html", times=-1))
-        bot.together.faults.append(Fault("rpc", times=-1, cluster="cluster-1"))
-        await pass_time(bot, 4220)
-        assert pagerduty.incidents == {f"{'/'.join(ids)} repair": "triggered" for ids in stuck}
-
-
-async def vanish_midway(bot: World) -> None:
-    """Let what was approved in Together's console be listed no more, and its node break once more under the same ID."""
-    bot.together.add(linked_alerts=XID)
-    await card(bot)
-    bot.together.review(IDS, "approve")
-    await card(bot, words="Approved")
-    del bot.together.remediations[IDS]
-    await card(bot, words="No longer listed")
-    await bot.time.advance(3)
-    bot.together.add(linked_alerts=XID)
-
-
-async def test_next_incident_triggers_though_the_repair_before_it_vanished_midway(pagerduty: PagerDuty) -> None:
-    async with watching(**paged(pagerduty), BOT_PAGERDUTY_WHEN="opened", BOT_REMIND_MINUTES="0") as bot:
-        await vanish_midway(bot)
-        actions = ["trigger", "resolve", "trigger"]
-        await until(bot, lambda: pagerduty.actions == actions)
-
-
-async def test_next_incident_triggers_though_what_was_approved_vanished_before_it_was_read(
-    pagerduty: PagerDuty,
-) -> None:
-    async with watching(**paged(pagerduty), BOT_PAGERDUTY_WHEN="opened", BOT_REMIND_MINUTES="0") as bot:
-        bot.together.add(linked_alerts=XID)
-        alert = await card(bot)
-        await until(bot, lambda: pagerduty.incidents == {REF: "triggered"})
-        await bot.slack.press(alert, APPROVE)
-        await bot.together.until(lambda: bot.together.remediations[IDS]["state"] == "PENDING")
-        await quiet(bot)
-        del bot.together.remediations[IDS]
-        await card(bot, words="No longer listed")
-        await bot.time.advance(3)
-        bot.together.add(linked_alerts=XID)
-        actions = ["trigger", "resolve", "trigger"]
-        await until(bot, lambda: pagerduty.actions == actions)
-
-
-async def test_next_repair_triggers_as_it_fails_though_the_one_before_it_vanished_midway(pagerduty: PagerDuty) -> None:
-    async with watching(**paged(pagerduty), BOT_PAGERDUTY_WHEN="opened", BOT_REMIND_MINUTES="0") as bot:
-        await vanish_midway(bot)
-        bot.together.review(IDS, "approve")
-        bot.together.advance(IDS, "RUNNING")
-        await card(bot, words="Rebooting")
-        bot.together.fail(IDS, "x")
-        actions = ["trigger", "resolve", "trigger repair"]
-        await until(bot, lambda: pagerduty.actions == actions)
-
-
-async def test_failed_repair_pages_though_its_wait_was_acknowledged(pagerduty: PagerDuty) -> None:
-    async with watching(**paged(pagerduty)) as bot:
-        bot.together.add()
-        alert = await card(bot)
-        await pass_time(bot, 960)
-        await bot.slack.press(alert, LOOKING)
-        await until(bot, lambda: pagerduty.incidents == {REF: "acknowledged"})
-        await bot.slack.press(alert, APPROVE)
-        await card(bot, words="Approved")
-        bot.together.advance(IDS, "RUNNING")
-        await poll(bot)
-        bot.together.fail(IDS, "x")
-        await until(bot, lambda: pagerduty.incidents == {REF: "resolved", REPAIR: "triggered"})
-        assert pagerduty.pages[1:] == ["instance-1 (cluster-1 (H100)). Repair failed (Reboot)."]
-
-
-@pytest.mark.parametrize("how", ["a click", "Together's console"])
-async def test_approval_resolves_the_incident_of_its_wait(pagerduty: PagerDuty, how: str) -> None:
-    async with watching(**paged(pagerduty)) as bot:
-        bot.together.add()
-        alert = await card(bot)
-        await pass_time(bot, 960)
-        assert pagerduty.incidents == {REF: "triggered"}
-        if how == "a click":
-            await bot.slack.press(alert, APPROVE)
-        else:
-            bot.together.review(IDS, "approve")
-            await card(bot, words="Approved")
-            bot.together.advance(IDS, "RUNNING")
-        await until(bot, lambda: pagerduty.incidents == {REF: "resolved"})
-
-
-async def test_failure_is_told_although_pagerduty_takes_its_second_request_later(pagerduty: PagerDuty) -> None:
-    async with watching(**paged(pagerduty)) as bot:
-        await running(bot)
-        await pass_time(bot, 60)
-        pagerduty.statuses = [202, 500]  # the end of the wait is taken, and the incident of the repair isn't
-        bot.together.fail(IDS, "x")
-        await until(bot, lambda: pagerduty.incidents == {REPAIR: "triggered"})
-        assert len(pagerduty.pages) == 1
-
-
-@pytest.mark.parametrize("status", [400, 403])
-async def test_incident_that_pagerduty_refuses_is_triggered_once_its_key_is_right_again(
-    pagerduty: PagerDuty, status: int
-) -> None:
-    async with watching(**paged(pagerduty)) as bot:
-        pagerduty.statuses = [status] * 3
-        bot.together.add()
-        await card(bot)
-        await pass_time(bot, 910)
-        await card(bot, bot.together.add(("cluster-1", "i-2", "r-2")))  # PagerDuty isn't told that it was opened
-        await pass_time(bot, 2 * TICK)
-        status_said, said = await get(bot.app, "/readyz")
-        assert status_said == 200
-        assert f"PagerDuty isn't taking events ({status})." in said
-        assert "BOT_PAGERDUTY_KEY" in said
-        await until(bot, lambda: pagerduty.incidents == {REF: "triggered"}, seconds=400)
-        assert await get(bot.app, "/readyz") == (200, "ready\n")
-
-
-async def test_incident_that_pagerduty_refused_for_hours_is_triggered_at_once_after_a_restart(
-    pagerduty: PagerDuty,
-) -> None:
-    async with watching(**paged(pagerduty)) as bot:
-        pagerduty.statuses = [400] * 1000
-        bot.together.add()
-        await card(bot)
-        await pass_time(bot, 4500)
-        await bot.settle()
-        pagerduty.statuses.clear()
-        async with bot.another():
-            await until(bot, lambda: pagerduty.incidents == {REF: "triggered"}, seconds=2 * TICK)
-
-
 async def test_remediation_whose_events_are_refused_is_a_problem_while_others_are_taken(
     webhook: WebhookReceiver,
 ) -> None:
     webhook.unwanted = b"/remediation-1"
     problem = "The webhook isn't taking events (422)."
-    async with watching(**told(webhook)) as bot:
+    async with watching(**webhook.settings) as bot:
         bot.together.add()
         await card(bot)
         await pass_time(bot, 30)
@@ -713,7 +372,7 @@ async def test_huge_answer_is_neither_unpacked_nor_read_to_its_end(webhook: Webh
     packer = zlib.compressobj(wbits=31)
     webhook.body = b"".join([*(packer.compress(bytes(1_000_000)) for _ in range(200)), packer.flush()])
     webhook.headers = {"Content-Encoding": "gzip"}
-    async with watching(**told(webhook)) as bot:
+    async with watching(**webhook.settings) as bot:
         tracemalloc.start()
         bot.together.add()
         await card(bot)
@@ -726,7 +385,7 @@ async def test_huge_answer_is_neither_unpacked_nor_read_to_its_end(webhook: Webh
 
 async def test_answer_that_never_ends_is_one_delivery(webhook: WebhookReceiver) -> None:
     webhook.body, webhook.is_endless = bytes(65_536), True
-    async with watching(**told(webhook)) as bot:
+    async with watching(**webhook.settings) as bot:
         bot.together.add()
         alert = await card(bot)
         await until(bot, lambda: webhook.of(IDS[2]) == ["opened"])
@@ -753,7 +412,7 @@ async def test_events_of_a_tool_that_is_no_longer_told_are_deleted(tmp_path: Pat
 async def test_event_that_cannot_be_read_is_dropped_and_stops_no_other(
     webhook: WebhookReceiver, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with watching(**told(webhook)) as bot:
+    async with watching(**webhook.settings) as bot:
         body = json.dumps({"id": "e", "kind": "of tomorrow", "subject": REF, "at": START, "data": {}})
         newer = insert(outbox).values(
             target="webhook", subject=REF, body=body, created_at=START, next_at=START, attempts=0
@@ -768,7 +427,7 @@ async def test_event_that_cannot_be_read_is_dropped_and_stops_no_other(
 async def test_half_an_emoji_in_a_reason_keeps_no_event_from_other_tools(
     webhook: WebhookReceiver, pagerduty: PagerDuty
 ) -> None:
-    async with watching(BOT_REASON="cancel", **told(webhook), **paged(pagerduty)) as bot:
+    async with watching(BOT_REASON="cancel", **webhook.settings, **pagerduty.settings) as bot:
         bot.together.add()
         view = await opened(bot, await card(bot), CANCEL)
         await bot.slack.submit(view, reason="not now \ud83d")  # as a client that cuts an emoji sends it
@@ -780,7 +439,7 @@ async def test_half_an_emoji_in_a_reason_keeps_no_event_from_other_tools(
 async def test_event_that_cannot_be_sent_waits_like_one_that_is_refused(
     webhook: WebhookReceiver, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with watching(**told(webhook)) as bot:
+    async with watching(**webhook.settings) as bot:
         event = {"id": "e", "kind": "decided", "subject": REF, "at": START, "data": {"reason": "\ud83d"}}
         older = insert(outbox).values(
             target="webhook", subject=REF, body=json.dumps(event), created_at=START, next_at=START, attempts=0
@@ -795,7 +454,7 @@ async def test_event_that_cannot_be_sent_waits_like_one_that_is_refused(
 
 
 async def test_event_of_a_clock_that_was_ahead_is_told_once_it_is_right(webhook: WebhookReceiver) -> None:
-    async with watching(**told(webhook)) as bot:
+    async with watching(**webhook.settings) as bot:
         bot.time.set_back = -30 * 86_400.0
         webhook.statuses = [500] * 2
         bot.together.add()
@@ -824,7 +483,7 @@ async def test_webhook_on_loopback_leaves_pagerduty_on_its_proxy(
     ):
         monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.sockets[0].getsockname()[1]}")
         monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
-        clients = tool_clients(settings_for(slack, together, **told(webhook), BOT_PAGERDUTY_KEY=key))
+        clients = tool_clients(settings_for(slack, together, **webhook.settings, BOT_PAGERDUTY_KEY=key))
         async with clients[Target.PAGERDUTY] as client:
             with pytest.raises(httpx.ProxyError):
                 await client.post("https://events.pagerduty.com/v2/enqueue")
@@ -839,7 +498,7 @@ async def test_tool_may_take_as_long_as_a_whole_request_may(webhook: WebhookRece
 
 
 async def test_target_that_is_no_longer_set_is_forgotten(webhook: WebhookReceiver) -> None:
-    async with watching(**told(webhook)) as bot:
+    async with watching(**webhook.settings) as bot:
         with webhook.paused("receive"):
             bot.together.add()
             await card(bot)
@@ -852,7 +511,7 @@ async def test_target_that_is_no_longer_set_is_forgotten(webhook: WebhookReceive
 
 
 async def test_sending_is_taken_over_from_a_process_that_ended(webhook: WebhookReceiver) -> None:
-    async with watching(**told(webhook)) as bot:
+    async with watching(**webhook.settings) as bot:
         webhook.statuses = [500] * 100
         bot.together.add()
         await card(bot)
@@ -861,27 +520,6 @@ async def test_sending_is_taken_over_from_a_process_that_ended(webhook: WebhookR
         webhook.statuses.clear()
         async with bot.another():
             await until(bot, lambda: webhook.of(IDS[2]) == ["opened"])
-
-
-def test_longest_texts_fit_into_pagerdutys_limits() -> None:
-    data: dict[str, Any] = {"node": "n" * 3000, "cluster_id": "c" * 200, "mode": "M" * 3000, "reminder": 1}
-    (made,) = incidents(Event("e", EventKind.REMINDED, "s" * 700, START, data), ROUTING_KEY, at_once=False)
-    assert len(made["payload"]["summary"]) <= 1024
-    assert len(made["dedup_key"]) <= 255
-    assert incidents(Event("e", EventKind.OPENED, "s", START), ROUTING_KEY, at_once=False) == []
-    assert json.loads(cloud_event(Event("e", EventKind.OPENED, "s", START, {"none": None})))["data"] == {}
-
-
-def test_two_remediations_are_two_incidents_however_long_their_ids_are() -> None:
-    def key(subject: str) -> Any:
-        (made,) = incidents(Event("e", EventKind.REMINDED, subject, START, {}), ROUTING_KEY, at_once=False)
-        return made["dedup_key"]
-
-    node = "c" * 130 + "/" + "i" * 130
-    one, two = key(f"{node}/r-1"), key(f"{node}/r-2")
-    assert one != two
-    assert len(one) == len(two) == 255
-    assert key("s" * 255) == "s" * 255  # as an older version has opened it
 
 
 def test_outage_of_the_list_of_clusters_is_a_cloud_event_without_a_subject() -> None:
@@ -930,7 +568,7 @@ async def test_nothing_is_lost_or_out_of_order_over_kill_9(tmp_path: Path) -> No
         together.clusters["cluster-1"] = "one"
         together.nodes["cluster-1"] = 8
         environ = {
-            **variables(slack, together), **told(webhook), **paged(pagerduty), "BOT_ALERT_CHANNEL": "C0OPS",
+            **variables(slack, together), **webhook.settings, **pagerduty.settings, "BOT_ALERT_CHANNEL": "C0OPS",
             "BOT_POLL_SECONDS": "1", "BOT_LEASE_SECONDS": "2",
         }  # fmt: skip
         made = []
@@ -956,34 +594,8 @@ async def test_nothing_is_lost_or_out_of_order_over_kill_9(tmp_path: Path) -> No
         assert pagerduty.refused == []
 
 
-async def test_node_that_was_on_hold_at_the_first_reminder_is_told_at_the_next(pagerduty: PagerDuty) -> None:
-    async with watching(**paged(pagerduty)) as bot:
-        for number in range(12):
-            bot.together.add(("cluster-1", f"i-{number}", f"r-{number}"))
-        await until(bot, bot.slack.digests)
-        await bot.slack.say(f"<@{BOT_USER}> hold 20m i-3", user="U0ALICE")
-        await pass_time(bot, 17 * 60)
-        assert len(pagerduty.incidents) == 11
-        await pass_time(bot, 40 * 60)
-        assert len(pagerduty.incidents) == 12
-
-
-async def test_nobody_is_paged_for_what_was_decided_elsewhere_before_the_reminder(pagerduty: PagerDuty) -> None:
-    async with watching(**paged(pagerduty)) as bot:
-        made = [bot.together.add(("cluster-1", f"i-{number}", f"r-{number}")) for number in range(12)]
-        await until(bot, bot.slack.digests)
-        bot.together.faults.append(Fault("html", verb="list", status=500, times=-1))
-        await pass_time(bot, 14 * 60)
-        for ids in made[:11]:
-            bot.together.review(ids, "approve")
-        bot.together.faults.clear()
-        with bot.together.paused("clusters"):
-            await pass_time(bot, 5 * 60)
-        assert set(pagerduty.incidents) <= {"/".join(made[11])}
-
-
 async def test_hanging_webhook_does_not_delay_pagerduty(webhook: WebhookReceiver, pagerduty: PagerDuty) -> None:
-    async with watching(**told(webhook), **paged(pagerduty)) as bot:
+    async with watching(**webhook.settings, **pagerduty.settings) as bot:
         with webhook.paused("receive"):
             bot.together.add()
             await card(bot)
@@ -992,7 +604,7 @@ async def test_hanging_webhook_does_not_delay_pagerduty(webhook: WebhookReceiver
 
 
 async def test_list_that_lags_behind_a_decision_is_no_event(webhook: WebhookReceiver) -> None:
-    async with watching(**told(webhook)) as bot:
+    async with watching(**webhook.settings) as bot:
         bot.together.add()
         await card(bot)
         bot.together.review(IDS, "cancel")
@@ -1004,19 +616,8 @@ async def test_list_that_lags_behind_a_decision_is_no_event(webhook: WebhookRece
         assert webhook.of(IDS[2]) == ["opened", "resolved"]
 
 
-async def test_cluster_that_one_read_does_not_find_resolves_no_incident(pagerduty: PagerDuty) -> None:
-    async with watching(**paged(pagerduty)) as bot:
-        bot.together.add()
-        await card(bot)
-        await pass_time(bot, 960)
-        assert pagerduty.incidents == {REF: "triggered"}
-        bot.together.faults += [Fault("rpc", verb="list", code=5, times=1), Fault("rpc", verb="get", code=5, times=1)]
-        await pass_time(bot, 60)
-        assert pagerduty.incidents == {REF: "triggered"}
-
-
 async def test_remediation_on_two_pages_of_a_list_is_opened_once(webhook: WebhookReceiver) -> None:
-    async with watching(**told(webhook)) as bot:
+    async with watching(**webhook.settings) as bot:
         await began(bot)
         bot.together.max_page = 4
         bot.together.repeated = 2
@@ -1030,7 +631,7 @@ async def test_remediation_on_two_pages_of_a_list_is_opened_once(webhook: Webhoo
 
 
 async def test_repair_that_is_listed_again_is_said_to_run_again(webhook: WebhookReceiver) -> None:
-    async with watching(**told(webhook)) as bot:
+    async with watching(**webhook.settings) as bot:
         bot.together.add()
         alert = await card(bot)
         await bot.slack.press(alert, APPROVE)
@@ -1046,7 +647,7 @@ async def test_repair_that_is_listed_again_is_said_to_run_again(webhook: Webhook
 async def test_hold_that_somebody_shortens_or_another_person_joins_is_told_with_its_present_end(
     webhook: WebhookReceiver,
 ) -> None:
-    async with watching(**told(webhook)) as bot:
+    async with watching(**webhook.settings) as bot:
         bot.together.add()
         alert = await card(bot)
         for user, choice in (("U0ALICE", "14400"), ("U0ALICE", "1800"), ("U0BOB", "3600"), ("U0ALICE", "1800")):
@@ -1060,7 +661,7 @@ async def test_hold_that_somebody_shortens_or_another_person_joins_is_told_with_
 
 
 async def test_resolved_is_no_surer_of_who_cancelled_than_decided(webhook: WebhookReceiver) -> None:
-    async with watching(**told(webhook)) as bot:
+    async with watching(**webhook.settings) as bot:
         bot.together.add()
         alert = await card(bot)
         bot.together.faults.append(Fault("cut", verb="cancel", after=True))
@@ -1070,170 +671,10 @@ async def test_resolved_is_no_surer_of_who_cancelled_than_decided(webhook: Webho
         assert (data["decided_by"], data["is_sure"]) == ("U0ALICE", False)
 
 
-async def running(bot: World) -> Posted:
-    await began(bot)
-    bot.together.add(linked_alerts=firing("79"))
-    alert = await card(bot)
-    await bot.slack.press(alert, APPROVE)
-    await card(bot, words="Approved")
-    bot.together.advance(IDS, "RUNNING")
-    return await card(bot, words="Rebooting")
-
-
-async def failed(bot: World) -> None:
-    """Let a repair of something critical that somebody approved fail."""
-    bot.together.add(linked_alerts=XID)
-    await bot.slack.press(await card(bot), APPROVE)
-    await card(bot, words="Approved")
-    bot.together.advance(IDS, "RUNNING")
-    await poll(bot)
-    bot.together.fail(IDS, "host did not come back")
-    await card(bot, words="Failed")
-
-
-async def test_incident_of_a_repair_that_failed_stays_open_though_together_drops_the_record() -> None:
-    stuck: Any = {"BOT_STUCK_MINUTES": "30", "BOT_WAIT_MINUTES": "*=0"}
-    async with PagerDuty() as pagerduty, watching(**paged(pagerduty), **stuck) as bot:
-        await running(bot)
-        await until(bot, lambda: pagerduty.incidents == {REPAIR: "triggered"}, seconds=3 * 3600)
-        bot.together.fail(IDS, "host did not come back")
-        await bot.slack.command(REF, user="U0BOB")
-        await card(bot, words="Failed")
-        del bot.together.remediations[IDS]
-        await pass_time(bot, 600)
-        assert pagerduty.incidents == {REPAIR: "triggered"}
-
-
-async def test_incident_of_what_was_cancelled_is_resolved_while_only_the_list_cannot_be_read() -> None:
-    async with PagerDuty() as pagerduty, watching(**paged(pagerduty)) as bot:
-        bot.together.add()
-        alert = await card(bot)
-        await until(bot, lambda: pagerduty.incidents == {REF: "triggered"}, seconds=1200)
-        bot.together.faults.append(Fault("rpc", verb="list", code=14, times=-1))
-        await bot.slack.press(alert, CANCEL)
-        await card(bot, words="Cancelled by <@U0ALICE>")
-        await pass_time(bot, 6 * 3600)
-        assert "Cancelled by <@U0ALICE>" in alert.text
-        assert pagerduty.incidents == {REF: "resolved"}
-
-
-async def test_next_incident_after_a_failed_repair_under_the_same_id_pages(pagerduty: PagerDuty) -> None:
-    async with watching(**paged(pagerduty), BOT_PAGERDUTY_WHEN="opened", BOT_REMIND_MINUTES="0") as bot:
-        await failed(bot)
-        await pass_time(bot, 3 * 86_400)
-        bot.together.add(linked_alerts=XID)
-        await card(bot, words="Approve reboot?")
-        await pass_time(bot, 60)
-        assert pagerduty.actions == ["trigger", "resolve", "trigger repair", "resolve repair", "trigger"]
-
-
-async def test_next_incident_after_a_failed_repair_is_not_resolved_without_a_page(pagerduty: PagerDuty) -> None:
-    """The same where the first one failed without a reminder, and the next one waits for its own."""
-    async with watching(**paged(pagerduty)) as bot:
-        await failed(bot)
-        await pass_time(bot, 3 * 86_400)
-        pages = len(pagerduty.pages)
-        bot.together.add(linked_alerts=XID)
-        await card(bot, words="Approve reboot?")
-        await pass_time(bot, 1200)
-        assert pagerduty.actions[-1] == "trigger"
-        assert len(pagerduty.pages) == pages + 1
-
-
-async def restarted(bot: World) -> None:
-    await bot.settle()
-    await free_the_lease(bot.settings.database_url)
-
-
-async def test_incident_that_is_over_is_not_triggered_by_a_key_that_comes_back() -> None:
-    async with PagerDuty() as pagerduty:
-        paging: Any = {"BOT_PAGERDUTY_KEY": "f" * 32, "BOT_PAGERDUTY_URL": pagerduty.url}
-        async with watching(BOT_PAGERDUTY_WHEN="opened", **paging) as bot:
-            await began(bot)
-            bot.together.add()
-            alert = await card(bot)
-            await pass_time(bot, 60)
-            assert pagerduty.incidents == {}, "its key is wrong"
-            await restarted(bot)
-            async with bot.another(bot.settings.model_copy(update={"bot_pagerduty_key": None})):
-                await bot.slack.press(alert, APPROVE)
-                await card(bot, words="Approved")
-                bot.together.advance(IDS, "SUCCEEDED")
-                await until(bot, lambda: "Rebooted" in alert.text)
-            await free_the_lease(bot.settings.database_url)
-            async with bot.another(bot.settings.model_copy(update={"bot_pagerduty_key": SecretStr(ROUTING_KEY)})):
-                await pass_time(bot, 900)
-                assert pagerduty.incidents.get(REF) != "triggered"
-
-
-@pytest.mark.parametrize("what", ["a wait", "a repair"])
-async def test_nobody_is_paged_for_what_is_over_once_pagerduty_can_be_reached(
-    pagerduty: PagerDuty,
-    what: str,
-) -> None:
-    async with watching(**paged(pagerduty), BOT_STUCK_MINUTES="30", BOT_WAIT_MINUTES="*=10") as bot:
-        pagerduty.statuses = [500] * 10_000
-        bot.together.add()
-        alert = await card(bot)
-        if what == "a wait":
-            await pass_time(bot, 960)
-            await bot.slack.press(alert, CANCEL)
-            await card(bot, words="Cancelled")
-        else:
-            await bot.slack.press(alert, APPROVE)
-            await card(bot, words="Approved")
-            bot.together.advance(IDS, "RUNNING")
-            await card(bot, words="ay be stuck", seconds=4 * 3600)
-            await pass_time(bot, 60)
-            bot.together.remediations[IDS]["state"] = "SUCCEEDED"
-            await until(bot, lambda: "ay be stuck" not in alert.text)
-        await pass_time(bot, 60)
-        assert len(pagerduty.statuses) < 10_000
-        pagerduty.statuses.clear()
-        await pass_time(bot, 3700)
-        assert pagerduty.calls
-        assert pagerduty.pages == []
-
-
-async def test_incident_that_somebody_closed_pages_no_second_time(pagerduty: PagerDuty) -> None:
-    async with watching(**paged(pagerduty)) as bot:
-        bot.together.add()
-        await bot.slack.press(await card(bot), APPROVE)
-        await card(bot, words="Approved")
-        bot.together.advance(IDS, "RUNNING")
-        await poll(bot)
-        await pass_time(bot, 5)
-        pagerduty.statuses = [202, 429, 202, 429, 202, 429, 202, 429]  # each second request is too many
-        bot.together.fail(IDS, "x")
-        await until(bot, lambda: pagerduty.incidents == {REPAIR: "triggered"}, seconds=900)
-        await pass_time(bot, 90)
-        pagerduty.incidents[REPAIR] = "resolved"  # by whom it called, in PagerDuty
-        await pass_time(bot, 900)
-        assert len(pagerduty.pages) == 1
-
-
-async def test_approval_that_together_takes_back_is_paged_again(pagerduty: PagerDuty) -> None:
-    async with watching(**paged(pagerduty)) as bot:
-        bot.together.add()
-        alert = await card(bot)
-        await pass_time(bot, 960)
-        with bot.together.paused("list"):
-            await bot.slack.press(alert, APPROVE)
-            await until(bot, lambda: pagerduty.incidents[REF] != "triggered")
-            bot.together.remediations[IDS] |= {"state": "PENDING_APPROVAL"}
-            for name in ("reviewed_by", "review_time", "review_comment"):
-                bot.together.remediations[IDS].pop(name, None)
-        await until(bot, lambda: APPROVE in bot.slack.cards(IDS[2])[0].controls, seconds=1200)
-        calls = len(pagerduty.calls)
-        await pass_time(bot, 4 * 3600)
-        assert "trigger" in [call["event_action"] for call in pagerduty.calls[calls:]]  # of a reminder
-        assert len(pagerduty.pages) >= 2
-
-
 async def test_decision_in_doubt_on_the_next_incident_is_told_after_the_end_of_the_last(
     webhook: WebhookReceiver,
 ) -> None:
-    async with watching(**told(webhook)) as bot:
+    async with watching(**webhook.settings) as bot:
         bot.together.add()
         alert = await card(bot)
         await bot.slack.press(alert, APPROVE)
@@ -1255,45 +696,3 @@ async def test_decision_in_doubt_on_the_next_incident_is_told_after_the_end_of_t
         await pass_time(bot, 300)
         kinds = webhook.of(IDS[2])
         assert kinds[-2:] == ["resolved", "decided"]
-
-
-async def test_second_failure_under_the_same_id_pages_though_pagerduty_was_out_in_between(
-    pagerduty: PagerDuty,
-) -> None:
-    async with watching(**paged(pagerduty)) as bot:
-        await failed(bot)
-        await until(bot, lambda: pagerduty.incidents == {REPAIR: "triggered"})
-        pagerduty.incidents[REPAIR] = "acknowledged"
-        pagerduty.statuses = [500] * 10_000
-        await bot.time.advance(3)
-        bot.together.add(linked_alerts=XID)
-        again = await card(bot, words="Approve reboot?")
-        await bot.slack.press(again, APPROVE)
-        await card(bot, words="Approved")
-        bot.together.advance(IDS, "RUNNING")
-        await card(bot, words="Rebooting")
-        bot.together.fail(IDS, "y")
-        await card(bot, words="Failed")
-        await pass_time(bot, 60)
-        pagerduty.statuses.clear()
-        await pass_time(bot, 3700)
-        assert len(pagerduty.pages) == 2, (pagerduty.calls, pagerduty.incidents)
-
-
-async def test_incident_of_a_stuck_repair_that_runs_and_is_not_listed_for_a_while_stays_open(
-    pagerduty: PagerDuty,
-) -> None:
-    async with watching(**paged(pagerduty), BOT_STUCK_MINUTES="30", BOT_WAIT_MINUTES="*=10") as bot:
-        bot.together.add()
-        await bot.slack.press(await card(bot), APPROVE)
-        await card(bot, words="Approved")
-        bot.together.advance(IDS, "RUNNING")
-        await card(bot, words="Rebooting")
-        await until(bot, lambda: pagerduty.incidents == {REPAIR: "triggered"}, seconds=4 * 3600)
-        kept = bot.together.remediations.pop(IDS)
-        await card(bot, words="No longer listed")
-        bot.together.remediations[IDS] = kept
-        await card(bot, words="ay be stuck")
-        await pass_time(bot, 4 * 3600)
-        assert "ay be stuck" in (await card(bot)).text
-        assert pagerduty.incidents == {REPAIR: "triggered"}

@@ -128,7 +128,7 @@ async def test_key_that_comes_later_sends_what_waits_for_it(tmp_path: Path, capl
         PagerDuty() as pagerduty,
     ):
         environ = {**variables(slack, together), "PORT": "0", "DATABASE_URL": url, "BOT_PAGERDUTY_URL": pagerduty.url}
-        environ |= {"BOT_WEBHOOK_URL": f"{webhook.url}/events", "BOT_WEBHOOK_SECRET": SECRET}
+        environ |= webhook.settings
         await fill_sqlite(url)
         environ = in_files(tmp_path, environ, *FILES)
         app = App(read_settings(environ), clock=time.clock, reread=lambda: read_settings(environ))

@@ -14,6 +14,15 @@ PREFIX = "whsec_"
 _TYPE = "com.github.remediation-bot"
 _MAX_SUMMARY = 1024  # PagerDuty, Events API v2, payload.summary
 _MAX_KEY = 255  # PagerDuty, Events API v2, dedup_key
+# The endings of the keys of a remediation's incidents.
+_WAITS = _WAIT, _WARNING = "", " warning"
+_STUCK, _REPAIR = " stuck", " repair"
+_RESOLVED: dict[EventKind, tuple[str, ...]] = {
+    **dict.fromkeys((EventKind.DECIDED, EventKind.STUCK), _WAITS),
+    **dict.fromkeys((EventKind.RUNNING, EventKind.FAILED), (*_WAITS, _STUCK)),
+    **dict.fromkeys(ENDS, (*_WAITS, _STUCK, _REPAIR)),
+}
+_TRIGGERED = {EventKind.FAILED: _REPAIR, EventKind.STUCK: _STUCK}
 _OF_REPAIRS = {EventKind.FAILED: "Repair failed ({mode})", EventKind.STUCK: "Repair may be stuck ({mode})"}
 
 
@@ -52,28 +61,33 @@ def signed(secret: str, message_id: str, at: int, body: bytes) -> dict[str, str]
 def incidents(event: Event, routing_key: str, *, at_once: bool) -> list[Json]:
     """Return what PagerDuty's Events API v2 is told of an event; nothing of most.
 
-    What nobody decides is one incident, and a repair that fails or may be stuck another: PagerDuty calls nobody again
-    for one that is acknowledged (support.pagerduty.com/docs/incidents).
+    What is worse than what it called for is another incident: it calls nobody again for one that is acknowledged
+    (support.pagerduty.com/docs/incidents).
 
     Args:
         at_once: it learns of what is critical as soon as it waits for approval, or becomes so while it waits.
     """
-    wait, repair = (
-        {"routing_key": routing_key, "dedup_key": _fitting(key)} for key in (event.subject, f"{event.subject} repair")
-    )
-    trigger, acknowledge, resolve = ({"event_action": action} for action in ("trigger", "acknowledge", "resolve"))
     kind, data = event.kind, event.data
-    if kind in _OF_REPAIRS:
-        return [wait | resolve, repair | trigger | _described(event)]
-    if kind in ENDS:  # a repair that vanishes midway may be listed again
-        return [] if data.get("is_midway") else [wait | resolve, repair | resolve]
-    is_approved = data.get("decision") == OutcomeKind.APPROVED and data.get("is_sure") is not False
-    if kind is EventKind.RUNNING or (kind is EventKind.DECIDED and is_approved):
-        return [wait | resolve]
+    is_approval = data.get("decision") == OutcomeKind.APPROVED and data.get("is_sure") is not False
+    # A repair that vanishes midway may be listed again.
+    is_open = data.get("is_midway") or (kind is EventKind.DECIDED and not is_approval)
+    resolved, triggered = () if is_open else _RESOLVED.get(kind, ()), _TRIGGERED.get(kind)
     is_new = at_once and kind in {EventKind.OPENED, EventKind.WORSENED} and not data.get("is_warning")
     if is_new or kind is EventKind.REMINDED:
-        return [wait | trigger | _described(event)]
-    return [wait | acknowledge] if kind in {EventKind.HELD, EventKind.LOOKING} else []
+        triggered = _WARNING if data.get("is_warning") else _WAIT
+        resolved = (_WARNING,) if triggered == _WAIT and kind is not EventKind.OPENED else ()
+    told = [("resolve", ending) for ending in resolved]
+    told += [("acknowledge", ending) for ending in _WAITS if kind in {EventKind.HELD, EventKind.LOOKING}]
+    told += [] if triggered is None else [("trigger", triggered)]
+    return [
+        {
+            "routing_key": routing_key,
+            "dedup_key": _fitting(event.subject + ending),
+            "event_action": action,
+            **(_described(event) if action == "trigger" else {}),
+        }
+        for action, ending in told
+    ]
 
 
 def _fitting(key: str) -> str:

@@ -9,6 +9,7 @@ from sqlalchemy import Text, bindparam, cast, delete, exists, func, insert, lite
 from bot.models import (
     ENDS,
     FINAL,
+    IN_REPAIR,
     RULES,
     Alert,
     DecidedBy,
@@ -17,6 +18,7 @@ from bot.models import (
     RemediationRef,
     State,
     Target,
+    Verb,
     new_id,
 )
 from bot.readings import is_worse
@@ -169,11 +171,11 @@ def told(connection: Connection, kind: EventKind, alert: Alert) -> None:
 
 
 def decided(connection: Connection, ref: RemediationRef, who: DecidedBy, state: str | None, *, key: str) -> None:
-    """Write down that somebody has decided."""
+    """Write down that somebody has decided; `who` names nobody where that was in Together."""
     data: Data = {
         **ids_of(ref),
         "decision": RULES[who.verb].done,
-        "by": who.user_id,
+        "by": who.user_id or None,
         "reason": who.reason or None,
         "mode": who.mode or None,
         "state": state,
@@ -194,9 +196,15 @@ def changed(connection: Connection, before: Alert, after: Alert) -> None:
     has_failed = before.remediation.state == State.FAILED  # which ends no incident either
     if is_next and (vanished_midway or has_failed or not before.is_closed):  # its end wasn't seen
         happened(connection, EventKind.RESOLVED, before, state="WITHDRAWN")
-    who = after.decided
-    if who and who.was_in_doubt and (before.decided is None or before.decided.at != who.at):
-        decided(connection, after.ref, who, after.remediation.state, key=f"in doubt {who.user_id} {who.at}")
+    present = after.remediation
+    has_begun = before.is_waiting and present.state in IN_REPAIR and not present.is_automatic
+    elsewhere = DecidedBy(Verb.APPROVE, "", present.changed_at, mode=present.mode) if has_begun else None
+    who = after.decided or elsewhere
+    is_news = who and (
+        who is elsewhere or (who.was_in_doubt and (before.decided is None or before.decided.at != who.at))
+    )
+    if who and is_news:
+        decided(connection, after.ref, who, present.state, key=f"in doubt {who.user_id} {who.at}")
     if is_next and after.is_waiting:
         happened(connection, EventKind.OPENED, after)
     elif after.remediation is not before.remediation and after.is_waiting and is_worse(before, after.remediation):
@@ -210,4 +218,5 @@ def changed(connection: Connection, before: Alert, after: Alert) -> None:
             is_midway = before.as_told.is_under_way or None
             happened(connection, EventKind.RESOLVED, after, state="WITHDRAWN", is_midway=is_midway)
     elif was != is_now and (kind := _KINDS.get(after.remediation.state)):
-        happened(connection, kind, after)
+        is_again = before.is_unlisted and was[:2] == is_now[:2]  # what it did before it vanished
+        happened(connection, kind, after, is_midway=is_again or None)

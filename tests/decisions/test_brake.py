@@ -10,7 +10,7 @@ from bot.models import Brake
 from bot.store.tables import audit
 from bot.watcher.faults import FRESH_SECONDS
 from tests.rows import execute_beside, outcomes_by_user
-from tests.simulator.receivers import SECRET, WebhookReceiver
+from tests.simulator.receivers import WebhookReceiver
 from tests.simulator.slack import Posted
 from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Ids
@@ -226,7 +226,7 @@ async def test_reason_is_needed_and_only_operators_resume(bot: World) -> None:
 
 async def test_other_tools_are_told() -> None:
     async with WebhookReceiver() as webhook:
-        environ: Any = {"BOT_WEBHOOK_URL": f"{webhook.url}/events", "BOT_WEBHOOK_SECRET": SECRET}
+        environ: Any = webhook.settings
         async with watching(**environ, BOT_STORM_BRAKE="4") as bot:
             _, message = await broken(bot)
             await resume(bot, message)

@@ -72,6 +72,11 @@ class WebhookReceiver(Receiver):
         self.unwanted = b""
         self.routes = [web.post("/events", self.answer)]
 
+    @property
+    def settings(self) -> Any:
+        """The bot's, by which it tells this."""
+        return {"BOT_WEBHOOK_URL": f"{self.url}/events", "BOT_WEBHOOK_SECRET": SECRET}
+
     def take(self, request: web.Request, body: bytes) -> int:
         if request.content_type != "application/cloudevents+json":
             return 415
@@ -121,6 +126,11 @@ class PagerDuty(Receiver):
         self.pages: list[str] = []
         self.routes = [web.post("/v2/enqueue", self.answer)]
 
+    @property
+    def settings(self) -> Any:
+        """The bot's, by which it tells this."""
+        return {"BOT_PAGERDUTY_KEY": ROUTING_KEY, "BOT_PAGERDUTY_URL": self.url}
+
     def take(self, _request: web.Request, body: bytes) -> int:
         told = json.loads(body)
         action, key = told.get("event_action"), told.get("dedup_key")
@@ -142,5 +152,5 @@ class PagerDuty(Receiver):
         elif before != "resolved" and action != "trigger":
             self.incidents[key] = {"acknowledge": "acknowledged", "resolve": "resolved"}[action]
         if self.incidents.get(key, "resolved") != before:
-            self.actions.append(f"{action} repair" if key.endswith(" repair") else action)
+            self.actions.append(" ".join([action, *key.split(" ")[1:]]))
         return 202

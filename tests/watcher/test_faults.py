@@ -12,7 +12,7 @@ from tests.deaths import kill_the_watch
 from tests.manual_clock import POLL
 from tests.rows import execute_beside
 from tests.simulation.steps import Trace
-from tests.simulator.receivers import SECRET, WebhookReceiver
+from tests.simulator.receivers import WebhookReceiver
 from tests.simulator.slack.workspace import Posted, SlackFault
 from tests.simulator.together import Fault
 from tests.storms import began
@@ -255,7 +255,7 @@ async def test_message_about_a_cluster_that_is_gone_says_so(bot: World) -> None:
 
 async def test_other_tools_are_told_when_people_are() -> None:
     async with WebhookReceiver() as webhook:
-        environ: Any = {"BOT_WEBHOOK_URL": f"{webhook.url}/events", "BOT_WEBHOOK_SECRET": SECRET}
+        environ: Any = webhook.settings
         async with watching(**environ) as bot:
             bot.together.fire("a-1", "cluster-1", "gpu-1")
             await message(bot)
@@ -270,7 +270,7 @@ async def test_other_tools_are_told_when_people_are() -> None:
 @pytest.mark.parametrize("refusal", ["no_permission", "is_archived", "html"])
 async def test_other_tools_are_told_that_a_fault_is_over_although_slack_takes_no_edit(refusal: str) -> None:
     async with WebhookReceiver() as webhook:
-        environ: Any = {"BOT_WEBHOOK_URL": f"{webhook.url}/events", "BOT_WEBHOOK_SECRET": SECRET}
+        environ: Any = webhook.settings
         async with watching(**environ) as bot:
             bot.together.fire("a-1", "cluster-1", "gpu-1")
             alert = await message(bot)

@@ -10,7 +10,7 @@ import pytest
 from tests.deaths import free_the_lease, kill_the_watch
 from tests.decisions.test_brake import broken
 from tests.manual_clock import ON_THE_WAY, POLL
-from tests.simulator.receivers import SECRET, WebhookReceiver
+from tests.simulator.receivers import WebhookReceiver
 from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault
 from tests.storms import began, storm
@@ -294,7 +294,7 @@ async def test_edit_that_died_with_its_process_is_put_right(database_url: str) -
 
 async def test_end_is_told_to_other_tools_though_the_message_is_gone() -> None:
     async with WebhookReceiver() as webhook:
-        environ: Any = {"BOT_WEBHOOK_URL": f"{webhook.url}/events", "BOT_WEBHOOK_SECRET": SECRET}
+        environ: Any = webhook.settings
         async with watching(**environ) as bot:
             bot.together.fire("a-1", "cluster-1", "gpu-1")
             alert = await message(bot)
@@ -487,7 +487,7 @@ async def test_what_may_be_in_a_channel_that_could_not_be_read_is_looked_for_onc
 
 async def test_what_may_be_in_a_channel_that_cannot_be_read_ends_with_its_fault() -> None:
     async with WebhookReceiver() as webhook:
-        environ: Any = {"BOT_WEBHOOK_URL": f"{webhook.url}/events", "BOT_WEBHOOK_SECRET": SECRET}
+        environ: Any = webhook.settings
         async with watching(**environ) as bot:
             bot.slack.may_read_history = False
             bot.together.fire("a-1", "cluster-1", "gpu-1")

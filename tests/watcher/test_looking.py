@@ -8,7 +8,7 @@ from sqlalchemy import select
 from bot.store.tables import audit
 from tests.deaths import free_the_lease, kill_the_watch
 from tests.rows import execute_beside
-from tests.simulator.receivers import ROUTING_KEY, PagerDuty
+from tests.simulator.receivers import PagerDuty
 from tests.simulator.slack import Posted
 from tests.simulator.together import Fault
 from tests.storms import began, digest, storm
@@ -105,7 +105,7 @@ async def test_acked_press_is_done_by_the_next_process(database_url: str) -> Non
 
 async def test_press_acknowledges_the_incident() -> None:
     async with PagerDuty() as pagerduty:
-        paging: Any = {"BOT_PAGERDUTY_KEY": ROUTING_KEY, "BOT_PAGERDUTY_URL": pagerduty.url}
+        paging: Any = pagerduty.settings
         async with watching(**paging) as bot:
             bot.together.add()
             alert = await card(bot)

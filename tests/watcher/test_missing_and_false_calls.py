@@ -1,6 +1,5 @@
 """Odd moments in which nobody was called, or somebody was called for nothing."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -10,7 +9,6 @@ from tests.simulator.receivers import PagerDuty
 from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault
 from tests.storms import XID, began, digest, storm
-from tests.test_outward import paged
 from tests.watch import CHANNEL, card, pass_time, poll, quiet, thread, until, watching
 from tests.watcher.test_faults import TOLD, message
 from tests.watcher.test_faults import XID as FAULT
@@ -20,15 +18,9 @@ from tests.world import APPROVE, IDS, REF, World
 watched = pytest.mark.bot(watching=True, BOT_ONCALL="S0ONCALL")
 
 
-@pytest.fixture
-async def pagerduty() -> AsyncIterator[PagerDuty]:
-    async with PagerDuty() as receiver:
-        yield receiver
-
-
 async def test_next_incident_is_paged_for_while_the_channel_is_archived(pagerduty: PagerDuty) -> None:
     """The second incident under an ID, on a card that Slack took, of a channel that somebody has archived."""
-    async with watching(**paged(pagerduty)) as bot:
+    async with watching(**pagerduty.settings) as bot:
         await began(bot)
         bot.together.add(linked_alerts=XID)
         await card(bot)
@@ -46,7 +38,7 @@ async def test_next_incident_is_paged_for_while_the_channel_is_archived(pagerdut
 async def test_node_of_a_digest_that_asks_after_the_first_alarm_is_paged_for_while_the_channel_is_archived(
     pagerduty: PagerDuty,
 ) -> None:
-    async with watching(**paged(pagerduty)) as bot:
+    async with watching(**pagerduty.settings) as bot:
         await began(bot)
         first, *others = storm(bot, 6)
         await digest(bot)
@@ -307,7 +299,7 @@ async def test_time_in_which_alerts_cannot_be_read_does_not_release_the_brake(bo
 @pytest.mark.parametrize("refusal", ["not_in_channel", "fatal_error"])
 async def test_one_reminder_that_slack_does_not_take_triggers_once(pagerduty: PagerDuty, refusal: str) -> None:
     """Who was paged, and has resolved that at PagerDuty, is paged again by a further reminder at most."""
-    async with watching(**paged(pagerduty)) as bot:
+    async with watching(**pagerduty.settings) as bot:
         await began(bot)
         bot.together.add()
         await card(bot)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.simulator.receivers import SECRET, WebhookReceiver
+from tests.simulator.receivers import WebhookReceiver
 from tests.simulator.slack import Posted
 from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault
@@ -136,7 +136,7 @@ async def test_fault_that_comes_back_under_the_same_id_is_among_what_did_not_hel
 
 async def test_other_tools_are_told_which_repair_did_not_help_under_the_same_id() -> None:
     async with WebhookReceiver() as webhook:
-        environ: Any = {"BOT_WEBHOOK_URL": f"{webhook.url}/events", "BOT_WEBHOOK_SECRET": SECRET}
+        environ: Any = webhook.settings
         async with watching(**environ) as bot:
             await repaired(bot)
             await pass_time(bot, 3600)
@@ -166,7 +166,7 @@ async def test_next_incident_that_began_and_ended_between_two_polls_is_told_once
 @pytest.mark.parametrize("state", ["FAILED", "SUCCEEDED"])
 async def test_other_tools_are_told_of_the_next_incident_that_ended_like_the_one_before(state: str) -> None:
     async with WebhookReceiver() as webhook:
-        environ: Any = {"BOT_WEBHOOK_URL": f"{webhook.url}/events", "BOT_WEBHOOK_SECRET": SECRET}
+        environ: Any = webhook.settings
         async with watching(**environ) as bot:
             await began(bot)
             bot.together.add(linked_alerts=firing("79"))

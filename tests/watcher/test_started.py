@@ -8,7 +8,7 @@ import pytest
 from bot import cards
 from bot.models import Remediation
 from tests.deaths import kill_the_watch
-from tests.simulator.receivers import SECRET, WebhookReceiver
+from tests.simulator.receivers import WebhookReceiver
 from tests.simulator.slack.workspace import Posted, SlackFault
 from tests.simulator.together import Fault, Ids
 from tests.storms import began, storm
@@ -289,7 +289,7 @@ async def test_nothing_is_told_of_what_never_ran_is_old_or_was_approved_here(
 
 async def test_other_tools_are_told_once_of_what_ran_between_two_polls_and_has_no_message() -> None:
     async with WebhookReceiver() as webhook:
-        environ: Any = {"BOT_WEBHOOK_URL": f"{webhook.url}/events", "BOT_WEBHOOK_SECRET": SECRET}
+        environ: Any = webhook.settings
         async with watching(**environ) as bot:
             await watched_for_a_while(bot)
             ran(bot, review_comment="[0123abcd] Approved in Slack by alice (U0ALICE)")
@@ -314,7 +314,7 @@ async def test_failure_of_what_waited_while_slack_took_no_card_calls_on_call(bot
 
 async def test_other_tools_are_told_the_end_of_what_began_while_slack_took_no_card() -> None:
     async with WebhookReceiver() as webhook:
-        environ: Any = {"BOT_WEBHOOK_URL": f"{webhook.url}/events", "BOT_WEBHOOK_SECRET": SECRET}
+        environ: Any = webhook.settings
         async with watching(**environ) as bot:
             await began(bot)
             refused = SlackFault("chat.postMessage", "fatal_error", times=10_000)
@@ -325,7 +325,7 @@ async def test_other_tools_are_told_the_end_of_what_began_while_slack_took_no_ca
             await pass_time(bot, 25)
             bot.together.review(IDS, "cancel")
             await pass_time(bot, 120)
-            assert webhook.of(IDS[2]) == ["opened", "resolved"]
+            assert webhook.of(IDS[2]) == ["opened", "decided", "resolved"]
 
 
 async def test_many_that_ran_between_two_polls_are_one_message(bot: World) -> None:

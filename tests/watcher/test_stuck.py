@@ -10,7 +10,7 @@ from bot import cards
 from bot.store.tables import messages
 from tests.deaths import kill_the_watch
 from tests.rows import execute_beside
-from tests.simulator.receivers import SECRET, WebhookReceiver
+from tests.simulator.receivers import WebhookReceiver
 from tests.simulator.slack.workspace import Posted, SlackFault
 from tests.simulator.together import Fault
 from tests.storms import began, choose, digest, storm
@@ -205,7 +205,7 @@ async def test_node_that_is_not_back_is_told_though_another_repair_of_the_digest
 async def test_repair_that_ends_while_the_line_is_posted_opens_no_incident() -> None:
     async with WebhookReceiver() as webhook:
         minutes = {"BOT_STUCK_MINUTES": "30", "BOT_WAIT_MINUTES": "*=10"}
-        environ: Any = {**minutes, "BOT_WEBHOOK_URL": f"{webhook.url}/events", "BOT_WEBHOOK_SECRET": SECRET}
+        environ: Any = {**minutes, **webhook.settings}
         async with watching(**environ) as bot:
             alert = await running(bot)
             await pass_time(bot, 38 * 60)
@@ -274,7 +274,7 @@ async def test_it_is_told_once_though_slack_shows_no_thread_for_long_after_a_dea
 @pytest.mark.parametrize("way", ["automatic", "in Home"])
 async def test_other_tools_learn_of_a_stuck_repair_that_slack_never_took_a_card_of(way: str) -> None:
     async with WebhookReceiver() as tool:
-        settings: dict[str, Any] = {"BOT_WEBHOOK_URL": f"{tool.url}/events", "BOT_WEBHOOK_SECRET": SECRET}
+        settings: dict[str, Any] = tool.settings
         async with watching(BOT_ONCALL="S0ONCALL", BOT_STUCK_MINUTES="30", BOT_WAIT_MINUTES="*=10", **settings) as bot:
             await began(bot)
             refused = SlackFault("chat.postMessage", "ratelimited", times=-1, retry_after=1)

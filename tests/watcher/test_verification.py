@@ -7,7 +7,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from tests.deaths import kill_the_watch
-from tests.simulator.receivers import SECRET, WebhookReceiver
+from tests.simulator.receivers import WebhookReceiver
 from tests.simulator.slack.workspace import Posted, SlackFault
 from tests.simulator.together import Fault
 from tests.storms import began, digest, storm
@@ -375,7 +375,7 @@ async def test_it_is_told_once_over_a_change_of_the_watch(bot: World) -> None:
 
 async def test_other_tools_are_told() -> None:
     async with WebhookReceiver() as webhook:
-        environ: Any = {"BOT_WEBHOOK_URL": f"{webhook.url}/events", "BOT_WEBHOOK_SECRET": SECRET}
+        environ: Any = webhook.settings
         async with watching(**environ) as bot:
             bot.together.node_status["instance-1"] = "PENDING"
             await repaired(bot)
@@ -487,7 +487,7 @@ async def test_vm_that_was_replaced_has_held_only_where_the_cluster_has_its_name
 
 async def test_repair_that_lasted_is_told_and_counted_though_its_card_was_deleted() -> None:
     async with WebhookReceiver() as webhook:
-        environ: Any = {"BOT_WEBHOOK_URL": f"{webhook.url}/events", "BOT_WEBHOOK_SECRET": SECRET}
+        environ: Any = webhook.settings
         async with watching(**environ) as bot:
             alert = await repaired(bot)
             before = await metrics(bot)
