@@ -224,22 +224,20 @@ def _line(alert: Alert, name: str) -> Line:
 
 def _others(shown: Snapshot) -> str:
     """Return how many are in which other state."""
-    done, open_ones = shown.decided_by_selections, {alert.ref for alert in shown.undecided}
-    states = [_state(alert, done) for alert in shown.alerts if alert.ref not in open_ones]
+    open_ones = {alert.ref for alert in shown.undecided}
+    states = [_state(alert) for alert in shown.alerts if alert.ref not in open_ones]
     counts = [f"{count} {escape(state.lower(), 60)}" for state, count in Counter(states).most_common()]
     which = "Others" if open_ones else "In all"
     return f"{which}: {', '.join(counts)}." if counts else ""
 
 
-def _state(alert: Alert, done: Mapping[RemediationRef, State]) -> str:
-    remediation = alert.remediation
+def _state(alert: Alert) -> str:
     if alert.is_unlisted:
         return labels.WITHDRAWN[0]
     if alert.came_back:
         return "with the fault back"
-    if alert.is_waiting and alert.is_stale and (state := done.get(remediation.ref)):
-        return labels.state(state, reviewed=state is State.PENDING)[0]
-    return labels.state(alert.as_told.state, reviewed=alert.as_told.is_reviewed)[0]
+    told = alert.as_told
+    return labels.state(told.state, reviewed=told.is_reviewed)[0]
 
 
 def failures(alerts: Sequence[Alert], firsts: Mapping[RemediationRef, FirstApproval], called: str = "") -> Message:

@@ -11,8 +11,7 @@ from bot.models.alert import Alert, CardContext, Looking
 from bot.models.guardrails import Pause
 from bot.models.ids import RemediationRef
 from bot.models.outcome import DOUBT_SECONDS, FirstApproval
-from bot.models.request import RULES, Actor, ReplyTarget, SeenState, Verb
-from bot.models.states import State
+from bot.models.request import Actor, ReplyTarget, SeenState, Verb
 
 EVERYTHING = "all"
 MAX_CHOSEN = 1000  # at once: that many names of 100 characters are within a view's 250 KB (docs.slack.dev, views.open)
@@ -266,31 +265,10 @@ class Snapshot:
         """What it shows, and before each the earlier incidents under its ID."""
         return [incident for alert in self.alerts for incident in (*alert.earlier, alert)]
 
-    @property
-    def decided_by_selections(self) -> dict[RemediationRef, State]:
-        """What its selections have decided, with the state it leads to: that is known before it is read again.
-
-        What waits again since isn't decided.
-        """
-        reached = {Verb.APPROVE: State.PENDING, Verb.CANCEL: State.CANCELLED}
-        since = {alert.ref: alert.waiting_since for alert in self.alerts if alert.waiting_since} if self.batches else {}
-        return {
-            item.ref: reached[batch.verb]
-            for batch in self.batches
-            if batch.verb in reached
-            for item in batch.items
-            if item.outcome == RULES[batch.verb].done and batch.asked_at >= since.get(item.ref, 0.0)
-        }
-
     @cached_property
     def undecided(self) -> list[Alert]:
         """What waits for approval, but for what somebody has decided and nobody has read again since."""
-        open_ones, decided = waiting(self.alerts), self.decided_by_selections
-        return [
-            alert
-            for alert in open_ones
-            if not alert.is_stale or (alert.ref not in decided and alert.as_told.is_waiting)
-        ]
+        return [alert for alert in waiting(self.alerts) if alert.as_told.is_waiting]
 
     @cached_property
     def unheld(self) -> list[Alert]:

@@ -10,6 +10,8 @@ from bot.cards.review import Review
 from bot.models import (
     BatchItem,
     CameBack,
+    CardNote,
+    DecidedBy,
     FirstApproval,
     History,
     Hold,
@@ -17,6 +19,7 @@ from bot.models import (
     RepairLoad,
     SeenState,
     State,
+    Verb,
     waiting,
 )  # fmt: skip
 from bot.mrkdwn import when
@@ -63,13 +66,12 @@ def test_push_puts_no_one_on_call_among_what_deletes_data(few: int) -> None:
 
 
 def test_decided_items_do_not_wait_before_the_next_reading() -> None:
-    open_ones = waiting(alerts(12))
-    items = [
-        BatchItem(number, alert.remediation.ref, "", SeenState(None, None), "approved" if number == 0 else "not_found")
-        for number, alert in enumerate(open_ones)
-    ]
-    shown = replace(batch(0, is_running=True), items=items)
-    message = digest(DIGEST, [replace(alert, is_stale=True) for alert in alerts(12)], [shown])
+    shown = alerts(12)
+    first = waiting(shown)[0]
+    by = DecidedBy(Verb.APPROVE, "U0ALICE", START)
+    told = CardNote(notice="", buttons=True, decided=by, state="PENDING", mode=first.remediation.mode, at=0.0)
+    shown[shown.index(first)] = replace(first, is_stale=True, remark=told)
+    message = digest(DIGEST, shown, [])
     assert "5 nodes in c-7f2 need a decision." in message.text
     assert "gpu-node-0000" not in str(message.blocks)  # what was just decided doesn't head the list
     assert "1 approved, queued" in message.text
