@@ -24,15 +24,15 @@ from bot.parsing import (
 _MENTIONED = re.compile(r"<@[A-Z0-9]+(?:\|[^<>]*)?>")
 _TO_THE_BOT = re.compile(rf"\A(?:[\s,]*{_MENTIONED.pattern})+|{_MENTIONED.pattern}")
 _PERSON = re.compile(r"(?<!\S)@\S*")  # as `plain_text` has it; no node is called so
-_LENGTH = re.compile(
-    r"(?<!\S)(?:for\s+)?(?=\d)(?:(\d{1,9})\s*(?:h|hrs?|hours?))?"
-    r"(?:\s*(?:and\s+)?(\d{1,9})\s*(?:m|mins?|minutes?))?(?=[\s,.;:]|$)",
+_LENGTH = re.compile(  # but for a time of a reason: "rebooted 5 minutes ago", "idle since 2h"
+    r"(?<!\S)(?<!since\s)(?:for\s+)?(?=\d)(?:(\d{1,9})\s*(?:h|hrs?|hours?))?"
+    r"(?:\s*(?:and\s+)?(\d{1,9})\s*(?:m|mins?|minutes?))?(?=[\s,.;:]|$)(?!\s+(?:ago|already|now|left)\b)",
     re.IGNORECASE,
 )
 # What says how long, or until when, in other words than those: "an hour", "1.5h", "2 days", "for the weekend".
 _UNREAD_LENGTH = re.compile(
-    r"(?<!\S)(?:(?:un)?till?|bis|(?:up\s+)?to\s+\d\S*|\d+\s*(?:uhr|am|pm)|tomorrow"
-    r"|(?:\d[\d.,:]*\s*)?(?:h(?:ou)?rs?|minutes?|mins?|days?|weeks?|stunden?|minuten?|heures?|horas?)"
+    r"(?<!\S)(?:[(\"'“”‘’]?(?:(?:un)?till?|thru)|@\d\S*|bis|(?:up\s+)?to\s+\d\S*|\d+\s*(?:uhr|am|pm)|tomorrow"
+    r"|(?:\d[\d.,:]*\s*)?(?:h(?:ou)?rs?|minutes?|mins?|sec(?:ond)?s?|days?|weeks?|stunden?|minuten?|heures?|horas?)"
     r"|[\"'“”„‘’`*_~(]?\d[\d.,:]*\s*(?:h|m|d|w)\d*[\"'“”‘’`*_~)]?|for\s+[`*_~(]?\d\S*|(?:for|over|all|during|through|by|before)\s+(?:\w+\s+)?(?:\w*night|weekend|while|bit|morning)"
     r"|tonight|overnight|forever)(?=[\s,.;:]|$)",
     re.IGNORECASE,
@@ -95,6 +95,8 @@ def parse_mention(text: str) -> Mentioned:
         case "approve" | "cancel":
             return Ask(verb, _of(rest))
         case "hold":
+            if plain_text(text).rstrip(QUOTES + " .!").endswith("?") and not _BECAUSE.search(text):
+                raise UnreadableCommand("A question holds nothing.")
             first, _, with_people = _bare(said).partition(" ")
             return _hold(with_people if first.lower() == verb else rest)
     return Help()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from urllib.parse import unquote
 
 from bot.errors import InvalidId, UnreadableCommand
-from bot.models import RemediationRef, Verb, check_id, read_reference
+from bot.models import RemediationRef, Verb, check_id, parts_of, read_reference
 
 COMMAND = "/cancel-remediation"
 _SHORTEST = f"Type just the node: {COMMAND} gpu-node-07. For more: {COMMAND} help."
@@ -22,6 +22,7 @@ PARTS = ("cluster", "instance", "remediation")
 
 QUOTES = "\"'`“”„‟‘’‚‛«»"
 AROUND = f"{QUOTES}()[]{{}}<>*_~.,:;!?-–—"  # what a sentence has around a word
+_ENDS = ".:;!"  # what phones put behind a name
 FILLERS = {"please", "pls", "plz", "thanks", "thx", "now", "asap"}
 COURTESIES = re.compile(rf"\A(?:(?:{'|'.join(FILLERS)})(?:[\s,.!]+|$))+", re.IGNORECASE)  # before a request
 # A name, or three IDs, with what a sentence has around all of it.
@@ -45,15 +46,23 @@ _NO_REASON = re.compile(
     rf"(?<!\S)(?:{_DASHES}(?!reason)[a-z]|/[a-z]|(?!https?:)[^\s/]+/[^\s/]+/[^\s/]+(?!\S)|\S*compute/clusters/)",
     re.IGNORECASE,
 )
+# Behind IDs that are typed, for which a cancellation is sent at once.
+_NOT_NOW = re.compile(
+    r"(?:(?:only\s+)?(?:if|once|unless|when)\s|(?:after|until|at)\s+\d|in\s+(?:an?\s|\d)|(?:tomorrow|later)\b"
+    r"|dry[\s-]?run\b|just\s+testing\b|(?:don['’]?t|do\s+not)\s+cancel\b"
+    r"|(?:not?|nope|wait|don['’]?t|do\s+not|never\s?mind|not\s+(?:yet|now))\Z)",
+    re.IGNORECASE,
+)
 ALSO = re.compile(r"(?:and|or|plus|then|[&+])\s+(\S+)", re.IGNORECASE)  # a reason that begins so may name one more
 _URL_ANYWHERE = re.compile(
     r"compute/clusters/([^/\s?#]+)/instances/([^/\s?#]+)/remediations/([^/\s?#)>|\"']+)", re.IGNORECASE
 )
 _SHOWN = re.compile(r"`([^`\s/]+)` / `([^`\s/]+)` / `([^`\s/]+)`")  # at the foot of a card
+_INSIDE = re.compile("[=:/…→—]")  # a word of somebody else's tool
 _BETWEEN = re.compile(r"""[\s,;()\[\]{}<>"'`|*~“”‘’]+""")
 _WORD = re.compile(r"[^\s,/]+")
 # Behind a name, a word of a reason, or a number or sign: the IDs that Together makes have letters and digits.
-_SAID = re.compile(r"\s[\s,:;]*[^\w\s/]*(?:([^\W\d_]+(?:['’][^\W\d_]+)*|\d+%?)?[^\w\s/-]*(?=\s|$|/|,))")
+_SAID = re.compile(r"[\s,:;]+[^\w\s/]*(?:([^\W\d_]+(?:['’][^\W\d_]+)*|\d+%?)?[^\w\s/-]*(?=\s|$|/|,))")
 _KEY = rf"(?:(?P<dash>{_DASHES})?(?P<key>cluster|instance|remediation|reason)(?:[_-]?id)?)"
 _OPTION = re.compile(rf"(?<!\S){_KEY}(?:\s*=\s*|(?<=[a-z])\s+(?(dash)|(?!)))", re.IGNORECASE)
 # An apostrophe ends no quotation but before a space, and one in double quotes none at all.
@@ -67,11 +76,13 @@ class Order:
     Attributes:
         reason: of at most 500 characters; may be empty.
         or_node: what it means where something open is called like its first word: a node, and why.
+        is_unsure: its IDs may be words: they were typed apart, and not each has a digit.
     """
 
     ref: RemediationRef
     reason: str = ""
     or_node: "Find | None" = field(default=None, compare=False)
+    is_unsure: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +159,7 @@ def parse(text: str) -> Typed:
     """
     if len(text) > MAX_TEXT:
         raise too_long()
-    plain = COURTESIES.sub("", plain_text(text))
+    plain = COURTESIES.sub("", plain_text(text).lstrip("·• "))
     plain = plain.removeprefix(COMMAND).lstrip()  # as it's pasted
     if wrapped := _WRAPPED.fullmatch(plain):
         plain = wrapped[wrapped.lastindex or 0]
@@ -180,8 +191,7 @@ def references(text: str) -> Iterator[RemediationRef]:
 def possible_ids(text: str) -> Iterator[str]:
     """Yield the words of a message's text that may be IDs, or three of them with slashes between."""
     for word in _BETWEEN.split(plain_text(_beginning(text))):
-        if bare := word.strip(".:!?"):
-            yield bare
+        yield from filter(None, (part.strip(".:!?") for part in (word, *_INSIDE.split(word))))
 
 
 def too_long() -> UnreadableCommand:
@@ -197,7 +207,7 @@ def _beginning(text: str) -> str:
 def _read(plain: str) -> Find | Order:
     """Read one word to be looked up; or the API's URL, options, or three words, and a reason behind them."""
     with suppress(InvalidId):
-        return Find(check_id("remediation", plain.strip(QUOTES + " ,/")))
+        return Find(check_id("remediation", plain.strip(QUOTES + " ,/").rstrip(_ENDS)))
     bare = plain.lstrip(QUOTES + " ")
     if url := _URL.match(bare):
         verb = (url[4] or "").strip(QUOTES + "/").lower()
@@ -223,6 +233,8 @@ def _from_verb(bare: str) -> Typed | None:
             raise UnreadableCommand(f"Type {COMMAND} status and a node name or an ID.")
         case "status":
             meant = _read(rest)
+            if isinstance(meant, Order) and meant.is_unsure:
+                raise UnreadableCommand(f"“{rest[:60]}” isn't a node name or an ID.")
             return Find(meant.text if isinstance(meant, Find) else str(meant.ref), only_shows=True)
         case "cancel" if not rest:
             return Browse()
@@ -237,7 +249,9 @@ def _from_verb(bare: str) -> Typed | None:
     return None
 
 
-def _report(word: str, rest: str) -> ListWaiting | Tonight | RepairsOf:
+def _report(word: str, typed: str) -> ListWaiting | Tonight | RepairsOf:
+    names = (name.rstrip(_ENDS + ",") for name in typed.split())
+    rest = " ".join(name for name in names if name.lower() not in FILLERS)
     if word == "history":
         if not rest:
             raise UnreadableCommand(f"Type {COMMAND} history and a node name or an instance ID.")
@@ -321,7 +335,10 @@ def _from_words(plain: str) -> Order:
     if joined and joined[1].strip(QUOTES).lower() != "cancel":
         raise UnreadableCommand("Too many parts are joined with “/”. Give the cluster, instance, and remediation IDs.")
     order = _order(ref, plain[end + (joined.end() if joined else 0) :])
-    return replace(order, or_node=_node_and_why(plain)) if _SAID.match(plain, words[0].end()) else order
+    is_apart = "/" not in plain[words[0].end() : words[len(PARTS) - 1].start()]
+    is_unsure = is_apart and not all(any(map(str.isdecimal, part)) for part in parts_of(ref))
+    or_node = _node_and_why(plain) if _SAID.match(plain, words[0].end()) else None
+    return replace(order, or_node=or_node, is_unsure=is_unsure)
 
 
 def _node_and_why(plain: str) -> Find | None:
@@ -374,6 +391,8 @@ def _reason(rest: str) -> str:
     said = [word for word in bare if word not in FILLERS]
     is_short = len(said) == 1 or bare[:1] == said[:1] or any(map(str.isdecimal, "".join(said[1:2])))
     asks = said[0] in (_REQUESTS if len(said) == 1 else VERBS) and is_short if said else "?" in words
+    asks = asks or words.rstrip(AROUND.replace("?", "")).endswith("?")
+    asks = asks or _NOT_NOW.match(words.strip(AROUND)) is not None
     if not option and (asks or words.startswith("-- ") or _NO_REASON.match(words, also.start(1) if also else 0)):
         raise UnreadableCommand(f"Unrecognized text after the IDs: “{words[:60]}”. Put reason= before a reason.")
     quoted = _QUOTED.fullmatch(words)

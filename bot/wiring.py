@@ -144,7 +144,7 @@ def build_bot(  # noqa: PLR0913 - what it is made of
     guardrails = Guardrails(cards, together, database, policy, clock, break_glass)
     decisions = DecisionService(guardrails, replies, store)
     is_watching = settings.bot_alert_channel is not None
-    lookup = Lookup(together, policy, database, settings.bot_clusters, clock, is_watching=is_watching)
+    lookup = Lookup(database, is_watching, together, policy, settings.bot_clusters, clock)
     batches = BatchService(decisions, policy, store, clock, cards)
     overviews = Overviews(lookup, policy, batches, database, clock)
     inbox = Inbox(database, replies, clock, settings.bot_lease_seconds)

@@ -100,7 +100,7 @@ class Chooser(Surface):
                 return handover.shift(alerts, faults, await self.lookup.unreadable(), began, unread=unread)
 
     async def _waiting(self) -> Message:
-        looked = await self.lookup.cancellable()
+        looked = await self.lookup.cancellable(is_fresh=True)  # people compare it with the cards
         count = len(looked.found)
         ordered = sorted(looked.found, key=lambda remediation: not remediation.is_waiting)
         waits = (
@@ -181,6 +181,7 @@ class Chooser(Surface):
         if not first.is_called(text):
             note = f"{_not_exactly(text)} {note}".strip()
         if count == 1:
+            await self.lookup.ensure_one_node(choice.reason, first.ref, is_named=True)
             return await self._chosen(choice, first.ref, note)
         if first.state not in CANCELLABLE:
             return chooser.nothing(f"{count} remediations match. It's too late to cancel them. {note}".strip())
@@ -192,6 +193,8 @@ class Chooser(Surface):
             looked = await self.lookup.cancellable()
             named = [remediation for remediation in looked.found if remediation.ref in refs]
             note = chooser.not_read(looked.unreadable)
+            if not (named or note):
+                return chooser.nothing(f"This message names {len(refs)} remediations. None of them can be cancelled.")
             if len(named) != 1 or note:
                 said = f"This message names {len(refs)} remediations; still waiting: {len(named)}. Choose one. {note}"
                 return chooser.chooser(_among(choice, named), said.strip())

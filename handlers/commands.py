@@ -67,7 +67,8 @@ class Commands(Surface):
             raise
         if not isinstance(asked, Order):
             return asked
-        meant = await self._in_time(self.lookup.meant_by(asked)) if asked.or_node or asked.reason else asked
+        is_plain = not (asked.or_node or asked.reason or asked.is_unsure)
+        meant = asked if is_plain else await self._in_time(self.lookup.meant_by(asked))
         if isinstance(meant, Find):
             return meant
         return Request(Verb.CANCEL, meant.ref, typed.actor, typed.place, reason=meant.reason, trigger_id=typed.key)

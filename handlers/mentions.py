@@ -103,7 +103,8 @@ class Mentions(Surface):
         actor = said.actor
         place = said.place
         await self.lookup.policy.authorize(verb, actor, place.channel_id)
-        ref = await self._find(asked.of, place, verb)
+        of, _ = await self._in_thread(asked.of, place)
+        ref = await self._find(of, place, verb)
         if ref is None:
             return True
         present, about = await self.lookup.get(ref), await self.decisions.about(ref)
@@ -135,15 +136,15 @@ class Mentions(Surface):
         place = leased.entry.place
         key = leased.entry.key
         await self.lookup.policy.authorize(Verb.HOLD, actor, place.channel_id)
-        asked = await self._in_thread(asked, place)
-        ref = await self._find(asked.of, place, Verb.HOLD)
+        of, why = await self._in_thread(asked.of, place)
+        ref = await self._find(of, place, Verb.HOLD)
         if ref is None:
             return True
         with suppress(DirectoryUnavailable):
             actor = replace(actor, name=await self.lookup.policy.directory.name_of(actor.user_id))
-        node = asked.of.or_node if isinstance(asked.of, Order) and asked.of.ref != ref else None
-        reason = node.reason if node else asked.reason
-        await self.lookup.ensure_one_node(reason, ref, is_named=asked.of is not None)
+        node = of.or_node if isinstance(of, Order) and of.ref != ref else None
+        reason = node.reason if node else asked.reason if why is None else why
+        await self.lookup.ensure_one_node(reason, ref, is_named=of is not None)
         said_at = key.rpartition(" ")[2]
         # What opens again later isn't what somebody wrote about, though another process may do it then.
         seen = SeenState(None, None, at=float(said_at)) if _is_time(said_at) else None
@@ -158,24 +159,23 @@ class Mentions(Surface):
             await receipt
         return True
 
-    async def _in_thread(self, asked: AskToHold, place: ReplyTarget) -> AskToHold:
-        """Return what is asked for in a thread: what is called nothing there is why the thread's own node is held.
+    async def _in_thread(self, of: Order | Find | None, place: ReplyTarget) -> tuple[Order | Find | None, str | None]:
+        """Return what is meant in a thread, None for what it is about, and then why, where that isn't what was read.
 
         Raises:
             UnreadableCommand: it names another node than the thread is about, and more.
             StorageUnavailable: the database did not answer.
         """
-        of = asked.of
         node = of.or_node if isinstance(of, Order) else of
         is_reference = isinstance(of, Order) and of.ref.cluster_id in await self.lookup.names()
         if node is None or place.thread_ts is None or is_reference:
-            return asked
+            return of, None
         with suppress(NoReference):
             ref = await self._of_thread(place)
             if await self.lookup.is_called(ref, node.text):
-                return replace(asked, of=None, reason=node.reason if isinstance(of, Order) else asked.reason)
+                return None, node.reason if isinstance(of, Order) else None
             if isinstance(of, Find):
-                return asked
+                return of, None
             await self.lookup.ensure_one_node(node.text, ref)
             looked = await self.lookup.find(node.text, is_fresh=True)
             is_node = any(remediation.may_be_called(node.text) for remediation in looked.found)
@@ -184,8 +184,10 @@ class Mentions(Surface):
                     f"“{node.text}” may be a node of a cluster that can't be read now. Put because before a reason."
                 )
             if not (is_node or await self.lookup.of_node(node.text)):
-                return replace(asked, of=None, reason=f"{node.text} {node.reason}".strip())
-        return asked
+                said = f"{node.text} {node.reason}".strip()
+                await self.lookup.ensure_reason(said, ref)
+                return None, said
+        return of, None
 
     async def _find(self, of: Order | Find | None, place: ReplyTarget, verb: Verb) -> RemediationRef | None:
         """Return which remediation is named in full; None where none is, or several are, and the person was told which.
@@ -202,6 +204,7 @@ class Mentions(Surface):
             return of.ref
         found = await self.chooser.find_one(of.text, in_full=True, prefer=RULES[verb].allowed)
         if isinstance(found, RemediationRef):
+            await self.lookup.ensure_one_node(of.reason, found, is_named=True)
             return found
         await self.replies.reply_privately(place, found)
         return None

@@ -3,6 +3,7 @@
 import asyncio
 from pathlib import Path
 
+import pytest
 from sqlalchemy import select
 
 from bot.clock import WaitReason
@@ -10,12 +11,14 @@ from bot.decisions.lookup import SEARCH_SECONDS
 from bot.store.tables import batches
 from tests.manual_clock import HANGS_AFTER, ManualClock
 from tests.rows import execute_beside
+from tests.simulator.slack.workspace import BOT_USER
 from tests.simulator.together import Fault
 from tests.sqlite import locked
 from tests.storms import began, choose, digest, storm
 from tests.test_flow_chooser import opened, shown_in
-from tests.watch import card, quiet, until, watching
-from tests.world import world
+from tests.test_flow_second_requests import two_nodes
+from tests.watch import card, pass_time, quiet, until, watching
+from tests.world import APPROVE, IDS, World, world
 
 
 async def test_tracked_node_is_found_while_together_lists_nothing() -> None:
@@ -91,3 +94,28 @@ async def test_status_says_that_nothing_open_has_that_name() -> None:
         told = (await bot.reply_privately()).text
         assert "Nothing open is called exactly “gpu-node-1”." in told
         assert "gpu-node-10" in told
+
+
+async def listed(bot: World) -> str:
+    before = list(bot.slack.messages)
+    await bot.slack.command("list", user="U0BOB")
+    await quiet(bot)
+    new = [message for message in bot.slack.messages if message not in before and message.by == BOT_USER]
+    return "\n".join(message.text for message in new if "waiting" in message.text)
+
+
+@pytest.mark.parametrize("what", ["approved", "over"])
+async def test_list_does_not_call_waiting_what_its_card_no_longer_does(what: str) -> None:
+    async with watching() as bot:
+        first, _ = await two_nodes(bot)
+        await pass_time(bot, 20)
+        assert "gpu-node-1" in await listed(bot)
+        if what == "approved":
+            await bot.slack.press(first, APPROVE)
+            await card(bot, words="Approved by <@U0ALICE>")
+        else:
+            bot.together.resolve(IDS)
+            await until(bot, lambda: "recovered on its own" in first.text)
+        await pass_time(bot, 1)
+        lines = [line for line in (await listed(bot)).splitlines() if line.startswith("gpu-node-1")]
+        assert not [line for line in lines if "waiting for approval" in line]

@@ -186,3 +186,55 @@ async def test_shortcut_says_that_a_cluster_could_not_be_read_as_the_typed_name_
         await pass_time(bot, 20)
         view = await used(bot, await bot.slack.say("gpu-node-7 is broken again", user="U0BOB"))
         assert "Couldn't read two from Together" in shown_in(view)
+
+
+@pytest.mark.parametrize(
+    ("domain", "text"),
+    [
+        ("", "gpu-node-2:9100 is down, same rack as gpu-node-1"),
+        ("", "instance=gpu-node-2 alertname=GpuXid79 (gpu-node-1 is its neighbour)"),
+        ("", "gpu-node-2/gpu3 fell off the bus; gpu-node-1 is fine"),
+        ("", "gpu-node-2's GPU fell off the bus; gpu-node-1 is fine"),
+        ("", "gpu-node-2’s GPU fell off the bus; gpu-node-1 is fine"),
+        ("", "gpu-node-1 is fine, cancel gpu-node-2…"),
+        ("", "gpu-node-1 ok → gpu-node-2— cancel"),
+        (".train.example", "cancel gpu-node-2, gpu-node-1.train.example is fine"),
+    ],
+)
+async def test_message_about_two_nodes_is_not_filled_in_with_the_one_that_is_spelt_plainly(
+    domain: str, text: str
+) -> None:
+    async with watching() as bot:
+        await card(bot, bot.together.add(instance_name=f"gpu-node-1{domain}"))
+        await card(
+            bot, bot.together.add(("cluster-1", "instance-2", "remediation-2"), instance_name=f"gpu-node-2{domain}")
+        )
+        view = await used(bot, await bot.slack.say(text, user="U0BOB"))
+        said = shown_in(view)
+        assert "Approval needed: reboot gpu-node-1" not in said, said[:300]
+
+
+async def test_message_that_names_a_node_is_not_said_to_name_none() -> None:
+    async with watching() as bot:
+        for number in (1, 2):
+            ids = ("cluster-1", f"instance-{number}", f"remediation-{number}")
+            await card(bot, bot.together.add(ids, instance_name=f"gpu-node-{number}"))
+        for text in ("instance=gpu-node-1", "gpu-node-1:9100 down", "gpu-node-1's GPU is gone", "host:gpu-node-1"):
+            view = await used(bot, await bot.slack.say(text, user="U0BOB"))
+            assert "names no remediation" not in shown_in(view), text
+
+
+async def test_message_of_which_nothing_waits_offers_no_other_node() -> None:
+    async with watching() as bot:
+        made = [
+            bot.together.add(("cluster-1", f"instance-{n}", f"remediation-{n}"), instance_name=f"gpu-node-{n}")
+            for n in (1, 2, 3)
+        ]
+        for each in made:
+            await card(bot, each)
+        text = " and ".join("`" + "` / `".join(each) + "`" for each in made[:2])
+        for each in made[:2]:
+            bot.together.resolve(each)
+            await card(bot, each, words="recovered on its own")
+        view = await used(bot, await bot.slack.say(text, user="U0BOB"))
+        assert "This message names 2 remediations. None of them can be cancelled." in shown_in(view)

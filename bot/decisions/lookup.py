@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from bot.cards.home import PER_PAGE
 from bot.clock import Clock
-from bot.decisions.second_node import ensure_its_cluster, ensure_one_node
+from bot.decisions.naming import Naming
 from bot.decisions.storing import who_decided
 from bot.errors import InvalidId, InvalidIds, NotFound, TogetherError, UnreadableAnswer
 from bot.models import (
@@ -23,12 +23,12 @@ from bot.models import (
     Remediation,
     RemediationRef,
     Verb,
+    folded,
     read_reference,
     unix,
 )
-from bot.parsing import Find, Order
 from bot.policy import Policy
-from bot.store import Database, audit, clusters, ended, faults, messages, outages
+from bot.store import audit, ended, faults, messages, outages
 from bot.together import TogetherClient
 from bot.together.answers import parse
 
@@ -78,20 +78,17 @@ class LookupResult:
 
 
 @dataclass(slots=True)
-class Lookup:
+class Lookup(Naming):
     """Looks up remediations. What asks the database may raise StorageUnavailable, what asks Together TogetherError.
 
     Attributes:
         clusters: which to read at Together; empty for all that the key sees.
-        is_watching: whether the bot watches clusters, and so knows what has happened there.
     """
 
     together: TogetherClient
     policy: Policy
-    database: Database
     clusters: Sequence[str]
     clock: Clock
-    is_watching: bool
     _known: tuple[float, LookupResult] | None = field(default=None, init=False)
     _scanning: asyncio.Task[LookupResult] | None = field(default=None, init=False)
     _scanning_since: float = field(default=0.0, init=False)
@@ -139,11 +136,11 @@ class Lookup:
         triples = [ref for word in sorted(words) if (ref := read_reference(word))][:MAX_TRIPLES]
         if named := [ref for ref in triples if await self._exists(ref)]:
             return named, ()
-        called = {word.casefold() for word in words}
+        called = {folded(word) for word in words}
         return [
             remediation.ref
             for remediation in open_ones
-            if not called.isdisjoint({remediation.node.casefold(), remediation.instance_id.casefold()})
+            if not called.isdisjoint(map(folded, (remediation.instance_id, *remediation.node_names)))
         ], looked.unreadable
 
     async def _exists(self, ref: RemediationRef) -> bool:
@@ -154,10 +151,10 @@ class Lookup:
             return not isinstance(error, NotFound | InvalidIds)
         return True
 
-    async def cancellable(self) -> LookupResult:
-        """Return what can be cancelled now; that there is nothing isn't told from a copy."""
+    async def cancellable(self, *, is_fresh: bool = False) -> LookupResult:
+        """Return what can be cancelled now; that there is nothing isn't told from a copy, nor what `is_fresh`."""
         asked_at = self.clock.monotonic()
-        looked = _cancellable(await self._everything())
+        looked = _cancellable(await self._everything(asked_at if is_fresh else None))
         return looked if looked.found else _cancellable(await self._everything(asked_at))
 
     async def faults(self, cluster_id: str = "") -> Sequence[FaultReport]:
@@ -187,10 +184,6 @@ class Lookup:
         """Return the names of the clusters that the watch can't read now; "" for the list of clusters."""
         called = await self.names()
         return [called[cluster_id] for cluster_id in await self.database.read(outages.unreadable)]
-
-    async def names(self) -> ClusterNames:
-        """Return what clusters are called, as far as the bot watches and knows."""
-        return await self.database.read(clusters.names) if self.is_watching else ClusterNames()
 
     async def open(self, cluster_id: str = "") -> LookupResult:
         """Return what is open, of what the bot tracks where it watches.
@@ -246,49 +239,6 @@ class Lookup:
                 known = await self._tracked() if self.is_watching else known
                 known = await self._everything()
         return known
-
-    async def meant_by(self, order: Order) -> Order | Find:
-        """Return what three words mean: a node and a reason where something open is called like the first of them.
-
-        Raises:
-            UnreadableCommand: the reason names another node.
-            StorageUnavailable: the database did not answer.
-        """
-        tracked = await self.database.read(messages.tracked)
-        node = order.or_node
-        called = _first_called(tracked, node.text) if node else None
-        meant = node if node and called else order
-        ensure_one_node(tracked, meant.reason, called or order.ref)
-        return meant
-
-    async def is_node(self, name: str, reason: str) -> bool:
-        """Return whether the bot tracks something open with this name.
-
-        Raises:
-            UnreadableCommand: the reason names another node.
-            StorageUnavailable: the database did not answer.
-        """
-        tracked = await self.database.read(messages.tracked) if self.is_watching else ()
-        called = _first_called(tracked, name)
-        if called:
-            ensure_one_node(tracked, reason, called)
-        return called is not None
-
-    async def is_called(self, ref: RemediationRef, name: str) -> bool:
-        """Return whether what the bot tracks as this remediation, or its node, is called so."""
-        tracked = await self.database.read(messages.tracked)
-        return any(alert.ref == ref and alert.remediation.may_be_called(name) for alert in tracked)
-
-    async def ensure_one_node(self, reason: str, of: RemediationRef, *, is_named: bool = False) -> None:
-        """Make sure that a reason is and adds no other node; where one was named, that no other cluster follows it.
-
-        Raises:
-            UnreadableCommand: it does.
-            StorageUnavailable: the database did not answer.
-        """
-        if is_named:
-            ensure_its_cluster(await self.names(), reason, of)
-        ensure_one_node(await self.database.read(messages.tracked), reason, of)
 
     def forget(self) -> None:
         """Read again what was read a moment ago: somebody has decided since."""
@@ -389,10 +339,3 @@ def _cancellable(looked: LookupResult) -> LookupResult:
         if {remediation.state, looked.outdated.get(remediation.ref, remediation.state)} <= CANCELLABLE
     ]
     return replace(looked, found=cancellable)
-
-
-def _first_called(tracked: Sequence[Alert], name: str) -> RemediationRef | None:
-    """Return the first remediation that has a name or an ID; None where none has."""
-    called = [alert.ref for alert in tracked if alert.remediation.is_called(name)]
-    called = called or [alert.ref for alert in tracked if alert.remediation.may_be_called(name)]
-    return called[0] if called else None

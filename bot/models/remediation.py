@@ -311,10 +311,15 @@ class Remediation(ApiModel):
         """Return whether a text is the whole name of its node, or one of its IDs."""
         return folded(text) in {folded(name) for name in (self.id, self.instance_id, self.node)}
 
-    def may_be_called(self, text: str) -> bool:
-        """Return whether a text is one of these, or its node's name without its domain."""
+    @property
+    def node_names(self) -> list[str]:
+        """Its node's name, also without its domain."""
         short = self.node.partition(".")[0]  # a number, where it is an address
-        return self.is_called(text) or (not short.isdecimal() and folded(text) == folded(short))
+        return [self.node] if short.isdecimal() else [self.node, short]
+
+    def may_be_called(self, text: str) -> bool:
+        """Return whether a text is one of its names, or its node's without its domain."""
+        return self.is_called(text) or folded(text) in map(folded, self.node_names)
 
     def is_reviewed_with(self, token: str) -> bool:
         """Return whether Together's record is of one of this bot's decisions: its comment begins with that one's token.
