@@ -129,7 +129,7 @@ def seen(  # noqa: PLR0913 - what was read, and when
             history=None, impact=None,  # they are learned again
         )  # fmt: skip
         looking = tuple(looker for looker in message.looking if is_next and looker.since >= asked_from)
-        message = message if message.is_digest else replace(message, looking=looking)
+        message = message if message.is_digest else replace(message, looking=looking, mentioned="")  # by its post
     holds_still = alert.remark and not (is_next or has_begun) and alert.remark.applies_to(remediation)
     doubts = () if is_next or has_begun else alert.doubts
     alert = replace(alert, remark=alert.remark if holds_still else None, doubts=doubts)

@@ -130,8 +130,8 @@ class Mentions(Surface):
     async def _hold(self, leased: LeasedEntry) -> bool:
         """Put it on hold at once."""
         asked = parse_mention(leased.entry.value)
-        if not isinstance(asked, AskToHold):
-            return True
+        if leased.is_acted or not isinstance(asked, AskToHold):
+            return True  # a decision's own row keeps it
         actor = leased.entry.actor
         place = leased.entry.place
         key = leased.entry.key
@@ -153,7 +153,7 @@ class Mentions(Surface):
         if isinstance(receipt, Unrecorded):
             receipt.work.close()
             raise StorageUnavailable("a hold isn't recorded", in_doubt=True)
-        with suppress(RequestExpired, LeaseLost, StorageUnavailable):  # from here on, the decision's own row keeps it
+        with suppress(RequestExpired, LeaseLost, StorageUnavailable):
             await leased.act(lambda _: True)
         if receipt:
             await receipt

@@ -85,7 +85,7 @@ def shift(  # noqa: PLR0913 - what a shift is summed up from
     rest = [_decided(alerts, began), _often(opened), unrepaired, as_of(faults), not_read(unreadable)]
     if unread[1] > began:
         span = " and ".join(map(when, unread))
-        rest.append(f"Together wasn't read between {span}: repairs that started and ended then may be missing.")
+        rest.append(f"Together wasn't always read between {span}: repairs that started and ended then may be missing.")
     lines: list[Line] = [f"In repair now: {len(running)}."] if running else []
     if waiting := [alert for alert in alerts if alert.is_waiting and alert.as_told.is_waiting]:
         lines.append(elements(f"Waiting for approval: {len(waiting)}, oldest first", bold=True))

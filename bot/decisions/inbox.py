@@ -43,6 +43,7 @@ class LeasedEntry:
         entry: what was asked.
         owner: the token by which it is leased.
         age: how long ago it was asked, in seconds, where another process has left it; else 0.
+        is_acted: that one has made the change, which is yet to be told: nobody is asked again whether it may be.
     """
 
     entry: Entry
@@ -50,6 +51,7 @@ class LeasedEntry:
     store: InboxStore
     clock: Clock
     age: float = 0.0
+    is_acted: bool = False
 
     async def act(self, change: Transaction[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Make the change that was asked for, once, in whichever process; return its result.
@@ -166,7 +168,7 @@ class Inbox:
                 continue
             logger.info("Taking over a request: %s", entry.kind)
             self._owned.add(taken.owner)
-            leased = LeasedEntry(entry, taken.owner, self._store, self._clock, taken.age)
+            leased = LeasedEntry(entry, taken.owner, self._store, self._clock, taken.age, taken.is_acted)
             tasks.spawn(self._drop(leased) if is_late else self._work(leased, refusal), f"take over {entry.key}")
 
     async def _work(self, leased: LeasedEntry, refusal: BotError | None = None, show: Handler | None = None) -> None:

@@ -96,5 +96,6 @@ class PauseService:
 
     async def _authorize(self, leased: LeasedEntry) -> tuple[Actor, str | None]:
         actor, channel_id = leased.entry.actor, leased.entry.place.channel_id
-        await self.policy.authorize(Verb.APPROVE, actor, channel_id)
+        if not leased.is_acted:
+            await self.policy.authorize(Verb.APPROVE, actor, channel_id)
         return actor, channel_id

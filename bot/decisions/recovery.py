@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
@@ -39,6 +40,7 @@ class Recovery:
     retention_days: int
     report: Callable[[str], None]
     _at_start: bool = field(default=True, init=False)
+    _takes_over_from: float = field(default=0.0, init=False)  # on this process's monotonic clock
 
     async def run(self) -> None:
         """Keep, take over, and purge forever, each at its own pace: no slow statement lets a lease run out.
@@ -68,18 +70,26 @@ class Recovery:
             await self.clock.sleep(wait, why)
 
     async def _keep(self) -> None:
-        """Keep this process's jobs, three times in the life of a lease, and say whether the database can be written."""
+        """Keep this process's jobs, three times in the life of a lease, and say whether the database can be written.
+
+        Once it's back, leases may be over of processes that live, this one among them: they renew them first.
+        """
+        pause = min(self.lease_seconds * RENEWED_AFTER, KEPT_TRUE_SECONDS)
         while True:
             try:
                 await self.store.heartbeat()
                 await self.inbox.keep()
             except StorageUnavailable as error:
+                self._takes_over_from = math.inf
                 self.report(f"Can't reach the database ({error}).")
             else:
+                self._takes_over_from = min(self._takes_over_from, self.clock.monotonic() + 2 * pause)
                 self.report("")
-            await self.clock.sleep(min(self.lease_seconds * RENEWED_AFTER, KEPT_TRUE_SECONDS), WaitReason.HEARTBEAT)
+            await self.clock.sleep(pause, WaitReason.HEARTBEAT)
 
     async def _take_over(self) -> None:
+        if self.clock.monotonic() < self._takes_over_from:
+            return
         while self.tasks.accepting:
             jobs = await self.store.take_over(TAKEN_AT_ONCE, at_start=self._at_start)
             for job in jobs:

@@ -50,6 +50,7 @@ from bot.store.tables import (
 )
 
 _CLOCK_STEP = 5.0  # seconds by which a clock may seem to go back without having been set
+_CLOCKS_APART = 300.0  # seconds between those of two machines that are right
 _TOLD_ALONE = OutcomeKind.NOT_ALLOWED, OutcomeKind.NOT_CHECKED
 _TURN = 1e-5  # seconds between two that begin one after the other; a double of today's seconds tells 2e-7 apart
 _INSERT = insert(decisions).values(received_at=now(), lease_until=LEASE_UNTIL, repeats=0, deliveries=0, fence=1)
@@ -308,10 +309,9 @@ class DecisionStore(Ownership):
         """
         if not job.taken_over:
             return self._clock.monotonic() - job.received_mono
-        ages = [await self.seconds_since(job.received_at)]
-        if job.request.asked_at:
-            ages.append(self._clock.now() - job.request.asked_at)
-        return math.inf if min(ages) < -_CLOCK_STEP else max(ages)
+        age = await self.seconds_since(job.received_at)
+        own_age = self._clock.now() - job.request.asked_at if job.request.asked_at else age
+        return math.inf if age < -_CLOCK_STEP or own_age < -_CLOCKS_APART else max(age, own_age)
 
 
 def _note_first(connection: Connection, request: Request, outcome: Outcome) -> None:

@@ -20,10 +20,10 @@ _LATELY = (
 )
 _NAMING = (  # whether it is a node's name or ID is seen once it is read
     ALERTS.where(
-        or_(alerts.c.is_open, alerts.c.seen_at > bindparam("b_since")),
+        or_(alerts.c.is_open, alerts.c.changed_at > bindparam("b_since")),
         or_(*(func.lower(alerts.c.body).like(bindparam(of), escape="!") for of in ("b_whole", "b_short"))),
     )
-    .order_by(alerts.c.seen_at.desc())
+    .order_by(alerts.c.changed_at.desc())
     .limit(_MOST)
 )
 _ENDED = ALERTS.where(alerts.c.changed_at > bindparam("b_since"))
@@ -43,7 +43,7 @@ def lately(connection: Connection, seconds: float) -> tuple[list[Alert], float, 
 
 
 def of_node(connection: Connection, name: str, seconds: float) -> list[Alert]:
-    """Return what was first seen within the last `seconds` of nodes with this name or ID, the latest first.
+    """Return what is open or changed within the last `seconds` of nodes with this name or ID, the latest first.
 
     Only where none has it, of those that have it without their domain.
     """
@@ -56,7 +56,7 @@ def naming(connection: Connection, name: str, since: float) -> list[Alert]:
     """Return the alerts that have a text, or that and a domain, as one of their values, the latest first.
 
     Args:
-        since: they are open, or were first seen after this Unix time.
+        since: they are open, or changed after this Unix time.
     """
     # As JSON has it. Databases lower ASCII letters only.
     written = json.dumps(name.lower())[:-1] if name.isascii() else ""

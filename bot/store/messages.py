@@ -80,7 +80,12 @@ _DUE = (
     .limit(bindparam("b_limit"))
 )
 _IN_CHANNELS = _MESSAGES.where(
-    messages.c.ts.is_not(None), or_(messages.c.is_open, messages.c.opened_at > bindparam("b_since"))
+    messages.c.ts.is_not(None),
+    or_(
+        messages.c.is_open,
+        messages.c.opened_at > bindparam("b_since"),
+        messages.c.id.in_(select(alerts.c.message_id).where(alerts.c.changed_at > bindparam("b_since"))),
+    ),
 )
 _GROWING = (
     _MESSAGES.where(messages.c.is_open, messages.c.is_digest, messages.c.last_added_at > _SINCE)
@@ -172,7 +177,7 @@ def due(connection: Connection, at_most: int = _AT_ONCE) -> list[str]:
 
 
 def in_channels(connection: Connection, seconds: float) -> list[TrackedMessage]:
-    """Return the messages that are kept current, and those that are done and were opened in the last `seconds`."""
+    """Return the messages that are kept current, and those that are done and changed in the last `seconds`."""
     rows = connection.execute(_IN_CHANNELS, b_since=read_clock(connection) - seconds)
     return [message for row in rows if (message := message_of(row))]
 

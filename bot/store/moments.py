@@ -17,6 +17,7 @@ UNREAD_SINCE, UNREAD_UNTIL = "unread since", "unread until"  # when nobody could
 _SUMMARY = "summary "  # begins the name of when a channel's last one was due
 _TEN_SECONDS = 10.0  # the unit of a moment in `seq`, whose 32 bits would hold seconds only until 2038
 _MINUTE = 60.0  # the unit of a summary's moment
+_SHIFT = 86_400.0  # within which several times without a reading are told as one
 _NOTED = select(cursors.c.seq).where(cursors.c.name == bindparam("b_name"))
 _SUMMARIES = select(cursors.c.name, cursors.c.seq).where(cursors.c.name.startswith(_SUMMARY))
 _NOTE = upsert(cursors)
@@ -35,7 +36,10 @@ def note(connection: Connection, moments: Mapping[str, float]) -> None:
 def note_listed(connection: Connection, at: float, seconds: float) -> None:
     """Write down that the clusters were listed, which says what ended within the `seconds` before."""
     before = noted(connection, LISTED)
-    unread = {UNREAD_SINCE: before, UNREAD_UNTIL: at - seconds} if 0 < before < at - seconds else {}
+    unread = {}
+    if 0 < before < at - seconds:
+        is_another = at - noted(connection, UNREAD_UNTIL) > _SHIFT
+        unread = {UNREAD_SINCE: before if is_another else noted(connection, UNREAD_SINCE), UNREAD_UNTIL: at - seconds}
     note(connection, {**unread, LISTED: at})
 
 

@@ -60,6 +60,11 @@ class Ages:
         if now >= self._note_at:
             await self._note(now)
 
+    async def compare(self) -> None:
+        """Take the database's word for what is tracked: one that took over may lack the last commits."""
+        for ref in self.index.unlike(await self.database.read(messages.known)):
+            self.index.mark_stale(ref)
+
     def confirmed(self, ref: RemediationRef) -> None:
         """Note that one was just read: it is reported again once that is too long ago."""
         self._told.discard(ref)

@@ -130,8 +130,10 @@ def untold(message: TrackedMessage, alerts: Sequence[Alert]) -> dict[str, list[A
 
 def counted(message: TrackedMessage, reminded: TrackedMessage) -> TrackedMessage:
     """Return a message with a reminder counted that was sent when it was like this."""
+    told = f" {message.remind_from} {message.reminders} "
     return replace(
         message,
+        announced=frozenset(key for key in message.announced if not (key.startswith("alarm ") and told in key)),
         remind_from=reminded.remind_from,
         reminders=reminded.reminders,
         reminded_at=reminded.reminded_at,

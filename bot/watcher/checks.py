@@ -82,7 +82,9 @@ class Checks:
         cluster = await self.together.get_cluster(cluster_id)
         missing, listed = [repair for repair in repairs if not _is_back(repair, cluster)], []
         now = self.clock.monotonic()
-        if any(now - self._missed.setdefault(repair.ref, now) < alerts.VANISHED_SECONDS for repair in missing):
+        before = {repair.ref: self._missed.pop(repair.ref, now) for repair in repairs}  # its next incident is another
+        if any(now - before[repair.ref] < alerts.VANISHED_SECONDS for repair in missing):
+            self._missed |= {repair.ref: before[repair.ref] for repair in missing}
             return None
         if missing:
             with suppress(TogetherError):  # the thread learns what the cluster's own answer says all the same

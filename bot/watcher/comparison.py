@@ -116,7 +116,8 @@ class Comparer:
         if only_doubted and not doubted:
             return
         self._doubted = {channel_id: at for channel_id, at in self._doubted.items() if at > now}
-        known = await self.database.read(messages.in_channels, COMPARED_SECONDS if only_doubted else CLOSED_SECONDS)
+        seconds = COMPARED_SECONDS if doubted else CLOSED_SECONDS
+        known = await self.database.read(messages.in_channels, seconds)
         latest = self.clock.now() - COMPARED_SECONDS
         # Where messages were before, too: the pointer that Slack was to take later dies with the process.
         places = {
@@ -136,19 +137,23 @@ class Comparer:
                     self.doubt(channel_id)
                 continue
             for message in here:
-                await self._compare(message, found, is_takeover=is_takeover)
+                # What was posted before that is drawn again where something may have arrived late.
+                is_unseen = channel_id in doubted and float(message.ts or 0.0) < max(since, latest)
+                await self._compare(message, found, is_takeover=is_takeover, is_unseen=is_unseen)
             if found:
                 await self._close_copies(channel_id, found, {message.ts for message in here if message.ts})
                 for key in [(channel_id, mark) for mark in found.marks if (channel_id, mark) in self._lost]:
                     await self._edit_last_in_turn(found.marks[key[1]], cards.posted_late(), channel_id)
                     self._lost.discard(key)
 
-    async def _compare(self, message: TrackedMessage, found: Found | None, *, is_takeover: bool) -> None:
+    async def _compare(
+        self, message: TrackedMessage, found: Found | None, *, is_takeover: bool, is_unseen: bool
+    ) -> None:
         shows = found.drawn.get(message.ts or "") if found else None
         # What is in a message of several clusters says where it belongs.
         is_home = message.cluster_id and message.channel_id == self.config.route(message.cluster_id).channel_id
-        differs = shows != message.content_hash if found else is_takeover
-        if not differs or (message.done and (not shows or message.is_read_only)):
+        differs = shows != message.content_hash if found else is_takeover or is_unseen
+        if not differs or (message.done and (not (shows or is_unseen) or message.is_read_only)):
             if not (is_home or message.done):
                 self.queue.put(message.id)
             return

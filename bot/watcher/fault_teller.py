@@ -9,7 +9,16 @@ from bot.cards import faults, moved_cluster
 from bot.clock import Clock
 from bot.errors import PostFailed, PostUncertain
 from bot.logs import lasting
-from bot.models import ARRIVED_SECONDS, AlertChannels, Fault, FaultMessage, FaultReport, Message, new_id
+from bot.models import (
+    ARRIVED_SECONDS,
+    AlertChannels,
+    Fault,
+    FaultMessage,
+    FaultReport,
+    Message,
+    decision_part,
+    new_id,
+)
 from bot.models.fault import FORGOTTEN_SECONDS
 from bot.readings import CLEARS_SECONDS
 from bot.store import read_clock
@@ -98,7 +107,11 @@ class FaultView:
     @property
     def _is_outdated(self) -> bool:
         message = None if self.is_stuck else self.report.message
-        return message is not None and message.takes_edits and message.content_hash != self.draw().fingerprint
+        if message is None or not message.ts:
+            return False
+        shown, known = self.draw().fingerprint, message.content_hash
+        # What can't be edited any more gets replies, but not for each number in it.
+        return shown != known and (message.takes_edits or decision_part(shown) != decision_part(known))
 
 
 @dataclass(slots=True)
@@ -264,15 +277,16 @@ class FaultTeller:
         await self.reports.change(cluster_id, arrived)
 
     async def _edit(self, cluster_id: str, view: FaultView, step: FaultStep) -> None:
-        """Bring the message up to date. At the end it says so, and is left."""
+        """Bring the message up to date, or its thread. At the end it says so, and is left."""
         report, message = view.report, view.report.message
         if step is FaultStep.END and report.is_announced:  # other tools wait for nothing that Slack may refuse
             told: Data = {"is_over": True, "is_watched": report.is_watched}
             await self.reports.change(cluster_id, partial(replace, is_announced=False), told=told)
         if message and message.takes_edits:
             message = await self._change(cluster_id, view, message)
-        if step is FaultStep.END and message and message.is_read_only:
+        if message and message.is_read_only:
             await self._reply_instead(message, view.draw())
+            message = replace(message, content_hash=view.draw().fingerprint)
         if step is FaultStep.EDIT:
             change = partial(replace, message=message)
         elif cluster_id in self._doubted:  # an earlier edit may arrive over this one: it is made once more

@@ -45,6 +45,13 @@ class TrackedIndex:
         """Remember that one which wasn't listed was read alone since."""
         self._missed.pop(ref, None)
 
+    def unlike(self, known: Mapping[RemediationRef, str]) -> list[RemediationRef]:
+        """Forget what isn't in the store, and return what is there otherwise than here."""
+        kept = {ref: fingerprint for refs in self._fingerprints.values() for ref, fingerprint in refs.items()}
+        for ref in [ref for ref, fingerprint in kept.items() if fingerprint and ref not in known]:
+            self.drop(ref)  # what is to be read again may be over in the store
+        return [ref for ref, fingerprint in known.items() if self.seen(ref) != fingerprint]
+
     def mark_stale(self, ref: RemediationRef) -> None:
         """Treat the next reading as news, even if it says the same; what had ended is read again for that."""
         self._fingerprints[ref.cluster_id][ref] = ""

@@ -144,9 +144,11 @@ def rank(snapshot: Snapshot, config: WatchConfig) -> Rank:
 
 def is_outdated(snapshot: Snapshot, config: WatchConfig) -> bool:
     """Return whether a card that waits asks for what isn't asked any more: one that takes no edits is posted again."""
-    message = snapshot.message
-    # A pause of approvals would have all of them posted again; who presses is told of it.
-    asks = not (message.is_digest or snapshot.pause) and bool(waiting(snapshot.alerts))
+    message, asking = snapshot.message, waiting(snapshot.alerts)
+    # A pause of approvals would have all of them posted again; who presses is told of it. A digest offers the dialog
+    # as long as something waited when it was drawn last.
+    offers = message.is_digest and any(alert.came_at <= message.edited_at for alert in asking)
+    asks = bool(asking) and not (offers or snapshot.pause)
     return asks and snapshot.now - message.posted_at >= REPOST_SECONDS and _asks_otherwise(snapshot, config)
 
 

@@ -25,10 +25,10 @@ from bot.models import (
 from bot.watcher import calls
 from bot.watcher.config import WatchConfig
 
-FAILURE_SECONDS = 86_400.0  # a repair that failed longer ago calls nobody
+FAILURE_SECONDS = 86_400.0  # a repair that had failed longer ago when it was first seen calls nobody
 GATHERED_SECONDS = 600.0  # what is due in a digest is posted together, at the next full ten minutes
 BACK_SECONDS = 900.0  # within which a repaired node is to run again
-TOO_LATE_SECONDS = 86_400.0  # so long after a repair was watched, nothing more is looked for
+TOO_LATE_SECONDS = 86_400.0  # so long after a repair was watched, its fault isn't looked for any more
 # Of what replaces the VM, neither its new ID nor its name is known before; and what is removed is not to come back.
 KEEP_THE_NODE = {Mode.REBOOT_VM, Mode.HOST_POWER_CYCLE}
 SOON_SECONDS, LATE_SECONDS = 60.0, 120.0  # a call is left to a reminder that is due so soon, or is so late
@@ -79,7 +79,7 @@ def news(snapshot: Snapshot) -> News:
         alert
         for alert in incidents
         if alert.remediation.state == State.FAILED
-        and snapshot.now - (alert.remediation.changed_at or snapshot.now) <= FAILURE_SECONDS
+        and (not alert.was_over or snapshot.now - (alert.remediation.changed_at or snapshot.now) <= FAILURE_SECONDS)
         and alert.incident not in announced
     ]
     returns = {f"came back {alert.incident}": alert for alert in incidents if alert.came_back}
@@ -354,12 +354,13 @@ def outstanding_checks(snapshot: Snapshot, config: WatchConfig) -> Iterator[Due]
 
 def _moments(alert: Alert, config: WatchConfig, now: float) -> dict[Check, float]:
     ended, watched = alert.remediation.succeeded_at, config.cards.verify_seconds
-    if not ended or now > ended + watched + TOO_LATE_SECONDS or not watched:
+    if not (ended and watched):
         return {Check.STUCK: config.cards.stuck_at(alert.remediation)}
     moments = {Check.BACK: ended + BACK_SECONDS, Check.LASTS: ended + watched}
     if alert.came_back or alert.remediation.mode not in KEEP_THE_NODE:
         del moments[Check.BACK]
-    if alert.came_back or not alert.remediation.can_be_watched:
+    is_late = now > ended + watched + TOO_LATE_SECONDS
+    if is_late or alert.came_back or not alert.remediation.can_be_watched:
         del moments[Check.LASTS]
     return moments
 

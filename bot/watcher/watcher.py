@@ -274,11 +274,15 @@ class Watcher:
             if self._config.refused.channels:  # what stayed because of them is looked at once more
                 self._config.refused.channels.clear()
                 await self._database.run(pauses.wake, "")
+            await self._ages.compare()
             if self._clock.monotonic() < due_at:
                 await self._comparer.compare(only_doubted=True)
                 continue
             await self._database.run(moments.note, {moments.WATCHED: self._clock.now()})
             await self._comparer.compare(is_takeover=is_takeover)
+            for channel_id in self._config.channels:
+                if await self._comparer.may_move(channel_id):  # it may have taken nothing for a while
+                    self._warn(channel_id, "")
             if is_takeover:  # what it shows, and when it is due, is by the settings of the process before
                 await self._database.run(pauses.wake, "")
             due_at, is_takeover = self._clock.monotonic() + COMPARE_EVERY, False
