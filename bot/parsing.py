@@ -76,7 +76,7 @@ class Order:
     Attributes:
         reason: of at most 500 characters; may be empty.
         or_node: what it means where something open is called like its first word: a node, and why.
-        is_unsure: its IDs may be words: they were typed apart, and not each has a digit.
+        is_unsure: its IDs may be words: they were typed apart, and look like some.
     """
 
     ref: RemediationRef
@@ -250,8 +250,7 @@ def _from_verb(bare: str) -> Typed | None:
 
 
 def _report(word: str, typed: str) -> ListWaiting | Tonight | RepairsOf:
-    names = (name.rstrip(_ENDS + ",") for name in typed.split())
-    rest = " ".join(name for name in names if name.lower() not in FILLERS)
+    rest = " ".join(name for each in typed.split() if (name := each.rstrip(_ENDS + ",")).lower() not in FILLERS)
     if word == "history":
         if not rest:
             raise UnreadableCommand(f"Type {COMMAND} history and a node name or an instance ID.")
@@ -336,7 +335,9 @@ def _from_words(plain: str) -> Order:
         raise UnreadableCommand("Too many parts are joined with “/”. Give the cluster, instance, and remediation IDs.")
     order = _order(ref, plain[end + (joined.end() if joined else 0) :])
     is_apart = "/" not in plain[words[0].end() : words[len(PARTS) - 1].start()]
-    is_unsure = is_apart and not all(any(map(str.isdecimal, part)) for part in parts_of(ref))
+    cluster_id, *others = parts_of(ref)
+    are_ids = all(any(map(str.isdecimal, part)) for part in others) and not cluster_id.strip(AROUND).isalpha()
+    is_unsure = is_apart and not are_ids
     or_node = _node_and_why(plain) if _SAID.match(plain, words[0].end()) else None
     return replace(order, or_node=or_node, is_unsure=is_unsure)
 
@@ -391,8 +392,7 @@ def _reason(rest: str) -> str:
     said = [word for word in bare if word not in FILLERS]
     is_short = len(said) == 1 or bare[:1] == said[:1] or any(map(str.isdecimal, "".join(said[1:2])))
     asks = said[0] in (_REQUESTS if len(said) == 1 else VERBS) and is_short if said else "?" in words
-    asks = asks or words.rstrip(AROUND.replace("?", "")).endswith("?")
-    asks = asks or _NOT_NOW.match(words.strip(AROUND)) is not None
+    asks = asks or "?" in words[-3:] or _NOT_NOW.match(words.strip(AROUND)) is not None
     if not option and (asks or words.startswith("-- ") or _NO_REASON.match(words, also.start(1) if also else 0)):
         raise UnreadableCommand(f"Unrecognized text after the IDs: “{words[:60]}”. Put reason= before a reason.")
     quoted = _QUOTED.fullmatch(words)

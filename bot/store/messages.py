@@ -79,13 +79,10 @@ _DUE = (
     .order_by(func.random())  # in no order, so that those that can't be written keep no others waiting
     .limit(bindparam("b_limit"))
 )
+_CHANGED = select(alerts.c.message_id).where(alerts.c.changed_at > bindparam("b_since"))
 _IN_CHANNELS = _MESSAGES.where(
     messages.c.ts.is_not(None),
-    or_(
-        messages.c.is_open,
-        messages.c.opened_at > bindparam("b_since"),
-        messages.c.id.in_(select(alerts.c.message_id).where(alerts.c.changed_at > bindparam("b_since"))),
-    ),
+    or_(messages.c.is_open, messages.c.opened_at > bindparam("b_since"), messages.c.id.in_(_CHANGED)),
 )
 _GROWING = (
     _MESSAGES.where(messages.c.is_open, messages.c.is_digest, messages.c.last_added_at > _SINCE)

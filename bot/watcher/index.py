@@ -49,7 +49,7 @@ class TrackedIndex:
         """Forget what isn't in the store, and return what is there otherwise than here."""
         kept = {ref: fingerprint for refs in self._fingerprints.values() for ref, fingerprint in refs.items()}
         for ref in [ref for ref, fingerprint in kept.items() if fingerprint and ref not in known]:
-            self.drop(ref)  # what is to be read again may be over in the store
+            self.drop(ref)  # what is marked is read next, and may be over
         return [ref for ref, fingerprint in known.items() if self.seen(ref) != fingerprint]
 
     def mark_stale(self, ref: RemediationRef) -> None:

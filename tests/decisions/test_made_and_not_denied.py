@@ -1,4 +1,4 @@
-"""What was made isn't denied by the process that is to tell of it."""
+"""What was made isn't denied by the process that tells of it."""
 
 from dataclasses import replace
 

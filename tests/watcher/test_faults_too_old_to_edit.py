@@ -1,4 +1,4 @@
-"""The message about a cluster that lives longer than a workspace lets messages be edited."""
+"""The message about a cluster once Slack takes no edits of it."""
 
 import pytest
 

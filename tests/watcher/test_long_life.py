@@ -148,7 +148,7 @@ async def test_node_of_an_old_storm_that_waits_again_can_be_decided_on_in_the_ch
     await until(bot, lambda: "need a decision" not in message.text and REVIEW not in str(message.blocks))
     await pass_time(bot, 20 * DAY)
     if is_too_old:
-        bot.slack.too_old.add(message.ts)  # the workspace lets nothing be edited after a week
+        bot.slack.too_old.add(message.ts)  # as in a workspace with a limit for edits
     bot.together.add(refs[3], create_time=moment(bot), linked_alerts=firing("79", moment(bot)))
     await pass_time(bot, 3600)
     assert [each for each in bot.slack.visible() if CALL in each.text]
