@@ -14,14 +14,13 @@ COMMAND = "/cancel-remediation"
 _SHORTEST = f"Type just the node: {COMMAND} gpu-node-07. For more: {COMMAND} help."
 MAX_REASON = 500
 MAX_TEXT = 4_000  # characters that a request may have: three encoded IDs and a reason have fewer
-MAX_SEARCHED = 16_000  # characters of one text that are searched for references
 VERBS = {*Verb, "pause", "resume", "stop"} - {Verb.CANCEL}
 _REQUESTS = VERBS | {"help", "history", "list", "status", "tonight"}
 RESERVED = _REQUESTS | {"cancel"}
 PARTS = ("cluster", "instance", "remediation")
 
 QUOTES = "\"'`“”„‟‘’‚‛«»"
-AROUND = f"{QUOTES}()[]{{}}<>*_~.,:;!?-–—"  # what a sentence has around a word
+AROUND = f"{QUOTES}()[]{{}}<>*_~.,:;!?…-–—"  # what a sentence has around a word
 _ENDS = ".:;!"  # what phones put behind a name
 FILLERS = {"please", "pls", "plz", "thanks", "thx", "now", "asap"}
 COURTESIES = re.compile(rf"\A(?:(?:{'|'.join(FILLERS)})(?:[\s,.!]+|$))+", re.IGNORECASE)  # before a request
@@ -46,26 +45,26 @@ _NO_REASON = re.compile(
     rf"(?<!\S)(?:{_DASHES}(?!reason)[a-z]|/[a-z]|(?!https?:)[^\s/]+/[^\s/]+/[^\s/]+(?!\S)|\S*compute/clusters/)",
     re.IGNORECASE,
 )
-# Behind IDs that are typed, for which a cancellation is sent at once.
+# Behind IDs, for which a cancellation is sent at once; without courtesies and the signs around words.
 _NOT_NOW = re.compile(
-    r"(?:(?:only\s+)?(?:if|once|unless|when)\s|(?:after|until|at)\s+\d|in\s+(?:an?\s|\d)|(?:tomorrow|later)\b"
-    r"|dry[\s-]?run\b|just\s+testing\b|(?:don['’]?t|do\s+not)\s+cancel\b"
-    r"|(?:not?|nope|wait|don['’]?t|do\s+not|never\s?mind|not\s+(?:yet|now))\Z)",
+    r"(?:(?:no|not?|nope|nvm|hang on|never ?mind|not (?:yet|now|just yet)|don['’]?t|do not|dry run|just testing|no wait"
+    r"|wait(?: an? \w+| for \w+)?|(?:tomorrow|later)(?: (?:morning|today|at .*))?)\Z"
+    r"|in (?:half )?(?:an?|(?:a )?few|\w{2,6}|\d+) ?(?:h|m|mins?|minutes?|hours?|moments?|while)\b"
+    r"|(?:after|until|not before) \d\d?(?::\d\d| ?(?:am|pm|h|uhr))?\b(?! reboots?)"
+    r"|(?:only|not) (?:after|if|until|when)\b"
+    r"|(?:if|unless|when)\b[^,]*\b(?:is|are|objects?|running|ends?|finish(?:es|ed)|done|completes?|free)\b[^,]*\Z"
+    r"|(?:don['’]?t|do not) cancel\b)",
     re.IGNORECASE,
 )
 ALSO = re.compile(r"(?:and|or|plus|then|[&+])\s+(\S+)", re.IGNORECASE)  # a reason that begins so may name one more
-_URL_ANYWHERE = re.compile(
-    r"compute/clusters/([^/\s?#]+)/instances/([^/\s?#]+)/remediations/([^/\s?#)>|\"']+)", re.IGNORECASE
-)
-_SHOWN = re.compile(r"`([^`\s/]+)` / `([^`\s/]+)` / `([^`\s/]+)`")  # at the foot of a card
-_INSIDE = re.compile("[=:/…→—]")  # a word of somebody else's tool
-_BETWEEN = re.compile(r"""[\s,;()\[\]{}<>"'`|*~“”‘’]+""")
+BETWEEN = re.compile(r"""[\s,;()\[\]{}<>"'`|*~“”‘’]+""")
 _WORD = re.compile(r"[^\s,/]+")
 # Behind a name, a word of a reason, or a number or sign: the IDs that Together makes have letters and digits.
 _SAID = re.compile(r"[\s,:;]+[^\w\s/]*(?:([^\W\d_]+(?:['’][^\W\d_]+)*|\d+%?)?[^\w\s/-]*(?=\s|$|/|,))")
 _KEY = rf"(?:(?P<dash>{_DASHES})?(?P<key>cluster|instance|remediation|reason)(?:[_-]?id)?)"
 _OPTION = re.compile(rf"(?<!\S){_KEY}(?:\s*=\s*|(?<=[a-z])\s+(?(dash)|(?!)))", re.IGNORECASE)
 # An apostrophe ends no quotation but before a space, and one in double quotes none at all.
+_ANNOUNCED = re.compile(rf"(?:{_DASHES}reason(?:\s*=\s*|\s+)|reason\s*=\s*)", re.IGNORECASE)
 _QUOTED = re.compile(r"""(?:["“”„‟]([^"“”„‟]*)["“”„‟]|['‘’]((?:[^"'“”„‟‘’]|['’](?=\w))*)['‘’](?!\w))""")
 
 
@@ -180,28 +179,9 @@ def parse(text: str) -> Typed:
     raise UnreadableCommand(problem, _SHORTEST, (node.text, node.reason) if node else None)
 
 
-def references(text: str) -> Iterator[RemediationRef]:
-    """Yield the references in a message's text: API URLs, and three IDs as a card shows them."""
-    plain = plain_text(_beginning(text).replace(">", "> "))  # what follows a link isn't part of it
-    for three in (*_URL_ANYWHERE.findall(plain), *_SHOWN.findall(plain)):
-        with suppress(InvalidId):
-            yield RemediationRef(*(unquote(part).strip(QUOTES).rstrip(".,:;!") for part in three))
-
-
-def possible_ids(text: str) -> Iterator[str]:
-    """Yield the words of a message's text that may be IDs, or three of them with slashes between."""
-    for word in _BETWEEN.split(plain_text(_beginning(text))):
-        yield from filter(None, (part.strip(".:!?") for part in (word, *_INSIDE.split(word))))
-
-
 def too_long() -> UnreadableCommand:
     """Return that a text is too long to be read."""
     return UnreadableCommand(f"That's longer than {MAX_TEXT:,} characters.")
-
-
-def _beginning(text: str) -> str:
-    """Return what of a text is searched: only whole words, since a part of an ID is another ID."""
-    return text if len(text) <= MAX_SEARCHED else text[:MAX_SEARCHED].rpartition(" ")[0]
 
 
 def _read(plain: str) -> Find | Order:
@@ -265,7 +245,7 @@ def _report(word: str, typed: str) -> ListWaiting | Tonight | RepairsOf:
 def _first_word(bare: str) -> tuple[str, str]:
     """Return the first word, and what follows it; commas and slashes between them count for nothing."""
     word = next(_words(bare), None)
-    return (word[0].strip(QUOTES + ":;"), bare[word.end() :].strip(" ,/")) if word else ("", "")
+    return (word[0].strip(QUOTES + _ENDS), bare[word.end() :].strip(" ,/")) if word else ("", "")
 
 
 def plain_text(text: str) -> str:
@@ -349,20 +329,24 @@ def _node_and_why(plain: str) -> Find | None:
         return None
     with suppress(InvalidId, *(() if said[1] else [UnreadableCommand])):  # an ID may be any sign
         why = _reason(plain[name.end() :].strip(" ,:;–—-"))
-        return Find(check_id("instance", name[0].strip(QUOTES)), reason=why)
+        return Find(check_id("instance", name[0].strip(QUOTES).rstrip(_ENDS)), reason=why)
     return None
 
 
 def _order(ref: RemediationRef, rest: str) -> Order:
     """Return the order to cancel, with what follows its IDs as the reason."""
-    reason = _reason(rest)
+    reason, words = _reason(rest), rest.split()
+    said = " ".join(word for each in words if (word := each.strip(AROUND)) and word.lower() not in FILLERS)
+    asks = bool(words) and "?" in words[-1][-3:] and "://" not in words[-1]
+    if (asks or _NOT_NOW.match(said)) and not _ANNOUNCED.match(rest.lstrip(" ,;")):
+        raise UnreadableCommand(f"“{reason[:60]}” reads as if it's not to be done now. Put reason= before a reason.")
     # A second reference is no reason: its node would be repaired after all.
     also = ALSO.match(reason)
     words = reason[also.start(1) if also else 0 :].split()
     second = words[: len(PARTS)]
     has_digits = len(second) == len(PARTS) and all(any(map(str.isdecimal, word)) for word in second)
     is_date = len(words) > len(PARTS) and not any(map(str.isalpha, words[0]))  # and a time, and words
-    clusters = {*words[:1], *_BETWEEN.split(reason)[: 1 - len(PARTS)]}  # each with words behind it
+    clusters = {*words[:1], *BETWEEN.split(reason)[: 1 - len(PARTS)]}  # each with words behind it
     if ref.cluster_id in clusters or (has_digits and not is_date):
         raise UnreadableCommand(f"Unrecognized text after the IDs: “{reason[:60]}”. Cancel one remediation at a time.")
     return Order(ref, reason)
@@ -385,14 +369,13 @@ def _reference(quoted: Iterable[str]) -> RemediationRef:
 def _reason(rest: str) -> str:
     """Return a reason without its quotes or the word that announces it."""
     words = " ".join(rest.strip(QUOTES[2] + " ,").lstrip("; ").rstrip("/").split())
-    option = re.match(rf"(?:{_DASHES}reason(?:\s*=\s*|\s+)|reason\s*=\s*)", words, re.IGNORECASE)
+    option = _ANNOUNCED.match(words)
     words = words[option.end() :] if option else words
     also = ALSO.match(words)
     bare = [word for each in words.lower().split() if (word := each.strip(AROUND))]
     said = [word for word in bare if word not in FILLERS]
     is_short = len(said) == 1 or bare[:1] == said[:1] or any(map(str.isdecimal, "".join(said[1:2])))
     asks = said[0] in (_REQUESTS if len(said) == 1 else VERBS) and is_short if said else "?" in words
-    asks = asks or "?" in words[-3:] or _NOT_NOW.match(words.strip(AROUND)) is not None
     if not option and (asks or words.startswith("-- ") or _NO_REASON.match(words, also.start(1) if also else 0)):
         raise UnreadableCommand(f"Unrecognized text after the IDs: “{words[:60]}”. Put reason= before a reason.")
     quoted = _QUOTED.fullmatch(words)

@@ -181,7 +181,7 @@ class Chooser(Surface):
         if not first.is_called(text):
             note = f"{_not_exactly(text)} {note}".strip()
         if count == 1:
-            await self.lookup.ensure_one_node(choice.reason, first.ref, is_named=True)
+            await self.lookup.ensure_one_node(choice.reason, first.ref, choice.reason)
             return await self._chosen(choice, first.ref, note)
         if first.state not in CANCELLABLE:
             return chooser.nothing(f"{count} remediations match. It's too late to cancel them. {note}".strip())
@@ -190,11 +190,12 @@ class Chooser(Surface):
     async def _suggested(self, choice: Choice, refs: Sequence[RemediationRef], note: str) -> Json:
         """Return the dialog for what a message names, each read from Together: a message may say anything."""
         if len(refs) > 1:
-            looked = await self.lookup.cancellable()
+            looked = await self.lookup.cancellable(is_fresh=True)
             named = [remediation for remediation in looked.found if remediation.ref in refs]
-            note = chooser.not_read(looked.unreadable)
+            note, here = chooser.not_read(looked.unreadable), chooser.places(looked.within)
             if not (named or note):
-                return chooser.nothing(f"This message names {len(refs)} remediations. None of them can be cancelled.")
+                found = f"None of them was found among what can be cancelled{f' in {here}' if here else ''}."
+                return chooser.nothing(f"This message names {len(refs)} remediations. {found}")
             if len(named) != 1 or note:
                 said = f"This message names {len(refs)} remediations; still waiting: {len(named)}. Choose one. {note}"
                 return chooser.chooser(_among(choice, named), said.strip())

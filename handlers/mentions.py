@@ -10,7 +10,7 @@ from slack_bolt.async_app import AsyncAck
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot import cards
-from bot.decisions import LeasedEntry, Receipt, Unrecorded
+from bot.decisions import LeasedEntry, Receipt, Unrecorded, ensure_not_over
 from bot.errors import (
     DirectoryUnavailable,
     LeaseLost,
@@ -144,7 +144,8 @@ class Mentions(Surface):
             actor = replace(actor, name=await self.lookup.policy.directory.name_of(actor.user_id))
         node = of.or_node if isinstance(of, Order) and of.ref != ref else None
         reason = node.reason if node else asked.reason if why is None else why
-        await self.lookup.ensure_one_node(reason, ref, is_named=of is not None)
+        ensure_not_over(why or asked.behind)
+        await self.lookup.ensure_one_node(reason, ref, asked.behind)
         said_at = key.rpartition(" ")[2]
         # What opens again later isn't what somebody wrote about, though another process may do it then.
         seen = SeenState(None, None, at=float(said_at)) if _is_time(said_at) else None
@@ -174,7 +175,7 @@ class Mentions(Surface):
             ref = await self._of_thread(place)
             if await self.lookup.is_called(ref, node.text):
                 return None, node.reason if isinstance(of, Order) else None
-            if isinstance(of, Find):
+            if isinstance(of, Find) and not of.reason:
                 return of, None
             await self.lookup.ensure_one_node(node.text, ref)
             looked = await self.lookup.find(node.text, is_fresh=True)
@@ -185,7 +186,7 @@ class Mentions(Surface):
                 )
             if not (is_node or await self.lookup.of_node(node.text)):
                 said = f"{node.text} {node.reason}".strip()
-                await self.lookup.ensure_reason(said, ref)
+                await self.lookup.ensure_its_own(said, ref)
                 return None, said
         return of, None
 
@@ -204,7 +205,7 @@ class Mentions(Surface):
             return of.ref
         found = await self.chooser.find_one(of.text, in_full=True, prefer=RULES[verb].allowed)
         if isinstance(found, RemediationRef):
-            await self.lookup.ensure_one_node(of.reason, found, is_named=True)
+            await self.lookup.ensure_one_node(of.reason, found, of.reason)
             return found
         await self.replies.reply_privately(place, found)
         return None

@@ -8,7 +8,8 @@ from contextlib import suppress
 from bot import cards
 from bot.errors import UnreadableButton
 from bot.models import MARK, Actor, Json, Message, RemediationRef, ReplyTarget, read_button_value
-from bot.parsing import MAX_REASON, possible_ids, references
+from bot.parsing import MAX_REASON
+from bot.text_search import possible_ids, references
 
 SHORTCUT = "cancel_remediation"
 _TEXTS = {"text", "fallback", "pretext", "title", "footer", "value"}  # the fields that people read

@@ -237,4 +237,6 @@ async def test_message_of_which_nothing_waits_offers_no_other_node() -> None:
             bot.together.resolve(each)
             await card(bot, each, words="recovered on its own")
         view = await used(bot, await bot.slack.say(text, user="U0BOB"))
-        assert "This message names 2 remediations. None of them can be cancelled." in shown_in(view)
+        assert "This message names 2 remediations. None of them was found among what can be cancelled." in shown_in(
+            view
+        )

@@ -14,7 +14,8 @@ from bot.cards.chooser import Choice
 from bot.errors import InvalidId, NotAttempted, TogetherError, UnreadableButton, UnreadableCommand
 from bot.mention_parsing import parse_mention
 from bot.models import Actor, Remediation, RemediationRef, read_button_value
-from bot.parsing import parse, references
+from bot.parsing import parse
+from bot.text_search import references
 from bot.together import answers
 from handlers.buttons import read as read_click
 from handlers.commands import read as read_command

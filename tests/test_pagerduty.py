@@ -23,7 +23,7 @@ from tests.watch import HOLD, LOOKING, card, pass_time, poll, quiet, thread, unt
 from tests.watcher.test_verification import firing
 from tests.world import APPROVE, CANCEL, IDS, REF, World
 
-REPAIR, STUCK, WARNING = (f"{REF} {of}" for of in ("repair", "stuck", "warning"))  # keys of its other incidents
+REPAIR, STUCK, CRITICAL = (f"{REF} {of}" for of in ("repair", "stuck", "critical"))  # keys of its other incidents
 
 
 async def test_incident_is_triggered_by_the_first_reminder_acknowledged_by_a_hold_and_resolved(
@@ -122,7 +122,7 @@ async def test_what_becomes_critical_triggers_an_incident_at_once_where_that_is_
             bot.together.remediations[IDS]["linked_alerts"] = []
             await poll(bot)
         bot.together.remediations[IDS]["linked_alerts"] = XID
-        await until(bot, lambda: pagerduty.actions == ["trigger"])
+        await until(bot, lambda: pagerduty.actions == ["trigger critical"])
 
 
 async def test_next_incident_that_becomes_critical_soon_after_the_one_before_triggers_too(pagerduty: PagerDuty) -> None:
@@ -135,10 +135,10 @@ async def test_next_incident_that_becomes_critical_soon_after_the_one_before_tri
             await poll(bot)
             assert pagerduty.actions == actions
             bot.together.remediations[IDS]["linked_alerts"] = XID
-            actions.append("trigger")
+            actions.append("trigger critical")
             await until(bot, lambda: pagerduty.actions == actions)
             bot.together.resolve(IDS)
-            actions.append("resolve")
+            actions.append("resolve critical")
             await until(bot, lambda: pagerduty.actions == actions)
 
 
@@ -298,14 +298,38 @@ async def test_what_turns_critical_pages_though_its_warning_was_acknowledged(pag
         bot.together.add(linked_alerts=warning)
         alert = await card(bot)
         await pass_time(bot, 960)
-        assert pagerduty.incidents == {WARNING: "triggered"}
+        assert pagerduty.incidents == {REF: "triggered"}
         await bot.slack.press(alert, LOOKING)
-        await until(bot, lambda: pagerduty.incidents == {WARNING: "acknowledged"})
+        await until(bot, lambda: pagerduty.incidents == {REF: "acknowledged"})
         bot.together.remediations[IDS]["linked_alerts"] = XID
-        await until(bot, lambda: pagerduty.incidents == {WARNING: "resolved", REF: "triggered"}, seconds=3600)
+        await until(bot, lambda: pagerduty.incidents == {REF: "resolved", CRITICAL: "triggered"}, seconds=3600)
         assert len(pagerduty.pages) == 2
         await bot.slack.press(alert, CANCEL)
         await until(bot, lambda: set(pagerduty.incidents.values()) == {"resolved"})
+
+
+async def test_incident_is_resolved_when_together_approves_automatically(pagerduty: PagerDuty) -> None:
+    async with watching(**pagerduty.settings) as bot:
+        bot.together.add(trigger="REMEDIATION_TRIGGER_AUTOMATED")
+        await card(bot)
+        await pass_time(bot, 960)
+        assert pagerduty.incidents == {REF: "triggered"}
+        bot.together.review(IDS, "approve", "auto-approved: approved", by="Auto-Approved")
+        await pass_time(bot, 1200)
+        assert pagerduty.incidents == {REF: "resolved"}
+
+
+@pytest.mark.parametrize("when", ["opened", "reminder"])
+async def test_what_turns_out_to_be_only_a_warning_pages_nobody_again(pagerduty: PagerDuty, when: str) -> None:
+    warning = [{"severity": "PHC_SEVERITY_WARNING", "alert_name": "IBLinkFlapping"}]
+    async with watching(**pagerduty.settings, BOT_PAGERDUTY_WHEN=when) as bot:
+        bot.together.add()  # without evidence, which counts as critical
+        await card(bot)
+        await until(bot, lambda: pagerduty.incidents == {REF: "triggered"}, seconds=1200)
+        pagerduty.incidents[REF] = "acknowledged"
+        bot.together.remediations[IDS]["linked_alerts"] = warning
+        await pass_time(bot, 3600)
+        assert pagerduty.incidents == {REF: "acknowledged"}
 
 
 async def test_failure_pages_though_that_it_may_be_stuck_was_acknowledged(pagerduty: PagerDuty) -> None:

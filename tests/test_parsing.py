@@ -11,9 +11,11 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import bot.cards.blocks
+import bot.decisions.naming
 import bot.mention_parsing
 import bot.mrkdwn
 import bot.parsing
+import bot.text_search
 from bot import cards
 from bot.errors import InvalidId, UnreadableCommand
 from bot.mention_parsing import Ask, AskForStatus, AskToHold, parse_mention
@@ -21,7 +23,6 @@ from bot.models import RemediationRef
 from bot.parsing import (
     FILLERS,
     MAX_REASON,
-    MAX_SEARCHED,
     MAX_TEXT,
     RESERVED,
     Browse,
@@ -30,8 +31,8 @@ from bot.parsing import (
     ListWaiting,
     Order,
     parse,
-    references,
 )
+from bot.text_search import MAX_SEARCHED, references
 
 URL = "https://api.together.xyz/v1/compute/clusters/c1/instances/i1/remediations/r1"
 
@@ -259,14 +260,15 @@ ALERT = RemediationRef("c1", "i1", "r1")
         ("<@U0BOT> cancel, <@U0BOB|bob>", Ask("cancel", None)),
         ("<@U0BOT> list <@U0BOB>", ListWaiting()),
         ("<@U0BOT> status <@U0BOB>", AskForStatus()),
-        ("hold gpu-node-07 1h 2 jobs left", AskToHold(3600.0, Find("gpu-node-07"), "2 jobs left")),
+        ("hold gpu-node-07 1h 2 jobs left", AskToHold(3600.0, Find("gpu-node-07"), "2 jobs left", "2 jobs left")),
         ("hold 2h gpu-node-07 because it takes two days", AskToHold(7200.0, Find("gpu-node-07"), "it takes two days")),
-        ("hold gpu-node-07 for 2h, job ends", AskToHold(7200.0, Find("gpu-node-07"), "job ends")),
-        ("hold c1 i1 r1 flaky link", AskToHold(None, Order(ALERT, "flaky link"), "flaky link")),
+        ("hold gpu-node-07 for 2h, job ends", AskToHold(7200.0, Find("gpu-node-07"), "job ends", "job ends")),
+        ("hold c1 i1 r1 flaky link", AskToHold(None, Order(ALERT, "flaky link"), "flaky link", "flaky link")),
         ("hold because of a job", AskToHold(None, None, "of a job")),
         ("cancel gpu-node-8 please", Ask("cancel", Find("gpu-node-8"))),
         ("Please cancel gpu-node-8, thanks!", Ask("cancel", Find("gpu-node-8"))),
         ("approve now", Ask("approve", None)),
+        ("hold a b", AskToHold(None, Find("a", reason="b"), "b", "b")),
     ],
 )
 def test_what_a_message_to_the_bot_asks_for(text: str, asked: object) -> None:
@@ -347,7 +349,14 @@ def test_long_message_is_searched_up_to_a_space() -> None:
 
 PATTERNS = {
     f"{module.__name__} {name}": pattern
-    for module in (bot.parsing, bot.mention_parsing, bot.mrkdwn, bot.cards.blocks)
+    for module in (
+        bot.parsing,
+        bot.mention_parsing,
+        bot.text_search,
+        bot.decisions.naming,
+        bot.mrkdwn,
+        bot.cards.blocks,
+    )
     for name, pattern in vars(module).items()
     if isinstance(pattern, re.Pattern)
 }

@@ -5,7 +5,8 @@ import pytest
 from bot.errors import UnreadableCommand
 from bot.mention_parsing import parse_mention
 from bot.models import RemediationRef
-from bot.parsing import MAX_TEXT, Find, Order, parse, references
+from bot.parsing import MAX_TEXT, Find, Order, parse
+from bot.text_search import references
 from tests.simulator.slack.workspace import BOT_USER
 from tests.watch import card, quiet, watching
 from tests.world import IDS, world

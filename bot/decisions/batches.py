@@ -165,7 +165,8 @@ class BatchService:
             StorageUnavailable: it may have been written, or not.
         """
         asked = leased.entry
-        await self.policy.authorize(Verb.CANCEL, asked.actor, asked.place.channel_id)
+        if not leased.is_acted:
+            await self.policy.authorize(Verb.CANCEL, asked.actor, asked.place.channel_id)
         if not await leased.act(batches.stop, asked.value, asked.actor, asked.place.channel_id):
             raise NothingToStop
         return True

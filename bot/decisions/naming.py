@@ -1,9 +1,8 @@
 """What words mean: which node, and that no second one is left out behind it without a word."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import takewhile
 
 from bot.errors import UnreadableCommand
@@ -11,44 +10,89 @@ from bot.models import Alert, ClusterNames, Remediation, RemediationRef, folded
 from bot.parsing import ALSO, AROUND, FILLERS, RESERVED, Find, Order
 from bot.store import Database, clusters, messages
 
-_JOINED = re.compile(r"(\S+/\S+/\S+)")  # three IDs, which any path looks like
+_JOINED = re.compile(r"(?<!\S)([^\s/]+/[^\s/]*/\S+)")  # three IDs, which any path looks like
 _BETWEEN_NAMES = {
     "", "also", "and", "as", "but", "for", "hold", "not", "or", "plus", "same", "then", "through", "thru", "to", "too",
     "well", "with",
 }  # fmt: skip
-_JOINS = {"", "&", "+", "also", "and", "but", "or", "plus", "then", "und"}
-_BESIDE = {"both", "in", "it", "node", "nodes", "not", "of", "on", "one", "that", "the", "this", *FILLERS}
-_WITHIN = re.compile(r"\W*(?:(?:in|inside|on|of|at|for|from|the|cluster)(?![\w-])\W*)*", re.IGNORECASE)
+_JOINS = {
+    "", "&", "+", "actually", "also", "and", "but", "et", "mean", "no", "oops", "or", "plus", "sorry", "then", "und",
+    "wait", "with", "y",
+}  # fmt: skip
+_BESIDE = {
+    "along", "auch", "both", "i", "in", "it", "its", "maybe", "neighbour", "neighbor", "node", "nodes", "not", "number",
+    "of", "on", "one", "that", "the", "this", "together", *FILLERS,
+}  # fmt: skip
+_WITHIN = re.compile(
+    r"(?P<sign>\W*)(?P<word>(?:(?:in|inside|on|of|at|for|from|the|cluster)(?![\w-])\W*)*)", re.IGNORECASE
+)
 _SHORT = re.compile(r"(\d+)(?:[–-]\d+)?")  # how a digest writes further nodes: gpu-node-0000, 0002, 0004–0005
-# How people speak of another node, of several, or of a hold that is over.
-_NO_REASON = re.compile(
-    r"\W*(?:(?:the|that|these|those)\s+)?(?:all|another|any\w*|both|each|every\w*|first|last|next|nodes?|ones?|others?|rest"
-    r"|second|third|them|can|is|isn['’]?t|no|not|off|released?|was|wasn['’]?t)\b",
+_ENDS_IN_NUMBER = re.compile(r"\A(.*\D|)(\d+)")
+# How people speak of another node, or of several.
+_OTHERS = re.compile(
+    r"\A\W*(?:the\s+)?(?:(?:other|second|third|next|first|last)\s+ones?\b|(?:others?|rest)\W*\Z|ones?\s+on\b"
+    r"|(?:all|any|both|each|every|two|three)\s+(?:one\s+)?of\s+(?:them|these|those|the)\b|(?:all|both|everything)\W*\Z"
+    r"|everything\s+(?:in|on)\b|its\s+neighbou?r)",
+    re.IGNORECASE,
+)
+_AND_ANOTHER = re.compile(r"\b(?:and|or|plus)\s+(?:the\s+)?(?:other|next|second)(?:\s+one)?\W*\Z", re.IGNORECASE)
+_OVER = re.compile(
+    r"\b(?:(?:be|was|been|is)\s+(?:released|lifted|removed)|(?:released|lifted|removed|cancelled)\s+by|expired|mistake"
+    r"|(?:no\s+longer|not|isn['’]?t|wasn['’]?t)\s+(?:needed|necessary))\b",
     re.IGNORECASE,
 )
 _LENGTHS = re.compile(r"(?<!\S)(?:for\s+)?\d+\s*[hm][a-z]*(?=[\s,.;:]|$)", re.IGNORECASE)  # of a hold
 
 
-def names_another(tracked: Sequence[Alert], name: str, beside: RemediationRef | None = None) -> bool:
-    """Return whether what the bot tracks has this name, ID, or IDs, and isn't on the same node."""
-    own = [alert.remediation for alert in tracked if alert.ref == beside]
-    name = _in_full(name, own)
-    *joined, last = name.split("/")
-    others = [alert.remediation for alert in tracked if alert.ref != beside]
-    if joined:  # what ends with a node's name is a path or a URL
-        return any(other.id == last for other in others) and not any(one.is_called(name) for one in own)
-    if any(one.is_called(name) for one in own):
-        return False  # its own node, which may have another repair too
-    if any(other.is_called(name) for other in others):
-        return True
-    return any(other.may_be_called(name) for other in others) and not any(one.may_be_called(name) for one in own)
+@dataclass(slots=True)
+class _Nodes:
+    """The names of what is tracked: of a remediation, and of the others beside it."""
+
+    own: list[Remediation]
+    others: list[Remediation]
+    _exact: set[str] = field(init=False)
+    _short: set[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._exact, self._short = _exact(self.others), _short(self.others)
+
+    @property
+    def of_own(self) -> set[str]:
+        """The names of the node itself, which no other one has."""
+        return _exact(self.own) | (_short(self.own) - self._exact)
+
+    def has_another(self, name: str) -> bool:
+        """Return whether another node has this name, ID, or IDs; its own may have another repair too."""
+        *joined, last = name.split("/")
+        called = folded(name)
+        if joined:  # what ends with a node's name is a path or a URL
+            return any(other.id == last for other in self.others) and called not in _exact(self.own)
+        is_own = called in _exact(self.own)
+        return not is_own and (called in self._exact or (called in self._short and called not in _short(self.own)))
+
+    def means_another(self, word: str) -> bool:
+        """Return the same, also for the number to which a digest shortens the name of a further node."""
+        return any(map(self.has_another, (word, *self._in_full(word))))
+
+    def _in_full(self, word: str) -> Iterator[str]:
+        if not (short := _SHORT.fullmatch(word)):
+            return
+        for name in (name for one in self.own for name in one.node_names):
+            if ends := _ENDS_IN_NUMBER.fullmatch(name):
+                yield from (ends[1] + short[1], ends[1] + short[1].zfill(len(ends[2])))
 
 
-def _in_full(name: str, own: Sequence[Remediation]) -> str:
-    """Return a name that is shortened to its number behind another one as it's meant."""
-    number = short[1] if (short := _SHORT.fullmatch(name)) else ""
-    begun = [one.node[: -len(number)] for one in own if number and one.node[-len(number) :].isdecimal()]
-    return f"{begun[0]}{number}" if begun else name
+def _exact(of: Iterable[Remediation]) -> set[str]:
+    return {folded(name) for one in of for name in (one.id, one.instance_id, one.node)}
+
+
+def _short(of: Iterable[Remediation]) -> set[str]:
+    return {folded(name) for one in of for name in one.node_names}
+
+
+def _nodes(tracked: Sequence[Alert], of: RemediationRef) -> _Nodes:
+    own = [alert.remediation for alert in tracked if alert.ref == of]
+    return _Nodes(own, [alert.remediation for alert in tracked if alert.ref != of])
 
 
 def ensure_one_node(tracked: Sequence[Alert], reason: str, of: RemediationRef) -> None:
@@ -57,55 +101,70 @@ def ensure_one_node(tracked: Sequence[Alert], reason: str, of: RemediationRef) -
     Raises:
         UnreadableCommand: it does.
     """
-    own = {folded(name) for one in tracked if one.ref == of for name in (one.ref.instance_id, one.remediation.node)}
-    for added in _added(reason, own):
-        if names_another(tracked, added, of):
-            raise UnreadableCommand(f"“{added}” is another node. Name one node at a time.")
-    also = ALSO.match(reason) or _JOINED.search(reason)
-    rest, lengths = _LENGTHS.subn(" ", reason)
-    said = [also[1]] if also else [word for word in rest.split() if word[0] not in "@<"]  # people
-    names = [name for word in said if folded(name := word.strip(AROUND)) not in own | _BETWEEN_NAMES]
-    others = list(takewhile(lambda name: names_another(tracked, name, of), names))
-    is_list = len(others) == len(names) or len(names) <= max(lengths, 1)  # each is a node, or has its own length
-    if not is_list:  # then its words may be a whole reference
-        words = {*re.split(r"[\s,;/|()]+", reason)}
-        refs = (alert for alert in tracked if alert.ref != of)
-        others = [
-            alert.remediation.node for alert in refs if {alert.ref.instance_id, alert.ref.remediation_id} <= words
-        ]
+    nodes = _nodes(tracked, of)
+    own = nodes.of_own
+    others = list(filter(nodes.means_another, _added(reason, own)))
+    if not others:
+        also = ALSO.match(reason) or _JOINED.search(reason)
+        rest, lengths = _LENGTHS.subn(" ", reason)
+        said = [also[1]] if also else [word for word in rest.split() if word[0] not in "@<"]  # people
+        names = [name for word in said if folded(name := word.strip(AROUND)) not in own | _BETWEEN_NAMES]
+        others = list(takewhile(nodes.means_another, names))
+        is_list = len(others) == len(names) or len(names) <= max(lengths, 1)  # each is a node, or has its own length
+        if not is_list:  # then its words may be a whole reference
+            words = {*re.split(r"[\s,;/|()]+", reason)}
+            others = [other.node for other in nodes.others if {other.instance_id, other.id} <= words]
     if others:
         raise UnreadableCommand(f"“{others[0]}” is another node. Name one node at a time.")
+    if _AND_ANOTHER.search(reason):
+        raise UnreadableCommand(f"“{reason[:60]}” means another node too. Name one node at a time.")
 
 
-def ensure_reason(tracked: Sequence[Alert], said: str, of: RemediationRef) -> None:
-    """Make sure that what is said in a thread is why its own node is held.
+def ensure_its_own(tracked: Sequence[Alert], said: str, of: RemediationRef) -> None:
+    """Make sure that what is said in a thread is about its own node alone.
 
     Raises:
-        UnreadableCommand: it may mean another one, several, or that a hold is over.
+        UnreadableCommand: it may mean another one, or several.
     """
     words = (name for word in re.split(r"[\s,;/()]+", said) if (name := word.strip(AROUND)))
-    if _NO_REASON.match(said) or any(names_another(tracked, name, of) for name in words):
-        raise UnreadableCommand(
-            f"It isn't clear what “{said[:60]}” means. Put because before a reason, or name one node. "
-            "Release hold ends a hold."
-        )
+    if _OTHERS.match(said) or any(map(_nodes(tracked, of).has_another, words)):
+        problem = f"It isn't clear which node “{said[:60]}” means. Name one, or put because before a reason."
+        raise UnreadableCommand(problem)
 
 
-def ensure_its_cluster(names: Mapping[str, str], reason: str, of: RemediationRef) -> None:
+def ensure_not_over(said: str) -> None:
+    """Make sure that nobody says that a hold is over.
+
+    Raises:
+        UnreadableCommand: it reads so.
+    """
+    if _OVER.search(said):
+        problem = f"“{said[:60]}” reads as if a hold is over. Release hold ends one. Put because before a reason."
+        raise UnreadableCommand(problem)
+
+
+def ensure_its_cluster(names: Mapping[str, str], said: str, of: RemediationRef) -> None:
     """Make sure that what follows a node's name isn't another cluster, which has a node of that name too.
+
+    A name that may be any word counts behind "in" and the like, behind a sign, or alone.
 
     Raises:
         UnreadableCommand: it is.
     """
-    within = _WITHIN.match(reason)
-    rest = folded(reason[within.end() if within else 0 :])
+    if not (within := _WITHIN.match(said)):
+        return
+    rest = folded(said[within.end() :])
     called = {folded(name): known for known, named in names.items() for name in (known, named)}
     begun = [name for name in called if rest.startswith(name) and not re.match(r"[\w-]", rest[len(name) :])]
-    if begun and called[name := max(begun, key=len)] != of.cluster_id:
+    name = max(begun, key=len, default="")
+    word = within["word"].lower().replace("for", "").replace("the", "").strip()  # for a team may be called like one
+    is_meant = within["sign"].strip() or word or not rest[len(name) :].strip(AROUND + " ")
+    is_meant = is_meant or any(map(str.isdecimal, name))
+    if name and is_meant and called[name] != of.cluster_id:
         raise UnreadableCommand(f"Nothing open in cluster “{name}” is called so.")
 
 
-def _added(reason: str, own: AbstractSet[str]) -> Iterator[str]:
+def _added(reason: str, own: set[str]) -> Iterator[str]:
     """Yield the words of a reason that may be a second node: behind a verb that begins a request, or a first "and"."""
     adds, is_first, opens = False, True, True
     for typed in reason.split():
@@ -156,7 +215,7 @@ class Naming:
         if meant is order and order.is_unsure and self.is_watching:
             known = {folded(cluster_id) for cluster_id in await self.database.read(clusters.sizes)}
             if known and folded(order.ref.cluster_id) not in known:
-                problem = f"“{order.ref.cluster_id}” isn't a cluster that Together lists."
+                problem = f"The bot knows no cluster “{order.ref.cluster_id}”."
                 raise UnreadableCommand(problem, "Type just the node, or join its three IDs with slashes.")
         ensure_one_node(tracked, meant.reason, called or order.ref)
         return meant
@@ -179,17 +238,21 @@ class Naming:
         tracked = await self.database.read(messages.tracked)
         return any(alert.ref == ref and alert.remediation.may_be_called(name) for alert in tracked)
 
-    async def ensure_one_node(self, reason: str, of: RemediationRef, *, is_named: bool = False) -> None:
-        """Make sure that a reason is and adds no other node; where one was named, that no other cluster follows it.
+    async def ensure_one_node(self, reason: str, of: RemediationRef, behind: str = "") -> None:
+        """Make sure that a reason is and adds no other node, and that no other cluster follows its name.
+
+        Args:
+            behind: what was typed behind the name; empty where none was.
 
         Raises:
             UnreadableCommand: it does.
             StorageUnavailable: the database did not answer.
         """
-        if is_named:
-            ensure_its_cluster(await self.names(), reason, of)
+        if behind:
+            names, sizes = await self.names(), await self.database.read(clusters.sizes)
+            ensure_its_cluster({cluster_id: names[cluster_id] for cluster_id in sizes}, behind, of)
         ensure_one_node(await self.database.read(messages.tracked), reason, of)
 
-    async def ensure_reason(self, said: str, of: RemediationRef) -> None:
-        """Make sure that what is said in a thread is why its own node is held, as `ensure_reason`."""
-        ensure_reason(await self.database.read(messages.tracked), said, of)
+    async def ensure_its_own(self, said: str, of: RemediationRef) -> None:
+        """Make sure that what is said in a thread is about its own node alone, as `ensure_its_own`."""
+        ensure_its_own(await self.database.read(messages.tracked), said, of)

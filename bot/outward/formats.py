@@ -15,7 +15,7 @@ _TYPE = "com.github.remediation-bot"
 _MAX_SUMMARY = 1024  # PagerDuty, Events API v2, payload.summary
 _MAX_KEY = 255  # PagerDuty, Events API v2, dedup_key
 # The endings of the keys of a remediation's incidents.
-_WAITS = _WAIT, _WARNING = "", " warning"
+_WAITS = _WAIT, _WORSE = "", " critical"
 _STUCK, _REPAIR = " stuck", " repair"
 _RESOLVED: dict[EventKind, tuple[str, ...]] = {
     **dict.fromkeys((EventKind.DECIDED, EventKind.STUCK), _WAITS),
@@ -74,8 +74,7 @@ def incidents(event: Event, routing_key: str, *, at_once: bool) -> list[Json]:
     resolved, triggered = () if is_open else _RESOLVED.get(kind, ()), _TRIGGERED.get(kind)
     is_new = at_once and kind in {EventKind.OPENED, EventKind.WORSENED} and not data.get("is_warning")
     if is_new or kind is EventKind.REMINDED:
-        triggered = _WARNING if data.get("is_warning") else _WAIT
-        resolved = (_WARNING,) if triggered == _WAIT and kind is not EventKind.OPENED else ()
+        triggered, resolved = (_WORSE, (_WAIT,)) if data.get("has_worsened") else (_WAIT, ())
     told = [("resolve", ending) for ending in resolved]
     told += [("acknowledge", ending) for ending in _WAITS if kind in {EventKind.HELD, EventKind.LOOKING}]
     told += [] if triggered is None else [("trigger", triggered)]

@@ -80,9 +80,9 @@ _DUE = (
     .limit(bindparam("b_limit"))
 )
 _CHANGED = select(alerts.c.message_id).where(alerts.c.changed_at > bindparam("b_since"))
-_IN_CHANNELS = _MESSAGES.where(
-    messages.c.ts.is_not(None),
-    or_(messages.c.is_open, messages.c.opened_at > bindparam("b_since"), messages.c.id.in_(_CHANGED)),
+_IN_CHANNELS = tuple(  # each by its index
+    _MESSAGES.where(messages.c.ts.is_not(None), which)
+    for which in (or_(messages.c.is_open, messages.c.opened_at > bindparam("b_since")), messages.c.id.in_(_CHANGED))
 )
 _GROWING = (
     _MESSAGES.where(messages.c.is_open, messages.c.is_digest, messages.c.last_added_at > _SINCE)
@@ -175,8 +175,9 @@ def due(connection: Connection, at_most: int = _AT_ONCE) -> list[str]:
 
 def in_channels(connection: Connection, seconds: float) -> list[TrackedMessage]:
     """Return the messages that are kept current, and those that are done and changed in the last `seconds`."""
-    rows = connection.execute(_IN_CHANNELS, b_since=read_clock(connection) - seconds)
-    return [message for row in rows if (message := message_of(row))]
+    since = read_clock(connection) - seconds
+    rows = [row for statement in _IN_CHANNELS for row in connection.execute(statement, b_since=since)]
+    return list({message.id: message for row in rows if (message := message_of(row))}.values())
 
 
 def add_cards(connection: Connection, new: Sequence[Tracked], verify_seconds: float) -> None:

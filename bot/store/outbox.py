@@ -147,6 +147,7 @@ def happened(connection: Connection, kind: EventKind, alert: Alert, *, key: str 
         "state": one.state,
         "xid": one.xid or None,
         "is_warning": one.is_warning,
+        "has_worsened": True if alert.worsened_at else None,
         "error": one.error_message,
         "decided_by": alert.decided.user_id if alert.decided else None,
         "is_sure": None if alert.decided is None or alert.decided.is_sure else False,
@@ -197,7 +198,7 @@ def changed(connection: Connection, before: Alert, after: Alert) -> None:
     if is_next and (vanished_midway or has_failed or not before.is_closed):  # its end wasn't seen
         happened(connection, EventKind.RESOLVED, before, state="WITHDRAWN")
     present = after.remediation
-    has_begun = before.is_waiting and present.state in IN_REPAIR and not present.is_automatic
+    has_begun = before.is_waiting and present.state in IN_REPAIR
     elsewhere = DecidedBy(Verb.APPROVE, "", present.changed_at, mode=present.mode) if has_begun else None
     who = after.decided or elsewhere
     is_news = who and (

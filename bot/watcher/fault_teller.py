@@ -9,16 +9,7 @@ from bot.cards import faults, moved_cluster
 from bot.clock import Clock
 from bot.errors import PostFailed, PostUncertain
 from bot.logs import lasting
-from bot.models import (
-    ARRIVED_SECONDS,
-    AlertChannels,
-    Fault,
-    FaultMessage,
-    FaultReport,
-    Message,
-    decision_part,
-    new_id,
-)
+from bot.models import ARRIVED_SECONDS, AlertChannels, Fault, FaultMessage, FaultReport, Message, new_id
 from bot.models.fault import FORGOTTEN_SECONDS
 from bot.readings import CLEARS_SECONDS
 from bot.store import read_clock
@@ -100,18 +91,20 @@ class FaultView:
             return FaultStep.POST if self.news or report.brake_key or is_silent else None
         if not message.ts:
             return FaultStep.POST if self.news else None
-        if self._is_outdated:
+        if self._is_outdated or self._says_paused:
             return FaultStep.EDIT
         return FaultStep.REPLY if self.news else None
 
     @property
     def _is_outdated(self) -> bool:
         message = None if self.is_stuck else self.report.message
-        if message is None or not message.ts:
-            return False
-        shown, known = self.draw().fingerprint, message.content_hash
-        # What can't be edited any more gets replies, but not for each number in it.
-        return shown != known and (message.takes_edits or decision_part(shown) != decision_part(known))
+        return message is not None and message.takes_edits and message.content_hash != self.draw().fingerprint
+
+    @property
+    def _says_paused(self) -> bool:
+        """Whether a message that takes no edits says that approvals are paused, and they aren't any more."""
+        message = self.report.message
+        return message is not None and message.is_read_only and message.has_brake and not self.report.brake_key
 
 
 @dataclass(slots=True)
@@ -196,6 +189,7 @@ class FaultTeller:
             draw = partial(faults.none_left, report, now, as_of)
         else:
             oncall = message.called if message and message.called is not None else route.oncall
+            oncall = "" if message and message.is_read_only else oncall  # a reply would call once more
             firing = [fault for fault in left if fault.key not in clearing] or left
             shown = firing if message and message.ts else overdue
             draw = partial(faults.unrepaired, cluster_id, report, shown, oncall, as_of)
@@ -284,9 +278,9 @@ class FaultTeller:
             await self.reports.change(cluster_id, partial(replace, is_announced=False), told=told)
         if message and message.takes_edits:
             message = await self._change(cluster_id, view, message)
-        if message and message.is_read_only:
-            await self._reply_instead(message, view.draw())
-            message = replace(message, content_hash=view.draw().fingerprint)
+        if message and message.is_read_only and (step is FaultStep.END or (message.has_brake and not report.brake_key)):
+            await self._reply_instead(message, self._view(cluster_id).draw())
+            message = replace(message, has_brake=False)
         if step is FaultStep.EDIT:
             change = partial(replace, message=message)
         elif cluster_id in self._doubted:  # an earlier edit may arrive over this one: it is made once more

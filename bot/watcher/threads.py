@@ -28,6 +28,7 @@ from bot.watcher.config import WatchConfig
 FAILURE_SECONDS = 86_400.0  # a repair that had failed longer ago when it was first seen calls nobody
 GATHERED_SECONDS = 600.0  # what is due in a digest is posted together, at the next full ten minutes
 BACK_SECONDS = 900.0  # within which a repaired node is to run again
+BACK_LOOKED_FOR_SECONDS = 7 * 86_400.0  # also where no bot ran
 TOO_LATE_SECONDS = 86_400.0  # so long after a repair was watched, its fault isn't looked for any more
 # Of what replaces the VM, neither its new ID nor its name is known before; and what is removed is not to come back.
 KEEP_THE_NODE = {Mode.REBOOT_VM, Mode.HOST_POWER_CYCLE}
@@ -359,6 +360,8 @@ def _moments(alert: Alert, config: WatchConfig, now: float) -> dict[Check, float
     moments = {Check.BACK: ended + BACK_SECONDS, Check.LASTS: ended + watched}
     if alert.came_back or alert.remediation.mode not in KEEP_THE_NODE:
         del moments[Check.BACK]
+    if now > ended + BACK_LOOKED_FOR_SECONDS:
+        moments.pop(Check.BACK, None)
     is_late = now > ended + watched + TOO_LATE_SECONDS
     if is_late or alert.came_back or not alert.remediation.can_be_watched:
         del moments[Check.LASTS]

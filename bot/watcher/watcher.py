@@ -280,9 +280,6 @@ class Watcher:
                 continue
             await self._database.run(moments.note, {moments.WATCHED: self._clock.now()})
             await self._comparer.compare(is_takeover=is_takeover)
-            for channel_id in self._config.channels:
-                if await self._comparer.may_move(channel_id):  # it may have taken nothing for a while
-                    self._warn(channel_id, "")
             if is_takeover:  # what it shows, and when it is due, is by the settings of the process before
                 await self._database.run(pauses.wake, "")
             due_at, is_takeover = self._clock.monotonic() + COMPARE_EVERY, False

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.decisions.test_brake import braked, resume
+from tests.simulator.together import Fault
 from tests.storms import began
 from tests.watch import pass_time
 from tests.world import World
@@ -32,14 +33,31 @@ async def test_it_is_told_that_approvals_resumed_though_a_fault_is_left(
     assert "paused automatically" not in said[-1]
 
 
-async def test_it_is_told_which_faults_are_left(bot: World) -> None:
+@pytest.mark.parametrize("what", ["the storm grows", "one more fault", "one less", "unreadable"])
+async def test_its_replies_call_nobody_for_each_change(bot: World, what: str) -> None:
     await began(bot)
-    for n in range(3):
-        bot.together.fire(f"a-{n}", "cluster-1", f"gpu-{n}")
-    await pass_time(bot, 20 * 60)
-    (message,) = [each for each in bot.slack.visible() if "no repair is open" in each.text and not each.thread_ts]
+    for number in range(4 if what == "the storm grows" else 2):
+        bot.together.fire(f"a-{number}", "cluster-1", f"gpu-{number}")
+    await pass_time(bot, 1800)
+    (message,) = [each for each in bot.slack.visible() if "cluster-1" in each.text and not each.thread_ts]
     bot.slack.too_old.add(message.ts)
-    del bot.together.alerts["a-1"], bot.together.alerts["a-2"]
-    await pass_time(bot, 3 * 3600)
-    said = [each.text for each in bot.slack.visible()]
-    assert "gpu-2" not in message.text or len(said) > 1, said
+    before = len(bot.slack.visible())
+    match what:
+        case "the storm grows":
+            for number in range(4, 10):
+                bot.together.fire(f"a-{number}", "cluster-1", f"gpu-{number}")
+                await pass_time(bot, 120)
+        case "one more fault":
+            bot.together.fire("a-9", "cluster-1", "gpu-9")
+            await pass_time(bot, 3 * 3600)
+        case "one less":
+            del bot.together.alerts["a-1"]
+            await pass_time(bot, 3 * 3600)
+        case _:
+            for _ in range(3):
+                bot.together.faults.append(unread := Fault("rpc", verb="alerts", code=14, times=-1))
+                await pass_time(bot, 1200, longest=60)
+                bot.together.faults.remove(unread)
+                await pass_time(bot, 1200, longest=60)
+    calls = [each.text for each in bot.slack.visible()[before:] if "<!subteam^S0ONCALL>" in each.text]
+    assert len(calls) <= (what == "one more fault"), calls

@@ -10,6 +10,7 @@ from bot.store import messages
 from bot.store.tables import alerts
 from tests.rows import execute_beside
 from tests.simulator.slack.workspace import Posted, SlackFault
+from tests.simulator.together import Fault
 from tests.storms import REVIEW, began, digest, storm
 from tests.watch import card, pass_time, poll, thread, until
 from tests.watcher.test_verification import CALL, DAY, firing, moment, repaired
@@ -248,16 +249,24 @@ async def test_card_of_the_next_incident_names_who_is_on_call_now(bot: World) ->
 
 
 @watched
-async def test_channel_that_takes_messages_again_is_not_reported_forever(bot: World) -> None:
-    await began(bot)
-    await pass_time(bot, 3600)
-    refused = SlackFault("chat.postMessage", "not_in_channel", times=-1)
-    bot.slack.faults.append(refused)
-    bot.together.add(linked_alerts=firing("79"))
-    await poll(bot)
-    assert any("C0OPS" in why for why in bot.app._warnings())
-    bot.together.resolve(IDS)
-    await pass_time(bot, 120)
-    bot.slack.faults.clear()  # the bot was invited again
-    await pass_time(bot, 3 * DAY)
-    assert not any("C0OPS" in why for why in bot.app._warnings()), bot.app._warnings()
+@pytest.mark.parametrize("how", ["gone from its cluster", "cluster deleted", "cluster forbidden"])
+async def test_repaired_node_that_cannot_be_looked_for_is_not_looked_for_forever(bot: World, how: str) -> None:
+    bot.together.add(("cluster-1", "instance-2", "remediation-2"), "RUNNING")
+    alert = await repaired(bot)
+    if how == "gone from its cluster":
+        bot.together.node_status["instance-1"] = ""
+        await bot.settle()
+        await bot.time.advance(30 * DAY)
+        async with bot.another():
+            await pass_time(bot, 1800)
+        assert not_running(bot, alert) == []
+        return
+    if how == "cluster deleted":
+        bot.together.clusters = {"cluster-9": "cluster-9"}
+        bot.together.remediations.clear()
+    else:
+        bot.together.faults.append(Fault("rpc", verb="cluster", code=7, times=-1))
+    await pass_time(bot, 10 * DAY)
+    asked = sum(call.verb == "cluster" for call in bot.together.calls)
+    await pass_time(bot, 3600, longest=60)
+    assert sum(call.verb == "cluster" for call in bot.together.calls) - asked <= 1
