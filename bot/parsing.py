@@ -47,13 +47,13 @@ _NO_REASON = re.compile(
 )
 # Behind IDs, for which a cancellation is sent at once; without courtesies and the signs around words.
 _NOT_NOW = re.compile(
-    r"(?:(?:no|not?|nope|nvm|hang on|never ?mind|not (?:yet|now|just yet)|don['’]?t|do not|dry run|just testing|no wait"
-    r"|wait(?: an? \w+| for \w+)?|(?:tomorrow|later)(?: (?:morning|today|at .*))?)\Z"
+    r"(?:(?:(?:no|not?|nope|nvm|wait|hang on|never ?mind|yet|now|just yet|don['’]?t|do not)(?: |\Z))+\Z"
+    r"|(?:dry run|just testing|wait (?:an? |for )\w+|(?:tomorrow|later)(?: (?:morning|today|at .*))?)\Z"
     r"|in (?:half )?(?:an?|(?:a )?few|\w{2,6}|\d+) ?(?:h|m|mins?|minutes?|hours?|moments?|while)\b"
     r"|(?:after|until|not before) \d\d?(?::\d\d| ?(?:am|pm|h|uhr))?\b(?! reboots?)"
     r"|(?:only|not) (?:after|if|until|when)\b"
-    r"|(?:if|unless|when)\b[^,]*\b(?:is|are|objects?|running|ends?|finish(?:es|ed)|done|completes?|free)\b[^,]*\Z"
-    r"|(?:don['’]?t|do not) cancel\b)",
+    r"|(?:if|unless|when)\b.*\b(?:is|it['’]s|are|objects?|running|ends?|finish(?:es|ed)|done|completes?|free)\b"
+    r"|(?:can|shall|should) (?:i|we)\b|(?:don['’]?t|do not) cancel\b)",
     re.IGNORECASE,
 )
 ALSO = re.compile(r"(?:and|or|plus|then|[&+])\s+(\S+)", re.IGNORECASE)  # a reason that begins so may name one more
@@ -196,9 +196,12 @@ def _read(plain: str) -> Find | Order:
         return _order(_reference(map(unquote, url.group(1, 2, 3))), bare[url.end() :])
     if _OTHER_URL.match(bare):
         raise UnreadableCommand("That URL names no remediation.")
-    option = _OPTION.search(plain)
-    has_few_words_before = option is not None and len(list(_words(plain[: option.start()]))) < len(PARTS)
-    return _from_options(plain) if has_few_words_before else _from_words(plain)
+    options = list(_OPTION.finditer(plain))
+    before = plain[: options[0].start()].strip(QUOTES + " ,") if options else ""
+    words_before = len(list(_words(before)))
+    if words_before == 1 and [option["key"].lower() for option in options] == ["reason"]:
+        return Find(check_id("instance", before.rstrip(_ENDS)), reason=_reason(plain[options[0].start() :]))
+    return _from_options(plain) if options and words_before < len(PARTS) else _from_words(plain)
 
 
 def _from_verb(bare: str) -> Typed | None:

@@ -36,6 +36,7 @@ REASONS_BEHIND_A_NAME = (
 CANCELS = (
     "in a maintenance window", "after 2 reboots it is fine", "when rebooted it came back", "once again a false alarm",
     "at 2am the link came back", "false alarm, see https://wiki.example/t?1", "reason=not yet",
+    "no longer an issue", "not needed", "can be done by hand",
 )  # fmt: skip
 QUESTIONS = "?", " 2h?", " should we wait?"
 UNREAD_LENGTHS = "'til 17:00", "’til 5", "(until 17:00)", "thru 17:00 today", "@17:00 job ends", "90 sec"
@@ -49,7 +50,8 @@ NOT_NOW = (
     "if the job is still running", "only if approved", "unless Bob objects", "should I?", "is this still needed?",
     "(don't cancel gpu-node-1)", "dry run", "just testing", "not yet, please", "pls not yet", "no thanks", "… not yet",
     "wait a minute", "not just yet", "in ten minutes", "in half an hour", "only after the job", "not before 18:00",
-    "not until Bob agrees", "hang on", "nvm",
+    "not until Bob agrees", "hang on", "nvm", "no, not yet", "wait, no", "should I do this or not",
+    "if it’s still running, wait",
 )  # fmt: skip
 SECONDS = (
     "(gpu-node-1) and gpu-node-2", "gpu-node-1 and gpu-node-2", "gpu-node-1 gpu-node-2", "gpu-node-1\ngpu-node-2",

@@ -204,6 +204,8 @@ def test_no_name_asks_to_choose(text: str) -> None:
         ("gpu-node-07", Find("gpu-node-07")),
         ("`gpu-node-07`", Find("gpu-node-07")),
         ("cancel gpu-node-07", Find("gpu-node-07")),
+        ("gpu-node-07 reason=approve", Find("gpu-node-07", reason="approve")),
+        ("cancel gpu-node-07, --reason in a window", Find("gpu-node-07", reason="in a window")),
         ("status gpu-node-07", Find("gpu-node-07", only_shows=True)),
         ("status c1/i1/r1", Find("c1/i1/r1", only_shows=True)),
         ("cancel c1 i1 r1", Order(RemediationRef("c1", "i1", "r1"))),

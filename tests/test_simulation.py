@@ -157,7 +157,7 @@ def test_judges_of_answers_calls_tools_and_the_trail_notice_what_is_untrue() -> 
         "U0BOB was told nothing",
         "the audit trail: Row 1 was changed",
         "1 POSTs of decision 1234abcd left",
-        "its incidents are “triggered” and “”",
+        "its incidents are “triggered”",
         "its incident is “resolved”",
         "a thread is told twice",
         "calls in quiet hours",

@@ -152,10 +152,15 @@ def in_the_end(world: "World", rows: Any) -> None:
 
 def _incidents(world: "World", ids: Ids) -> None:
     subject, present = "/".join(ids), world.together.remediations[ids]
-    wait, repair = (world.tools.pagerduty.incidents.get(key, "") for key in (subject, f"{subject} repair"))
-    is_open, state = wait in {"triggered", "acknowledged"}, present["state"]
-    if state in TERMINAL and (is_open or (repair == "triggered") > (state == "FAILED")):
-        world.history.wrong(f"{ids[2]} is {state}, and its incidents are “{wait}” and “{repair}”", ids[2])
+    wait, worse, stuck, repair = (
+        world.tools.pagerduty.incidents.get(f"{subject}{ending}", "")
+        for ending in ("", " critical", " stuck", " repair")
+    )
+    state, open_ones = present["state"], {"triggered", "acknowledged"}
+    is_open = not open_ones.isdisjoint({wait, worse})
+    if state in TERMINAL and (is_open or stuck in open_ones or (repair == "triggered") > (state == "FAILED")):
+        incidents = ", ".join(f"“{each}”" for each in (wait, worse, stuck, repair))
+        world.history.wrong(f"{ids[2]} is {state}, and its incidents are {incidents}", ids[2])
     is_critical = any(alert["severity"] == "PHC_SEVERITY_CRITICAL" for alert in present.get("linked_alerts", ()))
     pages_at_once = world.environ.get("BOT_PAGERDUTY_WHEN") == "opened" and bool(world.environ["BOT_PAGERDUTY_KEY"])
     began = datetime.fromisoformat(present["create_time"]).timestamp() - START
@@ -165,4 +170,4 @@ def _incidents(world: "World", ids: Ids) -> None:
     is_reminded = any(_kind(each) == "reminded" and _at(each) > began for each in told)
     is_due = is_reminded or (pages_at_once and is_critical)
     if is_due and state == "PENDING_APPROVAL" and not is_open:
-        world.history.wrong(f"{ids[2]} waits, people were called, and its incident is “{wait}”", ids[2])
+        world.history.wrong(f"{ids[2]} waits, people were called, and its incident is “{worse or wait}”", ids[2])
