@@ -12,6 +12,7 @@ from bot.parsing import (
     FILLERS,
     MAX_REASON,
     MAX_TEXT,
+    QUESTION,
     QUOTES,
     Find,
     Help,
@@ -105,8 +106,7 @@ def parse_mention(text: str) -> Mentioned:
         case "approve" | "cancel":
             return Ask(verb, _of(rest))
         case "hold":
-            words = plain_text(text).split()
-            if "?" in words[-1][-3:] and "://" not in words[-1] and len(rest.split()) <= _SHORT_QUESTION:
+            if QUESTION.search(plain_text(text)) and len(rest.split()) <= _SHORT_QUESTION:
                 raise UnreadableCommand("A question holds nothing.")
             first, _, with_people = _bare(said).partition(" ")
             return _hold(with_people if first.lower() == verb else rest)

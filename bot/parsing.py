@@ -56,6 +56,7 @@ _NOT_NOW = re.compile(
     r"|(?:can|shall|should) (?:i|we)\b|(?:don['’]?t|do not) cancel\b)",
     re.IGNORECASE,
 )
+QUESTION = re.compile(r"(?<!\S)(?!\S*://)\S*\?\S{0,2}\s*\Z")  # what ends so, but for a link
 ALSO = re.compile(r"(?:and|or|plus|then|[&+])\s+(\S+)", re.IGNORECASE)  # a reason that begins so may name one more
 BETWEEN = re.compile(r"""[\s,;()\[\]{}<>"'`|*~“”‘’]+""")
 _WORD = re.compile(r"[^\s,/]+")
@@ -158,7 +159,7 @@ def parse(text: str) -> Typed:
     """
     if len(text) > MAX_TEXT:
         raise too_long()
-    plain = COURTESIES.sub("", plain_text(text).lstrip("·• "))
+    plain = COURTESIES.sub("", plain_text(text))
     plain = plain.removeprefix(COMMAND).lstrip()  # as it's pasted
     if wrapped := _WRAPPED.fullmatch(plain):
         plain = wrapped[wrapped.lastindex or 0]
@@ -338,10 +339,9 @@ def _node_and_why(plain: str) -> Find | None:
 
 def _order(ref: RemediationRef, rest: str) -> Order:
     """Return the order to cancel, with what follows its IDs as the reason."""
-    reason, words = _reason(rest), rest.split()
-    said = " ".join(word for each in words if (word := each.strip(AROUND)) and word.lower() not in FILLERS)
-    asks = bool(words) and "?" in words[-1][-3:] and "://" not in words[-1]
-    if (asks or _NOT_NOW.match(said)) and not _ANNOUNCED.match(rest.lstrip(" ,;")):
+    reason = _reason(rest)
+    said = " ".join(word for each in rest.split() if (word := each.strip(AROUND)) and word.lower() not in FILLERS)
+    if (QUESTION.search(rest) or _NOT_NOW.match(said)) and not _ANNOUNCED.match(rest.lstrip(" ,;")):
         raise UnreadableCommand(f"“{reason[:60]}” reads as if it's not to be done now. Put reason= before a reason.")
     # A second reference is no reason: its node would be repaired after all.
     also = ALSO.match(reason)

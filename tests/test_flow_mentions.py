@@ -575,21 +575,6 @@ async def test_hold_of_a_node_in_a_cluster_that_cannot_be_read_in_the_thread_of_
         assert "On hold until" not in alert.text, "gpu-node-07 is on hold because of “gpu-node-08 flaky nic”"
 
 
-@pytest.mark.parametrize("said", ["hold gpu-node-07 in cluster-1 2h", "hold 2h gpu-node-07 on cluster-1"])
-async def test_hold_of_a_node_of_a_named_cluster_holds_not_its_namesake_in_another(said: str) -> None:
-    async with watching() as bot:
-        bot.together.clusters["cluster-2"] = "two"
-        bot.together.add(instance_name="gpu-node-07")
-        await card(bot)
-        there = bot.together.add(("cluster-2", "instance-7", "remediation-7"), instance_name="gpu-node-07")
-        other = await card(bot, there, seconds=900)
-        bot.together.resolve(IDS)
-        await card(bot, words="recovered on its own")
-        await bot.slack.say(f"{BOT} {said}", user="U0ALICE")
-        await pass_time(bot, 20)
-        assert "On hold until" not in other.text, "the node of that name in cluster-2 is on hold"
-
-
 @pytest.mark.parametrize("said", ["hold gpu-node-08 flaky nic", "hold 2h gpu-node-08 flaky nic"])
 @pytest.mark.parametrize("is_over", [False, True])
 async def test_hold_of_a_node_by_its_name_without_its_domain_in_the_thread_of_another(

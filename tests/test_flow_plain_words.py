@@ -230,7 +230,7 @@ async def namesakes() -> AsyncIterator[tuple[World, Posted]]:
 async def test_node_that_is_named_with_its_cluster_is_none_of_its_namesake_in_another() -> None:
     held = (
         "cluster-1 2h", "(cluster-1) 2h", "cluster-1 flaky nic", ", cluster-1, flaky nic", "· cluster-1 · flaky nic",
-        "for cluster-1 2h", "2h cluster-1", "– cluster-1 2h",
+        "for cluster-1 2h", "2h cluster-1", "– cluster-1 2h", "in cluster-1 2h",
     )  # fmt: skip
     typed = (
         "gpu-node-07 on cluster-1", "gpu-node-07 in cluster-1", "gpu-node-07 cluster-1",
@@ -238,10 +238,10 @@ async def test_node_that_is_named_with_its_cluster_is_none_of_its_namesake_in_an
         "gpu-node-07  cluster-1 (H100) · Reboot · waiting for approval · opened 5 minutes ago",
     )  # fmt: skip
     async with namesakes() as (bot, other):
-        for where in held:
-            await bot.slack.say(f"{BOT} hold gpu-node-07 {where}", user="U0ALICE")
+        for said in (*(f"gpu-node-07 {where}" for where in held), "2h gpu-node-07 on cluster-1"):
+            await bot.slack.say(f"{BOT} hold {said}", user="U0ALICE")
             await quiet(bot)
-            assert "On hold" not in other.text, where
+            assert "On hold" not in other.text, said
         for where in ("on cluster-1 please", "in cluster-1", "(cluster-1) now", "of cluster-1, it is fine"):
             for verb in ("cancel", "approve"):
                 await bot.slack.say(f"{BOT} {verb} gpu-node-07 {where}", user="U0ALICE")

@@ -14,13 +14,12 @@ from tests.deaths import free_the_lease
 from tests.fetch import get
 from tests.manual_clock import START
 from tests.simulator.receivers import ROUTING_KEY, PagerDuty
-from tests.simulator.slack import Posted
 from tests.simulator.slack.workspace import BOT_USER, SlackFault
 from tests.simulator.together import Fault
 from tests.storms import XID, began, digest, storm
 from tests.test_metrics import Counted, metrics
 from tests.watch import HOLD, LOOKING, card, pass_time, poll, quiet, thread, until, watching
-from tests.watcher.test_verification import firing
+from tests.watcher.test_verification import running
 from tests.world import APPROVE, CANCEL, IDS, REF, World
 
 REPAIR, STUCK, CRITICAL = (f"{REF} {of}" for of in ("repair", "stuck", "critical"))  # keys of its other incidents
@@ -191,7 +190,7 @@ async def test_incident_of_a_stuck_repair_is_triggered_while_slack_takes_nothing
         bot.together.add()
         alert = await card(bot)
         bot.slack.faults.append(SlackFault("chat.postMessage", "html", times=-1))
-        await bot.slack.press(alert, HOLD)  # of which the thread is told
+        await bot.slack.press(alert, HOLD)  # its thread is told
         await until(bot, lambda: "On hold" in alert.text)
         await bot.slack.press(alert, HOLD, choice="release")
         await until(bot, lambda: "On hold" not in alert.text)
@@ -468,16 +467,6 @@ async def test_cluster_that_one_read_does_not_find_resolves_no_incident(pagerdut
         bot.together.faults += [Fault("rpc", verb="list", code=5, times=1), Fault("rpc", verb="get", code=5, times=1)]
         await pass_time(bot, 60)
         assert pagerduty.incidents == {REF: "triggered"}
-
-
-async def running(bot: World) -> Posted:
-    await began(bot)
-    bot.together.add(linked_alerts=firing("79"))
-    alert = await card(bot)
-    await bot.slack.press(alert, APPROVE)
-    await card(bot, words="Approved")
-    bot.together.advance(IDS, "RUNNING")
-    return await card(bot, words="Rebooting")
 
 
 async def failed(bot: World) -> None:

@@ -24,7 +24,7 @@ _BESIDE = {
     "of", "on", "one", "that", "the", "this", "together", *FILLERS,
 }  # fmt: skip
 _WITHIN = re.compile(
-    r"(?P<sign>\W*)(?P<word>(?:(?:in|inside|on|of|at|for|from|the|cluster)(?![\w-])\W*)*)", re.IGNORECASE
+    r"(?P<sign>\W*)(?P<words>(?:(?:in|inside|on|of|at|for|from|the|cluster)(?![\w-])\W*)*)", re.IGNORECASE
 )
 _SHORT = re.compile(r"(\d+)(?:[–-]\d+)?")  # how a digest writes further nodes: gpu-node-0000, 0002, 0004–0005
 _ENDS_IN_NUMBER = re.compile(r"\A(.*\D|)(\d+)")
@@ -157,9 +157,9 @@ def ensure_its_cluster(names: Mapping[str, str], said: str, of: RemediationRef) 
     called = {folded(name): known for known, named in names.items() for name in (known, named)}
     begun = [name for name in called if rest.startswith(name) and not re.match(r"[\w-]", rest[len(name) :])]
     name = max(begun, key=len, default="")
-    word = within["word"].lower().replace("for", "").replace("the", "").strip()  # for a team may be called like one
-    is_meant = within["sign"].strip() or word or not rest[len(name) :].strip(AROUND + " ")
-    is_meant = is_meant or any(map(str.isdecimal, name))
+    words = {*re.findall(r"\w+", within["words"].lower())} - {"for", "the"}  # the team that it's for may be called so
+    is_alone = not rest[len(name) :].strip(AROUND + " ")
+    is_meant = within["sign"].strip() or words or is_alone or any(map(str.isdecimal, name))
     if name and is_meant and called[name] != of.cluster_id:
         raise UnreadableCommand(f"Nothing open in cluster “{name}” is called so.")
 

@@ -198,13 +198,10 @@ def changed(connection: Connection, before: Alert, after: Alert) -> None:
     if is_next and (vanished_midway or has_failed or not before.is_closed):  # its end wasn't seen
         happened(connection, EventKind.RESOLVED, before, state="WITHDRAWN")
     present = after.remediation
-    has_begun = before.is_waiting and present.state in IN_REPAIR
-    elsewhere = DecidedBy(Verb.APPROVE, "", present.changed_at, mode=present.mode) if has_begun else None
-    who = after.decided or elsewhere
-    is_news = who and (
-        who is elsewhere or (who.was_in_doubt and (before.decided is None or before.decided.at != who.at))
-    )
-    if who and is_news:
+    was_elsewhere = after.decided is None and before.is_waiting and present.state in IN_REPAIR
+    who = DecidedBy(Verb.APPROVE, "", present.changed_at, mode=present.mode) if was_elsewhere else after.decided
+    is_known_now = who and who.was_in_doubt and (before.decided is None or before.decided.at != who.at)
+    if who and (was_elsewhere or is_known_now):
         decided(connection, after.ref, who, present.state, key=f"in doubt {who.user_id} {who.at}")
     if is_next and after.is_waiting:
         happened(connection, EventKind.OPENED, after)

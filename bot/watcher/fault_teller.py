@@ -91,7 +91,7 @@ class FaultView:
             return FaultStep.POST if self.news or report.brake_key or is_silent else None
         if not message.ts:
             return FaultStep.POST if self.news else None
-        if self._is_outdated or self._says_paused:
+        if self._is_outdated or _says_paused(report, message):
             return FaultStep.EDIT
         return FaultStep.REPLY if self.news else None
 
@@ -100,11 +100,10 @@ class FaultView:
         message = None if self.is_stuck else self.report.message
         return message is not None and message.takes_edits and message.content_hash != self.draw().fingerprint
 
-    @property
-    def _says_paused(self) -> bool:
-        """Whether a message that takes no edits says that approvals are paused, and they aren't any more."""
-        message = self.report.message
-        return message is not None and message.is_read_only and message.has_brake and not self.report.brake_key
+
+def _says_paused(report: FaultReport, message: FaultMessage) -> bool:
+    """Return whether a message that takes no edits says that approvals are paused, and they aren't any more."""
+    return message.is_read_only and message.has_brake and not report.brake_key
 
 
 @dataclass(slots=True)
@@ -278,7 +277,7 @@ class FaultTeller:
             await self.reports.change(cluster_id, partial(replace, is_announced=False), told=told)
         if message and message.takes_edits:
             message = await self._change(cluster_id, view, message)
-        if message and message.is_read_only and (step is FaultStep.END or (message.has_brake and not report.brake_key)):
+        if message and message.is_read_only and (step is FaultStep.END or _says_paused(report, message)):
             await self._reply_instead(message, self._view(cluster_id).draw())
             message = replace(message, has_brake=False)
         if step is FaultStep.EDIT:

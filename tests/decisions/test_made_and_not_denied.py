@@ -17,38 +17,39 @@ UNTAKEN = "response_url", "chat.postEphemeral", "chat.postMessage"
 pytestmark = pytest.mark.bot(drain_seconds=0.05)
 
 
-async def made_and_untold(bot: World) -> None:
-    """Press Pause, and let the process stop before Slack has taken the answer."""
-    message = with_button(bot, PAUSE)
+async def made_and_untold(bot: World, button: str = PAUSE) -> None:
+    """Press a button, and let the process stop before Slack has taken the answer."""
+    message = with_button(bot, button)
     for method in UNTAKEN:
         bot.slack.faults.append(SlackFault(method, "internal_error", times=-1))
-    assert (await bot.slack.press(message, PAUSE)).status == 200
+    assert (await bot.slack.press(message, button)).status == 200
     await quiet(bot)
     await bot.settle()
     bot.slack.faults.clear()
-    assert await events(bot) == ["paused"]
+
+
+async def told_by_the_next(bot: World) -> str:
+    """Return what the person reads once the next process has answered."""
+    async with bot.another():
+        await bot.reply_privately()
+        await quiet(bot)
+    return "\n".join(message.text for message in bot.slack.visible("U0ALICE"))
 
 
 async def test_pause_that_was_made_is_not_denied_where_the_next_process_cannot_look_up_who_asked(bot: World) -> None:
     await made_and_untold(bot)
+    assert await events(bot) == ["paused"]
     bot.slack.faults.append(SlackFault("users.info", "internal_error", times=-1))
-    async with bot.another():
-        await bot.reply_privately()
-        await quiet(bot)
-    said = [message.text for message in bot.slack.visible("U0ALICE")]
-    assert any("Approvals are paused in cluster-1 until" in text for text in said), said
+    assert "Approvals are paused in cluster-1 until" in await told_by_the_next(bot)
 
 
 async def test_pause_that_was_made_is_not_denied_to_who_has_left_the_group_since() -> None:
     async with world(BOT_OPERATORS="S0ONCALL", drain_seconds=0.05) as bot:
         bot.slack.groups["S0ONCALL"] = ["U0ALICE"]
         await made_and_untold(bot)
+        assert await events(bot) == ["paused"]
         bot.slack.groups["S0ONCALL"] = []
-        async with bot.another():
-            await bot.reply_privately()
-            await quiet(bot)
-        said = [message.text for message in bot.slack.visible("U0ALICE")]
-        assert any("Approvals are paused in cluster-1 until" in text for text in said), said
+        assert "Approvals are paused in cluster-1 until" in await told_by_the_next(bot)
 
 
 @pytest.mark.bot(watching=True)
@@ -90,17 +91,7 @@ async def test_resumption_that_was_made_is_not_denied_where_the_next_process_can
 ) -> None:
     await bot.slack.press(with_button(bot, PAUSE), PAUSE, user="U0BOB")
     await bot.reply_privately("U0BOB")
-    message = with_button(bot, RESUME)
-    for method in UNTAKEN:
-        bot.slack.faults.append(SlackFault(method, "internal_error", times=-1))
-    assert (await bot.slack.press(message, RESUME)).status == 200
-    await quiet(bot)
-    await bot.settle()
-    bot.slack.faults.clear()
+    await made_and_untold(bot, RESUME)
     assert await events(bot) == ["paused", "resumed"]
     bot.slack.faults.append(SlackFault("users.info", "internal_error", times=-1))
-    async with bot.another():
-        await bot.reply_privately()
-        await quiet(bot)
-    said = [message.text for message in bot.slack.visible("U0ALICE")]
-    assert any("Approvals resumed in cluster-1." in text for text in said), said
+    assert "Approvals resumed in cluster-1." in await told_by_the_next(bot)

@@ -16,6 +16,13 @@ from tests.watch import quiet
 from tests.world import REF, World, world
 
 
+async def lose_the_database(bot: World, line: Line) -> None:
+    await quiet(bot)
+    bot.time.passing = ON_THE_WAY - {WaitReason.RETRY}
+    line.is_down = True
+    line.cut()
+
+
 async def fail_over(bot: World, line: Line, url: str) -> None:
     """Let the database be away for 30 s, and the round that takes over come first once it is back."""
     bot.time.follower = None
@@ -43,10 +50,7 @@ async def test_card_of_a_command_is_posted_once_though_the_database_was_away_for
         with bot.slack.paused("chat.postMessage"):
             await bot.slack.command(REF)
             await bot.slack.until(lambda: bot.slack.is_waiting("chat.postMessage"))
-            await quiet(bot)
-            bot.time.passing = ON_THE_WAY - {WaitReason.RETRY}
-            line.is_down = True
-            line.cut()
+            await lose_the_database(bot, line)
         await bot.answer()
         await fail_over(bot, line, postgresql)
         said = [message.text for message in bot.slack.visible()]
@@ -60,10 +64,7 @@ async def test_pause_is_told_once_though_the_database_was_away_for_half_a_minute
         with bot.slack.paused("chat.postEphemeral"):
             await bot.slack.press(message, PAUSE)
             await bot.slack.until(lambda: bot.slack.is_waiting("chat.postEphemeral"))
-            await quiet(bot)
-            bot.time.passing = ON_THE_WAY - {WaitReason.RETRY}
-            line.is_down = True
-            line.cut()
+            await lose_the_database(bot, line)
         await bot.reply_privately()
         await fail_over(bot, line, postgresql)
         said = [each.text for each in bot.slack.visible("U0ALICE")]
@@ -78,10 +79,7 @@ async def test_cancellation_that_together_confirmed_is_not_called_apparent_since
         with bot.together.paused("cancel"):
             await bot.slack.command(REF)
             await bot.together.until(lambda: bot.together.is_waiting("cancel"))
-            await quiet(bot)
-            bot.time.passing = ON_THE_WAY - {WaitReason.RETRY}
-            line.is_down = True
-            line.cut()
+            await lose_the_database(bot, line)
         await fail_over(bot, line, postgresql)
         said = [message.text for message in bot.slack.visible()]
         assert not any("apparently" in text.lower() for text in said), said

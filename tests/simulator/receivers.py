@@ -74,7 +74,7 @@ class WebhookReceiver(Receiver):
 
     @property
     def settings(self) -> Any:
-        """The bot's, by which it tells this."""
+        """The settings with which the bot tells this one."""
         return {"BOT_WEBHOOK_URL": f"{self.url}/events", "BOT_WEBHOOK_SECRET": SECRET}
 
     def take(self, request: web.Request, body: bytes) -> int:
@@ -128,7 +128,7 @@ class PagerDuty(Receiver):
 
     @property
     def settings(self) -> Any:
-        """The bot's, by which it tells this."""
+        """The settings with which the bot tells this one."""
         return {"BOT_PAGERDUTY_KEY": ROUTING_KEY, "BOT_PAGERDUTY_URL": self.url}
 
     def take(self, _request: web.Request, body: bytes) -> int:

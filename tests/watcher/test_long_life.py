@@ -13,7 +13,7 @@ from tests.simulator.slack.workspace import Posted, SlackFault
 from tests.simulator.together import Fault
 from tests.storms import REVIEW, began, digest, storm
 from tests.watch import card, pass_time, poll, thread, until
-from tests.watcher.test_verification import CALL, DAY, firing, moment, repaired
+from tests.watcher.test_verification import CALL, DAY, firing, moment, repaired, running
 from tests.world import APPROVE, IDS, World
 
 watched = pytest.mark.bot(watching=True, BOT_ONCALL="S0ONCALL")
@@ -77,13 +77,7 @@ async def test_one_answer_that_lacks_a_node_is_not_believed_in_its_next_incident
 @watched
 @pytest.mark.parametrize("hours", [20, 30])
 async def test_who_approved_learns_of_a_failure_while_the_bot_was_off(bot: World, hours: int) -> None:
-    await poll(bot)
-    bot.together.add(linked_alerts=firing("79"))
-    alert = await card(bot)
-    await bot.slack.press(alert, APPROVE)
-    await card(bot, words="Approved")
-    bot.together.remediations[IDS] |= {"state": "RUNNING", "start_time": moment(bot), "update_time": moment(bot)}
-    await pass_time(bot, 60)
+    alert = await running(bot)
     await bot.settle()
     bot.together.fail(IDS, "the host is dead")
     await bot.time.advance(hours * 3600.0)
@@ -97,13 +91,7 @@ async def test_who_approved_learns_of_a_failure_while_the_bot_was_off(bot: World
 
 @watched
 async def test_who_approved_learns_of_a_failure_while_the_channel_was_closed_over_the_weekend(bot: World) -> None:
-    await poll(bot)
-    bot.together.add(linked_alerts=firing("79"))
-    alert = await card(bot)
-    await bot.slack.press(alert, APPROVE)
-    await card(bot, words="Approved")
-    bot.together.remediations[IDS] |= {"state": "RUNNING", "start_time": moment(bot), "update_time": moment(bot)}
-    await pass_time(bot, 60)
+    alert = await running(bot)
     bot.slack.faults.append(SlackFault("chat.postMessage", "not_in_channel", times=-1))
     bot.slack.faults.append(SlackFault("chat.update", "not_in_channel", times=-1))
     bot.together.fail(IDS, "the host is dead")

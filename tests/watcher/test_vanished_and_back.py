@@ -8,13 +8,12 @@ from sqlalchemy import delete
 from bot.store.tables import alerts, messages
 from tests.deaths import kill_the_watch
 from tests.rows import execute_beside
-from tests.simulator.slack import Posted
 from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault
 from tests.sqlite import locked
 from tests.storms import REVIEW, XID, began, choose, digest, storm
 from tests.watch import HOLD, LOOKING, card, pass_time, poll, thread, until, watching
-from tests.watcher.test_verification import firing, moment
+from tests.watcher.test_verification import moment, running
 from tests.world import APPROVE, CANCEL, IDS, REF, REFRESH, World
 
 pytestmark = pytest.mark.bot(watching=True)
@@ -574,16 +573,6 @@ async def test_end_that_turns_out_to_be_another_is_followed(bot: World, first: s
     await poll(bot)
     bot.together.remediations[IDS] |= {"state": then, "end_time": moment(bot)}
     await until(bot, lambda: says in alert.text.splitlines()[0], 700)
-
-
-async def running(bot: World) -> Posted:
-    await began(bot)
-    bot.together.add(linked_alerts=firing("79"))
-    alert = await card(bot)
-    await bot.slack.press(alert, APPROVE)
-    await card(bot, words="Approved")
-    bot.together.advance(IDS, "RUNNING")
-    return await card(bot, words="Rebooting")
 
 
 async def test_failure_that_was_answered_is_told_though_together_drops_the_record() -> None:

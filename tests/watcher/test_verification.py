@@ -32,15 +32,21 @@ def moment(bot: World, seconds: float = 0.0) -> str:
     return datetime.fromtimestamp(bot.time.now() + seconds, UTC).isoformat()
 
 
-async def repaired(bot: World, mode: str = "REMEDIATION_MODE_REBOOT_VM", alerts: Any = None) -> Posted:
-    """Approve a repair, and let it succeed."""
+async def running(bot: World, mode: str = "REMEDIATION_MODE_REBOOT_VM", alerts: Any = None) -> Posted:
+    """Approve a repair, and let it run for a minute."""
     await began(bot)
     bot.together.add(linked_alerts=alerts or firing("79"), mode=mode)
     alert = await card(bot)
     await bot.slack.press(alert, APPROVE)
     await card(bot, words="Approved")
-    bot.together.remediations[IDS] |= {"state": "RUNNING", "start_time": moment(bot)}
+    bot.together.advance(IDS, "RUNNING")
     await pass_time(bot, 60)
+    return alert
+
+
+async def repaired(bot: World, mode: str = "REMEDIATION_MODE_REBOOT_VM", alerts: Any = None) -> Posted:
+    """Approve a repair, and let it succeed."""
+    alert = await running(bot, mode, alerts)
     bot.together.remediations[IDS] |= {"state": "SUCCEEDED", "end_time": moment(bot)}
     await until(bot, lambda: ("was removed" if mode == REMOVAL else "Watched until") in alert.text)
     return alert
