@@ -110,15 +110,18 @@ def _trail_has_what_left(world: "World") -> None:
 
 def _faults_are_shown(world: "World") -> None:
     """Judge that what fires in the end is told, and nothing else."""
-    told = " ".join(
-        message.text for message in world.slack.messages if UNREPAIRED in message.text and not message.thread_ts
-    )
+    unrepaired = [message for message in world.slack.messages if UNREPAIRED in message.text]
+    told = " ".join(message.text for message in unrepaired if not message.thread_ts)
     old = " ".join(message.text for message in world.slack.messages if message.ts in world.slack.too_old)
+    # What came after its message took no more edits is in the thread, and in the channel too.
+    later = " ".join(
+        message.text for message in unrepaired if message.broadcast and message.thread_ts in world.slack.too_old
+    )
     firing = {value["target_vm"] for value in world.together.alerts.values() if NODE.fullmatch(value["target_vm"])}
     if world.environ["BOT_UNREPAIRED_MINUTES"] == "0":
         firing.clear()
     for node in firing if not world.deleted else ():
-        if node not in told:
+        if node not in f"{told} {later}":
             world.history.wrong(f"{node} is broken, and nothing in the channel says so")
     # It may have posted one without ever learning that it did, or in the channel of a locked thread.
     is_blind = forgets_cards(world) or world.slack.locked
