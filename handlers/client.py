@@ -121,6 +121,18 @@ class SlackClient(AsyncWebClient):
             metrics.SLACK_CALLS.labels(api_method, status).inc()
 
 
+async def message_at(client: AsyncWebClient, channel_id: str, ts: str) -> Json | None:
+    """Return a message of a channel, with its metadata; None where the channel has none at that time.
+
+    Raises:
+        SlackFailure: it couldn't be read.
+    """
+    answer = await client.conversations_history(
+        channel=channel_id, latest=ts, oldest=ts, inclusive=True, limit=1, include_all_metadata=True
+    )
+    return next((message for message in list(answer["messages"]) if isinstance(message, dict)), None)
+
+
 def _plainer(arguments: Json) -> Json | None:
     """Return the arguments of a call with plainer blocks; None where it has no others."""
     body = arguments.get("json") or {}

@@ -25,7 +25,7 @@ from bot.models import LIFETIME, RULES, Actor, Entry, Json, RemediationRef, Repl
 from bot.mrkdwn import escape
 from bot.parsing import Find, Help, ListWaiting, Order, RepairsOf, Tonight
 from handlers.chooser import Chooser
-from handlers.client import SlackFailure
+from handlers.client import SlackFailure, message_at
 from handlers.payloads import find_references
 from handlers.surface import Interaction, Surface, Unacked
 
@@ -228,14 +228,11 @@ class Mentions(Surface):
     async def _named_by(self, channel_id: str, ts: str) -> Sequence[RemediationRef]:
         """Return what the first message of a thread names."""
         try:
-            answer = await self.client.conversations_history(
-                channel=channel_id, latest=ts, oldest=ts, inclusive=True, limit=1, include_all_metadata=True
-            )
-            messages = list(answer["messages"])
+            message = await message_at(self.client, channel_id, ts)
         except SlackFailure as error:
             logger.warning("Couldn't read what a thread is about: %s", error)
             raise NoReference(None) from error
-        return find_references(messages[0]) if messages else []
+        return find_references(message) if message else []
 
 
 def _is_late(ts: str, now: float) -> bool:

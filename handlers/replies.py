@@ -16,7 +16,8 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot import cards
 from bot.clock import Clock, WaitReason
 from bot.models import Delivery, Message, ReplyTarget
-from handlers.client import SlackFailure, text_alone
+from handlers.client import SlackFailure, message_at, text_alone
+from handlers.payloads import message_of
 
 logger = logging.getLogger(__name__)
 
@@ -68,6 +69,17 @@ class Replies:
         """Show again what was there before "in progress"."""
         if place.in_progress and place.original:
             await self._first(self._in_place(place, place.original))
+
+    async def reread(self, place: ReplyTarget) -> ReplyTarget:
+        """Return the place with what another tool's alert shows now; unchanged where the bot can't read that."""
+        if place.channel_id is None or place.message_ts is None or place.is_ephemeral:
+            return place
+        try:
+            shown = await message_at(self.client, place.channel_id, place.message_ts)
+        except SlackFailure as error:
+            logger.warning("Couldn't read another tool's alert: %s", error)
+            return place
+        return replace(place, original=message_of(shown)) if shown else place
 
     async def answer(self, place: ReplyTarget, message: Message) -> Delivery:
         """Show a card: in place of the clicked message, or to the channel."""

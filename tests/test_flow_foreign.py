@@ -5,11 +5,35 @@ from typing import Any
 import pytest
 
 from bot.clock import WaitReason
+from tests.simulator.slack import Posted
 from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault, Ids
 from tests.storms import XID
 from tests.watch import quiet
-from tests.world import APPROVE, CANCEL, IDS, REFRESH, World, as_alert, both_transports
+from tests.world import APPROVE, CANCEL, IDS, OTHER, REFRESH, World, as_alert, both_transports
+
+ASKS = pytest.mark.bot(BOT_REASON="cancel")
+WHY = "the job is checkpointing"
+
+
+def alert_about(bot: World, *every: Ids, words: int = 1) -> Posted:
+    """Post an alert of another tool about some remediations, with a row of buttons for each."""
+    drawn = [as_alert(bot.together.remediations[bot.together.add(ids)]) for ids in every]
+    rows = [{**row, "block_id": f"row-{number}"} for number, (_, row) in enumerate(drawn)]
+    return bot.slack.post_as_tool([*[drawn[0][0]] * words, *rows])
+
+
+def button(alert: Posted, action_id: str, row: int = 0) -> dict[str, Any]:
+    """The button of one row."""
+    (elements,) = [block["elements"] for block in alert.blocks if block.get("block_id") == f"row-{row}"]
+    return next(element for element in elements if element["action_id"] == action_id)
+
+
+async def dialog_of(bot: World, alert: Posted) -> dict[str, Any]:
+    """Press "Cancel" in the first row, and return the dialog that opens."""
+    await bot.slack.press(alert, CANCEL, button=button(alert, CANCEL))
+    (view,) = await bot.slack.until(lambda: bot.slack.views)
+    return view
 
 
 def own_words(blocks: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -146,3 +170,66 @@ async def test_answer_that_slack_takes_slowly_does_not_cover_a_later_one(bot: Wo
             await quiet(bot)
     await bot.edited(alert, 2)
     assert "Approved, queued" in alert.everything
+
+
+@ASKS
+async def test_answer_of_a_dialog_keeps_what_another_tool_has_written_since(bot: World) -> None:
+    alert = alert_about(bot, IDS)
+    dialog = await dialog_of(bot, alert)
+    alert.blocks[0]["text"]["text"] = "Over: the GPU is back"
+    await bot.slack.submit(dialog, reason=WHY)
+    await bot.slack.until(lambda: "Cancelled by <@U0ALICE>" in alert.text)
+    assert "Over: the GPU is back" in alert.everything
+    assert "GPU has fallen off the bus" not in alert.everything
+
+
+@ASKS
+@pytest.mark.parametrize("fails", [False, True], ids=["cancels", "fails"])
+@pytest.mark.parametrize("takes_long", [False, True], ids=["at once", "after a while"])
+async def test_answer_of_a_dialog_takes_no_other_decision_off_the_alert(
+    bot: World, *, fails: bool, takes_long: bool
+) -> None:
+    def shows_bobs() -> bool:
+        rows = [block for block in alert.blocks if block["block_id"] == "row-1"]
+        return "Approved by @U0BOB" in alert.everything and not rows
+
+    alert = alert_about(bot, IDS, OTHER)
+    dialog = await dialog_of(bot, alert)
+    await bot.slack.press(alert, APPROVE, user="U0BOB", button=button(alert, APPROVE, 1))
+    await bot.slack.until(shows_bobs)
+    edits = alert.edits
+    if fails:
+        bot.together.faults.append(Fault("rpc", verb="cancel", code=7))
+    if takes_long:
+        with bot.together.paused("cancel"):
+            await bot.slack.submit(dialog, reason=WHY)
+            await bot.together.until(lambda: bot.together.is_waiting("cancel"))
+            await bot.time.advance(1)
+            await bot.slack.until(lambda: "is cancelling this…" in alert.everything)
+            assert shows_bobs()
+    else:
+        await bot.slack.submit(dialog, reason=WHY)
+    await bot.slack.until(lambda: alert.edits > edits and "is cancelling this…" not in alert.everything)
+    await bot.settle()
+    assert shows_bobs()
+
+
+@ASKS
+async def test_long_alert_has_the_answer_of_a_dialog_too(bot: World) -> None:
+    alert = alert_about(bot, IDS, words=40)
+    await bot.slack.submit(await dialog_of(bot, alert), reason=WHY)
+    await bot.slack.until(lambda: "Cancelled by <@U0ALICE>" in alert.text)
+    assert "GPU has fallen off the bus" in alert.everything
+    assert bot.slack.replies(alert) == []
+
+
+@ASKS
+async def test_alert_that_cannot_be_read_is_answered_in_its_thread(bot: World) -> None:
+    """Without its words, an edit would lose them."""
+    alert = alert_about(bot, IDS)
+    dialog = await dialog_of(bot, alert)
+    bot.slack.may_read_history = False
+    await bot.slack.submit(dialog, reason=WHY)
+    (answer,) = await bot.slack.until(lambda: bot.slack.replies(alert))
+    assert "Cancelled by <@U0ALICE>" in answer.text
+    assert alert.edits == 0

@@ -11,7 +11,7 @@ from tests.simulator.slack.limits import Refused
 from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault
 from tests.watch import HOLD, card, pass_time, until, watching
-from tests.world import APPROVE, CANCEL, IDS, REJECT, World, as_alert, both_transports, world
+from tests.world import APPROVE, CANCEL, IDS, World, both_transports, world
 
 WHY = "the job is checkpointing *now*"
 
@@ -85,24 +85,6 @@ async def test_never_asks_by_default(bot: World) -> None:
     assert bot.slack.views == []
 
 
-async def test_another_tools_alert_keeps_its_words_and_a_long_one_is_answered_in_its_thread() -> None:
-    async with world(BOT_REASON="cancel") as bot:
-        bot.together.add()
-        short = bot.alert()
-        await bot.slack.submit(await opened(bot, short, REJECT), reason=WHY)
-        await bot.edited(short)
-        assert "GPU has fallen off the bus" in short.everything
-        assert "Rejected by <@U0ALICE>" in short.text
-        bot.slack.views.clear()
-        other = bot.together.add(("cluster-1", "instance-2", "remediation-2"))
-        (words, row) = as_alert(bot.together.remediations[other])
-        long = bot.slack.post_as_tool([*[words] * 40, row])
-        await bot.slack.submit(await opened(bot, long, CANCEL), reason=WHY)
-        answer = await bot.slack.until(lambda: bot.slack.replies(long))
-        assert "instance-2 (cluster-1): Cancelled: reboot" in answer[0].text
-        assert long.edits == 0
-
-
 async def test_dialog_that_does_not_open_is_told() -> None:
     async with watching(BOT_REASON="cancel") as bot:
         bot.together.add()
@@ -149,9 +131,8 @@ async def test_who_may_not_decide_is_refused_before_a_dialog_opens() -> None:
 async def test_what_is_refused_privately_after_a_while_leaves_nothing_in_the_thread() -> None:
     async with world(BOT_REASON="always", BOT_TWO_PEOPLE_MODES="REBOOT_VM") as bot:
         bot.together.add()
-        blocks = as_alert(bot.together.remediations[IDS])
-        blocks[0]["text"]["text"] = "x" * 3000  # more than a dialog can remember, so the answer goes to the thread
-        alert = bot.slack.post_as_tool(blocks)
+        bot.slack.may_read_history = False  # so the answer goes to the thread
+        alert = bot.alert()
         await bot.slack.submit(await opened(bot, alert, APPROVE), reason=WHY)
         (first,) = await bot.slack.until(lambda: bot.slack.replies(alert))
         assert "1 of 2 approvals" in first.text

@@ -17,7 +17,6 @@ from bot.models import (
     CardContext,
     Hold,
     Json,
-    Message,
     Remediation,
     ReplyTarget,
     Request,
@@ -50,7 +49,6 @@ REASON = "reason"
 MODE = "mode"
 HOLD_FOR = "seconds"
 _TOLD_ALONE = "The channel and on-call are told who did it and why, and the audit trail flags it."
-_METADATA = 3000  # of a view (docs.slack.dev, modal views)
 _FIRST = "First of 2 approvals: nothing runs yet. "
 _SECOND = "Second of 2 approvals: the repair starts. "
 HOLDS = (("30 min", "1800"), ("1 h", "3600"), ("4 h", "14400"), ("Until released (at most 24 h)", "86400"))
@@ -278,7 +276,7 @@ def _modes(node: str, suggested: str, offered: Sequence[str], wait: int | None) 
 
 
 def remember(request: Request) -> str:
-    """Return what the view must know when it comes back: also another tool's words, where there is room for them."""
+    """Return what the view must know when it comes back."""
     ref = request.ref
     place = request.place
     known: Json = {
@@ -296,15 +294,6 @@ def remember(request: Request) -> str:
         "home": place.is_home,
         "alone": request.overrides,
     }
-    if place.is_foreign and place.original:
-        original = {"text": place.original.text, "blocks": place.original.blocks, "att": place.original.attachments}
-        whole = _dump({**known, "original": original})
-        if blocks.units(whole) <= _METADATA:
-            return whole
-    return _dump(known)
-
-
-def _dump(known: Json) -> str:
     return json.dumps(known, ensure_ascii=False, separators=(",", ":"))
 
 
@@ -321,12 +310,10 @@ def recall(metadata: str, actor: Actor) -> Request:
     verb = Verb(known["verb"])
     if not RULES[verb].decides and verb is not Verb.HOLD:
         raise ValueError(f"{verb} has no dialog")
-    is_foreign, original = known["foreign"], known.get("original")
     place = ReplyTarget(
         known["channel"], actor.user_id, thread_ts=known["thread"], is_home=known.get("home", False), is_dialog=True
     )
     request = Request(verb, ref, actor, place, shown=shown, overrides=known.get("alone", False))
-    if not known["ts"] or (is_foreign and original is None):  # its words would be lost: the answer goes to its thread
+    if not known["ts"]:
         return request
-    kept = Message(original["text"], original["blocks"], original["att"]) if is_foreign else None
-    return request.at(replace(place, message_ts=known["ts"], is_button=True, original=kept, is_foreign=is_foreign))
+    return request.at(replace(place, message_ts=known["ts"], is_button=True, is_foreign=known["foreign"]))

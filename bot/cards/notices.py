@@ -58,11 +58,14 @@ CONSOLE = "the Together console"  # as errors say it
 
 def decision_beneath(alert: Message, card: Message, of: RemediationRef) -> Message:
     """Return another tool's alert with a card beneath it: it keeps its own words, and its buttons about others."""
-    added, own = [{"type": "divider"}, *without_header(card)], _beneath(of)
+    own = _beneath(of)
+    added = [block for block in card.blocks if str(block.get("block_id", "")).startswith(own)]  # release 0.1 drew it so
+    added = added or [{"type": "divider"}, *without_header(card)]
     named = [{**block, "block_id": f"{own}{number}"} for number, block in enumerate(added)]
     theirs = [block for block in _unmarked(alert.blocks) if not _is_replaced(str(block.get("block_id", "")), own)]
     kept = list(blocks.without_controls(theirs, of))[: blocks.MAX_BLOCKS - len(named)]
-    return Message(_told(alert, card.text), [*kept, *named], _without_controls(alert.attachments, of))
+    said = card.text.partition(_DECISION)[2] or card.text
+    return Message(_told(alert, said), [*kept, *named], _without_controls(alert.attachments, of))
 
 
 def _beneath(of: RemediationRef) -> str:

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import assert_never
@@ -77,14 +76,11 @@ class Answers:
         is_kept = bool(card_ts) or (about.channel_id, about.ts) == (place.channel_id, place.message_ts)
         if not is_kept:
             about = replace(about, mentioned="")  # another message than the one that called calls nobody
-        alert = place.original if place.is_foreign else None
         card = cards.card(
             present, decided=verdict.decided, notice=verdict.notice, buttons=verdict.buttons, about=about,
-            config=self.config, is_beneath=alert is not None,
+            config=self.config, is_beneath=place.is_foreign,
         )  # fmt: skip
-        if alert:
-            card = cards.decision_beneath(alert, card, present.ref)
-        elif not is_kept and (about.ts or place.is_home):
+        if not place.is_foreign and not is_kept and (about.ts or place.is_home):
             card = cards.without_decisions(card)  # only the card itself is kept current
         answer = Answer(ReplyKind.CARD, card, note, summary=summary, card_ts=card_ts)
         is_in_thread = place.thread_ts == card_ts and verdict.kind is OutcomeKind.HELD
@@ -149,14 +145,11 @@ class Answers:
         is_late = job.failed_deliveries > 0 or job.taken_over  # something newer may be where the answer goes
         match answer.manner:
             case ReplyKind.CARD:
-                shown_at = replace(place, message_ts=answer.card_ts) if answer.card_ts else place
-                shown = answer.message
-                # Nothing else draws another tool's alert: of two answers on it, the later one must stay.
-                key = place.channel_id, place.message_ts
-                async with self._drawing.setdefault(key, asyncio.Lock()) if place.is_foreign else nullcontext():
-                    if place.is_foreign and is_late and await self.store.is_answered_since(job, job.answered_at):
-                        shown_at, shown = replace(place, is_button=False, message_ts=None), cards.as_copy(shown)
-                    delivery = await self.messenger.answer(shown_at, shown)
+                if place.is_foreign:
+                    delivery = await self._beneath(job, answer, is_late=is_late)
+                else:
+                    shown_at = replace(place, message_ts=answer.card_ts) if answer.card_ts else place
+                    delivery = await self.messenger.answer(shown_at, answer.message)
                 is_late = is_late or not job.request.rule.decides  # what takes no claim may be too
                 may_overwrite = place.may_overwrite or delivery.may_overwrite or job.taken_over
                 if may_overwrite or is_late or not (delivery.is_told and delivery.is_in_place):
@@ -165,9 +158,10 @@ class Answers:
                     delivery = await self.messenger.answer(place, answer.line)
                 return delivery.is_told
             case ReplyKind.ERROR:
-                delivery = await self.messenger.reply(
-                    place, answer.message, None if is_late else self._after_failure(job, answer)
-                )
+                if place.is_foreign and not place.in_progress:
+                    place = await self.messenger.reread(place)
+                on_card = None if is_late else self._after_failure(job, answer, place)
+                delivery = await self.messenger.reply(place, answer.message, on_card)
             case ReplyKind.WHISPER:
                 delivery = Delivery(await self.messenger.reply_privately(place, answer.message, once=True))
             case _:
@@ -176,6 +170,17 @@ class Answers:
             # What stood there before was put back, perhaps over something newer, and perhaps not at once.
             await self._mark_stale(job, may_overwrite=True)
         return delivery.is_told
+
+    async def _beneath(self, job: Job, answer: Answer, *, is_late: bool) -> Delivery:
+        """Show a card beneath another tool's alert, as that is by now; in its thread where it has something newer."""
+        ref, place = job.request.ref, job.request.place
+        # Nothing else draws that alert: of two answers on it, the later one must stay.
+        async with self._drawing.setdefault((place.channel_id, place.message_ts), asyncio.Lock()):
+            now = await self.messenger.reread(place)
+            if now.original is None or (is_late and await self.store.is_answered_since(job, job.answered_at)):
+                in_thread = replace(place, is_button=False, message_ts=None)
+                return await self.messenger.answer(in_thread, cards.as_copy(answer.message))
+            return await self.messenger.answer(place, cards.decision_beneath(now.original, answer.message, ref))
 
     async def tell_failure(self, job: Job, error: BotError) -> bool:
         """Say what isn't recorded: that nothing is certain, or that it can't be recorded at all."""
@@ -188,12 +193,11 @@ class Answers:
         while not await self.tell_failure(job, error) and self.clock.monotonic() < give_up_at:
             await self.clock.sleep(DELIVER_AFTER[-1], WaitReason.TELL_AGAIN)
 
-    def _after_failure(self, job: Job, answer: Answer) -> Message | None:
+    def _after_failure(self, job: Job, answer: Answer, place: ReplyTarget) -> Message | None:
         """Return what the clicked message shows after an error; None where it stays as it is.
 
         What isn't recorded yet is only told in the thread: it may turn out otherwise.
         """
-        place = job.request.place
         if job.answer is None or place.original is None or answer.remark is None or is_elsewhere(job.about, place):
             return None
         return cards.after_failure(place, job.request.ref, answer.remark)

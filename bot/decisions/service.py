@@ -316,6 +316,9 @@ class DecisionService:
         place = request.place
         if is_elsewhere(job.about, place):
             return  # it says where the card is
+        if place.is_foreign:
+            place = await self._messenger.reread(place)
+            job.request = request = request.at(place)
         if place.is_button:
             try:
                 await self._store.set_place(job, replace(place, in_progress=place.original is not None))

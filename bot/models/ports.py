@@ -72,6 +72,9 @@ class Messenger(Protocol):
             on_card: what the clicked message shows from now on; None for what it did before.
         """
 
+    async def reread(self, place: ReplyTarget) -> ReplyTarget:
+        """Return the place with what another tool's alert shows now; unchanged where the bot can't read that."""
+
     async def reply_privately(self, place: ReplyTarget, message: Message, *, once: bool = False) -> bool:
         """Tell the person alone, for minutes if need be. Returns whether Slack took it.
 

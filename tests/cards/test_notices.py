@@ -3,6 +3,7 @@
 import json
 
 from bot import cards, errors
+from bot.cards import blocks
 from bot.cards.chooser import not_read
 from bot.errors import BotError, NotAttempted, TogetherError
 from bot.models import (
@@ -102,3 +103,9 @@ def test_clusters_that_could_not_be_read_are_named_with_the_list_of_them() -> No
     assert (
         not_read([f"c-{number}" for number in range(7)]) == f"Couldn't read c-0, c-1, c-2, c-3, c-4 and 2 more {rest}"
     )
+
+
+def test_decision_that_release_0_1_drew_beneath_an_alert_is_drawn_once() -> None:
+    alert, present = Message("alert", [blocks.paragraph("GPU has fallen off the bus")]), remediation()
+    drawn_once = cards.decision_beneath(alert, cards.card(present, notice="Checked."), present.ref)
+    assert cards.decision_beneath(alert, drawn_once, present.ref) == drawn_once

@@ -297,11 +297,11 @@ async def test_first_of_two_approvals_is_not_called_approved() -> None:
     async with watching(BOT_REASON="always", BOT_TWO_PEOPLE_MODES="REBOOT_VM") as bot:
         bot.together.add()
         await card(bot)
-        (words, row) = as_alert(bot.together.remediations[IDS])
-        long = bot.slack.post_as_tool([*[words] * 40, row])
-        await bot.slack.submit(await opened(bot, long, APPROVE), reason="why")
-        told = await bot.slack.until(lambda: bot.slack.replies(long))
-        assert told[0].text.startswith("instance-1: 1 of 2 approvals. Someone else must approve too.")
+        alert = bot.alert()
+        await bot.slack.submit(await opened(bot, alert, APPROVE), reason="why")
+        await bot.edited(alert)
+        assert "1 of 2 approvals: <@U0ALICE>" in alert.text
+        assert "Approved" not in alert.text
         assert bot.together.state(IDS) == "PENDING_APPROVAL"
 
 

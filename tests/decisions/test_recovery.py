@@ -226,8 +226,8 @@ class Ear:
     async def progress(self, place: ReplyTarget, _message: Message) -> ReplyTarget:
         return place
 
-    async def take_back(self, place: ReplyTarget) -> None:
-        assert not place.in_progress
+    async def reread(self, place: ReplyTarget) -> ReplyTarget:
+        return place
 
     async def answer(self, _place: ReplyTarget, message: Message) -> Delivery:
         self.said.append(("answer", message.text))

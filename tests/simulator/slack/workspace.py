@@ -410,6 +410,7 @@ class Workspace(Listener):
                 "ts": message.ts,
                 "text": message.text,
                 "blocks": message.blocks,
+                "attachments": message.attachments,
                 **(
                     {"metadata": message.metadata}
                     if message.metadata and _is_true(body.get("include_all_metadata"))
