@@ -33,7 +33,7 @@ tests/browser/node_modules: tests/browser/package-lock.json
 	npm ci --prefix tests/browser --silent --ignore-scripts --no-audit --no-fund || echo "axe-core could not be installed"
 
 doctor: .venv/runtime ## check the settings in .env and everything the bot depends on
-	$(BIN)/python -m bot doctor $(ARGS)
+	@$(BIN)/python -m bot doctor $(ARGS)
 
 demo: .venv/runtime ## try the bot in your browser with simulated Slack and Together (ARGS=--tour: in the terminal)
 	$(BIN)/python -m tests.simulator $(ARGS)
@@ -114,9 +114,9 @@ sbom: .venv/dev ## write the software bill of materials to build/sbom.json
 	mkdir -p build
 	$(BIN)/cyclonedx-py requirements --output-reproducible --output-file build/sbom.json requirements.lock
 
-# Without what an earlier build has left, which would be packed too though it was deleted since.
+# Without what an earlier build has left: it would be packed too though it was deleted since, or installed beside this one.
 dist: .venv/dev ## build the wheel into build/dist
-	rm -rf build/lib
+	rm -rf build/lib build/dist
 	$(BIN)/uv build --quiet --wheel --out-dir build/dist
 
 clean: ## remove build output

@@ -271,7 +271,8 @@ class Doctor:
             fix = "Start the bot once to create it." if is_new else "See docs/troubleshooting.md."
             yield (warning if is_new else problem)(check, said, fix)
         except StorageUnavailable as error:
-            yield problem(check, f"{kind} can't be reached or written ({error})", "Check DATABASE_URL and its disk.")
+            fix = f"Check DATABASE_URL and {'its disk' if database.is_sqlite else 'the server'}."
+            yield problem(check, f"{kind} can't be reached or written ({error})", fix)
         else:
             owner = ", and a bot is running on it" if database.is_in_use() else ""
             fix = "Grant them again, as docs/security.md says."

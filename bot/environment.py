@@ -62,6 +62,7 @@ SECRETS = (
     "SLACK_BOT_TOKEN", "SLACK_SIGNING_SECRET", "SLACK_APP_TOKEN", "TOGETHER_API_KEY", "BOT_WEBHOOK_SECRET",
     "BOT_PAGERDUTY_KEY", "BOT_AUDIT_KEY", "BOT_IMPACT_TOKEN", "DATABASE_URL",
 )  # fmt: skip
+_NAMES = frozenset((*EXAMPLES, *(f"{name}_FILE" for name in SECRETS)))
 Variables = Mapping[str, str | None]
 _NAME = re.compile(r"[^\W\d]\w*|bot[\w-]*", re.IGNORECASE)  # BOT-OBSERVE too, for which BOT_OBSERVE is suggested
 _MAX_SECRET = 65_536  # bytes of a file
@@ -72,7 +73,12 @@ class SettingsError(Exception):
 
 
 def read_variables(environ: Mapping[str, str], dotenv: Path) -> Variables:
-    """Return all variables, the real ones before those of a `.env` file.
+    """Return all variables, the real ones before those of a `.env` file; raises as `read_dotenv` does."""
+    return {**read_dotenv(dotenv), **environ}
+
+
+def read_dotenv(dotenv: Path) -> Mapping[str, str]:
+    """Return the variables of a `.env` file; none where there is no file.
 
     Raises:
         SettingsError: the file can't be read. A line that is left out or overridden may be a guard rail.
@@ -93,9 +99,9 @@ def read_variables(environ: Mapping[str, str], dotenv: Path) -> Variables:
             why = f"line {line + blank} {why}"
             break
         else:
-            return {**values, **environ}
+            return values
     except (FileNotFoundError, IsADirectoryError):
-        return environ
+        return {}
     except UnicodeDecodeError as error:
         why = f"byte {error.object[error.start]:#04x} isn't UTF-8. Save the file as UTF-8"
     except OSError as error:
@@ -113,8 +119,7 @@ def strangers(values: Variables) -> dict[str, str]:
 
     A misspelled guard rail would be off without anybody noticing.
     """
-    names = (*EXAMPLES, *(f"{name}_FILE" for name in SECRETS))
-    known = {name.removeprefix(_PREFIX): name for name in names if name.startswith(_PREFIX)}
+    known = {name.removeprefix(_PREFIX): name for name in _NAMES if name.startswith(_PREFIX)}
     resembled: dict[str, str] = {}
     for name, value in values.items():
         as_meant = name.upper().replace("-", "_")
@@ -127,9 +132,11 @@ def strangers(values: Variables) -> dict[str, str]:
     return resembled
 
 
-def unknown_names(values: Variables) -> Sequence[str]:
-    """Return the variables that look like settings and that this version doesn't know."""
-    return sorted(name for name, meant in strangers(values).items() if not meant)
+def unknown_names(values: Variables, in_dotenv: Mapping[str, str]) -> Sequence[str]:
+    """Return the variables that look like settings, as all in a `.env` file do, and that this version doesn't know."""
+    resembling = strangers(values)
+    ours = {name for name, meant in resembling.items() if not meant}
+    return sorted(ours | (in_dotenv.keys() - resembling.keys()).difference(_NAMES))
 
 
 def secret_files(values: Variables, names: Sequence[str] = SECRETS) -> Mapping[str, Path]:

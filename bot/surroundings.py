@@ -50,7 +50,7 @@ async def _running_bot(settings: Settings, session: aiohttp.ClientSession) -> As
         yield _port(settings)
         return
     if settings.slack_app_token:
-        yield _sockets(metrics)
+        yield _sockets(metrics, is_alone=settings.database_url.startswith("sqlite:"))
     yield ok(check, said) if said == "ready" else warning(check, said, "See Troubleshooting.")
 
 
@@ -61,13 +61,14 @@ async def _metrics(session: aiohttp.ClientSession, base: str) -> Mapping[str, st
     return dict(line.rsplit(" ", 1) for line in lines if line.startswith(_OURS) and " " in line)
 
 
-def _sockets(metrics: Mapping[str, str]) -> Finding:
+def _sockets(metrics: Mapping[str, str], *, is_alone: bool) -> Finding:
     all_of_app, here = (int(float(metrics.get(f"{_OURS}slack_{name}", 0))) for name in ("app_sockets", "sockets"))
     if all_of_app <= here:
         return ok("sockets", f"{here} open, all of this process")
     detail = f"Slack last counted {all_of_app} connections to this app, and this process has {here}"
-    fix = "Slack sends some clicks to the others. That's fine for processes on the same PostgreSQL database."
-    return warning("sockets", detail, fix)
+    if not is_alone:
+        return ok("sockets", f"{detail}, so the others must be on the same database")
+    return warning("sockets", detail, "Slack sends some clicks to the others. Stop them: SQLite is for one process.")
 
 
 def _host(host: str) -> str:

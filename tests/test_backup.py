@@ -7,14 +7,18 @@ from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 
+import psycopg
 import pytest
 from sqlalchemy import select, update
 
+from bot.errors import StartError
 from bot.store import Database, audit
 from bot.store.tables import decisions
 from tests.postgres import PROGRAMS
+from tests.releases import fill_like_release_0_1
 from tests.rows import execute_beside
 from tests.simulator.together import Ids
+from tests.test_audit_command import adding_role
 from tests.watch import quiet
 from tests.world import APPROVE, IDS, OTHER, World, both_databases, world
 
@@ -41,8 +45,9 @@ def restore(url: str, copy: Path) -> None:
             path.with_name(path.name + end).unlink(missing_ok=True)
         path.write_bytes(copy.read_bytes())
         return
-    whole = ("--clean", "--if-exists", "--no-owner", "--single-transaction")
-    run("pg_restore", *whole, f"--dbname={plain(url)}", str(copy))
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"DROP SCHEMA {schema_of(url)} CASCADE")  # the backup makes it again
+    run("pg_restore", "--no-owner", "--single-transaction", f"--dbname={plain(url)}", str(copy))
 
 
 def run(program: str, *words: str) -> None:
@@ -96,6 +101,39 @@ async def test_restored_decisions_are_looked_into_and_not_repeated(bot: World, t
     database = Database(bot.settings.database_url)
     assert (await audit.verify(database)).problems == []
     await database.close()
+
+
+async def test_backup_of_an_older_release_is_restored_and_upgraded_again(database_url: str, tmp_path: Path) -> None:
+    await asyncio.to_thread(fill_like_release_0_1, database_url, {})
+    copy = await asyncio.to_thread(backup, database_url, tmp_path)
+    await upgraded(database_url)
+    await asyncio.to_thread(restore, database_url, copy)
+    await upgraded(database_url)
+
+
+async def test_backup_restored_over_a_newer_schema_is_refused_in_words(postgresql: str) -> None:
+    """`pg_restore --clean` drops what the backup has, so what only the newer schema has stays."""
+    await upgraded(postgresql)
+    with psycopg.connect(postgresql, autocommit=True) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '0001'")
+    with pytest.raises(
+        StartError, match="already exists\\. A backup was restored over a newer schema: restore it into"
+    ):
+        await upgraded(postgresql)
+
+
+async def test_role_that_can_only_add_to_the_trail_can_make_a_backup(postgresql: str, tmp_path: Path) -> None:
+    async with adding_role(postgresql) as limited:
+        assert (await asyncio.to_thread(backup, limited, tmp_path)).stat().st_size
+
+
+async def upgraded(url: str) -> None:
+    """Open the database as a start does."""
+    database = Database(url)
+    try:
+        await database.open()
+    finally:
+        await database.close()
 
 
 async def test_lost_database_is_made_again_and_buttons_keep_working(tmp_path: Path) -> None:

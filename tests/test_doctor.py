@@ -211,8 +211,10 @@ async def test_databases_that_are_not_there_or_cannot_be_written(bot: World, pos
     async with locked(Path(bot.settings.database_url.removeprefix("sqlite:///"))):
         finding = (await found(bot))["database"]
         assert "SQLite can't be reached or written" in finding.detail
-    finding = (await found(bot, database_url="postgresql://127.0.0.1:1/x"))["database"]
+    finding = (await found(bot, database_url="postgresql://u:pass@127.0.0.1:1/x"))["database"]
     assert finding.status is Status.PROBLEM
+    assert finding.detail == "PostgreSQL can't be reached or written (OperationalError: Connection refused)"
+    assert finding.fix == "Check DATABASE_URL and the server."
 
 
 async def test_bot_that_runs_but_is_not_ready_and_none_that_runs(bot: World) -> None:

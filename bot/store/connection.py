@@ -65,6 +65,10 @@ class Driver(Protocol):
     def wrong_database(self, error: BaseException) -> str:
         """Return what is wrong where an error says that this isn't a database for the bot; else an empty text."""
 
+    def reason(self, error: BaseException | None) -> str:  # noqa: ARG002 - a file has none beyond the error's name
+        """Return why there was no connection, in the words of the server or the network; empty where that isn't it."""
+        return ""
+
     def is_refusal(self, error: BaseException) -> bool:
         """Return whether the database itself has said so, and not this program about what it has received."""
         return isinstance(error, self.api.Error)

@@ -142,6 +142,8 @@ class Database:
         except Exception as error:  # raised again, unless it can be said in words
             if why := self._driver.wrong_database(error.__cause__ or error):
                 raise StartError(f"DATABASE_URL: {why}") from error
+            if reason := self._driver.reason(error.__cause__):
+                raise StorageUnavailable(f"{error}: {reason}") from error
             raise
 
     async def _bring_up_to_date(self, *, migrate: bool) -> None:

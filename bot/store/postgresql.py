@@ -115,10 +115,22 @@ class PostgreSQL(Driver):
         return psycopg.connect(self._url, autocommit=True, prepare_threshold=None, **kept)  # type: ignore[arg-type] # libpq's own
 
     def wrong_database(self, error: BaseException) -> str:
-        """Return which right the role lacks, in the server's own words."""
-        if not isinstance(error, psycopg.errors.InsufficientPrivilege):
+        """Return which right the role lacks, or what keeps the schema from an upgrade, in the server's own words."""
+        match error:
+            case psycopg.errors.InsufficientPrivilege():
+                fix = "Grant the bot's role its rights again (docs/security.md)."
+            case psycopg.errors.DuplicateTable() | psycopg.errors.DuplicateColumn() | psycopg.errors.DuplicateObject():
+                fix = "A backup was restored over a newer schema: restore it into an empty one (docs/operations.md)."
+            case _:
+                return ""
+        return f"{error.diag.message_primary}. {fix}"
+
+    def reason(self, error: BaseException | None) -> str:
+        """Return what the server or the network said; of an invalid URL nothing, since psycopg quotes it."""
+        if not isinstance(error, psycopg.OperationalError) or error.sqlstate is not None:
             return ""
-        return f"{error.diag.message_primary}. Grant the bot's role all rights on the bot's tables and their schema."
+        said, *_ = str(error).splitlines() or [""]
+        return " ".join(said.rpartition("failed: ")[2].split())
 
     def is_refusal(self, error: BaseException) -> bool:
         """Return whether the server itself has said so, and not this program about what it has received."""
