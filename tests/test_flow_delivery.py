@@ -265,6 +265,21 @@ async def test_answer_is_given_up_after_a_day_and_counted(bot: World, caplog: py
     assert "Slack didn't take the answer for 24 h; giving up" in caplog.text
 
 
+async def test_answer_of_two_days_ago_is_not_given_up_because_slack_does_not_take_it_once(bot: World) -> None:
+    bot.together.add()
+    alert = bot.alert()
+    lose_every_answer(bot)
+    await bot.slack.press(alert, APPROVE)
+    await until_postponed(bot)
+    await bot.settle()
+    await bot.time.advance(2 * 86_400)
+    async with bot.another():
+        await pass_time(bot, 60)
+        bot.slack.faults.clear()
+        await pass_time(bot, 300)
+    assert "Approved by <@U0ALICE>" in alert.text
+
+
 async def until_postponed(bot: World) -> None:
     async with asyncio.timeout(HANGS_AFTER):
         while await column(bot, "deliveries") < 1:

@@ -128,7 +128,10 @@ class Answers:
         end = partial(self.store.finish, job)
         if await self.tell(job, answer):
             logger.info("Answered")
-        elif await self.store.seconds_since(job.answered_at) > DELIVER_SECONDS:
+        elif (
+            job.failed_deliveries >= len(DELIVER_AFTER)  # after days without a bot, one failure doesn't say much
+            and await self.store.seconds_since(job.answered_at) > DELIVER_SECONDS
+        ):
             logger.error("Slack didn't take the answer for 24 h; giving up")
             end = partial(self.store.finish, job, delivered=False)
         else:
