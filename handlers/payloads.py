@@ -56,7 +56,7 @@ def place_of(body: Json) -> ReplyTarget:
     channel = container.get("channel_id") or (body.get("channel") or {}).get("id")
     original, is_own = None, False
     if message:
-        original = message_of(message)
+        original = Message(message.get("text") or "", dicts(message, "blocks"), dicts(message, "attachments"))
         # The bot names the first block of each message that it draws.
         is_own = bool(original.blocks) and str(original.blocks[0].get("block_id")).startswith(MARK)
     return ReplyTarget(
@@ -70,11 +70,6 @@ def place_of(body: Json) -> ReplyTarget:
         original=original,
         is_foreign=original is not None and not is_own,
     )
-
-
-def message_of(message: Json) -> Message:
-    """Return what a message shows."""
-    return Message(message.get("text") or "", dicts(message, "blocks"), dicts(message, "attachments"))
 
 
 def value_beside(body: Json, action: Json) -> object:

@@ -17,7 +17,7 @@ from bot import cards
 from bot.clock import Clock, WaitReason
 from bot.models import Delivery, Message, ReplyTarget
 from handlers.client import SlackFailure, message_at, text_alone
-from handlers.payloads import message_of
+from handlers.payloads import place_of
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ class Replies:
         except SlackFailure as error:
             logger.warning("Couldn't read another tool's alert: %s", error)
             return place
-        return replace(place, original=message_of(shown)) if shown else place
+        return replace(place, original=place_of({"message": shown}).original) if shown else place  # as a click says it
 
     async def answer(self, place: ReplyTarget, message: Message) -> Delivery:
         """Show a card: in place of the clicked message, or to the channel."""

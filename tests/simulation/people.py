@@ -112,8 +112,8 @@ class Act:
             return None
         told = json.loads(value)
         ids = (told["cluster_id"], told["instance_id"], told["remediation_id"])
-        mode = "" if choice == "mode" else told.get("mode", "")
-        return self.ask(verb, ids, mode, told.get("episode", ""), told.get("state", ""))
+        mode, episode, state = (told.get(name) or "" for name in ("mode", "episode", "state"))
+        return self.ask(verb, ids, "" if choice == "mode" else mode, episode, state)
 
     def ask(self, verb: str, ids: Ids, mode: str = "", episode: str = "", state: str = "") -> Asked:
         asked = Asked(self.world.loop.time(), self.user, verb, ids, mode, episode, state)
