@@ -43,6 +43,10 @@ _UNREAD_LENGTH = re.compile(
     re.IGNORECASE,
 )
 _MORE_LENGTH = re.compile(r"(?:(?:and|then|or)\s+)?\d+\s*(?:h|hrs?|hours?|m|mins?|minutes?)?", re.IGNORECASE)
+_BARE_NUMBER = re.compile(
+    r"\d+(?:\W*\Z|\s*[,;]|\s*(?:ours?|mi|hour['’]s)\b)"
+)  # a length without a unit, or a misspelled one
+_ITS_OWN = {"", "it", "this", "this one"}
 _SHORT_QUESTION = 3  # words; a longer one has a reason that ends so
 _BECAUSE = re.compile(r"(?<!\S)because\s", re.IGNORECASE)
 
@@ -96,7 +100,7 @@ def parse_mention(text: str) -> Mentioned:
     verb, rest = verb.lower(), rest.strip()
     match verb:
         case "status":
-            asked = parse(bare) if rest else AskForStatus()
+            asked = parse(bare) if _names(rest) else AskForStatus()
             if isinstance(asked, Find | AskForStatus):
                 return asked
         case "list" | "tonight" | "history":
@@ -143,6 +147,8 @@ def _hold(rest: str) -> AskToHold:
     if of is None:
         return AskToHold(seconds, of, _reason("", why))
     node = of.or_node if isinstance(of, Order) and of.or_node else of
+    if seconds is None and _BARE_NUMBER.match(node.reason):
+        raise UnreadableCommand("A hold needs one length, such as 30m or 2h.")
     if isinstance(of, Order) and of.or_node:
         of = replace(of, or_node=replace(of.or_node, reason=_reason(of.or_node.reason, why)))
     return AskToHold(seconds, of, _reason(of.reason, why), behind=_reason(node.reason, after))
@@ -157,8 +163,13 @@ def _reason(typed: str, why: str) -> str:
     return " ".join(f"{typed} {why}".split())[:MAX_REASON]
 
 
+def _names(rest: str) -> bool:
+    """Return whether somebody names what they mean; otherwise it's what the thread is about."""
+    return rest.lower().strip(" ,.!") not in _ITS_OWN
+
+
 def _of(rest: str, *, takes_a_reason: bool = False) -> Order | Find | None:
-    if not rest:
+    if not _names(rest):
         return None
     try:
         asked = parse(rest)

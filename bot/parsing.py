@@ -5,6 +5,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from urllib.parse import unquote
 
 from bot.errors import InvalidId, UnreadableCommand
@@ -25,7 +26,7 @@ _ENDS = ".:;!"  # what phones put behind a name
 FILLERS = {"please", "pls", "plz", "thanks", "thx", "now", "asap"}
 COURTESIES = re.compile(rf"\A(?:(?:{'|'.join(FILLERS)})(?:[\s,.!]+|$))+", re.IGNORECASE)  # before a request
 # A name, or three IDs, with what a sentence has around all of it.
-_WRAPPED = re.compile(r"(?:\(([^\s()]+)\)|\[([^\s\[\]]+)\]|\*([^\s*]+)\*|“([^\s“”]+)”|\"([^\s\"]+)\")[.!]?")
+_WRAPPED = re.compile(r"(?:\(([^()]+)\)|\[([^\[\]]+)\]|\*([^\s*]+)\*|“([^\s“”]+)”|\"([^\s\"]+)\")[.!]?")
 _DASHES = r"(?:--?|[‐‑‒–—―−])"  # macOS makes one long dash of two short ones
 # As should_escape sends people, channels and groups (docs.slack.dev, "Implementing slash commands"); shown without
 # notifying anybody.
@@ -48,14 +49,18 @@ _NO_REASON = re.compile(
 # Behind IDs, for which a cancellation is sent at once; without courtesies and the signs around words.
 _NOT_NOW = re.compile(
     r"(?:(?:(?:no|not?|nope|nvm|wait|hang on|never ?mind|yet|now|just yet|don['’]?t|do not)(?: |\Z))+\Z"
-    r"|(?:dry run|just testing|wait (?:an? |for )\w+|(?:tomorrow|later)(?: (?:morning|today|at .*))?)\Z"
+    r"|(?:dry run|just testing|wait an? \w+|(?:maybe )?(?:tomorrow|tonight|later)(?: (?:morning|today|at .*|\d.*))?)\Z"
+    r"|(?:if|unless|when|until|till|before|after (?:the|this|that))(?: \S+){1,3}\Z|at \d\d?(?::\d\d| ?(?:am|pm|h))?\Z"
+    r"|(?:wait|hold on) (?:until|till|for|\d)|maybe not\b|do nothing\b"
+    r"|(?:should|must|can)(?: ?not|n['’]t) be cancell?ed\b"
     r"|in (?:half )?(?:an?|(?:a )?few|\w{2,6}|\d+) ?(?:h|m|mins?|minutes?|hours?|moments?|while)\b"
     r"|(?:after|until|not before) \d\d?(?::\d\d| ?(?:am|pm|h|uhr))?\b(?! reboots?)"
     r"|(?:only|not) (?:after|if|until|when)\b"
     r"|(?:if|unless|when)\b.*\b(?:is|it['’]s|are|objects?|running|ends?|finish(?:es|ed)|done|completes?|free)\b"
-    r"|(?:can|shall|should) (?:i|we)\b|(?:don['’]?t|do not) cancel\b)",
+    r"|(?:can|shall|should) (?:i|we)\b|(?:don['’]?t|do not) (?:cancel|do|touch|proceed)\b)",
     re.IGNORECASE,
 )
+_CLAUSES = re.compile(r"[.,;:!…\n]+|\s[-–—]+\s")
 QUESTION = re.compile(r"(?<!\S)(?!\S*://)\S*\?\S{0,2}\s*\Z")  # what ends so, but for a link
 ALSO = re.compile(r"(?:and|or|plus|then|[&+])\s+(\S+)", re.IGNORECASE)  # a reason that begins so may name one more
 BETWEEN = re.compile(r"""[\s,;()\[\]{}<>"'`|*~“”‘’]+""")
@@ -340,8 +345,10 @@ def _node_and_why(plain: str) -> Find | None:
 def _order(ref: RemediationRef, rest: str) -> Order:
     """Return the order to cancel, with what follows its IDs as the reason."""
     reason = _reason(rest)
-    said = " ".join(word for each in rest.split() if (word := each.strip(AROUND)) and word.lower() not in FILLERS)
-    if (QUESTION.search(rest) or _NOT_NOW.match(said)) and not _ANNOUNCED.match(rest.lstrip(" ,;")):
+    said = filter(None, map(_bare, (rest, *_CLAUSES.split(rest))))  # in all, and the first clause
+    if (QUESTION.search(rest) or any(map(_NOT_NOW.match, islice(said, 2)))) and not _ANNOUNCED.match(
+        rest.lstrip(" ,;")
+    ):
         raise UnreadableCommand(f"“{reason[:60]}” reads as if it's not to be done now. Put reason= before a reason.")
     # A second reference is no reason: its node would be repaired after all.
     also = ALSO.match(reason)
@@ -355,9 +362,15 @@ def _order(ref: RemediationRef, rest: str) -> Order:
     return Order(ref, reason)
 
 
+def _bare(said: str) -> str:
+    """Return words without courtesies and the signs around them."""
+    return " ".join(word for each in said.split() if (word := each.strip(AROUND)) and word.lower() not in FILLERS)
+
+
 def _reference(quoted: Iterable[str]) -> RemediationRef:
     """Check the parts one by one, so that the sentence says what is there and what is missing."""
     ids = [word.strip(QUOTES) for word in quoted]
+    ids[2:] = [word.rstrip(_ENDS) or word for word in ids[2:]]
     given = [(part, value) for part, value in zip(PARTS, ids, strict=False) if value]
     for part, value in given:
         check_id(part, value)

@@ -22,7 +22,12 @@ OTHERS = (
     "the other one", "2h the other one", "the second one", "the node gpu-node-2", "approval for gpu-node-2",
     "the reboot of gpu-node-2", "off approving gpu-node-2", "reboot on gpu-node-2", "the one on instance-2",
     "all of them", "both of them", "everything in cluster-1", "this and the other one", "this one and the next one 2h",
-    "its neighbour too", "two of them", "gpu-node-1 and the other one",
+    "its neighbour too", "two of them", "gpu-node-1 and the other one", "node 2", "number 2", "2h node 2",
+    "gpu node 2", "the 2 one",
+    "the other node", "another node", "next node", "the one below", "1 and 2", "these two", "those two", "both nodes",
+    "them both for 2h", "all nodes", "every node", "the whole cluster", "it and its neighbor", "not this one",
+    "neither of them",
+    "gpu-node-9 is training",
 )  # fmt: skip
 REASONS = (
     "node is still training", "no spare node right now", "not drained yet", "all GPUs are busy", "is still training",
@@ -36,14 +41,22 @@ REASONS_BEHIND_A_NAME = (
 CANCELS = (
     "in a maintenance window", "after 2 reboots it is fine", "when rebooted it came back", "once again a false alarm",
     "at 2am the link came back", "false alarm, see https://wiki.example/t?1", "reason=not yet",
-    "no longer an issue", "not needed", "can be done by hand",
+    "no longer an issue", "not needed", "can be done by hand", "fixed, not urgent", "job finished at 16:00",
+    "after reboot by hand",
+    "waiting for a part", "same switch as gpu-node-2", "and rebooted by hand", "should have been closed",
+    "it is the cable, not the GPU",
 )  # fmt: skip
 QUESTIONS = "?", " 2h?", " should we wait?"
-UNREAD_LENGTHS = "'til 17:00", "’til 5", "(until 17:00)", "thru 17:00 today", "@17:00 job ends", "90 sec"
+UNREAD_LENGTHS = (
+    "90", "45.", "90, training", "2 ours", "5 mi", "2 hour's", "'til 17:00", "’til 5", "(until 17:00)",
+    "thru 17:00 today", "@17:00 job ends", "90 sec",
+)  # fmt: skip
 OVER = (
     "no longer needed", "not needed anymore", "isn’t needed anymore", "can be released", "was a mistake",
     "released by Bob", "lifted by Bob", "should be released now", "expired, go ahead", "must be removed",
-    "my mistake, approve it",
+    "my mistake, approve it", "is over", "this is over", "has ended", "is off", "is cancelled", "no more",
+    "no longer", "can end",
+    "not required any more", "is done, go ahead", "job finished, approve it", "never mind",
 )  # fmt: skip
 NOT_NOW = (
     "not yet", "don't", "wait", "no", "never mind", "in 10 minutes", "tomorrow", "after 18:00",
@@ -51,14 +64,21 @@ NOT_NOW = (
     "(don't cancel gpu-node-1)", "dry run", "just testing", "not yet, please", "pls not yet", "no thanks", "… not yet",
     "wait a minute", "not just yet", "in ten minutes", "in half an hour", "only after the job", "not before 18:00",
     "not until Bob agrees", "hang on", "nvm", "no, not yet", "wait, no", "should I do this or not",
-    "if it’s still running, wait",
+    "if it’s still running, wait", "not yet, job still running", "not yet. waiting for checkpoint", "don’t do it",
+    "don't do it yet",
+    "wait, job still running", "wait until 5", "if the job runs", "later, job running", "tomorrow 9am",
+    "tonight at 10", "maybe later",
+    "after the checkpoint", "until the job ends", "when drained", "at 16:00", "should not be cancelled", "do nothing",
 )  # fmt: skip
 SECONDS = (
     "(gpu-node-1) and gpu-node-2", "gpu-node-1 and gpu-node-2", "gpu-node-1 gpu-node-2", "gpu-node-1\ngpu-node-2",
     "on gpu-node-1 and gpu-node-2", "it and gpu-node-2", "this and gpu-node-2", "both this and gpu-node-2",
     "not gpu-node-1 but gpu-node-2", "gpu-node-1 is fine, cancel the one on gpu-node-2", "and number 2",
     "along with gpu-node-2", "und auch gpu-node-2", "and its neighbour gpu-node-2", "I mean gpu-node-2",
-    "no wait, gpu-node-2", "actually gpu-node-2",
+    "no wait, gpu-node-2", "actually gpu-node-2", "node gpu-node-2 as well", "fixed by hand, gpu-node-2 as well",
+    "fixed by hand and gpu-node-2", "fixed, also do gpu-node-2", "both", "and all the others", "and its neighbour",
+    "the other one",
+    "not this one", "node 2 too",
 )  # fmt: skip
 PASTED = (
     "Approval needed: reboot gpu-node-1 ⏳ · cluster-1 (H100)",  # the title of its card
@@ -133,6 +153,31 @@ async def test_words_behind_ids_that_say_not_now_or_add_a_node_cancel_nothing() 
             ids = bot.together.add(("cluster-1", f"instance-3{number}", f"remediation-3{number}"))
             await bot.slack.command(f"{'/'.join(ids)} {why}")
             await until(bot, partial(is_cancelled, bot, ids))
+
+
+async def test_signs_around_and_behind_ids_are_none_of_theirs() -> None:
+    url = "https://api.together.ai/v1/compute/clusters/cluster-1/instances/instance-1/remediations/remediation-1"
+    async with watching() as bot:
+        spaced, options = " ".join(IDS), "cluster=cluster-1 instance=instance-1 remediation=remediation-1."
+        behind = (f"{spaced}.", f"{REF}.", f"{spaced}!", f"{spaced}: fixed", f"{REF}; fixed")
+        for number, typed in enumerate((*behind, f"({spaced})", options, f"{url}."), 1):
+            bot.together.add()
+            await bot.slack.command(typed)
+            await until(bot, partial(is_cancelled, bot, IDS))
+            assert len(bot.together.posts) == number, typed
+        await quiet(bot)
+        assert told(bot, NO_SUCH) == []
+
+
+async def test_thread_s_own_node_is_it_and_this() -> None:
+    async with watching() as bot:
+        first, _ = await two_nodes(bot)
+        for said in ("hold it", "hold this.", "cancel it", "approve this one pls", "status it"):
+            await bot.slack.say(f"{BOT} {said}", user="U0ALICE", thread=first)
+            await quiet(bot)
+            assert told(bot, "No open remediation matches") == [], said
+        assert "On hold until" in first.text
+        assert bot.together.posts == []
 
 
 async def test_second_node_is_not_left_out_where_names_have_a_domain() -> None:

@@ -30,15 +30,24 @@ _SHORT = re.compile(r"(\d+)(?:[–-]\d+)?")  # how a digest writes further nodes
 _ENDS_IN_NUMBER = re.compile(r"\A(.*\D|)(\d+)")
 # How people speak of another node, or of several.
 _OTHERS = re.compile(
-    r"\A\W*(?:the\s+)?(?:(?:other|second|third|next|first|last)\s+ones?\b|(?:others?|rest)\W*\Z|ones?\s+on\b"
+    r"\A\W*(?:and\s+)?(?:the\s+)?(?:(?:an?other|other|second|third|next|first|last)\s+(?:ones?|nodes?)\b|(?:others?|rest)\W*\Z"
+    r"|ones?\s+(?:on|above|below)\b|(?:these|those|them)\s+(?:all|both|two)\b|(?:all|both|each|every)\s+(?:the\s+)?(?:nodes?|others)\b"
+    r"|whole\s+cluster\b|neither\b|not\s+this\s+(?:node|one)\b|(?:it|this)(?:\s+one)?\s+and\b"
     r"|(?:all|any|both|each|every|two|three)\s+(?:one\s+)?of\s+(?:them|these|those|the)\b|(?:all|both|everything)\W*\Z"
-    r"|everything\s+(?:in|on)\b|its\s+neighbou?r)",
+    r"|everything\s+(?:in|on)\b|its\s+neighbou?rs?\b)",
     re.IGNORECASE,
 )
-_AND_ANOTHER = re.compile(r"\b(?:and|or|plus)\s+(?:the\s+)?(?:other|next|second)(?:\s+one)?\W*\Z", re.IGNORECASE)
+_AND_ANOTHER = re.compile(
+    r"\b(?:and|or|plus)\s+(?:all\s+)?(?:(?:the|its)\s+)?(?:others?|next|second|neighbou?rs?)(?:\s+one)?\W*\Z",
+    re.IGNORECASE,
+)
+_NUMBERED = re.compile(r"(?:\b(?:nodes?|number|and|the)|&)\s+#?(\d+)\b", re.IGNORECASE)
+_BEFORE_ONE_MORE = {"&", "also", "and", "do", "plus"}
+_BEHIND_ONE_MORE = {"also", "as", "too"}
 _OVER = re.compile(
     r"\b(?:(?:be|was|been|is)\s+(?:released|lifted|removed)|(?:released|lifted|removed|cancelled)\s+by|expired|mistake"
-    r"|(?:no\s+longer|not|isn['’]?t|wasn['’]?t)\s+(?:needed|necessary))\b",
+    r"|(?:no\s+longer|not|isn['’]?t|wasn['’]?t)\s+(?:needed|necessary|required)|approve\s+it|go\s+ahead|never\s?mind)\b"
+    r"|\A\W*(?:(?:hold|it|this)\s+)?(?:(?:is|has|can)\s+)?(?:over|end(?:ed)?|off|cancel(?:led)?|done|finished|no\s+longer|no\s+more\W*\Z)\b",
     re.IGNORECASE,
 )
 _LENGTHS = re.compile(r"(?<!\S)(?:for\s+)?\d+\s*[hm][a-z]*(?=[\s,.;:]|$)", re.IGNORECASE)  # of a hold
@@ -70,6 +79,14 @@ class _Nodes:
         is_own = called in _exact(self.own)
         return not is_own and (called in self._exact or (called in self._short and called not in _short(self.own)))
 
+    def is_like(self, word: str) -> bool:
+        """Return whether a word is the node's name with another number: a node that isn't tracked."""
+        like = _ENDS_IN_NUMBER.fullmatch(folded(word))
+        ends = [
+            ends for one in self.own for name in one.node_names if (ends := _ENDS_IN_NUMBER.fullmatch(folded(name)))
+        ]
+        return like is not None and any(like[1] == end[1] != "" and like[2] != end[2] for end in ends)
+
     def means_another(self, word: str) -> bool:
         """Return the same, also for the number to which a digest shortens the name of a further node."""
         return any(map(self.has_another, (word, *self._in_full(word))))
@@ -95,8 +112,8 @@ def _nodes(tracked: Sequence[Alert], of: RemediationRef) -> _Nodes:
     return _Nodes(own, [alert.remediation for alert in tracked if alert.ref != of])
 
 
-def ensure_one_node(tracked: Sequence[Alert], reason: str, of: RemediationRef) -> None:
-    """Make sure that a reason is and adds no other node.
+def ensure_one_node(tracked: Sequence[Alert], reason: str, of: RemediationRef, behind: str = "") -> None:
+    """Make sure that a reason is and adds no other node, nor begins with words for others where it follows a name.
 
     Raises:
         UnreadableCommand: it does.
@@ -114,10 +131,22 @@ def ensure_one_node(tracked: Sequence[Alert], reason: str, of: RemediationRef) -
         if not is_list:  # then its words may be a whole reference
             words = {*re.split(r"[\s,;/|()]+", reason)}
             others = [other.node for other in nodes.others if {other.instance_id, other.id} <= words]
+    others += _one_more(nodes, reason.split())
     if others:
         raise UnreadableCommand(f"“{others[0]}” is another node. Name one node at a time.")
-    if _AND_ANOTHER.search(reason):
+    if _AND_ANOTHER.search(reason) or _OTHERS.match(behind):
         raise UnreadableCommand(f"“{reason[:60]}” means another node too. Name one node at a time.")
+
+
+def _one_more(nodes: _Nodes, words: Sequence[str]) -> list[str]:
+    """Return the other nodes that are joined anywhere: "fixed by hand and NODE", "NODE as well"."""
+    bare = [word if word == "&" else word.strip(AROUND) for word in words]
+    return [
+        word
+        for before, word, behind in zip(["", *bare], bare, [*bare[1:], ""], strict=False)
+        if (before.lower() in _BEFORE_ONE_MORE and nodes.has_another(word))
+        or (behind.lower() in _BEHIND_ONE_MORE and nodes.means_another(word))
+    ]
 
 
 def ensure_its_own(tracked: Sequence[Alert], said: str, of: RemediationRef) -> None:
@@ -126,8 +155,10 @@ def ensure_its_own(tracked: Sequence[Alert], said: str, of: RemediationRef) -> N
     Raises:
         UnreadableCommand: it may mean another one, or several.
     """
-    words = (name for word in re.split(r"[\s,;/()]+", said) if (name := word.strip(AROUND)))
-    if _OTHERS.match(said) or any(map(_nodes(tracked, of).has_another, words)):
+    words = [name for word in re.split(r"[\s,;/()]+", said) if (name := word.strip(AROUND))]
+    nodes, numbers = _nodes(tracked, of), _NUMBERED.findall(said)
+    is_of_another = any(map(nodes.has_another, words)) or any(map(nodes.means_another, numbers))
+    if is_of_another or _OTHERS.match(said) or _AND_ANOTHER.search(said) or any(map(nodes.is_like, words[:1])):
         problem = f"It isn't clear which node “{said[:60]}” means. Name one, or put because before a reason."
         raise UnreadableCommand(problem)
 
@@ -217,7 +248,7 @@ class Naming:
             if known and folded(order.ref.cluster_id) not in known:
                 problem = f"The bot knows no cluster “{order.ref.cluster_id}”."
                 raise UnreadableCommand(problem, "Type just the node, or join its three IDs with slashes.")
-        ensure_one_node(tracked, meant.reason, called or order.ref)
+        ensure_one_node(tracked, meant.reason, called or order.ref, meant.reason)
         return meant
 
     async def is_node(self, name: str, reason: str) -> bool:
@@ -230,7 +261,7 @@ class Naming:
         tracked = await self.database.read(messages.tracked) if self.is_watching else ()
         called = _first_called(tracked, name)
         if called:
-            ensure_one_node(tracked, reason, called)
+            ensure_one_node(tracked, reason, called, reason)
         return called is not None
 
     async def is_called(self, ref: RemediationRef, name: str) -> bool:
@@ -251,7 +282,7 @@ class Naming:
         if behind:
             names, sizes = await self.names(), await self.database.read(clusters.sizes)
             ensure_its_cluster({cluster_id: names[cluster_id] for cluster_id in sizes}, behind, of)
-        ensure_one_node(await self.database.read(messages.tracked), reason, of)
+        ensure_one_node(await self.database.read(messages.tracked), reason, of, behind)
 
     async def ensure_its_own(self, said: str, of: RemediationRef) -> None:
         """Make sure that what is said in a thread is about its own node alone, as `ensure_its_own`."""
