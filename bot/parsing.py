@@ -345,10 +345,12 @@ def _node_and_why(plain: str) -> Find | None:
 def _order(ref: RemediationRef, rest: str) -> Order:
     """Return the order to cancel, with what follows its IDs as the reason."""
     reason = _reason(rest)
-    said = filter(None, map(_bare, (rest, *_CLAUSES.split(rest))))  # in all, and the first clause
-    if (QUESTION.search(rest) or any(map(_NOT_NOW.match, islice(said, 2)))) and not _ANNOUNCED.match(
-        rest.lstrip(" ,;")
-    ):
+    clauses = (
+        " ".join(word for each in clause.split() if (word := each.strip(AROUND)) and word.lower() not in FILLERS)
+        for clause in (rest, *_CLAUSES.split(rest))
+    )
+    said = islice(filter(None, clauses), 2)  # all of it, and the first clause
+    if (QUESTION.search(rest) or any(map(_NOT_NOW.match, said))) and not _ANNOUNCED.match(rest.lstrip(" ,;")):
         raise UnreadableCommand(f"“{reason[:60]}” reads as if it's not to be done now. Put reason= before a reason.")
     # A second reference is no reason: its node would be repaired after all.
     also = ALSO.match(reason)
@@ -360,11 +362,6 @@ def _order(ref: RemediationRef, rest: str) -> Order:
     if ref.cluster_id in clusters or (has_digits and not is_date):
         raise UnreadableCommand(f"Unrecognized text after the IDs: “{reason[:60]}”. Cancel one remediation at a time.")
     return Order(ref, reason)
-
-
-def _bare(said: str) -> str:
-    """Return words without courtesies and the signs around them."""
-    return " ".join(word for each in said.split() if (word := each.strip(AROUND)) and word.lower() not in FILLERS)
 
 
 def _reference(quoted: Iterable[str]) -> RemediationRef:
