@@ -62,7 +62,7 @@ SECRETS = (
     "SLACK_BOT_TOKEN", "SLACK_SIGNING_SECRET", "SLACK_APP_TOKEN", "TOGETHER_API_KEY", "BOT_WEBHOOK_SECRET",
     "BOT_PAGERDUTY_KEY", "BOT_AUDIT_KEY", "BOT_IMPACT_TOKEN", "DATABASE_URL",
 )  # fmt: skip
-_NAMES = frozenset((*EXAMPLES, *(f"{name}_FILE" for name in SECRETS)))
+_NAMES = (*EXAMPLES, *(f"{name}_FILE" for name in SECRETS))
 Variables = Mapping[str, str | None]
 _NAME = re.compile(r"[^\W\d]\w*|bot[\w-]*", re.IGNORECASE)  # BOT-OBSERVE too, for which BOT_OBSERVE is suggested
 _MAX_SECRET = 65_536  # bytes of a file

@@ -43,9 +43,8 @@ _UNREAD_LENGTH = re.compile(
     re.IGNORECASE,
 )
 _MORE_LENGTH = re.compile(r"(?:(?:and|then|or)\s+)?\d+\s*(?:h|hrs?|hours?|m|mins?|minutes?)?", re.IGNORECASE)
-_BARE_NUMBER = re.compile(
-    r"\d+(?:\W*\Z|\s*[,;]|\s*(?:ours?|mi|hour['’]s)\b)"
-)  # a length without a unit, or a misspelled one
+# A length without a unit, or with a misspelled one.
+_BARE_NUMBER = re.compile(r"\d+(?:\W*\Z|\s*[,;]|\s*(?:ours?|mi|hour['’]s)\b)")
 _ITS_OWN = {"", "it", "this", "this one"}
 _SHORT_QUESTION = 3  # words; a longer one has a reason that ends so
 _BECAUSE = re.compile(r"(?<!\S)because\s", re.IGNORECASE)
