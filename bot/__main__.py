@@ -22,7 +22,7 @@ from typing import TypeVar
 from bot.app import App
 from bot.audit import STYLES, print_trail, print_verdict, read_since
 from bot.doctor import examine
-from bot.environment import SettingsError, Variables, read_dotenv, read_variables, secret_files, unknown_names
+from bot.environment import SettingsError, Variables, read_variables, secret_files, unknown_names
 from bot.errors import StartError, StorageUnavailable
 from bot.findings import problem, report
 from bot.logs import LineWriter, configure_logs
@@ -132,7 +132,7 @@ def _examine(options: argparse.Namespace) -> int:
     except SettingsError as error:
         return report([problem("settings", str(error), "Fix each variable it lists.")], as_json=options.json)
     configure_logs("CRITICAL", "text", settings.secrets)  # each finding says what went wrong
-    findings = asyncio.run(examine(settings, unknown=unknown_names(values, read_dotenv(DOTENV)), posts=options.post))
+    findings = asyncio.run(examine(settings, unknown=unknown_names(values, os.environ), posts=options.post))
     return report(findings, as_json=options.json)
 
 
@@ -153,7 +153,7 @@ def _serve(_options: argparse.Namespace) -> int:
     settings = read_settings(values := _variables())
     log = LineWriter(sys.stderr)
     configure_logs(settings.log_level, settings.log_format, settings.secrets, log)
-    for name in unknown_names(values, read_dotenv(DOTENV)):
+    for name in unknown_names(values, os.environ):
         logger.warning("%s isn't a setting of this version, so it does nothing", name)
     reread = (lambda: read_settings(_variables())) if secret_files(values) else None
     gc.set_threshold(GARBAGE_AFTER)

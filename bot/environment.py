@@ -73,12 +73,7 @@ class SettingsError(Exception):
 
 
 def read_variables(environ: Mapping[str, str], dotenv: Path) -> Variables:
-    """Return all variables, the real ones before those of a `.env` file; raises as `read_dotenv` does."""
-    return {**read_dotenv(dotenv), **environ}
-
-
-def read_dotenv(dotenv: Path) -> Mapping[str, str]:
-    """Return the variables of a `.env` file; none where there is no file.
+    """Return all variables, the real ones before those of a `.env` file.
 
     Raises:
         SettingsError: the file can't be read. A line that is left out or overridden may be a guard rail.
@@ -99,9 +94,9 @@ def read_dotenv(dotenv: Path) -> Mapping[str, str]:
             why = f"line {line + blank} {why}"
             break
         else:
-            return values
+            return {**values, **environ}
     except (FileNotFoundError, IsADirectoryError):
-        return {}
+        return environ
     except UnicodeDecodeError as error:
         why = f"byte {error.object[error.start]:#04x} isn't UTF-8. Save the file as UTF-8"
     except OSError as error:
@@ -132,11 +127,12 @@ def strangers(values: Variables) -> dict[str, str]:
     return resembled
 
 
-def unknown_names(values: Variables, in_dotenv: Mapping[str, str]) -> Sequence[str]:
+def unknown_names(values: Variables, environ: Mapping[str, str]) -> Sequence[str]:
     """Return the variables that look like settings, as all in a `.env` file do, and that this version doesn't know."""
     resembling = strangers(values)
     ours = {name for name, meant in resembling.items() if not meant}
-    return sorted(ours | (in_dotenv.keys() - resembling.keys()).difference(_NAMES))
+    in_dotenv = values.keys() - environ.keys()
+    return sorted(ours | (in_dotenv - resembling.keys()).difference(_NAMES))
 
 
 def secret_files(values: Variables, names: Sequence[str] = SECRETS) -> Mapping[str, Path]:

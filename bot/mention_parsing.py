@@ -99,7 +99,7 @@ def parse_mention(text: str) -> Mentioned:
     verb, rest = verb.lower(), rest.strip()
     match verb:
         case "status":
-            asked = parse(bare) if _names(rest) else AskForStatus()
+            asked = parse(bare) if _is_named(rest) else AskForStatus()
             if isinstance(asked, Find | AskForStatus):
                 return asked
         case "list" | "tonight" | "history":
@@ -162,13 +162,13 @@ def _reason(typed: str, why: str) -> str:
     return " ".join(f"{typed} {why}".split())[:MAX_REASON]
 
 
-def _names(rest: str) -> bool:
+def _is_named(rest: str) -> bool:
     """Return whether somebody names what they mean; otherwise it's what the thread is about."""
     return rest.lower().strip(" ,.!") not in _ITS_OWN
 
 
 def _of(rest: str, *, takes_a_reason: bool = False) -> Order | Find | None:
-    if not _names(rest):
+    if not _is_named(rest):
         return None
     try:
         asked = parse(rest)

@@ -72,7 +72,7 @@ class Replies:
 
     async def reread(self, place: ReplyTarget) -> ReplyTarget:
         """Return the place with what another tool's alert shows now; unchanged where the bot can't read that."""
-        if place.channel_id is None or place.message_ts is None or place.is_ephemeral:
+        if place.channel_id is None or place.message_ts is None:
             return place
         try:
             shown = await message_at(self.client, place.channel_id, place.message_ts)

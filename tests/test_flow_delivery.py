@@ -8,7 +8,7 @@ import pytest
 from bot.clock import WaitReason
 from tests.manual_clock import HANGS_AFTER
 from tests.rows import column
-from tests.simulator.slack import SlackFault
+from tests.simulator.slack import Posted, SlackFault
 from tests.simulator.together import Fault
 from tests.watch import pass_time
 from tests.world import APPROVE, CANCEL, REF, World, both_transports, button_row
@@ -205,13 +205,18 @@ def lose_every_answer(bot: World) -> None:
     bot.slack.faults.append(SlackFault("response_url", "down", times=-1))
 
 
-async def test_answer_that_slack_did_not_take_is_delivered_later(bot: World) -> None:
+async def approved_unheard(bot: World) -> Posted:
+    """Approve on an alert while Slack takes nothing, until the answer waits for another attempt."""
     bot.together.add()
     alert = bot.alert()
     lose_every_answer(bot)
     await bot.slack.press(alert, APPROVE)
-    await bot.together.until(lambda: bot.together.posts)
     await until_postponed(bot)
+    return alert
+
+
+async def test_answer_that_slack_did_not_take_is_delivered_later(bot: World) -> None:
+    alert = await approved_unheard(bot)
     assert alert.edits == 0
     bot.slack.faults.clear()
     await pass_time(bot, 20)
@@ -220,11 +225,7 @@ async def test_answer_that_slack_did_not_take_is_delivered_later(bot: World) -> 
 
 
 async def test_undelivered_answer_blocks_no_other_decision_and_is_delivered_by_the_next_process(bot: World) -> None:
-    bot.together.add()
-    alert = bot.alert()
-    lose_every_answer(bot)
-    await bot.slack.press(alert, APPROVE)
-    await until_postponed(bot)
+    alert = await approved_unheard(bot)
     await bot.settle()
     bot.slack.faults.clear()
     async with bot.another():
@@ -235,11 +236,7 @@ async def test_undelivered_answer_blocks_no_other_decision_and_is_delivered_by_t
 
 
 async def test_late_answer_is_shown_over_no_newer_one_on_another_tools_alert(bot: World) -> None:
-    bot.together.add()
-    alert = bot.alert()
-    lose_every_answer(bot)
-    await bot.slack.press(alert, APPROVE)
-    await until_postponed(bot)
+    alert = await approved_unheard(bot)
     bot.slack.faults.clear()
     for edits in (1, 2):  # shows that it was approved, then cancels
         await bot.slack.press(alert, CANCEL, user="U0BOB")
@@ -252,10 +249,7 @@ async def test_late_answer_is_shown_over_no_newer_one_on_another_tools_alert(bot
 
 
 async def test_answer_is_given_up_after_a_day_and_counted(bot: World, caplog: pytest.LogCaptureFixture) -> None:
-    bot.together.add()
-    lose_every_answer(bot)
-    await bot.slack.press(bot.alert(), APPROVE)
-    await until_postponed(bot)
+    await approved_unheard(bot)
     request = await column(bot, "request")
     assert "/response/" in request
     await pass_time(bot, 3600)
@@ -266,11 +260,7 @@ async def test_answer_is_given_up_after_a_day_and_counted(bot: World, caplog: py
 
 
 async def test_answer_of_two_days_ago_is_not_given_up_because_slack_does_not_take_it_once(bot: World) -> None:
-    bot.together.add()
-    alert = bot.alert()
-    lose_every_answer(bot)
-    await bot.slack.press(alert, APPROVE)
-    await until_postponed(bot)
+    alert = await approved_unheard(bot)
     await bot.settle()
     await bot.time.advance(2 * 86_400)
     async with bot.another():

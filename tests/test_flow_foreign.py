@@ -132,10 +132,7 @@ async def test_folded_buttons_go_and_pictures_stay(bot: World) -> None:
 
 async def test_alert_about_two_keeps_the_buttons_and_the_result_of_each(bot: World) -> None:
     second = ("cluster-1", "instance-2", "remediation-2")
-    bot.together.add()
-    bot.together.add(second)
-    words, *rows = as_alert(bot.together.remediations[IDS])
-    alert = bot.slack.post_as_tool([words, *rows, *as_alert(bot.together.remediations[second])[1:]])
+    alert = alert_about(bot, IDS, second)
 
     def buttons_of(ids: Ids) -> dict[str, dict[str, Any]]:
         controls = [control for block in alert.blocks for control in block.get("elements", ()) if "value" in control]

@@ -23,11 +23,9 @@ OTHERS = (
     "the reboot of gpu-node-2", "off approving gpu-node-2", "reboot on gpu-node-2", "the one on instance-2",
     "all of them", "both of them", "everything in cluster-1", "this and the other one", "this one and the next one 2h",
     "its neighbour too", "two of them", "gpu-node-1 and the other one", "node 2", "number 2", "2h node 2",
-    "gpu node 2", "the 2 one",
-    "the other node", "another node", "next node", "the one below", "1 and 2", "these two", "those two", "both nodes",
-    "them both for 2h", "all nodes", "every node", "the whole cluster", "it and its neighbor", "not this one",
-    "neither of them",
-    "gpu-node-9 is training",
+    "gpu node 2", "the 2 one", "the other node", "another node", "next node", "the one below", "1 and 2", "these two",
+    "those two", "both nodes", "them both for 2h", "all nodes", "every node", "the whole cluster",
+    "it and its neighbor", "not this one", "neither of them", "gpu-node-9 is training",
 )  # fmt: skip
 REASONS = (
     "node is still training", "no spare node right now", "not drained yet", "all GPUs are busy", "is still training",
@@ -40,9 +38,8 @@ REASONS_BEHIND_A_NAME = (
 )  # fmt: skip
 CANCELS = (
     "in a maintenance window", "after 2 reboots it is fine", "when rebooted it came back", "once again a false alarm",
-    "at 2am the link came back", "false alarm, see https://wiki.example/t?1", "reason=not yet",
-    "no longer an issue", "not needed", "can be done by hand", "fixed, not urgent", "job finished at 16:00",
-    "after reboot by hand",
+    "at 2am the link came back", "false alarm, see https://wiki.example/t?1", "reason=not yet", "no longer an issue",
+    "not needed", "can be done by hand", "fixed, not urgent", "job finished at 16:00", "after reboot by hand",
     "waiting for a part", "same switch as gpu-node-2", "and rebooted by hand", "should have been closed",
     "it is the cable, not the GPU",
 )  # fmt: skip
@@ -54,9 +51,8 @@ UNREAD_LENGTHS = (
 OVER = (
     "no longer needed", "not needed anymore", "isn’t needed anymore", "can be released", "was a mistake",
     "released by Bob", "lifted by Bob", "should be released now", "expired, go ahead", "must be removed",
-    "my mistake, approve it", "is over", "this is over", "has ended", "is off", "is cancelled", "no more",
-    "no longer", "can end",
-    "not required any more", "is done, go ahead", "job finished, approve it", "never mind",
+    "my mistake, approve it", "is over", "this is over", "has ended", "is off", "is cancelled", "no more", "no longer",
+    "can end", "not required any more", "is done, go ahead", "job finished, approve it", "never mind",
 )  # fmt: skip
 NOT_NOW = (
     "not yet", "don't", "wait", "no", "never mind", "in 10 minutes", "tomorrow", "after 18:00",
@@ -65,10 +61,9 @@ NOT_NOW = (
     "wait a minute", "not just yet", "in ten minutes", "in half an hour", "only after the job", "not before 18:00",
     "not until Bob agrees", "hang on", "nvm", "no, not yet", "wait, no", "should I do this or not",
     "if it’s still running, wait", "not yet, job still running", "not yet. waiting for checkpoint", "don’t do it",
-    "don't do it yet",
-    "wait, job still running", "wait until 5", "if the job runs", "later, job running", "tomorrow 9am",
-    "tonight at 10", "maybe later",
-    "after the checkpoint", "until the job ends", "when drained", "at 16:00", "should not be cancelled", "do nothing",
+    "don't do it yet", "wait, job still running", "wait until 5", "if the job runs", "later, job running",
+    "tomorrow 9am", "tonight at 10", "maybe later", "after the checkpoint", "until the job ends", "when drained",
+    "at 16:00", "should not be cancelled", "do nothing",
 )  # fmt: skip
 SECONDS = (
     "(gpu-node-1) and gpu-node-2", "gpu-node-1 and gpu-node-2", "gpu-node-1 gpu-node-2", "gpu-node-1\ngpu-node-2",
@@ -77,8 +72,7 @@ SECONDS = (
     "along with gpu-node-2", "und auch gpu-node-2", "and its neighbour gpu-node-2", "I mean gpu-node-2",
     "no wait, gpu-node-2", "actually gpu-node-2", "node gpu-node-2 as well", "fixed by hand, gpu-node-2 as well",
     "fixed by hand and gpu-node-2", "fixed, also do gpu-node-2", "both", "and all the others", "and its neighbour",
-    "the other one",
-    "not this one", "node 2 too",
+    "the other one", "not this one", "node 2 too",
 )  # fmt: skip
 PASTED = (
     "Approval needed: reboot gpu-node-1 ⏳ · cluster-1 (H100)",  # the title of its card

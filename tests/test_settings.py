@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bot.cards import CardConfig
-from bot.environment import EXAMPLES, SECRETS, SettingsError, read_dotenv, read_variables, unknown_names
+from bot.environment import EXAMPLES, SECRETS, SettingsError, read_variables, unknown_names
 from bot.formats import is_loopback
 from bot.settings import Settings, read_settings
 from bot.watcher import Route
@@ -322,16 +322,17 @@ def test_setting_that_no_version_resembles_is_a_warning() -> None:
     """Kubernetes itself sets the last two for a Service named bot."""
     strange = {"BOT_GREETING": "1", "BOT_SERVICE_HOST": "10.0.0.1", "BOT_PORT_3000_TCP": "tcp://10.0.0.1:3000"}
     assert read_settings(GOOD | strange) == read_settings(GOOD)
-    assert unknown_names(GOOD | strange, {}) == sorted(strange)
-    assert unknown_names(GOOD | {"BOT_AUDIT_KEY_FILE": "/x", "BOT_GREETING": ""}, {}) == []
+    assert unknown_names(GOOD | strange, GOOD | strange) == sorted(strange)
+    given = GOOD | {"BOT_AUDIT_KEY_FILE": "/x", "BOT_GREETING": ""}
+    assert unknown_names(given, given) == []
 
 
 def test_name_in_dotenv_that_does_nothing_there_is_a_warning(tmp_path: Path) -> None:
     """The file holds settings alone, and what it says of a proxy reaches no other program."""
     path = tmp_path / ".env"
     path.write_text("DATABASE_URI=postgresql://u@h/d\nHTTPS_PROXY=http://proxy:3128\nPORT=3001\nDATABASE_URL_FILE=/x\n")
-    values = read_variables(GOOD | {"HTTP_PROXY": "http://proxy:3128"}, path)
-    assert unknown_names(values, read_dotenv(path)) == ["DATABASE_URI", "HTTPS_PROXY"]
+    environ = GOOD | {"HTTP_PROXY": "http://proxy:3128"}
+    assert unknown_names(read_variables(environ, path), environ) == ["DATABASE_URI", "HTTPS_PROXY"]
 
 
 def test_socket_mode_needs_no_signing_secret() -> None:

@@ -82,10 +82,7 @@ class _Nodes:
     def is_like(self, word: str) -> bool:
         """Return whether a word is the node's name with another number: a node that isn't tracked."""
         like = _ENDS_IN_NUMBER.fullmatch(folded(word))
-        ends = [
-            ends for one in self.own for name in one.node_names if (ends := _ENDS_IN_NUMBER.fullmatch(folded(name)))
-        ]
-        return like is not None and any(like[1] == end[1] != "" and like[2] != end[2] for end in ends)
+        return like is not None and any(like[1] == own[1] != "" and like[2] != own[2] for own in self._numbered())
 
     def means_another(self, word: str) -> bool:
         """Return the same, also for the number to which a digest shortens the name of a further node."""
@@ -94,9 +91,12 @@ class _Nodes:
     def _in_full(self, word: str) -> Iterator[str]:
         if not (short := _SHORT.fullmatch(word)):
             return
-        for name in (name for one in self.own for name in one.node_names):
-            if ends := _ENDS_IN_NUMBER.fullmatch(name):
-                yield from (ends[1] + short[1], ends[1] + short[1].zfill(len(ends[2])))
+        for own in self._numbered():
+            yield from (own[1] + short[1], own[1] + short[1].zfill(len(own[2])))
+
+    def _numbered(self) -> Iterator[re.Match[str]]:
+        """Yield the node's names that end in a number, in two parts."""
+        return filter(None, map(_ENDS_IN_NUMBER.fullmatch, _short(self.own)))
 
 
 def _exact(of: Iterable[Remediation]) -> set[str]:
