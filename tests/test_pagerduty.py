@@ -45,6 +45,17 @@ async def test_incident_is_triggered_by_the_first_reminder_acknowledged_by_a_hol
         assert pagerduty.refused == []
 
 
+async def test_incident_that_ends_while_its_trigger_is_on_its_way_is_resolved(pagerduty: PagerDuty) -> None:
+    """SQLite gives the number of a deleted last row to the next one."""
+    async with watching(**pagerduty.settings, BOT_PAGERDUTY_WHEN="opened", BOT_POLL_SECONDS="5") as bot:
+        with pagerduty.paused("receive"):
+            bot.together.add()
+            await until(bot, lambda: pagerduty.is_waiting("receive"))
+            bot.together.resolve(IDS)
+            await pass_time(bot, 6)  # it is listed no longer, and PagerDuty hasn't answered yet
+        await until(bot, lambda: pagerduty.incidents == {REF: "resolved"})
+
+
 async def test_incident_is_triggered_while_slack_takes_no_reminder(pagerduty: PagerDuty) -> None:
     async with watching(**pagerduty.settings) as bot:
         bot.together.add()

@@ -144,10 +144,15 @@ def repairs_since(
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """What was read about a node before its card was posted; None for what couldn't be."""
+    """What was read about a node before its card was posted; None for what couldn't be.
+
+    Attributes:
+        is_outdated: Together says by now that its remediation was decided, or is over.
+    """
 
     history: History | None = None
     impact: Impact | None = None
+    is_outdated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -378,6 +383,11 @@ class Alert:
         fault, same = next(iter(faults.most_common(1)), ("", 0))
         last_mode = last.mode if last.state in FINAL else None  # how it ended wasn't always seen
         return History(len(repairs), last_mode, last.state, last.ended_at, same, of.mode, fault, lately)
+
+    def is_outdated_by(self, listed: Sequence[Remediation]) -> bool:
+        """Return whether a list of its node says that it was decided, or is over, and no reading of it does yet."""
+        states = {one.state for one in listed if one.id == self.ref.remediation_id} - {self.remediation.state}
+        return bool(states) and (self.is_waiting or not states.isdisjoint(FINAL))
 
     def about(self, first: FirstApproval | None) -> CardContext:
         """Return what its card says beyond the remediation."""

@@ -17,7 +17,6 @@ from bot.models import (
     Alert,
     AlertChannels,
     Found,
-    History,
     Impacts,
     Learned,
     Snapshot,
@@ -225,7 +224,7 @@ class Reconciler:
             return now < self._arrives_by.get(key, 0.0)  # the database's clock may have been set since
         if step is Step.CHECK:
             return not self.teller.due(snapshot)
-        return step is Step.REMIND and self.teller.backoff.must_wait((step, key))
+        return step in {Step.POST, Step.REMIND} and self.teller.backoff.must_wait((step, key))
 
     def _was_just_edited(self, key: str) -> bool:
         """Return whether the last edit was less than three seconds ago: the next one must not take a turn yet."""
@@ -248,6 +247,10 @@ class Reconciler:
     async def _post(self, snapshot: Snapshot) -> Snapshot | None:
         began, is_card = self.clock.monotonic(), not snapshot.message.is_digest
         learned = await self._learn(snapshot.alerts[0]) if is_card else None
+        if learned and learned.is_outdated and not self.teller.backoff.is_stuck((Step.POST, snapshot.message.id)):
+            self.index.doubt(snapshot.alerts[0].ref)  # it is read alone with the next list
+            self.teller.backoff.failed((Step.POST, snapshot.message.id))
+            return None
         await self.channels.turn_to_post(self.config.channel_of(snapshot))
         self.database.ensure_held()
         is_fresh = self.clock.monotonic() - began < FRESH_SECONDS
@@ -255,9 +258,9 @@ class Reconciler:
 
     async def _learn(self, alert: Alert) -> Learned:
         """Return what is said about a node when its alert is first posted, or waits again after a repair."""
-        ref, two_people = alert.ref, self.config.cards.two_people
+        ref = alert.ref
 
-        async def history() -> History | None:
+        async def of_node() -> Learned:
             try:
                 async with self.clock.timeout(HISTORY_SECONDS):
                     listed = await self.teller.checks.together.list_remediations(ref.cluster_id, ref.instance_id)
@@ -265,13 +268,15 @@ class Reconciler:
                 tracked = await self.database.read(approvals.of_node, ref) if len(on_node) > 1 else [alert]
             except (NotReadable, TogetherError, TimeoutError) as error:
                 logger.warning("%s: can't read the node's history: %s", ref, type(error).__name__)
-                return None
+                return Learned()
             earlier = [incident.remediation for other in tracked for incident in other.earlier]
-            return alert.history_by(listed, earlier, self.clock.now(), two_people.seconds)
+            history = alert.history_by(listed, earlier, self.clock.now(), self.config.cards.two_people.seconds)
+            return Learned(history, is_outdated=alert.is_outdated_by(listed))
 
         if self.impacts is None:
-            return Learned(await history())
-        return Learned(*await asyncio.gather(history(), self.impacts.of(alert.remediation)))
+            return await of_node()
+        learned, impact = await asyncio.gather(of_node(), self.impacts.of(alert.remediation))
+        return replace(learned, impact=impact)
 
     async def _say(self, known: Snapshot | str, learned: Learned | None) -> Snapshot | None:
         """Write down that a message is about to be posted, then post it: after a crash it is looked for first."""
@@ -279,8 +284,7 @@ class Reconciler:
         left = await messages.change(self.database, known, about_to_post, learned=learned)
         if left is None:
             return None
-        key = left.message.id
-        message, shown = left.message, schedule.content(left, self.config)
+        message, key, shown = left.message, left.message.id, schedule.content(left, self.config)
         # Writing it down may have taken so long that another process posts it by now.
         self.database.ensure_held()
         try:

@@ -307,3 +307,32 @@ async def test_one_reminder_that_slack_does_not_take_triggers_once(pagerduty: Pa
         await pass_time(bot, 4 * 3600, longest=60)
         triggers = [call["event_action"] for call in pagerduty.calls].count("trigger")
         assert triggers <= 3, f"{triggers} times in four hours, for three reminders"
+
+
+@pytest.mark.bot(watching=True, BOT_ONCALL="S0ONCALL")
+@pytest.mark.parametrize("verb", ["cancel", "approve"])
+async def test_nobody_is_called_for_what_its_nodes_list_says_was_decided(bot: World, verb: str) -> None:
+    """The cluster's list is older than what is read about the node for the card."""
+    await began(bot)
+    bot.together.add()
+    with bot.together.paused("list answered"):
+        await until(bot, lambda: bot.together.is_waiting("list answered"))
+        bot.together.review(IDS, verb)
+    await pass_time(bot, 300, longest=15)
+    posted = [str(given["text"]) for method, given in bot.slack.calls if method == "chat.postMessage"]
+    told = ["instance-1 (cluster-1 (H100)): Approved, queued: reboot 🕓"] if verb == "approve" else []
+    assert [text.partition("\n")[0] for text in posted[:1]] == told
+
+
+@pytest.mark.bot(watching=True, BOT_ONCALL="S0ONCALL")
+async def test_a_nodes_list_that_stays_behind_withholds_no_card(bot: World) -> None:
+    """All that is read, but the list of the node for its card, says that it waits."""
+    await began(bot)
+    bot.together.add()
+
+    def answer() -> None:
+        is_of_node = bot.together.calls[-1].verb == "list" and bot.together.calls[-1].instance == "instance-1"
+        bot.together.remediations[IDS]["state"] = "CANCELLED" if is_of_node else "PENDING_APPROVAL"
+
+    bot.together.on_call |= dict.fromkeys(("list", "get"), answer)
+    assert "S0ONCALL" in (await card(bot)).everything
