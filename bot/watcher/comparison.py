@@ -61,8 +61,8 @@ class Comparer:
         """Look no longer for what turned out to be there, and counts."""
         self._lost.discard((channel_id, mark))
 
-    async def may_move(self, channel_id: str) -> bool:
-        """Return whether a message may move to a channel. One that takes nothing is left until it's asked again."""
+    async def may_post(self, channel_id: str) -> bool:
+        """Return whether a channel takes messages, as far as Slack says. None moves to one that doesn't."""
         try:
             await self.channels.check(channel_id)
         except PostFailed as error:

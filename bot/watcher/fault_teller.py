@@ -156,7 +156,7 @@ class FaultTeller:
         if step is FaultStep.FIND:
             await self._find(cluster_id)
         elif step is FaultStep.MOVE:
-            if await self.comparer.may_move(channel_id):
+            if await self.comparer.may_post(channel_id):
                 await finish(self._move(cluster_id, view.report, channel_id))
         elif lane is Lane.EDIT:
             await finish(self._edit(cluster_id, view, step))

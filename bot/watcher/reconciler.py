@@ -345,7 +345,7 @@ class Reconciler:
         return await self.teller.settle(before, drawn)
 
     async def _move(self, snapshot: Snapshot) -> Snapshot | None:
-        if not await self.comparer.may_move(self.config.channel_of(snapshot)):
+        if not await self.comparer.may_post(self.config.channel_of(snapshot)):
             return snapshot  # it keeps its buttons, and what else it needs is done where it is
         await self.channels.turn_to_update()
         present = await self.database.read(rows.load, snapshot.message.id)  # somebody may have decided by now

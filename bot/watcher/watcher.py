@@ -157,7 +157,7 @@ class Watcher:
         try:
             is_first = await self._begin()
             loops = (
-                self._poll(), self._take_in(), self._tick(), self._compare(is_first=is_first), self._look_up_called(),
+                self._poll(), self._take_in(), self._tick(), self._compare(is_first=is_first), self._look_up_reached(),
                 self._reconciler.work(), *(self._faults.read() for _ in range(faults.READERS)),
             )  # fmt: skip
             tasks |= {asyncio.create_task(loop, name="watch") for loop in loops}
@@ -284,9 +284,13 @@ class Watcher:
                 await self._database.run(pauses.wake, "")
             due_at, is_takeover = self._clock.monotonic() + COMPARE_EVERY, False
 
-    async def _look_up_called(self) -> None:
-        """Report whom the settings call though that reaches nobody: a group may be disabled since, or a user gone."""
+    async def _look_up_reached(self) -> None:
+        """Report what the settings name though it reaches nobody: a channel may be archived since, or a user gone."""
         while True:
+            for channel_id in sorted(self._config.channels):
+                await self._clock.sleep(SECONDS_PER_LOOK_UP, WaitReason.COMPARE)
+                if await self._comparer.may_post(channel_id):
+                    self._warn(channel_id, "")
             for called in self._config.called:
                 await self._clock.sleep(SECONDS_PER_LOOK_UP, WaitReason.COMPARE)
                 with suppress(DirectoryUnavailable):

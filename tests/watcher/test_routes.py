@@ -4,7 +4,7 @@ import pytest
 
 from tests.fetch import get
 from tests.simulator.together import Fault
-from tests.storms import digest, storm
+from tests.storms import began, digest, storm
 from tests.watch import CHANNEL, card, pass_time, poll, quiet, until, watching
 from tests.world import OTHER
 
@@ -83,3 +83,15 @@ async def test_channel_that_cannot_be_posted_to_is_named_while_the_bot_stays_rea
         await poll(bot)
         status, text = await get(bot.app, "/readyz")
         assert (status, text) == (200, "ready\nCan't post alerts in C0GONE: channel_not_found.\n")
+
+
+async def test_channel_that_is_archived_while_nothing_waits_is_named_until_it_takes_messages_again() -> None:
+    """Its next alert may come at night."""
+    async with watching() as bot:
+        await began(bot)
+        bot.slack.channels[CHANNEL].is_archived = True
+        await pass_time(bot, 3700)
+        assert await get(bot.app, "/readyz") == (200, "ready\nCan't post alerts in C0OPS: is_archived.\n")
+        bot.slack.channels[CHANNEL].is_archived = False
+        await pass_time(bot, 3700)
+        assert await get(bot.app, "/readyz") == (200, "ready\n")
