@@ -22,15 +22,16 @@ def unrepaired(cluster_id: str, report: FaultReport, overdue: Sequence[Fault], c
         called: a user or group ID to mention; empty for nobody.
         as_of: when the alerts were last read, where that is long ago, as Unix time in seconds; else 0.
     """
-    where, count = escape(report.cluster, 100), len({fault.alert.node for fault in overdue})
+    where, them = escape(report.cluster, 100), _them(overdue)
     lines = _brake_lines(report)
     if overdue:
         problem = labels.common_fault(fault.alert for fault in overdue) or "critical faults"
         kept = [fault.alert for fault in report.faults if fault.alert.is_critical]
         others = max(0, report.nodes - len({alert.node for alert in kept}))  # whose alerts aren't kept
-        lines.append(elements(f"{_nodes(overdue, others)} ({where}): {problem}, and no repair is open ⚠️", bold=True))
+        head = f"{_nodes(overdue, others)} ({where}): {problem}, and no repair is open for {them} ⚠️"
+        lines.append(elements(head, bold=True))
         lines += _first(overdue, len(overdue) + report.critical - len(kept))
-        lines.append(f"Check {'it' if count == 1 else 'them'}, or request a repair in Together.")
+        lines.append(f"Check {them}, or request a repair in Together.")
         lines.append(labels.as_of(as_of, _UNREADABLE) if as_of else "")
     if overdue or report.brake_key:
         lines.append(on_call(called))
@@ -44,7 +45,8 @@ def more_unrepaired(report: FaultReport, faults: Sequence[Fault], seconds: float
     """Return, for the thread, what has come since: the brake, and alerts that fire for `seconds` or longer too."""
     lines = _brake_lines(report)
     if faults:
-        lines.append(f"{_nodes(faults)}: critical, firing for {lasted(seconds)} or longer, and no repair is open.")
+        and_none = f"{lasted(seconds)} or longer, and no repair is open for {_them(faults)}"
+        lines.append(f"{_nodes(faults)}: critical, firing for {and_none}.")
         lines += _first(faults, len(faults))
     return listing.message([*lines, mention(called)])
 
@@ -114,6 +116,10 @@ def _line(fault: Fault, cluster: str = "") -> Line:
     since = f"since {when(fault.alert.started_at or fault.since)}"
     parts = escape(cluster, 60), labels.severity_and_fault(fault.alert), since
     return listing.entry(fault.alert.node or "unknown node", *parts)
+
+
+def _them(faults: Sequence[Fault]) -> str:
+    return "it" if len({fault.alert.node for fault in faults}) == 1 else "them"
 
 
 def _nodes(faults: Sequence[Fault], others: int = 0) -> str:

@@ -25,7 +25,7 @@ OWN_COMMENT = re.compile(
     r"\[[0-9a-f]{8}\] (?P<told>(?P<done>Approved|Rejected) in Slack by .*?\((?P<user>[UW][A-Z0-9]+)\)(?:: .*)?)",
     re.DOTALL,
 )
-_MILD = {"PHC_SEVERITY_WARNING", "PHC_SEVERITY_INFO"}
+MILD = {"PHC_SEVERITY_WARNING", "PHC_SEVERITY_INFO"}
 
 
 def _or_none(value: object, handler: ValidatorFunctionWrapHandler) -> object:
@@ -136,7 +136,7 @@ class LinkedAlert(ApiModel):
     @property
     def is_critical(self) -> bool:
         """Whether its severity isn't known to be mild: a new one, or none, counts as critical."""
-        return self.severity not in _MILD
+        return self.severity not in MILD
 
     @property
     def key(self) -> str:
@@ -152,7 +152,7 @@ class LinkedAlert(ApiModel):
     @property
     def is_cleared_warning(self) -> bool:
         """Whether it was a warning, and is over."""
-        return self.resolved_at is not None and self.severity in _MILD
+        return self.resolved_at is not None and self.severity in MILD
 
     def fault_in(self, kinds: set[tuple[str | None, str | None]]) -> str:
         """Return the fault that others are about too, raw; empty for none. Where both have Xids, they share one."""
@@ -240,7 +240,7 @@ class Remediation(ApiModel):
     def is_warning(self) -> bool:
         """Whether all that is known of the fault is a warning."""
         severities = {alert.severity for alert in self.linked_alerts}
-        return bool(severities) and severities <= _MILD
+        return bool(severities) and severities <= MILD
 
     @property
     def is_waiting(self) -> bool:

@@ -1,4 +1,4 @@
-"""What is wrong in clusters as a whole: alerts that fire while no repair is open, and the storm brake."""
+"""What is wrong in clusters as a whole: alerts that fire while no repair is open for them, and the storm brake."""
 
 import asyncio
 import logging
@@ -17,7 +17,7 @@ from bot.store import LeasedDatabase, faults, messages
 from bot.store.outbox import Data
 from bot.together import TogetherClient
 from bot.watcher.config import WatchConfig
-from bot.watcher.listings import Listing
+from bot.watcher.listings import Listing, UnderRepair
 from bot.watcher.poller import LONGEST_RETRY_AFTER, SLOW_SECONDS, Poller
 from bot.watcher.workqueue import Backoff
 
@@ -161,7 +161,7 @@ class _Seen:
 
     is_reading: bool = False
     taken_at: float = -math.inf
-    under_repair: Collection[str] = ()
+    under_repair: UnderRepair = field(default_factory=UnderRepair)
     covered: set[str] | None = None
     alerts: Mapping[str, float] = field(default_factory=dict)
     looked_at: float = -math.inf
@@ -211,7 +211,7 @@ class FaultWatch:
         now, cluster_id = self.clock.monotonic(), listing.cluster_id
         seen = self._seen[cluster_id]
         known = self.reports[cluster_id].faults
-        covered = {fault.key for fault in known if not fault.alert.names.isdisjoint(listing.under_repair)}
+        covered = {fault.key for fault in known if listing.under_repair.has(fault.alert)}
         if covered:  # forget what a repair was opened for, also where the alerts can't be read
             seen.covered = covered | (seen.covered or set())
             await self.reports.change(cluster_id, lambda report: report.without(covered, self.clock.now()))
@@ -243,7 +243,7 @@ class FaultWatch:
         if now - alerts_at <= HOLDS_SECONDS if report.brake else self.reports.is_fresh(cluster_id):
             # The list may have a node already, and an alert that the last answer lacked may have cleared.
             critical = [fault for fault in report.faults if fault.alert.is_critical]
-            listed = {fault.alert.node for fault in critical if not fault.alert.names.isdisjoint(listing.under_repair)}
+            listed = {fault.alert.node for fault in critical if listing.under_repair.has_node(fault.alert)}
             cleared = {fault.alert.node for fault in critical} - {
                 fault.alert.node for fault in critical if not fault.missed
             }
@@ -317,7 +317,7 @@ class FaultWatch:
         known = {fault.key: fault for fault in self.reports[cluster_id].faults}
         seen.alerts = {key: seen.alerts.get(key, mono) for key in known} | dict.fromkeys(firing, mono)
         was_covered = seen.covered
-        seen.covered = covered = {key for key, alert in firing.items() if not alert.names.isdisjoint(seen.under_repair)}
+        seen.covered = covered = {key for key, alert in firing.items() if seen.under_repair.has(alert)}
         if covered != was_covered:
             seen.looked_for = ()  # a repair may have just ended, and its alert has its time to clear
 
@@ -333,7 +333,7 @@ class FaultWatch:
             is_called_for = fault.alert.is_critical and key in self.reports[cluster_id].told
             is_unseen = mono - seen.alerts[key] > UNSEEN_SECONDS and not is_called_for
             is_gone = fault.missed + 1 >= MISSED if is_whole else is_unseen
-            if key not in firing and not is_gone and fault.alert.names.isdisjoint(seen.under_repair):
+            if key not in firing and not is_gone and not seen.under_repair.has(fault.alert):
                 faults.append(replace(fault, missed=fault.missed + 1 if is_whole else 0))
         name = self.poller.cluster_names[cluster_id]
 

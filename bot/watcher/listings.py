@@ -3,7 +3,7 @@
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,13 +11,43 @@ from pydantic import ValidationError
 
 from bot.errors import InvalidId, TogetherError
 from bot.logs import lasting
-from bot.models import Alert, Remediation, RemediationRef
+from bot.models import Alert, LinkedAlert, Remediation, RemediationRef, State
+from bot.models.remediation import MILD
 
 logger = logging.getLogger(__name__)
 
 CLUSTER_LIST = ""  # the list of clusters, in place of a cluster's ID
 _NAMES = "passive_health_check_alert_id", "instance_id", "target_vm"  # of an alert
 Raw = Mapping[str, Any] | Remediation
+
+
+@dataclass(slots=True)
+class UnderRepair:
+    """What open remediations are about, by the IDs and names of nodes and alerts.
+
+    Attributes:
+        warned: what those are about that wait, and are for warnings alone.
+    """
+
+    names: set[str] = field(default_factory=set)
+    warned: set[str] = field(default_factory=set)
+
+    def has(self, alert: LinkedAlert) -> bool:
+        """Return whether a repair is open for an alert. One that waits for a warning isn't for a critical one."""
+        return not alert.names.isdisjoint(self.names if alert.is_critical else self.names | self.warned)
+
+    def has_node(self, alert: LinkedAlert) -> bool:
+        """Return whether a repair is open on its node, for this alert or another."""
+        return not alert.names.isdisjoint(self.names | self.warned)
+
+    def add(self, item: Mapping[str, Any]) -> None:
+        """Add an open remediation, as it is listed."""
+        linked = item.get("linked_alerts")
+        alerts = [alert for alert in linked if isinstance(alert, Mapping)] if isinstance(linked, list) else []
+        named = [(item, ("instance_id", "instance_name")), *((alert, _NAMES) for alert in alerts)]
+        is_warning = bool(alerts) and all(alert.get("severity") in MILD for alert in alerts)
+        names = self.warned if is_warning and item["state"] == State.PENDING_APPROVAL else self.names
+        names.update(str(of[name]) for of, keys in named for name in keys if isinstance(of.get(name), str | int))
 
 
 @dataclass(slots=True)
@@ -35,7 +65,7 @@ class Listing:
         unconfirmed: what is tracked and isn't in it, or is in doubt: each is read alone, for a separate listing.
         in_repair: the instances in repair.
         waiting: the instances with a repair that waits for approval.
-        under_repair: the nodes and alerts that open remediations are about, by their IDs and names.
+        under_repair: the nodes and alerts that open remediations are about.
         is_watched: whether what is new in it gets announced; otherwise it is read only for what was announced before.
         alone: what was read alone, and so is later than any list; None for a list, which may lag behind.
         read_at: when Together had answered, on the same clock as `asked_at`.
@@ -51,7 +81,7 @@ class Listing:
     unconfirmed: set[RemediationRef] = field(default_factory=set)
     in_repair: set[str] = field(default_factory=set)
     waiting: set[str] = field(default_factory=set)
-    under_repair: set[str] = field(default_factory=set)
+    under_repair: UnderRepair = field(default_factory=UnderRepair)
     is_watched: bool = True
     alone: RemediationRef | None = None
     read_at: float = 0.0
@@ -76,14 +106,6 @@ def alert_of(ref: RemediationRef, item: Raw, fingerprint: str = "") -> Alert | N
     except ValidationError:
         logger.warning("%s in the list of its cluster can't be read", ref, extra=lasting())
         return None
-
-
-def names_in(item: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what a remediation is about: its node, and the alerts that led to it."""
-    linked = item.get("linked_alerts")
-    alerts = [alert for alert in linked if isinstance(alert, Mapping)] if isinstance(linked, list) else []
-    named = [(item, ("instance_id", "instance_name")), *((alert, _NAMES) for alert in alerts)]
-    return (str(of[name]) for of, names in named for name in names if isinstance(of.get(name), str | int))
 
 
 def fingerprint_of(item: Raw) -> str:

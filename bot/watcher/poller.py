@@ -15,7 +15,7 @@ from bot.models import IN_REPAIR, OPEN, Alert, Cluster, ClusterNames, Remediatio
 from bot.tasks import cancel
 from bot.together import TogetherClient
 from bot.watcher.index import TrackedIndex
-from bot.watcher.listings import CLUSTER_LIST, Listing, alert_of, fingerprint_of, names_in, reference_of
+from bot.watcher.listings import CLUSTER_LIST, Listing, alert_of, fingerprint_of, reference_of
 from bot.watcher.workqueue import FIRST_WAIT, Backoff
 
 logger = logging.getLogger(__name__)
@@ -236,10 +236,10 @@ class Poller:
             self._maybe_deleted.discard(cluster_id)
         listed = await self._sort(listing, items)
         listing.unconfirmed = {ref for ref in self.index.of_cluster(cluster_id) if ref not in listed}
-        listing.under_repair.update(ref.instance_id for ref in listing.unconfirmed)  # as far as is known
+        listing.under_repair.names.update(ref.instance_id for ref in listing.unconfirmed)  # as far as is known
         unknown = listing.unconfirmed & self.in_unknown_states.keys()
         listing.in_repair.update(ref.instance_id for ref in unknown)
-        listing.under_repair.update(*(self.in_unknown_states[ref] for ref in unknown))
+        listing.under_repair.names.update(*(self.in_unknown_states[ref] for ref in unknown))
         if cluster_id in self._reads and not self._reads[cluster_id].done():
             return
         # A list that lags behind undoes nothing: what is listed as it had been before is held back until it is read.
@@ -302,7 +302,7 @@ class Poller:
             # An item may be newer than the list, which was asked for what is open.
             if (ref := reference_of(item, listing.cluster_id)) and item["state"] in OPEN:
                 listed.add(ref)
-                listing.under_repair.update(names_in(item))
+                listing.under_repair.add(item)
                 (listing.in_repair if item["state"] in IN_REPAIR else listing.waiting).add(ref.instance_id)
                 seen, fingerprint = self.index.seen(ref), fingerprint_of(item)
                 if seen is None and item["state"] != State.PENDING_APPROVAL:

@@ -71,6 +71,30 @@ async def test_node_on_hold_that_turns_critical_calls(*, is_held: bool) -> None:
         assert calls(bot), f"it turned critical an hour ago: {alert.text} {thread(bot, alert)}"
 
 
+@pytest.mark.parametrize("waits", [True, False])
+async def test_critical_alert_on_a_node_whose_repair_for_a_warning_waits_calls_at_night(*, waits: bool) -> None:
+    """Together suggests a reboot for a warning. Then the node's GPU fails, and Together suggests nothing more."""
+    async with watching(BOT_ONCALL="S0ONCALL", BOT_QUIET_HOURS=NIGHT) as bot:
+        bot.slack.groups["S0ONCALL"] = ["U0ALICE"]
+        await began(bot)
+        bot.together.fire("a-1", "cluster-1", "instance-1", **WARNING)
+        bot.together.add(state="PENDING_APPROVAL" if waits else "RUNNING", linked_alerts=[bot.together.alerts["a-1"]])
+        await card(bot)
+        bot.together.fire("a-2", "cluster-1", "instance-1", **XID)
+        await pass_time(bot, 1200)
+        assert bool(calls(bot)) == waits, "what runs may mend it"
+        if not waits:
+            return
+        (posted,) = told(bot)
+        first = posted.text.partition("\n")[0]
+        assert first == (
+            "instance-1 (cluster-1 (H100)): Xid 79, GPU has fallen off the bus, and no repair is open for it ⚠️"
+        )
+        bot.together.review(IDS, "approve")
+        await until(bot, lambda: "Together lists no critical fault" in posted.text)
+        assert len(calls(bot)) == 1
+
+
 @pytest.mark.parametrize("setting", ["all", "destructive"])
 async def test_automatic_reboot_that_becomes_a_reprovision_calls(setting: str) -> None:
     async with watching(BOT_ONCALL="S0ONCALL", BOT_AUTOMATIC_REPAIRS=setting) as bot:

@@ -54,7 +54,7 @@ async def test_critical_fault_without_a_repair_is_told_once_kept_current_and_goe
     assert told(bot) == [], "Together may suggest a repair yet"
     alert = await message(bot, seconds=120)
     first, line, last, called = alert.text.splitlines()
-    assert first == "gpu-1 (cluster-1 (H100)): Xid 79, GPU has fallen off the bus, and no repair is open ⚠️"
+    assert first == "gpu-1 (cluster-1 (H100)): Xid 79, GPU has fallen off the bus, and no repair is open for it ⚠️"
     assert line.startswith("gpu-1  Critical: Xid 79, GPU has fallen off the bus · since <!date^")
     assert last == "Check it, or request a repair in Together."
     assert called == f"On call: {CALL}"
@@ -84,7 +84,7 @@ async def test_next_one_is_in_the_same_message_and_called_for_in_its_thread(bot:
     alert = await message(bot)
     bot.together.fire("a-2", "cluster-1", "gpu-2", **XID)
     await until(bot, lambda: thread(bot, alert), 1200)
-    assert thread(bot, alert)[0] == "gpu-2: critical, firing for 15 min or longer, and no repair is open."
+    assert thread(bot, alert)[0] == "gpu-2: critical, firing for 15 min or longer, and no repair is open for it."
     assert alert.text.startswith(
         "gpu-1, gpu-2 (cluster-1 (H100)): Xid 79, GPU has fallen off the bus, and no repair is open"
     )

@@ -772,7 +772,7 @@ async def test_fault_that_has_just_turned_critical_is_not_said_to_have_been_so_f
         assert "gpu-2" not in message.text
         bot.together.alerts["a-2"]["severity"] = "PHC_SEVERITY_CRITICAL"
         await pass_time(bot, 120)
-        assert thread(bot, message)[0] == "gpu-2: critical, firing for 15 min or longer, and no repair is open."
+        assert thread(bot, message)[0] == "gpu-2: critical, firing for 15 min or longer, and no repair is open for it."
 
 
 async def restarted(bot: World) -> None:
