@@ -126,7 +126,7 @@ def seen(  # noqa: PLR0913 - what was read, and when
         asked_since = max(view.now, alert.hold.until if alert.hold else 0.0)
         alert = replace(
             alert, waiting_since=view.now, asked_since=asked_since, came_back=None, was_over=False,
-            history=None, impact=None,  # they are learned again
+            worsened_at=0.0, history=None, impact=None,  # they are learned again
         )  # fmt: skip
         looking = tuple(looker for looker in message.looking if is_next and looker.since >= asked_from)
         message = message if message.is_digest else replace(message, looking=looking, mentioned="")  # by its post
@@ -136,14 +136,14 @@ def seen(  # noqa: PLR0913 - what was read, and when
     if alert.remark or doubts:
         is_settled = read_alone and view.asked_at >= settles_at(alert)
         alert, message = _told_of_no_effect(alert, message, remediation, is_settled=is_settled)
-    if waits and readings.is_worse(alert, remediation) and view.now - alert.worsened_at >= CALM_SECONDS:
-        alert = replace(alert, worsened_at=view.now)
+    is_worse = waits and not waits_again and readings.is_worse(alert, remediation)
     alert = replace(
         alert,
         remediation=remediation,
         fingerprint=fingerprint,
         share=share if waits_again or (moved and waits) else alert.share,
         decided=decided,
+        worsened_at=view.now if is_worse and view.now - alert.worsened_at >= CALM_SECONDS else alert.worsened_at,
         is_unlisted=False,
         missing_since=0.0,
         is_stale=False,

@@ -483,7 +483,9 @@ async def test_cluster_that_one_read_does_not_find_resolves_no_incident(pagerdut
 async def failed(bot: World) -> None:
     """Let a repair of something critical that somebody approved fail."""
     bot.together.add(linked_alerts=XID)
-    await bot.slack.press(await card(bot), APPROVE)
+    alert = await card(bot)
+    await pass_time(bot, 2 * TICK)
+    await bot.slack.press(alert, APPROVE)
     await card(bot, words="Approved")
     bot.together.advance(IDS, "RUNNING")
     await poll(bot)
@@ -670,3 +672,110 @@ async def test_incident_of_a_stuck_repair_that_runs_and_is_not_listed_for_a_whil
         await pass_time(bot, 4 * 3600)
         assert "ay be stuck" in (await card(bot)).text
         assert pagerduty.incidents == {STUCK: "triggered"}
+
+
+WARNING = [{"severity": "PHC_SEVERITY_WARNING", "alert_name": "IBLinkFlapping"}]
+
+
+@pytest.mark.parametrize("is_held", [False, True])
+async def test_warning_that_turns_critical_pages_although_no_reminder_is_due(
+    pagerduty: PagerDuty, *, is_held: bool
+) -> None:
+    """After the third one, acknowledged in PagerDuty; or on hold."""
+    async with watching(**pagerduty.settings, BOT_ONCALL="S0ONCALL") as bot:
+        bot.slack.groups["S0ONCALL"] = ["U0ALICE"]
+        bot.together.add(linked_alerts=WARNING)
+        alert = await card(bot)
+        await pass_time(bot, 960 if is_held else 7200)
+        assert pagerduty.incidents == {REF: "triggered"}
+        if is_held:
+            await bot.slack.press(alert, HOLD, choice="14400")
+            await until(bot, lambda: pagerduty.incidents == {REF: "acknowledged"})
+        pagerduty.incidents[REF] = "acknowledged"
+        bot.together.remediations[IDS]["linked_alerts"] = XID
+        await until(bot, lambda: "is critical now" in " ".join(thread(bot, alert)))
+        await until(bot, lambda: pagerduty.incidents == {REF: "resolved", CRITICAL: "triggered"})
+
+
+async def test_nobody_is_paged_for_what_was_approved_while_pagerduty_took_nothing(pagerduty: PagerDuty) -> None:
+    async with watching(**pagerduty.settings) as bot:
+        pagerduty.statuses = [500] * 10_000
+        bot.together.add()
+        alert = await card(bot)
+        await pass_time(bot, 960)
+        await bot.slack.press(alert, APPROVE)
+        await card(bot, words="Approved")
+        bot.together.advance(IDS, "RUNNING")
+        await pass_time(bot, 1200)
+        pagerduty.statuses.clear()
+        await pass_time(bot, 3700)
+        assert pagerduty.calls
+        assert pagerduty.pages == []
+
+
+async def test_key_that_comes_back_pages_nobody_for_what_was_approved_since() -> None:
+    async with PagerDuty() as pagerduty:
+        wrong: Any = {"BOT_PAGERDUTY_KEY": "f" * 32, "BOT_PAGERDUTY_URL": pagerduty.url}
+        async with watching(BOT_PAGERDUTY_WHEN="opened", **wrong) as bot:
+            await began(bot)
+            bot.together.add()
+            alert = await card(bot)
+            await pass_time(bot, 60)
+            await restarted(bot)
+            async with bot.another(bot.settings.model_copy(update={"bot_pagerduty_key": None})):
+                await bot.slack.press(alert, APPROVE)
+                await card(bot, words="Approved")
+                bot.together.advance(IDS, "RUNNING")
+                await card(bot, words="Rebooting")
+            await free_the_lease(bot.settings.database_url)
+            async with bot.another(bot.settings.model_copy(update={"bot_pagerduty_key": SecretStr(ROUTING_KEY)})):
+                await pass_time(bot, 900)
+                assert pagerduty.pages == [], pagerduty.incidents
+
+
+async def test_next_incident_that_turns_critical_pages_though_its_warning_was_acknowledged(
+    pagerduty: PagerDuty,
+) -> None:
+    """The one before, under the same ID, had turned critical too."""
+    async with watching(**pagerduty.settings) as bot:
+        bot.together.add(linked_alerts=WARNING)
+        alert = await card(bot)
+        bot.together.remediations[IDS]["linked_alerts"] = XID
+        await poll(bot)
+        await bot.slack.press(alert, CANCEL)
+        await card(bot, words="Cancelled")
+        await pass_time(bot, 7200)
+        pages = len(pagerduty.pages)
+        bot.together.add(linked_alerts=WARNING)
+        again = await card(bot, words="Approve reboot?")
+        await pass_time(bot, 1000)
+        assert len(pagerduty.pages) == pages + 1
+        await bot.slack.press(again, LOOKING)
+        await until(bot, lambda: pagerduty.incidents[REF] == "acknowledged")
+        bot.together.remediations[IDS]["linked_alerts"] = XID
+        await until(bot, lambda: len(pagerduty.pages) == pages + 2)
+
+
+async def test_what_is_on_hold_pages_nobody_again_as_it_is_listed_again(pagerduty: PagerDuty) -> None:
+    async with watching(**pagerduty.settings, BOT_PAGERDUTY_WHEN="opened") as bot:
+        bot.together.add(linked_alerts=XID)
+        alert = await card(bot)
+        await bot.slack.press(alert, HOLD, choice="14400")
+        await until(bot, lambda: pagerduty.incidents == {REF: "acknowledged"})
+        kept = bot.together.remediations.pop(IDS)
+        await card(bot, words="No longer listed")
+        bot.together.remediations[IDS] = kept
+        await card(bot, words="On hold")
+        await pass_time(bot, 1800)
+        assert len(pagerduty.pages) == 1, pagerduty.incidents
+
+
+@pytest.mark.parametrize("when", ["opened", "reminder"])
+async def test_approval_into_a_state_of_tomorrow_resolves(pagerduty: PagerDuty, when: str) -> None:
+    async with watching(**pagerduty.settings, BOT_PAGERDUTY_WHEN=when) as bot:
+        bot.together.add(linked_alerts=XID)
+        await card(bot)
+        await pass_time(bot, 960)
+        bot.together.review(IDS, "approve")
+        bot.together.remediations[IDS]["state"] = "DRAINING"
+        await until(bot, lambda: pagerduty.incidents == {REF: "resolved"})

@@ -235,8 +235,8 @@ class FaultReport:
         """Return it where its cluster isn't watched any more: what people were called for is forgotten in an hour."""
         return replace(replace(self, brake=None).noting(self.cluster, (), now), is_watched=False)
 
-    def without(self, keys: Collection[str], now: float) -> "FaultReport":
-        """Return it without these alerts: a repair of their nodes is open now."""
+    def without(self, keys: Collection[str]) -> "FaultReport":
+        """Return it without these alerts: a repair is open for them now. What fires on after it calls again."""
         left = tuple(fault for fault in self.faults if fault.key not in keys)
         critical = [fault.alert.node for fault in self.faults if fault.key in keys and fault.alert.is_critical]
         nodes = {*critical}.difference(fault.alert.node for fault in left if fault.alert.is_critical)
@@ -246,7 +246,7 @@ class FaultReport:
             count=self.count - len(self.faults) + len(left),
             critical=self.critical - len(critical),
             nodes=self.nodes - len(nodes),
-            told={key: at or (now if key in keys else 0.0) for key, at in self.told.items()},
+            told={key: at for key, at in self.told.items() if key not in keys},
             on_cards=self.on_cards.difference(keys),
             announced=self.announced.difference(keys),
         )

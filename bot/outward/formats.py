@@ -72,8 +72,8 @@ def incidents(event: Event, routing_key: str, *, at_once: bool) -> list[Json]:
     # A repair that vanishes midway may be listed again.
     is_open = data.get("is_midway") or (kind is EventKind.DECIDED and not is_approval)
     resolved, triggered = () if is_open else _RESOLVED.get(kind, ()), _TRIGGERED.get(kind)
-    is_new = at_once and kind in {EventKind.OPENED, EventKind.WORSENED} and not data.get("is_warning")
-    if is_new or kind is EventKind.REMINDED:
+    is_new = at_once and kind is EventKind.OPENED and not (data.get("is_warning") or data.get("is_held"))
+    if is_new or kind in {EventKind.WORSENED, EventKind.REMINDED}:
         triggered, resolved = (_WORSE, (_WAIT,)) if data.get("has_worsened") else (_WAIT, ())
     told = [("resolve", ending) for ending in resolved]
     told += [("acknowledge", ending) for ending in _WAITS if kind in {EventKind.HELD, EventKind.LOOKING}]

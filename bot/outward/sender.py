@@ -5,6 +5,7 @@ import json
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import httpx
 
@@ -131,7 +132,7 @@ class Sender:
             await self.database.run(outbox.drop, letter)
             return
         try:
-            result = await self._deliver(letter.target, letter.event)
+            result = await self._deliver(letter, letter.event)
         except Exception as error:  # it would be tried again and again, and the others with it
             logger.exception("Couldn't send an event about %s", letter.subject)
             result = type(error).__name__
@@ -159,8 +160,9 @@ class Sender:
             del refused[letter.subject]
         await self.database.run(outbox.drop, letter)
 
-    async def _deliver(self, target: Target, event: Event) -> str | None:
+    async def _deliver(self, letter: OutboxEntry, event: Event) -> str | None:
         """Send an event. Returns why it wasn't taken; empty where it was, None where this target isn't told of such."""
+        target = letter.target
         url = self.to.urls[target]
         if target is Target.WEBHOOK:
             body = cloud_event(event)
@@ -168,7 +170,12 @@ class Sender:
             headers["content-type"] = "application/cloudevents+json; charset=utf-8"
             return await self._post(target, url, body, headers)
         result, headers = None, {"content-type": "application/json"}
-        for content in incidents(event, self.to.pagerduty_key, at_once=self.to.pages_at_once):
+        told = partial(incidents, routing_key=self.to.pagerduty_key, at_once=self.to.pages_at_once)
+        later = [content for one in await self.database.read(outbox.behind, letter) for content in told(one)]
+        over = {content["dedup_key"] for content in later if content["event_action"] == "resolve"}
+        for content in told(event):
+            if content["event_action"] == "trigger" and content["dedup_key"] in over:
+                continue  # nobody is called for what is answered by now
             if result := await self._post(target, f"{url}/v2/enqueue", json.dumps(content).encode(), headers):
                 break
         return result

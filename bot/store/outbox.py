@@ -9,7 +9,6 @@ from sqlalchemy import Text, bindparam, cast, delete, exists, func, insert, lite
 from bot.models import (
     ENDS,
     FINAL,
-    IN_REPAIR,
     RULES,
     Alert,
     DecidedBy,
@@ -52,10 +51,15 @@ _ONE = (outbox.c.id == bindparam("b_id")) & (outbox.c.created_at == bindparam("b
 _DROP = delete(outbox).where(_ONE)
 _UNTOLD = delete(outbox).where(~is_among("b_targets", outbox.c.target))
 _DROP_UNTOLD = _UNTOLD.where(outbox.c.subject == bindparam("b_subject"))
-_DROP_CALLS = delete(outbox).where(outbox.c.target == Target.PAGERDUTY, outbox.c.subject == bindparam("b_subject"))
+_BEHIND = select(outbox.c.body).where(
+    outbox.c.target == bindparam("b_target"),
+    outbox.c.subject == bindparam("b_subject"),
+    outbox.c.id > bindparam("b_id"),
+)
 _DROP_OLD = _UNTOLD.where(outbox.c.created_at < NOW_ONCE - _KEPT_SECONDS)
 _POSTPONE = update(outbox).where(_ONE).values(attempts=outbox.c.attempts + 1, next_at=now() + bindparam("b_seconds"))
 _HURRY = update(outbox).where(outbox.c.next_at > NOW_ONCE).values(next_at=now())
+_ANSWERS = {EventKind.DECIDED, EventKind.RUNNING, EventKind.FAILED}
 _KINDS: dict[str, EventKind] = {
     **dict.fromkeys(FINAL, EventKind.RESOLVED),
     State.RUNNING: EventKind.RUNNING,
@@ -106,6 +110,12 @@ def due(connection: Connection, target: Target, limit: int) -> list[OutboxEntry]
     ]
 
 
+def behind(connection: Connection, entry: OutboxEntry) -> list[Event]:
+    """Return what the same target is told of the same subject later."""
+    rows = connection.execute(_BEHIND, b_target=entry.target, b_subject=entry.subject, b_id=entry.id)
+    return [event for row in rows if (event := read_json(_EVENTS, row.body))]
+
+
 def drop_old(connection: Connection) -> None:
     """Drop what is older than two days and for a tool that is no longer told."""
     connection.execute(_DROP_OLD, b_targets=json_list(connection.targets))
@@ -131,7 +141,8 @@ def emit(connection: Connection, kind: EventKind, subject: str, data: Data, *, k
 
     Events of one subject with the same `key` have the same ID.
     """
-    if kind in ENDS:  # a tool that is told again one day wouldn't learn that it's over
+    if kind in ENDS or (kind in _ANSWERS and data.get("is_sure") is not False):
+        # A tool that is told again one day wouldn't learn of it.
         connection.execute(_DROP_UNTOLD, b_subject=subject, b_targets=json_list(connection.targets))
     if not connection.targets:
         return
@@ -139,8 +150,6 @@ def emit(connection: Connection, kind: EventKind, subject: str, data: Data, *, k
     kept = {name: storable(value) for name, value in data.items()}
     body = dump(_EVENTS, Event(event_id, kind, subject, 0.0, kept))
     targets = connection.targets
-    if kind in ENDS and not data.get("is_midway") and Target.PAGERDUTY in targets:
-        connection.execute(_DROP_CALLS, b_subject=subject)  # else people would be called for what is over
     connection.execute(_ADD, [{"target": target, "subject": subject, "b_body": body} for target in targets])
 
 
@@ -208,13 +217,13 @@ def changed(connection: Connection, before: Alert, after: Alert) -> None:
     if is_next and (vanished_midway or has_failed or not before.is_closed):  # its end wasn't seen
         happened(connection, EventKind.RESOLVED, before, state="WITHDRAWN")
     present = after.remediation
-    was_elsewhere = after.decided is None and before.is_waiting and present.state in IN_REPAIR
+    was_elsewhere = after.decided is None and before.is_waiting and present.is_under_way
     who = DecidedBy(Verb.APPROVE, "", present.changed_at, mode=present.mode) if was_elsewhere else after.decided
     is_known_now = who and who.was_in_doubt and (before.decided is None or before.decided.at != who.at)
     if who and (was_elsewhere or is_known_now):
         decided(connection, after.ref, who, present.state, key=f"in doubt {who.user_id} {who.at}")
     if is_next and after.is_waiting:
-        happened(connection, EventKind.OPENED, after)
+        happened(connection, EventKind.OPENED, after, is_held=True if after.hold else None)
     elif after.remediation is not before.remediation and after.is_waiting and is_worse(before, after.remediation):
         happened(connection, EventKind.WORSENED, after)
     was, is_now = (

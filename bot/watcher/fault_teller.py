@@ -225,11 +225,13 @@ class FaultTeller:
         is_repeated = known.is_repeated and not known.mark and is_same
         called = oncall if new else known.called or ""
         sending = replace(known, mark=new_id(), sent_at=sent_at, calls=new, is_repeated=is_repeated, called=called)
-        fresh = {fault.alert.node for fault in report.worst if fault.key in new - report.announced}
+        keys = new.union(report.told) - report.announced  # also of what fires again, and calls nobody again
+        untold = {fault.key: fault.alert.node for fault in view.overdue if fault.key in keys}
+        fresh = set(untold.values())
 
         def leaving(known: FaultReport) -> FaultReport:
             is_announced = known.is_announced or bool(fresh)
-            return replace(known, message=sending, announced=known.announced | new, is_announced=is_announced)
+            return replace(known, message=sending, announced=known.announced.union(untold), is_announced=is_announced)
 
         # Before it leaves, so that the next process with the watch looks for it.
         await self.reports.change(cluster_id, leaving, told={"is_over": False, "nodes": len(fresh)} if fresh else None)

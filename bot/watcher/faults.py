@@ -214,7 +214,7 @@ class FaultWatch:
         covered = {fault.key for fault in known if listing.under_repair.has(fault.alert)}
         if covered:  # forget what a repair was opened for, also where the alerts can't be read
             seen.covered = covered | (seen.covered or set())
-            await self.reports.change(cluster_id, lambda report: report.without(covered, self.clock.now()))
+            await self.reports.change(cluster_id, lambda report: report.without(covered))
         await self._brake(listing)
         is_slow = now - listing.asked_at > SLOW_SECONDS
         is_urgent = listing.under_repair != seen.under_repair or self._is_undecided(cluster_id)

@@ -11,7 +11,7 @@ from tests.storms import began, choose, digest
 from tests.watch import HOLD, card, carried_out, pass_time, quiet, thread, until, watching
 from tests.watcher.test_faults import WARNING, XID, told
 from tests.watcher.test_verification import DAY, firing, repaired
-from tests.world import APPROVE, IDS, World
+from tests.world import APPROVE, CANCEL, IDS, World
 
 NIGHT = "02:00-07:00 UTC"  # the tests begin at 3:00
 ROUTES = "cluster-1=C0OPS/S0ONE,cluster-2=C0OPS/S0TWO"
@@ -462,3 +462,23 @@ async def test_critical_fault_that_the_last_look_finds_beside_a_warning_calls_at
         await pass_time(bot, 2 * 3600 - 600)
         said = [*thread(bot, alert), *[message.text for message in told(bot)]]
         assert calls(bot), said
+
+
+async def test_next_incident_that_is_a_warning_is_not_called_critical() -> None:
+    """The one before, under the same ID, was cancelled as it turned critical."""
+    async with watching(BOT_ONCALL="S0ONCALL") as bot:
+        bot.slack.groups["S0ONCALL"] = ["U0ALICE"]
+        await began(bot)
+        warning = [{"alert_name": "SlurmNodeUnavailable", **WARNING}]
+        bot.together.add(linked_alerts=warning)
+        alert = await card(bot)
+        await pass_time(bot, 850)
+        bot.together.remediations[IDS]["linked_alerts"] = [{"alert_name": "DmesgXidError", **XID}]
+        await card(bot, words="Xid 79")
+        await bot.slack.press(alert, CANCEL)
+        await card(bot, words="Cancelled")
+        await pass_time(bot, 3600)
+        bot.together.add(linked_alerts=warning)
+        await card(bot, words="Approve reboot?")
+        await pass_time(bot, 600)
+        assert "is critical now" not in " ".join(thread(bot, alert))

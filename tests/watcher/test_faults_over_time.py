@@ -799,3 +799,39 @@ async def test_message_about_faults_names_nobody_as_called_who_was_not(before: s
             await pass_time(bot, 300)
             is_called = CALL in str([one.text for one in bot.slack.messages[calls:]])
             assert is_called or CALL not in message.text
+
+
+@pytest.mark.parametrize("ends", ["unlisted", "resolved"])
+async def test_fault_calls_again_after_a_repair_that_nobody_decided_on(bot: World, ends: str) -> None:
+    """Together suggests one for ten minutes, while the alert goes on firing."""
+    await began(bot)
+    bot.together.fire("a-1", "cluster-1", "instance-1", **XID)
+    await message(bot)
+    bot.together.add(linked_alerts=[bot.together.alerts["a-1"]])
+    await card(bot)
+    await pass_time(bot, 600)
+    before = calls_of(bot)
+    if ends == "unlisted":
+        del bot.together.remediations[IDS]
+    else:
+        bot.together.resolve(IDS)
+    await pass_time(bot, 3600, longest=240)
+    assert calls_of(bot) == before + 1
+
+
+async def test_webhook_learns_that_a_fault_fires_again(webhook: WebhookReceiver) -> None:
+    async with watching(**webhook.settings) as bot:
+
+        def events() -> list[bool]:
+            return [event["data"]["is_over"] for event in webhook.events if event["type"].endswith("unrepaired")]
+
+        await began(bot)
+        bot.together.fire("a-1", "cluster-1", "gpu-1")
+        await until(bot, lambda: events() == [False], 1200)
+        kept = dict(bot.together.alerts)
+        bot.together.alerts.clear()
+        await until(bot, lambda: events() == [False, True], 1200)
+        bot.together.alerts.update(kept)
+        await until(bot, lambda: events() == [False, True, False], 1800)  # it calls nobody again within the hour
+        bot.together.alerts.clear()
+        await until(bot, lambda: events() == [False, True, False, True], 1200)
