@@ -803,7 +803,7 @@ async def test_message_about_faults_names_nobody_as_called_who_was_not(before: s
 
 @pytest.mark.parametrize("ends", ["unlisted", "resolved"])
 async def test_fault_calls_again_after_a_repair_that_nobody_decided_on(bot: World, ends: str) -> None:
-    """Together suggests one for ten minutes, while the alert goes on firing."""
+    """Together suggests one for ten minutes, and the alert fires all the time."""
     await began(bot)
     bot.together.fire("a-1", "cluster-1", "instance-1", **XID)
     await message(bot)
