@@ -130,8 +130,8 @@ class Pauses(Surface):
 
     async def _look(self, leased: LeasedEntry) -> bool:
         value = leased.entry.value
-        about = read_button_value(value)[0] if value.startswith("{") else value
-        looked = await self.service.look_into(about, leased)
+        about, saw = read_button_value(value) if value.startswith("{") else (value, None)
+        looked = await self.service.look_into(about, (saw and saw.episode) or "", leased)
         return await self.replies.reply_privately(leased.entry.place, cards.looked_into(looked, leased.age))
 
 

@@ -153,6 +153,7 @@ def looked_into(looked: Looked, age: float) -> Message:
     said = {
         Looked.NOTED: f"Noted: you're looking. Nobody is reminded for {minutes}. Press it again to start that over.",
         Looked.NOTHING_WAITS: "Nothing here needs a decision any more.",
+        Looked.OPENED_AGAIN: "Not noted: it opened again since you saw it. Press “I'm looking” on its present card.",
         Looked.IS_ONE_OF_MANY: "This node is in a message about several: press “I'm looking” there.",
         Looked.NOT_TRACKED: "The bot doesn't track this remediation. Tell your team in the thread.",
     }

@@ -84,15 +84,15 @@ class PauseService:
         """
         return (await self.database.read(clusters.names))[cluster_id]
 
-    async def look_into(self, about: RemediationRef | str, leased: LeasedEntry) -> Looked:
-        """Note that somebody looks into a remediation, or a digest.
+    async def look_into(self, about: RemediationRef | str, episode: str, leased: LeasedEntry) -> Looked:
+        """Note that somebody looks into a remediation, as it was in an episode, or into a digest.
 
         Raises:
             NotAllowed: the actor may not.
             StorageUnavailable: it may have been written, or not.
         """
         actor, channel_id = await self._authorize(leased)
-        return Looked(await leased.act(approvals.look_into, about, actor, channel_id, leased.age))
+        return Looked(await leased.act(approvals.look_into, about, episode, actor, channel_id, leased.age))
 
     async def _authorize(self, leased: LeasedEntry) -> tuple[Actor, str | None]:
         actor, channel_id = leased.entry.actor, leased.entry.place.channel_id

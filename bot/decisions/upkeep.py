@@ -91,9 +91,7 @@ class Upkeep:
             if not read.present.is_waiting:
                 state = escape(cards.labels.state(read.present.state)[0], 90)
                 return replace(read, kind=OutcomeKind.CHANGED, notice=f"Too late to hold: it's already “{state}”.")
-            # Who presses the menu sees the card as it is; a dialog may have been open for long, or a process have died.
-            is_late = request.place.is_dialog or job.taken_over or not request.place.is_button
-            if is_late and is_of_another_episode(request, request.saw, read.present):
+            if await self._may_be_old(job) and is_of_another_episode(request, request.saw, read.present):
                 return replace(read, kind=OutcomeKind.CHANGED, notice=f"Not held: {OPENED_AGAIN}.")
             asked = request.ref, request.actor, seconds, request.reason
             is_at_least = request.seconds is None  # no time was asked for
@@ -103,6 +101,15 @@ class Upkeep:
                 return replace(read, kind=OutcomeKind.HELD, summary=said)
             read = await self._look(job)  # it may have ended since it was read
         raise NotTracked
+
+    async def _may_be_old(self, job: Job) -> bool:
+        """Return whether somebody may have seen an earlier incident: who presses the menu of the card sees it as it is.
+
+        A dialog may have been open for long, or a process have died; Home, or a card that takes no edits, may be old.
+        """
+        place, about = job.request.place, await or_none(self.store.database.read(rows.card_context, job.request.ref))
+        is_card = about is not None and (about.channel_id, about.ts) == (place.channel_id, place.message_ts)
+        return place.is_dialog or job.taken_over or not (place.is_button and is_card)
 
     async def _release(self, job: Job, read: Verdict) -> Verdict:
         """End a hold, for anyone who may decide.

@@ -100,6 +100,7 @@ class Looked(StrEnum):
 
     NOTED = "noted"
     NOTHING_WAITS = "nothing waits"
+    OPENED_AGAIN = "opened again"
     IS_ONE_OF_MANY = "is one of many"
     NOT_TRACKED = "not tracked"
 
@@ -383,11 +384,6 @@ class Alert:
         fault, same = next(iter(faults.most_common(1)), ("", 0))
         last_mode = last.mode if last.state in FINAL else None  # how it ended wasn't always seen
         return History(len(repairs), last_mode, last.state, last.ended_at, same, of.mode, fault, lately)
-
-    def is_outdated_by(self, listed: Sequence[Remediation]) -> bool:
-        """Return whether a list of its node says that it was decided, or is over, and no reading of it does yet."""
-        states = {one.state for one in listed if one.id == self.ref.remediation_id} - {self.remediation.state}
-        return bool(states) and (self.is_waiting or not states.isdisjoint(FINAL))
 
     def about(self, first: FirstApproval | None) -> CardContext:
         """Return what its card says beyond the remediation."""

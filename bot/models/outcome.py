@@ -45,15 +45,19 @@ class FirstApproval:
         """Return whether it makes somebody's approval of what they saw the second, where both say when that began."""
         if self.user_id == user_id or self.mode != seen.mode:
             return False
-        began_at = int(max(_opened_and_ended(self.episode)))
-        return not (began_at and seen.began_at) or abs(began_at - seen.began_at) <= PRECISION
+        moments = [int(at) for at in _moments(self.episode) if at]
+        return not (moments and seen.began_at) or any(abs(at - seen.began_at) <= PRECISION for at in moments)
 
 
 def _opened_and_ended(episode: str) -> tuple[float, float]:
     """Return when an incident opened and the one before it ended, in Unix time in seconds; 0 for what isn't known."""
-    moments = episode.split("|")  # as text, with "None" for what isn't known
-    ends = [datetime.fromisoformat(at).timestamp() if at[:1].isdigit() else 0.0 for at in (moments[0], moments[-1])]
-    return ends[0], ends[1]
+    moments = _moments(episode)
+    return moments[0], moments[-1]
+
+
+def _moments(episode: str) -> list[float]:
+    """Return its moments in Unix time in seconds, as text with "None" for what isn't known; 0 for those."""
+    return [datetime.fromisoformat(at).timestamp() if at[:1].isdigit() else 0.0 for at in episode.split("|")]
 
 
 def token_of(decision_id: str) -> str:

@@ -38,6 +38,7 @@ from bot.store.rows import (
     WITHDRAWN,
     card_context,
     change_alert,
+    doubt_of,
     readable_alert,
     showing,
     with_first,
@@ -129,6 +130,8 @@ def contexts_now(connection: Connection, refs: Sequence[RemediationRef]) -> dict
     for ref in refs:
         claim, about = claim_and_context(connection, ref)
         about = replace(about, is_being_decided=claim is not None)
+        if not about.followed:
+            about = replace(about, doubt=doubt_of(connection, ref), now=read_clock(connection))
         if about.share and not about.as_of:
             about = replace(about, share=load(ref.cluster_id, about.share))
         contexts[ref] = about
@@ -161,12 +164,13 @@ def who_decided(connection: Connection, present: Remediation) -> DecidedBy | Non
     return with_first(connection, decided, alert, present) if alert else decided
 
 
-def look_into(
-    connection: Connection, about: RemediationRef | str, actor: Actor, channel_id: str | None, age: float
+def look_into(  # noqa: PLR0913, PLR0917 - into what, who, where, and when
+    connection: Connection, about: RemediationRef | str, episode: str, actor: Actor, channel_id: str | None, age: float
 ) -> str:
     """Note that somebody looks into what a card, or the digest with an ID, shows; not into one node of many.
 
     Args:
+        episode: of a remediation as they saw it; empty where nobody knows.
         age: how many seconds ago they said so: a next incident since isn't what they look into.
 
     Returns:
@@ -180,6 +184,8 @@ def look_into(
     waiting = before.undecided
     if not waiting:
         return Looked.NOTHING_WAITS
+    if episode and not waiting[0].remediation.is_of(episode):
+        return Looked.OPENED_AGAIN
     write(connection, before, before.message.looked_into(actor.user_id, before.now - age))
     for cluster_id in sorted({alert.cluster_id for alert in waiting}):
         audit.note(connection, AuditNote("looking", actor, channel_id, cluster_id=cluster_id))

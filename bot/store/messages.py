@@ -38,6 +38,7 @@ from bot.store.rows import (
     Told,
     alert_columns,
     change_alert,
+    doubt_of,
     load,
     message_columns,
     message_of,
@@ -159,8 +160,9 @@ def closed(connection: Connection, refs: Sequence[RemediationRef]) -> list[Alert
 
 def lost(connection: Connection) -> list[RemediationRef]:
     """Return what vanished in the middle of its work, of the last day: it may have ended badly."""
-    gone = read_alerts(connection, _GONE)
-    return [alert.ref for alert in gone if alert.remediation.state in IN_REPAIR or alert.decided]
+    return [
+        alert.ref for alert in read_alerts(connection, _GONE) if alert.remediation.state in IN_REPAIR or alert.decided
+    ]
 
 
 def arrivals(connection: Connection, seconds: float) -> list[RemediationRef]:
@@ -185,9 +187,9 @@ def add_cards(connection: Connection, new: Sequence[Tracked], verify_seconds: fl
     note_returns(connection, [alert for alert, _ in new], verify_seconds)
     present = read_clock(connection)
     for alert, message in new:
-        was_over = alert.remediation.state in FINAL
-        row = alert_columns(replace(alert, seen_at=present, was_over=was_over, message_id=message.id))
-        if connection.execute(_ADD_ALERTS, row, **ids_of(alert.ref)):
+        doubt = doubt_of(connection, alert.ref, alert.remediation.mode) if alert.is_waiting else None
+        noted = replace(alert, remark=doubt, seen_at=present, was_over=alert.is_closed, message_id=message.id)
+        if connection.execute(_ADD_ALERTS, alert_columns(noted), **ids_of(alert.ref)):
             called_at = present if message.ts else 0.0  # one that was found in the channel has called long ago
             opened = replace(message, opened_at=present, remind_from=present, called_at=called_at)
             connection.execute(_ADD_MESSAGE, id=opened.id, **message_columns(opened))

@@ -12,6 +12,7 @@ from sqlalchemy import Executable, and_, bindparam, delete, exists, func, or_, s
 from bot.alerts import AlertView, Tracked, outdated
 from bot.errors import DOUBTFUL
 from bot.models import (
+    CALLED_OFF,
     CLOCKS_DIFFER_BY,
     DOUBT_SECONDS,
     FIRST_APPROVAL_SECONDS,
@@ -26,6 +27,7 @@ from bot.models import (
     Remediation,
     RemediationRef,
     Snapshot,
+    State,
     TrackedMessage,
 )
 from bot.store import batches, outbox, pauses
@@ -180,7 +182,8 @@ def change_alert(
     is_news = alert.is_waiting and alert.remediation is not before.remediation
     # Without times, nothing tells an incident from the one before it.
     may_be_of_another = not (before.is_waiting or alert.remediation.began_at)
-    if first_one and is_news and (may_be_of_another or not first_one.counts_for(alert.remediation)):
+    is_over = alert.remediation.state in CALLED_OFF
+    if first_one and (is_over or (is_news and (may_be_of_another or not first_one.counts_for(alert.remediation)))):
         connection.execute(FORGET_FIRST, key_of(ref), b_user="")
     connection.execute(_WRITE_ALERT, alert_columns(alert), **key_of(ref))
     connection.execute(WRITE_MESSAGE, b_message=message.id, **message_columns(message))
@@ -235,6 +238,12 @@ def card_context(connection: Connection, ref: RemediationRef) -> CardContext:
             doubt = CardNote(notice="", buttons=False, decided=None, state=known.state, mode=known.mode, at=at)
         return replace(about, is_one_of_many=True, doubt=about.doubt or doubt)
     return replace(about, channel_id=message.channel_id, ts=message.ts or "")
+
+
+def doubt_of(connection: Connection, ref: RemediationRef, mode: str = "") -> CardNote | None:
+    """Return what a decision on what waits has left in doubt a moment ago, where no card of the bot's says so."""
+    at = connection.execute(_DOUBTFUL_AT, key_of(ref)).scalar()
+    return CardNote("", buttons=False, decided=None, state=State.PENDING_APPROVAL, mode=mode, at=at) if at else None
 
 
 def message_of(row: Any) -> TrackedMessage | None:  # noqa: ANN401 - a row of a select with these columns

@@ -13,6 +13,7 @@ from bot.errors import LeaseLost, NotReadable, PostFailed, PostUncertain, Storag
 from bot.logs import lasting
 from bot.models import (
     ARRIVED_SECONDS,
+    FINAL,
     HISTORY_BEFORE,
     Alert,
     AlertChannels,
@@ -31,8 +32,6 @@ from bot.watcher.index import TrackedIndex
 from bot.watcher.schedule import Step
 from bot.watcher.teller import ThreadTeller
 from bot.watcher.workqueue import Lane, Line, Rank, WorkQueue
-
-Writer = Callable[[str, Lane], Awaitable[None]]
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +68,7 @@ class Reconciler:
     queue: WorkQueue
     index: TrackedIndex
     impacts: Impacts | None
-    writers: Mapping[str, Writer]
+    writers: Mapping[str, Callable[[str, Lane], Awaitable[None]]]
     teller: ThreadTeller
     comparer: Comparer
     config: WatchConfig
@@ -271,7 +270,8 @@ class Reconciler:
                 return Learned()
             earlier = [incident.remediation for other in tracked for incident in other.earlier]
             history = alert.history_by(listed, earlier, self.clock.now(), self.config.cards.two_people.seconds)
-            return Learned(history, is_outdated=alert.is_outdated_by(listed))
+            states = {one.state for one in listed if one.ref == ref} - {alert.remediation.state}
+            return Learned(history, is_outdated=bool(states) and (alert.is_waiting or not states.isdisjoint(FINAL)))
 
         if self.impacts is None:
             return await of_node()

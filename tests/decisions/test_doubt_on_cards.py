@@ -870,3 +870,33 @@ async def test_nobody_is_reminded_of_what_somebody_decides_or_has_decided_in_dou
         if is_answered:
             (told,) = await until(bot, lambda: thread(bot, message), 180)
             assert told.startswith("1 node in cluster-1 (H100) has waited")
+
+
+async def test_first_card_says_that_a_decision_on_another_tools_alert_is_in_doubt() -> None:
+    async with watching(BOT_ONCALL="U0BOB") as bot:
+        await began(bot)
+        bot.together.add(instance_name="gpu-node-7")
+        theirs = bot.alert(channel="C0OTHER")
+        bot.together.faults.append(Fault("cut", verb="approve"))
+        await bot.slack.press(theirs, APPROVE)
+        await until(bot, lambda: "it still might" in theirs.text, 10)
+        assert not bot.slack.cards(IDS[2])
+        alert = await card(bot)
+        assert APPROVE not in alert.controls
+        await until(bot, lambda: APPROVE in alert.controls, 600)
+
+
+async def test_doubt_is_told_to_others_where_nothing_is_watched() -> None:
+    async with watching(BOT_ALERT_CHANNEL="") as bot:
+        bot.together.add(instance_name="gpu-node-7")
+        alert = bot.alert()
+        bot.together.faults.append(Fault("cut", verb="approve"))
+        await bot.slack.press(alert, APPROVE)
+        await until(bot, lambda: "it still might" in alert.text)
+        asked = await bot.slack.say("<@U0BOT> approve gpu-node-7", user="U0BOB")
+        (answer,) = await bot.slack.until(lambda: bot.slack.replies(asked))
+        assert "Nothing has been sent" not in answer.text
+        view = await home_of(bot, "U0BOB")
+        assert APPROVE not in said(view)
+        await bot.slack.command("status gpu-node-7", user="U0BOB")
+        assert "Somebody has decided" in (await bot.reply_privately("U0BOB")).everything

@@ -1,6 +1,7 @@
 """Two people must approve: who counts as the first, for what, and what the second one was told."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,7 @@ from tests.deaths import died_while
 from tests.manual_clock import START
 from tests.proxy import line_to
 from tests.samples import remediation
+from tests.simulator.slack import Posted
 from tests.simulator.together import Fault
 from tests.storms import began, choose, digest, review, storm
 from tests.test_flow_home import opened as home_of
@@ -19,7 +21,7 @@ from tests.test_flow_menu import opened
 from tests.test_oncall_over_time import asked
 from tests.watch import card, pass_time, poll, until, watching
 from tests.watcher.test_verification import moment
-from tests.world import APPROVE, CANCEL, IDS, running, settings_for, world
+from tests.world import APPROVE, CANCEL, IDS, World, running, settings_for, world
 
 
 async def test_click_whose_question_said_that_nothing_runs_yet_runs_nothing() -> None:
@@ -387,20 +389,90 @@ async def test_power_cycle_that_became_a_removal_while_the_first_approval_was_re
         assert bot.together.posts == [], alert.text
 
 
-async def test_first_approval_of_what_was_rejected_is_no_first_approval_of_the_next_incident() -> None:
+async def waits_again(bot: World) -> None:
+    """An hour later: Together keeps its create_time, and a rejection leaves no end_time (together-api.md)."""
+    await pass_time(bot, 3600)
+    bot.together.remediations[IDS] |= {"state": "PENDING_APPROVAL", "update_time": moment(bot)}
+    await until(bot, lambda: bot.slack.cards(IDS[2])[0].text.partition("Approve ")[2], 1200)
+    await poll(bot)
+
+
+@pytest.mark.parametrize("after", [30, 600])
+@pytest.mark.parametrize("where", ["console", "slack"])
+async def test_first_approval_of_what_was_rejected_is_no_first_approval_of_the_next_incident(
+    where: str, after: float
+) -> None:
     async with watching(BOT_TWO_PEOPLE_MODES="REBOOT_VM") as bot:
         bot.together.add()
         alert = await card(bot)
         await bot.slack.press(alert, APPROVE)
         await card(bot, words="1 of 2 approvals: <@U0ALICE>")
-        await pass_time(bot, 600)
-        bot.together.review(IDS, "reject", "not this one")
-        await card(bot, words="ancelled")
-        await pass_time(bot, 3600)
-        # it waits again: Together keeps its create_time, and a rejection leaves no end_time (together-api.md)
-        bot.together.remediations[IDS] |= {"state": "PENDING_APPROVAL", "update_time": moment(bot)}
-        await card(bot, words="Approve reboot?")
+        await pass_time(bot, after)
+        if where == "console":
+            bot.together.review(IDS, "reject", "not this one")
+        else:
+            view = await opened(bot, alert, cards.REJECT, user="U0BOB")
+            await bot.slack.submit(view, user="U0BOB", reason="not this one")
+        await until(bot, lambda: "ancelled" in alert.text or "Rejected by" in alert.text)
         await poll(bot)
+        before = len(bot.together.posts)
+        await waits_again(bot)
         await bot.slack.press(alert, APPROVE, user="U0BOB")
         await pass_time(bot, 10)
-        assert [call.verb for call in bot.together.posts] == [], "Alice approved an incident that was rejected since"
+        assert len(bot.together.posts) == before, "Alice approved an incident that was rejected since"
+
+
+async def test_first_approval_of_what_another_person_cancelled_does_not_count_where_nothing_is_watched() -> None:
+    async with world(BOT_TWO_PEOPLE_MODES="REBOOT_VM") as bot:
+        bot.together.add(create_time=None)
+        alert = bot.alert()
+        await bot.slack.press(alert, APPROVE)
+        await bot.edited(alert)
+        await bot.slack.press(alert, CANCEL, user="U0BOB")
+        await bot.edited(alert, 2)
+        await bot.time.advance(3600)
+        bot.together.add(create_time=None)
+        again = bot.alert()
+        await bot.slack.press(again, APPROVE, user="U0BOB")
+        await bot.edited(again)
+        assert [call.verb for call in bot.together.posts] == ["cancel"], again.text
+
+
+async def rejected_before(bot: World, **fields: Any) -> Posted:
+    """Return the card of what waits again after a rejection, with the first of two approvals."""
+    await began(bot)
+    bot.together.add(**fields)
+    alert = await card(bot)
+    bot.together.review(IDS, "reject", "not this one")
+    await card(bot, words="ancelled")
+    await waits_again(bot)
+    await bot.slack.press(alert, APPROVE)
+    return await card(bot, words="1 of 2 approvals: <@U0ALICE>")
+
+
+async def test_both_who_approved_are_named_though_it_was_rejected_before() -> None:
+    async with watching(BOT_TWO_PEOPLE_MODES="REBOOT_VM") as bot:
+        alert = await rejected_before(bot)
+        await bot.slack.press(alert, APPROVE, user="U0BOB")
+        await until(bot, lambda: "Approved by <@U0ALICE> and <@U0BOB>" in alert.text)
+
+
+async def test_first_approval_that_is_taken_back_does_not_count_though_it_was_rejected_before() -> None:
+    """Alice cancels while Together is asked for the last time before Bob's approval leaves."""
+    async with watching(BOT_TWO_PEOPLE_MODES="HOST_POWER_CYCLE") as bot:
+        alert = await rejected_before(bot, mode="REMEDIATION_MODE_HOST_POWER_CYCLE")
+        await poll(bot)
+        cancel, looks = dict(alert.controls[CANCEL]), list[int]()
+
+        def slow_at_the_second() -> None:
+            looks.append(1)
+            if len(looks) == 2:
+                bot.together.faults.append(Fault("slow", verb="get", seconds=0.2))
+
+        bot.together.on_call["get"] = slow_at_the_second
+        await bot.slack.press(alert, APPROVE, user="U0BOB")
+        await bot.together.until(lambda: len(looks) == 2)
+        await bot.slack.press(alert, CANCEL, user="U0ALICE", button=cancel)
+        assert "Nothing more was sent" in (await bot.reply_privately("U0ALICE")).text
+        await bot.settle()
+        assert bot.together.posts == [], alert.text

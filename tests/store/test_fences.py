@@ -143,7 +143,7 @@ async def test_stop_of_one_selection_wakes_its_own_digest(store: DecisionStore) 
 
 async def test_nobody_looks_into_what_is_not_tracked(store: DecisionStore) -> None:
     for about in (RemediationRef("c", "i", "r"), "no-digest"):
-        assert await store.database.run(approvals.look_into, about, ALICE, "C0OPS", 0.0) == Looked.NOT_TRACKED
+        assert await store.database.run(approvals.look_into, about, "", ALICE, "C0OPS", 0.0) == Looked.NOT_TRACKED
 
 
 async def test_decision_on_another_remediation_keeps_nobody_waiting(store: DecisionStore) -> None:

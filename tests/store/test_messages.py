@@ -207,7 +207,7 @@ async def test_who_looks_into_a_card_that_is_not_posted_yet_still_does_once_ther
     await database.open()
     one, two = (Alert(remediation, "") for remediation in remediations(2))
     await database.run(messages.add_cards, [(one, TrackedMessage("m", False, DIGEST.cluster_id, "C0OPS"))], 0)
-    assert await database.run(approvals.look_into, one.ref, ALICE, "C0OPS", 0.0) == "noted"
+    assert await database.run(approvals.look_into, one.ref, "", ALICE, "C0OPS", 0.0) == "noted"
     await database.run(messages.gather, DIGEST, [two], 60, 0)
     shown = await database.read(rows.showing, one.ref)
     await database.close()

@@ -67,7 +67,7 @@ async def test_storm_asks_postgresql_as_often_however_many_nodes_a_webhook_is_to
         told = {alert.ref: EventKind.REMINDED for alert in before.alerts}
         await database.run(rows.write, before, before.message, None, told)
         asked.append(line.questions)
-        await database.run(approvals.look_into, digest.id, ALICE, "C0OPS", 0.0)
+        await database.run(approvals.look_into, digest.id, "", ALICE, "C0OPS", 0.0)
         asked.append(line.questions)
         return [after - before for before, after in pairwise(asked)]
 

@@ -12,6 +12,7 @@ from tests.simulator.receivers import PagerDuty
 from tests.simulator.slack import Posted
 from tests.simulator.together import Fault
 from tests.storms import began, digest, storm
+from tests.test_flow_home import opened as home_of
 from tests.watch import HOLD, LOOKING, card, pass_time, thread, until, watching
 from tests.watcher.test_verification import firing, moment
 from tests.world import CANCEL, IDS, World
@@ -247,3 +248,41 @@ async def test_looking_that_a_dead_process_left_is_not_about_a_later_incident(da
             await pass_time(bot, 60)
             assert "Xid 94" in alert.text
             assert "Looking into it: <@U0BOB>" not in alert.text
+
+
+async def test_looking_in_a_home_of_an_earlier_incident_keeps_no_reminder_of_the_next_back() -> None:
+    async with watching(BOT_REMIND_MINUTES="10") as bot:
+        await began(bot)
+        bot.together.add(instance_name="gpu-node-7")
+        alert = await card(bot)
+        await home_of(bot, "U0ALICE")
+        await bot.slack.press(alert, CANCEL, user="U0BOB")
+        await card(bot, words="Cancelled")
+        await pass_time(bot, 7200)
+        bot.together.add(instance_name="gpu-node-7")
+        await card(bot, words="Approve reboot?")
+        before = len(reminders(bot, alert))
+        await bot.slack.press_home(LOOKING, about=IDS[2])
+        await until(bot, lambda: [each for each in bot.slack.messages if "it opened again since" in each.text])
+        await pass_time(bot, 700)
+        assert len(reminders(bot, alert)) > before
+
+
+@pytest.mark.parametrize("choice", ["", "86400"])
+async def test_old_card_that_takes_no_edits_keeps_no_reminder_of_the_next_incident_back(choice: str) -> None:
+    async with watching(BOT_REMIND_MINUTES="10") as bot:
+        await began(bot)
+        bot.together.add()
+        old = await card(bot)
+        await pass_time(bot, 3600)
+        bot.slack.too_old.add(old.ts)
+        bot.together.resolve(IDS)
+        await pass_time(bot, 3600)
+        assert "Approve reboot?" in old.text
+        bot.together.add()
+        new = await until(bot, lambda: [each for each in bot.slack.cards(IDS[2]) if HOLD in each.controls][1:], 1200)
+        await bot.slack.press(old, HOLD if choice else LOOKING, choice=choice)
+        await pass_time(bot, 700)
+        assert "On hold until" not in new[0].text
+        assert "Looking into it" not in new[0].text
+        assert reminders(bot, new[0])
