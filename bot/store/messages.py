@@ -160,9 +160,8 @@ def closed(connection: Connection, refs: Sequence[RemediationRef]) -> list[Alert
 
 def lost(connection: Connection) -> list[RemediationRef]:
     """Return what vanished in the middle of its work, of the last day: it may have ended badly."""
-    return [
-        alert.ref for alert in read_alerts(connection, _GONE) if alert.remediation.state in IN_REPAIR or alert.decided
-    ]
+    gone = read_alerts(connection, _GONE)
+    return [alert.ref for alert in gone if alert.remediation.state in IN_REPAIR or alert.decided]
 
 
 def arrivals(connection: Connection, seconds: float) -> list[RemediationRef]:
@@ -240,12 +239,7 @@ def gather(
 
 
 async def change(
-    store: LeasedDatabase,
-    known: Snapshot | str,
-    change: Change,
-    *,
-    learned: Learned | None = None,
-    told: Told = None,
+    store: LeasedDatabase, known: Snapshot | str, change: Change, *, learned: Learned | None = None, told: Told = None
 ) -> Snapshot | None:
     """Change a message, unless something has changed since it was loaded: then it is loaded again.
 

@@ -66,7 +66,8 @@ def note(world: "World", body: bytes, at: float, ack: Ack) -> None:
 
 def everybody_has_one(world: "World") -> None:
     """Judge that everybody who was told "received" was told more since, or sees it where they asked."""
-    found = rows(world, select(decisions.c.user_id, decisions.c.received_at))
+    found = [*rows(world, select(decisions.c.user_id, decisions.c.received_at))]
+    found += rows(world, select(audit.c.user_id, audit.c.at.label("received_at")))  # also of what was deleted since
     skew = world.most_skew
     for taken in [value for value in world.history.taken.values() if value.acked and not value.is_told]:
         if any(
