@@ -3,7 +3,7 @@
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -131,8 +131,10 @@ class Sender:
             logger.error("An event about %s can't be read and is dropped: a newer version wrote it", letter.subject)
             await self.database.run(outbox.drop, letter)
             return
+        is_paging = letter.target is Target.PAGERDUTY
+        behind = await self.database.read(outbox.behind, letter) if is_paging else ()
         try:
-            result = await self._deliver(letter, letter.event)
+            result = await self._deliver(letter.target, letter.event, behind)
         except Exception as error:  # it would be tried again and again, and the others with it
             logger.exception("Couldn't send an event about %s", letter.subject)
             result = type(error).__name__
@@ -160,9 +162,12 @@ class Sender:
             del refused[letter.subject]
         await self.database.run(outbox.drop, letter)
 
-    async def _deliver(self, letter: OutboxEntry, event: Event) -> str | None:
-        """Send an event. Returns why it wasn't taken; empty where it was, None where this target isn't told of such."""
-        target = letter.target
+    async def _deliver(self, target: Target, event: Event, behind: Sequence[Event]) -> str | None:
+        """Send an event. Returns why it wasn't taken; empty where it was, None where this target isn't told of such.
+
+        Args:
+            behind: what PagerDuty is told of the same later.
+        """
         url = self.to.urls[target]
         if target is Target.WEBHOOK:
             body = cloud_event(event)
@@ -171,7 +176,7 @@ class Sender:
             return await self._post(target, url, body, headers)
         result, headers = None, {"content-type": "application/json"}
         told = partial(incidents, routing_key=self.to.pagerduty_key, at_once=self.to.pages_at_once)
-        later = [content for one in await self.database.read(outbox.behind, letter) for content in told(one)]
+        later = [content for one in behind for content in told(one)]
         over = {content["dedup_key"] for content in later if content["event_action"] == "resolve"}
         for content in told(event):
             if content["event_action"] == "trigger" and content["dedup_key"] in over:

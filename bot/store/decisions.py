@@ -315,7 +315,7 @@ class DecisionStore(Ownership):
 
 
 def _note_first(connection: Connection, request: Request, outcome: Outcome) -> None:
-    """Store a first approval, or delete it: it is used up, or its person has decided otherwise since."""
+    """Store a first approval, or delete it: it is used up, or called off, or its person has decided otherwise since."""
     is_over = outcome.first or outcome.kind in {OutcomeKind.APPROVED, OutcomeKind.REJECTED, OutcomeKind.CANCELLED}
     is_refused = isinstance(outcome.settled_by, NotAllowed)  # then it's told that nothing has changed
     if is_over or (request.verb is not Verb.APPROVE and not is_refused):

@@ -46,8 +46,7 @@ _DUE = union_all(*(
     select(_FIRST.where(when).order_by(outbox.c.next_at, outbox.c.id).limit(bindparam("b_limit")).subquery())
     for when in (outbox.c.next_at <= bindparam("b_now"), outbox.c.next_at > bindparam("b_never"))
 )).order_by("next_at", "id").limit(bindparam("b_limit"))  # fmt: skip
-# SQLite gives the ID of a deleted last row to the next one: an end that is written while what it deletes is on its way.
-_ONE = (outbox.c.id == bindparam("b_id")) & (outbox.c.created_at == bindparam("b_created_at"))
+_ONE = outbox.c.id == bindparam("b_id")
 _DROP = delete(outbox).where(_ONE)
 _UNTOLD = delete(outbox).where(~is_among("b_targets", outbox.c.target))
 _DROP_UNTOLD = _UNTOLD.where(outbox.c.subject == bindparam("b_subject"))
@@ -78,7 +77,6 @@ class OutboxEntry:
 
     Attributes:
         event: None where this version can't read it, such as one that a newer version wrote.
-        created_at: Unix time; with the ID, it's what no other event has.
         age: seconds since it happened.
         attempts: how often it wasn't taken.
     """
@@ -87,7 +85,6 @@ class OutboxEntry:
     target: Target
     subject: str
     event: Event | None
-    created_at: float
     age: float
     attempts: int
 
@@ -96,17 +93,10 @@ def due(connection: Connection, target: Target, limit: int) -> list[OutboxEntry]
     """Return what a target must be told now, at most one event of each remediation."""
     present = read_clock(connection)
     never = present + 2 * LONGEST_PAUSE
+    rows = connection.execute(_DUE, b_target=target, b_limit=limit, b_now=present, b_never=never)
     return [
-        OutboxEntry(
-            row.id,
-            target,
-            row.subject,
-            read_json(_EVENTS, row.body),
-            row.created_at,
-            present - row.created_at,
-            row.attempts,
-        )
-        for row in connection.execute(_DUE, b_target=target, b_limit=limit, b_now=present, b_never=never)
+        OutboxEntry(row.id, target, row.subject, read_json(_EVENTS, row.body), present - row.created_at, row.attempts)
+        for row in rows
     ]
 
 
@@ -123,12 +113,12 @@ def drop_old(connection: Connection) -> None:
 
 def drop(connection: Connection, entry: OutboxEntry) -> None:
     """Drop what was told, or can't be."""
-    connection.execute(_DROP, b_id=entry.id, b_created_at=entry.created_at)
+    connection.execute(_DROP, b_id=entry.id)
 
 
 def postpone(connection: Connection, entry: OutboxEntry, seconds: float) -> None:
     """Tell something later."""
-    connection.execute(_POSTPONE, b_id=entry.id, b_created_at=entry.created_at, b_seconds=seconds)
+    connection.execute(_POSTPONE, b_id=entry.id, b_seconds=seconds)
 
 
 def hurry(connection: Connection) -> None:

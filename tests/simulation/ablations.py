@@ -187,7 +187,7 @@ def _in_any_order(connection: Any, target: Any, limit: int) -> Any:
     due = select(*outbox._DUE.selected_columns).where(columns.target == target, columns.next_at <= now()).limit(limit)
     found = connection.execute(due.order_by(columns.id.desc()))
     read = [(row, read_json(outbox._EVENTS, row.body)) for row in found]
-    return [OutboxEntry(row.id, target, row.subject, event, row.created_at, 0.0, row.attempts) for row, event in read]
+    return [OutboxEntry(row.id, target, row.subject, event, 0.0, row.attempts) for row, event in read]
 
 
 # The worlds that look for it tell other tools; few of the others do.
