@@ -85,13 +85,15 @@ def _counting(snapshot: Snapshot) -> tuple[float, int] | None:
     """Return since when reminders count, and how many of them were sent; None where no more are due.
 
     They start over once nothing waits that was there at the last one, and, after the third, for what has come since.
+    Who has looked into it since the third is followed by one more.
     """
     message = snapshot.message
     asking = [alert.remind_from for alert in snapshot.unheld]
     new = [moment for moment in asking if moment > max(message.remind_from, message.reminded_at)]
     if new and (len(new) == len(asking) or message.reminders >= MAX_REMINDERS):
         return min(new), 0
-    return (message.remind_from, message.reminders) if asking and message.reminders < MAX_REMINDERS else None
+    is_left = message.reminders < MAX_REMINDERS or message.escalate_from > message.reminded_at
+    return (message.remind_from, message.reminders) if asking and is_left else None
 
 
 def reminded(snapshot: Snapshot, waiting: Sequence[Alert], config: WatchConfig) -> TrackedMessage:

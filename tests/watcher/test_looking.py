@@ -286,3 +286,17 @@ async def test_old_card_that_takes_no_edits_keeps_no_reminder_of_the_next_incide
         assert "On hold until" not in new[0].text
         assert "Looking into it" not in new[0].text
         assert reminders(bot, new[0])
+
+
+async def test_looking_after_the_last_reminder_is_followed_by_one() -> None:
+    async with watching(BOT_ONCALL="S0ONCALL") as bot:
+        await began(bot)
+        bot.together.add()
+        alert = await card(bot)
+        await pass_time(bot, 7200)
+        assert len(reminders(bot, alert)) == 3
+        await looked(bot, alert)
+        await pass_time(bot, 840)
+        assert len(reminders(bot, alert)) == 3
+        await pass_time(bot, 4 * 3600)
+        assert len(reminders(bot, alert)) == 4
