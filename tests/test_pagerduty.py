@@ -19,10 +19,12 @@ from tests.simulator.together import Fault
 from tests.storms import XID, began, digest, storm
 from tests.test_metrics import Counted, metrics
 from tests.watch import HOLD, LOOKING, card, pass_time, poll, quiet, thread, until, watching
+from tests.watcher.test_faults import WARNING
 from tests.watcher.test_verification import running
 from tests.world import APPROVE, CANCEL, IDS, REF, World
 
 REPAIR, STUCK, CRITICAL = (f"{REF} {of}" for of in ("repair", "stuck", "critical"))  # keys of its other incidents
+WARNINGS = [{"alert_name": "IBLinkFlapping", **WARNING}]
 
 
 async def test_incident_is_triggered_by_the_first_reminder_acknowledged_by_a_hold_and_resolved(
@@ -547,7 +549,10 @@ async def restarted(bot: World) -> None:
     await free_the_lease(bot.settings.database_url)
 
 
-async def test_incident_that_is_over_is_not_triggered_by_a_key_that_comes_back() -> None:
+@pytest.mark.parametrize(("state", "words"), [("RUNNING", "Rebooting"), ("SUCCEEDED", "Rebooted")])
+async def test_incident_of_what_was_approved_since_is_not_triggered_by_a_key_that_comes_back(
+    state: str, words: str
+) -> None:
     async with PagerDuty() as pagerduty:
         paging: Any = {"BOT_PAGERDUTY_KEY": "f" * 32, "BOT_PAGERDUTY_URL": pagerduty.url}
         async with watching(BOT_PAGERDUTY_WHEN="opened", **paging) as bot:
@@ -560,12 +565,13 @@ async def test_incident_that_is_over_is_not_triggered_by_a_key_that_comes_back()
             async with bot.another(bot.settings.model_copy(update={"bot_pagerduty_key": None})):
                 await bot.slack.press(alert, APPROVE)
                 await card(bot, words="Approved")
-                bot.together.advance(IDS, "SUCCEEDED")
-                await until(bot, lambda: "Rebooted" in alert.text)
+                bot.together.advance(IDS, state)
+                await until(bot, lambda: words in alert.text)
             await free_the_lease(bot.settings.database_url)
             async with bot.another(bot.settings.model_copy(update={"bot_pagerduty_key": SecretStr(ROUTING_KEY)})):
                 await pass_time(bot, 900)
                 assert pagerduty.incidents.get(REF) != "triggered"
+                assert pagerduty.pages == []
 
 
 @pytest.mark.parametrize("what", ["a wait", "a repair"])
@@ -674,9 +680,6 @@ async def test_incident_of_a_stuck_repair_that_runs_and_is_not_listed_for_a_whil
         assert pagerduty.incidents == {STUCK: "triggered"}
 
 
-WARNING = [{"severity": "PHC_SEVERITY_WARNING", "alert_name": "IBLinkFlapping"}]
-
-
 @pytest.mark.parametrize("is_held", [False, True])
 async def test_warning_that_turns_critical_pages_although_no_reminder_is_due(
     pagerduty: PagerDuty, *, is_held: bool
@@ -684,7 +687,7 @@ async def test_warning_that_turns_critical_pages_although_no_reminder_is_due(
     """After the third one, acknowledged in PagerDuty; or on hold."""
     async with watching(**pagerduty.settings, BOT_ONCALL="S0ONCALL") as bot:
         bot.slack.groups["S0ONCALL"] = ["U0ALICE"]
-        bot.together.add(linked_alerts=WARNING)
+        bot.together.add(linked_alerts=WARNINGS)
         alert = await card(bot)
         await pass_time(bot, 960 if is_held else 7200)
         assert pagerduty.incidents == {REF: "triggered"}
@@ -713,32 +716,12 @@ async def test_nobody_is_paged_for_what_was_approved_while_pagerduty_took_nothin
         assert pagerduty.pages == []
 
 
-async def test_key_that_comes_back_pages_nobody_for_what_was_approved_since() -> None:
-    async with PagerDuty() as pagerduty:
-        wrong: Any = {"BOT_PAGERDUTY_KEY": "f" * 32, "BOT_PAGERDUTY_URL": pagerduty.url}
-        async with watching(BOT_PAGERDUTY_WHEN="opened", **wrong) as bot:
-            await began(bot)
-            bot.together.add()
-            alert = await card(bot)
-            await pass_time(bot, 60)
-            await restarted(bot)
-            async with bot.another(bot.settings.model_copy(update={"bot_pagerduty_key": None})):
-                await bot.slack.press(alert, APPROVE)
-                await card(bot, words="Approved")
-                bot.together.advance(IDS, "RUNNING")
-                await card(bot, words="Rebooting")
-            await free_the_lease(bot.settings.database_url)
-            async with bot.another(bot.settings.model_copy(update={"bot_pagerduty_key": SecretStr(ROUTING_KEY)})):
-                await pass_time(bot, 900)
-                assert pagerduty.pages == [], pagerduty.incidents
-
-
 async def test_next_incident_that_turns_critical_pages_though_its_warning_was_acknowledged(
     pagerduty: PagerDuty,
 ) -> None:
     """The one before, under the same ID, had turned critical too."""
     async with watching(**pagerduty.settings) as bot:
-        bot.together.add(linked_alerts=WARNING)
+        bot.together.add(linked_alerts=WARNINGS)
         alert = await card(bot)
         bot.together.remediations[IDS]["linked_alerts"] = XID
         await poll(bot)
@@ -746,7 +729,7 @@ async def test_next_incident_that_turns_critical_pages_though_its_warning_was_ac
         await card(bot, words="Cancelled")
         await pass_time(bot, 7200)
         pages = len(pagerduty.pages)
-        bot.together.add(linked_alerts=WARNING)
+        bot.together.add(linked_alerts=WARNINGS)
         again = await card(bot, words="Approve reboot?")
         await pass_time(bot, 1000)
         assert len(pagerduty.pages) == pages + 1

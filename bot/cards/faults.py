@@ -45,8 +45,8 @@ def more_unrepaired(report: FaultReport, faults: Sequence[Fault], seconds: float
     """Return, for the thread, what has come since: the brake, and alerts that fire for `seconds` or longer too."""
     lines = _brake_lines(report)
     if faults:
-        and_none = f"{lasted(seconds)} or longer, and no repair is open for {_them(faults)}"
-        lines.append(f"{_nodes(faults)}: critical, firing for {and_none}.")
+        long, them = lasted(seconds), _them(faults)
+        lines.append(f"{_nodes(faults)}: critical, firing for {long} or longer, and no repair is open for {them}.")
         lines += _first(faults, len(faults))
     return listing.message([*lines, mention(called)])
 

@@ -107,9 +107,11 @@ class Upkeep:
 
         A dialog may have been open for long, or a process have died; Home, or a card that takes no edits, may be old.
         """
-        place, about = job.request.place, await or_none(self.store.database.read(rows.card_context, job.request.ref))
-        is_card = about is not None and (about.channel_id, about.ts) == (place.channel_id, place.message_ts)
-        return place.is_dialog or job.taken_over or not (place.is_button and is_card)
+        place = job.request.place
+        if place.is_dialog or job.taken_over or not place.is_button:
+            return True
+        about = await or_none(self.store.database.read(rows.card_context, job.request.ref))
+        return about is None or (about.channel_id, about.ts) != (place.channel_id, place.message_ts)
 
     async def _release(self, job: Job, read: Verdict) -> Verdict:
         """End a hold, for anyone who may decide.

@@ -56,7 +56,7 @@ def _opened_and_ended(episode: str) -> tuple[float, float]:
 
 
 def _moments(episode: str) -> list[float]:
-    """Return its moments in Unix time in seconds, as text with "None" for what isn't known; 0 for those."""
+    """Return its moments in Unix time in seconds; 0 for what isn't known, where it has "None"."""
     return [datetime.fromisoformat(at).timestamp() if at[:1].isdigit() else 0.0 for at in episode.split("|")]
 
 

@@ -130,8 +130,8 @@ def contexts_now(connection: Connection, refs: Sequence[RemediationRef]) -> dict
     for ref in refs:
         claim, about = claim_and_context(connection, ref)
         about = replace(about, is_being_decided=claim is not None)
-        if not about.followed:
-            about = replace(about, doubt=doubt_of(connection, ref), now=read_clock(connection))
+        if not about.followed and (doubt := doubt_of(connection, ref)):
+            about = replace(about, doubt=doubt, now=read_clock(connection))
         if about.share and not about.as_of:
             about = replace(about, share=load(ref.cluster_id, about.share))
         contexts[ref] = about

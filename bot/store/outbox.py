@@ -139,8 +139,7 @@ def emit(connection: Connection, kind: EventKind, subject: str, data: Data, *, k
     event_id = uuid.uuid5(_IDS, f"{subject} {key}").hex if key else new_id()
     kept = {name: storable(value) for name, value in data.items()}
     body = dump(_EVENTS, Event(event_id, kind, subject, 0.0, kept))
-    targets = connection.targets
-    connection.execute(_ADD, [{"target": target, "subject": subject, "b_body": body} for target in targets])
+    connection.execute(_ADD, [{"target": target, "subject": subject, "b_body": body} for target in connection.targets])
 
 
 def happened(connection: Connection, kind: EventKind, alert: Alert, *, key: str = "", **more: Value) -> None:

@@ -233,9 +233,8 @@ def card_context(connection: Connection, ref: RemediationRef) -> CardContext:
     looking = message.at(present).looking if message.looking else ()
     about = replace(about, mentioned=message.mentioned, looking=looking, is_automatic=is_automatic)
     if message.is_digest:
-        doubt, known = None, alert.remediation
-        if at := row.doubtful_at:
-            doubt = CardNote(notice="", buttons=False, decided=None, state=known.state, mode=known.mode, at=at)
+        known = alert.remediation
+        doubt = _doubt(row.doubtful_at, known.state, known.mode) if row.doubtful_at else None
         return replace(about, is_one_of_many=True, doubt=about.doubt or doubt)
     return replace(about, channel_id=message.channel_id, ts=message.ts or "")
 
@@ -243,7 +242,11 @@ def card_context(connection: Connection, ref: RemediationRef) -> CardContext:
 def doubt_of(connection: Connection, ref: RemediationRef, mode: str = "") -> CardNote | None:
     """Return what a decision on what waits has left in doubt a moment ago, where no card of the bot's says so."""
     at = connection.execute(_DOUBTFUL_AT, key_of(ref)).scalar()
-    return CardNote("", buttons=False, decided=None, state=State.PENDING_APPROVAL, mode=mode, at=at) if at else None
+    return _doubt(at, State.PENDING_APPROVAL, mode) if at else None
+
+
+def _doubt(at: float, state: str, mode: str) -> CardNote:
+    return CardNote(notice="", buttons=False, decided=None, state=state, mode=mode, at=at)
 
 
 def message_of(row: Any) -> TrackedMessage | None:  # noqa: ANN401 - a row of a select with these columns

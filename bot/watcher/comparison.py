@@ -62,7 +62,7 @@ class Comparer:
         self._lost.discard((channel_id, mark))
 
     async def may_post(self, channel_id: str) -> bool:
-        """Return whether a channel takes messages, as far as Slack says. None moves to one that doesn't."""
+        """Return whether Slack says that a channel takes messages. No message moves to one that doesn't."""
         try:
             await self.channels.check(channel_id)
         except PostFailed as error:

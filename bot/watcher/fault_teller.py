@@ -227,14 +227,14 @@ class FaultTeller:
         sending = replace(known, mark=new_id(), sent_at=sent_at, calls=new, is_repeated=is_repeated, called=called)
         keys = new.union(report.told) - report.announced  # also of what fires again, and calls nobody again
         untold = {fault.key: fault.alert.node for fault in view.overdue if fault.key in keys}
-        fresh = set(untold.values())
+        news: Data | None = {"is_over": False, "nodes": len({*untold.values()})} if untold else None
 
         def leaving(known: FaultReport) -> FaultReport:
-            is_announced = known.is_announced or bool(fresh)
+            is_announced = known.is_announced or bool(untold)
             return replace(known, message=sending, announced=known.announced.union(untold), is_announced=is_announced)
 
         # Before it leaves, so that the next process with the watch looks for it.
-        await self.reports.change(cluster_id, leaving, told={"is_over": False, "nodes": len(fresh)} if fresh else None)
+        await self.reports.change(cluster_id, leaving, told=news)
         if report.brake_key - self.reports[cluster_id].brake_key:  # somebody has resumed since
             await self._keep(cluster_id, known if known.ts else None)
             return

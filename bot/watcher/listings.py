@@ -34,11 +34,11 @@ class UnderRepair:
 
     def has(self, alert: LinkedAlert) -> bool:
         """Return whether a repair is open for an alert. One that waits for a warning isn't for a critical one."""
-        return not alert.names.isdisjoint(self.names if alert.is_critical else self.names | self.warned)
+        return not alert.names.isdisjoint(self.names) if alert.is_critical else self.has_node(alert)
 
     def has_node(self, alert: LinkedAlert) -> bool:
         """Return whether a repair is open on its node, for this alert or another."""
-        return not alert.names.isdisjoint(self.names | self.warned)
+        return not (alert.names.isdisjoint(self.names) and alert.names.isdisjoint(self.warned))
 
     def add(self, item: Mapping[str, Any]) -> None:
         """Add an open remediation, as it is listed."""

@@ -236,7 +236,7 @@ class Poller:
             self._maybe_deleted.discard(cluster_id)
         listed = await self._sort(listing, items)
         listing.unconfirmed = {ref for ref in self.index.of_cluster(cluster_id) if ref not in listed}
-        listing.under_repair.names.update(ref.instance_id for ref in listing.unconfirmed)  # as far as is known
+        listing.under_repair.names.update(ref.instance_id for ref in listing.unconfirmed)  # by what is known
         unknown = listing.unconfirmed & self.in_unknown_states.keys()
         listing.in_repair.update(ref.instance_id for ref in unknown)
         listing.under_repair.names.update(*(self.in_unknown_states[ref] for ref in unknown))

@@ -332,6 +332,23 @@ async def test_both_who_approved_are_named_where_the_second_answer_was_lost() ->
         assert "Approved by <@U0ALICE> and <@U0BOB>" in alert.text
 
 
+async def cancelled_at_the_last_look(bot: World, alert: Posted) -> None:
+    """Let Bob approve, and Alice, whose first approval it needs, cancel while Together takes a second for that look."""
+    cancel = dict(alert.controls[CANCEL])
+    looks: list[int] = []
+
+    def slow_at_the_second() -> None:
+        looks.append(1)
+        if len(looks) == 2:
+            bot.together.faults.append(Fault("slow", verb="get", seconds=1.0))
+
+    bot.together.on_call["get"] = slow_at_the_second
+    await bot.slack.press(alert, APPROVE, user="U0BOB")
+    await bot.together.until(lambda: len(looks) == 2)
+    await bot.slack.press(alert, CANCEL, user="U0ALICE", button=cancel)
+    assert "Nothing more was sent" in (await bot.reply_privately("U0ALICE")).text
+
+
 async def test_power_cycle_does_not_leave_once_the_first_of_its_approvers_wants_to_cancel() -> None:
     """Together takes a second for the last look before the POST, which isn't sent yet when Alice presses Cancel."""
     async with watching(BOT_TWO_PEOPLE_MODES="HOST_POWER_CYCLE") as bot:
@@ -341,19 +358,7 @@ async def test_power_cycle_does_not_leave_once_the_first_of_its_approvers_wants_
         await bot.slack.press(alert, APPROVE)
         await card(bot, words="1 of 2 approvals")
         await poll(bot)
-        cancel = dict(alert.controls[CANCEL])
-        looks: list[int] = []
-
-        def slow_at_the_second() -> None:
-            looks.append(1)
-            if len(looks) == 2:
-                bot.together.faults.append(Fault("slow", verb="get", seconds=1.0))
-
-        bot.together.on_call["get"] = slow_at_the_second
-        await bot.slack.press(alert, APPROVE, user="U0BOB")
-        await bot.together.until(lambda: len(looks) == 2)
-        await bot.slack.press(alert, CANCEL, user="U0ALICE", button=cancel)
-        assert "Nothing more was sent" in (await bot.reply_privately("U0ALICE")).text
+        await cancelled_at_the_last_look(bot, alert)
         assert bot.together.posts == []
         assert "the first of its two approvals no longer counts" in (await bot.reply_privately("U0BOB")).text
         await until(bot, lambda: "1 of 2 approvals" not in alert.text)
@@ -462,17 +467,6 @@ async def test_first_approval_that_is_taken_back_does_not_count_though_it_was_re
     async with watching(BOT_TWO_PEOPLE_MODES="HOST_POWER_CYCLE") as bot:
         alert = await rejected_before(bot, mode="REMEDIATION_MODE_HOST_POWER_CYCLE")
         await poll(bot)
-        cancel, looks = dict(alert.controls[CANCEL]), list[int]()
-
-        def slow_at_the_second() -> None:
-            looks.append(1)
-            if len(looks) == 2:
-                bot.together.faults.append(Fault("slow", verb="get", seconds=0.2))
-
-        bot.together.on_call["get"] = slow_at_the_second
-        await bot.slack.press(alert, APPROVE, user="U0BOB")
-        await bot.together.until(lambda: len(looks) == 2)
-        await bot.slack.press(alert, CANCEL, user="U0ALICE", button=cancel)
-        assert "Nothing more was sent" in (await bot.reply_privately("U0ALICE")).text
+        await cancelled_at_the_last_look(bot, alert)
         await bot.settle()
         assert bot.together.posts == [], alert.text
