@@ -13,6 +13,7 @@ from bot.models import (
     AlertChannels,
     Found,
     Message,
+    RemediationRef,
     Snapshot,
     TrackedMessage,
     decision_part,
@@ -41,8 +42,8 @@ class Comparer:
     warn: Warn
     _doubted: dict[str, float] = field(init=False)
     _owed: dict[tuple[str, str], Message] = field(init=False)  # what messages that are left are yet to say
-    # The marks of what was posted again, by its channel: a watch that begins again knows of them, too.
-    _lost: set[tuple[str, str]] = field(default_factory=set, init=False)
+    # What may arrive late, by its channel: a mark, a remediation, or a digest's ID. The next watch knows of it, too.
+    _lost: set[tuple[str, RemediationRef | str]] = field(default_factory=set, init=False)
 
     async def begin(self) -> None:
         """Forget the doubts of an earlier watch: everything is compared when one begins."""
@@ -52,14 +53,14 @@ class Comparer:
         """Look at a channel again in a minute: something may arrive there late."""
         self._doubted[channel_id] = self.clock.monotonic() + LATE_SECONDS
 
-    def lost(self, channel_id: str, mark: str) -> None:
-        """Look for what is about to be posted again: Slack may execute the first post late."""
-        self._lost.add((channel_id, mark))
+    def lost(self, channel_id: str, about: RemediationRef | str) -> None:
+        """Look for what Slack may post late: it's posted again by then, or over and known no more."""
+        self._lost.add((channel_id, about))
         self.doubt(channel_id)
 
-    def found(self, channel_id: str, mark: str) -> None:
+    def found(self, channel_id: str, about: RemediationRef | str) -> None:
         """Look no longer for what turned out to be there, and counts."""
-        self._lost.discard((channel_id, mark))
+        self._lost.discard((channel_id, about))
 
     async def may_post(self, channel_id: str) -> bool:
         """Return whether Slack says that a channel takes messages. No message moves to one that doesn't."""
@@ -178,6 +179,9 @@ class Comparer:
         }
         for ts, about in copies.items():
             kept = await self.database.read(rows.showing, about)
+            if kept is None and (channel_id, about) in self._lost:
+                await self._edit_last_in_turn(ts, cards.posted_late(), channel_id)
+                self.found(channel_id, about)
             if kept is None or kept.message.ts == ts:
                 continue
             if kept.message.ts is None:

@@ -59,6 +59,7 @@ class Listing:
         asked_at: when Together was asked, on this process's monotonic clock.
         sequence: the audit trail's last row before that.
         error: why nothing, or not all of it, could be read.
+        is_gone: Together has deleted the cluster: nothing was read.
         new: what waits for approval and isn't tracked.
         changed: what is tracked and isn't what was seen last; None for what Together knows no longer.
         started_elsewhere: what others have begun, in the middle of its work, as it is listed.
@@ -75,6 +76,7 @@ class Listing:
     asked_at: float
     sequence: int
     error: TogetherError | None = None
+    is_gone: bool = False
     new: dict[RemediationRef, Alert] = field(default_factory=dict)
     changed: dict[RemediationRef, Alert | None] = field(default_factory=dict)
     started_elsewhere: dict[RemediationRef, Raw] = field(default_factory=dict)

@@ -229,7 +229,7 @@ class Poller:
                 self._known_at = (self._known_at or 0.0) - CLUSTERS_FRESH_SECONDS  # is it listed still?
             if self._known_at is None or cluster_id in self.clusters:
                 raise  # nothing says that it is gone: neither this nor what its remediations would answer now
-            items = []  # a cluster that is gone has taken its remediations with it
+            listing.is_gone, items = True, []  # a cluster that is gone has taken its remediations with it
             if cluster_id in self.chosen:
                 listing.error = error
         else:

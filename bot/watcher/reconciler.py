@@ -79,14 +79,10 @@ class Reconciler:
     _arrives_by: dict[str, float] = field(default_factory=dict, init=False)
     _searches: dict[str, _Search] = field(init=False)
 
-    def begin(self, due: Collection[str]) -> None:
-        """Forget what an earlier watch had in hand: the store knows better.
-
-        Args:
-            due: the messages that it left something to do on.
-        """
+    async def begin(self, due: Collection[str]) -> None:
+        """Forget what an earlier watch had in hand: the store knows better; and what it left something to do on."""
         self._edited, self._searches = {}, {}
-        self.teller.begin(due)
+        await self.teller.begin(due)
 
     async def work(self) -> None:
         """Work through the queue forever, with one worker for each lane of each channel."""
@@ -291,6 +287,7 @@ class Reconciler:
             ts = await self.channels.post(shown, about=left.subject, channel_id=message.channel_id)
         except PostUncertain:
             self._arrives_by[key] = self.clock.monotonic() + ARRIVED_SECONDS
+            self.comparer.lost(message.channel_id, left.subject)
             raise
         except PostFailed as error:
             self.warn(message.channel_id, f"Can't post alerts in {message.channel_id}: {error}.")
@@ -395,6 +392,7 @@ class Reconciler:
                 self.database, message.id, lambda current: replace(current.message, posted_at=0.0, next_at=0.0)
             )
         logger.info("%s: already in the channel", snapshot.subject)
+        self.comparer.found(message.channel_id, snapshot.subject)
         return await self.teller.settle(
             message.id, lambda current: replace(current.message, ts=all_ts[0], content_hash="")
         )

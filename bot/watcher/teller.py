@@ -70,7 +70,7 @@ class ThreadTeller:
     _arrived: float = field(init=False)  # when all that the watch before this one has sent is there, or never will be
     _told_blindly: dict[str, str] = field(init=False)  # the mark of what was repeated, by the IDs of messages
 
-    def begin(self, due: Collection[str]) -> None:
+    async def begin(self, due: Collection[str]) -> None:
         """Forget what an earlier watch had in hand; `due` are the messages that it left something to do on."""
         self.unclear = {}
         self.backoff = Backoff(self.clock.monotonic, LONGEST_WAIT[Lane.REPLY])
@@ -78,6 +78,11 @@ class ThreadTeller:
         self.checks.begin()
         self._arrived = self.clock.monotonic() + ARRIVED_SECONDS
         self.inherited = set(due)
+        # What it may have told is what its threads lacked then: what is read from now on adds to that.
+        for key in due:
+            snapshot = await self.database.read(rows.load, key)
+            if snapshot and snapshot.message.ts and (part := next(threads.thread_parts(snapshot, self.config), None)):
+                self.unclear[key] = Unclear(part, self._arrived)
 
     def forget(self, key: str) -> None:
         """Forget what a thread may have been told."""
@@ -205,6 +210,8 @@ class ThreadTeller:
                 if is_for_nobody or error.is_gone or error.is_closed or not error.is_lasting:
                     raise
                 link = self.config.cards.permalink(message.channel_id, message.ts or "")
+                if message.id in self.inherited and await self._find(message, part, message.edited_at):
+                    return await self._count_as_told(message.id, part)
                 outside_since = snapshot.now
                 await post(cards.thread.outside(part.message, link))  # the thread is locked
         except PostUncertain:

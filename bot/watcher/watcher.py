@@ -180,7 +180,7 @@ class Watcher:
         self._queue.clear()
         self._config.refused.channels.clear()
         self._config.refused.edits.clear()
-        self._reconciler.begin(await self._database.read(messages.due, at_most=sys.maxsize))
+        await self._reconciler.begin(await self._database.read(messages.due, at_most=sys.maxsize))
         await self._comparer.begin()
         self._poller.begin(await self._database.read(clusters.sizes), await self._database.read(clusters.names))
         await self._outages.load()
@@ -249,7 +249,8 @@ class Watcher:
                 await self._outages.failed(listing.cluster_id)
             elif listing.alone is None:
                 self._warn(_KEY, "")
-                await self._outages.succeeded(listing.cluster_id)
+                if not listing.is_gone:
+                    await self._outages.succeeded(listing.cluster_id)
             if listing.cluster_id:
                 await self._intake.take(listing)
                 await self._faults.take(listing)

@@ -147,6 +147,24 @@ async def test_post_that_slack_executes_late_leaves_one_message_to_decide_on(bot
     assert (copy.edits, len([message for message in bot.slack.visible() if message.buttons])) == (1, 1)
 
 
+@pytest.mark.parametrize("count", [1, 6])
+async def test_post_that_slack_executes_once_its_repairs_are_over_offers_no_decision(bot: World, count: int) -> None:
+    await began(bot)
+    late = SlackFault("chat.postMessage", "internal_error", late=True)
+    bot.slack.faults += [late, unclear(times=2)]  # so that the repairs are over before it is posted again
+    ids = storm(bot, count)
+    await until(bot, lambda: late.times == 0)
+    for one in ids:
+        bot.together.resolve(one)
+    await pass_time(bot, 75)
+    assert bot.slack.visible() == []
+    bot.slack.execute_late()
+    (arrived,) = bot.slack.visible()
+    await pass_time(bot, 3700)
+    assert arrived.buttons == {}
+    assert "it's over" in arrived.text
+
+
 async def write_waits(bot: World) -> None:
     """Wait until a transaction doesn't end."""
     waiting: set[asyncio.Future[Any]] = set()

@@ -16,7 +16,7 @@ from tests.manual_clock import POLL
 from tests.rows import execute, execute_beside
 from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault
-from tests.storms import began
+from tests.storms import began, digest, storm
 from tests.watch import CHANNEL, card, enforce_slacks_limits, pass_time, poll, quiet, thread, until, watching
 from tests.watcher.test_verification import moment
 from tests.world import APPROVE, CANCEL, IDS, World, both_databases
@@ -330,3 +330,47 @@ async def test_process_that_lost_the_watch_does_not_say_that_alerts_cannot_be_po
     await execute_beside(bot, another)
     await pass_time(bot, 120)
     assert await get(bot.app, "/readyz") == (200, "ready\n")
+
+
+@pytest.mark.bot(watching=True)
+async def test_failure_told_before_a_death_is_told_once_though_another_follows(bot: World) -> None:
+    await began(bot)
+    first, second, *_ = ids = storm(bot, 6)
+    message = await digest(bot)
+    for one in ids:
+        bot.together.review(one, "approve")
+        bot.together.advance(one, "RUNNING")
+    await poll(bot)
+    bot.together.fail(first, "no host left")
+    with bot.slack.paused("chat.postMessage"):
+        await until(bot, lambda: bot.slack.is_waiting("chat.postMessage"))
+        await kill_the_watch(bot)
+    await quiet(bot)
+    bot.together.fail(second, "no host left")
+    await bot.time.advance(20)
+    async with bot.another():
+        await pass_time(bot, 120)
+    lines = thread(bot, message)
+    assert [sum(f"gpu-node-000{number}" in line for line in lines) for number in range(3)] == [1, 1, 0]
+
+
+@pytest.mark.bot(watching=True)
+async def test_failure_told_outside_a_locked_thread_before_a_death_is_told_once(bot: World) -> None:
+    await began(bot)
+    bot.together.add()
+    alert = await card(bot)
+    bot.together.review(IDS, "approve")
+    bot.together.advance(IDS, "RUNNING")
+    await card(bot, words="Rebooting")
+    bot.slack.locked.add(alert.ts)
+    bot.together.fail(IDS, "no host left")
+    with bot.slack.paused("chat.postMessage"):
+        await until(bot, lambda: bot.slack.is_waiting("chat.postMessage"))
+    with bot.slack.paused("chat.postMessage"):
+        await until(bot, lambda: bot.slack.is_waiting("chat.postMessage"))
+        await kill_the_watch(bot)
+    await quiet(bot)
+    await bot.time.advance(20)
+    async with bot.another():
+        await pass_time(bot, 120)
+    assert len([message for message in bot.slack.visible() if "failed on" in message.text]) == 1

@@ -738,3 +738,24 @@ async def test_message_about_an_outage_that_was_not_edited_before_a_death_says_o
             await pass_time(bot, 7200)
             assert not said("from Together since")
             assert during == 1, "the outage is told twice"
+
+
+async def test_cluster_that_is_deleted_in_its_outage_is_not_said_to_be_readable_though_it_has_a_card(
+    bot: World,
+) -> None:
+    bot.together.add()
+    bot.together.add(OTHER)
+    bot.together.clusters[OTHER[0]] = "two"
+    await card(bot)
+    await card(bot, OTHER, seconds=900)
+    fault = Fault("rpc", verb="list", code=14, times=-1, cluster=OTHER[0])
+    bot.together.faults.append(fault)
+    await pass_time(bot, 400)
+    del bot.together.clusters[OTHER[0]]
+    del bot.together.remediations[OTHER]
+    bot.together.faults.remove(fault)  # what is gone answers "not found"
+    for _ in range(60):
+        await pass_time(bot, 30)
+    told = [message.text for message in bot.slack.visible() if "luster two " in message.text]
+    assert not [text for text in told if "can be read" in text]
+    assert "no longer monitored" in told[1]
