@@ -1,6 +1,5 @@
 """A digest: many remediations in one message."""
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from bot.cards import blocks, labels
@@ -19,6 +18,7 @@ from bot.cards.listing import (
     first_of,
     grouped,
     half_approved,
+    in_states,
     lines_message,
     mode_name,
     named,
@@ -135,9 +135,11 @@ def _started(shown: Snapshot) -> Message:
     many = f"{blast_radius(left or alerts, nodes)} {f'of {clean(name, 60)} ' if name else ''}"
     is_well = all(alert.remediation.state == State.SUCCEEDED and not alert.came_back for alert in alerts)
     is_automatic = all(alert.remediation.has_no_reviewer for alert in alerts)
-    how = f"started {'automatically' if is_automatic else 'in Together'}" if name else "since before monitoring started"
+    is_anew = any(alert.waiting_since for alert in left)
+    before = "" if is_anew else ", since before monitoring started"
+    how = f", started {'automatically' if is_automatic else 'in Together'}" if name else before
     ended = "repaired" if is_well else "no longer in repair"
-    title = f"{many}in repair, {how}" if left else f"Over: {many}{ended}, {how}"
+    title = f"{many}in repair{how}" if left else f"Over: {many}{ended}{how}"
     called = on_call(of.mentioned) if left else ""
     lines = _lines(sorted(left or alerts, key=since), alerts)
     warning, states = _as_of(alerts), _others(shown)
@@ -149,15 +151,17 @@ def _started(shown: Snapshot) -> Message:
 def _title(of: TrackedMessage, alerts: Sequence[Alert], open_ones: Sequence[Alert]) -> str:
     """Return the blast radius: how many nodes of how many need a decision."""
     name, nodes = cluster_of(of.cluster_id, alerts)
-    where = clean(name, 60) if name else "(open before monitoring started)"
+    is_anew = any(alert.waiting_since for alert in open_ones or alerts)
+    before = "" if is_anew else " (open before monitoring started)"
+    where = clean(name, 60)
     if not open_ones:
         count = len(alerts)
-        return f"Nothing left to decide: {count} {plural('remediation', count)} {f'in {where}' if name else where}"
+        return f"Nothing left to decide: {count} {plural('remediation', count)}{f' in {where}' if name else before}"
     count, many = nodes_of(open_ones), blast_radius(open_ones, nodes)
     needs = f"need{'s' if count == 1 else ''} a decision"
     more = f" ({len(open_ones)} remediations)" if len(open_ones) > count else ""
     if not name:
-        return f"{many} {needs} {where}{more}"
+        return f"{many} {needs}{before}{more}"
     return f"{many} {'of' if nodes else 'in'} {where} {needs}{more}"
 
 
@@ -225,10 +229,9 @@ def _line(alert: Alert, name: str) -> Line:
 def _others(shown: Snapshot) -> str:
     """Return how many are in which other state."""
     open_ones = {alert.ref for alert in shown.undecided}
-    states = [_state(alert) for alert in shown.alerts if alert.ref not in open_ones]
-    counts = [f"{count} {escape(state.lower(), 60)}" for state, count in Counter(states).most_common()]
+    states = [escape(_state(alert).lower(), 60) for alert in shown.alerts if alert.ref not in open_ones]
     which = "Others" if open_ones else "In all"
-    return f"{which}: {', '.join(counts)}." if counts else ""
+    return f"{which}: {in_states(states)}." if states else ""
 
 
 def _state(alert: Alert) -> str:

@@ -13,6 +13,7 @@ from bot.cards.listing import (
     NOT_CONFIRMED,
     clusters_of,
     entry,
+    in_states,
     lines_message,
     mode_name,
     plural,
@@ -194,8 +195,7 @@ def _deciders(alert: Alert) -> str:
 
 
 def _results(ended: Sequence[Alert]) -> str:
-    counts = Counter("didn't help" if alert.came_back else _result(alert) for alert in ended)
-    results = ", ".join(f"{count} {result}" for result, count in counts.most_common())
+    results = in_states("didn't help" if alert.came_back else _result(alert) for alert in ended)
     return f"Ended: {results}." if results else "None ended."
 
 

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -113,6 +113,14 @@ def counted(values: Sequence[str]) -> str:
     shown = [f"{count} {escape(value, 120)}" for value, count in Counter(values).most_common(5)]
     more = len(set(values)) - len(shown)
     return f"{'; '.join(shown)}{f'; and {more} more kinds' if more > 0 else ''}"
+
+
+def in_states(states: Iterable[str]) -> str:
+    """Return how many are in which state, escaped: "12 cancelled, 5 resolved on their own"."""
+    return ", ".join(
+        f"{count} {state if count == 1 else state.replace('its own', 'their own')}"
+        for state, count in Counter(states).most_common()
+    )
 
 
 def node(name: str) -> Parts:

@@ -59,9 +59,10 @@ _WITH_MESSAGE = ALERTS.join(messages, messages.c.id == alerts.c.message_id).wher
 _KNOWN = select(*_IDS, alerts.c.fingerprint).where(alerts.c.is_open)
 _IN_UNKNOWN_STATES = ALERTS.where(alerts.c.is_open, alerts.c.state.not_in([*State, WITHDRAWN]))
 _TRACKED = ALERTS.where(alerts.c.is_open, alerts.c.state != WITHDRAWN)
-_WAITING = _WITH_MESSAGE.where(
-    alerts.c.is_open, alerts.c.state == State.PENDING_APPROVAL, messages.c.is_digest == bindparam("b_digests")
+_WAITING_ON_CARDS = _WITH_MESSAGE.where(
+    alerts.c.is_open, alerts.c.state == State.PENDING_APPROVAL, messages.c.is_digest.is_(False)
 )
+_OPEN_IN_DIGESTS = _WITH_MESSAGE.where(alerts.c.is_open, messages.c.is_digest)
 _REPAIRED = _WITH_MESSAGE.where(messages.c.is_open, alerts.c.state == State.SUCCEEDED)
 _OPEN_ON = ALERTS.where(alerts.c.is_open, _IN_CLUSTER, alerts.c.instance_id == bindparam("b_instance"))
 _AT = _MESSAGES.where(messages.c.ts == bindparam("b_ts"))
@@ -73,7 +74,11 @@ _ANY = select(messages.c.id).limit(1)
 _EXISTING = _REFS.where(_AMONG)
 _SINCE = NOW_ONCE - bindparam("b_seconds")
 _GONE = ALERTS.where(alerts.c.state == WITHDRAWN, alerts.c.changed_at > NOW_ONCE - 86_400.0)
-_ARRIVALS = _REFS.where(alerts.c.seen_at > _SINCE)
+_ARRIVALS = (
+    select(*_IDS, messages.c.body, messages.c.is_open)
+    .join(messages, messages.c.id == alerts.c.message_id)
+    .where(alerts.c.seen_at > _SINCE)
+)
 _DUE = (
     select(messages.c.id)
     .where(messages.c.is_open, messages.c.next_at <= NOW_ONCE)
@@ -123,10 +128,14 @@ def in_unknown_states(connection: Connection) -> dict[RemediationRef, set[str]]:
     return {alert.ref: alert.remediation.names for alert in found if alert.remediation.is_under_way}
 
 
-def waiting(connection: Connection, cluster_id: str, *, in_digests: bool) -> list[Alert]:
-    """Return what waits in a cluster, on cards or in digests, those with the oldest load first."""
-    waits = read_alerts(connection, _WAITING, b_cluster=cluster_id, b_digests=in_digests)
-    return sorted(waits, key=lambda alert: alert.share_at)
+def waiting_on_cards(connection: Connection, cluster_id: str) -> list[Alert]:
+    """Return what waits in a cluster and has a card, those with the oldest load first."""
+    return sorted(read_alerts(connection, _WAITING_ON_CARDS, b_cluster=cluster_id), key=lambda alert: alert.share_at)
+
+
+def open_in_digests(connection: Connection, cluster_id: str) -> list[Alert]:
+    """Return what is open in a cluster and shown in digests."""
+    return read_alerts(connection, _OPEN_IN_DIGESTS, b_cluster=cluster_id)
 
 
 def shown_in(connection: Connection, channel_id: str, ts: str) -> list[RemediationRef]:
@@ -164,9 +173,10 @@ def lost(connection: Connection) -> list[RemediationRef]:
     return [alert.ref for alert in gone if alert.remediation.state in IN_REPAIR or alert.decided]
 
 
-def arrivals(connection: Connection, seconds: float) -> list[RemediationRef]:
-    """Return what was first seen within the last `seconds`."""
-    return refs_in(connection.execute(_ARRIVALS, b_seconds=seconds))
+def arrivals(connection: Connection, seconds: float, *, is_started: bool) -> list[RemediationRef]:
+    """Return what was first seen within the last `seconds`, past its approval or not."""
+    rows = [*connection.execute(_ARRIVALS, b_seconds=seconds)]
+    return refs_in(row for row in rows if (of := message_of(row)) and of.is_started is is_started)
 
 
 def due(connection: Connection, at_most: int = _AT_ONCE) -> list[str]:

@@ -120,8 +120,10 @@ class Intake:
         """
         now = self.clock.monotonic()
         self.poller.in_unknown_states = await self.database.read(messages.in_unknown_states)
-        self._started = Bursts()  # what is under way buries no decision
-        self._bursts = Bursts(await self.database.read(messages.arrivals, BURST_SECONDS), now)
+        self._started, self._bursts = [  # what is under way buries no decision
+            Bursts(await self.database.read(messages.arrivals, BURST_SECONDS, is_started=is_started), now)
+            for is_started in (True, False)
+        ]
         for ref in await self.database.read(messages.lost):
             self.poller.watch_for_return(ref)
         self._started_elsewhere: dict[str, set[RemediationRef]] = {}
@@ -291,19 +293,16 @@ class Intake:
         known = self._loads.get(cluster_id)
         if not share.is_like(known):
             self._loads[cluster_id] = share
-            if share.cluster and (known is None or known.cluster != share.cluster):
-                # Digests call a cluster as the latest of its nodes has it.
-                known_as = await self.database.read(messages.waiting, cluster_id, in_digests=True)
-                latest = {alert.message_id: alert for alert in known_as}.values()
-                others = [alert for alert in latest if alert.share is None or alert.share.cluster != share.cluster]
-                await self._update_load(others, share)
+            if share.cluster and (known is None or not share.is_of_same(known)):
+                shown = await self.database.read(messages.open_in_digests, cluster_id)
+                await self._update_load([alert for alert in shown if not share.is_of_same(alert.share)], share)
             # A new card says it already, unless an earlier list had it, and this one was read before that was taken.
             new = {ref.instance_id for ref in listing.new if self.index.seen(ref) is None}
             if listing.waiting - new:
                 self._load_due.setdefault(cluster_id, 0.0)
         if now < self._load_due.get(cluster_id, math.inf):
             return
-        waiting = await self.database.read(messages.waiting, cluster_id, in_digests=False)
+        waiting = await self.database.read(messages.waiting_on_cards, cluster_id)
         behind = [alert for alert in waiting if not share.is_like(alert.share)]
         await self._update_load([alert for alert in behind if not alert.is_stale][:LOADS_AT_ONCE], share)
         if behind:

@@ -248,3 +248,12 @@ def test_selection_counts_nodes_that_wait_beside_its_own_and_not_repairs() -> No
     chosen = decidable([one, again], {}, RepairLoad(1, 64, START, waiting=2))
     view = cards.review.confirmation(batch(0), chosen, cards.listing.names([one, again]), cards.CardConfig())
     assert "Cluster: 1 of 64 nodes in repair, 1 more waiting." in str(view["blocks"])
+
+
+@pytest.mark.parametrize(("count", "told"), [(1, "1 resolved on its own."), (2, "2 resolved on their own.")])
+def test_digest_says_of_several_that_they_resolved_on_their_own(count: int, told: str) -> None:
+    over = [
+        replace(alert, remediation=alert.remediation.model_copy(update={"state": State.AUTO_RESOLVED}))
+        for alert in alerts(count)
+    ]
+    assert f"In all: {told}" in digest(DIGEST, over, []).text

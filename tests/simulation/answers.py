@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 NODES = 3  # whose history is asked for
 SECONDS = 10.0  # in which an answer comes
+PAGE_SECONDS = 0.5  # for each page of Together's that it needs: some worlds have pages of two
 LEFT_BEHIND = 60.0  # a process that dies so soon may not have answered
 ASKS = {"list", "tonight", "history", "status", ""}  # of the command: only who typed it is told
 HOME_TRIES = 3  # of a home that was already being drawn
@@ -92,7 +93,7 @@ async def ask(world: "World") -> None:
     for words in ("list", "tonight", *(f"history {node}" for node in nodes)):
         before = len(world.slack.messages)
         await world.slack.command(words, user=truth.AT_HOME, channel=CHANNEL)
-        await asyncio.sleep(SECONDS)
+        await asyncio.sleep(SECONDS + len(world.together.remediations) / world.together.max_page * PAGE_SECONDS)
         told = [message.text for message in world.slack.messages[before:] if message.only_for == truth.AT_HOME]
         if len(told) != 1:
             world.history.wrong(f"“{words}” is answered {len(told)} times: {told}")
@@ -134,7 +135,8 @@ def _known(world: "World") -> dict[Ids, dict[str, Any]]:
 
 def _result(told: str) -> str:
     """Return what somebody is told of a repair, without what is told of its fault or its review."""
-    return "succeeded" if DID_NOT_HELP.fullmatch(told) else told.removeprefix("approved, ")
+    result = told.removeprefix("approved, ").replace("their own", "its own")
+    return "succeeded" if DID_NOT_HELP.fullmatch(told) else result
 
 
 def _ended(world: "World", told: str) -> None:

@@ -168,6 +168,6 @@ def _incidents(world: "World", ids: Ids) -> None:
     # What is found again may be on hold still, and is then reminded of once that is over.
     began = max([began, *(_at(each) for each in told if _kind(each) == "opened")])
     is_reminded = any(_kind(each) == "reminded" and _at(each) > began for each in told)
-    is_due = is_reminded or (pages_at_once and is_critical)
+    is_due = is_reminded or (pages_at_once and is_critical and all(_kind(each) != "held" for each in told))
     if is_due and state == "PENDING_APPROVAL" and not is_open:
         world.history.wrong(f"{ids[2]} waits, people were called, and its incident is “{worse or wait}”", ids[2])

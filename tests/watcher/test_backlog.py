@@ -4,7 +4,7 @@ import pytest
 
 from tests.simulator.together import Fault
 from tests.storms import began, digest, storm
-from tests.watch import card, pass_time, poll, until, watching
+from tests.watch import CHANNEL, card, pass_time, poll, until, watching
 from tests.world import IDS, World
 
 pytestmark = pytest.mark.bot(watching=True)
@@ -122,3 +122,24 @@ async def test_what_opens_again_after_the_database_was_lost_calls_on_call(bot: W
         )
         assert "On call: <!subteam^S0ONCALL>" in alert.text
         assert before.edits == edits
+
+
+@pytest.mark.parametrize("state", ["PENDING_APPROVAL", "RUNNING"])
+async def test_backlog_does_not_say_of_the_next_incident_that_it_began_before_monitoring(state: str) -> None:
+    async with watching(BOT_ALERT_CHANNEL="") as bot:
+        await bot.settle()
+        ids = [
+            bot.together.add(("cluster-1", f"i-{n}", f"r-{n}-"), state=state, instance_name=f"busy-{n}")
+            for n in range(6)
+        ]
+        async with bot.another(bot.settings.model_copy(update={"bot_alert_channel": CHANNEL})):
+            message = await digest(bot)
+            assert "before monitoring started" in message.text
+            for one in ids:
+                bot.together.resolve(one) if state == "PENDING_APPROVAL" else bot.together.advance(one, "SUCCEEDED")
+            await pass_time(bot, 3 * 86_400)
+            assert "before monitoring started" in message.text
+            bot.together.add(ids[0], state=state, start_time=bot.together._time(), instance_name="busy-0")
+            await pass_time(bot, 600)
+            assert "busy-0" in message.text
+            assert "before monitoring started" not in message.text

@@ -7,7 +7,7 @@ from tests.deaths import kill_the_watch
 from tests.simulation.steps import Trace
 from tests.simulator.slack.workspace import SlackFault
 from tests.storms import REVIEW, began, choose, digest, storm
-from tests.watch import card, enforce_slacks_limits, pass_time, poll, quiet, until
+from tests.watch import card, enforce_slacks_limits, pass_time, poll, quiet, thread, until
 from tests.world import APPROVE, World
 
 pytestmark = pytest.mark.bot(watching=True)
@@ -215,3 +215,50 @@ async def test_review_says_the_load_of_the_cluster_with_what_was_approved_a_mome
     await bot.slack.open_home()
     await bot.slack.until(lambda: "cluster-1 (H100): 1 of 64 nodes in repair" in str(bot.slack.homes.get("U0ALICE")))
     assert other.buttons
+
+
+async def test_one_that_waits_gets_a_card_though_many_began_before_a_restart(bot: World) -> None:
+    await began(bot)
+    for number in range(5):
+        bot.together.add(("cluster-1", f"i-{number}", f"r-{number}-"), state="PENDING", instance_name=f"busy-{number}")
+    await pass_time(bot, 20)
+    await bot.settle()
+    async with bot.another():
+        bot.together.add()
+        await card(bot)
+        assert [message.text for message in bot.slack.digests() if "decision" in message.text] == []
+
+
+async def test_digest_says_how_large_its_cluster_is_by_now(bot: World) -> None:
+    await began(bot)
+    bot.together.nodes["cluster-1"] = 16
+    await pass_time(bot, 700)
+    storm(bot, 6)
+    message = await digest(bot)
+    assert "6 of 16 nodes" in message.text
+    bot.together.nodes["cluster-1"] = 64
+    await pass_time(bot, 1800)
+    assert "6 of 64 nodes" in message.text
+
+
+async def test_digest_of_what_runs_calls_its_cluster_by_its_present_name(bot: World) -> None:
+    await began(bot)
+    for number in range(6):
+        bot.together.add(("cluster-1", f"i-{number}", f"r-{number}-"), state="PENDING", instance_name=f"busy-{number}")
+    message = await digest(bot)
+    bot.together.clusters["cluster-1"] = "renamed"
+    await pass_time(bot, 1800)
+    assert "renamed" in message.text
+
+
+async def test_reminder_calls_a_cluster_by_its_present_name(bot: World) -> None:
+    await began(bot)
+    *_, last = storm(bot, 6)
+    message = await digest(bot)
+    bot.together.clusters["cluster-1"] = "renamed"
+    await pass_time(bot, 700)
+    bot.together.review(last, "cancel")
+    await pass_time(bot, 1500)
+    reminders = [line for line in thread(bot, message) if "for a decision" in line]
+    assert reminders
+    assert all("in renamed" in line for line in reminders)
