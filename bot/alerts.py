@@ -83,12 +83,12 @@ def seen(  # noqa: PLR0913 - what was read, and when
     Returns:
         None if this is older than what is known, or may be; it must then be read alone.
     """
-    alert, message = view.alert, view.message
-    before = alert.remediation
-    is_older = readings.is_before_answer(alert, remediation, view.asked_at, view.now)
-    is_older = is_older or readings.is_older(before, remediation)
-    if alert.decided_seq > sequence or is_older or (not read_alone and readings.may_be_older(alert, remediation)):
+    alert, message, before = view.alert, view.message, view.alert.remediation
+    is_old = alert.decided_seq > sequence or readings.is_before_answer(alert, remediation, view.asked_at, view.now)
+    is_old = is_old or readings.is_older(before, remediation)
+    if is_old or (not read_alone and readings.may_be_older(alert, remediation)):
         return None
+    remediation = readings.as_ended(before, remediation) if before.state in FINAL else remediation
     waits = remediation.is_waiting
     # The next incident, which began before it was seen to wait; or what had ended runs after all.
     runs = before.state in FINAL and remediation.is_under_way

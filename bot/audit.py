@@ -79,10 +79,8 @@ async def print_verdict(url: str, expected: str | None, keys: Sequence[str] = ()
         for key_id, count in signed.unchecked.items():
             print(f"{count} heads were signed with another key ({key_id}) and weren't checked: see --key.")
         if signed.signed_at is not None:
-            last = f"{datetime.fromtimestamp(signed.signed_at, UTC):%Y-%m-%d %H:%M:%S UTC}"
-            print(
-                f"Last signed {last}. If the bot ran since then for more than an hour, rows after that may be missing."
-            )
+            last = f"The last signed row is of {_when(signed.signed_at)} UTC."
+            print(f"{last} If the bot ran since then for more than an hour, rows after it may be missing.")
     if set_aside:
         print(f"{set_aside} decisions can't be read and are set aside.")
     print(f"{repeats} decisions were re-sent after a crash.")
@@ -109,16 +107,23 @@ def _table() -> Callable[[Record], None]:
     print(f"{'time (UTC)':19}  {'event':7}  {'user':11}  {'verb':7}  {'outcome':22}  {'state':16}  remediation, reason")
 
     def write(row: Record) -> None:
-        at = datetime.fromtimestamp(row["at"], UTC)
         ref = f"{row['cluster_id']}/{row['instance_id']}/{row['remediation_id']}"
         # A reason is somebody's own words: on a terminal, control characters in it could draw other rows.
         reason = f"  “{clean(row['reason'], 500)}”" if row["reason"] else ""
         print(
-            f"{at:%Y-%m-%d %H:%M:%S}  {row['event']:7}  {row['user_id']:11}  {row['verb']:7}  "
+            f"{_when(row['at']):19}  {row['event']:7}  {row['user_id']:11}  {row['verb']:7}  "
             f"{row['outcome'] or '':22}  {clean(row['state'] or '', 40):16}  {ref}{reason}"
         )
 
     return write
+
+
+def _when(at: float) -> str:
+    """Return a moment in UTC; of one that nobody can have meant, the number itself: somebody has put it there."""
+    try:
+        return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S}"
+    except (OverflowError, OSError, TypeError, ValueError):
+        return str(at)
 
 
 def _json() -> Callable[[Record], None]:

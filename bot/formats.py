@@ -42,6 +42,11 @@ def proxy_for(url: str) -> str | None:
 
 
 def url(value: str) -> str:
+    """Check an address as `exact_url` does, and return it without a slash at its end: paths are appended to it."""
+    return exact_url(value).rstrip("/")
+
+
+def exact_url(value: str) -> str:
     """Check an address without query or password: https, or http on loopback."""
     parts = urlsplit(value)
     extra = parts.query or parts.fragment or parts.username or parts.password
@@ -49,7 +54,7 @@ def url(value: str) -> str:
         raise ValueError("isn't a plain URL")
     if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(value)):
         raise ValueError("must start with https:// (http:// only on loopback)")
-    return value.rstrip("/")
+    return value
 
 
 def together_url(value: str) -> str:
@@ -323,5 +328,6 @@ People = Items[Annotated[str, each_is(r"\*|[UWS][A-Z0-9]+", "user ID, user group
 Minutes = Annotated[int, Field(ge=0, le=7 * 24 * 60)]
 Token = Annotated[SecretStr, secret("")]
 Url = Annotated[str, AfterValidator(url)]
+ExactUrl = Annotated[str, AfterValidator(exact_url)]
 Upper = BeforeValidator(str.upper)
 Lower = BeforeValidator(str.lower)

@@ -1,5 +1,6 @@
 """Compares two readings of a remediation: which is older, since lists lag, and whether a repair's fault is back."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -24,6 +25,7 @@ _ORDER = {str(state): place for place, state in enumerate(OPEN)} | dict.fromkeys
 _BEFORE_IT_BEGINS = {State.PENDING_APPROVAL, State.PENDING}
 _TIMES = "create_time", "update_time"
 LAGS_SECONDS = 600.0  # so long after an answer, one by an older record of Together's isn't believed
+AHEAD_SECONDS = 900.0  # by which a clock of Together's hosts may be ahead of the one that answers
 CLEARS_SECONDS = 900.0  # within which an alert clears after a repair that helped (about 5 min, by Together's docs)
 
 
@@ -59,9 +61,10 @@ def is_before_answer(alert: Alert, read: Remediation, asked_at: float, now: floa
 
 def _compared(known: Remediation, read: Remediation) -> int:
     """Return 1 where a reading is newer than what is known by Together's own times, -1 where it is older, else 0."""
+    latest = (read.answered_at or math.inf) + AHEAD_SECONDS  # what is later is no time of Together's: it says nothing
     for name in _TIMES:
         before, after = unix(getattr(known, name)), unix(getattr(read, name))
-        if before and after and abs(before - after) >= PRECISION:
+        if 0 < before < latest and 0 < after < latest and abs(before - after) >= PRECISION:
             return 1 if after > before else -1
     return 0
 
@@ -93,6 +96,13 @@ def ran_again(known: Remediation, read: Remediation) -> bool:
     began, ended = unix(read.start_time), unix(known.end_time)
     is_another = began - unix(known.start_time) > PRECISION and began > ended - PRECISION
     return known.state in RAN and ended > 0 and is_another
+
+
+def as_ended(known: Remediation, read: Remediation) -> Remediation:
+    """Return a reading of what had ended: as it ended, where a state that this version doesn't know follows that."""
+    is_over = read.state not in set(State) and not read.is_under_way
+    is_next = opened_later(known, read) or ran_again(known, read)
+    return read.model_copy(update={"state": known.state}) if is_over and not is_next else read
 
 
 def is_worse(alert: Alert, read: Remediation) -> bool:

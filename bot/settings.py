@@ -1,6 +1,7 @@
 """The settings, read once: every bad variable is told at once, with what is wrong."""
 
 import os
+import re
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +15,7 @@ from bot import formats
 from bot.daily import DailyTime, QuietHours
 from bot.environment import (
     EXAMPLES,
+    SECRETS,
     Variables,
     read_files,
     read_one,
@@ -23,6 +25,8 @@ from bot.environment import (
 )
 from bot.models import Mode
 
+_TOKEN = re.compile(r"\bx(?:ox[a-z]|app)-\w")
+_LONG = 16  # characters of a secret that nothing else contains by chance
 DEFAULT_DATABASE = "sqlite:///remediation-bot.db"
 
 
@@ -66,7 +70,7 @@ class Settings(BaseModel):
     bot_unrepaired_minutes: formats.Minutes = 15
     bot_verify_hours: Annotated[int, Field(ge=0, le=168)] = 24
     bot_lease_seconds: Annotated[int, Field(ge=2, le=300)] = 15
-    bot_webhook_url: formats.Url | None = None
+    bot_webhook_url: formats.ExactUrl | None = None
     bot_webhook_secret: Annotated[SecretStr, AfterValidator(formats.webhook_secret)] | None = None
     bot_pagerduty_key: Annotated[SecretStr, AfterValidator(formats.pagerduty_key)] | None = None
     bot_pagerduty_when: Annotated[Literal["opened", "reminder"], formats.Lower] = "reminder"
@@ -132,10 +136,33 @@ def read_settings(variables: Variables) -> Settings:
         for problem in error.errors(include_input=False, include_url=False):
             name = str(problem["loc"][0])
             problems.setdefault(name.upper(), _problem(name, problem["type"], problem["msg"], problem.get("ctx", {})))
-    problems = {**_contradictions(given), **problems} or _unusable_proxies(settings)
+    problems = {**_contradictions(given), **_copied_over(given), **problems, **_misplaced(given)}
+    problems = problems or _unusable_proxies(settings)
     if problems:
         raise unusable(problems)
     return settings
+
+
+def _misplaced(given: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables with somebody's secret in them that aren't one: they are printed, logged, and served."""
+    secret = [(name, given[name.lower()]) for name in SECRETS if name != "DATABASE_URL" and name.lower() in given]
+    problems: dict[str, str] = {}
+    for name, value in given.items():
+        if name.upper() in SECRETS:
+            continue
+        if _TOKEN.search(value):
+            problems[name.upper()] = "contains a token"
+        elif whose := next((of for of, each in secret if len(each) >= _LONG and each in value), None):
+            problems[name.upper()] = f"contains the value of {whose}"
+    return problems
+
+
+def _copied_over(given: Mapping[str, str]) -> dict[str, str]:
+    """Return what is wrong with a copy of the audit trail that would be written over the database."""
+    database = given.get("database_url", DEFAULT_DATABASE).removeprefix("sqlite:///").partition("?")[0]
+    if (copy := given.get("bot_audit_file")) and Path(copy).resolve() == Path(database).resolve():
+        return {"BOT_AUDIT_FILE": "must be another file than the database, which the copy would destroy"}
+    return {}
 
 
 def _contradictions(given: Mapping[str, str]) -> dict[str, str]:

@@ -90,9 +90,9 @@ def _port(settings: Settings) -> Finding:
             with socket.socket(family, kind, protocol) as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 probe.bind(address)
-    except OSError as error:
-        fix = "Stop what uses the port, or change HOST or PORT."
-        return problem(check, f"none, and the bot can't listen on {where}: {error.strerror or error}", fix)
+    except (OSError, UnicodeError) as error:
+        fix, why = "Stop what uses the port, or change HOST or PORT.", getattr(error, "strerror", "") or error
+        return problem(check, f"none, and the bot can't listen on {where}: {why}", fix)
     return ok(check, f"none on port {settings.port}")
 
 

@@ -165,8 +165,8 @@ class Server:
             self._server = await asyncio.get_running_loop().create_server(
                 connection, host, port, backlog=MAX_CONNECTIONS
             )
-        except OSError as error:
-            raise StartError(f"Cannot listen on {host}:{port}: {error.strerror or error}.") from error
+        except (OSError, UnicodeError) as error:  # the latter of a name that is none
+            raise StartError(f"Cannot listen on {host}:{port}: {getattr(error, 'strerror', '') or error}.") from error
         port = int(self._server.sockets[0].getsockname()[1])
         logger.info("Listening on %s:%d", host, port)
         return port

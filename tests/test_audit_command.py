@@ -355,7 +355,7 @@ async def test_renewed_key_signs_and_what_the_old_one_signed_can_still_be_checke
     url = kept.settings.database_url
     assert await print_verdict(url, None, [NEW_KEY])
     assert "heads were signed with another key" in (told := capsys.readouterr().out)
-    assert "Last signed 20" in told
+    assert "The last signed row is of 20" in told
     assert await print_verdict(url, None, [KEY])
     assert not await print_verdict(url, None, ["a third key of at least thirty-two characters"])
     (tmp_path / "old.key").write_text(f"{KEY}\n")
@@ -390,7 +390,7 @@ async def test_garbage_among_the_signatures_does_not_keep_the_bots_own_out(
 
 async def test_signed_trail_is_whole(kept: World, capsys: pytest.CaptureFixture[str]) -> None:
     assert await print_verdict(kept.settings.database_url, None, [KEY])
-    assert "Last signed 20" in capsys.readouterr().out
+    assert "The last signed row is of 20" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -527,3 +527,30 @@ def as_user(url: str, role: str) -> str:
     """The same database as another user."""
     parts = urlsplit(url)
     return parts._replace(netloc=f"{role}:x@{parts.netloc.rpartition('@')[2]}").geturl()
+
+
+async def test_signature_that_is_not_ascii_is_named(kept: World, capsys: pytest.CaptureFixture[str]) -> None:
+    await execute_beside(kept, update(signed_heads).values(signature="é" * 64))
+    assert not await print_verdict(kept.settings.database_url, None, [KEY])
+    assert "isn't of this key: it was forged" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("at", [START + 5 * 86_400.0, 1e20])
+async def test_last_signed_row_cannot_be_said_to_be_later(
+    kept: World, capsys: pytest.CaptureFixture[str], at: float
+) -> None:
+    url = kept.settings.database_url
+    assert await print_verdict(url, None, [KEY])
+    before = capsys.readouterr().out
+    # Somebody has cut off later rows with their signatures, and says that what is left was signed just now.
+    await execute_beside(kept, update(signed_heads).values(at=at))
+    assert await print_verdict(url, None, [KEY])
+    assert capsys.readouterr().out == before
+
+
+async def test_row_of_an_impossible_time_does_not_hide_those_after_it(
+    kept: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await execute_beside(kept, update(audit_rows).where(audit_rows.c.seq == 1).values(at=1e20))
+    await print_trail(kept.settings.database_url, "table", since=0, remediation=None, user=None)
+    assert len(capsys.readouterr().out.splitlines()) == 4

@@ -129,6 +129,16 @@ async def test_a_refused_token_ends_with_status_1(tmp_path: Path) -> None:
     assert "Traceback" not in logged
 
 
+@pytest.mark.parametrize("host", ["a" * 70, "bad..host"])
+async def test_host_that_is_none_ends_with_a_sentence(tmp_path: Path, host: str) -> None:
+    async with Slack() as slack, Together(slack.now) as together:
+        process = start_bot(tmp_path, {**variables(slack, together), "HOST": host}, "serve")
+        _, logged = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert f"Cannot listen on {host}:" in logged
+    assert "Traceback" not in logged
+
+
 async def test_a_taken_port_ends_with_status_1(tmp_path: Path) -> None:
     async with Slack() as slack, Together(slack.now) as together:
         taken = int(slack.url.rpartition(":")[2])

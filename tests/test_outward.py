@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import jsonschema
 import pytest
+from aiohttp import web
 from sqlalchemy import insert, select
 
 from bot.clock import WaitReason
@@ -696,3 +697,16 @@ async def test_decision_in_doubt_on_the_next_incident_is_told_after_the_end_of_t
         await pass_time(bot, 300)
         kinds = webhook.of(IDS[2])
         assert kinds[-2:] == ["resolved", "decided"]
+
+
+async def test_address_that_ends_with_a_slash_is_called_as_it_stands() -> None:
+    receiver = WebhookReceiver()
+
+    async def elsewhere(_: web.Request) -> web.Response:  # as Django and FastAPI answer
+        return web.Response(status=308, headers={"Location": "/events/"})
+
+    receiver.routes = [web.post("/events/", receiver.answer), web.post("/events", elsewhere)]
+    async with receiver, watching(**receiver.settings | {"BOT_WEBHOOK_URL": f"{receiver.url}/events/"}) as bot:
+        await began(bot)
+        bot.together.add()
+        await until(bot, lambda: receiver.of(IDS[2]) == ["opened"])

@@ -762,3 +762,10 @@ async def test_approval_into_a_state_of_tomorrow_resolves(pagerduty: PagerDuty, 
         bot.together.review(IDS, "approve")
         bot.together.remediations[IDS]["state"] = "DRAINING"
         await until(bot, lambda: pagerduty.incidents == {REF: "resolved"})
+
+
+async def test_incident_of_a_failure_with_a_whole_log_is_taken(pagerduty: PagerDuty) -> None:
+    async with watching(**pagerduty.settings) as bot:
+        await running(bot)
+        bot.together.fail(IDS, "kernel: page fault\n" * 40_000)
+        await until(bot, lambda: pagerduty.pages)

@@ -482,3 +482,24 @@ def test_proxy_that_is_no_url_is_a_wrong_value(monkeypatch: pytest.MonkeyPatch) 
     }  # fmt: skip
     with pytest.raises(SettingsError, match="HTTPS_PROXY"):
         read_settings(good)
+
+
+NOT_SECRET = [
+    "BOT_TWO_PEOPLE_MODES", "BOT_ROUTES", "BOT_WAIT_MINUTES", "BOT_CLUSTERS", "BOT_CHANNELS", "BOT_QUIET_HOURS",
+    "BOT_OBSERVE",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NOT_SECRET)
+@pytest.mark.parametrize("secret", ["xoxb-1-hush-hush-hush", "tgp_v1_hush-hush-hush"])
+def test_secret_in_the_wrong_line_is_neither_printed_nor_used(name: str, secret: str) -> None:
+    given = {**GOOD, "TOGETHER_API_KEY": "tgp_v1_hush-hush-hush", name: secret}
+    with pytest.raises(SettingsError, match=f"{name} contains") as caught:
+        read_settings(given)
+    assert "hush" not in str(caught.value)
+
+
+def test_copy_of_the_audit_trail_is_not_written_into_the_database(tmp_path: Path) -> None:
+    path = tmp_path / "bot.db"
+    with pytest.raises(SettingsError, match="BOT_AUDIT_FILE must be another file than the database"):
+        read_settings({**GOOD, "DATABASE_URL": f"sqlite:///{path}", "BOT_AUDIT_FILE": str(path)})

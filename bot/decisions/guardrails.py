@@ -291,6 +291,6 @@ def _instance_of(item: object) -> str:
         UnreadableAnswer: it doesn't say, so nobody can tell how many there are.
     """
     instance_id = item.get("instance_id") if isinstance(item, dict) else None
-    if not isinstance(instance_id, str) or not instance_id:
+    if not isinstance(instance_id, str | int) or instance_id == "":
         raise UnreadableAnswer("an item without a node")
-    return instance_id
+    return str(instance_id)  # as the watch reads it

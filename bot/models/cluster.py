@@ -1,5 +1,6 @@
 """Clusters as Together answers them."""
 
+from bot.models.ids import ClusterId
 from bot.models.remediation import ApiModel, Lenient, Name, Remediation
 
 _NOT_RUNNING = {"PENDING", "SCHEDULING", "BOOTING", "BOOTSTRAPPING", "FAILED", "PAUSED"}  # phases of a node
@@ -36,7 +37,7 @@ class ClusterNode(ApiModel):
 class Cluster(ApiModel):
     """A cluster that the API key sees. Its other fields, a credential among them, are dropped as it is read."""
 
-    cluster_id: str
+    cluster_id: ClusterId
     cluster_name: Name = None
     gpu_worker_nodes: Lenient[list[Lenient[ClusterNode]]] = None
 

@@ -115,10 +115,6 @@ class RepairLoad:
         """Return whether another load has the same numbers and name."""
         return other is not None and replace(other, at=self.at) == self
 
-    def is_of_same(self, other: "RepairLoad | None") -> bool:
-        """Return whether another load calls the cluster alike, and has it as large."""
-        return other is not None and (other.cluster, other.nodes) == (self.cluster, self.nodes)
-
 
 @dataclass(frozen=True, slots=True)
 class Override:

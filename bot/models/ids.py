@@ -20,6 +20,11 @@ _NOT_IN_AN_ID = re.compile(r"""[\s/\\?#%<>|@,="'`]""")
 _DASHES = re.compile("[‐‑‒–—―−]")
 _INVISIBLE = {"Cc", "Cf", "Cs"}  # control, format; and lone surrogates, which no URL can carry
 
+# What `check_id` takes, for an answer of Together's.
+_NOT_ALLOWED = r"""\s/\\?#%<>|@,="'`\p{Cc}\p{Cf}"""
+ClusterId = Annotated[
+    str, Field(max_length=MAX_ID_LENGTH, pattern=rf"\A[^{_NOT_ALLOWED}]*[^{_NOT_ALLOWED}.][^{_NOT_ALLOWED}]*\z")
+]
 # A name with a letter or digit among its first 31 characters. Hangul's fillers are blank, and `\w` includes joiners.
 VisibleName = Annotated[str, Field(pattern=r"\A[\s\S]{0,30}[\p{L}\p{N}--[\u115f\u1160\u3164\uffa0]]")]
 

@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 _BRIEF = 5  # Xid events that are kept
-_AUTO_APPROVED = re.compile(r"\bauto[- ]?approved\b", re.IGNORECASE)
+_AUTO_APPROVED = re.compile(r"\bauto(?:matic(?:ally)?)?[-_ ]?approv(?:ed|al|er)(?![a-z])", re.IGNORECASE)
 # What the bot writes into Together's record: it names the person, where `reviewed_by` is the API key's owner.
 OWN_COMMENT = re.compile(
     r"\[[0-9a-f]{8}\] (?P<told>(?P<done>Approved|Rejected) in Slack by .*?\((?P<user>[UW][A-Z0-9]+)\)(?:: .*)?)",
@@ -252,10 +252,11 @@ class Remediation(ApiModel):
         """Whether it is being repaired, also in a state that this version doesn't know."""
         if self.is_waiting or self.state in FINAL:
             return False
-        # A state of tomorrow may be an end; an earlier incident's is older than the last change.
-        ended, last = self.end_time, self.update_time
-        is_over = ended and last and abs(last - ended) <= _CLOCKS_DIFFER_BY
-        return self.state in IN_REPAIR or not is_over
+        # A state of tomorrow may be an end, or follow one; an earlier incident's is older than this one's beginning.
+        ended, last, began = self.end_time, self.update_time, self.under_way_since
+        is_last = ended and last and abs(last - ended) <= _CLOCKS_DIFFER_BY
+        is_of_this = ended and began and self.start_time and ended > began
+        return self.state in IN_REPAIR or not (is_last or is_of_this)
 
     @property
     def is_reviewed(self) -> bool:

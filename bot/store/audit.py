@@ -55,7 +55,7 @@ _NEWS = select(audit).where(audit.c.seq > func.coalesce(_COPIED, 0)).order_by(au
 _MOVE = upsert(cursors, where=cursors.c.seq < bindparam("b_seq"))
 _SIGN = insert(signed_heads).values(at=now()).on_conflict_do_nothing()
 _SIGNED = (
-    select(signed_heads, audit.c.hash.label("there"))
+    select(signed_heads, audit.c.hash.label("there"), audit.c.at.label("there_at"))
     .outerjoin(audit, audit.c.seq == signed_heads.c.seq)
     .order_by(signed_heads.c.seq, signed_heads.c.at)
 )
@@ -317,7 +317,8 @@ class Signatures:
 
     Attributes:
         problems: one sentence each.
-        signed_at: when a head was signed last with one of the keys, in Unix time in seconds; None for never.
+        signed_at: the time of the last row whose hash was signed with one of the keys, in Unix time in seconds, which
+            nobody can change without the key; None for none.
         unchecked: how many heads were signed with keys that weren't given, by the IDs of those.
     """
 
@@ -337,17 +338,18 @@ def check_signatures(connection: Connection, keys: Sequence[str]) -> Signatures:
         if row.key_id not in known:
             unchecked[row.key_id] += 1
             continue
-        if not hmac.compare_digest(row.signature, signature(known[row.key_id], row.seq, row.hash)):
+        made = signature(known[row.key_id], row.seq, row.hash)
+        if not hmac.compare_digest(str(row.signature).encode(), made.encode()):  # of texts it takes ASCII alone
             problems.append(f"The signature of row {row.seq} isn't of this key: it was forged, or the key is another.")
             continue
-        signed_at, signed = max(row.at, signed_at or row.at), row.seq
+        signed_at, signed = row.there_at if row.there == row.hash else signed_at, row.seq
         if row.there is None:
             problems.append(f"Row {row.seq} was signed and is missing: the trail was truncated.")
         elif row.there != row.hash:
             problems.append(f"Row {row.seq} isn't what was signed: the trail was rewritten.")
     first, last, seconds = connection.execute(_UNSIGNED, b_seq=signed).first()
     why = "BOT_AUDIT_KEY wasn't set for the bot, or somebody removed signatures."
-    if signed_at is None and (first or unchecked):
+    if not signed and (first or unchecked):
         problems.append(f"No head was signed with a key that was given: {why}")
     elif first and seconds > UNSIGNED_SECONDS:
         problems.append(f"Rows {first} to {last} aren't signed with a key that was given: {why}")

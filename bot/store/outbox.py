@@ -27,6 +27,7 @@ from bot.store.tables import ids_of, outbox
 
 LONGEST_PAUSE = 3600.0  # before what wasn't taken is tried again
 _KEPT_SECONDS = 2 * 86_400.0
+_LONGEST = 4000  # characters of a text: PagerDuty takes 512 KB in all (prometheus/alertmanager issue 2178)
 _EVENTS = TypeAdapter(Event)
 _IDS = uuid.UUID("6f1c6f0e-6f5b-4f1e-9a43-0b6c2f6f7b51")  # any, of this bot's events
 _earlier = outbox.alias("earlier")
@@ -137,7 +138,7 @@ def emit(connection: Connection, kind: EventKind, subject: str, data: Data, *, k
     if not connection.targets:
         return
     event_id = uuid.uuid5(_IDS, f"{subject} {key}").hex if key else new_id()
-    kept = {name: storable(value) for name, value in data.items()}
+    kept = {name: storable(value[:_LONGEST] if isinstance(value, str) else value) for name, value in data.items()}
     body = dump(_EVENTS, Event(event_id, kind, subject, 0.0, kept))
     connection.execute(_ADD, [{"target": target, "subject": subject, "b_body": body} for target in connection.targets])
 

@@ -230,8 +230,8 @@ class TogetherClient:
         for item in answers.items(await self._get("/compute/clusters", {}), "clusters"):
             try:
                 clusters.append(answers.parse(Cluster, item))
-            except UnreadableAnswer:
-                logger.warning("Can't read a cluster in the list")  # the others can
+            except UnreadableAnswer as error:
+                logger.warning("Can't read a cluster in the list: %s", error, extra=lasting())  # the others can
                 is_all = False
         return clusters, is_all
 

@@ -293,9 +293,14 @@ class Intake:
         known = self._loads.get(cluster_id)
         if not share.is_like(known):
             self._loads[cluster_id] = share
-            if share.cluster and (known is None or not share.is_of_same(known)):
-                shown = await self.database.read(messages.open_in_digests, cluster_id)
-                await self._update_load([alert for alert in shown if not share.is_of_same(alert.share)], share)
+            said = share.cluster, share.nodes
+            if share.cluster and (known is None or (known.cluster, known.nodes) != said):
+                shown = [
+                    alert
+                    for alert in await self.database.read(messages.open_in_digests, cluster_id)
+                    if alert.share is None or (alert.share.cluster, alert.share.nodes) != said
+                ]
+                await self._update_load(shown, share)
             # A new card says it already, unless an earlier list had it, and this one was read before that was taken.
             new = {ref.instance_id for ref in listing.new if self.index.seen(ref) is None}
             if listing.waiting - new:

@@ -45,7 +45,7 @@ class UnderRepair:
         linked = item.get("linked_alerts")
         alerts = [alert for alert in linked if isinstance(alert, Mapping)] if isinstance(linked, list) else []
         named = [(item, ("instance_id", "instance_name")), *((alert, _NAMES) for alert in alerts)]
-        is_warning = bool(alerts) and all(alert.get("severity") in MILD for alert in alerts)
+        is_warning = bool(alerts) and all(str(alert.get("severity")) in MILD for alert in alerts)
         names = self.warned if is_warning and item["state"] == State.PENDING_APPROVAL else self.names
         names.update(str(of[name]) for of, keys in named for name in keys if isinstance(of.get(name), str | int))
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from bot import cards
 from bot.clock import Clock
-from bot.errors import InvalidId, NotFound, RateLimited, TogetherError
+from bot.errors import InvalidId, NotFound, RateLimited, TogetherError, UnreadableAnswer
 from bot.logs import lasting
 from bot.models import IN_REPAIR, OPEN, Alert, Cluster, ClusterNames, RemediationRef, RepairLoad, State
 from bot.tasks import cancel
@@ -91,8 +91,8 @@ class Poller:
         named = {of: name for of, cluster in clusters.items() if (name := cluster.cluster_name)}
         self.cluster_names = cards.labels.clusters(named)
 
-    async def start_round(self, sequence: int) -> Collection[str] | None:
-        """Begin to read every cluster that is not being read still.
+    async def start_round(self, sequence: int, *, only_failing: bool = False) -> Collection[str] | None:
+        """Begin to read every cluster that is not being read still, or those alone that couldn't be.
 
         Returns:
             What is read now; None while it isn't known which clusters there are.
@@ -105,7 +105,8 @@ class Poller:
         now = self.clock.monotonic()
         names = {**dict.fromkeys(self.chosen or self.clusters), **dict.fromkeys(self.index.clusters)}
         for cluster_id in names:
-            if cluster_id not in self._running and now >= self._not_before.get(cluster_id, 0.0):
+            is_wanted = cluster_id in self._failing or not only_failing
+            if is_wanted and cluster_id not in self._running and now >= self._not_before.get(cluster_id, 0.0):
                 self._start(cluster_id, sequence)
         return names if self.chosen or self._known_at is not None else None
 
@@ -202,7 +203,8 @@ class Poller:
                 return
             except Exception:  # what is odd about one cluster must not blind the bot to all others
                 logger.exception("Cluster %s: polling failed", cluster_id, extra=lasting())
-                return
+                # Nobody can rely on what it has, and people are told of that as of one that can't be read.
+                listing = Listing(cluster_id, listing.asked_at, sequence, error=UnreadableAnswer("polling failed"))
             else:
                 self._failing.discard(cluster_id)
             await self._put(listing)

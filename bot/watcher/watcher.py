@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 TICK = 3.0
 AGAIN_SECONDS = 5.0  # after a failure of the database
+FAILING_AGAIN = 60.0  # what couldn't be read is read again
 COMPARE_EVERY = 3600.0
 LOOK_AT_DOUBTS_EVERY = 60.0
 # Slack says 20 times a minute who is in a group (docs.slack.dev, usergroups.users.list), and decisions ask it too.
@@ -226,16 +227,20 @@ class Watcher:
                 raise LeaseLost
 
     async def _poll(self) -> None:
-        """Read every cluster, round after round."""
+        """Read every cluster, round after round; what couldn't be read sooner, as people are told that it's retried."""
+        next_at = 0.0
         while True:
             sequence, _ = await self._database.read(audit.last_row)
-            names = await self._poller.start_round(sequence)
+            is_due = self._clock.monotonic() >= next_at
+            names = await self._poller.start_round(sequence, only_failing=not is_due)
             if names is not None:
                 self._intake.backlog.names = names
                 self._index.keep(names, self._clock.monotonic())
                 await self._outages.keep(names)
                 await self._faults.keep(names)
-            await self._clock.sleep(self._config.poll_seconds, WaitReason.POLL)
+            now = self._clock.monotonic()
+            next_at = now + self._config.poll_seconds if is_due else next_at
+            await self._clock.sleep(min(max(0.0, next_at - now), FAILING_AGAIN), WaitReason.POLL)
 
     async def _take_in(self) -> None:
         """Take what was listed, one cluster after the other."""

@@ -707,3 +707,14 @@ async def test_who_was_told_that_nothing_changed_is_the_first_approver_still() -
         await bot.slack.press(alert, APPROVE, user="U0BOB")
         await quiet(bot)
         assert bot.together.state(IDS) == "PENDING"
+
+
+@pytest.mark.bot(watching=True, BOT_MAX_IN_REPAIR="4")
+async def test_number_for_a_node_keeps_nobody_from_approving_others(bot: World) -> None:
+    busy = "cluster-1", "7", "r-7"
+    bot.together.add(busy, state="RUNNING")
+    bot.together.remediations[busy]["instance_id"] = 7
+    bot.together.add()
+    await bot.slack.press(await card(bot), APPROVE)
+    await card(bot, words="Approved")
+    assert bot.together.state(IDS) == "PENDING"

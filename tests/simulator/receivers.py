@@ -141,7 +141,7 @@ class PagerDuty(Receiver):
             and payload.get("source")
             and payload.get("severity") in {"critical", "error", "warning", "info"}
         )
-        if not is_known or not is_whole or not key or len(key) > 255:
+        if not is_known or not is_whole or not key or len(key) > 255 or len(body) > 512 * 1024:
             self.refused.append(str(told))
             return 400
         self.calls.append(told)

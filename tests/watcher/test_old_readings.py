@@ -11,6 +11,7 @@ from tests.decisions.test_doubts_of_several import approve_late
 from tests.sqlite import locked
 from tests.storms import XID
 from tests.watch import card, pass_time, quiet, thread, until, watching
+from tests.watcher.test_verification import moment
 from tests.world import APPROVE, IDS, REFRESH, World
 
 pytestmark = pytest.mark.bot(watching=True, busy_seconds=0.1)
@@ -74,3 +75,26 @@ async def test_look_before_somebody_was_answered_brings_no_buttons_back(bot: Wor
     while "Cancelled" not in alert.text:
         assert "Xid 79" not in alert.text, "it was read before"
         await pass_time(bot, 1)
+
+
+@pytest.mark.parametrize("ahead", [7200.0, 86_400.0])
+@pytest.mark.parametrize("state", ["AUTO_RESOLVED", "RUNNING", "FAILED"])
+async def test_one_time_from_the_future_does_not_freeze_a_card(bot: World, ahead: float, state: str) -> None:
+    bot.together.add(update_time=moment(bot))
+    alert = await card(bot)
+    bot.together.remediations[IDS] |= {"mode": "REMEDIATION_MODE_VM_ONLY", "update_time": moment(bot, ahead)}
+    await card(bot, words="Approve quick reprovision?")
+    ended = None if state == "RUNNING" else moment(bot)
+    bot.together.remediations[IDS] |= {"state": state, "update_time": moment(bot), "end_time": ended}
+    await until(bot, lambda: "Approve quick reprovision?" not in alert.text)
+
+
+async def test_repair_that_opened_in_the_future_is_followed_to_its_end(bot: World) -> None:
+    bot.together.add(create_time=moment(bot, 86_400.0), update_time=moment(bot, 86_400.0))
+    alert = await card(bot)
+    await bot.slack.press(alert, APPROVE)
+    await card(bot, words="Approved")
+    bot.together.advance(IDS, "RUNNING")
+    await pass_time(bot, 120)
+    bot.together.advance(IDS, "SUCCEEDED")
+    await card(bot, words="Rebooted")

@@ -759,3 +759,14 @@ async def test_cluster_that_is_deleted_in_its_outage_is_not_said_to_be_readable_
     told = [message.text for message in bot.slack.visible() if "luster two " in message.text]
     assert not [text for text in told if "can be read" in text]
     assert "no longer monitored" in told[1]
+
+
+async def test_cluster_that_is_read_once_an_hour_is_retried_sooner_where_that_failed() -> None:
+    async with watching(BOT_POLL_SECONDS="3600") as bot:
+        await began(bot)
+        await pass_time(bot, 4000)
+        fault = Fault("html", verb="list", status=500, times=3)  # one reading, with its attempts
+        bot.together.faults.append(fault)
+        await until(bot, lambda: fault.times == 0, seconds=8000)
+        await pass_time(bot, 1800, longest=60)
+        assert [message.text for message in bot.slack.messages if "Couldn't read" in message.text] == []

@@ -24,7 +24,7 @@ from tests.storms import began, digest, storm
 from tests.test_metrics import Counted, metrics
 from tests.watch import CALM, card, pass_time, poll, until, watching
 from tests.watcher.test_verification import firing
-from tests.world import APPROVE, IDS, OTHER, World
+from tests.world import APPROVE, IDS, OTHER, World, both_databases
 
 pytestmark = pytest.mark.bot(watching=True)
 
@@ -367,3 +367,38 @@ async def test_cluster_that_one_list_lacks_after_a_restart_is_watched_still() ->
             bot.together.add(linked_alerts=firing("79"))
             await pass_time(bot, 300)
             assert bot.slack.cards(IDS[2])
+
+
+@pytest.mark.parametrize("severity", [["PHC_SEVERITY_WARNING"], {"name": "PHC_SEVERITY_WARNING"}])
+async def test_odd_severity_of_one_alert_does_not_blind_the_bot_to_its_cluster(bot: World, severity: object) -> None:
+    await began(bot)
+    bot.together.add(linked_alerts=[{"alert_name": "DmesgXidError", "severity": severity}])
+    bot.together.add(("cluster-1", "instance-2", "remediation-2"))
+    await card(bot, ("cluster-1", "instance-2", "remediation-2"))
+    await card(bot)
+
+
+async def test_cluster_that_cannot_be_taken_in_is_told_as_one_that_cannot_be_read(
+    bot: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await began(bot)
+
+    def odd(_: object, item: object) -> None:
+        raise TypeError(item)
+
+    monkeypatch.setattr("bot.watcher.listings.UnderRepair.add", odd)  # whatever it is that nobody has thought of
+    bot.together.add()
+    await until(bot, lambda: [message for message in bot.slack.visible() if "Couldn't read" in message.text], 1200)
+
+
+@both_databases
+@pytest.mark.parametrize("odd", ["", "a b", "x\0y", "a/b", "c" * 300])
+async def test_cluster_whose_id_is_none_neither_stops_the_watch_nor_lags(database: str, odd: str) -> None:
+    async with watching(database) as bot:
+        await began(bot)
+        bot.together.clusters[odd] = "being made"
+        await pass_time(bot, 700)
+        bot.together.add()
+        await card(bot)
+        await pass_time(bot, 600)
+        assert (await metrics(bot))["remediation_bot_watch_lag_seconds", ()] < 120

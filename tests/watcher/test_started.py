@@ -434,3 +434,20 @@ async def test_automatic_repair_that_began_and_failed_between_two_readings_is_to
         bot.together.remediations[IDS] |= {"state": "FAILED", "error_message": "no host", "end_time": moment(bot)}
         await pass_time(bot, 3 * 3600, longest=60)
         assert "Failed" in str([message.text for message in bot.slack.visible()])
+
+
+@pytest.mark.parametrize(
+    ("reviewed_by", "comment"),
+    [
+        ("AUTO_APPROVED", "auto_approved: approved"),
+        ("auto-approval", "auto-approval: approved"),
+        ("Auto-approver", "approved by policy"),
+        ("Automatically approved", ""),
+    ],
+)
+async def test_automatic_repair_that_deletes_data_calls_however_together_spells_it(
+    bot: World, reviewed_by: str, comment: str
+) -> None:
+    await began(bot)
+    bot.together.add(state="PENDING", mode="REMEDIATION_MODE_VM_ONLY", reviewed_by=reviewed_by, review_comment=comment)
+    assert "<!subteam^S0ONCALL>" in (await card(bot)).text

@@ -5,7 +5,7 @@ import pytest
 from tests.storms import began, choose, digest, storm
 from tests.watch import card, pass_time, quiet, thread, until, watching
 from tests.watcher.test_faults import XID as FIRES
-from tests.watcher.test_verification import moment
+from tests.watcher.test_verification import AGAIN, firing, moment, repaired
 from tests.world import APPROVE, IDS, World
 
 OTHER_NODE = ("cluster-1", "i-2", "r-2")
@@ -151,3 +151,15 @@ async def test_repair_of_the_next_incident_in_a_state_of_tomorrow_counts_for_the
         await bot.slack.press(asks, APPROVE)
         await pass_time(bot, 15)
         assert len(bot.together.posts) == before, f"{alert.text}\n{thread(bot, alert)}\n{asks.text}"
+
+
+@pytest.mark.parametrize("later", ["ARCHIVED", "VERIFIED"])
+async def test_state_of_tomorrow_after_a_success_wakes_nobody_and_ends_no_watch(later: str) -> None:
+    async with watching(BOT_ONCALL="S0ONCALL", BOT_MAX_IN_REPAIR="1") as bot:
+        alert = await repaired(bot)
+        await pass_time(bot, 3600)
+        bot.together.remediations[IDS] |= {"state": later, "update_time": moment(bot)}
+        await pass_time(bot, 4 * 3600)
+        assert [line for line in thread(bot, alert) if "again" in line or "stuck" in line] == []
+        bot.together.add(AGAIN, linked_alerts=firing("79", moment(bot)), create_time=moment(bot))
+        await until(bot, lambda: [line for line in thread(bot, alert) if "back" in line])
