@@ -49,13 +49,17 @@ _NO_REASON = re.compile(
 # Behind IDs, for which a cancellation is sent at once; without courtesies and the signs around words.
 _NOT_NOW = re.compile(
     r"(?:(?:(?:no|not?|nope|nvm|wait|hang on|never ?mind|yet|now|just yet|don['’]?t|do not)(?: |\Z))+\Z"
-    r"|(?:dry run|just testing|wait an? \w+|(?:maybe )?(?:tomorrow|tonight|later)(?: (?:morning|today|at .*|\d.*))?)\Z"
+    r"|(?:dry.?run|just testing|wait an? \w+|(?:maybe )?(?:tomorrow|tonight|later)(?: (?:morning|today|at .*|\d.*))?)\Z"
     r"|(?:if|unless|when|until|till|before|after (?:the|this|that))(?: \S+){1,3}\Z|at \d\d?(?::\d\d| ?(?:am|pm|h))?\Z"
     r"|(?:wait|hold on) (?:until|till|for|\d)|maybe not\b|do nothing\b"
-    r"|(?:should|must|can)(?: ?not|n['’]t) be cancell?ed\b"
     r"|in (?:half )?(?:an?|(?:a )?few|\w{2,6}|\d+) ?(?:h|m|mins?|minutes?|hours?|moments?|while)\b"
     r"|(?:after|until|not before) \d\d?(?::\d\d| ?(?:am|pm|h|uhr))?\b(?! reboots?)"
-    r"|(?:only|not) (?:after|if|until|when)\b"
+    r"|(?:only|not) (?:after|if|until|when)\b|(?:should|must|can)(?: ?not|n['’]t) be cancell?ed\b"
+    r"|(?:once|as soon as|pending)(?: \S+){1,4} (?:is|are|ends?|finish(?:es|ed)|done|completes?|says?|ok|agrees?)\b"
+    r"|after \S+ (?:says|agrees)\b|(?:ask|check|talk|speak)\b.* first\Z|not (?:needed yet|cancel|this)\b"
+    r"|(?:in the (?:morning|evening|afternoon)|at noon|after lunch|\d\d?:\d\d|\d\d?(?::\d\d)? ?(?:am|pm|h|uhr))\Z"
+    r"|(?:keep|leave|let|forget|ignore|undo|abort|skip|revert|scratch)(?: (?:it|this|that|the repair|alone|run))*\Z"
+    r"|(?:never|no need|nothing|nein|(?:noch )?nicht|oops|disregard|is (?:it|this)\b.*)\Z"
     r"|(?:if|unless|when)\b.*\b(?:is|it['’]s|are|objects?|running|ends?|finish(?:es|ed)|done|completes?|free)\b"
     r"|(?:can|shall|should) (?:i|we)\b|(?:don['’]?t|do not) (?:cancel|do|touch|proceed)\b)",
     re.IGNORECASE,

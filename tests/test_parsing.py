@@ -433,3 +433,32 @@ def test_a_reference_refuses_every_text_that_is_no_id(text: str) -> None:
     else:
         with pytest.raises(InvalidId):
             RemediationRef("c", "i", text)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "once the job is done", "as soon as the job ends", "in the morning", "at noon", "5pm", "17:00", "after lunch",
+        "ask bob first", "after bob says ok", "pending bob's ok", "not needed yet", "keep the repair", "keep it",
+        "not this one", "leave it alone", "let it run", "never", "no need", "not cancel", "dry-run", "scratch that",
+        "undo", "abort", "forget it", "is it running", "noch nicht",
+    ],
+)  # fmt: skip
+def test_cancel_that_says_not_now_is_not_sent(words: str) -> None:
+    with pytest.raises(UnreadableCommand):
+        parse(f"c1/i1/r1 {words}")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "once more the fan failed", "fixed by hand at 17:00", "false alarm", "keeps flapping", "not needed",
+        "the job is done", "duplicate of r-12", "replaced by hand", "bob says it recovered", "abort of the job helped",
+        "undo of the change helped", "node is idle", "checked first, it's fine", "never broken", "kept failing",
+        "let the vendor fix it", "no need for a reboot",
+    ],
+)  # fmt: skip
+def test_reason_that_only_sounds_like_not_now_is_one(words: str) -> None:
+    order = parse(f"c1/i1/r1 {words}")
+    assert isinstance(order, Order)
+    assert order.reason == words

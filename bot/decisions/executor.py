@@ -105,8 +105,9 @@ class Executor(Judge):
     def _held(self) -> str:
         """Return that somebody asked to wait whom the person wasn't shown; empty for nobody."""
         hold, request = self.job.about.hold, self.job.request
-        by = hold.unseen(request.saw.holds or (), request.actor.user_id) if hold else ""
-        return f"<@{by}> asked to wait since you saw it" if by else ""
+        by = hold.unseen(request) if hold else ""
+        who = "you" if by == request.actor.user_id else f"<@{by}>"
+        return f"{who} asked to wait since you saw it" if by else ""
 
     async def _resume(self, recorded_at: float) -> Verdict:
         """Continue after a POST that may have been sent by a process that died.

@@ -26,7 +26,7 @@ class PauseService:
         """
         actor, channel_id = await self._authorize(leased)
         reason = leased.entry.reason
-        until = await leased.act(pauses.begin, cluster_id, seconds, actor, channel_id, reason)
+        until = await leased.act(pauses.begin, cluster_id, seconds, actor, channel_id, reason, leased.entry.key)
         own = Pauser(actor.user_id, until, cluster_id, reason)
         return await self.database.read(pauses.active, [cluster_id]) or Pause((own,))
 

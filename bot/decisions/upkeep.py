@@ -95,7 +95,9 @@ class Upkeep:
                 return replace(read, kind=OutcomeKind.CHANGED, notice=f"Not held: {OPENED_AGAIN}.")
             asked = request.ref, request.actor, seconds, request.reason
             is_at_least = request.seconds is None  # no time was asked for
-            change = self.store.database.run(approvals.hold, *asked, even_if_over=is_certain, is_at_least=is_at_least)
+            change = self.store.database.run(
+                approvals.hold, *asked, even_if_over=is_certain, is_at_least=is_at_least, asked_at=job.received_at
+            )
             if hold := await _kept(change, "put this on hold"):
                 said = f"on hold until {when(hold.until)} by {cards.asked_to_wait(hold)}"
                 return replace(read, kind=OutcomeKind.HELD, summary=said)

@@ -1,7 +1,7 @@
 """Alerts: what the bot knows of the remediations that it follows, and what a card says beyond them."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -11,6 +11,7 @@ from bot.models.ids import RemediationRef, short_hash
 from bot.models.outcome import CardNote, DecidedBy, Doubt, FirstApproval
 from bot.models.ports import Impact
 from bot.models.remediation import Remediation
+from bot.models.request import Request
 from bot.models.states import CALLED_OFF, FINAL, RAN, State
 
 HOLD_SECONDS = 30 * 60
@@ -57,10 +58,13 @@ class Hold:
         """What all of them are known by, where there is no room for each."""
         return short_hash(sorted(self.keys))
 
-    def unseen(self, shown: Collection[str], user_id: str) -> str:
-        """Return who else asked to wait, and wasn't among what somebody was shown; empty for nobody."""
-        others = (hold for hold in (self, *self.others) if hold.user_id != user_id and _key_of(hold) not in shown)
-        return next((hold.user_id for hold in others), "")
+    def unseen(self, request: Request) -> str:
+        """Return who asked to wait, and wasn't shown to who approves, or is them and did so since; "" for nobody."""
+        own, asked_at = request.actor.user_id, request.asked_at
+        # A selection knows all that was on hold when it was chosen, and gets its turn long after that.
+        new = (hold for hold in (self, *self.others) if _key_of(hold) not in (request.saw.holds or ()))
+        by = (hold.user_id for hold in new if hold.user_id != own or request.batch_id or 0 < asked_at < hold.since)
+        return next(by, "")
 
     def joined(self, other: "Hold") -> "Hold":
         """Return this hold with another person's: it extends it, and never shortens or hides it.

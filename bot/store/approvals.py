@@ -85,12 +85,14 @@ def hold(  # noqa: PLR0913 - what a hold has
     *,
     even_if_over: bool = False,
     is_at_least: bool = False,
+    asked_at: float = math.inf,
 ) -> Hold | None:
     """Keep the bot from reminding of a remediation.
 
     Args:
         even_if_over: also where the bot knows that it ended: Together was asked again since, and says that it waits.
         is_at_least: an own hold that lasts longer stays as long.
+        asked_at: when they asked: an own hold that they asked for since then stays as it is.
 
     Returns:
         Until when; None where the bot doesn't track it.
@@ -100,8 +102,10 @@ def hold(  # noqa: PLR0913 - what a hold has
         is_waiting = view.alert.is_waiting and view.alert.as_told.is_waiting
         if not (is_waiting or even_if_over):
             return None
-        own = [hold.until for hold in view.alert.holds if is_at_least and hold.user_id == actor.user_id]
-        until = max([view.now + seconds, *own])
+        own = [hold for hold in view.alert.holds if hold.user_id == actor.user_id]
+        if any(hold.since > asked_at for hold in own):
+            return view.alert, view.message
+        until = max([view.now + seconds, *(hold.until for hold in own if is_at_least)])
         asked = Hold(actor.user_id, until, reason=reason, name=actor.name, since=view.now)
         return held(view, asked)
 

@@ -347,4 +347,4 @@ def _kept_by(connection: Connection, request: Request) -> Pause | Hold | None:
     if row and alert is None:
         raise NotReadable
     hold = alert.hold.at(float(clock.scalar())) if alert and alert.hold else None
-    return hold if hold and hold.unseen(request.saw.holds or (), request.actor.user_id) else None
+    return hold if hold and hold.unseen(request) else None

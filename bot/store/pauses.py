@@ -11,7 +11,8 @@ from bot.models import Actor, AuditNote, Braked, Pause, Pauser
 from bot.store import audit
 from bot.store.audit import storable
 from bot.store.connection import Connection, Rows, dump, is_among, json_list, read_clock, read_json
-from bot.store.tables import WAKE, clusters, faults, messages, pauses, upsert
+from bot.store.tables import WAKE, clusters, faults, inbox, messages, pauses, upsert
+from bot.store.tables import audit as trail
 
 _MOST = 20  # people with a pause of the same clusters; those that would end first are left out
 # The key of the row with the shorter pauses of a cluster: release 0.1 deletes the other one when the longest ends.
@@ -40,6 +41,15 @@ _WRITE = upsert(pauses)
 _CONCERNS = or_(
     bindparam("b_cluster") == "", messages.c.cluster_id == bindparam("b_cluster"), messages.c.cluster_id.is_(None)
 )
+_ASKED_AT = select(inbox.c.received_at).where(inbox.c.key == bindparam("b_key")).scalar_subquery()
+_PAUSED_SINCE = (
+    select(trail.c.seq)
+    .where(
+        trail.c.user_id == bindparam("b_user"), trail.c.event == "paused",
+        trail.c.cluster_id == bindparam("b_cluster"), trail.c.at > _ASKED_AT,
+    )
+    .limit(1)
+)  # fmt: skip
 _WAKE = WAKE.where(messages.c.is_open, _CONCERNS)
 
 
@@ -73,15 +83,28 @@ def _to_change(connection: Connection, cluster_id: str) -> list[Pauser]:
 
 
 def begin(  # noqa: PLR0913, PLR0917 - what is paused, for how long, by whom, and why
-    connection: Connection, cluster_id: str, seconds: float, actor: Actor, channel_id: str | None, reason: str = ""
+    connection: Connection,
+    cluster_id: str,
+    seconds: float,
+    actor: Actor,
+    channel_id: str | None,
+    reason: str = "",
+    key: str = "",
 ) -> float:
     """Pause approvals from now on, in place of the same person's pause, and let every message concerned show it.
+
+    Args:
+        key: of the request in the inbox: a pause that the person asked for after it stays as it is.
 
     Returns:
         Until when.
     """
     connection.execute(_MAKE, cluster_id=cluster_id)
-    others = [pauser for pauser in _to_change(connection, cluster_id) if pauser.user_id != actor.user_id]
+    held = _to_change(connection, cluster_id)
+    others = [pauser for pauser in held if pauser.user_id != actor.user_id]
+    newer = connection.execute(_PAUSED_SINCE, b_key=key, b_user=actor.user_id, b_cluster=cluster_id)
+    if newer and (kept := next((pauser for pauser in held if pauser.user_id == actor.user_id), None)):
+        return kept.until
     own = Pauser(actor.user_id, read_clock(connection) + seconds, cluster_id, storable(reason))
     _write(connection, cluster_id, [*others, own])
     audit.note(connection, AuditNote("paused", actor, channel_id, cluster_id=cluster_id, reason=reason))

@@ -535,3 +535,30 @@ async def test_longer_pause_from_a_dialog_that_stayed_open_is_kept_or_answered()
         await bot.slack.press(alert, APPROVE, user="U0BOB")
         await quiet(bot)
         assert ack.body or bot.together.posts == [], "approved, an hour into a pause of 12 h that was acked"
+
+
+async def test_longer_pause_is_not_shortened_by_an_earlier_one_that_comes_later(postgresql: str) -> None:
+    async with watching(database=postgresql) as bot:
+        bot.together.add()
+        alert = await card(bot)
+        first = bot.slack.bot_url
+        async with bot.another():
+            second = bot.slack.bot_url
+            await pass_time(bot, 30)
+            bot.slack.bot_url = first
+            with bot.slack.paused("users.info"):
+                await bot.slack.deliver("interactive", bot.slack.click(alert, MORE, choice="pause"))
+                await pass_time(bot, 1)
+                (short,) = await bot.slack.until(lambda: [*bot.slack.views])
+                await bot.slack.submit(short, seconds="1800")
+                await bot.slack.until(lambda: bot.slack.is_waiting("users.info"))
+                with bot.slack.open_for_others("users.info"):
+                    bot.slack.bot_url = second
+                    await pass_time(bot, 1)
+                    bot.slack.views.clear()
+                    await bot.slack.deliver("interactive", bot.slack.click(alert, MORE, choice="pause"))
+                    (long,) = await bot.slack.until(lambda: [*bot.slack.views])
+                    await bot.slack.submit(long, seconds="43200")
+                    await until(bot, lambda: bot.slack.visible("U0ALICE"), 3)
+            await pass_time(bot, 3600)
+            assert "Approvals are paused" in alert.text

@@ -700,3 +700,52 @@ async def test_hold_of_a_length_in_other_words_is_not_half_an_hour(length: str) 
         await bot.slack.say(f"{BOT} hold gpu-node-1 {length}", user="U0ALICE")
         await quiet(bot)
         assert "On hold until" not in first.text
+
+
+async def test_node_that_its_own_person_puts_on_hold_while_their_selection_runs_is_not_repaired(bot: World) -> None:
+    await began(bot)
+    *_, last = storm(bot, 6)
+    view = await choose(bot, await digest(bot))
+    with bot.together.paused("approve"):
+        await bot.slack.submit(view)
+        await bot.together.until(lambda: bot.together.is_waiting("approve"))  # the first of six
+        await bot.slack.say(f"<@{BOT_USER}> hold 2h gpu-node-0005 because the job ends at 4", user="U0ALICE")
+        await quiet(bot)
+    await pass_time(bot, 30)
+    assert len(bot.together.posts) == 5
+    assert last not in [call.ids for call in bot.together.posts]
+
+
+async def test_longer_hold_is_not_shortened_by_an_earlier_one_that_comes_later(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    with bot.together.paused("get"):
+        await bot.slack.press(alert, HOLD, choice="1800")
+        await bot.together.until(lambda: bot.together.is_waiting("get"))
+        with bot.together.open_for_others("get"):
+            await pass_time(bot, 1)
+            await bot.slack.press(alert, HOLD, choice="14400")
+            await card(bot, words="On hold until")
+    await pass_time(bot, 3600)
+    assert "On hold until" in alert.text
+
+
+async def test_approval_that_waits_for_slack_is_not_sent_once_its_own_person_asked_to_wait(postgresql: str) -> None:
+    async with watching(database=postgresql) as bot:
+        bot.together.add()
+        alert = await card(bot)
+        first = bot.slack.bot_url
+        async with bot.another():
+            second = bot.slack.bot_url
+            await bot.slack.say(f"<@{BOT_USER}> status instance-1", user="U0ALICE")  # this process knows Alice now
+            await quiet(bot)
+            with bot.slack.paused("users.info"):
+                bot.slack.bot_url = first
+                await bot.slack.press(alert, APPROVE)
+                await bot.slack.until(lambda: bot.slack.is_waiting("users.info"))
+                bot.slack.bot_url = second
+                await pass_time(bot, 1)
+                await bot.slack.press(alert, HOLD, choice="3600")
+                await card(bot, words="On hold until")
+            await card(bot, words="you asked to wait since you saw it")
+            assert bot.together.posts == []
