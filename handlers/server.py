@@ -165,7 +165,7 @@ class Server:
             self._server = await asyncio.get_running_loop().create_server(
                 connection, host, port, backlog=MAX_CONNECTIONS
             )
-        except (OSError, UnicodeError) as error:  # the latter of a name that is none
+        except (OSError, UnicodeError) as error:  # the latter of an impossible name
             raise StartError(f"Cannot listen on {host}:{port}: {getattr(error, 'strerror', '') or error}.") from error
         port = int(self._server.sockets[0].getsockname()[1])
         logger.info("Listening on %s:%d", host, port)

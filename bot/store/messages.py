@@ -55,13 +55,13 @@ _IDS = ids_in(alerts.c)
 _REFS = select(*_IDS)
 _MESSAGES = select(messages.c.body, messages.c.is_open)
 _IN_CLUSTER = alerts.c.cluster_id == bindparam("b_cluster")
-_WITH_MESSAGE = ALERTS.join(messages, messages.c.id == alerts.c.message_id).where(_IN_CLUSTER)
+_BY_MESSAGE = messages.c.id == alerts.c.message_id
+_IS_CARD = messages.c.is_digest.is_(False)
+_WITH_MESSAGE = ALERTS.join(messages, _BY_MESSAGE).where(_IN_CLUSTER)
 _KNOWN = select(*_IDS, alerts.c.fingerprint).where(alerts.c.is_open)
 _IN_UNKNOWN_STATES = ALERTS.where(alerts.c.is_open, alerts.c.state.not_in([*State, WITHDRAWN]))
 _TRACKED = ALERTS.where(alerts.c.is_open, alerts.c.state != WITHDRAWN)
-_WAITING_ON_CARDS = _WITH_MESSAGE.where(
-    alerts.c.is_open, alerts.c.state == State.PENDING_APPROVAL, messages.c.is_digest.is_(False)
-)
+_WAITING_ON_CARDS = _WITH_MESSAGE.where(alerts.c.is_open, alerts.c.state == State.PENDING_APPROVAL, _IS_CARD)
 _OPEN_IN_DIGESTS = _WITH_MESSAGE.where(alerts.c.is_open, messages.c.is_digest)
 _REPAIRED = _WITH_MESSAGE.where(messages.c.is_open, alerts.c.state == State.SUCCEEDED)
 _OPEN_ON = ALERTS.where(alerts.c.is_open, _IN_CLUSTER, alerts.c.instance_id == bindparam("b_instance"))
@@ -74,11 +74,8 @@ _ANY = select(messages.c.id).limit(1)
 _EXISTING = _REFS.where(_AMONG)
 _SINCE = NOW_ONCE - bindparam("b_seconds")
 _GONE = ALERTS.where(alerts.c.state == WITHDRAWN, alerts.c.changed_at > NOW_ONCE - 86_400.0)
-_ARRIVALS = (
-    select(*_IDS, messages.c.body, messages.c.is_open)
-    .join(messages, messages.c.id == alerts.c.message_id)
-    .where(alerts.c.seen_at > _SINCE)
-)
+_NEW = alerts.c.seen_at > _SINCE
+_ARRIVALS = select(*_IDS, messages.c.body, messages.c.is_open).join(messages, _BY_MESSAGE).where(_NEW)
 _DUE = (
     select(messages.c.id)
     .where(messages.c.is_open, messages.c.next_at <= NOW_ONCE)
@@ -96,12 +93,9 @@ _GROWING = (
     .with_for_update()
 )
 _UNPOSTED = _MESSAGES.where(
-    messages.c.is_open,
-    messages.c.is_digest.is_(False),
-    messages.c.cluster_id == bindparam("b_cluster"),
-    messages.c.ts.is_(None),
+    messages.c.is_open, _IS_CARD, messages.c.cluster_id == bindparam("b_cluster"), messages.c.ts.is_(None),
     messages.c.posted_at == 0,
-)
+)  # fmt: skip
 _ADD_ALERTS = insert(alerts).values(changed_at=now()).on_conflict_do_nothing().returning(*_IDS)
 _ADD_MESSAGE = insert(messages).values(version=0)
 _MOVE = update(alerts).where(is_among("b_ids", alerts.c.message_id))

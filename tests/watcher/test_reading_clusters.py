@@ -386,7 +386,7 @@ async def test_cluster_that_cannot_be_taken_in_is_told_as_one_that_cannot_be_rea
     def odd(_: object, item: object) -> None:
         raise TypeError(item)
 
-    monkeypatch.setattr("bot.watcher.listings.UnderRepair.add", odd)  # whatever it is that nobody has thought of
+    monkeypatch.setattr("bot.watcher.listings.UnderRepair.add", odd)  # a defect in how an item is read
     bot.together.add()
     await until(bot, lambda: [message for message in bot.slack.visible() if "Couldn't read" in message.text], 1200)
 
