@@ -285,15 +285,17 @@ def _failure(alert: Alert) -> Line:
     return [*node(remediation.node), *elements(f": {escape(mode_name(alert), 60)} failed, {said}{by}")]
 
 
-def reminder(alerts: Sequence[Alert], called: str, waited: float) -> Message:
+def reminder(alerts: Sequence[Alert], called: str, waited: float, shown: Sequence[Alert] = ()) -> Message:
     """Return that nobody has decided on some of a digest, in which cluster where that is one, and what is worst.
 
     Args:
         called: a user or group ID to mention; empty for nobody.
         waited: seconds, of the one that waits least.
+        shown: all that the digest shows, of which one knows what the cluster is called by now.
     """
     clusters, count = {alert.cluster_id for alert in alerts}, nodes_of(alerts)
-    name, _ = cluster_of(clusters.pop() if len(clusters) == 1 else None, alerts)
+    of = clusters.pop() if len(clusters) == 1 else None
+    name, _ = cluster_of(of, [alert for alert in shown or alerts if alert.cluster_id == of])
     where = f" in {escape(name, 100)}" if name else ""
     nodes = f"{count} {plural('node', count)}{where}"
     if minutes := waited // 60:

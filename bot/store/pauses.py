@@ -100,11 +100,11 @@ def begin(  # noqa: PLR0913, PLR0917 - what is paused, for how long, by whom, an
         Until when.
     """
     connection.execute(_MAKE, cluster_id=cluster_id)
-    held = _to_change(connection, cluster_id)
-    others = [pauser for pauser in held if pauser.user_id != actor.user_id]
+    present = _to_change(connection, cluster_id)
+    others = [pauser for pauser in present if pauser.user_id != actor.user_id]
     newer = connection.execute(_PAUSED_SINCE, b_key=key, b_user=actor.user_id, b_cluster=cluster_id)
-    if newer and (kept := next((pauser for pauser in held if pauser.user_id == actor.user_id), None)):
-        return kept.until
+    if newer and len(others) < len(present):
+        return next(pauser.until for pauser in present if pauser not in others)
     own = Pauser(actor.user_id, read_clock(connection) + seconds, cluster_id, storable(reason))
     _write(connection, cluster_id, [*others, own])
     audit.note(connection, AuditNote("paused", actor, channel_id, cluster_id=cluster_id, reason=reason))

@@ -295,12 +295,10 @@ class Intake:
             self._loads[cluster_id] = share
             said = share.cluster, share.nodes
             if share.cluster and (known is None or (known.cluster, known.nodes) != said):
-                shown = [
-                    alert
-                    for alert in await self.database.read(messages.open_in_digests, cluster_id)
-                    if alert.share is None or (alert.share.cluster, alert.share.nodes) != said
-                ]
-                await self._update_load(shown, share)
+                # One node of a digest is enough: the latest says what their cluster is called, and how large it is.
+                shown = await self.database.read(messages.open_in_digests, cluster_id)
+                old = [each for each in shown if not each.share or (each.share.cluster, each.share.nodes) != said]
+                await self._update_load({alert.message_id: alert for alert in old}.values(), share)
             # A new card says it already, unless an earlier list had it, and this one was read before that was taken.
             new = {ref.instance_id for ref in listing.new if self.index.seen(ref) is None}
             if listing.waiting - new:

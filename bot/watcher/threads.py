@@ -134,7 +134,7 @@ def reminder(
         called = " ".join(dict.fromkeys([*called.split(), *config.escalation[0].split()]))
     if message.is_digest:
         waited = snapshot.now - max(alert.came_at for alert in waiting)
-        said = cards.digest.reminder(waiting, called, waited)
+        said = cards.digest.reminder(waiting, called, waited, snapshot.alerts)
     else:
         alert = snapshot.alerts[0]
         since = alert.waiting_since or cards.listing.since(alert)

@@ -137,7 +137,7 @@ async def test_deleted_digest_is_posted_again_after_a_restart(bot: World) -> Non
     bot.slack.messages.remove(await digest(bot))
     await bot.settle()
     async with bot.another():
-        again = await digest(bot, "9 of 9 nodes of cluster-1 (H100) need a decision")
+        again = await digest(bot, "9 nodes in cluster-1 (H100) need a decision")
         await pass_time(bot, 60)
         assert bot.slack.visible() == [again]
 
@@ -262,7 +262,7 @@ async def test_unclear_digest_is_looked_for_in_the_channel_it_was_posted_to(bot:
         assert [message.channel for message in bot.slack.digests()] == ["C0OTHER"]
         assert len(bot.slack.visible()) == (2 if arrives else 1), "the one that was found there names the new channel"
         bot.together.review(ids[0], "cancel")
-        await digest(bot, "5 of 6 nodes of cluster-1 (H100) need a decision")
+        await digest(bot, "5 nodes in cluster-1 (H100) need a decision")
 
 
 async def test_digest_that_cannot_be_posted_is_logged(bot: World, caplog: pytest.LogCaptureFixture) -> None:
