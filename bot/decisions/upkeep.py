@@ -87,6 +87,8 @@ class Upkeep:
         """
         request = job.request
         seconds = min(request.seconds or HOLD_SECONDS, MAX_HOLD_SECONDS)
+        if await or_none(self.store.is_released_since(job)):
+            return replace(read, kind=OutcomeKind.CHANGED, notice="Not held: the hold was released since you asked.")
         for is_certain in (False, True):
             if not read.present.is_waiting:
                 state = escape(cards.labels.state(read.present.state)[0], 90)

@@ -95,6 +95,14 @@ _ANSWERED_SINCE = (
     )
     .limit(1)
 )  # fmt: skip
+_RELEASED_SINCE = (
+    select(_others.c.id)
+    .where(
+        one_remediation(_others.c), _others.c.verb == Verb.RELEASE, _others.c.outcome == OutcomeKind.RELEASED,
+        _others.c.answered_at >= bindparam("b_answered_at"),
+    )
+    .limit(1)
+)  # fmt: skip
 _FINISH_LATEST = _FINISH.where(~_ANSWERED_SINCE.exists())
 _POSTPONE = update_mine(deliveries=decisions.c.deliveries + 1, lease_until=now() + bindparam("b_seconds"), owner="")
 
@@ -287,6 +295,11 @@ class DecisionStore(Ownership):
         """Return whether another decision on the remediation was answered since a moment, in Unix time in seconds."""
         of = key_of(job.request.ref) | {"b_id": job.id, "b_answered_at": moment}
         return bool(await self.database.read(Connection.execute, _ANSWERED_SINCE, of))
+
+    async def is_released_since(self, job: Job) -> bool:
+        """Return whether a hold on the remediation was released since this was received."""
+        of = key_of(job.request.ref) | {"b_answered_at": job.received_at}
+        return bool(await self.database.read(Connection.execute, _RELEASED_SINCE, of))
 
     async def postpone(self, job: Job, seconds: float) -> None:
         """Let any process deliver the answer again after `seconds`."""

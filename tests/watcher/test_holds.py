@@ -749,3 +749,20 @@ async def test_approval_that_waits_for_slack_is_not_sent_once_its_own_person_ask
                 await card(bot, words="On hold until")
             await card(bot, words="you asked to wait since you saw it")
             assert bot.together.posts == []
+
+
+async def test_released_hold_does_not_come_back_by_a_press_before_it(bot: World) -> None:
+    bot.together.add()
+    alert = await card(bot)
+    with bot.together.paused("get"):
+        await bot.slack.press(alert, HOLD, choice="14400")
+        await bot.together.until(lambda: bot.together.is_waiting("get"))
+        with bot.together.open_for_others("get"):
+            await pass_time(bot, 1)
+            await bot.slack.press(alert, HOLD, choice="14400")
+            await card(bot, words="On hold until")
+            await bot.slack.press(alert, HOLD, choice="release")
+            await until(bot, lambda: "On hold until" not in alert.text)
+    await pass_time(bot, 30)
+    assert "On hold until" not in alert.text
+    assert any("Not held: the hold was released since you asked." in line for line in [alert.text, *thread(bot, alert)])
