@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import LiteralString
 
 import psycopg
+import pytest
 from sqlalchemy import text
 
 from bot.models import Target
 from bot.store import approvals, messages, outbox
 from bot.store.connection import Connection, _compiled
+from bot.store.sqlite import SQLiteFile
 from tests.manual_clock import HANGS_AFTER, ManualClock
 from tests.sqlite import fill_sqlite
 from tests.store.examples import open_store
@@ -25,13 +27,19 @@ TABLES = "decisions|alerts|messages|audit|inbox"
 TOO_MUCH = re.compile(rf"SCAN ({TABLES})|SEARCH ({TABLES}) .*\(cluster_id=\?\)$")
 
 
-async def test_no_statement_reads_a_growing_table_to_its_end(tmp_path: Path) -> None:
+async def test_no_statement_reads_a_growing_table_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "bot.db"
     statements: set[str] = set()
+    connect = SQLiteFile.connect
+
+    def watched(driver: SQLiteFile) -> sqlite3.Connection:
+        raw = connect(driver)
+        raw.set_trace_callback(statements.add)
+        return raw
+
+    monkeypatch.setattr(SQLiteFile, "connect", watched)  # also those that are opened later, beside one in use
     async with watching(f"sqlite:///{path}", BOT_REMIND_MINUTES="15", BOT_MAX_IN_REPAIR="5") as bot:
-        assert bot.app.database
-        await bot.app.database.run(_watch, statements)
-        await bot.app.database.read(_watch, statements)
+        statements.clear()
         await use_everything(bot)
     assert len(statements) > 50
     assert scans(path, statements) == []
