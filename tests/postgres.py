@@ -38,3 +38,10 @@ def new_schema(server: str) -> str:
         connection.execute(f"CREATE SCHEMA {name}")
     # In this order, so that a test may replace one of PostgreSQL's functions.
     return f"{server}&options=-csearch_path%3D{name},pg_catalog"
+
+
+async def until_one_waits(url: str) -> None:
+    """Return once a transaction waits for another one's lock."""
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as looking:
+        while not await (await looking.execute("SELECT 1 FROM pg_locks WHERE NOT granted")).fetchone():
+            pass

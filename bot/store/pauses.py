@@ -35,7 +35,8 @@ _BRAKED = (
     .where(or_(bindparam("b_all"), is_among("b_clusters", faults.c.cluster_id)), faults.c.brake.is_not(None))
     .order_by(faults.c.cluster_id)
 )
-# There from the beginning, so that of two that pause at once neither forgets the other.
+# Both rows are there from the beginning, so that of two who pause or resume at once neither forgets the other: who
+# waits for a row doesn't see one that comes meanwhile.
 _MAKE = insert(pauses).values(user_id="", until=0.0).on_conflict_do_nothing()
 _WRITE = upsert(pauses)
 _CONCERNS = or_(
@@ -78,8 +79,9 @@ def _held(connection: Connection, rows: Rows) -> list[Pauser]:
 
 
 def _to_change(connection: Connection, cluster_id: str) -> list[Pauser]:
-    keys = json_list([cluster_id, f"{cluster_id}{_AND_OTHERS}"])
-    return _held(connection, connection.execute(_TO_CHANGE, b_all=False, b_clusters=keys))
+    keys = cluster_id, f"{cluster_id}{_AND_OTHERS}"
+    connection.execute(_MAKE, [{"cluster_id": key} for key in keys])
+    return _held(connection, connection.execute(_TO_CHANGE, b_all=False, b_clusters=json_list(keys)))
 
 
 def begin(  # noqa: PLR0913, PLR0917 - what is paused, for how long, by whom, and why
@@ -99,7 +101,6 @@ def begin(  # noqa: PLR0913, PLR0917 - what is paused, for how long, by whom, an
     Returns:
         Until when.
     """
-    connection.execute(_MAKE, cluster_id=cluster_id)
     present = _to_change(connection, cluster_id)
     others = [pauser for pauser in present if pauser.user_id != actor.user_id]
     newer = connection.execute(_PAUSED_SINCE, b_key=key, b_user=actor.user_id, b_cluster=cluster_id)

@@ -1,6 +1,7 @@
 """Approvals that somebody has paused: shown on every card, refused with who and until when, over on their own."""
 
 import asyncio
+import threading
 from typing import Any
 
 import pytest
@@ -11,9 +12,11 @@ from bot.cards import MORE
 from bot.decisions import guardrails
 from bot.models import Actor, Braked, Pause, Pauser, ReplyTarget
 from bot.store import Database, pauses, purge, tables
+from bot.store.connection import Connection
 from tests import test_flow_home as home
 from tests.deaths import free_the_lease
 from tests.manual_clock import START, ManualClock
+from tests.postgres import until_one_waits
 from tests.rows import execute, execute_beside, outcomes_by_user
 from tests.simulator.slack import Posted
 from tests.simulator.slack.workspace import SlackFault
@@ -317,6 +320,29 @@ async def test_two_who_pause_at_once_in_two_processes_both_hold(database_url: st
         assert sorted(pauser.user_id for pauser in held.people) == [actor.user_id for actor in people]
         for database in others:
             await database.close()
+
+
+async def test_pause_that_begins_as_another_one_ends_holds(postgresql: str, time: ManualClock) -> None:
+    alice, bob = Actor("U0ALICE", "", None), Actor("U0BOB", "", None)
+    written, may_commit = threading.Event(), threading.Event()
+
+    def begin(connection: Connection) -> None:
+        pauses.begin(connection, "c", 3600.0, bob, None)
+        written.set()
+        assert may_commit.wait(5)
+
+    async with open_store(postgresql, time) as store:
+        await store.database.run(pauses.begin, "c", 7200.0, alice, None)
+        await purge(store.database, 400)  # as each process does at its start
+        beginning = asyncio.ensure_future(store.database.run(begin))
+        assert await asyncio.to_thread(written.wait, 5)
+        ending = asyncio.ensure_future(store.database.run(pauses.end, "c", alice, None, [alice.user_id], ""))
+        await until_one_waits(postgresql)
+        may_commit.set()
+        await asyncio.gather(beginning, ending)
+        held = await store.database.read(pauses.active, ["c"])
+    assert held is not None
+    assert [pauser.user_id for pauser in held.people] == ["U0BOB"]
 
 
 async def test_pause_that_has_ended_is_forgotten_after_a_day_and_one_that_holds_is_not(
