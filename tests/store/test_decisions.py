@@ -17,7 +17,9 @@ from bot.store.connection import Connection
 from bot.store.messages import add_cards
 from bot.store.tables import DONE, alerts, decisions, messages
 from bot.store.tables import audit as audit_table
+from bot.tasks import cancel
 from tests.manual_clock import ManualClock
+from tests.postgres import until_one_waits
 from tests.rows import execute
 from tests.samples import remediation
 from tests.store.examples import ANSWER, APPROVED, column, events, open_store, other, received, request, silence
@@ -258,6 +260,27 @@ async def test_alerts_are_purged_only_once_they_are_closed(store: DecisionStore)
     assert [row["remediation_id"] for row in left] == ["new", "open", "watched"]
     left = await execute(store.database, select(messages.c.id).order_by(messages.c.id))
     assert [row["id"] for row in left] == ["new", "open", "watched"]
+
+
+async def test_alert_that_waits_again_as_it_is_purged_is_kept(postgresql: str, time: ManualClock) -> None:
+    async with open_store(postgresql, time) as store:
+        cards = [(Alert(remediation(), ""), TrackedMessage("m", is_digest=False, cluster_id="c", channel_id="C0OPS"))]
+        await store.database.run(add_cards, cards, 0)
+        await execute(
+            store.database,
+            update(alerts).values(seen_at=1.0, changed_at=1.0, is_open=False),
+            update(messages).values(opened_at=1.0, is_open=False),
+        )
+        async with await psycopg.AsyncConnection.connect(postgresql) as watch:
+            await watch.execute("UPDATE alerts SET is_open = true")
+            await watch.execute("UPDATE messages SET is_open = true")
+            purging = asyncio.ensure_future(purge(store.database, 400))
+            waits = asyncio.ensure_future(until_one_waits(postgresql))
+            await asyncio.wait({purging, waits}, return_when=asyncio.FIRST_COMPLETED)
+            await watch.commit()
+        await purging
+        await cancel([waits])
+        assert await execute(store.database, select(alerts.c.is_open)) == [{"is_open": True}]
 
 
 # Only one thing is ever true: at most one decision in flight per remediation, exactly one outcome per decision.
