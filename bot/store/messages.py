@@ -92,10 +92,10 @@ _GROWING = (
     .order_by(messages.c.last_added_at.desc())
     .with_for_update()
 )
-_UNPOSTED = _MESSAGES.where(
+_UNPOSTED = _MESSAGES.join(alerts, _BY_MESSAGE).where(
     messages.c.is_open, _IS_CARD, messages.c.cluster_id == bindparam("b_cluster"), messages.c.ts.is_(None),
     messages.c.posted_at == 0,
-)  # fmt: skip
+).with_for_update(of=[alerts, messages])  # fmt: skip # in this order, as others do
 _ADD_ALERTS = insert(alerts).values(changed_at=now()).on_conflict_do_nothing().returning(*_IDS)
 _ADD_MESSAGE = insert(messages).values(version=0)
 _MOVE = update(alerts).where(is_among("b_ids", alerts.c.message_id))

@@ -15,6 +15,7 @@ from bot.models import Actor, Alert, History, Learned, Remediation, Snapshot, Tr
 from bot.store import Database, LeasedDatabase, approvals, ended, messages, rows
 from bot.store.connection import Connection
 from tests.manual_clock import ManualClock
+from tests.postgres import until_one_waits
 from tests.samples import DIGEST, remediation
 
 ALICE = Actor("U0ALICE", "alice", "T0HOME")
@@ -209,6 +210,32 @@ async def test_who_looks_into_a_card_that_is_not_posted_yet_still_does_once_ther
     await database.run(messages.add_cards, [(one, TrackedMessage("m", False, DIGEST.cluster_id, "C0OPS"))], 0)
     assert await database.run(approvals.look_into, one.ref, "", ALICE, "C0OPS", 0.0) == "noted"
     await database.run(messages.gather, DIGEST, [two], 60, 0)
+    shown = await database.read(rows.showing, one.ref)
+    await database.close()
+    assert shown is not None
+    assert [looker.user_id for looker in shown.message.looking] == ["U0ALICE"]
+
+
+async def test_who_looks_into_a_card_just_as_it_goes_into_a_digest_still_does(postgresql: str) -> None:
+    database = Database(postgresql)
+    await database.open()
+    one, two = (Alert(remediation, "") for remediation in remediations(2))
+    await database.run(messages.add_cards, [(one, TrackedMessage("m", False, DIGEST.cluster_id, "C0OPS"))], 0)
+    written, may_commit = threading.Event(), threading.Event()
+
+    def look_into(connection: Connection) -> str:
+        result = approvals.look_into(connection, one.ref, "", ALICE, "C0OPS", 0.0)
+        written.set()
+        assert may_commit.wait(5)
+        return result
+
+    looking = asyncio.ensure_future(database.run(look_into))
+    assert await asyncio.to_thread(written.wait, 5)
+    gathering = asyncio.ensure_future(database.run(messages.gather, DIGEST, [two], 60, 0))
+    await until_one_waits(postgresql)
+    may_commit.set()
+    assert await looking == "noted"
+    await gathering
     shown = await database.read(rows.showing, one.ref)
     await database.close()
     assert shown is not None
