@@ -81,6 +81,7 @@ _OLD = (
         alerts,
         alerts.c.is_open.is_distinct_from(true()),
         alerts.c.changed_at < _OLDEST,
+        alerts.c.seen_at < _OLDEST,  # release 0.1 writes 0 for the other, also after a newer one has made the column
         ~exists().where(messages.c.id == alerts.c.message_id, messages.c.is_open),  # a repair may be watched still
     ),
     _some(

@@ -262,6 +262,17 @@ async def test_alerts_are_purged_only_once_they_are_closed(store: DecisionStore)
     assert [row["id"] for row in left] == ["new", "open", "watched"]
 
 
+async def test_alert_that_release_0_1_wrote_after_the_upgrade_is_not_purged_at_once(store: DecisionStore) -> None:
+    """A rolling restart migrates the database while an older process still watches: it says nothing of changes."""
+    cards = [(Alert(remediation(), ""), TrackedMessage("m", is_digest=False, cluster_id="c", channel_id="C0OPS"))]
+    await store.database.run(add_cards, cards, 0)
+    await execute(
+        store.database, update(alerts).values(changed_at=0.0, is_open=False), update(messages).values(is_open=False)
+    )
+    await purge(store.database, 400)
+    assert len(await execute(store.database, select(alerts.c.remediation_id))) == 1
+
+
 async def test_alert_that_waits_again_as_it_is_purged_is_kept(postgresql: str, time: ManualClock) -> None:
     async with open_store(postgresql, time) as store:
         cards = [(Alert(remediation(), ""), TrackedMessage("m", is_digest=False, cluster_id="c", channel_id="C0OPS"))]
