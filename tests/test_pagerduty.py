@@ -1,18 +1,27 @@
 """PagerDuty: what opens an incident there, and what ends it."""
 
+import asyncio
 import json
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from pydantic import SecretStr
+from sqlalchemy import update
 
-from bot.models import Event, EventKind
+from bot.clock import WaitReason
+from bot.models import Event, EventKind, Target
+from bot.outward import Destinations, Sender
 from bot.outward.formats import cloud_event, incidents
 from bot.outward.sender import TICK
+from bot.store import Database, outbox
+from bot.store.tables import leases
+from bot.tasks import cancel
+from bot.wiring import plain_client
 from tests.deaths import free_the_lease
 from tests.fetch import get
-from tests.manual_clock import START
+from tests.manual_clock import START, ManualClock
+from tests.rows import execute
 from tests.simulator.receivers import ROUTING_KEY, PagerDuty
 from tests.simulator.slack.workspace import BOT_USER, SlackFault
 from tests.simulator.together import Fault
@@ -769,3 +778,28 @@ async def test_incident_of_a_failure_with_a_whole_log_is_taken(pagerduty: PagerD
         await running(bot)
         bot.together.fail(IDS, "kernel: page fault\n" * 40_000)
         await until(bot, lambda: pagerduty.pages)
+
+
+async def test_process_that_lost_its_turn_sends_no_more_of_an_event(
+    pagerduty: PagerDuty, database_url: str, time: ManualClock
+) -> None:
+    """Another one may have told PagerDuty by now that this is over, too."""
+    database = Database(database_url, time.clock)
+    database.set_targets([Target.PAGERDUTY])
+    await database.open()
+    async with plain_client(pagerduty.url) as http:
+        to = Destinations({Target.PAGERDUTY: pagerduty.url}, "", ROUTING_KEY, pages_at_once=False)
+        sender = Sender(database, to, {Target.PAGERDUTY: http}, time.clock, lease_seconds=15, warn=lambda *_: None)
+        await database.run(outbox.emit, EventKind.FAILED, REF, {"node": "gpu-node-7"})
+        running = asyncio.create_task(sender.run())
+        with pagerduty.paused("receive"):
+            await time.until_sleeping(WaitReason.LEASE)
+            await time.end_pauses(WaitReason.OUTBOX, 2)
+            await pagerduty.until(lambda: pagerduty.is_waiting("receive"))
+            await execute(database, update(leases).values(owner="another", until=leases.c.until + 60.0))
+            await time.end_pause(WaitReason.LEASE)
+            await time.until_sleeping(WaitReason.LEASE)
+        await time.until_sleeping(WaitReason.OUTBOX, 2)
+        await cancel([running])
+    await database.close()
+    assert [(call["event_action"], call["dedup_key"]) for call in pagerduty.calls] == [("resolve", REF)]

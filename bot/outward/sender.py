@@ -135,6 +135,8 @@ class Sender:
         behind = await self.database.read(outbox.behind, letter) if is_paging else ()
         try:
             result = await self._deliver(letter.target, letter.event, behind)
+        except LeaseLost:
+            raise
         except Exception as error:  # it would be tried again and again, and the others with it
             logger.exception("Couldn't send an event about %s", letter.subject)
             result = type(error).__name__
@@ -167,6 +169,9 @@ class Sender:
 
         Args:
             behind: what PagerDuty is told of the same later.
+
+        Raises:
+            LeaseLost: another process sends now.
         """
         url = self.to.urls[target]
         if target is Target.WEBHOOK:
@@ -181,6 +186,7 @@ class Sender:
         for content in told(event):
             if content["event_action"] == "trigger" and content["dedup_key"] in over:
                 continue  # nobody is called for what is answered by now
+            self._lease.ensure_held()  # each may take long, and another process may have told by now that it's over
             if result := await self._post(target, f"{url}/v2/enqueue", json.dumps(content).encode(), headers):
                 break
         return result
