@@ -219,6 +219,7 @@ class OutageTeller:
                 sending = replace(known, mark=sent.mark) if begins else known.telling_the_end(sent.mark, channel_id)
                 sending = replace(sending, channel_id=channel_id, sent_at=sent.since)
                 await self._note(cluster_id, sending, is_watched=sent.kind is not _Kind.GONE)
+            self.database.ensure_held()  # that may have taken so long that another process tells it by now
             await self._told(sent, await self.channels.post(message, channel_id=channel_id, mark=sent.mark))
         except PostUncertain:
             sent.until = self.clock.monotonic() + ARRIVED_SECONDS

@@ -3,14 +3,19 @@
 import asyncio
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, cast
 
 import pytest
 from sqlalchemy import update
 
-from bot.models import ClusterNames, Message
+from bot.errors import LeaseLost
+from bot.models import ClusterNames, LinkedAlert, Message
+from bot.models import Fault as FiringAlert
 from bot.store import Database, Lease, LeasedDatabase, clusters
 from bot.store.tables import leases
+from bot.watcher.fault_teller import FaultTeller
+from bot.watcher.faults import FaultReports
 from bot.watcher.outages import OutageTeller
 from bot.watcher.workqueue import Lane
 from tests.deaths import free_the_lease, kill_the_watch
@@ -770,3 +775,53 @@ async def test_cluster_that_is_read_once_an_hour_is_retried_sooner_where_that_fa
         await until(bot, lambda: fault.times == 0, seconds=8000)
         await pass_time(bot, 1800, longest=60)
         assert [message.text for message in bot.slack.messages if "Couldn't read" in message.text] == []
+
+
+class FreezingDatabase(LeasedDatabase):
+    """Its process freezes once something is written, for longer than it has the watch."""
+
+    def __init__(self, database: Database, time: ManualClock) -> None:
+        super().__init__(database, "watch", 15, time.clock)
+        self.time = time
+
+    async def run(self, *asked: Any, **more: Any) -> Any:
+        written = await super().run(*asked, **more)
+        self.time.seconds += 60.0
+        return written
+
+
+@pytest.mark.parametrize("what", ["outage", "faults"])
+async def test_process_that_froze_as_it_noted_a_post_about_a_cluster_does_not_post(
+    what: str, database_url: str, time: ManualClock
+) -> None:
+    posted: list[str] = []
+
+    class Channels:
+        async def post(self, message: Message, **_: object) -> str:
+            posted.append(message.text)
+            return "1.0"
+
+    database, unused = Database(database_url, time.clock), cast("Any", None)
+    await database.open()
+    watch, channels = FreezingDatabase(database, time), cast("Any", Channels())
+    await watch.acquire()
+    teller: OutageTeller | FaultTeller
+    if what == "outage":
+        teller = OutageTeller(watch, channels, unused, WATCH, time.clock, unused)
+        await teller.failed("c")
+        time.seconds += 300.0
+    else:
+        reports = FaultReports(watch, time.clock, 180.0)
+        await reports.load()
+        teller = FaultTeller(reports, channels, unused, WATCH, time.clock, unused)
+        teller.begin()
+        alert = LinkedAlert(alert_id="a-1", instance_id="gpu-1")
+        await reports.change(
+            "c", lambda report: report.noting("c", [FiringAlert(alert, time.now() - 1000.0)], time.now())
+        )
+        reports.read_at["c"] = time.seconds, time.now()
+    await watch.acquire()
+    with suppress(LeaseLost):
+        await teller.tell("C0OPS" if what == "outage" else "c", Lane.REPLY)
+    await database.close()
+    assert posted == []
