@@ -141,3 +141,20 @@ async def test_home_says_that_nothing_waits_from_no_copy(bot: World) -> None:
     bot.together.add(instance_name="gpu-node-7")
     view = await opened(bot)
     assert "Nothing is waiting for approval" not in said(view)
+
+
+@pytest.mark.parametrize(("lost", "words"), [("cancel", "it still might"), ("get", "Cancelled by <@U0ALICE>")])
+async def test_home_does_not_simply_call_running_what_somebody_has_cancelled(bot: World, lost: str, words: str) -> None:
+    bot.together.add(instance_name="gpu-node-7")
+    alert = await card(bot)
+    await bot.slack.press(alert, APPROVE)
+    await card(bot, words="Approved")
+    await poll(bot)
+    if lost == "cancel":
+        bot.together.faults.append(Fault("rpc", verb=lost, code=14))
+    await bot.slack.press(alert, CANCEL)
+    await card(bot, words=words)
+    if lost == "get":
+        bot.together.faults.append(Fault("rpc", verb=lost, code=14, times=-1))
+    (line,) = (block for block in (await opened(bot, "U0BOB"))["blocks"] if "approved, queued" in str(block))
+    assert "a decision isn't confirmed" in str(line)

@@ -9,7 +9,7 @@ from bot.cards.blocks import Element, Line
 from bot.cards.chooser import in_a_line, matches, matching, not_read, option
 from bot.cards.config import CardConfig
 from bot.cards.handover import decision
-from bot.cards.listing import plural, remediation_lines, returned_lines
+from bot.cards.listing import NOT_CONFIRMED, plural, remediation_lines, returned_lines
 from bot.cards.notices import without_header
 from bot.cards.pause import ALL_CLUSTERS, pause_buttons, pause_line
 from bot.cards.remediation_card import card
@@ -83,7 +83,7 @@ class Overview:
         mine: the person's last decisions, the latest first.
         names: the names of their nodes, where those are known.
         about: what the bot knows of what waits on this page.
-        unconfirmed: what of that couldn't be read, though it isn't what it was.
+        unconfirmed: what of that, or of what runs, couldn't be read or is in doubt, though it isn't what it was.
         pause: approvals are paused.
         digests: the messages with more than one that waits: their IDs, how many, and their cluster; empty for several.
         cluster_names: the names of clusters.
@@ -135,7 +135,9 @@ def home(shown: Overview, looks_at: Filter, config: CardConfig, now: float) -> J
         return remediation_lines(remediations, LISTED, shown.cluster_names, when)
 
     def since(remediation: Remediation) -> str:
-        return f"{'may be stuck · ' if config.stuck_at(remediation) <= now else ''}{_last_change(remediation)}"
+        stuck = "may be stuck" if config.stuck_at(remediation) <= now else ""
+        doubt = NOT_CONFIRMED if remediation.ref in shown.unconfirmed else ""
+        return " · ".join(filter(None, (stuck, _last_change(remediation), doubt)))
 
     controls = [_menu(looks_at, shown), _update()]
     if shown.failed is not None:

@@ -61,6 +61,8 @@ class Overviews:
             for remediation in shown
             if about[remediation.ref].is_in_doubt(remediation, is_read_now=is_read_now)
         }
+        running = [remediation for remediation in here if remediation.is_under_way]
+        unconfirmed |= {remediation.ref for remediation in running}.intersection(await self.lookup.doubted())
         known = {remediation.ref: remediation.node for remediation in remediations} | await self.database.read(
             messages.nodes, {decision.ref for decision in mine}
         )
@@ -68,7 +70,7 @@ class Overviews:
             waiting=shown,
             count=count,
             page=page,
-            running=[remediation for remediation in here if remediation.is_under_way],
+            running=running,
             failed=None
             if failed is None
             else [remediation for remediation in failed if cluster_id in {"", remediation.cluster_id}],
