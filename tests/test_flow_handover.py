@@ -253,3 +253,20 @@ async def test_timeline_has_no_repair_of_an_earlier_incident(bot: World) -> None
     told = (await bot.reply_privately()).text
     assert "Repair started" not in told
     assert "eve@example.com" not in told
+
+
+async def test_what_waits_again_has_not_waited_since_it_opened_first(bot: World) -> None:
+    bot.together.add(instance_name="gpu-node-7")
+    bot.together.add(("cluster-1", "i-2", "r-2"))
+    alert = await card(bot)
+    await pass_time(bot, 3600)
+    bot.together.review(IDS, "cancel")
+    await card(bot, words="Cancelled")
+    await pass_time(bot, 3600)
+    bot.together.remediations[IDS]["state"] = "PENDING_APPROVAL"
+    await until(bot, lambda: APPROVE in alert.buttons)
+    await pass_time(bot, 300)
+    row = next(block for block in (await opened(bot))["blocks"] if "gpu-node-7" in str(block))
+    assert " · waiting 5 min" in row["text"]["text"]
+    line = next(line for line in (await asked(bot, "tonight")).splitlines() if line.startswith("gpu-node-7 "))
+    assert int(line.partition("since <!date^")[2].partition("^")[0]) > bot.time.now() - 600

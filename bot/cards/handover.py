@@ -211,7 +211,8 @@ def _lines(alerts: Sequence[Alert]) -> list[Line]:
         ]
         error = f"“{escape(remediation.error_message, 150)}”" if remediation.error_message else ""
         doubt = NOT_CONFIRMED if alert.is_in_doubt else ""
-        parts += [f"since {when(since(alert))}", doubt] if alert.is_waiting else [error, _who(alert)]
+        waits = f"since {when(alert.waiting_since or since(alert))}"
+        parts += [waits, doubt] if alert.is_waiting else [error, _who(alert)]
         lines.append(entry(remediation.node, *parts))
     return with_rest(lines, len(alerts))
 

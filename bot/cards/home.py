@@ -26,6 +26,7 @@ from bot.models import (
     Pause,
     Remediation,
     RemediationRef,
+    unix,
 )
 from bot.mrkdwn import ago, clean, clock_time, escape, lasted
 
@@ -250,9 +251,10 @@ def _waiting(remediation: Remediation, shown: Overview, opened: str, config: Car
 def _row(remediation: Remediation, shown: Overview, config: CardConfig, now: float, *, is_open: bool) -> Element:
     """Return what waits in two lines, drawn literally, with a button for the rest."""
     about = shown.about[remediation.ref]
+    since = about.waiting_since or unix(remediation.create_time)
     parts = (
         clean(shown.cluster_names[remediation.cluster_id], 60),
-        f"waiting {lasted(now - remediation.create_time.timestamp())}" if remediation.create_time else "",
+        f"waiting {lasted(now - since)}" if since else "",
         "warning" if remediation.is_warning else "",
         "not confirmed" if remediation.ref in shown.unconfirmed else "",
         "observing" if config.observes(remediation.cluster_id) else "",

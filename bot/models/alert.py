@@ -191,19 +191,18 @@ class CardContext:
         pause: approvals of its cluster are paused.
         mentioned: the user or group that its message called; empty for nobody.
         looking: who looks into it.
-        channel_id: where its own card is; empty where it has none.
-        ts: Slack's name of that message; empty where it has none.
+        channel_id, ts: where its own card is, and Slack's name of that message; empty where it has none.
         node, mode: its name, and its repair as it was last seen; empty where the bot doesn't track it.
         is_one_of_many: it is shown in a digest.
         is_automatic: Together began it with nobody asked.
         is_observed: the bot decides nothing in its cluster.
         now: the present, as Unix time in seconds; 0 where nothing is known of it.
+        waiting_since: since when it waits again, where it had ended or vanished; else 0.
         doubt: what somebody was told of a decision that may still take effect; None for no such decision.
         is_being_decided: somebody else's decision has not been answered yet.
         old_review: it, as it was seen with a review that need not be an approval; None where that isn't so.
-        came_back: its fault is back.
+        came_back, has_lasted: its fault is back; it has stayed away.
         is_missing: its node wasn't back in the cluster when that was looked for.
-        has_lasted: its fault has stayed away.
         impact: who is affected.
         earlier: its repairs that are over: under the same ID, Together lists the last incident only.
     """
@@ -227,6 +226,7 @@ class CardContext:
     is_automatic: bool = False
     is_observed: bool = False
     now: float = 0.0
+    waiting_since: float = 0.0
     doubt: CardNote | None = None
     is_being_decided: bool = False
     old_review: Remediation | None = None
@@ -255,8 +255,7 @@ class Alert:
         remediation: as it was last seen.
         fingerprint: of Together's words about it.
         message_id: the message that shows it: a card, or a digest.
-        seen_at: when it was first seen.
-        was_over: it had ended by then.
+        seen_at, was_over: when it was first seen, and whether it had ended by then.
         is_unlisted: Together no longer lists it.
         decided_seq: the audit trail's row of the last decision on it: what was read before that is out of date.
         is_stale: an answer showed something other than `remediation`, so the card must not be drawn from it.
@@ -397,4 +396,5 @@ class Alert:
             node=self.remediation.node, doubt=self.remark if self.remark and not self.remark.buttons else None,
             mode=self.remediation.mode, old_review=self.remediation if self.remediation.has_old_review else None,
             came_back=self.came_back, impact=self.impact, earlier=tuple(alert.remediation for alert in over),
+            waiting_since=self.waiting_since,
         )  # fmt: skip
