@@ -112,6 +112,15 @@ async def test_history_of_a_node_by_its_name_or_instance(bot: World) -> None:
     assert "gpu-node-8: the bot has no record of a node with" in await asked(bot, "history gpu-node-8")
 
 
+async def test_history_by_the_id_of_a_remediation_leaves_out_no_other_of_its_node(bot: World) -> None:
+    for number in range(3):
+        ids = bot.together.add(("cluster-1", "instance-1", f"r-{number}"), instance_name="gpu-node-7")
+        await card(bot, ids)
+        bot.together.review(ids, "cancel")
+        await card(bot, ids, words="Cancelled")
+    assert (await asked(bot, "history r-1")).startswith("gpu-node-7: 3 remediations")
+
+
 async def test_history_of_a_node_by_its_name_without_its_domain(bot: World) -> None:
     for number, domain in enumerate(["train.example", "train.example", "eval.example"]):
         ids = bot.together.add(

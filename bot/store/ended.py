@@ -5,7 +5,7 @@ import re
 
 from sqlalchemy import bindparam, func, or_
 
-from bot.models import Alert, Remediation, State
+from bot.models import Alert, Remediation, State, folded
 from bot.store.connection import Connection, read_clock
 from bot.store.moments import UNREAD_SINCE, UNREAD_UNTIL, noted
 from bot.store.rows import ALERTS, read_alerts
@@ -45,10 +45,15 @@ def lately(connection: Connection, seconds: float) -> tuple[list[Alert], float, 
 def of_node(connection: Connection, name: str, seconds: float) -> list[Alert]:
     """Return what is open or changed within the last `seconds` of nodes with this name or ID, the latest first.
 
-    Only where none has it, of those that have it without their domain.
+    Only where none has it, of those that have it without their domain. The ID of a remediation means its node.
     """
     candidates = naming(connection, name, read_clock(connection) - seconds)
     of_whole = [alert for alert in candidates if alert.remediation.is_called(name)]
+    instances = {alert.remediation.instance_id for alert in of_whole}
+    if len(instances) == 1 and all(folded(alert.remediation.id) == folded(name) for alert in of_whole):
+        (instance_id,) = instances
+        candidates = naming(connection, instance_id, read_clock(connection) - seconds)
+        return [alert for alert in candidates if alert.remediation.instance_id == instance_id]
     return of_whole or [alert for alert in candidates if alert.remediation.may_be_called(name)]
 
 
