@@ -109,7 +109,7 @@ def resume_dialog(  # noqa: PLR0913, PLR0917 - what is paused, by whom, and who 
 def _kept(braked: Sequence[str]) -> str:
     if not braked:
         return ""
-    names = ", ".join(clean(name, 60) for name in braked[:NAMED])
+    names = ", ".join(escape(name, 60) for name in braked[:NAMED])
     more = f", and {len(braked) - NAMED} more" if len(braked) > NAMED else ""
     return f"The storm brake keeps others paused: {names}{more}. Resume those from a card of theirs."
 

@@ -588,3 +588,10 @@ async def test_longer_pause_is_not_shortened_by_an_earlier_one_that_comes_later(
                     await until(bot, lambda: bot.slack.visible("U0ALICE"), 3)
             await pass_time(bot, 3600)
             assert "Approvals are paused" in alert.text
+
+
+def test_cluster_whose_name_looks_like_a_mention_is_not_one_among_what_stays_paused() -> None:
+    held = Pause((Pauser("U0ALICE", START + 3600),), (Braked("cluster-1", "4 or more nodes", "<@U0BOB>"),))
+    view = cards.resume_dialog("", "", ReplyTarget("C0OPS", "U0ALICE"), held, "", "U0ALICE")
+    assert "keeps others paused: <@U0BOB>. Resume" in str(view)
+    assert {"type": "user", "user_id": "U0BOB"} not in view["blocks"][0]["elements"][0]["elements"]
