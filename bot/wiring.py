@@ -47,7 +47,7 @@ from bot.store import DecisionStore
 from bot.tasks import Tasks
 from bot.together import Timeouts, TogetherClient
 from bot.transport import AiohttpTransport
-from bot.watcher import Route, StormBrake, WatchConfig, Watcher
+from bot.watcher import Route, StormBrake, WatchConfig, Watcher, stale_after
 from handlers.alert_channels import SlackAlertChannels
 from handlers.bolt import Bolt
 from handlers.buttons import Buttons
@@ -144,7 +144,9 @@ def build_bot(  # noqa: PLR0913 - what it is made of
     guardrails = Guardrails(cards, together, database, policy, clock, break_glass)
     decisions = DecisionService(guardrails, replies, store)
     is_watching = settings.bot_alert_channel is not None
-    lookup = Lookup(database, is_watching, together, policy, settings.bot_clusters, clock)
+    lookup = Lookup(
+        database, is_watching, together, policy, settings.bot_clusters, stale_after(settings.bot_poll_seconds), clock
+    )
     batches = BatchService(decisions, policy, store, clock, cards)
     overviews = Overviews(lookup, policy, batches, database, clock)
     inbox = Inbox(database, replies, clock, settings.bot_lease_seconds)

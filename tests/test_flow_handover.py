@@ -15,7 +15,7 @@ from tests.simulator.slack.workspace import BOT_USER
 from tests.simulator.together import Fault
 from tests.storms import began
 from tests.test_flow_home import opened, said
-from tests.watch import card, carried_out, pass_time, poll, until
+from tests.watch import card, carried_out, pass_time, poll, until, watching
 from tests.watcher.test_verification import firing, moment
 from tests.world import APPROVE, CANCEL, IDS, REF, World
 
@@ -279,3 +279,24 @@ async def test_what_waits_again_has_not_waited_since_it_opened_first(bot: World)
     assert " · waiting 5 min" in row["text"]["text"]
     line = next(line for line in (await asked(bot, "tonight")).splitlines() if line.startswith("gpu-node-7 "))
     assert int(line.partition("since <!date^")[2].partition("^")[0]) > bot.time.now() - 600
+
+
+async def test_shift_is_not_sure_of_what_nobody_has_read_since_before_a_restart() -> None:
+    async with watching() as bot:
+        bot.together.add(instance_name="gpu-node-7")
+        await card(bot)
+        bot.together.review(IDS, "cancel")
+        await card(bot, words="Cancelled")
+        await pass_time(bot, 120)
+        await bot.settle()
+        await bot.time.advance(3600)
+        bot.together.add(("cluster-1", "i-2", "r-2"))
+        with bot.slack.paused("conversations.history"):
+            async with bot.another():
+                await bot.slack.until(lambda: bot.slack.is_waiting("conversations.history"))
+                told = await asked(bot, "tonight")
+                assert "Nothing is waiting for approval, as far as Together could be read." in told
+        async with bot.another():
+            await card(bot, ("cluster-1", "i-2", "r-2"))
+            await poll(bot)
+            assert "Couldn't read" not in await asked(bot, "tonight", "U0BOB")

@@ -83,11 +83,13 @@ class Lookup(Naming):
 
     Attributes:
         clusters: which to read at Together; empty for all that the key sees.
+        stale_seconds: how old what the watch has read may be before it isn't sure.
     """
 
     together: TogetherClient
     policy: Policy
     clusters: Sequence[str]
+    stale_seconds: float
     clock: Clock
     _known: tuple[float, LookupResult] | None = field(default=None, init=False)
     _scanning: asyncio.Task[LookupResult] | None = field(default=None, init=False)
@@ -183,7 +185,10 @@ class Lookup(Naming):
     async def unreadable(self) -> Sequence[str]:
         """Return the names of the clusters that the watch can't read now; "" for the list of clusters."""
         called = await self.names()
-        return [called[cluster_id] for cluster_id in await self.database.read(outages.unreadable)]
+        return [called[cluster_id] for cluster_id in await self._unread()]
+
+    async def _unread(self) -> Sequence[str]:
+        return await self.database.read(outages.unreadable, self.stale_seconds)
 
     async def open(self, cluster_id: str = "") -> LookupResult:
         """Return what is open, of what the bot tracks where it watches.
@@ -194,7 +199,7 @@ class Lookup(Naming):
         if not self.is_watching:
             return await self._scan()
         asked_at = self.clock.monotonic()
-        tracked = replace(await self._tracked(), unread=await self.database.read(outages.unreadable))
+        tracked = replace(await self._tracked(), unread=await self._unread())
         if _waiting(tracked, cluster_id):
             return tracked
         try:

@@ -14,6 +14,7 @@ GAP = "gap"  # when one began after a time without any
 WATCHED = "watch"  # when one had lasted for long
 LISTED = "listed"  # when the clusters were listed
 UNREAD_SINCE, UNREAD_UNTIL = "unread since", "unread until"  # when nobody could know last what began and ended
+NOTE_SECONDS = 60.0  # between two notes of when there was a watch, and everything was read
 _SUMMARY = "summary "  # begins the name of when a channel's last one was due
 _TEN_SECONDS = 10.0  # the unit of a moment in `seq`, whose 32 bits would hold seconds only until 2038
 _MINUTE = 60.0  # the unit of a summary's moment

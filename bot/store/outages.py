@@ -5,7 +5,8 @@ from dataclasses import asdict, dataclass, replace
 from sqlalchemy import bindparam, delete, select
 
 from bot.models import EventKind
-from bot.store.connection import Connection
+from bot.store.connection import Connection, read_clock
+from bot.store.moments import ALL_READ, NOTE_SECONDS, noted
 from bot.store.outbox import Data, emit
 from bot.store.tables import outages, upsert
 
@@ -72,9 +73,12 @@ def known(connection: Connection) -> dict[str, Outage]:
     return {cluster_id: Outage(since, bool(told), *more) for cluster_id, since, told, *more in rows}
 
 
-def unreadable(connection: Connection) -> list[str]:
-    """Return the clusters that cannot be read now."""
-    return sorted(cluster_id for cluster_id, outage in known(connection).items() if not outage.is_over)
+def unreadable(connection: Connection, stale_seconds: float) -> list[str]:
+    """Return the clusters that cannot be read now; "" where nobody has read all of them for so long."""
+    noticed = sorted(cluster_id for cluster_id, outage in known(connection).items() if not outage.is_over)
+    # No process may watch, or one that has begun is yet to read: nobody has noticed anything then.
+    is_old = read_clock(connection) - noted(connection, ALL_READ) > stale_seconds + NOTE_SECONDS
+    return noticed or ([""] if is_old else [])
 
 
 def note(connection: Connection, cluster_id: str, outage: Outage | None, *, is_watched: bool = True) -> None:

@@ -4,5 +4,5 @@
 makes each message say what `schedule`, `threads` and `calls` work out from the store.
 """
 
-from bot.watcher.config import Route, StormBrake, WatchConfig, unknown_clusters
+from bot.watcher.config import Route, StormBrake, WatchConfig, stale_after, unknown_clusters
 from bot.watcher.watcher import Watcher

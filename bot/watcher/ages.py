@@ -12,8 +12,6 @@ from bot.watcher.config import WatchConfig
 from bot.watcher.index import TrackedIndex
 from bot.watcher.workqueue import WorkQueue
 
-NOTE_SECONDS = 60.0  # between two notes of when there was a watch, and everything was read
-
 
 @dataclass(slots=True)
 class Ages:
@@ -36,7 +34,7 @@ class Ages:
         self._begun = self._note_at = now = self.clock.monotonic()
         self._read_before = await self.database.read(moments.noted, moments.READ)
         self._all_read_before = await self.database.read(moments.noted, moments.ALL_READ)
-        self._was_away = 0 < self._read_before < self.clock.now() - self.config.stale_seconds - NOTE_SECONDS
+        self._was_away = 0 < self._read_before < self.clock.now() - self.config.stale_seconds - moments.NOTE_SECONDS
         self._told.clear()
         # As of just before all that this watch reads.
         self.index.load(await self.database.read(messages.known), math.nextafter(now, 0.0))
@@ -86,5 +84,6 @@ class Ages:
         oldest = min((at for ref, at in known.items() if ref not in self._told), default=now)
         if oldest >= self._begun:
             noted[moments.READ] = present - (now - oldest)
-            self._note_at = now + NOTE_SECONDS
+            if self.index.all_read_at(now) >= self._begun:  # else people are told that nothing is certain
+                self._note_at = now + moments.NOTE_SECONDS
         await self.database.run(moments.note, noted)

@@ -11,6 +11,11 @@ from bot.models import Alert, Snapshot, State
 Warn = Callable[[str, str], None]  # told what keeps alerts from being posted in a channel, or "" when nothing does
 
 
+def stale_after(poll_seconds: float) -> float:
+    """Return how old what was read may be before people are told: two polls and a minute, in seconds."""
+    return 2 * poll_seconds + 60.0
+
+
 def unknown_clusters(named: Mapping[str, Collection[str]], listed: Collection[str]) -> Iterator[tuple[str, str]]:
     """Yield each setting, with a sentence on the clusters that it names and Together doesn't list; empty for none."""
     for name, clusters in named.items():
@@ -137,8 +142,8 @@ class WatchConfig:
 
     @property
     def stale_seconds(self) -> float:
-        """How old what a message shows may be before it says so: two polls and a minute."""
-        return 2 * self.poll_seconds + 60.0
+        """How old what a message shows may be before it says so."""
+        return stale_after(self.poll_seconds)
 
     @property
     def channels(self) -> frozenset[str]:

@@ -77,7 +77,8 @@ class SummaryTeller:
                 for cluster_id in self.reports.clusters
                 if self._goes_to(cluster_id, channel_id)
             ]
-            known, names = await self.database.read(outages.unreadable), await self.database.read(clusters.names)
+            known = await self.database.read(outages.unreadable, self.config.stale_seconds)
+            names = await self.database.read(clusters.names)
             unreadable = [names[cluster_id] for cluster_id in known if self._goes_to(cluster_id, channel_id)]
             draw = partial(handover.shift, shown, faults, unreadable, at.shift_began(due_at), unread=unread)
             people = sorted(handover.people_in(draw()))
