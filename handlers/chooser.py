@@ -193,9 +193,9 @@ class Chooser(Surface):
             looked = await self.lookup.cancellable(is_fresh=True)
             named = [remediation for remediation in looked.found if remediation.ref in refs]
             note, here = chooser.not_read(looked.unreadable), chooser.places(looked.within)
-            if not (named or note):
+            if not named:  # the menu would offer other nodes
                 found = f"None of them was found among what can be cancelled{f' in {here}' if here else ''}."
-                return chooser.nothing(f"This message names {len(refs)} remediations. {found}")
+                return chooser.nothing(f"This message names {len(refs)} remediations. {found} {note}".strip())
             if len(named) != 1 or note:
                 said = f"This message names {len(refs)} remediations; still waiting: {len(named)}. Choose one. {note}"
                 return chooser.chooser(_among(choice, named), said.strip())

@@ -224,6 +224,18 @@ async def test_message_that_names_a_node_is_not_said_to_name_none() -> None:
             assert "names no remediation" not in shown_in(view), text
 
 
+async def test_message_of_which_nothing_can_be_read_offers_no_other_node() -> None:
+    async with world() as bot:
+        for cluster, number in (("cluster-1", 3), ("cluster-2", 1), ("cluster-2", 2)):
+            bot.together.add((cluster, f"instance-{number}", f"remediation-{number}"))
+        bot.together.faults.append(Fault("rpc", verb="list", code=13, times=-1, cluster="cluster-2"))
+        named = "cluster-2/instance-1/remediation-1 and cluster-2/instance-2/remediation-2"
+        view = await used(bot, await bot.slack.say(named, user="U0BOB"))
+        assert "None of them was found" in shown_in(view)
+        assert "Couldn't read cluster-2 from Together" in shown_in(view)
+        assert "submit" not in view
+
+
 async def test_message_of_which_nothing_waits_offers_no_other_node() -> None:
     async with watching() as bot:
         made = [
