@@ -115,6 +115,7 @@ def dialog(
     parts = [_group(group, half, called, config, only) for group in groups]
     if deleting:
         parts.insert(len(groups) - deleting, [blocks.alarm("Approving what follows deletes the nodes' local data.")])
+    needs = "needs" if nodes_of(alerts) == 1 else "need"
     verbs = [blocks.option(text, verb.value) for verb, text in CHOICES.items()]
     first = verbs[verb is Verb.CANCEL]
     radio: Element = {"type": "radio_buttons", "action_id": VERB, "options": verbs, "initial_option": first}
@@ -122,7 +123,7 @@ def dialog(
         title,
         [
             blocks.statement(
-                f"{blast_radius(alerts, nodes)} of {escape(name, 100)} need{'s' if count == 1 else ''} a decision.",
+                f"{blast_radius(alerts, nodes)} of {escape(name, 100)} {needs} a decision.",
                 f"You'll see what happens to which node before anything is sent.{more}",
             ),
             *_load(waiting.about, config),

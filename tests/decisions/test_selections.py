@@ -629,3 +629,11 @@ async def test_selection_is_answered_though_its_digest_was_never_posted_and_all_
     await pass_time(bot, 1800)
     said = [message.text for message in [*bot.slack.visible(), *bot.slack.direct("U0ALICE")]]
     assert any("results" in text for text in said), said
+
+
+async def test_one_node_with_several_repairs_needs_a_decision(bot: World) -> None:
+    await began(bot)
+    for number in range(6):
+        bot.together.add(("cluster-1", "instance-1", f"r-{number}"), instance_name="gpu-node-7")
+    view = await review(bot, await digest(bot))
+    assert "1 node of cluster-1 (H100) needs a decision." in render_view(view)
