@@ -79,7 +79,9 @@ class SummaryTeller:
             ]
             known = await self.database.read(outages.unreadable, self.config.stale_seconds)
             names = await self.database.read(clusters.names)
-            unreadable = [names[cluster_id] for cluster_id in known if self._goes_to(cluster_id, channel_id)]
+            # Without the list of clusters, nothing is certain of any channel's.
+            here = [cluster_id for cluster_id in known if not cluster_id or self._goes_to(cluster_id, channel_id)]
+            unreadable = [names[cluster_id] for cluster_id in here]
             draw = partial(handover.shift, shown, faults, unreadable, at.shift_began(due_at), unread=unread)
             people = sorted(handover.people_in(draw()))
             message = draw(names=dict(await asyncio.gather(*map(self._named, people))))

@@ -293,3 +293,17 @@ async def test_summary_says_when_nobody_could_know_what_began_and_ended(*, is_aw
             assert back - 1800 <= int(found[2]) <= back
             await bot.slack.command("tonight")
             assert "may be missing" in (await bot.reply_privately()).text
+
+
+@pytest.mark.parametrize("channel", ["C0OPS", "C0OTHER"])
+async def test_summary_in_the_moment_after_a_restart_is_sure_of_nothing_that_is_yet_to_be_read(channel: str) -> None:
+    channels = "C0OPS,C0OTHER"
+    async with watching(BOT_SUMMARY=IN_TEN_MINUTES, BOT_ROUTES="cluster-2=C0OTHER", BOT_CHANNELS=channels) as bot:
+        bot.together.clusters["cluster-2"] = "cluster-2"
+        await pass_time(bot, 60)
+        await bot.settle()
+        await bot.time.advance(1800)
+        bot.together.faults += [Fault("hang", verb=verb, times=-1) for verb in ("clusters", "list")]
+        async with bot.another():
+            (told,) = await until(bot, lambda: summaries(bot, channel))
+        assert "Nothing is waiting for approval, as far as Together could be read." in told
