@@ -77,7 +77,7 @@ def unreadable(connection: Connection, stale_seconds: float) -> list[str]:
     """Return the clusters that cannot be read now; "" where nobody has read all of them for so long."""
     noticed = sorted(cluster_id for cluster_id, outage in known(connection).items() if not outage.is_over)
     # No process may watch, or one that has begun is yet to read: nobody has noticed anything then.
-    is_old = read_clock(connection) - noted(connection, ALL_READ) > stale_seconds + NOTE_SECONDS
+    is_old = 0 < noted(connection, ALL_READ) < read_clock(connection) - stale_seconds - NOTE_SECONDS
     return noticed or ([""] if is_old else [])
 
 
