@@ -108,7 +108,7 @@ class Chooser(Surface):
         )
         title = f"{count} remediation{waits}" if count else _nothing(looked)
         return chooser.waiting_list(
-            ordered, looked.unreadable, looked.names, title, doubted=await self.lookup.doubted(),
+            ordered, looked.unreadable, looked.names, title, doubted=await self.lookup.doubted(), old=looked.old,
             broken=await self.lookup.faults(), returned=await self.lookup.returned(),
         )  # fmt: skip
 
@@ -149,7 +149,7 @@ class Chooser(Surface):
         if count > 1 or (count and in_full and (is_vague or not looked.found[0].is_called(text))):
             match = "remediations match" if count > 1 else "remediation matches"
             title = f"{count} open {match}. {hint}"
-            return chooser.waiting_list(looked.found, looked.unreadable, looked.names, title)
+            return chooser.waiting_list(looked.found, looked.unreadable, looked.names, title, old=looked.old)
         return _first_of(looked, text).ref
 
     async def _first_view(self, asked: Browse | Find | Suggested, actor: Actor, place: ReplyTarget) -> Json:

@@ -269,7 +269,7 @@ def overview(**extra: Any) -> Overview:
         "failed": [BY_STATE[State.FAILED]],
         "mine": PAST[:1],
         "names": {REF: "gpu-node-07"},
-        "faults": (), "returned": (), "unreadable": (), "unconfirmed": (),
+        "faults": (), "returned": (), "unreadable": (), "unconfirmed": (), "old": {},
         "digests": (), "pause": None, "refused": None,
         "about": {REF: ABOUT, other: CardContext()},
         "cluster_names": ClusterNames({"c-7f2": "llama-train"}),

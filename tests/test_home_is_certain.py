@@ -8,7 +8,8 @@ from tests.simulator.slack import Posted
 from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault
 from tests.storms import began, storm
-from tests.test_flow_home import opened, said, shown
+from tests.test_flow_handover import asked
+from tests.test_flow_home import opened, said, several, shown
 from tests.watch import card, pass_time, poll, quiet, watching
 from tests.world import APPROVE, CANCEL, IDS, World
 
@@ -158,3 +159,21 @@ async def test_home_does_not_simply_call_running_what_somebody_has_cancelled(bot
         bot.together.faults.append(Fault("rpc", verb=lost, code=14, times=-1))
     (line,) = (block for block in (await opened(bot, "U0BOB"))["blocks"] if "approved, queued" in str(block))
     assert "a decision isn't confirmed" in str(line)
+
+
+async def test_lists_say_when_was_last_confirmed_what_alone_cannot_be_read(bot: World) -> None:
+    waits, runs, _, _ = await several(bot, 4)
+    bot.together.review(runs, "approve")
+    await poll(bot)
+    bot.together.faults.append(Fault("rpc", verb="get", code=14, times=-1))
+    for ids in (waits, runs):
+        del bot.together.remediations[ids]  # no list has it
+    await pass_time(bot, 1200)
+    blocks = (await opened(bot))["blocks"]
+    row, line = (str(block) for block in blocks if "gpu-node-0" in str(block) or "gpu-node-1" in str(block))
+    assert "last confirmed 20 min ago" in row
+    assert "last confirmed" in line
+    listed = [line for line in (await asked(bot, "list")).splitlines() if "last confirmed" in line]
+    assert [line.partition(" ")[0] for line in listed] == ["gpu-node-0", "gpu-node-1"]
+    told = [line for line in (await asked(bot, "tonight", "U0BOB")).splitlines() if "last confirmed" in line]
+    assert [line.partition(" ")[0] for line in told] == ["gpu-node-0"]

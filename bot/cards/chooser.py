@@ -1,8 +1,9 @@
 """The dialog in which somebody chooses what to cancel, and the private list of what is waiting."""
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from pydantic import ConfigDict
 
@@ -11,7 +12,7 @@ from bot.cards.blocks import elements
 from bot.cards.config import UNSET, CardConfig
 from bot.cards.controls import question
 from bot.cards.labels import fault
-from bot.cards.listing import NOT_CONFIRMED, first_of, lines_message, remediation_lines, returned_lines
+from bot.cards.listing import NOT_CONFIRMED, confirmed, first_of, lines_message, remediation_lines, returned_lines
 from bot.cards.notices import unfollowed, without_header
 from bot.models import (
     NOTHING_KNOWN,
@@ -191,6 +192,7 @@ def waiting_list(  # noqa: PLR0913 - what is listed, and what is told beside it
     title: str,
     *,
     doubted: Collection[RemediationRef] = (),
+    old: Mapping[RemediationRef, float] = MappingProxyType({}),
     broken: Sequence[FaultReport] = (),
     returned: Sequence[Alert] = (),
 ) -> Message:
@@ -201,6 +203,7 @@ def waiting_list(  # noqa: PLR0913 - what is listed, and what is told beside it
         cluster_names: the names of clusters.
         title: what they are, without a full stop.
         doubted: those whose last decision isn't confirmed.
+        old: when Together last confirmed those that it hasn't for long, as Unix time in seconds.
         broken: what fires without a repair.
         returned: the repairs of the last day that didn't help.
     """
@@ -209,7 +212,7 @@ def waiting_list(  # noqa: PLR0913 - what is listed, and what is told beside it
     def rest(remediation: Remediation) -> str:
         ids = f"IDs: {escape(str(remediation.ref), 650)}" if alike[remediation.node] > 1 else ""
         doubt = NOT_CONFIRMED if remediation.ref in doubted else ""
-        return " · ".join(filter(None, (_opened(remediation), doubt, ids)))
+        return " · ".join(filter(None, (_opened(remediation), confirmed(old.get(remediation.ref)), doubt, ids)))
 
     lines = remediation_lines(remediations, LISTED, cluster_names, rest)
     if note := not_read(unreadable):

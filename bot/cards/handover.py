@@ -12,6 +12,7 @@ from bot.cards.listing import (
     LISTED,
     NOT_CONFIRMED,
     clusters_of,
+    confirmed,
     entry,
     in_states,
     lines_message,
@@ -164,7 +165,7 @@ def _past(alert: Alert, cluster: str) -> Line:
         escape(mode_name(alert), 60),
         escape(labels.fault(remediation, is_brief=True), 80),
     ]
-    parts += [_result(alert), f"last confirmed {when(alert.as_of)}" if alert.as_of else "", _who(alert)]
+    parts += [_result(alert), confirmed(alert.as_of), _who(alert)]
     began = unix(remediation.start_time)
     if remediation.state in RAN and 0 < began < remediation.ended_at:  # else it began for an earlier incident
         parts.append(f"took {lasted(remediation.ended_at - began)}")
@@ -212,7 +213,7 @@ def _lines(alerts: Sequence[Alert]) -> list[Line]:
         error = f"“{escape(remediation.error_message, 150)}”" if remediation.error_message else ""
         doubt = NOT_CONFIRMED if alert.is_in_doubt else ""
         waits = f"since {when(alert.waiting_since or since(alert))}"
-        parts += [waits, doubt] if alert.is_waiting else [error, _who(alert)]
+        parts += [waits, confirmed(alert.as_of), doubt] if alert.is_waiting else [error, _who(alert)]
         lines.append(entry(remediation.node, *parts))
     return with_rest(lines, len(alerts))
 

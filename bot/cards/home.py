@@ -9,7 +9,7 @@ from bot.cards.blocks import Element, Line
 from bot.cards.chooser import in_a_line, matches, matching, not_read, option
 from bot.cards.config import CardConfig
 from bot.cards.handover import decision
-from bot.cards.listing import NOT_CONFIRMED, plural, remediation_lines, returned_lines
+from bot.cards.listing import NOT_CONFIRMED, confirmed, plural, remediation_lines, returned_lines
 from bot.cards.notices import without_header
 from bot.cards.pause import ALL_CLUSTERS, pause_buttons, pause_line
 from bot.cards.remediation_card import card
@@ -85,6 +85,7 @@ class Overview:
         names: the names of their nodes, where those are known.
         about: what the bot knows of what waits on this page.
         unconfirmed: what of that, or of what runs, couldn't be read or is in doubt, though it isn't what it was.
+        old: when Together last confirmed what it hasn't for long, as Unix time in seconds.
         pause: approvals are paused.
         digests: the messages with more than one that waits: their IDs, how many, and their cluster; empty for several.
         cluster_names: the names of clusters.
@@ -103,6 +104,7 @@ class Overview:
     returned: Sequence[Alert]
     about: Mapping[RemediationRef, CardContext]
     unconfirmed: Collection[RemediationRef]
+    old: Mapping[RemediationRef, float]
     pause: Pause | None
     digests: Sequence[tuple[str, int, str]]
     cluster_names: ClusterNames
@@ -138,7 +140,9 @@ def home(shown: Overview, looks_at: Filter, config: CardConfig, now: float) -> J
     def since(remediation: Remediation) -> str:
         stuck = "may be stuck" if config.stuck_at(remediation) <= now else ""
         doubt = NOT_CONFIRMED if remediation.ref in shown.unconfirmed else ""
-        return " · ".join(filter(None, (stuck, _last_change(remediation), doubt)))
+        return " · ".join(
+            filter(None, (stuck, _last_change(remediation), confirmed(shown.old.get(remediation.ref)), doubt))
+        )
 
     controls = [_menu(looks_at, shown), _update()]
     if shown.failed is not None:
@@ -251,11 +255,13 @@ def _waiting(remediation: Remediation, shown: Overview, opened: str, config: Car
 def _row(remediation: Remediation, shown: Overview, config: CardConfig, now: float, *, is_open: bool) -> Element:
     """Return what waits in two lines, drawn literally, with a button for the rest."""
     about = shown.about[remediation.ref]
+    old = shown.old.get(remediation.ref)
     since = about.waiting_since or unix(remediation.create_time)
     parts = (
         clean(shown.cluster_names[remediation.cluster_id], 60),
         f"waiting {lasted(now - since)}" if since else "",
         "warning" if remediation.is_warning else "",
+        f"last confirmed {lasted(now - old)} ago" if old else "",
         "not confirmed" if remediation.ref in shown.unconfirmed else "",
         "observing" if config.observes(remediation.cluster_id) else "",
         "on hold" if about.hold else "",

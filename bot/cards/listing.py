@@ -23,7 +23,7 @@ from bot.models import (
     unix,
     waiting,
 )
-from bot.mrkdwn import clean, escape, lasted
+from bot.mrkdwn import clean, escape, lasted, when
 
 LISTED = 10
 Firsts = Mapping[RemediationRef, FirstApproval]
@@ -136,16 +136,21 @@ def entry(name: str, *told: str) -> Line:
 NOT_CONFIRMED = "a decision isn't confirmed"  # in a list, of what may no longer be as it was read
 
 
+def confirmed(at: float | None) -> str:
+    """Return when Together last confirmed something, in Unix time; empty where that isn't long ago."""
+    return f"last confirmed {when(at)}" if at else ""
+
+
 def remediation_lines(
-    remediations: Sequence[Remediation], most: int, cluster_names: ClusterNames, when: Callable[[Remediation], str]
+    remediations: Sequence[Remediation], most: int, cluster_names: ClusterNames, told: Callable[[Remediation], str]
 ) -> list[Line]:
-    """Return a line for each of the first `most`, ending in what `when` says of it, and how many more there are.
+    """Return a line for each of the first `most`, ending in what `told` says of it, and how many more there are.
 
     Args:
         cluster_names: the names of clusters.
     """
     lines = [
-        _line(remediation, cluster_names[remediation.cluster_id], when(remediation))
+        _line(remediation, cluster_names[remediation.cluster_id], told(remediation))
         for remediation in remediations[:most]
     ]
     return with_rest(lines, len(remediations))
@@ -172,10 +177,10 @@ def _returned_line(alert: Alert, cluster: str) -> Line:
     return entry(repair.node, *parts)
 
 
-def _line(remediation: Remediation, cluster: str, when: str) -> Line:
+def _line(remediation: Remediation, cluster: str, told: str) -> Line:
     parts = [cluster, labels.mode(remediation.mode).name, fault(remediation, is_brief=True)]
     parts += [labels.state(remediation.state, reviewed=remediation.is_reviewed)[0].lower()]
-    return entry(remediation.node, *(escape(part, 60) for part in parts), when)
+    return entry(remediation.node, *(escape(part, 60) for part in parts), told)
 
 
 def lines_message(head: str, lines: Sequence[Line]) -> Message:

@@ -57,6 +57,7 @@ class LookupResult:
         outdated: what was decided on since it was last seen, with the state that people were told.
         shown_on: the IDs of the messages that show it.
         searched: the IDs of the only clusters that were searched; empty for all.
+        old: when Together last confirmed what it hasn't for long, as Unix time in seconds.
     """
 
     found: Sequence[Remediation]
@@ -65,6 +66,7 @@ class LookupResult:
     shown_on: Mapping[RemediationRef, str] = field(default_factory=dict)
     searched: Sequence[str] = ()
     names: ClusterNames = field(default_factory=ClusterNames)
+    old: Mapping[RemediationRef, float] = field(default_factory=dict)
 
     @property
     def unreadable(self) -> list[str]:
@@ -220,7 +222,9 @@ class Lookup(Naming):
             return await self._scan(as_of)
         scanned, tracked = await self._scan(as_of), await self._tracked()
         every = oldest_first((*tracked.found, *scanned.found))
-        return replace(tracked, found=every, unread=scanned.unread, searched=scanned.searched)
+        seen = {remediation.ref for remediation in scanned.found}
+        old = {ref: at for ref, at in tracked.old.items() if ref not in seen}
+        return replace(tracked, found=every, unread=scanned.unread, searched=scanned.searched, old=old)
 
     async def _tracked(self) -> LookupResult:
         tracked = await self.database.read(messages.tracked)
@@ -228,7 +232,8 @@ class Lookup(Naming):
         outdated = {alert.ref: (alert.remark or alert.remediation).state for alert in stale}
         shown_on = {alert.ref: alert.message_id for alert in tracked}
         remediations = oldest_first(alert.remediation for alert in tracked)
-        return LookupResult(remediations, (), outdated, shown_on, names=await self.names())
+        old = {alert.ref: alert.as_of for alert in tracked if alert.as_of}
+        return LookupResult(remediations, (), outdated, shown_on, names=await self.names(), old=old)
 
     async def in_time_for_a_menu(self, allow: Awaitable[None]) -> LookupResult:
         """Return what is open, as far as that is known before Slack stops waiting for a menu's choices.

@@ -80,6 +80,7 @@ class Overviews:
             faults=await self.lookup.faults(cluster_id),
             about={ref: replace(context, mentioned="") for ref, context in about.items()},
             unconfirmed=unconfirmed,
+            old=looked.old,
             pause=await self.database.read(pauses.active, [cluster_id]),
             digests=digests,
             cluster_names=looked.names,
