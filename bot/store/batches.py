@@ -7,7 +7,6 @@ always one that a process works on, or that another one takes over, until all ha
 from dataclasses import replace
 from typing import Any
 
-from pydantic import TypeAdapter
 from sqlalchemy import bindparam, exists, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
@@ -16,12 +15,14 @@ from bot.models import (
     LIFETIME,
     TROUBLES,
     Actor,
+    Answer,
     AuditNote,
     Batch,
     BatchItem,
     Job,
     ReplyTarget,
     Request,
+    SeenState,
     StopReason,
     new_id,
     stop_reason,
@@ -29,11 +30,21 @@ from bot.models import (
 from bot.store import audit
 from bot.store.connection import Connection, Record, Values, dump, now, read_clock, read_json
 from bot.store.lease import LEASE_UNTIL, OWNER
-from bot.store.serialization import REQUESTS, read_job
-from bot.store.tables import ACTIVE, QUEUED, RECEIVED, SET_ASIDE, VOID, WAKE, batches, decisions, ids_of, messages
+from bot.store.tables import (
+    ACTIVE,
+    ANSWERED,
+    QUEUED,
+    RECEIVED,
+    SET_ASIDE,
+    VOID,
+    WAKE,
+    batches,
+    decisions,
+    ids_of,
+    messages,
+)
 
 ASKED, _CONFIRMED = "asked", "confirmed"
-_BATCHES = TypeAdapter(Batch)
 _ID, _OF_BATCH = batches.c.id == bindparam("b_id"), decisions.c.batch_id == bindparam("b_id")
 _INSERT = insert(batches).values(status=ASKED, asked_at=now()).on_conflict_do_nothing()
 _HAS_DIGEST = exists().where(messages.c.id == batches.c.digest_id)  # else nobody would learn the results
@@ -89,6 +100,7 @@ _OF_DIGEST = (
     .where(batches.c.digest_id == bindparam("b_digest"), batches.c.status == _CONFIRMED)
     .order_by(batches.c.asked_at)
 )
+_SET_ASIDE = update(decisions).where(decisions.c.id == bindparam("b_job")).values(status=SET_ASIDE)
 _RESULTS = select(
     decisions.c.batch_number,
     decisions.c.status,
@@ -101,7 +113,7 @@ _RESULTS = select(
 
 def ask(connection: Connection, batch: Batch) -> None:
     """Keep what a person has selected until they confirm it; a redelivery of the same press changes nothing."""
-    connection.execute(_INSERT, id=batch.id, digest_id=batch.digest_id, body=dump(_BATCHES, batch))
+    connection.execute(_INSERT, id=batch.id, digest_id=batch.digest_id, body=dump(batch))
 
 
 def take_back(connection: Connection, batch_id: str) -> bool:
@@ -129,7 +141,7 @@ def confirm(connection: Connection, batch_id: str, user_id: str, reason: str, ho
     if batch is None or batch.actor.user_id != user_id:
         return None
     batch = replace(batch, reason=reason)
-    connection.execute(_CONFIRM, b_id=batch_id, body=dump(_BATCHES, batch))
+    connection.execute(_CONFIRM, b_id=batch_id, body=dump(batch))
     connection.execute(_QUEUE, [_row(batch, item) | {"owner": holder["b_owner"]} for item in batch.items])
     note = AuditNote("confirmed", batch.actor, batch.place.channel_id, batch.verb, batch_id=batch_id, reason=reason)
     audit.note(connection, note)
@@ -147,7 +159,7 @@ def _row(batch: Batch, item: BatchItem) -> Record:
         "dedup_key": f"batch {batch.id} {item.number}",
         "verb": batch.verb.value,
         "user_id": batch.actor.user_id,
-        "request": dump(REQUESTS, request),
+        "request": dump(request),
         "batch_id": batch.id,
         "batch_number": item.number,
         **ids_of(item.ref),
@@ -185,6 +197,28 @@ def advance(connection: Connection, batch_id: str | None, holder: Values, began_
                 return job
     _wake(connection, batch_id)
     return None
+
+
+def read_job(connection: Connection, row: Any) -> Job | None:  # noqa: ANN401 - a whole row of decisions
+    """Read the job of a row. One that this version of the bot can't read is set aside."""
+    unreadable = f"Decision {row.id} can't be read and is set aside"
+    request = read_json(Request, row.request or "", unreadable)
+    answer = read_json(Answer, row.answer, unreadable) if row.answer else None
+    if request is None or (row.answer and answer is None):
+        connection.execute(_SET_ASIDE, b_job=row.id)
+        return None
+    return Job(
+        row.id,
+        request,
+        fence=row.fence,
+        received_at=row.received_at,
+        is_active=row.status in {ACTIVE, ANSWERED},
+        seen=SeenState(row.seen_mode, row.seen_state, request.saw.episode, request.saw.at),
+        sent_at=row.sent_at,
+        answer=answer,
+        answered_at=row.answered_at or 0.0,
+        failed_deliveries=row.deliveries,
+    )
 
 
 def _leave(connection: Connection, batch_id: str, why: str) -> bool:
@@ -254,4 +288,4 @@ def _with_result(item: BatchItem, row: Any) -> BatchItem:  # noqa: ANN401 - a ro
 
 
 def _read(batch_id: str, body: str) -> Batch | None:
-    return read_json(_BATCHES, body, f"Batch {batch_id}")
+    return read_json(Batch, body, f"Batch {batch_id} can't be read")

@@ -10,7 +10,7 @@ from collections import namedtuple
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, Protocol, TypeVar
 
 from pydantic import TypeAdapter
@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 _KEPT = 1024  # compiled statements; the bot has about 200, each in one or two forms
 _KEPT_ROWS = 256
+_adapter: Callable[[Any], TypeAdapter[Any]] = cache(TypeAdapter)
 Values = Mapping[str, Any]
 NOTHING: Values = {}
 Record = dict[str, Any]  # a row by the names of its columns
@@ -265,29 +266,30 @@ def json_list(values: Iterable[str | tuple[str, ...]]) -> str:
     return json.dumps([[value] if isinstance(value, str) else value for value in values])
 
 
-def dump(adapter: TypeAdapter[Any], value: object) -> str:
+def dump(value: object) -> str:
     """Write a value as JSON."""
     # ASCII, because Slack's texts may hold what UTF-8 or PostgreSQL cannot: lone surrogates and NUL.
-    return json.dumps(adapter.dump_python(value, mode="json"), ensure_ascii=True)
+    return json.dumps(_adapter(type(value)).dump_python(value, mode="json"), ensure_ascii=True)
 
 
-def read_json(adapter: TypeAdapter[T], body: str, what: str = "") -> T | None:
+def read_json(kind: type[T], body: str, unreadable: str = "") -> T | None:
     """Return what `dump` has written, also half a character, which no other reader of JSON takes.
 
     Args:
-        what: it is, to be logged where it can't be read.
+        unreadable: what is logged where it can't be read.
 
     Returns:
         None where another version has written it: nothing else must fail for it.
     """
+    adapter: TypeAdapter[T] = _adapter(kind)
     try:
         return adapter.validate_json(body)
     except ValueError:
         try:
             return adapter.validate_python(json.loads(body))
         except ValueError as error:
-            if what:
-                logger.error("%s can't be read: %s", what, type(error).__name__)  # noqa: TRY400 - it may hold outside words
+            if unreadable:
+                logger.error("%s: %s", unreadable, type(error).__name__)  # noqa: TRY400 - it may hold outside words
             return None
 
 

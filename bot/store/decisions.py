@@ -34,7 +34,6 @@ from bot.store.database import Conflict
 from bot.store.lease import LEASE_UNTIL
 from bot.store.ownership import KEEP, MINE, Ownership, sent_at, update_mine
 from bot.store.rows import ALERT_TO_CHANGE, FORGET_FIRST, card_context, change_alert, mark_stale, readable_alert
-from bot.store.serialization import ANSWERS, REQUESTS
 from bot.store.tables import (
     ACTIVE,
     ANSWERED,
@@ -116,7 +115,7 @@ class DecisionStore(Ownership):
         Args:
             job_id: chosen by the caller, who may have to make sure with `void` that it isn't run.
         """
-        values = self._insert(request, job_id, RECEIVED, dump(REQUESTS, request))
+        values = self._insert(request, job_id, RECEIVED, dump(request))
         asked_at = self._clock.monotonic()
         received_at = (await self.database.run(Connection.execute, _RECEIVE, values)).scalar()
         if received_at is None:
@@ -241,7 +240,7 @@ class DecisionStore(Ownership):
         if is_told:
             written = self._use(connection, _RECORD_AND_FINISH, job, outcome=kind, summary=answer.summary)
         else:
-            written = self._use(connection, _RECORD_OUTCOME, job, outcome=kind, answer=dump(ANSWERS, answer))
+            written = self._use(connection, _RECORD_OUTCOME, job, outcome=kind, answer=dump(answer))
         end = audit.lock_trail(connection)
         shown = connection.execute(ALERT_TO_CHANGE, key_of(request.ref))
         at = float(clock.scalar())
@@ -303,13 +302,13 @@ class DecisionStore(Ownership):
 
     async def postpone(self, job: Job, seconds: float) -> None:
         """Let any process deliver the answer again after `seconds`."""
-        request = dump(REQUESTS, job.request)
+        request = dump(job.request)
         await self._write(_POSTPONE, job, b_seconds=seconds, request=request)
 
     async def set_place(self, job: Job, place: ReplyTarget) -> None:
         """Remember where "in progress" is shown, so that the process that finishes the job finds it."""
         job.request = job.request.at(place)
-        await self._write(KEEP, job, request=dump(REQUESTS, job.request))
+        await self._write(KEEP, job, request=dump(job.request))
 
     async def seconds_since(self, moment: float) -> float:
         """Return how many seconds ago a moment on the database's clock was."""

@@ -4,7 +4,6 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import partial
 
-from pydantic import TypeAdapter
 from sqlalchemy import bindparam, delete, select
 
 from bot.models import Actor, AuditNote, EventKind, FaultReport, LinkedAlert
@@ -13,7 +12,6 @@ from bot.store.connection import Connection, dump, read_json
 from bot.store.outbox import Data, emit
 from bot.store.tables import faults, upsert
 
-_REPORTS = TypeAdapter(FaultReport)
 _KNOWN = select(faults)
 _IN_CLUSTER = faults.c.cluster_id == bindparam("b_cluster")
 _ONE = _KNOWN.where(_IN_CLUSTER).with_for_update()
@@ -24,7 +22,9 @@ _BRAKE = Actor("", "storm brake", None)
 
 def known(connection: Connection) -> dict[str, FaultReport]:
     """Return the reports by cluster."""
-    return {row.cluster_id: report for row in connection.execute(_KNOWN) if (report := read_json(_REPORTS, row.body))}
+    return {
+        row.cluster_id: report for row in connection.execute(_KNOWN) if (report := read_json(FaultReport, row.body))
+    }
 
 
 def drop_unreadable(connection: Connection) -> None:
@@ -34,7 +34,7 @@ def drop_unreadable(connection: Connection) -> None:
         LeaseLost: another process watches now.
     """
     for row in connection.execute(_KNOWN):
-        if read_json(_REPORTS, row.body) is None:
+        if read_json(FaultReport, row.body) is None:
             _drop(connection, row.cluster_id)
 
 
@@ -47,7 +47,7 @@ def _drop(connection: Connection, cluster_id: str) -> None:
 def _one(connection: Connection, cluster_id: str) -> FaultReport | None:
     """Return the report of a cluster; None for one of another version."""
     row = connection.execute(_ONE, b_cluster=cluster_id).first()
-    return read_json(_REPORTS, row.body) if row else FaultReport()
+    return read_json(FaultReport, row.body) if row else FaultReport()
 
 
 def change(
@@ -74,7 +74,7 @@ def change(
     if after != before and after.is_empty:
         connection.execute(_DROP, b_cluster=cluster_id)
     elif after != before:
-        connection.execute(_WRITE, cluster_id=cluster_id, brake=after.braked, body=dump(_REPORTS, after))
+        connection.execute(_WRITE, cluster_id=cluster_id, brake=after.braked, body=dump(after))
     if told is not None:
         emit(connection, EventKind.UNREPAIRED, cluster_id, {"cluster_id": cluster_id, **told})
     was_latched, is_latched = before.braked is not None, after.braked is not None

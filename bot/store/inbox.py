@@ -4,29 +4,24 @@ The owner is a new token whenever a request changes hands, so a process that was
 """
 
 import json
-import logging
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
-from pydantic import TypeAdapter
 from sqlalchemy import Executable, and_, bindparam, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from bot.errors import BotError, LeaseLost, RequestExpired
 from bot.models import LIFETIME, AuditNote, Entry, new_id
 from bot.store import audit
-from bot.store.connection import Connection, dump, is_among, json_list, now
+from bot.store.connection import Connection, dump, is_among, json_list, now, read_json
 from bot.store.database import Database, P, Transaction
 from bot.store.lease import LEASE_UNTIL, OWNER, is_free
 from bot.store.tables import inbox
 
-logger = logging.getLogger(__name__)
-
 _UNREADABLE_SECONDS = 600.0  # until a request of another version is looked at again
 KEPT_SECONDS = 2 * 86_400.0  # Slack repeats an event for a day at most (docs.slack.dev, Events API)
 T = TypeVar("T", bool, float, str)
-_ENTRIES = TypeAdapter(Entry)
 _ONE = inbox.c.key == bindparam("b_key")
 _MINE = and_(_ONE, inbox.c.owner == OWNER)
 _OPEN = inbox.c.done_at.is_(None)
@@ -89,11 +84,11 @@ class InboxStore:
 
     async def receive(self, entry: Entry, owner: str) -> bool:
         """Write down what was asked. Returns False for a redelivery."""
-        return await self._write(_RECEIVE, entry.key, owner, body=dump(_ENTRIES, entry))
+        return await self._write(_RECEIVE, entry.key, owner, body=dump(entry))
 
     async def leave(self, entry: Entry) -> None:
         """Write down what follows from a change that was made, for the next round of any process."""
-        await self._write(_LEAVE, entry.key, "", body=dump(_ENTRIES, entry), b_lease=0.0)
+        await self._write(_LEAVE, entry.key, "", body=dump(entry), b_lease=0.0)
 
     async def void(self, entry: Entry, owner: str) -> bool:
         """Make sure that a row whose commit is in doubt isn't worked on. False: another process has taken it."""
@@ -176,13 +171,10 @@ class InboxStore:
         ).first()
         if row is None:
             return None
-        try:
-            entry = _ENTRIES.validate_python(json.loads(row.body))
-        except (ValueError, TypeError) as error:
-            logger.error("Request %s can't be read and is left for another version: %s", row.key, type(error).__name__)  # noqa: TRY400 - it may hold a response_url
+        entry = read_json(Entry, row.body, f"Request {row.key} can't be read and is left for another version")
+        if entry is None:
             statement = _FINISH if row.age > KEPT_SECONDS else _KEEP
             connection.execute(statement, b_key=row.key, b_owner=owner, b_lease=_UNREADABLE_SECONDS)
-            entry = None
         result = json.loads(row.result or "null")
         refusal = tuple(result["refused"]) if isinstance(result, dict) else None
         return Taken(owner, entry, row.result is not None, refusal, row.age)

@@ -3,7 +3,6 @@
 import uuid
 from dataclasses import dataclass, replace
 
-from pydantic import TypeAdapter
 from sqlalchemy import Text, bindparam, cast, delete, exists, func, insert, literal, select, union_all, update
 
 from bot.models import (
@@ -28,7 +27,6 @@ from bot.store.tables import ids_of, outbox
 LONGEST_PAUSE = 3600.0  # before what wasn't taken is tried again
 _KEPT_SECONDS = 2 * 86_400.0
 _LONGEST = 4000  # characters of a text: PagerDuty takes 512 KB in all (prometheus/alertmanager issue 2178)
-_EVENTS = TypeAdapter(Event)
 _IDS = uuid.UUID("6f1c6f0e-6f5b-4f1e-9a43-0b6c2f6f7b51")  # any, of this bot's events
 _earlier = outbox.alias("earlier")
 # The database fills in when: to ask it first would be a round trip for each event of a storm.
@@ -96,7 +94,7 @@ def due(connection: Connection, target: Target, limit: int) -> list[OutboxEntry]
     never = present + 2 * LONGEST_PAUSE
     rows = connection.execute(_DUE, b_target=target, b_limit=limit, b_now=present, b_never=never)
     return [
-        OutboxEntry(row.id, target, row.subject, read_json(_EVENTS, row.body), present - row.created_at, row.attempts)
+        OutboxEntry(row.id, target, row.subject, read_json(Event, row.body), present - row.created_at, row.attempts)
         for row in rows
     ]
 
@@ -104,7 +102,7 @@ def due(connection: Connection, target: Target, limit: int) -> list[OutboxEntry]
 def behind(connection: Connection, entry: OutboxEntry) -> list[Event]:
     """Return what the same target is told of the same subject later."""
     rows = connection.execute(_BEHIND, b_target=entry.target, b_subject=entry.subject, b_id=entry.id)
-    return [event for row in rows if (event := read_json(_EVENTS, row.body))]
+    return [event for row in rows if (event := read_json(Event, row.body))]
 
 
 def drop_old(connection: Connection) -> None:
@@ -139,7 +137,7 @@ def emit(connection: Connection, kind: EventKind, subject: str, data: Data, *, k
         return
     event_id = uuid.uuid5(_IDS, f"{subject} {key}").hex if key else new_id()
     kept = {name: storable(value[:_LONGEST] if isinstance(value, str) else value) for name, value in data.items()}
-    body = dump(_EVENTS, Event(event_id, kind, subject, 0.0, kept))
+    body = dump(Event(event_id, kind, subject, 0.0, kept))
     connection.execute(_ADD, [{"target": target, "subject": subject, "b_body": body} for target in connection.targets])
 
 

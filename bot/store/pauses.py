@@ -3,7 +3,6 @@
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from pydantic import TypeAdapter
 from sqlalchemy import bindparam, func, or_, select
 from sqlalchemy.dialects.postgresql import insert
 
@@ -17,7 +16,6 @@ from bot.store.tables import audit as trail
 _MOST = 20  # people with a pause of the same clusters; those that would end first are left out
 # The key of the row with the shorter pauses of a cluster: release 0.1 deletes the other one when the longest ends.
 _AND_OTHERS = " others"
-_OTHERS = TypeAdapter(list[Pauser])
 _NAMES = select(func.coalesce(func.max(clusters.c.name), ""))
 _NAME = _NAMES.where(
     pauses.c.cluster_id.in_([clusters.c.cluster_id, clusters.c.cluster_id + _AND_OTHERS])
@@ -73,7 +71,7 @@ def _held(connection: Connection, rows: Rows) -> list[Pauser]:
     for row in rows:
         if not row.cluster_id.endswith(_AND_OTHERS):
             people.append(Pauser(row.user_id, row.until, row.cluster_id, row.reason, row.cluster))
-        if others := read_json(_OTHERS, row.others, "A pause"):
+        if others := read_json(list[Pauser], row.others, "A pause can't be read"):
             people += [replace(pauser, cluster=row.cluster) for pauser in others]
     return sorted((pauser for pauser in people if pauser.until > present), key=lambda pauser: -pauser.until)
 
@@ -149,7 +147,7 @@ def _write(connection: Connection, cluster_id: str, people: Sequence[Pauser]) ->
     beside = cluster_id + _AND_OTHERS
     for key, one, rest in (cluster_id, longest, list[Pauser]()), (beside, next_one, others[: _MOST - 1]):
         written = {"user_id": one.user_id, "until": one.until, "reason": one.reason}
-        connection.execute(_WRITE, written, cluster_id=key, others=dump(_OTHERS, rest))
+        connection.execute(_WRITE, written, cluster_id=key, others=dump(rest))
 
 
 def wake(connection: Connection, cluster_id: str) -> None:

@@ -6,7 +6,6 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
-from pydantic import TypeAdapter
 from sqlalchemy import Executable, and_, bindparam, delete, exists, func, or_, select, update
 
 from bot.alerts import AlertView, Tracked, outdated
@@ -47,7 +46,6 @@ from bot.store.tables import (
 
 logger = logging.getLogger(__name__)
 
-_ALERTS, _MESSAGES = TypeAdapter(Alert), TypeAdapter(TrackedMessage)
 _KEPT = 2048  # alerts that were read last: most of a digest is what it was when it was last drawn
 Told = Mapping[RemediationRef, EventKind] | None  # to other tools
 WITHDRAWN = "WITHDRAWN"  # in the column `state`, of what Together lists no longer
@@ -251,7 +249,7 @@ def _doubt(at: float, state: str, mode: str) -> CardNote:
 
 def message_of(row: Any) -> TrackedMessage | None:  # noqa: ANN401 - a row of a select with these columns
     """Read the message of a row, with whether it is done; None where it has none, or one of another version."""
-    message = read_json(_MESSAGES, row.body, "A message") if row and row.body else None
+    message = read_json(TrackedMessage, row.body, "A message can't be read") if row and row.body else None
     return replace(message, done=not row.is_open) if message else None
 
 
@@ -265,7 +263,7 @@ def read_alerts(connection: Connection, statement: Executable, **values: object)
 @lru_cache(_KEPT)
 def readable_alert(body: str, message_id: str) -> Alert | None:
     """Read the alert of a row; None for one of another version: nothing else must fail for it."""
-    alert = read_json(_ALERTS, body, "An alert")
+    alert = read_json(Alert, body, "An alert can't be read")
     return replace(alert, message_id=message_id) if alert else None
 
 
@@ -286,7 +284,7 @@ def alert_columns(alert: Alert) -> Record:
         "is_open": not alert.is_closed,
         "seen_at": alert.seen_at,
         "fingerprint": alert.fingerprint,
-        "body": dump(_ALERTS, alert),
+        "body": dump(alert),
     }
 
 
@@ -301,5 +299,5 @@ def message_columns(message: TrackedMessage) -> Record:
         "posted_at": message.posted_at,
         "last_added_at": message.last_added_at,
         "opened_at": message.opened_at,
-        "body": dump(_MESSAGES, message),
+        "body": dump(message),
     }

@@ -18,7 +18,7 @@ from bot.decisions.service import DecisionService, Unrecorded
 from bot.decisions.storing import forever
 from bot.decisions.verdict import Judge
 from bot.errors import StorageUnavailable
-from bot.models import EventKind, FirstApproval, Found, Job, State
+from bot.models import Event, EventKind, FirstApproval, Found, Job, State
 from bot.policy import Policy
 from bot.store import DecisionStore, Lease, LeasedDatabase, OutboxEntry, approvals, outbox, rows
 from bot.store import decisions as stored
@@ -186,7 +186,7 @@ def _in_any_order(connection: Any, target: Any, limit: int) -> Any:
     columns = events.c
     due = select(*outbox._DUE.selected_columns).where(columns.target == target, columns.next_at <= now()).limit(limit)
     found = connection.execute(due.order_by(columns.id.desc()))
-    read = [(row, read_json(outbox._EVENTS, row.body)) for row in found]
+    read = [(row, read_json(Event, row.body)) for row in found]
     return [OutboxEntry(row.id, target, row.subject, event, 0.0, row.attempts) for row, event in read]
 
 
