@@ -4,9 +4,10 @@ import math
 import re
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, NamedTuple, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic import AfterValidator, BaseModel, ConfigDict, GetCoreSchemaHandler, OnErrorOmit
+from pydantic_core import CoreSchema, core_schema
 
 from bot.models.ids import RemediationRef, VisibleName, folded
 from bot.models.states import BEGUN, CALLED_OFF, FINAL, IN_REPAIR, Mode, State
@@ -28,23 +29,20 @@ OWN_COMMENT = re.compile(
 MILD = {"PHC_SEVERITY_WARNING", "PHC_SEVERITY_INFO"}
 
 
-def _or_none(value: object, handler: ValidatorFunctionWrapHandler) -> object:
-    """Read an optional field as absent when it is not what was promised: it must not hide the decision's outcome."""
-    try:
-        return handler(value)
-    except ValueError:
-        return None
+class Else(NamedTuple):
+    """What a field is read as when it is not what was promised: it must not hide the decision's outcome."""
+
+    value: object
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:  # noqa: ANN401 - any type
+        return core_schema.with_default_schema(handler(source), default=self.value, on_error="default")
 
 
-def _readable_items(value: object) -> list[object]:
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
-
-
-Lenient = Annotated[T | None, WrapValidator(_or_none)]
+Lenient = Annotated[T | None, Else(None)]
 Name = Lenient[VisibleName]  # else the ID is shown
 _UNSAID = re.compile(r"\A.*_UNSPECIFIED\Z")  # the zero of one of Protobuf's enums says nothing
-OpenText = Annotated[str, WrapValidator(lambda value, handler: _UNSAID.sub("", str(_or_none(value, handler) or "")))]
-Many = Annotated[list[T], BeforeValidator(_readable_items)]
+OpenText = Annotated[str, Else(""), AfterValidator(lambda text: _UNSAID.sub("", text))]
+Many = Annotated[list[OnErrorOmit[T]], Else([])]
 
 
 def _real(moment: datetime | None) -> datetime | None:
@@ -59,7 +57,7 @@ def unix(moment: datetime | None) -> float:
     return moment.timestamp() if moment else 0.0
 
 
-Moment = Annotated[datetime | None, AfterValidator(_real), WrapValidator(_or_none)]
+Moment = Annotated[datetime | None, AfterValidator(_real), Else(None)]
 
 
 def _worst_first(alerts: list["LinkedAlert"]) -> list["LinkedAlert"]:
