@@ -5,12 +5,10 @@ from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
 from bot import cards
-from bot.clock import Clock
 from bot.errors import PostFailed, PostUncertain
 from bot.logs import lasting
 from bot.models import (
     HISTORY_BEFORE,
-    AlertChannels,
     Found,
     Message,
     RemediationRef,
@@ -18,10 +16,10 @@ from bot.models import (
     TrackedMessage,
     decision_part,
 )
-from bot.store import LeasedDatabase, last_edits, messages, rows
+from bot.store import last_edits, messages, rows
 from bot.tasks import finish
-from bot.watcher.config import Warn, WatchConfig
-from bot.watcher.workqueue import WorkQueue
+from bot.watcher.config import Warn
+from bot.watcher.writer import Writer
 
 logger = logging.getLogger(__name__)
 
@@ -31,14 +29,9 @@ LATE_SECONDS = 60.0  # Slack has executed by then what it left open, as a rule
 
 
 @dataclass(slots=True)
-class Comparer:
+class Comparer(Writer):
     """Finds what Slack did late or twice, or somebody undid, and makes the last edit of messages that are left."""
 
-    database: LeasedDatabase
-    channels: AlertChannels
-    queue: WorkQueue
-    config: WatchConfig
-    clock: Clock
     warn: Warn
     _doubted: dict[str, float] = field(init=False)
     _owed: dict[tuple[str, str], Message] = field(init=False)  # what messages that are left are yet to say

@@ -6,19 +6,18 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from bot.cards import faults, moved_cluster
-from bot.clock import Clock
 from bot.errors import PostFailed, PostUncertain
 from bot.logs import lasting
-from bot.models import ARRIVED_SECONDS, AlertChannels, Fault, FaultMessage, FaultReport, Message, new_id
+from bot.models import ARRIVED_SECONDS, Fault, FaultMessage, FaultReport, Message, new_id
 from bot.models.fault import FORGOTTEN_SECONDS
 from bot.readings import CLEARS_SECONDS
 from bot.store import read_clock
 from bot.store.outbox import Data
 from bot.tasks import finish
 from bot.watcher.comparison import LATE_SECONDS, Comparer
-from bot.watcher.config import WatchConfig
 from bot.watcher.faults import FRESH_SECONDS, FaultReports
-from bot.watcher.workqueue import Lane, Laned, WorkQueue
+from bot.watcher.workqueue import Lane, Laned
+from bot.watcher.writer import Writer
 
 logger = logging.getLogger(__name__)
 
@@ -107,14 +106,10 @@ def _says_paused(report: FaultReport, message: FaultMessage) -> bool:
 
 
 @dataclass(slots=True)
-class FaultTeller:
+class FaultTeller(Writer):
     """Writes the messages."""
 
     reports: FaultReports
-    channels: AlertChannels
-    queue: WorkQueue
-    config: WatchConfig
-    clock: Clock
     comparer: Comparer
     _arrives_by: dict[str, float] = field(init=False)
     _doubted: set[str] = field(default_factory=set, init=False)
@@ -151,7 +146,7 @@ class FaultTeller:
         step = view.step()
         if step is None or step.lane is not lane:
             return
-        self.reports.database.ensure_held()
+        self.database.ensure_held()
         channel_id = self.config.route(cluster_id).channel_id
         if step is FaultStep.FIND:
             await self._find(cluster_id)
@@ -219,7 +214,7 @@ class FaultTeller:
             shown = [fault for fault in view.overdue if fault.key in {*new, *report.told}]
             said = faults.unrepaired(cluster_id, report, shown, oncall if new else "", view.as_of)
         known = replace(report.message or FaultMessage(view.channel_id), as_of=view.as_of)
-        sent_at = await self.reports.database.read(read_clock)
+        sent_at = await self.database.read(read_clock)
         # What was to be repeated may have gone before: a call for others, or of much later, is another one.
         is_same = new <= known.calls and sent_at - known.sent_at < FORGOTTEN_SECONDS
         is_repeated = known.is_repeated and not known.mark and is_same
@@ -339,7 +334,7 @@ class FaultTeller:
         """Look for what may have arrived. Where the bot may not read it, it is repeated, but only once."""
         message = self.reports[cluster_id].message
         assert message is not None  # noqa: S101 - it is looked for
-        if 0 <= await self.reports.database.read(read_clock) - message.sent_at < ARRIVED_SECONDS:  # clocks can go back
+        if 0 <= await self.database.read(read_clock) - message.sent_at < ARRIVED_SECONDS:  # clocks can go back
             return
         thread_ts = "" if message.is_locked else message.ts
         ts = await self.channels.look_for(message.mark, message.channel_id, since=message.sent_at, thread_ts=thread_ts)

@@ -7,15 +7,14 @@ from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
 from bot.cards import thread
-from bot.clock import Clock
 from bot.errors import PostUncertain
-from bot.models import ARRIVED_SECONDS, AlertChannels, Message, new_id
-from bot.store import LeasedDatabase, Outage, clusters, moments, outages, read_clock
+from bot.models import ARRIVED_SECONDS, Message, new_id
+from bot.store import Outage, clusters, moments, outages, read_clock
 from bot.tasks import finish
 from bot.watcher.comparison import Comparer
-from bot.watcher.config import WatchConfig
 from bot.watcher.listings import CLUSTER_LIST
-from bot.watcher.workqueue import Lane, Rank, WorkQueue
+from bot.watcher.workqueue import Lane, Rank
+from bot.watcher.writer import Writer
 
 logger = logging.getLogger(__name__)
 
@@ -71,14 +70,9 @@ class _Known:
 
 
 @dataclass(slots=True)
-class OutageTeller:
+class OutageTeller(Writer):
     """Tracks which clusters can't be read, and tells their channels."""
 
-    database: LeasedDatabase
-    channels: AlertChannels
-    queue: WorkQueue
-    config: WatchConfig
-    clock: Clock
     comparer: Comparer
     _known: dict[str, _Known] = field(default_factory=dict, init=False)
     _ended: dict[str, float] = field(default_factory=dict, init=False)

@@ -8,7 +8,6 @@ from functools import partial
 from typing import NamedTuple
 
 from bot import alerts, cards
-from bot.clock import Clock
 from bot.errors import LeaseLost, NotReadable, PostFailed, PostUncertain, StorageUnavailable, TogetherError
 from bot.logs import lasting
 from bot.models import (
@@ -16,22 +15,22 @@ from bot.models import (
     FINAL,
     HISTORY_BEFORE,
     Alert,
-    AlertChannels,
     Found,
     Impacts,
     Learned,
     Snapshot,
     TrackedMessage,
 )
-from bot.store import LeasedDatabase, approvals, messages, rows
+from bot.store import approvals, messages, rows
 from bot.tasks import cancel, finish
 from bot.watcher import schedule
 from bot.watcher.comparison import Comparer
-from bot.watcher.config import Warn, WatchConfig
+from bot.watcher.config import Warn
 from bot.watcher.index import TrackedIndex
 from bot.watcher.schedule import Step
 from bot.watcher.teller import ThreadTeller
-from bot.watcher.workqueue import Lane, Line, Rank, WorkQueue
+from bot.watcher.workqueue import Lane, Line, Rank
+from bot.watcher.writer import Writer
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +54,7 @@ class _Search(NamedTuple):
 
 
 @dataclass(slots=True)
-class Reconciler:
+class Reconciler(Writer):
     """Writes cards and digests, and their threads.
 
     Attributes:
@@ -63,16 +62,11 @@ class Reconciler:
         writers: what writes the messages that aren't cards or digests, by the beginning of their keys.
     """
 
-    database: LeasedDatabase
-    channels: AlertChannels
-    queue: WorkQueue
     index: TrackedIndex
     impacts: Impacts | None
     writers: Mapping[str, Callable[[str, Lane], Awaitable[None]]]
     teller: ThreadTeller
     comparer: Comparer
-    config: WatchConfig
-    clock: Clock
     warn: Warn
     _edited: dict[str, tuple[float, str]] = field(init=False)
     # Posts whose result wasn't clear, on this process's monotonic clock.

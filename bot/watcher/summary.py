@@ -6,14 +6,13 @@ from datetime import datetime, time
 from functools import partial
 
 from bot.cards import handover
-from bot.clock import Clock
 from bot.daily import DailyTime
 from bot.errors import DirectoryUnavailable, PostUncertain
-from bot.models import ARRIVED_SECONDS, AlertChannels, Directory
-from bot.store import LeasedDatabase, clusters, ended, moments, outages
-from bot.watcher.config import WatchConfig
+from bot.models import ARRIVED_SECONDS, Directory
+from bot.store import clusters, ended, moments, outages
 from bot.watcher.faults import FaultReports
-from bot.watcher.workqueue import Lane, WorkQueue
+from bot.watcher.workqueue import Lane
+from bot.watcher.writer import Writer
 
 KEY = "summary of "  # begins a key of the queue; a channel's ID follows
 LATE_SECONDS = 7200.0  # what was missed for longer is never sent
@@ -21,16 +20,11 @@ APART_SECONDS = 12 * 3600.0  # nobody gets two summaries within this time
 
 
 @dataclass(slots=True)
-class SummaryTeller:
+class SummaryTeller(Writer):
     """Sends it once a day to each alert channel, about the clusters whose alerts go there."""
 
-    database: LeasedDatabase
     reports: FaultReports
-    channels: AlertChannels
     directory: Directory
-    queue: WorkQueue
-    config: WatchConfig
-    clock: Clock
     _told: dict[str, float] = field(init=False)
     _unclear: dict[str, str] = field(default_factory=dict, init=False)  # which one a channel may have
     _wait_until: float = field(init=False)  # what this or an earlier process sent has arrived, or won't

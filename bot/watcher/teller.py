@@ -8,25 +8,23 @@ from functools import partial
 from itertools import chain
 
 from bot import alerts, cards, metrics
-from bot.clock import Clock
 from bot.errors import PostFailed, PostUncertain
 from bot.models import (
     ARRIVED_SECONDS,
     Alert,
-    AlertChannels,
     EventKind,
     RemediationRef,
     Snapshot,
     TrackedMessage,
 )
-from bot.store import LeasedDatabase, approvals, messages, rows
+from bot.store import approvals, messages, rows
 from bot.tasks import finish
 from bot.watcher import calls, schedule, threads
 from bot.watcher.checks import Checks
-from bot.watcher.config import WatchConfig
 from bot.watcher.schedule import Step
 from bot.watcher.threads import Check, PendingReply
 from bot.watcher.workqueue import LONGEST_WAIT, Backoff, Lane
+from bot.watcher.writer import Writer
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +48,7 @@ def _unchanged(current: Snapshot) -> TrackedMessage:
 
 
 @dataclass(slots=True)
-class ThreadTeller:
+class ThreadTeller(Writer):
     """Writes into the threads of cards and digests.
 
     Attributes:
@@ -59,11 +57,7 @@ class ThreadTeller:
         inherited: messages that the watch before this one may have been in the middle of.
     """
 
-    database: LeasedDatabase
-    channels: AlertChannels
     checks: Checks
-    config: WatchConfig
-    clock: Clock
     unclear: dict[str, Unclear] = field(init=False)
     backoff: Backoff[tuple[Hashable, str]] = field(init=False)
     inherited: set[str] = field(init=False)

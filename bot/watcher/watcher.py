@@ -70,19 +70,16 @@ class Watcher:
         self._poller = poller.Poller(together, config.clusters, index, clock)
         self._ages = Ages(database, index, self._queue, config, clock)
         self._intake = Intake(database, index, self._ages, self._queue, self._poller, config, clock)
-        self._comparer = comparison.Comparer(database, channels, self._queue, config, clock, warn)
-        self._outages = outages.OutageTeller(database, channels, self._queue, config, clock, self._comparer)
+        shared = database, channels, self._queue, config, clock
+        self._comparer = comparison.Comparer(*shared, warn)
+        self._outages = outages.OutageTeller(*shared, self._comparer)
         self._reports = faults.FaultReports(database, clock, max(faults.FRESH_SECONDS, config.stale_seconds))
         self._faults = faults.FaultWatch(together, self._reports, database, self._poller, config, clock)
-        self._fault_teller = fault_teller.FaultTeller(
-            self._reports, channels, self._queue, config, clock, self._comparer
-        )
-        self._summary = summary.SummaryTeller(database, self._reports, channels, directory, self._queue, config, clock)
+        self._fault_teller = fault_teller.FaultTeller(*shared, self._reports, self._comparer)
+        self._summary = summary.SummaryTeller(*shared, self._reports, directory)
         looks = checks.Checks(database, together, self._reports, config.cards.verify_seconds, clock)
         self._reconciler = reconciler.Reconciler(
-            database=database,
-            channels=channels,
-            queue=self._queue,
+            *shared,
             index=index,
             impacts=impacts,
             writers={
@@ -90,10 +87,8 @@ class Watcher:
                 fault_teller.KEY: self._fault_teller.tell,
                 summary.KEY: self._summary.tell,
             },
-            teller=teller.ThreadTeller(database, channels, looks, config, clock),
+            teller=teller.ThreadTeller(*shared, looks),
             comparer=self._comparer,
-            config=config,
-            clock=clock,
             warn=warn,
         )
 
