@@ -113,7 +113,7 @@ class TogetherClient:
             body: its `comment` is stored by Together as `review_comment`; an approval's `mode` runs, even if another is
                 suggested by now. Cancel takes none.
         """
-        answer = await self._send("POST", f"{_path(ref)}/{verb}", body=body, seconds=self._patience.attempt)
+        answer = await self._send(verb, "POST", f"{_path(ref)}/{verb}", body=body, seconds=self._patience.attempt)
         return answers.remediation(answer, ref, is_done=True)
 
     def wait_before_repeat(self, error: NotReached | RateLimited, attempt: int) -> float | None:
@@ -123,7 +123,7 @@ class TogetherClient:
 
     async def get(self, ref: RemediationRef) -> Remediation:
         """Read a remediation."""
-        return answers.remediation(await self._get(_path(ref)), ref)
+        return answers.remediation(await self._get("get", _path(ref)), ref)
 
     async def list_remediations(
         self, cluster_id: str, instance_id: str = ALL_INSTANCES, *, states: Sequence[str] = ()
@@ -148,7 +148,7 @@ class TogetherClient:
         """
         path = f"/compute/clusters/{_segment('cluster', cluster_id)}/instances/{_segment('instance', instance_id)}"
         params = {"state": ",".join(states)} if states else {}
-        pages = self._pages(f"{path}/remediations", "remediations", params)
+        pages = self._pages("list", f"{path}/remediations", "remediations", params)
         return [item async for page in pages for item in page]
 
     async def firing(self, cluster_id: str) -> tuple[list[LinkedAlert], bool]:
@@ -162,7 +162,7 @@ class TogetherClient:
         pages = 0
         try:
             async with self._clock.timeout(self._patience.get):
-                async for page in self._pages("/compute/passive_health_check_alerts", "alerts", params):
+                async for page in self._pages("alerts", "/compute/passive_health_check_alerts", "alerts", params):
                     read = [answers.parse(LinkedAlert, item) for item in page if isinstance(item, dict)]
                     firing += [
                         alert for alert in read if alert.cluster_id in {None, cluster_id} and alert.resolved_at is None
@@ -175,8 +175,8 @@ class TogetherClient:
             return firing, False  # the first pages are of use
         return firing, True
 
-    async def _pages(self, path: str, name: str, params: Mapping[str, str]) -> AsyncIterator[list[Any]]:
-        """Yield the items of each page of a list.
+    async def _pages(self, call: str, path: str, name: str, params: Mapping[str, str]) -> AsyncIterator[list[Any]]:
+        """Yield the items of each page of a list; `call` is what metrics name it.
 
         Raises:
             NoAnswer: also where all of them take too long.
@@ -186,7 +186,7 @@ class TogetherClient:
         seen: set[str] = set()
         give_up_at = self._clock.monotonic() + SCAN_SECONDS
         while True:
-            page = await self._page(which, path, params)
+            page = await self._page(call, which, path, params)
             yield answers.items(page, name)
             token = page.get("next_page_token")
             more = page.get("has_next")
@@ -203,12 +203,12 @@ class TogetherClient:
             seen.add(token)
             params = {**params, "page_token": token}
 
-    async def _page(self, which: str, path: str, params: Mapping[str, str]) -> Any:  # noqa: ANN401 - JSON
+    async def _page(self, call: str, which: str, path: str, params: Mapping[str, str]) -> Any:  # noqa: ANN401 - JSON
         """Read a page of a list; a smaller one where it is too large to be read."""
         while True:
             size = self._page_sizes.get(which, PAGE_SIZE)
             try:
-                return await self._get(path, {**params, "page_size": str(size)})
+                return await self._get(call, path, {**params, "page_size": str(size)})
             except UnreadableAnswer as error:
                 if not error.is_too_large or size == 1:
                     raise
@@ -222,12 +222,14 @@ class TogetherClient:
             InvalidId: it is no ID.
         """
         path = f"/compute/clusters/{_segment('cluster', cluster_id)}"
-        return answers.parse(Cluster, await self._get(path, {}))  # with all its nodes it's as large as a page
+        return answers.parse(
+            Cluster, await self._get("cluster", path, {})
+        )  # with all its nodes it's as large as a page
 
     async def list_clusters(self) -> tuple[list[Cluster], bool]:
         """List the clusters that the key sees, as far as they can be read, and whether that is all."""
         clusters, is_all = [], True
-        for item in answers.items(await self._get("/compute/clusters", {}), "clusters"):
+        for item in answers.items(await self._get("clusters", "/compute/clusters", {}), "clusters"):
             try:
                 clusters.append(answers.parse(Cluster, item))
             except UnreadableAnswer as error:
@@ -235,13 +237,13 @@ class TogetherClient:
                 is_all = False
         return clusters, is_all
 
-    async def _get(self, path: str, params: Mapping[str, str] | None = None) -> Any:  # noqa: ANN401 - JSON
+    async def _get(self, call: str, path: str, params: Mapping[str, str] | None = None) -> Any:  # noqa: ANN401 - JSON
         give_up_at = self._clock.monotonic() + self._patience.get
         attempt = 1
         while True:
             left = give_up_at - self._clock.monotonic()
             try:
-                return await self._send("GET", path, params=params, seconds=min(left, self._patience.attempt))
+                return await self._send(call, "GET", path, params=params, seconds=min(left, self._patience.attempt))
             except (NotReached, RateLimited, AmbiguousResponse) as error:
                 wait = self._wait(error, attempt)
                 is_too_large = isinstance(error, UnreadableAnswer) and error.is_too_large
@@ -256,8 +258,9 @@ class TogetherClient:
             return error.retry_after
         return 0.5 * 2.0 ** (attempt - 1) * (0.5 + self._jitter())
 
-    async def _send(
+    async def _send(  # noqa: PLR0913 - what a call has
         self,
+        call: str,
         method: str,
         path: str,
         *,
@@ -265,7 +268,7 @@ class TogetherClient:
         params: Mapping[str, str] | None = None,
         body: Mapping[str, str] | None = None,
     ) -> Any:  # noqa: ANN401 - JSON
-        call, connect = _call_of(method, path), self._patience.connect
+        connect = self._patience.connect
         extensions = {"timeout": httpx.Timeout(READ_SECONDS, connect=connect, pool=connect).as_dict()}
         address = self._base_url + path
         url = _url(f"{address}?{urlencode(params)}") if params else address
@@ -316,15 +319,6 @@ class TogetherClient:
             for key in self._keys:
                 content = content.replace(key, b"[secret]")
             return response, content
-
-
-def _call_of(method: str, path: str) -> str:
-    """Return what a request asks for, without the IDs in it."""
-    last = path.rpartition("/")[2]
-    if method == "POST":
-        return last
-    named = {"clusters": "clusters", "remediations": "list", "passive_health_check_alerts": "alerts"}
-    return named.get(last, "get" if "/remediations/" in path else "cluster")
 
 
 def _segment(part: str, value: str) -> str:
