@@ -90,12 +90,6 @@ class _Waiting:
     ranks: dict[str, Rank] = field(default_factory=dict)
     news: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def add(self, key: str, rank: Rank) -> None:
-        if self.ranks.get(key, math.inf) > rank:
-            self.ranks.pop(key, None)  # behind what has this rank already
-            self.ranks[key] = rank
-        self.news.set()
-
 
 class WorkQueue:
     """Keys that wait for the worker of their line: by rank, then first come first served.
@@ -131,7 +125,11 @@ class WorkQueue:
             self._waits_in[key] = line, now
         elif now - looked_at < LOOKED_SECONDS:
             return
-        self._waiting(line).add(key, rank)
+        waiting = self._waiting(line)
+        if waiting.ranks.get(key, math.inf) > rank:
+            waiting.ranks.pop(key, None)  # behind what has this rank already
+            waiting.ranks[key] = rank
+        waiting.news.set()
 
     def waiting(self, lane: Lane) -> int:
         """Return how many keys wait in a lane."""
