@@ -34,7 +34,7 @@ _BRAKED = (
     .order_by(faults.c.cluster_id)
 )
 # Both rows are there from the beginning, so that of two who pause or resume at once neither forgets the other: who
-# waits for a row doesn't see one that comes meanwhile.
+# waits for a row doesn't see one that comes since.
 _MAKE = insert(pauses).values(user_id="", until=0.0).on_conflict_do_nothing()
 _WRITE = upsert(pauses)
 _CONCERNS = or_(

@@ -55,7 +55,7 @@ _OLD_URLS = (
 def _some(table: Table, *where: ColumnElement[bool]) -> Executable:
     """Build the deletion of some of what is old."""
     key = list(table.primary_key)
-    # Locked, or PostgreSQL would delete what somebody opens again meanwhile: it looks at that by its key alone.
+    # Locked, or PostgreSQL would delete what is opened again as it waits: it looks at that by its key alone.
     ids = select(*key).where(*where).limit(_AT_ONCE).with_for_update(skip_locked=True)
     return delete(table).where(tuple_(*key).in_(ids)).returning(*key)
 

@@ -813,7 +813,7 @@ async def test_process_that_froze_as_it_noted_a_post_about_a_cluster_does_not_po
     else:
         reports = FaultReports(watch, time.clock, 180.0)
         await reports.load()
-        teller = FaultTeller(reports, channels, unused, WATCH, time.clock, unused)
+        teller = FaultTeller(watch, channels, unused, WATCH, time.clock, reports, unused)
         teller.begin()
         alert = LinkedAlert(alert_id="a-1", instance_id="gpu-1")
         await reports.change(
