@@ -35,14 +35,16 @@ class _Viewer:
     Attributes:
         looks_at: what they look at.
         is_first: they have never seen it.
-        is_asked_for: somebody has asked for it since it was last drawn.
+        asked: how often somebody has asked for it.
+        drawn: up to which of these it was drawn, or couldn't be.
         is_drawing: a task is drawing it, until nothing more is asked for.
         shown: the `hash` (docs.slack.dev, views.publish) of what they have; empty where that isn't known.
     """
 
     looks_at: home.Filter = field(default_factory=home.Filter)
     is_first: bool = False
-    is_asked_for: bool = False
+    asked: int = 0
+    drawn: int = 0
     is_drawing: bool = False
     shown: str = ""
 
@@ -122,7 +124,7 @@ class Home:
         """Draw it once, however often it is asked for until then; that takes none of the person's seats."""
         viewer = self._viewer(actor.user_id, body)
         viewer.looks_at = looks_at
-        viewer.is_asked_for = True
+        viewer.asked += 1
         viewer.is_first = viewer.is_first or is_first
         if not viewer.is_drawing:
             viewer.is_drawing = True
@@ -143,16 +145,18 @@ class Home:
                 viewer.is_first = False
                 with suppress(SlackFailure):
                     await self._publish(actor.user_id, viewer, home.loading())
-            while viewer.is_asked_for:
-                await patiently(self.clock, partial(self._show, actor, viewer))
-        except SlackFailure as error:
-            logger.warning("Couldn't draw the home of %s: %s", actor.user_id, error)
+            while viewer.drawn < viewer.asked:
+                viewer.drawn = viewer.asked  # who asks from now on has all attempts, should these fail
+                try:
+                    await patiently(self.clock, partial(self._show, actor, viewer))
+                except SlackFailure as error:
+                    logger.warning("Couldn't draw the home of %s: %s", actor.user_id, error)
         finally:
             viewer.is_drawing = False
 
     async def _show(self, actor: Actor, viewer: _Viewer) -> None:
         """Show what is there now: an attempt that comes late must not bring back what was decided since."""
-        viewer.is_asked_for = False
+        asked = viewer.asked
         for seen in (viewer.shown, ""):
             view = await self._view(actor, viewer.looks_at)
             try:
@@ -161,6 +165,7 @@ class Home:
                 if error.code != "hash_conflict" or not seen:
                     raise  # another process has drawn it since: what is there now is read once more
             else:
+                viewer.drawn = asked
                 return
 
     async def _view(self, actor: Actor, looks_at: home.Filter) -> Json:

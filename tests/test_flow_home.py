@@ -13,6 +13,7 @@ from bot.cards import home, review
 from bot.clock import WaitReason
 from bot.models import ClusterNames, Remediation
 from bot.store import tables
+from handlers.dialogs import AGAIN
 from tests.manual_clock import ON_THE_WAY
 from tests.rows import execute_beside, outcomes_by_user
 from tests.samples import remediation
@@ -577,6 +578,21 @@ async def test_home_that_slack_takes_late_shows_what_is_there_then_and_keeps_no_
     await bot.time.end_pause(WaitReason.SLACK_LIMIT)
     await bot.slack.until(lambda: "Nothing is waiting for approval" in said(bot.slack.homes["U0ALICE"]))
     assert APPROVE not in said(bot.slack.homes["U0ALICE"])
+
+
+async def test_home_that_is_asked_for_at_the_last_attempt_has_all_of_them_again(bot: World) -> None:
+    bot.together.add(instance_name="gpu-node-7")
+    await card(bot)
+    view = await opened(bot)
+    bot.time.passing = ON_THE_WAY - {WaitReason.SLACK_LIMIT}
+    bot.slack.faults.append(SlackFault("views.publish", "internal_error", times=len(AGAIN) + 1))
+    await bot.slack.press_home(home.UPDATE)
+    for _ in AGAIN[:-1]:
+        await bot.time.end_pause(WaitReason.SLACK_LIMIT)
+    await bot.time.until_sleeping(WaitReason.SLACK_LIMIT)
+    await bot.slack.press_home(home.UPDATE)
+    await bot.time.end_pause(WaitReason.SLACK_LIMIT)
+    await shown(bot, version=view["version"] + 1)
 
 
 @pytest.mark.bot(BOT_AUTOMATIC_REPAIRS="none")

@@ -68,7 +68,8 @@ def card(  # noqa: PLR0913 - what a card shows
     if about.old_review:
         remediation = remediation.seen_after(about.old_review)
     waits = remediation.is_waiting and not about.is_unlisted
-    concerns_on_call = waits or (about.is_automatic and remediation.state in IN_REPAIR)
+    runs = remediation.state in IN_REPAIR and not about.is_unlisted
+    concerns_on_call = waits or (about.is_automatic and runs)
     warnings = [*_warnings(remediation, notice, about, config)]
     agreed = [*_agreed(remediation, about, config)] if waits else []
     affected = _affected(about.impact) if waits and about.impact else ""
@@ -371,7 +372,10 @@ def _push(remediation: Remediation, about: CardContext, config: CardConfig, *, i
     node = where(remediation, about.share)
     if not is_asked:
         is_surprise = (
-            about.is_automatic and remediation.state in IN_REPAIR and labels.mode(remediation.mode).is_destructive
+            about.is_automatic
+            and remediation.state in IN_REPAIR
+            and not about.is_unlisted
+            and labels.mode(remediation.mode).is_destructive
         )
         data = " Deletes local data." if is_surprise else ""  # so on-call is mentioned
         return f"{node}: {escape(_title(remediation, about, config, is_sure=False, is_named=False), 150)}{data}"

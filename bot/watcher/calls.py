@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from bot.alerts import CALM_SECONDS
 from bot.cards import labels
-from bot.models import FINAL, Alert, Snapshot, TrackedMessage
+from bot.models import Alert, Snapshot, TrackedMessage
 from bot.watcher.config import WatchConfig
 
 MAX_REMINDERS = 3
@@ -15,14 +15,14 @@ OVERDUE_SECONDS = 60.0  # so late, other tools get a reminder that Slack hasn't 
 
 
 def started_that_call(started: Sequence[Alert], cluster_id: str | None) -> list[Alert]:
-    """Return which repairs under way call who is on call, until they have ended: those that delete data unasked.
+    """Return which repairs call who is on call, until they have ended or are gone: those that delete data unasked.
 
     Args:
         cluster_id: None for what was under way before monitoring started, which calls nobody.
     """
     if cluster_id is None:
         return []
-    running = [alert for alert in started if alert.remediation.state not in FINAL]
+    running = [alert for alert in started if not alert.is_closed]
     return [
         alert
         for alert in running

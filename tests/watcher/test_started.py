@@ -13,7 +13,7 @@ from tests.simulator.slack.workspace import Posted, SlackFault
 from tests.simulator.together import Fault, Ids
 from tests.storms import began, storm
 from tests.test_flow_handover import asked
-from tests.watch import HOLD, card, enforce_slacks_limits, pass_time, poll, thread, until, watching
+from tests.watch import CHANNEL, HOLD, card, enforce_slacks_limits, pass_time, poll, thread, until, watching
 from tests.watcher.test_verification import firing, moment
 from tests.world import APPROVE, CANCEL, IDS, World
 
@@ -83,6 +83,21 @@ async def test_automatic_repair_that_deletes_data_or_fails_calls_on_call(bot: Wo
     assert pushed.endswith("Started automatically: quick reprovision 🕓 Deletes local data."), "why it calls"
     bot.together.remediations[IDS] |= {"state": "FAILED", "error_message": "no host"}
     await until(bot, lambda: [line for line in thread(bot, alert) if CALL in line])
+
+
+async def test_automatic_repair_that_is_gone_once_its_channel_opens_calls_nobody(bot: World) -> None:
+    await began(bot)
+    bot.slack.channels[CHANNEL].is_archived = True
+    bot.together.add(**AUTO, mode=DELETES)
+    await pass_time(bot, 60)
+    del bot.together.remediations[IDS]
+    await pass_time(bot, 300)
+    bot.slack.channels[CHANNEL].is_archived = False
+    await pass_time(bot, 700)
+    (alert,) = posted(bot)
+    assert "No longer listed" in alert.text
+    assert CALL not in alert.everything + " ".join(thread(bot, alert))
+    assert "Deletes local data." not in alert.text.splitlines()[0]
 
 
 async def test_card_that_is_posted_again_for_a_line_calls_nobody_for_the_repair_again(bot: World) -> None:
