@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 
+from tests.manual_clock import START
 from tests.simulation import answers, checks, ending, fleet, tools, truth
 from tests.simulation.__main__ import FIXED, shrink
 from tests.simulation.ablations import EVERY
@@ -86,8 +87,15 @@ def test_judges_of_what_is_said_notice_what_is_untrue() -> None:
         world.slack.add("C0OPS", {"text": "⏳ <@U0BOB> is cancelling this…"})
         truth.in_the_end(world, checks.rows)
         truth.names_deciders(world, "r-0", "Approved by <@U0ALICE> and <@U0BOB>.")
-        truth.denies(world, "1234abcd", "Your approval wasn't sent: the repair changed.", "r-0")
-        truth.after_a_no(world, Sent(0, 0, "", "1234abcd", "approve", ("c-a", "i-0", "r-0"), "", "", True))
+        said_at = f"<!date^{START + 9:.0f}^TIME|03:00 UTC>"
+        remark = f"⚠️ {said_at}, <@{{}}>'s approval: Couldn't reach Together. Nothing was sent."
+        received = {"user_id": "U0BOB", "received_at": START}
+        truth.denies(world, "1234abcd", received, remark.format("U0BOB"), "r-0")
+        truth.denies(world, "5678abcd", received, remark.format("U0CAROL"), "r-0")
+        truth.denies(world, "9abcdef0", received | {"received_at": START + 99}, remark.format("U0BOB"), "r-0")
+        truth.denies(world, "12345678", None, "Your approval wasn't sent: the repair changed.", "r-0")
+        for decision in ("1234abcd", "5678abcd", "9abcdef0", "12345678"):
+            truth.after_a_no(world, Sent(0, 0, "", decision, "approve", ("c-a", "i-0", "r-0"), "", "", True))
         world.lists_read["bot-1", "c-a"] = [200.0, 220.0]
         world.loop.skip(500.0)
         truth.calls(world, "bot-1", "r-0", "gpu-0 has waited 15 min. <!subteam^S0ONCALL>")
@@ -96,7 +104,8 @@ def test_judges_of_what_is_said_notice_what_is_untrue() -> None:
         "Home says otherwise",
         "it still says",
         "isn't: Approved",
-        "takes effect after",
+        "1234abcd takes effect after",
+        "12345678 takes effect after",
         "are called",
     )
     found = [text for text, _ in world.history.problems]

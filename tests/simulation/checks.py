@@ -229,7 +229,7 @@ def said(  # noqa: PLR0917 - what a call is
     elif decision:
         world.slack.answers[decision] += 1
     truth.names_deciders(world, about, text)
-    truth.denies(world, decision, text, about)
+    truth.denies(world, decision, row, text, about)
     if method == "chat.postMessage" and MENTION in everything:
         truth.calls(world, str(process), about, text)
     world.shown |= {(body.get("ts"), line) for line in text.splitlines() if " by <@" in line}

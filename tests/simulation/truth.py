@@ -31,6 +31,8 @@ CREDIT = re.compile(r"\b([Aa]pprov|[Cc]ancell|[Rr]eject)ed by ((?:<@\w+>(?:,? an
 VERBS = {"approv": "approve", "cancell": "cancel", "reject": "reject"}
 DONE = {"approved": "approve", "cancelled": "cancel", "rejected": "reject"}
 FINAL_NO = re.compile(r"^Not (approved|cancelled|rejected)|\bwasn't sent[:.]|[Nn]othing was (sent|decided)")
+# What a card says of a decision on top, with when, and whose.
+REMARK = re.compile(r"^⚠️ <!date\^(\d+)[^>]*>[,:] <@(\w+)>'s ")
 UNDER_WAY = re.compile(r"is (approving|cancelling|rejecting) this…|Still retrying")  # by an answer, by an outage
 CONFIRMED, LAGS = re.compile(r"Last confirmed <!date\^(\d+)"), 60.0  # seconds
 LOAD = re.compile(r"(\d+)(?: of \d+)? nodes? in repair")
@@ -54,9 +56,17 @@ def names_deciders(world: "World", about: str, text: str) -> None:
             world.history.wrong(f"{of} of {about} is said to be {people}'s, and isn't: {text}", about)
 
 
-def denies(world: "World", decision: str, text: str, about: str) -> None:
-    """Note that somebody was told that nothing was sent, and judge that nothing was."""
-    if decision and FINAL_NO.search(text.partition("\n")[0]):
+def denies(world: "World", decision: str, row: Any, text: str, about: str) -> None:
+    """Note that somebody was told that nothing was sent, and judge that nothing was.
+
+    Args:
+        row: the decision's own; None where none is known.
+    """
+    first = text.partition("\n")[0]
+    remark = REMARK.match(first)  # a card that is put back has those of other decisions
+    if remark and row and (remark[2] != row["user_id"] or float(remark[1]) < row["received_at"] - world.most_skew - 1):
+        return
+    if decision and FINAL_NO.search(first):
         world.denied[decision] = text
         if any(sent.decision == decision and sent.took_effect for sent in world.history.sent):
             world.history.wrong(f"decision {decision} took effect, and then this was told: {text}", about)
