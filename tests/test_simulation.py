@@ -23,9 +23,9 @@ from tests.simulator.slack import Ack
 SOME = range(4, 8)  # of a world's acts: as many as can be halved twice
 # What it takes today, with two or three callbacks in reserve; a step more has a reason.
 BOUNDS = {
-    "alert": Steps(30, 5, 2, functions=177, files=33, loads=1, draws=1),
-    "click": Steps(50, 5, 4, functions=188, files=38, loads=0, draws=1),
-    "typed cancel": Steps(42, 4, 2, functions=162, files=37, loads=0, draws=1),
+    "alert": Steps(30, 5, 2, functions=174, files=33, loads=1, draws=1),
+    "click": Steps(50, 5, 4, functions=185, files=38, loads=0, draws=1),
+    "typed cancel": Steps(42, 4, 2, functions=160, files=37, loads=0, draws=1),
 }
 
 
