@@ -1,13 +1,13 @@
 """What is wrong in clusters as a whole, so that every process can show it, and a restart repeats nothing."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import partial
 
 from sqlalchemy import bindparam, delete, select
 
-from bot.models import Actor, AuditNote, EventKind, FaultReport
-from bot.store import audit, pauses
+from bot.models import Actor, AuditNote, EventKind, FaultReport, LinkedAlert
+from bot.store import audit, messages, pauses
 from bot.store.connection import Connection, dump, read_json
 from bot.store.outbox import Data, emit
 from bot.store.tables import faults, upsert
@@ -18,7 +18,6 @@ _ONE = _KNOWN.where(_IN_CLUSTER).with_for_update()
 _WRITE = upsert(faults)
 _DROP = delete(faults).where(_IN_CLUSTER)
 _BRAKE = Actor("", "storm brake", None)
-Change = Callable[[FaultReport], FaultReport]
 
 
 def known(connection: Connection) -> dict[str, FaultReport]:
@@ -51,25 +50,22 @@ def _one(connection: Connection, cluster_id: str) -> FaultReport | None:
     return read_json(FaultReport, row.body) if row else FaultReport()
 
 
-def change(  # noqa: PLR0913, PLR0917 - what is changed, and what goes with it
+def change(
     connection: Connection,
     cluster_id: str,
-    change: Change,
+    change: Callable[[FaultReport], FaultReport],
     told: Data | None = None,
-    look: Callable[[Connection], Change] | None = None,
     resumed: AuditNote | None = None,
 ) -> FaultReport:
     """Change the report of a cluster. Returns what it has become.
 
     Args:
-        look: returns another change, by what else it writes first: nobody is called twice for one fault.
         told: what other tools are told with it.
         resumed: the audit trail's row where a person ends the storm brake.
 
     Raises:
         LeaseLost: another process watches now.
     """
-    change = look(connection) if look else change
     report = _one(connection, cluster_id)
     if report is None:
         _drop(connection, cluster_id)
@@ -90,6 +86,22 @@ def change(  # noqa: PLR0913, PLR0917 - what is changed, and what goes with it
         about: Data = {"cluster_id": cluster_id, "is_over": not is_latched, "by": note.actor.user_id or None}
         emit(connection, EventKind.BRAKE, cluster_id, about | {"broken": brake.broken, "nodes": brake.nodes})
     return after
+
+
+def note_firing(
+    connection: Connection,
+    cluster_id: str,
+    firing: Sequence[LinkedAlert],
+    verify_seconds: float,
+    noted: Callable[[FaultReport, messages.Returns], FaultReport],
+) -> FaultReport:
+    """Mark repairs whose fault fires again, and change the report with that: nobody is called twice for one fault.
+
+    Raises:
+        LeaseLost: another process watches now.
+    """
+    found = messages.note_firing(connection, cluster_id, firing, verify_seconds)
+    return change(connection, cluster_id, lambda report: noted(report, found))
 
 
 def resume(  # noqa: PLR0913, PLR0917 - what ends, who ends it, and why

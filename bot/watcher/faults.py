@@ -14,8 +14,6 @@ from bot.errors import InvalidId, LeaseLost, RateLimited, StorageUnavailable, To
 from bot.logs import lasting
 from bot.models import Brake, Fault, FaultReport, LinkedAlert, unix
 from bot.store import LeasedDatabase, faults, messages
-from bot.store.connection import Connection
-from bot.store.faults import Change
 from bot.store.outbox import Data
 from bot.together import TogetherClient
 from bot.watcher.config import WatchConfig
@@ -36,6 +34,7 @@ SLOW_POLL_SECONDS = 300.0  # the same, where the list of remediations takes long
 FRESH_SECONDS = 420.0  # since the alerts of a cluster were read: while Together is slow, that is every five minutes
 LONGEST_WAIT = 300.0  # between two attempts to read what fails
 LOOK_SECONDS = 600.0  # between two looks for repairs that didn't help, while the same alerts fire
+Change = Callable[[FaultReport], FaultReport]
 
 
 @dataclass(slots=True)
@@ -109,15 +108,8 @@ class FaultReports:
             if as_of != known.as_of:
                 await self.change(cluster_id, partial(replace, as_of=as_of))
 
-    async def change(
-        self,
-        cluster_id: str,
-        change: Change,
-        *,
-        told: Data | None = None,
-        look: Callable[[Connection], Change] | None = None,
-    ) -> None:
-        """Change a report. `told` is what other tools are told with it, and `look` as for the store's.
+    async def change(self, cluster_id: str, change: Change, *, told: Data | None = None) -> None:
+        """Change a report. `told` is what other tools are told with it.
 
         Raises:
             LeaseLost, StorageUnavailable: it may have been changed, or not.
@@ -126,12 +118,31 @@ class FaultReports:
             known = self[cluster_id]
             after = change(known)
             is_same = after == known or (after.is_empty and known.is_empty)
-            if is_same and told is None and look is None and known.brake is None:
+            if is_same and told is None and known.brake is None:
                 return
-            changed = await self.database.run(faults.change, cluster_id, change, told, look)
-            self._known.pop(cluster_id, None)
-            if not changed.is_empty:
-                self._known[cluster_id] = changed
+            self._keep(cluster_id, await self.database.run(faults.change, cluster_id, change, told))
+
+    async def note_firing(
+        self,
+        cluster_id: str,
+        firing: Sequence[LinkedAlert],
+        verify_seconds: float,
+        noted: Callable[[FaultReport, messages.Returns], FaultReport],
+    ) -> None:
+        """Mark repairs whose fault fires again, and change a report with that.
+
+        Raises:
+            LeaseLost, StorageUnavailable: it may have been changed, or not.
+        """
+        async with self._writing:
+            self._keep(
+                cluster_id, await self.database.run(faults.note_firing, cluster_id, firing, verify_seconds, noted)
+            )
+
+    def _keep(self, cluster_id: str, after: FaultReport) -> None:
+        self._known.pop(cluster_id, None)
+        if not after.is_empty:
+            self._known[cluster_id] = after
 
 
 @dataclass(slots=True)
@@ -334,12 +345,11 @@ class FaultWatch:
                 report = replace(report.having_told(called), on_cards=on_cards)
             return report.noting(name, faults, now)
 
-        def looked(connection: Connection) -> Change:
-            seconds = self.config.cards.verify_seconds
-            return partial(noted, returns=messages.note_firing(connection, cluster_id, [*firing.values()], seconds))
-
-        is_due = self._looks_for_returns(cluster_id, firing.keys())
-        await self.reports.change(cluster_id, noted, look=looked if is_due else None)
+        if self._looks_for_returns(cluster_id, firing.keys()):
+            watched = self.config.cards.verify_seconds
+            await self.reports.note_firing(cluster_id, list(firing.values()), watched, noted)
+        else:
+            await self.reports.change(cluster_id, noted)
         self.reports.read_at[cluster_id] = mono, now  # once it is written down what the threads of repairs call for
 
     def _looks_for_returns(self, cluster_id: str, firing: Collection[str]) -> bool:
