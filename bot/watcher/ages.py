@@ -84,6 +84,7 @@ class Ages:
         oldest = min((at for ref, at in known.items() if ref not in self._told), default=now)
         if oldest >= self._begun:
             noted[moments.READ] = present - (now - oldest)
-            if self.index.all_read_at(now) >= self._begun:  # else people are told that nothing is certain
+            # Until all was read, people are told that nothing is certain; what lasts is told as an outage.
+            if self.index.all_read_at(now) >= self._begun or now - self._begun > self.config.stale_seconds:
                 self._note_at = now + moments.NOTE_SECONDS
         await self.database.run(moments.note, noted)

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import update
 
 from bot.cards.labels import clusters
-from bot.store import Database, Lease
+from bot.store import Database, Lease, moments
 from bot.store.tables import leases
 from bot.watcher.poller import LONGEST_RETRY_AFTER
 from tests.deaths import free_the_lease
@@ -72,6 +72,21 @@ async def test_lag_grows_where_nothing_was_read_since_the_start(chosen: str) -> 
         async with bot.another() as app:
             await pass_time(bot, 900)
             assert Counted({}, await metrics(replace(bot, app=app))).now("watch_lag_seconds") > 800
+
+
+async def test_watch_that_has_read_nothing_for_long_notes_that_no_more_often_than_another() -> None:
+    async with watching() as bot:
+        await pass_time(bot, 60)
+        await bot.settle()
+        bot.together.keys = {"another"}
+        async with bot.another() as app:
+            await pass_time(bot, 900)
+            assert app.database is not None
+            noted = []
+            for _ in range(12):
+                await pass_time(bot, 10)
+                noted.append(await app.database.read(moments.noted, moments.ALIVE))
+    assert len(set(noted)) <= 3, noted  # in two minutes
 
 
 @pytest.mark.parametrize("is_known", [False, True])
