@@ -15,24 +15,22 @@ from bot.models import (
     LIFETIME,
     TROUBLES,
     Actor,
-    Answer,
     AuditNote,
     Batch,
     BatchItem,
     Job,
     ReplyTarget,
     Request,
-    SeenState,
     StopReason,
     new_id,
     stop_reason,
 )
 from bot.store import audit
 from bot.store.connection import Connection, Record, Values, dump, now, read_clock, read_json
+from bot.store.jobs import read_job
 from bot.store.lease import LEASE_UNTIL, OWNER
 from bot.store.tables import (
     ACTIVE,
-    ANSWERED,
     QUEUED,
     RECEIVED,
     SET_ASIDE,
@@ -100,7 +98,6 @@ _OF_DIGEST = (
     .where(batches.c.digest_id == bindparam("b_digest"), batches.c.status == _CONFIRMED)
     .order_by(batches.c.asked_at)
 )
-_SET_ASIDE = update(decisions).where(decisions.c.id == bindparam("b_job")).values(status=SET_ASIDE)
 _RESULTS = select(
     decisions.c.batch_number,
     decisions.c.status,
@@ -197,28 +194,6 @@ def advance(connection: Connection, batch_id: str | None, holder: Values, began_
                 return job
     _wake(connection, batch_id)
     return None
-
-
-def read_job(connection: Connection, row: Any) -> Job | None:  # noqa: ANN401 - a whole row of decisions
-    """Read the job of a row. One that this version of the bot can't read is set aside."""
-    unreadable = f"Decision {row.id} can't be read and is set aside"
-    request = read_json(Request, row.request or "", unreadable)
-    answer = read_json(Answer, row.answer, unreadable) if row.answer else None
-    if request is None or (row.answer and answer is None):
-        connection.execute(_SET_ASIDE, b_job=row.id)
-        return None
-    return Job(
-        row.id,
-        request,
-        fence=row.fence,
-        received_at=row.received_at,
-        is_active=row.status in {ACTIVE, ANSWERED},
-        seen=SeenState(row.seen_mode, row.seen_state, request.saw.episode, request.saw.at),
-        sent_at=row.sent_at,
-        answer=answer,
-        answered_at=row.answered_at or 0.0,
-        failed_deliveries=row.deliveries,
-    )
 
 
 def _leave(connection: Connection, batch_id: str, why: str) -> bool:

@@ -8,6 +8,7 @@ from bot.models import Job, new_id
 from bot.store import batches
 from bot.store.connection import Connection, Record, Rows, is_among, json_list, now
 from bot.store.database import Database
+from bot.store.jobs import read_job
 from bot.store.lease import LEASE_UNTIL, OWNER, is_free
 from bot.store.tables import ACTIVE, ANSWERED, RECEIVED, SET_ASIDE, decisions, leases, upsert
 
@@ -125,7 +126,7 @@ class Ownership:
         def write(connection: Connection) -> list[Job]:
             jobs = []
             for row in connection.execute(_TAKE_OVER, b_limit=limit, b_all=take_all, **self._holder):
-                if job := batches.read_job(connection, row):
+                if job := read_job(connection, row):
                     job.taken_over = True
                 else:
                     job = batches.advance(connection, row.batch_id, self._holder, row.received_at)
