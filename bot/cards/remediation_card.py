@@ -68,15 +68,14 @@ def card(  # noqa: PLR0913 - what a card shows
     if about.old_review:
         remediation = remediation.seen_after(about.old_review)
     waits = remediation.is_waiting and not about.is_unlisted
-    runs = remediation.state in IN_REPAIR and not about.is_unlisted
-    concerns_on_call = waits or (about.is_automatic and runs)
+    is_unasked = about.is_automatic and remediation.state in IN_REPAIR and not about.is_unlisted
     warnings = [*_warnings(remediation, notice, about, config)]
     agreed = [*_agreed(remediation, about, config)] if waits else []
     affected = _affected(about.impact) if waits and about.impact else ""
     shown, further = broken(remediation)
     risk, last = (_risk(remediation, about), _last_repair(about.history)) if waits else ("", "")
     rest = [*_people(remediation, decided, about), _effect(remediation, about, config)]
-    rest += [on_call(about.mentioned)] if concerns_on_call else []
+    rest += [on_call(about.mentioned)] if waits or is_unasked else []
     drawn = [
         blocks.title(
             _title(remediation, about, config, is_sure=buttons),
@@ -95,7 +94,7 @@ def card(  # noqa: PLR0913 - what a card shows
         *_details(remediation, further, last),
     ]
     texts = [
-        _push(remediation, about, config, is_asked=waits and buttons),
+        _push(remediation, about, config, is_asked=waits and buttons, is_unasked=is_unasked),
         *(*warnings, *agreed, affected, *shown, *further, risk, last, *rest),
         f"Cluster {escape(remediation.cluster_id, 250)}, instance {escape(remediation.instance_id, 250)}.",
         f"Remediation {escape(remediation.id, 250)}.",
@@ -367,17 +366,12 @@ def _details(remediation: Remediation, further: Sequence[str], last: str) -> Blo
     return [*small, blocks.folded(title, inside)]
 
 
-def _push(remediation: Remediation, about: CardContext, config: CardConfig, *, is_asked: bool) -> str:
+def _push(remediation: Remediation, about: CardContext, config: CardConfig, *, is_asked: bool, is_unasked: bool) -> str:
     """Return what a push notification shows: node and fault first, then what is asked or what has become of it."""
     node = where(remediation, about.share)
     if not is_asked:
-        is_surprise = (
-            about.is_automatic
-            and remediation.state in IN_REPAIR
-            and not about.is_unlisted
-            and labels.mode(remediation.mode).is_destructive
-        )
-        data = " Deletes local data." if is_surprise else ""  # so on-call is mentioned
+        is_surprise = is_unasked and labels.mode(remediation.mode).is_destructive  # so on-call is mentioned
+        data = " Deletes local data." if is_surprise else ""
         return f"{node}: {escape(_title(remediation, about, config, is_sure=False, is_named=False), 150)}{data}"
     noun, fails = escape(labels.mode(remediation.mode).noun, 80), escape(fault(remediation), 100)
     asked = f"Together asks to approve: {noun}."

@@ -222,9 +222,8 @@ class TogetherClient:
             InvalidId: it is no ID.
         """
         path = f"/compute/clusters/{_segment('cluster', cluster_id)}"
-        return answers.parse(
-            Cluster, await self._get("cluster", path, {})
-        )  # with all its nodes it's as large as a page
+        answer = await self._get("cluster", path, {})  # with all its nodes it's as large as a page
+        return answers.parse(Cluster, answer)
 
     async def list_clusters(self) -> tuple[list[Cluster], bool]:
         """List the clusters that the key sees, as far as they can be read, and whether that is all."""

@@ -233,7 +233,7 @@ class FaultTeller(Writer):
         if report.brake_key - self.reports[cluster_id].brake_key:  # somebody has resumed since
             await self._keep(cluster_id, known if known.ts else None)
             return
-        self.reports.database.ensure_held()  # that may have taken so long that another process calls by now
+        self.database.ensure_held()  # that may have taken so long that another process calls by now
         self._called_at[cluster_id] = self.clock.monotonic()
         is_in_thread = is_reply and not known.is_locked
         try:
@@ -305,7 +305,7 @@ class FaultTeller(Writer):
         if message and message.takes_edits:
             is_stuck = self.queue.is_stuck(f"{KEY}{cluster_id}", Lane.EDIT)
             await self._keep(cluster_id, replace(message, content_hash=""))  # it may not move after all
-            self.reports.database.ensure_held()
+            self.database.ensure_held()
             pointer = moved_cluster(report.cluster or cluster_id, channel_id)
             await self.comparer.edit_last(message.ts, pointer, message.channel_id, may_wait=is_stuck)
         self._doubted.discard(cluster_id)  # that was about the message that is left
@@ -316,7 +316,7 @@ class FaultTeller(Writer):
         shown = view.draw()
         # Before it leaves: if this process dies, what the message shows isn't known.
         await self._keep(cluster_id, replace(message, content_hash=""))
-        self.reports.database.ensure_held()
+        self.database.ensure_held()
         try:
             await self.channels.update(message.ts, shown, message.channel_id)
         except PostUncertain:
