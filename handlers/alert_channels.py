@@ -112,23 +112,19 @@ class SlackAlertChannels:
         arguments: Json = {"channel": channel_id, "unfurl_links": False, "unfurl_media": False}
         if thread_ts:
             arguments |= {"thread_ts": thread_ts, "reply_broadcast": broadcast}
-        if isinstance(about, RemediationRef):
-            arguments["metadata"] = {"event_type": CARD, "event_payload": asdict(about)}
-        elif about:
-            arguments["metadata"] = {"event_type": DIGEST, "event_payload": {"digest_id": about}}
-        elif mark:
-            arguments["metadata"] = _other(mark)
-        answer = await self._call("chat.postMessage", self._posts[channel_id], message, arguments)
+        answer = await self._call(
+            "chat.postMessage", self._posts[channel_id], message, arguments, about=about, mark=mark
+        )
         if not isinstance(ts := answer.get("ts"), str):
             raise PostUncertain("no ts")
         return ts
 
-    async def update(self, ts: str, message: Message, channel_id: str, *, is_card: bool = True) -> None:
-        """Change a message. Without `is_card`, `find` no longer returns it as a card."""
+    async def update(
+        self, ts: str, message: Message, channel_id: str, *, about: RemediationRef | str | None = None
+    ) -> None:
+        """Change a message, and mark it with what it is about; without that, `find` doesn't return it any more."""
         arguments: Json = {"channel": channel_id, "ts": ts, "attachments": message.attachments}
-        if not is_card:
-            arguments["metadata"] = _other(ts)
-        await self._call("chat.update", self._updates, message, arguments)
+        await self._call("chat.update", self._updates, message, arguments, about=about, mark=ts)
 
     async def find(self, since: float, channel_id: str) -> Found | None:
         """Return what the bot has posted since then; None where it may not read the channel."""
@@ -177,8 +173,23 @@ class SlackAlertChannels:
             await self._clock.sleep(SECONDS_PER_PAGE, WaitReason.SLACK_LIMIT)
         return found
 
-    async def _call(self, method: str, pace: "_Pace", message: Message, arguments: Json) -> AsyncSlackResponse:
+    async def _call(  # noqa: PLR0913 - what a message has
+        self,
+        method: str,
+        pace: "_Pace",
+        message: Message,
+        arguments: Json,
+        *,
+        about: RemediationRef | str | None,
+        mark: str,
+    ) -> AsyncSlackResponse:
         body = {"text": message.text, "blocks": message.marked_blocks, **arguments}
+        if isinstance(about, RemediationRef):
+            body["metadata"] = {"event_type": CARD, "event_payload": asdict(about)}
+        elif about:
+            body["metadata"] = {"event_type": DIGEST, "event_payload": {"digest_id": about}}
+        elif mark:
+            body["metadata"] = {"event_type": OTHER, "event_payload": {"mark": mark}}
         await pace.begin()
         try:
             return await self._client.api_call(method, json=body)
@@ -195,10 +206,6 @@ class SlackAlertChannels:
             is_gone = code in _GONE or (is_former and is_closed)
             is_lasting = is_gone or code in _LASTING
             raise PostFailed(str(error), is_lasting=is_lasting, is_gone=is_gone, is_closed=is_closed) from error
-
-
-def _other(mark: str) -> Json:
-    return {"event_type": OTHER, "event_payload": {"mark": mark}}
 
 
 def _read_metadata(message: Json, found: Found) -> None:

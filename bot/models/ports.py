@@ -115,8 +115,10 @@ class AlertChannels(Protocol):
         `mark` identifies anything else, for `look_for`. `broadcast` shows a reply in the channel too.
         """
 
-    async def update(self, ts: str, message: Message, channel_id: str, *, is_card: bool = True) -> None:
-        """Change a message. Without `is_card`, `find` no longer returns it as a card."""
+    async def update(
+        self, ts: str, message: Message, channel_id: str, *, about: RemediationRef | str | None = None
+    ) -> None:
+        """Change a message, and mark it with what it is about; without that, `find` doesn't return it any more."""
 
     async def find(self, since: float, channel_id: str) -> Found | None:
         """Return what the bot has posted since then, in Unix time; None where it may not read the channel."""

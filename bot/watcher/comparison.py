@@ -75,7 +75,7 @@ class Comparer(Writer):
             PostFailed, PostUncertain: Slack did not take it, or may have, and it may not wait.
         """
         try:
-            await self.channels.update(ts, shows, channel_id, is_card=False)
+            await self.channels.update(ts, shows, channel_id)
         except (PostFailed, PostUncertain) as error:
             if not (error.is_final or may_wait):
                 raise

@@ -310,7 +310,7 @@ class Reconciler(Writer):
         message, shown = before.message, schedule.content(before, self.config)
         assert message.ts is not None  # noqa: S101 - its next step is an edit
         try:
-            await self.channels.update(message.ts, shown, message.channel_id)
+            await self.channels.update(message.ts, shown, message.channel_id, about=before.subject)
         except PostUncertain:
             self._edited.pop(message.id, None)
             await self.teller.settle(message.id, alerts.maybe_overwritten)

@@ -128,8 +128,10 @@ async def closed_as_it_moves(bot: World, old: Posted) -> AsyncIterator[None]:
 async def test_card_is_drawn_again_where_the_new_channel_is_closed_as_it_moves(bot: World) -> None:
     bot.together.add()
     old = await card(bot)
+    of = old.metadata
     async with closed_as_it_moves(bot, old):
         await until(bot, lambda: APPROVE in old.buttons, 300)
+        assert old.metadata == of  # by which it's found where the database is lost
 
 
 async def test_message_about_faults_is_drawn_again_where_the_new_channel_is_closed_as_it_moves(bot: World) -> None:
