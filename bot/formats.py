@@ -62,6 +62,11 @@ def together_url(value: str) -> str:
     return value if value.endswith("/v1") else f"{value}/v1"
 
 
+def pagerduty_url(value: str) -> str:
+    """Return the base of an address that may be one of PagerDuty's own docs, with the path of its Events API."""
+    return value.removesuffix("/enqueue").removesuffix("/v2")
+
+
 def secret(prefix: str) -> AfterValidator:
     """Return the check of a token that begins with a prefix."""
 

@@ -74,7 +74,7 @@ class Settings(BaseModel):
     bot_webhook_secret: Annotated[SecretStr, AfterValidator(formats.webhook_secret)] | None = None
     bot_pagerduty_key: Annotated[SecretStr, AfterValidator(formats.pagerduty_key)] | None = None
     bot_pagerduty_when: Annotated[Literal["opened", "reminder"], formats.Lower] = "reminder"
-    bot_pagerduty_url: formats.Url = "https://events.pagerduty.com"
+    bot_pagerduty_url: Annotated[formats.Url, AfterValidator(formats.pagerduty_url)] = "https://events.pagerduty.com"
     bot_audit_key: Annotated[SecretStr, AfterValidator(formats.audit_key)] | None = None
     bot_audit_file: str = ""
     bot_retention_days: Annotated[int, Field(ge=1, le=36_500)] = 400

@@ -56,6 +56,16 @@ async def test_incident_is_triggered_by_the_first_reminder_acknowledged_by_a_hol
         assert pagerduty.refused == []
 
 
+@pytest.mark.parametrize("path", ["/v2/enqueue", "/v2/enqueue/", "/v2"])
+async def test_address_of_pagerdutys_own_docs_reaches_it(pagerduty: PagerDuty, path: str) -> None:
+    settings = {**pagerduty.settings, "BOT_PAGERDUTY_URL": f"{pagerduty.url}{path}"}
+    async with watching(**settings) as bot:
+        bot.together.add()
+        await card(bot)
+        await pass_time(bot, 960)
+        assert pagerduty.incidents == {REF: "triggered"}
+
+
 async def test_incident_that_ends_while_its_trigger_is_on_its_way_is_resolved(pagerduty: PagerDuty) -> None:
     """SQLite gives the number of a deleted last row to the next one."""
     async with watching(**pagerduty.settings, BOT_PAGERDUTY_WHEN="opened", BOT_POLL_SECONDS="5") as bot:
