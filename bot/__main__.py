@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from bot.app import App
-from bot.audit import STYLES, print_trail, print_verdict, read_since
+from bot.audit import STYLES, print_trail, print_verdict, read_head, read_since
 from bot.doctor import examine
 from bot.environment import SettingsError, Variables, read_variables, secret_files, unknown_names
 from bot.errors import StartError, StorageUnavailable
@@ -144,9 +144,10 @@ def _print_trail(options: argparse.Namespace) -> int:
 
 
 def _verify_trail(options: argparse.Namespace) -> int:
+    expected = None if options.expect is None else _checked(lambda: read_head(options.expect))
     url = read_database_url(values := _variables())
     keys = [] if options.key is None else read_audit_keys(values, options.key)
-    return 0 if asyncio.run(print_verdict(url, options.expect, keys)) else FAILED
+    return 0 if asyncio.run(print_verdict(url, expected, keys)) else FAILED
 
 
 def _serve(_options: argparse.Namespace) -> int:

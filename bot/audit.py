@@ -38,6 +38,17 @@ def read_since(value: str, now: float) -> float:
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
+def read_head(value: str) -> str:
+    """Read the hash of a row, as it was noted.
+
+    Raises:
+        ValueError: it isn't one. Half of one would be in no row, which says that somebody has rewritten the trail.
+    """
+    if head := re.fullmatch("[0-9a-f]{64}", value.strip().lower()):
+        return head[0]
+    raise ValueError(f"--expect must be the whole hash, 64 characters from 0 to 9 and a to f, not {value[:70]!r}.")
+
+
 async def print_trail(url: str, style: str, *, since: float, remediation: str | None, user: str | None) -> None:
     """Print rows, oldest first.
 

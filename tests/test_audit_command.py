@@ -116,6 +116,10 @@ async def test_the_command_line_finds_a_changed_row(
     status, told = await to_thread(run, "verify")
     assert (status, told.splitlines()[0].startswith("3 rows, 0 problems.")) == (0, True)
     assert (await to_thread(run, "--since", "7d", "--format", "json"))[0] == 0
+    head = told.splitlines()[0].rpartition(" ")[2]
+    assert (await to_thread(run, "verify", "--expect", f" {head.upper()}"))[0] == 0
+    for no_head in ("", head[:40]):  # such as an unset variable, and a line that a terminal has cut
+        assert await to_thread(run, "verify", "--expect", no_head) == (2, "")  # and not that the trail was rewritten
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("UPDATE audit SET user_id = 'U0BOB' WHERE seq = 2")
     status, told = await to_thread(run, "verify")
