@@ -210,7 +210,7 @@ async def test_databases_that_are_not_there_or_cannot_be_written(bot: World, pos
         assert (finding.status, finding.detail) == (Status.PROBLEM, f"DATABASE_URL: {path} can't be read: {why}.")
     async with locked(Path(bot.settings.database_url.removeprefix("sqlite:///"))):
         finding = (await found(bot))["database"]
-        assert "SQLite can't be reached or written" in finding.detail
+        assert finding.detail == "SQLite can't be reached or written (OperationalError: database is locked)"
     finding = (await found(bot, database_url="postgresql://u:pass@127.0.0.1:1/x"))["database"]
     assert finding.status is Status.PROBLEM
     assert finding.detail == "PostgreSQL can't be reached or written (OperationalError: Connection refused)"

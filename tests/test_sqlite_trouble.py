@@ -8,13 +8,15 @@ import pytest
 
 from bot.app import App
 from bot.clock import Clock, WaitReason
-from bot.errors import StartError
+from bot.errors import StartError, StorageUnavailable
+from bot.store import Database
+from bot.store.connection import Connection, check_writable
 from bot.store.sqlite import SQLiteFile
 from tests.fetch import get
 from tests.manual_clock import HANGS_AFTER, ManualClock
 from tests.simulator.slack import Slack
 from tests.simulator.together import Together
-from tests.sqlite import locked
+from tests.sqlite import fill_sqlite, locked
 from tests.world import APPROVE, World, settings_for
 
 
@@ -58,8 +60,24 @@ async def test_readyz_notices_within_half_a_minute_that_nothing_can_be_written(b
         assert (await bot.slack.press(alert, APPROVE)).status == 503
         await bot.time.advance(30)
         async with asyncio.timeout(HANGS_AFTER):
-            while (await get(bot.app, "/readyz"))[0] != 503:
+            while (ready := await get(bot.app, "/readyz"))[0] != 503:
                 pass
+    assert ready[1] == "Can't reach the database (OperationalError: database is locked).\n"
+
+
+async def test_disk_that_is_full_is_called_full(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/bot.db"
+    await fill_sqlite(url)
+    database = Database(url)
+    await database.open()
+
+    def fill(connection: Connection) -> None:
+        connection.raw.execute("PRAGMA max_page_count = 1")  # not a page more than it has
+
+    await database.run(fill)
+    with pytest.raises(StorageUnavailable, match=r"^OperationalError: database or disk is full$"):
+        await database.run(check_writable)
+    await database.close()
 
 
 def test_file_that_cannot_be_used_is_not_left_open(tmp_path: Path) -> None:

@@ -66,9 +66,13 @@ class Driver(Protocol):
     def wrong_database(self, error: BaseException) -> str:
         """Return what is wrong where an error says that this isn't a database for the bot; else an empty text."""
 
-    def reason(self, error: BaseException | None) -> str:  # noqa: ARG002 - a file has none beyond the error's name
-        """Return why there was no connection, in the words of the server or the network; empty where that isn't it."""
-        return ""
+    def reason(self, error: BaseException) -> str:
+        """Return what went wrong, in the words of the file, the server, or the network; empty for what has none."""
+
+    def unavailable(self, error: BaseException, *, in_doubt: bool = False) -> StorageUnavailable:
+        """Return what an error means to who wanted something of the database."""
+        named, reason = type(error).__name__, self.reason(error)
+        return StorageUnavailable(f"{named}: {reason}" if reason else named, in_doubt=in_doubt)
 
     def is_refusal(self, error: BaseException) -> bool:
         """Return whether the database itself has said so, and not this program about what it has received."""

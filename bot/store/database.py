@@ -142,8 +142,6 @@ class Database:
         except Exception as error:  # raised again, unless it can be said in words
             if why := self._driver.wrong_database(error.__cause__ or error):
                 raise StartError(f"DATABASE_URL: {why}") from error
-            if reason := self._driver.reason(error.__cause__):
-                raise StorageUnavailable(f"{error}: {reason}") from error
             raise
 
     async def _bring_up_to_date(self, *, migrate: bool) -> None:
@@ -275,7 +273,7 @@ class Database:
             for member in in_time if is_committing else members:
                 member.is_alone, member.error = True, None
                 if is_committing or not has_begun:
-                    member.end(StorageUnavailable(type(error).__name__, in_doubt=is_committing))
+                    member.end(self._driver.unavailable(error, in_doubt=is_committing))
         else:
             for member in in_time:
                 member.end(member.error)
@@ -322,14 +320,14 @@ class Database:
                 if isinstance(error, driver.api.IntegrityError):
                     raise Conflict from error
                 if is_committing and not driver.is_refusal(error):
-                    raise StorageUnavailable(type(error).__name__, in_doubt=True) from error
+                    raise driver.unavailable(error, in_doubt=True) from error
                 if not driver.may_pass(error):
                     raise
                 in_doubt = is_committing and (is_cut or not driver.refusal_is_certain)
                 is_undone = is_cut or isinstance(error, driver.undone)
                 is_final = is_last or self._is_closed or running.time() >= running.give_up_at
                 if is_final or in_doubt or not is_undone:
-                    raise StorageUnavailable(type(error).__name__, in_doubt=in_doubt) from error
+                    raise driver.unavailable(error, in_doubt=in_doubt) from error
             else:
                 return result
             finally:
@@ -357,7 +355,7 @@ class Database:
                 upgrade(running.raw, self._driver.dialect.name, self._migrations, newest, begin)
         except (self._driver.api.Error, DBAPIError) as error:
             cause = getattr(error, "orig", error)
-            raise StorageUnavailable(type(cause).__name__) from cause
+            raise self._driver.unavailable(cause) from cause
         finally:
             running.ended()
 

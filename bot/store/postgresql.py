@@ -125,7 +125,7 @@ class PostgreSQL(Driver):
                 return ""
         return f"{error.diag.message_primary}. {fix}"
 
-    def reason(self, error: BaseException | None) -> str:
+    def reason(self, error: BaseException) -> str:
         """Return what the server or the network said; of an invalid URL nothing, since psycopg quotes it."""
         if not isinstance(error, psycopg.OperationalError) or error.sqlstate is not None:
             return ""

@@ -82,6 +82,10 @@ class SQLiteFile(Driver):
             return ""
         return f"{self.path} is damaged, or no database. Restore a backup (docs/operations.md)."
 
+    def reason(self, error: BaseException) -> str:
+        """Return what SQLite said, such as that the disk is full; it quotes nothing that was written."""
+        return str(error) if isinstance(error, sqlite3.OperationalError) else ""
+
     def has_ended(self, raw: Any) -> bool:  # noqa: ANN401, ARG002 - as the protocol says
         """Return whether the file that is owned has lost its name: what is written into it is lost with the process."""
         try:
