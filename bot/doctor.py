@@ -187,10 +187,11 @@ class Doctor:
             return warning(check, f"{everybody}, not only {others}", fix) if others else ok(check, everybody)
         described: list[str] = []
         bad: list[str] = []
+        deciding = await self._deciding() if check == "break glass" else None
         for called_id in ids:
             is_group = called_id[0] == "S"
             try:
-                members = await self.directory.members(called_id) if is_group else {called_id}
+                members = await self._members(called_id)
                 people = [await self.directory.person(member) for member in sorted(members)]
             except DirectoryUnavailable:
                 bad.append(f"{called_id} can't be looked up")
@@ -201,13 +202,27 @@ class Doctor:
             if not active:
                 nobody = "isn't an active full member" if decides else "isn't a person with an active account"
                 bad.append(f"{called_id} {'has no active members' if is_group else nobody}")
+            elif deciding is not None and deciding.isdisjoint(members):
+                bad.append(f"{called_id} {'has nobody' if is_group else 'is not'} in BOT_OPERATORS")
         if not bad:
             return ok(check, ", ".join(described))
         fix = "Replace or remove these IDs."
+        if any("BOT_OPERATORS" in line for line in bad):
+            fix = "Only operators can approve: list them in BOT_OPERATORS too, or replace or remove these IDs."
         if any("looked up" in line for line in bad):
             fix = "Run the doctor again in a minute. If it stays, check the scopes users:read and usergroups:read."
         is_nobody = len(bad) == len(ids)
         return (problem if is_nobody and check == "operators" else warning)(check, "; ".join(bad), fix)
+
+    async def _deciding(self) -> frozenset[str] | None:
+        """Return who may decide at all; None for everybody, or where Slack doesn't say."""
+        ids = self.settings.bot_operators
+        with suppress(DirectoryUnavailable):
+            return None if EVERYBODY in ids else frozenset().union(*[await self._members(each) for each in ids])
+        return None
+
+    async def _members(self, called_id: str) -> frozenset[str]:
+        return await self.directory.members(called_id) if called_id[0] == "S" else frozenset({called_id})
 
     async def clusters(self) -> AsyncIterator[Finding]:
         """Check what the API key may read."""

@@ -178,6 +178,20 @@ async def test_who_may_approve_alone_is_looked_up(bot: World) -> None:
     assert (finding.status, finding.detail) == (Status.WARNING, "U0WRONG isn't an active full member")
 
 
+async def test_who_may_approve_alone_but_not_approve_is_found(bot: World) -> None:
+    bot.slack.groups |= {"S0LEADS": ["U0BOB", "U0CAROL"], "S0OTHERS": ["U0CAROL"]}
+    for operators, alone, outside in (
+        (("U0ALICE", "U0BOB"), ("U0BOB", "U0CAROL"), "U0CAROL is not in BOT_OPERATORS"),
+        (("U0ALICE", "U0BOB"), ("S0LEADS", "S0OTHERS"), "S0OTHERS has nobody in BOT_OPERATORS"),
+        (("U0ALICE", "S0LEADS"), ("U0BOB", "U0CAROL", "S0OTHERS"), ""),
+        (("*",), ("U0CAROL",), ""),
+    ):
+        finding = (await found(bot, bot_operators=operators, bot_break_glass=alone))["break glass"]
+        assert finding.status is (Status.WARNING if outside else Status.OK)
+        assert not outside or finding.detail == outside
+        assert ("list them in BOT_OPERATORS too" in finding.fix) == bool(outside)
+
+
 async def test_guest_can_be_on_call_and_no_bot_can(bot: World) -> None:
     bot.slack.users["U0BOB"]["is_restricted"] = True
     assert (await found(bot, bot_oncall="U0BOB"))["on-call"].status is Status.OK
