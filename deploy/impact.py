@@ -13,6 +13,7 @@ from collections.abc import Sized
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 NODE = re.compile(r"/nodes/([A-Za-z0-9][A-Za-z0-9._-]*)")  # never an option of the command
+EVERYWHERE = {"DaemonSet", "Node"}  # a static pod, such as GKE's kube-proxy, is its node's own
 SECONDS = 1.5  # the bot waits for two
 
 
@@ -28,11 +29,11 @@ def slurm(node: str) -> dict[str, str]:
 
 
 def kubernetes(node: str) -> dict[str, str]:
-    """Return the pods on a node, without those of daemon sets; nothing without any."""
+    """Return the pods on a node, without those that each node has; nothing without any."""
     chosen = f"spec.nodeName={node},status.phase=Running"
     printed = run("kubectl", "get", "pods", "--all-namespaces", "--field-selector", chosen, "--output", "json")
     found = [each["metadata"] for each in json.loads(printed)["items"]]
-    pods = [each for each in found if all(by["kind"] != "DaemonSet" for by in each.get("ownerReferences", []))]
+    pods = [each for each in found if all(by["kind"] not in EVERYWHERE for by in each.get("ownerReferences", []))]
     if not pods:
         return {}
     summary = f"Pod {pods[0]['namespace']}/{pods[0]['name']}{others(pods)}"

@@ -162,6 +162,7 @@ async def test_it_is_kept_over_a_restart(database_url: str) -> None:
          {"summary": "Slurm job 48213 (llama|70b, 1-07:00:00 in), and 1 more", "owner": "alice"}),
         ("slurm", "squeue", "", {}),
         ("kubernetes", "kubectl", json.dumps({"items": [
+            {"metadata": {"name": "kube-proxy", "namespace": "kube-system", "ownerReferences": [{"kind": "Node"}]}},
             {"metadata": {"name": "llama-0", "namespace": "train", "labels": {"owner": "team-llama"}}},
             {"metadata": {"name": "dns", "namespace": "kube-system", "ownerReferences": [{"kind": "DaemonSet"}]}},
         ]}), {"summary": "Pod train/llama-0", "owner": "team-llama"}),
