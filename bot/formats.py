@@ -6,9 +6,10 @@ import ipaddress
 import re
 import string
 from collections.abc import Collection
+from contextlib import suppress
 from datetime import time
 from typing import Annotated, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 from urllib.request import getproxies, proxy_bypass
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -25,11 +26,20 @@ _LONGEST_WAIT = 24 * 60  # minutes (docs.together.ai, "Node repair", wait policy
 
 def is_loopback(url: str) -> bool:
     """Return whether a URL points at this machine."""
-    host = urlsplit(url).hostname or ""
+    host = _split(url).hostname or ""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _split(url: str) -> SplitResult:
+    """Split a URL; into nothing where Python can't, such as with a port that is no number."""
+    with suppress(ValueError):
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 - which raises it only now
+        return parts
+    return urlsplit("")
 
 
 def proxy_for(url: str) -> str | None:
@@ -48,7 +58,7 @@ def url(value: str) -> str:
 
 def exact_url(value: str) -> str:
     """Check an address without query or password: https, or http on loopback."""
-    parts = urlsplit(value)
+    parts = _split(value)
     extra = parts.query or parts.fragment or parts.username or parts.password
     if not re.fullmatch(r"[!-~]+", value) or not parts.hostname or parts.port == 0 or extra:
         raise ValueError("isn't a plain URL")
@@ -179,7 +189,10 @@ def routes(value: str) -> dict[str, tuple[str, str]]:
         if not equals or (slash and not called):
             raise ValueError(f"contains “{item[:60]}”, which isn't cluster=channel or cluster=channel/oncall")
         _check_new(cluster(cluster_id), by_cluster)
-        by_cluster[cluster_id] = channel(channel_id), called and oncall(called)
+        try:
+            by_cluster[cluster_id] = channel(channel_id), called and oncall(called)
+        except ValueError as error:
+            raise ValueError(f"contains “{item[:60]}”, part of which {error}") from None
     return by_cluster
 
 
@@ -221,8 +234,12 @@ def placeholders(template: str) -> list[str]:
     Raises:
         ValueError: its braces don't match, or hold more than a name.
     """
+    try:
+        parsed = [*string.Formatter().parse(template)]
+    except ValueError:  # in Python's words
+        raise ValueError("has a brace without the one that belongs to it") from None
     names = []
-    for _, name, spec, conversion in string.Formatter().parse(template):
+    for _, name, spec, conversion in parsed:
         if name is None:
             continue
         if spec or conversion:
@@ -237,7 +254,7 @@ def template(value: str) -> str:
     if unknown:
         known = ", ".join(f"{{{name}}}" for name in _PLACEHOLDERS)
         raise ValueError(f"contains {{{unknown[0][:40]}}}, which isn't one of {known}")
-    parts = urlsplit(value)
+    parts = _split(value)
     if parts.scheme != "https" or not parts.hostname or "{" in parts.netloc or not re.fullmatch(r"[!-~]+", value):
         raise ValueError("must be a link that starts with https:// and a host")
     return value

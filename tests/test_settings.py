@@ -195,6 +195,25 @@ def test_a_wrong_value_is_told_with_what_is_wrong_and_an_example(name: str) -> N
     assert lines[1].endswith(f"Example: {EXAMPLES[name]}")
 
 
+@pytest.mark.parametrize(("name", "value", "problem"), [
+    ("TOGETHER_BASE_URL", "https://api.together.xyz:port", "isn't a plain URL"),
+    ("BOT_WEBHOOK_URL", "https://[::1", "isn't a plain URL"),
+    ("BOT_CONSOLE_URL", "https://x.example/{cluster_id", "has a brace without the one that belongs to it"),
+    ("BOT_RUNBOOK_URL", "https://x.example/{xid}}", "has a brace without the one that belongs to it"),
+    ("BOT_RUNBOOK_URL", "https://[x.example/{xid}", "must be a link that starts with https:// and a host"),
+    ("BOT_IMPACT_URL", "http://[::1/{node}", "must be a link that starts with https:// and a host"),
+    ("BOT_ROUTES", "c-train=C1,c-infer=#ops", "contains “c-infer=#ops”, part of which isn't a channel ID"),
+    ("BOT_ROUTES", "a=C1/U1,b=C1/@bob", "contains “b=C1/@bob”, part of which isn't a user ID or user group ID"),
+])  # fmt: skip
+def test_what_is_wrong_is_told_in_the_bots_own_words_and_of_one_of_many(name: str, value: str, problem: str) -> None:
+    given = {**GOOD, "BOT_ALERT_CHANNEL": "C1", "BOT_WEBHOOK_SECRET": "whsec_" + "A" * 32, name: value}
+    if name != "BOT_WEBHOOK_URL":
+        del given["BOT_WEBHOOK_SECRET"]
+    with pytest.raises(SettingsError) as caught:
+        read_settings(given)
+    assert str(caught.value).splitlines()[1].startswith(f"  {name} {problem}.")
+
+
 def test_no_secret_is_told_or_shown() -> None:
     wrong = {**GOOD, "SLACK_BOT_TOKEN": "xoxp-hush", "TOGETHER_API_KEY": "hu sh", "SLACK_APP_TOKEN": "hush"}
     with pytest.raises(SettingsError) as caught:
