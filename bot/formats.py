@@ -257,6 +257,8 @@ def template(value: str) -> str:
     parts = _split(value)
     if parts.scheme != "https" or not parts.hostname or "{" in parts.netloc or not re.fullmatch(r"[!-~]+", value):
         raise ValueError("must be a link that starts with https:// and a host")
+    if ends := re.search(r"[<>|]", value):  # docs.slack.dev, links in text objects
+        raise ValueError(f"contains “{ends[0]}”, which ends a link in Slack. Write it as %{ord(ends[0]):X}")
     return value
 
 

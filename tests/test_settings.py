@@ -200,6 +200,8 @@ def test_a_wrong_value_is_told_with_what_is_wrong_and_an_example(name: str) -> N
     ("BOT_WEBHOOK_URL", "https://[::1", "isn't a plain URL"),
     ("BOT_CONSOLE_URL", "https://x.example/{cluster_id", "has a brace without the one that belongs to it"),
     ("BOT_RUNBOOK_URL", "https://x.example/{xid}}", "has a brace without the one that belongs to it"),
+    ("BOT_CONSOLE_URL", "https://x.example/a|b", "contains “|”, which ends a link in Slack. Write it as %7C"),
+    ("BOT_RUNBOOK_URL", "https://x.example/?of=>{xid}", "contains “>”, which ends a link in Slack. Write it as %3E"),
     ("BOT_RUNBOOK_URL", "https://[x.example/{xid}", "must be a link that starts with https:// and a host"),
     ("BOT_IMPACT_URL", "http://[::1/{node}", "must be a link that starts with https:// and a host"),
     ("BOT_ROUTES", "c-train=C1,c-infer=#ops", "contains “c-infer=#ops”, part of which isn't a channel ID"),
