@@ -171,9 +171,10 @@ class Guardrails:
             of = f" of {total}" if total else ""
             are = "node is" if (total or len(busy)) == 1 else "nodes are"
             or_about = "" if busy <= sure else " or about to be"
+            first = "one finishes" if len(busy) == allowed else f"{len(busy) - allowed + 1} finish"
             raise LimitReached(
                 f"{len(busy)}{of} {are} already in repair{or_about}, and the limit is {why}.",
-                "Try again when one finishes, or cancel this one.",
+                f"Try again when {first}, or cancel this one.",
             )
 
     async def _in_repair(self, cluster_id: str) -> tuple[set[str], set[str]]:

@@ -46,6 +46,21 @@ async def test_approval_beyond_the_limit_is_refused() -> None:
         assert bot.together.state(IDS) == "PENDING"
 
 
+async def test_refusal_says_how_many_must_finish_where_more_are_in_repair_than_may_be() -> None:
+    """Together starts repairs too, and those don't ask for the limit: one that finishes then lets none start."""
+    async with world(BOT_MAX_IN_REPAIR="2") as bot:
+        busy(bot, 4)
+        bot.together.add()
+        alert = bot.alert()
+        await bot.slack.press(alert, APPROVE)
+        assert (await bot.reply_privately()).text.endswith(" Try again when 3 finish, or cancel this one.")
+        for number in range(3):
+            bot.together.advance(("cluster-1", f"busy-{number}", f"busy-{number}"))
+        await bot.slack.press(alert, APPROVE)
+        await bot.edited(alert)
+        assert bot.together.state(IDS) == "PENDING"
+
+
 async def test_node_itself_is_not_counted_against_the_limit() -> None:
     async with world(BOT_MAX_IN_REPAIR="1") as bot:
         bot.together.add(("cluster-1", "instance-1", "another-repair-of-it"), "RUNNING")
