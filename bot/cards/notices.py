@@ -222,7 +222,8 @@ def unfollowed(
     decided: DecidedBy | None = None,
 ) -> Message:
     """Return a card that nobody keeps current, without controls that would outlive it."""
-    about = replace(about, mentioned="", is_unlisted=False, is_just_read=True)
+    is_alone = bool(about.ts) and not about.is_one_of_many  # has a card elsewhere, with a menu to point at
+    about = replace(about, mentioned="", is_unlisted=False, is_just_read=True, is_one_of_many=not is_alone)
     is_sure = not about.is_in_doubt(remediation)
     said = notice or ("" if is_sure else labels.UNCONFIRMED)
     drawn = card(remediation, decided=decided, notice=said, buttons=is_sure, about=about, config=config)

@@ -69,7 +69,7 @@ def card(  # noqa: PLR0913 - what a card shows
         remediation = remediation.seen_after(about.old_review)
     waits = remediation.is_waiting and not about.is_unlisted
     is_unasked = about.is_automatic and remediation.state in IN_REPAIR and not about.is_unlisted
-    warnings = [*_warnings(remediation, notice, about, config)]
+    warnings = [*_warnings(remediation, notice, about, config, has_menu=buttons and not about.is_one_of_many)]
     agreed = [*_agreed(remediation, about, config)] if waits else []
     affected = _affected(about.impact) if waits and about.impact else ""
     shown, further = broken(remediation)
@@ -165,7 +165,9 @@ def _title(
     return f"{title} {symbol}"
 
 
-def _warnings(remediation: Remediation, notice: str, about: CardContext, config: CardConfig) -> Iterator[str]:
+def _warnings(
+    remediation: Remediation, notice: str, about: CardContext, config: CardConfig, *, has_menu: bool
+) -> Iterator[str]:
     """Yield what must be known before anything else."""
     if notice:
         yield notice
@@ -179,7 +181,7 @@ def _warnings(remediation: Remediation, notice: str, about: CardContext, config:
     elif about.is_missing:
         yield "The node wasn't running in the cluster after the repair. Check it."
     if not about.is_unlisted and config.stuck_at(remediation) <= about.now and remediation.under_way_since:
-        yield labels.stuck(remediation.under_way_since, has_card=not about.is_one_of_many)
+        yield labels.stuck(remediation.under_way_since, has_card=has_menu)
 
 
 def _people(remediation: Remediation, decided: DecidedBy | None, about: CardContext) -> Iterator[str]:

@@ -85,6 +85,21 @@ def test_buttons_are_those_that_the_state_allows(state: State) -> None:
     assert bool(deciding) == (state in {State.PENDING_APPROVAL, State.PENDING})
 
 
+def test_stuck_repair_points_at_the_menu_of_a_card_only_where_there_is_one() -> None:
+    running, config = BY_STATE[State.RUNNING], replace(CONFIG, stuck_minutes=45)
+    about = CardContext(now=START + 9 * 3600, channel_id="C0OPS", ts="1.0", followed=True)
+    for shown in (cards.card(running, about=about, config=config), cards.unfollowed(running, about, config)):
+        assert "“Copy for Together support” is in the card's menu." in shown.text
+    no_card = replace(about, channel_id="", ts="", followed=False)
+    in_doubt, untracked = (
+        cards.card(running, about=about, config=config, buttons=False), cards.unfollowed(running, no_card, config),
+    )  # fmt: skip
+    for shown in (in_doubt, untracked):
+        assert MORE not in controls(shown)
+        assert "May be stuck" in shown.text
+        assert "card's menu" not in shown.text
+
+
 @pytest.mark.parametrize("state", State)
 def test_menu_offers_to_decide_only_while_it_waits(state: State) -> None:
     offered = [option["value"] for option in controls(cards.card(BY_STATE[state]))[MORE]["options"]]
