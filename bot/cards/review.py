@@ -66,7 +66,7 @@ REPORT_LINES = 12  # which may be of 2,000 characters each
 _WHY = {
     StopReason.NOT_ALLOWED: "couldn't confirm that <@{person}> is allowed to decide.",
     StopReason.REPAIR_LIMIT: "the cluster's repair limit let no more start.",
-    StopReason.TROUBLE: f"{TROUBLES} decisions in a row failed. See why before you try the rest again.",
+    StopReason.TROUBLE: f"{TROUBLES} decisions in a row {{failed}}. See why before you try the rest again.",
     StopReason.PAUSED: "approvals were paused.",
     StopReason.PERSON: "<@{stopped_by}> stopped it.",
     StopReason.TOO_OLD: "there was no progress for 10 min, so the rest expired.",
@@ -357,7 +357,8 @@ def _stopped(batch: Batch) -> str:
     """Return why the rest was left alone, and what can be done; empty where nothing was."""
     if not batch.stopped:
         return ""
-    why = _WHY[batch.stopped].format(person=batch.actor.user_id, stopped_by=batch.stopped_by)
+    failed = "failed or are unclear" if any(item.outcome in DOUBTFUL for item in batch.items) else "failed"
+    why = _WHY[batch.stopped].format(person=batch.actor.user_id, stopped_by=batch.stopped_by, failed=failed)
     return f"Stopped: {why} {sum(item.is_left for item in batch.items)} not attempted."
 
 

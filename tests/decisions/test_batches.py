@@ -127,6 +127,25 @@ async def test_batch_stops_when_its_decisions_keep_failing(bot: World, code: int
     assert bot.together.posts == []
 
 
+async def test_selection_that_stops_over_unclear_results_does_not_say_that_they_failed(bot: World) -> None:
+    await began(bot)
+    storm(bot, 8)
+    message = await digest(bot)
+    view = await choose(bot, message)
+    bot.together.faults.append(Fault("rpc", verb="approve", code=14, after=True, times=-1))
+
+    def lose_the_result() -> None:
+        bot.together.faults.append(
+            Fault("rpc", verb="get", code=14, times=-1, instance=bot.together.posts[-1].instance)
+        )
+
+    bot.together.on_call["approve"] = lose_the_result
+    await bot.slack.submit(view)
+    await digest(bot, "3 decisions in a row failed or are unclear. See why before you try the rest again.")
+    states = [bot.together.state(ids) for ids in bot.together.remediations]
+    assert (states.count("PENDING"), states.count("PENDING_APPROVAL")) == (3, 5), "each of them went through"
+
+
 async def test_result_in_doubt_points_to_no_button_that_a_digest_does_not_have(bot: World) -> None:
     await began(bot)
     storm(bot, 6)
