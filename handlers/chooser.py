@@ -197,7 +197,9 @@ class Chooser(Surface):
                 found = f"None of them was found among what can be cancelled{f' in {here}' if here else ''}."
                 return chooser.nothing(f"This message names {len(refs)} remediations. {found} {note}".strip())
             if len(named) != 1 or note:
-                said = f"This message names {len(refs)} remediations; still waiting: {len(named)}. Choose one. {note}"
+                said = (
+                    f"This message names {len(refs)} remediations; can be cancelled: {len(named)}. Choose one. {note}"
+                )
                 return chooser.chooser(_among(choice, named), said.strip())
             refs = [named[0].ref]
         return await self._chosen(choice, refs[0], note)

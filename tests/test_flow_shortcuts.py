@@ -82,7 +82,11 @@ async def test_message_that_names_nothing_or_several_lets_the_person_choose() ->
         assert "This message names no remediation. Choose one." in shown_in(view)
         other = URL.replace("instance-1", "instance-2").replace("remediation-1", "remediation-2")
         view = await used(bot, await bot.slack.say(f"{URL} and {other}", user="U0BOB"))
-        assert "This message names 2 remediations; still waiting: 2. Choose one." in shown_in(view)
+        assert "This message names 2 remediations; can be cancelled: 2. Choose one." in shown_in(view)
+        bot.together.review(IDS, "approve")
+        await card(bot, words="Approved, queued: reboot")
+        view = await used(bot, await bot.slack.say(f"{URL} and {other}", user="U0BOB"))
+        assert "2 remediations; can be cancelled: 2. Choose one." in shown_in(view), "one of them doesn't wait any more"
         bot.together.review(IDS, "cancel")
         await card(bot, words="Cancelled: reboot")
         view = await used(bot, await bot.slack.say(f"{URL} and {other}", user="U0BOB"))
@@ -96,7 +100,7 @@ async def test_message_that_names_several_is_not_sure_of_those_that_cannot_be_re
         bot.together.faults.append(Fault("rpc", verb="list", code=13, times=-1, cluster="cluster-2"))
         said = await bot.slack.say(f"{URL} and {URL.replace('cluster-1', 'cluster-2')}", user="U0BOB")
         shown = shown_in(await used(bot, said))
-        assert "2 remediations; still waiting: 1. Choose one. Couldn't read cluster-2 from Together" in shown
+        assert "2 remediations; can be cancelled: 1. Choose one. Couldn't read cluster-2 from Together" in shown
 
 
 @pytest.mark.parametrize(
