@@ -72,7 +72,7 @@ async def test_home_shows_what_waits_runs_failed_and_was_decided_and_decides(bot
     assert "Waiting for approval: 1" in text
     assert "Approval needed: reboot gpu-node-7" in text
     assert "Xid 79" in text
-    assert "Running: 1" in text
+    assert "In repair: 1" in text
     assert "Failed in the last 24 h: 1" in text
     assert "1 waiting · 1 in repair · 1 failed" in text
     assert "Your last decisions" not in text
@@ -80,7 +80,7 @@ async def test_home_shows_what_waits_runs_failed_and_was_decided_and_decides(bot
     await card(bot, words="Approved by <@U0ALICE>")
     view = await shown(bot, version=view["version"] + 1)
     assert "Nothing is waiting for approval" in said(view)
-    assert "Running: 2" in said(view)
+    assert "In repair: 2" in said(view)
     assert "gpu-node-7 · " in said(view)
     assert await outcomes_by_user(bot) == [("U0ALICE", "approved")]
     assert bot.together.state(IDS) == "PENDING"

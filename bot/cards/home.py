@@ -163,7 +163,7 @@ def home(shown: Overview, looks_at: Filter, config: CardConfig, now: float) -> J
         ),
         *(() if any(remediation.ref.key == looks_at.only for remediation in shown.waiting) else _pages(shown)),
         *_part(*faults.listed(shown.faults, LISTED)),
-        *_part(f"Running: {len(shown.running)}", listed(shown.running, since)),
+        *_part(f"In repair: {len(shown.running)}", listed(shown.running, since)),
         *_part(f"Failed in the last 24 h: {len(failed)}", listed(failed, _last_change)),
         *_part(f"Didn't help, last 24 h: {len(shown.returned)}", returned_lines(shown.returned, LISTED)),
         *_part("Your last decisions", [decision(one, named(one.ref, one.ref.instance_id)) for one in shown.mine]),

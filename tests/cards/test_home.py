@@ -8,10 +8,10 @@ from hypothesis import given
 
 from bot import cards
 from bot.cards import home
-from bot.models import PastDecision, Remediation, Verb
+from bot.models import PastDecision, Remediation, State, Verb
 from tests.card_text import MARKUP, NASTY, WORST, texts
 from tests.manual_clock import START
-from tests.samples import ABOUT, ALERTS, REF, TWO_CONFIG, overview, remediation
+from tests.samples import ABOUT, ALERTS, BY_STATE, REF, TWO_CONFIG, overview, remediation
 from tests.simulator.slack.limits import check_home
 
 LINKS = cards.CardConfig(
@@ -87,10 +87,16 @@ def test_first_and_last_page_turn_one_way(page: int, turns: set[str]) -> None:
     assert {turn for turn in (home.PREVIOUS, home.NEXT) if turn in said} == turns
 
 
-def test_many_that_run_are_counted() -> None:
+def test_many_that_are_in_repair_are_counted() -> None:
     said = json.dumps(drawn(running=[remediation(state="RUNNING")] * 20), ensure_ascii=False)
-    assert "Running: 20" in said
+    assert "In repair: 20" in said
     assert "…and 5 more" in said
+
+
+def test_what_is_queued_is_not_called_running() -> None:
+    said = json.dumps(drawn(running=[BY_STATE[State.PENDING]]), ensure_ascii=False)
+    assert "approved, queued" in said
+    assert "Running" not in said
 
 
 def test_decision_on_what_is_not_known_any_more_is_named_by_its_instance() -> None:
