@@ -58,6 +58,7 @@ from bot.cards.pause import (
     looked_into,
     pause_dialog,
     pause_ended,
+    pause_over,
     paused,
     resume_dialog,
     resumed,

@@ -133,6 +133,11 @@ def paused(cluster_id: str, pause: Pause, before: str = "") -> Message:
     return Message(said, [blocks.paragraph(said), blocks.actions([resume_button(cluster_id or ALL_CLUSTERS)])])
 
 
+def pause_over(cluster: str) -> Message:
+    """Tell who paused approvals of a cluster that this is over: they weren't told in time that it began."""
+    return line(f"Your pause of approvals {_where(cluster)} is over.")
+
+
 def resumed(cluster_id: str, cluster: str, left: Pause | None) -> Message:
     """Tell who resumed approvals of a cluster that they are, or what pauses them still."""
     if left is None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from bot.decisions.inbox import LeasedEntry
 from bot.errors import NothingToResume
-from bot.models import Actor, Looked, Pause, Pauser, RemediationRef, Verb
+from bot.models import Actor, Looked, Pause, RemediationRef, Verb
 from bot.policy import Policy
 from bot.store import Database, approvals, clusters, faults, pauses
 
@@ -17,8 +17,8 @@ class PauseService:
     policy: Policy
     database: Database
 
-    async def pause(self, cluster_id: str, leased: LeasedEntry, seconds: float) -> Pause:
-        """Pause approvals from now on. Returns what pauses them now, other people's pauses with it.
+    async def pause(self, cluster_id: str, leased: LeasedEntry, seconds: float) -> Pause | None:
+        """Pause approvals from now on. Returns what pauses them now: where it is told late, that may all be over.
 
         Raises:
             NotAllowed: the actor may not.
@@ -26,9 +26,8 @@ class PauseService:
         """
         actor, channel_id = await self._authorize(leased)
         reason = leased.entry.reason
-        until = await leased.act(pauses.begin, cluster_id, seconds, actor, channel_id, reason, leased.entry.key)
-        own = Pauser(actor.user_id, until, cluster_id, reason)
-        return await self.database.read(pauses.active, [cluster_id]) or Pause((own,))
+        await leased.act(pauses.begin, cluster_id, seconds, actor, channel_id, reason, leased.entry.key)
+        return await self.database.read(pauses.active, [cluster_id])
 
     async def resume(
         self, cluster_id: str, leased: LeasedEntry, chosen: Collection[str] | None, since: str

@@ -413,6 +413,24 @@ async def test_acked_pause_is_answered_after_forty_minutes_without_slack() -> No
         assert bot.slack.visible("U0BOB")
 
 
+async def test_pause_that_ended_before_its_answer_arrives_is_not_said_to_hold() -> None:
+    async with watching(endless=()) as bot:  # the heartbeat keeps what is told again and again
+        message, other = with_button(bot, PAUSE), with_button(bot, RESUME)
+        for method in ("response_url", "chat.postEphemeral", "chat.postMessage"):
+            bot.slack.faults.append(SlackFault(method, "internal_error", times=-1))
+        await bot.slack.press(message, PAUSE, user="U0BOB")
+        await pass_time(bot, 60)
+        await bot.slack.press(other, RESUME)
+        await pass_time(bot, 600)
+        bot.slack.faults.clear()
+        await pass_time(bot, 600)
+        told = [each.text for each in bot.slack.messages if each.only_for == "U0BOB" or each.channel == "D0BOB"]
+        assert sorted(told) == [
+            "<@U0BOB>, <@U0ALICE> ended your pause of approvals in cluster-1 (H100).",
+            "Your pause of approvals in cluster-1 (H100) is over.",
+        ]
+
+
 @pytest.mark.parametrize("asked", ["help", "list", "approve gpu-node-7"])
 async def test_acked_question_is_answered_after_forty_minutes_without_slack(asked: str) -> None:
     async with watching() as bot:
