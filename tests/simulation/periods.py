@@ -117,6 +117,8 @@ async def _long_away(world: "World", _running: "Running", chance: random.Random)
     for running in list(world.bots):
         world.kill(running)
     await asyncio.sleep(chance.uniform(0.0, 5.0))
+    for running in list(world.bots):  # which another period has started since
+        world.kill(running)
     world.loop.skip(chance.uniform(20.0, 60.0) * 3600.0)
     while len(world.bots) < world.size:
         world.start()
