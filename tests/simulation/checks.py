@@ -14,7 +14,7 @@ from bot.store.connection import Record
 from bot.store.sqlite import DIALECT
 from bot.store.tables import audit, decisions, pauses
 from tests.manual_clock import START
-from tests.simulation import truth
+from tests.simulation import saying, truth
 from tests.simulation.history import Sent, Told
 from tests.simulation.loop import Process
 from tests.simulation.names import CHANNELS, MOVED
@@ -207,6 +207,7 @@ def said(  # noqa: PLR0917 - what a call is
     channel = str(body.get("channel", ""))
     to = viewer or body.get("user_id") or body.get("user") or result.get("user") or channel * (channel not in CHANNELS)
     history.told.append(Told(now, method, ts, str(body.get("thread_ts") or ts), to, about, text, everything))
+    saying.judge(world, method, body, about, rows)
     if method == "views.publish":
         return
     if method not in SAYS:

@@ -11,7 +11,7 @@ from bot.store.audit import verify
 from bot.store.connection import Record
 from bot.store.tables import alerts, audit, decisions, leases, messages
 from tests.manual_clock import START
-from tests.simulation import calling, tools, truth
+from tests.simulation import calling, saying, tools, truth
 from tests.simulation.checks import DONE, MAYBE, NODE, UNREPAIRED, forgets_cards, rows
 from tests.simulator.together import TERMINAL, Ids
 
@@ -86,6 +86,7 @@ async def in_the_end(world: "World", database: Database) -> None:
     truth.in_the_end(world, rows)
     tools.in_the_end(world, rows)
     calling.in_the_end(world, rows)
+    saying.in_the_end(world, rows)
     _faults_are_shown(world)
 
 

@@ -6,12 +6,12 @@ import random
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tests.simulation import fleet, rarities
+from tests.simulation import fleet, rarities, surfaces
 from tests.simulation.history import Asked
 from tests.simulation.names import APPROVE, CANCEL, CHANNEL, CHANNELS, HOLD, OPERATORS, REVIEW
 from tests.simulator.slack import Posted
 from tests.simulator.slack.limits import Refused
-from tests.simulator.slack.workspace import BOT_USER, PRESSED, im_of
+from tests.simulator.slack.workspace import BOT_USER, im_of
 from tests.simulator.together import Ids
 
 if TYPE_CHECKING:
@@ -288,41 +288,6 @@ async def direct(act: Act) -> None:
     await act.world.slack.say(act.chance.choice(("list", "help", "cancel")), user=act.user, channel=im_of(act.user))
 
 
-async def home(act: Act) -> None:
-    slack = act.world.slack
-    await slack.open_home(act.user)
-    await asyncio.sleep(act.chance.uniform(1.0, 5.0))
-    if act.user not in slack.homes:
-        return
-    view = slack.homes[act.user]
-    found = [
-        (block["block_id"], element)
-        for block in view["blocks"]
-        for element in block.get("elements", [])
-        if element.get("type") in {*PRESSED, "overflow"} and "url" not in element
-    ]
-    if not found:
-        return
-    block_id, seen = act.chance.choice(found)
-    choice = act.chance.choice(seen["options"])["value"] if "options" in seen else ""
-    await act.pause(20.0)
-    value = seen.get("value", "")
-    verb = DECIDES.get(seen["action_id"], "")
-    if seen["action_id"] == "remediation:more":
-        verb = {"reject": "reject", "mode": "approve", "alone": "approve"}.get(choice, "")
-        values = [e.get("value", "") for b in view["blocks"] if b["block_id"] == block_id for e in b["elements"]]
-        value = next((value for value in values if value.startswith('{"cluster_id"')), "")
-    asked = None
-    if verb and value.startswith("{"):
-        told = json.loads(value)
-        ids = (told["cluster_id"], told["instance_id"], told["remediation_id"])
-        asked = act.ask(verb, ids, "" if choice == "mode" else told.get("mode", ""), told.get("episode", ""))
-    await slack.act_in_home(view, block_id, seen, user=act.user, choice=choice, client=act.client)
-    await asyncio.sleep(act.chance.uniform(0.3, 2.5))
-    for opened in act.opened():
-        await act.fill_in(opened, asked)
-
-
 async def select(act: Act) -> None:
     """Review a digest, choose some or all of it, and confirm."""
     slack = act.world.slack
@@ -431,7 +396,7 @@ TABLE: Sequence[tuple[int, str, Callable[[Act], Awaitable[None]]]] = (
     (5, "types a cancel", typed),
     (4, "mentions the bot", mention),
     (1, "writes directly", direct),
-    (4, "uses Home", home),
+    (6, "uses Home", surfaces.home),
     (8, "selects", select),
     (1, "deletes a message", delete_card),
     (1, "locks a thread", lock_thread),
@@ -450,5 +415,9 @@ TABLE: Sequence[tuple[int, str, Callable[[Act], Awaitable[None]]]] = (
     (3, "holds, and releases it", rarities.hold_and_release),
     (2, "pauses or resumes approvals", rarities.pause_or_resume),
     (2, "a repair is over at once", rarities.over_at_once),
+    (2, "writes otherwise", surfaces.writes),
+    (2, "two pause and resume", surfaces.pauses),
+    (2, "looks into it", surfaces.looks),
+    (2, "approves as the first, and cancels", surfaces.halves),
     (2, "Together tells something odd", rarities.oddly_told),
 )

@@ -106,6 +106,13 @@ def over_since(world: "World", ids: Ids) -> float:
     )
 
 
+def changed_at(world: "World", ids: Ids) -> float:
+    """Return when something last changed in a remediation, as far as Together's times say so."""
+    present = world.together.remediations[ids]
+    names = ("create_time", "review_time", "start_time", "update_time", "end_time")
+    return max(datetime.fromisoformat(present.get(name) or EPOCH).timestamp() for name in names) - START
+
+
 def calls(world: "World", process: str, about: str, text: str) -> None:
     """Judge that nobody is called for what is over, where the bot has read that twice."""
     for ids in world.together.remediations:
