@@ -323,7 +323,7 @@ async def test_hold_from_elsewhere_is_answered_with_a_line_that_links_to_the_car
     alert = await card(bot)
     await bot.slack.say(f"{BOT} hold 2h gpu-node-7", user="U0ALICE")
     await until(bot, lambda: "On hold until" in alert.text)
-    line = next(message.text for message in bot.slack.visible() if message.text.startswith("gpu-node-7: on hold until"))
+    line = next(message.text for message in bot.slack.visible() if message.text.startswith("gpu-node-7: put on hold"))
     assert "by <@U0ALICE>. <https://home.slack.com/archives/C0OPS/" in line
 
 

@@ -77,7 +77,7 @@ SECONDS = (
 PASTED = (
     "Approval needed: reboot gpu-node-1 ⏳ · cluster-1 (H100)",  # the title of its card
     "gpu-node-1: 1 remediation",  # `history`
-    "gpu-node-1: on hold until Nov 24 at 4:00 AM by @alice. See the card",  # the line behind a hold
+    "gpu-node-1: put on hold until Nov 24 at 4:00 AM by @alice. See the card",  # the line behind a hold
     "gpu-node-1: Reboot (Xid 79)", "reboot of gpu-node-1", "the gpu-node-1 one", "the second one", "all of them",
     "cancel both nodes now", "what is waiting", "wait gpu-node-1 2h",
     "Node: gpu-node-1 Cluster: cluster-1 Instance: instance-1 Remediation: remediation-1",

@@ -101,7 +101,7 @@ class Upkeep:
                 approvals.hold, *asked, even_if_over=is_certain, is_at_least=is_at_least, asked_at=job.received_at
             )
             if hold := await _kept(change, "put this on hold"):
-                said = f"on hold until {when(hold.until)} by {cards.asked_to_wait(hold)}"
+                said = f"put on hold until {when(hold.until)} by {cards.asked_to_wait(hold)}"
                 return replace(read, kind=OutcomeKind.HELD, summary=said)
             read = await self._look(job)  # it may have ended since it was read
         raise NotTracked

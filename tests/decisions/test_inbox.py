@@ -21,7 +21,7 @@ from tests.simulator.slack.workspace import BOT_USER, SlackFault
 from tests.sqlite import locked
 from tests.storms import began, choose, digest, storm
 from tests.test_slack_outages import fail
-from tests.watch import PAUSE_DIALOG, card, pass_time, quiet, until, watching
+from tests.watch import HOLD, PAUSE_DIALOG, card, pass_time, quiet, until, watching
 from tests.world import REF, World, both_databases, button_row, world
 
 pytestmark = pytest.mark.bot(drain_seconds=0.05)
@@ -565,3 +565,23 @@ async def test_press_that_names_no_cluster_is_not_about_all(bot: World, action_i
     told = (await bot.reply_privately()).text
     assert "doesn't recognize a button that names no cluster" in told
     assert await events(bot) == ["paused", "refused"]
+
+
+@pytest.mark.parametrize("is_released", [True, False])
+async def test_hold_that_is_over_by_the_time_of_its_answer_is_not_said_to_hold(*, is_released: bool) -> None:
+    async with watching(endless=()) as bot:
+        bot.together.add(instance_name="gpu-node-7")
+        alert = await card(bot)
+        bot.slack.faults.append(SlackFault("chat.postMessage", "internal_error", times=-1))
+        await bot.slack.say(f"{BOT} hold {'1h' if is_released else '5m'} gpu-node-7", user="U0ALICE")
+        await until(bot, lambda: "On hold until" in alert.text)
+        if is_released:
+            await bot.slack.press(alert, HOLD, choice="release", user="U0BOB")
+        await until(bot, lambda: "On hold" not in alert.text, 400)
+        await pass_time(bot, 300)
+        bot.slack.faults.clear()
+        await pass_time(bot, 1200)
+        (told,) = [
+            each.text for each in bot.slack.visible() if each.text.startswith("gpu-node-7: ") and not each.thread_ts
+        ]
+        assert told.startswith("gpu-node-7: put on hold until")  # which happened, and is true of any time

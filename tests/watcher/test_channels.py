@@ -73,7 +73,7 @@ async def test_what_waits_is_posted_and_reminded_of_in_the_new_channel(
     ("control", "fault", "said"),
     [
         (APPROVE, None, "approved by <@U0ALICE>."),
-        (HOLD, None, "on hold until"),
+        (HOLD, None, "put on hold until"),
         (APPROVE, Fault("hang", verb="get", times=-1), "moved to"),
     ],
 )
