@@ -8,7 +8,7 @@ from functools import partial
 from typing import ParamSpec, TypeVar
 
 from bot import cards, metrics
-from bot.clock import Clock
+from bot.clock import Clock, WaitReason
 from bot.decisions.service import RECEIVE_SECONDS, Receipt, Unrecorded
 from bot.decisions.storing import briefly, forever, in_time, or_none, voided
 from bot.errors import (
@@ -126,7 +126,7 @@ class Inbox:
             self._owned.discard(owner)
             if error.in_doubt and not show:
                 return Unrecorded(MayBeDone(entry.what), self._void_uncertain(entry, owner))
-            return Unrecorded(down := RefusedWithoutDatabase(), self._tell(entry.place, down))
+            return Unrecorded(down := RefusedWithoutDatabase(), self._tell_until_taken(entry.place, down))
         if not is_new:
             self._owned.discard(owner)
             logger.info("Redelivery ignored")
@@ -228,7 +228,13 @@ class Inbox:
         """Make sure that a row whose commit is in doubt isn't worked on later, and only then say so."""
         tell = partial(self._tell, entry.place, MayBeDone(entry.what), once=True)
         if await voided(self._clock, partial(self._store.void, entry, owner), tell):
-            await self._tell(entry.place, RefusedWithoutDatabase())
+            await self._tell_until_taken(entry.place, RefusedWithoutDatabase())
+
+    async def _tell_until_taken(self, place: ReplyTarget, error: BotError) -> None:
+        """Say what no row says, as long as Slack doesn't take it: no other process would."""
+        give_up_at = self._clock.monotonic() + TELL_SECONDS
+        while not await self._tell(place, error) and self._clock.monotonic() < give_up_at:
+            await self._clock.sleep(TELL_AGAIN_SECONDS, WaitReason.TELL_AGAIN)
 
     async def _tell(self, place: ReplyTarget, error: BotError, *, once: bool = False) -> bool:
         return await self._messenger.reply_privately(place, cards.private(error), once=once)

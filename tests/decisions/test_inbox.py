@@ -585,3 +585,20 @@ async def test_hold_that_is_over_by_the_time_of_its_answer_is_not_said_to_hold(*
             each.text for each in bot.slack.visible() if each.text.startswith("gpu-node-7: ") and not each.thread_ts
         ]
         assert told.startswith("gpu-node-7: put on hold until")  # which happened, and is true of any time
+
+
+async def test_acked_mention_is_answered_after_ten_minutes_without_database_and_slack(postgresql: str) -> None:
+    async with line_to(postgresql) as line, watching(database=line.url, endless=()) as bot:
+        bot.together.add(instance_name="gpu-node-7")
+        await card(bot)
+        fail(bot)
+        bot.time.follower = None  # its clock can't be told the time either
+        line.is_down = True
+        line.cut()
+        await bot.slack.say(f"{BOT} hold 1h gpu-node-7", user="U0BOB")
+        await pass_time(bot, 600)
+        line.is_down = False
+        bot.slack.faults.clear()
+        await pass_time(bot, 120)
+        (told,) = bot.slack.visible("U0BOB")
+        assert "The bot can't reach its database, so nothing was sent." in told.text
