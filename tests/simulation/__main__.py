@@ -29,6 +29,7 @@ SOMETIMES = (
     "messages move",
     "process away for days",
     "slack channel closed",
+    "slack away",
     "together unreadable cluster",
     "approved alone",
     "a suspended bot wakes after its work was taken over",

@@ -79,7 +79,8 @@ def everybody_has_one(world: "World") -> None:
         if any(0 < at - taken.at < LEFT_BEHIND for at in world.killed_at):
             continue  # another process picks up decisions, holds, pauses, and stops alone
         tries = sum(user == taken.user and at >= taken.at for at, user in world.history.drawn)
-        if ("home:" in taken.what or taken.what.startswith("app_home_opened")) and tries >= HOME_TRIES:
+        is_home = "home:" in taken.what or taken.what.startswith("app_home_opened")
+        if is_home and (tries >= HOME_TRIES or world.faults.struck["slack away"]):
             continue  # Slack didn't take it for most of a minute
         later = [each for each in world.history.told if each.at >= taken.at and "The result follows" not in each.text]
         if not any(each.to == taken.user or each.names(taken) or {each.ts, each.root} & taken.where for each in later):

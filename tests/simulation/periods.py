@@ -112,6 +112,13 @@ async def _channel_closed(world: "World", _running: "Running", chance: random.Ra
     channel.is_archived, channel.bot_may_post = False, True
 
 
+async def _slack_away(world: "World", _running: "Running", chance: random.Random) -> None:
+    """Let Slack take nothing that a bot says, and tell the bots all the same what people do."""
+    world.slack_is_away = True
+    await asyncio.sleep(chance.choice((30.0, 120.0, 600.0)) * chance.uniform(0.5, 1.5))
+    world.slack_is_away = False
+
+
 async def _long_away(world: "World", _running: "Running", chance: random.Random) -> None:
     """End all bots, and start them again after a day or two, which pass at once."""
     for running in list(world.bots):
@@ -127,6 +134,7 @@ async def _long_away(world: "World", _running: "Running", chance: random.Random)
 PERIODS = {
     "together unreadable cluster": _cluster_unreadable,
     "slack channel closed": _channel_closed,
+    "slack away": _slack_away,
     "process away for days": _long_away,
     "database away": _database("away", 60.0),
     "database frozen": _database("frozen", 40.0),

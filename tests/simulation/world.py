@@ -152,6 +152,7 @@ class World:
         self.started = 0
         self.database_is = ""
         self.database_skew = 0.0
+        self.slack_is_away = False
         self.history_is_unreadable = False
         self.episodes: Counter[Ids] = Counter()
         self.starts: Counter[Ids] = Counter()
@@ -367,6 +368,7 @@ class World:
         self.calls += 1
         future: asyncio.Future[T | None] = self.loop.create_future()
         fault = "slow" if is_slow else self.faults.of_call(where)
+        fault = "503 before" if where == "slack" and self.slack_is_away else fault
         network = self.streams["network"]
         there, back = network.uniform(0.01, 0.3), network.uniform(0.01, 0.3)
 
