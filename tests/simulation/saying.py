@@ -312,7 +312,7 @@ def _marks(world: "World", text: str, said: list[str], of: list[Any], rows: Any)
     ):
         users = {user for line in said for part in words.findall(line) for user in re.findall(r"<@(\w+)>", part)}
         least, most = ({user for user, until in so if until > now + by} for by in (LATE, -LATE))
-        world.history.marks |= {f"{words.pattern[:12]} is judged"} if users else set()
+        world.history.marks |= {"a hold is shown in the end"} if users and words is ON_HOLD else set()
         if not least <= users <= most:
             world.history.wrong(f"between {least} and {most}, and the message of {about} says {users}: {text}", about)
     halves = rows(world, select(first_approvals))
