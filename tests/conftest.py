@@ -19,16 +19,19 @@ from tests.world import World, world
 settings.register_profile("tests", max_examples=int(os.environ.get("EXAMPLES", "25")), deadline=None)
 settings.load_profile("tests")
 
-# What takes longest begins first, so that no worker is left alone with it at the end.
-LONGEST = (
-    "tests/test_chaos.py", "tests/test_simulation.py", "tests/browser/", "tests/test_bench.py", "tests/decisions/",
-)  # fmt: skip
+# What mostly waits is spread over two thirds of the run: several at once leave the cores idle, as does one at the end.
+WAITING = ("tests/test_chaos.py", "tests/browser/", "tests/test_simulation.py", "tests/test_bench.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Sort the tests of the longest files to the front."""
-    places = {name: place for place, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: next((places[name] for name in LONGEST if item.nodeid.startswith(name)), len(LONGEST)))
+    """Spread the tests that mostly wait among the others, the longest first."""
+    waiting = [item for name in WAITING for item in items if item.nodeid.startswith(name)]
+    others = [item for item in items if not item.nodeid.startswith(WAITING)]
+    between = len(others) * 2 // 3 // max(1, len(waiting))
+    items[:] = []
+    for number, item in enumerate(waiting):
+        items += [item, *others[number * between : (number + 1) * between]]
+    items += others[len(waiting) * between :]
 
 
 def pytest_collection_finish() -> None:
