@@ -260,12 +260,12 @@ def answered(view: AlertView, request: Request, answer: Answer, seq: int) -> Tra
     is_here = message.ts is not None and (message.channel_id, message.ts) == shown_at
     # What a decision left in doubt the card must say wherever somebody was told of it.
     is_doubt = remark is not None and not remark.buttons
-    if message.is_digest or not (is_here or is_doubt):
-        return alert, message
     if is_doubt:
         of = request.verb, request.actor.user_id
         others = (doubt for doubt in alert.doubts if (doubt.verb, doubt.user_id) != of)
         alert = replace(alert, doubts=(*others, Doubt(*of, at)))
+    if message.is_digest or not (is_here or is_doubt):
+        return alert, message
     if remark and answer.manner is ReplyKind.ERROR:
         told, before = alert.as_told, alert.remark if alert.is_stale else None
         read_at, decided = (before.confirmed_at, before.decided) if before else (0.0, None)

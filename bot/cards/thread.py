@@ -230,7 +230,7 @@ def no_effect(remediation: Remediation, doubts: Sequence[Doubt]) -> str:
     said = [f"<@{doubt.user_id}>, your {RULES[doubt.verb].noun} hasn't taken effect." for doubt in doubts]
     state, _ = labels.state(remediation.state, reviewed=remediation.is_reviewed)
     is_open = any(remediation.state in rule.allowed for rule in rules)
-    next_step = "Decide again on the card." if is_open else f"It's already “{escape(state, 90)}”."
+    next_step = "Decide again." if is_open else f"It's already “{escape(state, 90)}”."
     return f"{_node(remediation)}: {' '.join(said)} {next_step}"
 
 

@@ -156,6 +156,8 @@ async def test_result_in_doubt_points_to_no_button_that_a_digest_does_not_have(b
     await digest(bot, "The approval hadn't taken effect as of")
     assert "Check it in Together before you decide anything else." in message.everything
     assert "Check again" not in message.everything
+    line = "gpu-node-0003: <@U0ALICE>, your approval hasn't taken effect. Decide again."
+    await until(bot, lambda: line in "".join(thread(bot, message)))
 
 
 @pytest.mark.parametrize("is_sent", [True, False])

@@ -32,7 +32,7 @@ from tests.watch import card, pass_time, poll, quiet, thread, until, watching
 from tests.watcher.test_who_is_called import calls
 from tests.world import APPROVE, CANCEL, IDS, REF, REFRESH, REJECT, World, as_alert, world
 
-NOTHING_CAME_OF_IT = "instance-1: <@U0ALICE>, your approval hasn't taken effect. Decide again on the card."
+NOTHING_CAME_OF_IT = "instance-1: <@U0ALICE>, your approval hasn't taken effect. Decide again."
 LONG_IDS: Ids = ("節" * 200, "点" * 200, "修" * 200)
 
 
@@ -550,7 +550,7 @@ async def test_newer_doubt_outlives_an_older_one() -> None:
         await until(bot, lambda: APPROVE in alert.buttons, 200)
         assert bot.time.seconds - told_at >= 60
         both = "<@U0ALICE>, your approval hasn't taken effect. <@U0BOB>, your cancellation hasn't taken effect."
-        assert f"instance-1: {both} Decide again on the card." in thread(bot, alert)
+        assert f"instance-1: {both} Decide again." in thread(bot, alert)
 
 
 async def test_own_approval_before_the_alert_cleared_is_not_denied() -> None:

@@ -137,7 +137,7 @@ async def test_approval_in_doubt_is_known_to_be_in_vain_though_the_mode_has_chan
         assert list(alert.buttons) == [REFRESH]
         await pass_time(bot, 87)
         assert APPROVE in alert.buttons
-        assert f"{NO_APPROVAL} Decide again on the card." in thread(bot, alert)
+        assert f"{NO_APPROVAL} Decide again." in thread(bot, alert)
 
 
 async def test_second_doubt_about_what_the_card_does_not_show_yet_keeps_the_first() -> None:
@@ -151,9 +151,7 @@ async def test_second_doubt_about_what_the_card_does_not_show_yet_keeps_the_firs
         bot.together.on_call.clear()
         await until(bot, lambda: REFRESH not in alert.buttons or "still might" not in alert.text, 200)
         await pass_time(bot, 30)
-        assert [line for line in thread(bot, alert) if "your" in line] == [
-            f"{NO_CANCELLATION} Decide again on the card."
-        ]
+        assert [line for line in thread(bot, alert) if "your" in line] == [f"{NO_CANCELLATION} Decide again."]
 
 
 @pytest.mark.parametrize("state", ["AUTO_RESOLVED", "CANCELLED"])
@@ -191,7 +189,7 @@ async def test_who_is_yet_to_learn_that_theirs_was_in_vain_learns_it_where_the_c
                 bot, lambda: next((each for each in bot.slack.cards(IDS[2]) if each is not alert), None)
             )
             assert again.channel == channel
-            await until(bot, lambda: f"{NO_APPROVAL} Decide again on the card." in " ".join(thread(bot, again)))
+            await until(bot, lambda: f"{NO_APPROVAL} Decide again." in " ".join(thread(bot, again)))
 
 
 async def test_card_keeps_what_an_answer_said_though_somebody_elses_decision_was_in_doubt_long_before() -> None:
