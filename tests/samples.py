@@ -113,7 +113,8 @@ ERRORS: dict[str, BotError] = {
     "AlreadyInFlight": errors.AlreadyInFlight("<@U0BOB>", "approving", "<!date^1795489200^{time}|03:00 UTC>"),
     "AlreadyInFlight-yours": errors.AlreadyInFlight("You", "approving", "<!date^1795489200^{time}|03:00 UTC>"),
     "SecondPersonNeeded": errors.SecondPersonNeeded(
-        "this repair needs two approvers, and you already approved it at <!date^1795489200^{time}|03:00 UTC>.",
+        "this repair needs two approvers, and you already approved it "
+        "<!date^1795489200^{date_short_pretty} at {time}|2026-11-24 03:00:00 UTC>.",
         "Ask another operator to approve.",
     ),
     "LimitReached": errors.LimitReached(

@@ -33,7 +33,7 @@ from bot.models import (
     Verb,
     repairs_since,
 )
-from bot.mrkdwn import clock_time, escape, when
+from bot.mrkdwn import escape, when
 from bot.policy import Policy
 from bot.store import Database, approvals, pauses, rows
 from bot.together import TogetherClient
@@ -226,7 +226,7 @@ class Guardrails:
         if first and first.counts_for(present):
             if first.user_id == user_id:
                 raise SecondPersonNeeded(
-                    f"this repair needs two approvers, and you already approved it at {clock_time(first.at)}.",
+                    f"this repair needs two approvers, and you already approved it {when(first.at)}.",
                     "Ask another operator to approve.",
                 )
             if await self._may_still(first, job):

@@ -311,7 +311,9 @@ async def test_second_approver_must_be_another_person() -> None:
         assert "1 of 2 approvals: <@U0ALICE>" in alert.text
         await bot.slack.press(alert, APPROVE)
         told = (await bot.reply_privately()).text
-        assert told.startswith("Not approved: this repair needs two approvers, and you already approved it at")
+        at = alert.text.partition("1 of 2 approvals: <@U0ALICE>, ")[2].partition(". Someone")[0]
+        assert "date_short_pretty" in at, "a first approval counts for days"
+        assert told.startswith(f"Not approved: this repair needs two approvers, and you already approved it {at}.")
         assert bot.together.posts == []
         await bot.slack.press(alert, APPROVE, user="U0BOB")
         await bot.edited(alert, 2)
