@@ -223,6 +223,8 @@ def _line(alert: Alert, name: str) -> Line:
     if remediation.state == State.FAILED:
         error = remediation.error_message
         parts.append(f"failed{f': “{escape(error, 150)}”' if error else ''}")
+    elif remediation.is_under_way and labels.mode(remediation.mode).is_destructive:
+        parts.append("deletes local data")
     return entry(name, *parts)
 
 

@@ -54,6 +54,12 @@ def test_push_says_what_is_broken_before_who_is_called() -> None:
     assert begun.index("gpu-node-") < begun.index("On call: <!subteam^S0ONCALL>") < 400
 
 
+def test_digest_of_what_started_automatically_says_what_deletes_data() -> None:
+    lines = digest(replace(DIGEST, is_started=True), automatic(8), []).text.splitlines()
+    reprovisions = [line for line in lines if "Quick reprovision" in line]
+    assert reprovisions == [line for line in lines if line.endswith("Xid 79 · deletes local data")] != []
+
+
 @pytest.mark.parametrize("few", [1, 6])
 def test_push_puts_no_one_on_call_among_what_deletes_data(few: int) -> None:
     modes = [Mode.REBOOT_VM] * 6 + [Mode.VM_ONLY] * few
