@@ -61,7 +61,8 @@ def draw(shown: Snapshot, config: CardConfig) -> Message:
     if of.is_started and not waiting(alerts):
         return _started(shown)
     open_ones = shown.undecided
-    title = _title(of, alerts, open_ones)
+    failed = [alert for alert in alerts if alert.remediation.state == State.FAILED and not alert.is_unlisted]
+    title = _title(of, alerts, open_ones, len(failed))
     running, ended = ([batch for batch in batches if batch.is_running is state] for state in (True, False))
     clusters = clusters_of(alerts)
     # The bot decides nothing there.
@@ -81,7 +82,6 @@ def draw(shown: Snapshot, config: CardConfig) -> Message:
 
     states = _others(shown)
     groups = grouped(open_ones)
-    failed = [alert for alert in alerts if alert.remediation.state == State.FAILED and not alert.is_unlisted]
     half = half_approved(open_ones, shown.firsts, config)
     listed = _groups(groups, names(alerts), half) if groups else _lines(failed, alerts)
     cause = _cause(open_ones, groups)
@@ -96,7 +96,8 @@ def draw(shown: Snapshot, config: CardConfig) -> Message:
         *blocks.paragraphs(called),
     ]
     texts = [cause, *warnings, *_listed(listed, called), states]
-    return _message(title, "🌩️" if open_ones else "✅", texts, drawn)
+    is_well = not (failed or any(alert.came_back for alert in alerts))
+    return _message(title, "🌩️" if open_ones else "✅" if is_well else "❕", texts, drawn)
 
 
 def _as_of(alerts: Sequence[Alert]) -> str:
@@ -148,15 +149,16 @@ def _started(shown: Snapshot) -> Message:
     return _message(title, "🔧" if left else "✅" if is_well else "❕", texts, drawn)
 
 
-def _title(of: TrackedMessage, alerts: Sequence[Alert], open_ones: Sequence[Alert]) -> str:
-    """Return the blast radius: how many nodes of how many need a decision."""
+def _title(of: TrackedMessage, alerts: Sequence[Alert], open_ones: Sequence[Alert], failed: int) -> str:
+    """Return the blast radius: how many nodes of how many need a decision; or how many have `failed` in the end."""
     name, nodes = cluster_of(of.cluster_id, alerts)
     is_anew = any(alert.waiting_since for alert in open_ones or alerts)
     before = "" if is_anew else " (open before monitoring started)"
     where = clean(name, 60)
     if not open_ones:
-        count = len(alerts)
-        return f"Nothing left to decide: {count} {plural('remediation', count)}{f' in {where}' if name else before}"
+        count, but = len(alerts), f", but {failed} failed" if failed else ""
+        of_all = f"{count} {plural('remediation', count)}{f' in {where}' if name else before}"
+        return f"Nothing left to decide{but}: {of_all}"
     count, many = nodes_of(open_ones), blast_radius(open_ones, nodes)
     needs = f"need{'s' if count == 1 else ''} a decision"
     more = f" ({len(open_ones)} remediations)" if len(open_ones) > count else ""

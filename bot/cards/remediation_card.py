@@ -152,17 +152,25 @@ def _title(
             title = f"{node} recovered on its own"
         case State.RUNNING:
             title = mode.doing.format(node)
-        case State.SUCCEEDED if about.came_back:
-            after = lasted(about.came_back.at - remediation.succeeded_at)
-            failed = f"{capital(mode.noun)} didn't help"
-            title = failed if about.came_back.was_firing else f"Fault came back after {after}"
-            title, symbol = f"{title}: {node}", "🔁"
+        case State.SUCCEEDED if about.came_back or about.is_missing:
+            done, symbol = _came_to_nothing(remediation, about)
+            title = f"{done}: {node}"
         case State.SUCCEEDED:
             title = mode.done.format(node)
         case _:
             title = f"{state}: {do}"
     title = clean(title, 145) if is_named else _TO_THE_NAME.sub("", clean(title, 145))
     return f"{title} {symbol}"
+
+
+def _came_to_nothing(remediation: Remediation, about: CardContext) -> tuple[str, str]:
+    """Return what has become of a repair that succeeded, and of its node all the same, with a symbol."""
+    noun = labels.mode(remediation.mode).noun
+    if about.came_back is None:
+        return f"Not running after {noun}", "⚠️"
+    if about.came_back.was_firing:
+        return f"{capital(noun)} didn't help", "🔁"
+    return f"Fault came back after {lasted(about.came_back.at - remediation.succeeded_at)}", "🔁"
 
 
 def _warnings(

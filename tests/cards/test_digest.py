@@ -180,6 +180,16 @@ def test_a_single_remediation_is_not_called_remediations() -> None:
     assert "Nothing left to decide: 1 remediation in c-7f2." in digest(DIGEST, [over], []).text
 
 
+def test_digest_in_which_a_repair_failed_or_did_not_help_does_not_look_as_if_all_were_well() -> None:
+    one, other = alerts(2)
+    ended = [replace(alert, remediation=remediation(state=State.SUCCEEDED)) for alert in (one, other)]
+    assert "✅" in str(digest(DIGEST, ended, []).blocks[0])
+    failed = digest(DIGEST, [ended[0], replace(other, remediation=remediation(state=State.FAILED))], [])
+    assert failed.text.startswith("Nothing left to decide, but 1 failed: 2 remediations in c-7f2.")
+    back = digest(DIGEST, [ended[0], replace(ended[1], came_back=CameBack("Xid 79", START))], [])
+    assert ["❕" in str(message.blocks[0]) for message in (failed, back)] == [True, True]
+
+
 def test_hold_in_a_digest_says_on_which_day_it_ends() -> None:
     (one,) = alerts(1)
     held = replace(one, hold=Hold("U0BOB", START + 86_400))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 SYMBOLS = {
     "PENDING_APPROVAL": "⏳", "PENDING": "🕓", "QUARANTINING": "🚧", "QUARANTINED": "🚧", "RUNNING": "🔧",
-    "SUCCEEDED": "✅🔁", "FAILED": "❌", "CANCELLED": "🚫", "AUTO_RESOLVED": "💤",
+    "SUCCEEDED": "✅🔁⚠", "FAILED": "❌", "CANCELLED": "🚫", "AUTO_RESOLVED": "💤",
 }  # fmt: skip
 REPAIRS = {
     "REMEDIATION_MODE_REBOOT_VM": "eboot", "REMEDIATION_MODE_VM_ONLY": "eprovision",

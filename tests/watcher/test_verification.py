@@ -216,6 +216,7 @@ async def test_node_that_is_not_back_is_told_once(bot: World, status: str) -> No
     await pass_time(bot, 840)
     assert not [line for line in thread(bot, alert) if "isn't running" in line]
     await until(bot, lambda: "wasn't running in the cluster" in alert.text, seconds=300)
+    assert alert.title.startswith("Not running after reboot: instance-1 ⚠️")
     await pass_time(bot, DAY + 3600)
     assert not [line for line in thread(bot, alert) if "Held" in line]
     (told,) = [line for line in thread(bot, alert) if "isn't running" in line]
