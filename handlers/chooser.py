@@ -210,8 +210,7 @@ class Chooser(Surface):
         if self.config.observes(shown.cluster_id):
             return chooser.chooser(choice, cards.labels.OBSERVED)
         if shown.state not in CANCELLABLE:
-            state = cards.labels.state(shown.state)[0]
-            return chooser.chooser(choice, f"Too late to cancel: it's already “{state}”.")
+            return chooser.chooser(choice, cards.too_late(Verb.CANCEL, shown.state))
         about, cluster = await self.decisions.about(shown.ref), (await self.lookup.names())[shown.cluster_id]
         return chooser.chooser(choice, note, shown, about, self.config, cluster=cluster)
 

@@ -98,6 +98,15 @@ async def test_auto_resolved_remediation_is_not_called_denied(bot: World) -> Non
     assert alert.buttons == {}
 
 
+async def test_state_of_tomorrow_is_not_called_over(bot: World) -> None:
+    bot.together.add()
+    alert = bot.alert()
+    bot.together.remediations[IDS]["state"] = "SCHEDULED"
+    await bot.slack.press(alert, APPROVE)
+    await bot.edited(alert)
+    assert "to “State SCHEDULED”. Check it in Together." in alert.text
+
+
 async def test_power_cycle_is_approved_without_naming_the_mode(bot: World) -> None:
     bot.together.add(mode="REMEDIATION_MODE_HOST_POWER_CYCLE")
     alert = bot.alert()

@@ -45,6 +45,7 @@ WRONG_STATE = {
     "AUTO_RESOLVED": "Not cancelled. The alert cleared",
     "RUNNING": "Too late to cancel: it's already “Running”.",
     "SUCCEEDED": "Too late to cancel: it's already “Succeeded”.",
+    "SCHEDULED": "Can't cancel this here: it's “State SCHEDULED”. Check it in Together.",  # a state of tomorrow
 }
 
 

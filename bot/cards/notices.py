@@ -24,6 +24,7 @@ from bot.models import (
     RemediationRef,
     ReplyTarget,
     Request,
+    State,
     Verb,
     reference_value,
     short_hash,
@@ -212,6 +213,14 @@ def pointer(remediation: Remediation, said: str, about: CardContext, config: Car
     link = config.permalink(about.channel_id, about.ts)
     where = f"<{link}|See the card>" if link else f"The card is in <#{about.channel_id}>."
     return blocks.line(f"{escape(remediation.node, 100)}: {said} {where}")
+
+
+def too_late(verb: Verb, state: str) -> str:
+    """Return that a decision is too late for a state, as trusted markup; what an unknown one means isn't certain."""
+    named = escape(labels.state(state)[0], 90)
+    if state in set(State):
+        return f"Too late to {verb}: it's already “{named}”."
+    return f"Can't {verb} this here: it's “{named}”. Check it in Together."
 
 
 def unfollowed(

@@ -37,7 +37,8 @@ def precondition_failure(
     if not changed:
         return ""
     open_ = any(present.state in rule.allowed for rule in RULES.values())
-    next_step = "Review it and decide again." if open_ else "There's nothing left to decide."
+    over = "There's nothing left to decide." if present.state in set(State) else "Check it in Together."
+    next_step = "Review it and decide again." if open_ else over
     if present.state in rule.allowed:
         next_step = f"Review it and {request.verb} again."
     return f"{your(request)} wasn't sent: {changed}. {next_step}"
@@ -138,7 +139,7 @@ def too_late_notice(
         said = f" Together: “{escape(refusal.quote, 300)}”." if refusal and refusal.quote else ""
         is_still = "the remediation is still waiting" if present.is_waiting else "it's still queued"
         return f"{your(request)} was refused by Together, but {is_still}.{said} Review it and decide again."
-    return f"Too late to {request.verb}: it's already “{_state(present.state)}”."
+    return cards.too_late(request.verb, present.state)
 
 
 def your(request: Request) -> str:

@@ -20,7 +20,7 @@ from bot.errors import (
     TogetherError,
 )
 from bot.models import HOLD_SECONDS, MAX_HOLD_SECONDS, RULES, Job, Verb
-from bot.mrkdwn import clock_time, escape, when
+from bot.mrkdwn import clock_time, when
 from bot.store import DecisionStore, approvals, rows
 from bot.together import TogetherClient
 
@@ -91,8 +91,7 @@ class Upkeep:
             return replace(read, kind=OutcomeKind.CHANGED, notice="Not held: the hold was released since you asked.")
         for is_certain in (False, True):
             if not read.present.is_waiting:
-                state = escape(cards.labels.state(read.present.state)[0], 90)
-                return replace(read, kind=OutcomeKind.CHANGED, notice=f"Too late to hold: it's already “{state}”.")
+                return replace(read, kind=OutcomeKind.CHANGED, notice=cards.too_late(Verb.HOLD, read.present.state))
             if await self._may_be_old(job) and is_of_another_episode(request, request.saw, read.present):
                 return replace(read, kind=OutcomeKind.CHANGED, notice=f"Not held: {OPENED_AGAIN}.")
             asked = request.ref, request.actor, seconds, request.reason

@@ -196,7 +196,7 @@ class NothingToResume(NotAttempted):
 
     code = OutcomeKind.NOTHING_TO_RESUME
     sentence = "Approvals aren't paused."
-    next_step = "You can approve."
+    next_step = "There's nothing to resume."
 
 
 class Paused(GuardrailRefusal):
