@@ -123,7 +123,9 @@ def _end(repair: Remediation, decided: DecidedBy | None) -> str:
     return f"{error}. Check the node{f', {decided.people}' if decided and decided.is_approval else ''}"
 
 
-def failure(remediation: Remediation, decided: DecidedBy | None, called: str, now: float) -> Message:
+def failure(
+    remediation: Remediation, share: RepairLoad | None, decided: DecidedBy | None, called: str, now: float
+) -> Message:
     """Return that a repair has failed: it calls who approved it through Slack, else who is on call.
 
     Args:
@@ -134,13 +136,13 @@ def failure(remediation: Remediation, decided: DecidedBy | None, called: str, no
     who = people or mention(called)
     approved_at = _approved_at(remediation, decided)
     after = f"{lasted(_at(remediation, now) - approved_at)} after " if approved_at else ""
-    details = f" ({after}approval)" if after else ""
+    details = f", {after}approval" if after else ""
     if remediation.is_automatic and not people:
-        details = " (started automatically)"
+        details = ", started automatically"
     elif remediation.reviewer and not people:
-        details = f" ({after}{escape(remediation.reviewer, 100)} approved it in Together)"
+        details = f", {after}{escape(remediation.reviewer, 100)} approved it in Together"
     error = f": “{escape(remediation.error_message, 500)}”" if remediation.error_message else "."
-    failed = f"{_repair(remediation)} failed on {_node(remediation)}{details}{error} ❌"
+    failed = f"{_repair(remediation)} failed on {where(remediation, share)}{details}{error} ❌"
     return _addressed(who, failed)
 
 
@@ -148,7 +150,7 @@ def begun(alerts: Sequence[Alert], called: str) -> Message:
     """Call who is on call for repairs that delete data, or may, and that nobody was asked about, or not about that."""
     are = "is" if all(labels.mode(alert.remediation.mode).is_destructive for alert in alerts) else "may be"
     did = "isn't what was approved" if any(alert.decided for alert in alerts) else "started automatically"
-    return calling_line(f"{_nodes(alerts)}: {_repairs(alerts)} {did}. Local data {are} deleted.", called)
+    return calling_line(f"{_where(alerts)}: {_repairs(alerts)} {did}. Local data {are} deleted.", called)
 
 
 def stuck(alerts: Sequence[Alert], called: str, now: float, *, has_card: bool) -> Message:
@@ -162,7 +164,7 @@ def stuck(alerts: Sequence[Alert], called: str, now: float, *, has_card: bool) -
     latest = max(unix(alert.remediation.under_way_since) for alert in alerts)  # true of all
     hint = labels.IF_STUCK if has_card else f"Check {'it' if len(alerts) == 1 else 'them'} in Together."
     said = f"{_repairs(alerts)} may be stuck. Not finished after {lasted(now - latest)}."
-    return calling_line(f"{_nodes(alerts)}: {said} {hint}", called)
+    return calling_line(f"{_where(alerts)}: {said} {hint}", called)
 
 
 def came_back(alerts: Sequence[Alert], called: str) -> Message:
@@ -171,7 +173,7 @@ def came_back(alerts: Sequence[Alert], called: str) -> Message:
     Args:
         called: the user or group on call; empty for nobody.
     """
-    nodes, remediation = _nodes(alerts), alerts[0].remediation
+    nodes, remediation = _where(alerts), alerts[0].remediation
     back, *others = [alert.came_back for alert in alerts if alert.came_back]  # that is what this tells
     fault, repair = escape(back.fault, 80), escape(labels.mode(remediation.mode).noun, 80)
     if nodes_of(alerts) > 1:
@@ -193,7 +195,7 @@ def not_back(alerts: Sequence[Alert], called: str, now: float) -> Message:
     passed = lasted(now - max(alert.remediation.succeeded_at for alert in alerts))
     are, its, node = ("isn't", "its", "node") if nodes_of(alerts) == 1 else ("aren't", "their", "nodes")
     late = f"running in the cluster {passed} after {its} repair, as Together lists it"
-    return _to(alerts, called, f"{_nodes(alerts)} {are} {late}. Check the {node}.")
+    return _to(alerts, called, f"{_where(alerts)} {are} {late}. Check the {node}.")
 
 
 def lasted_repairs(alerts: Sequence[Alert], seconds: float) -> Message:
@@ -275,7 +277,7 @@ def late_call(alerts: Sequence[Alert], called: str, *, again: bool, is_worse: bo
         called: a user or group ID to mention; empty for nobody.
         again: it had ended before.
     """
-    node, faults = _node(alerts[0].remediation), {fault(alert.remediation) for alert in alerts}
+    node, faults = _where(alerts[:1]), {fault(alert.remediation) for alert in alerts}
     broken = escape(faults.pop(), 100) if len(faults) == 1 else ""
     others = f" and {len(alerts) - 1} more" if len(alerts) > 1 else ""
     ages = [alert.as_of for alert in alerts if alert.as_of]
@@ -377,6 +379,11 @@ def _node(remediation: Remediation) -> str:
 def _nodes(alerts: Sequence[Alert]) -> str:
     called = {(alert.cluster_id, alert.remediation.instance_id): alert.remediation.node for alert in alerts}
     return first_of(list(called.values()), LISTED, 100)
+
+
+def _where(alerts: Sequence[Alert]) -> str:
+    """Return what a call is about; of one node with its cluster, as a push shows nothing else of it."""
+    return where(alerts[0].remediation, alerts[0].share) if len(alerts) == 1 else _nodes(alerts)
 
 
 def _lasted(seconds: float, *, at_most: bool) -> str:

@@ -264,7 +264,7 @@ def _failures(new: Sequence[Alert], snapshot: Snapshot, config: WatchConfig) -> 
     if decided and not decided.first_user and first and first.mode == remediation.mode:
         # It wasn't clear whether the second approval had taken effect.
         decided = replace(decided, first_user=first.user_id)
-    said = thread.failure(remediation, decided, oncall, snapshot.now)
+    said = thread.failure(remediation, new[0].share, decided, oncall, snapshot.now)
     yield PendingReply(said, keys, broadcast=True)
 
 

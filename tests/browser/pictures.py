@@ -180,7 +180,7 @@ def _lines(state: State, **more: Any) -> Message:
 def _failed() -> Message:
     ended = "2026-11-24T03:19:00Z"
     failed = reviewed(State.FAILED, error_message="host did not come back within 20 min", end_time=ended)
-    return thread.failure(failed, APPROVED, "", START + 1200)
+    return thread.failure(failed, None, APPROVED, "", START + 1200)
 
 
 def dialogs() -> Iterator[tuple[str, Message, str]]:

@@ -32,7 +32,7 @@ def failed(decided: DecidedBy | None = None, first: str = "", called: str = "S0O
     """What is told of a failure; where nobody is on call, nobody has approved it either."""
     repair = remediation(state=State.FAILED, **more) if not called else reviewed(State.FAILED, **more)
     decided = decided and replace(decided, first_user=first)
-    return thread.failure(repair, decided, called, START + 1200).text
+    return thread.failure(repair, None, decided, called, START + 1200).text
 
 
 def test_every_line_of_a_thread() -> None:
@@ -108,12 +108,14 @@ def test_sentence_about_several_nodes_says_only_what_is_true_of_each() -> None:
     two = replace(two, remediation=two.remediation.model_copy(update={"linked_alerts": []}))
     both = [one, two]
     told = thread.late_call(both, "", again=False).text
-    assert told == "gpu-node-0000 and 1 more are waiting for a decision."
+    assert told == "gpu-node-0000 (c-7f2) and 1 more are waiting for a decision."
     old = [one, replace(two, as_of=START)]
     told = thread.late_call(old, "", again=False).text
-    assert told.startswith("gpu-node-0000 and 1 more were waiting for a decision. Last confirmed <!date^")
+    assert told.startswith("gpu-node-0000 (c-7f2) and 1 more were waiting for a decision. Last confirmed <!date^")
     told = thread.late_call(old, "", again=False, is_worse=True).text
-    assert told.startswith("gpu-node-0000 and 1 more were critical and waiting for a decision. Last confirmed <!date^")
+    assert told.startswith(
+        "gpu-node-0000 (c-7f2) and 1 more were critical and waiting for a decision. Last confirmed <!date^"
+    )
     assert "their faults came back, such as" in thread.came_back(both, "").text
     still = replace(two, came_back=CameBack("Xid 79", START, was_firing=True))
     assert "their faults didn't stop or came back, such as" in thread.came_back([one, still], "").text
@@ -149,7 +151,7 @@ def test_repair_that_somebody_approved_says_how_long_ago_that_was_though_togethe
 
 def test_failure_of_an_automatic_repair_is_approved_by_nobody() -> None:
     one = begun(State.FAILED)
-    assert "(started automatically)" in thread.failure(one, None, "S0ONCALL", START + 1200).text
+    assert ", started automatically" in thread.failure(one, None, None, "S0ONCALL", START + 1200).text
     told = cards.digest.failures([replace(alerts(1)[0], remediation=one, decided=None)], {}).text
     assert "(started automatically)" in told
     assert "approved" not in told.lower()

@@ -90,7 +90,7 @@ async def test_call_after_quiet_hours_says_as_of_when_it_is_true_where_together_
         await bot.time.advance(4 * 3600)
     async with bot.another() if is_away else nullcontext():
         (told,) = await until(bot, lambda: thread(bot, alert), 5 * 3600)
-    assert told.startswith("instance-1 was waiting for a decision: X. Last confirmed <!date^")
+    assert told.startswith("instance-1 (cluster-1 (H100)) was waiting for a decision: X. Last confirmed <!date^")
     assert told.endswith(f"Can't read it from Together now. {CALL}")
 
 

@@ -172,7 +172,7 @@ async def test_failure_mentions_the_approver_and_quotes_the_error(bot: World) ->
     bot.together.fail(IDS, "host <!channel> did not come back")
     await card(bot, words="Failed: reboot")
     failed = await until(bot, lambda: [line for line in thread(bot, alert) if "failed on" in line])
-    assert failed[0].startswith("<@U0BOB>, Reboot failed on instance-1 (1")
+    assert failed[0].startswith("<@U0BOB>, Reboot failed on instance-1 (cluster-1 (H100)), 1")
     assert "“host &lt;!channel&gt; did not come back”" in failed[0]
 
 

@@ -172,7 +172,7 @@ async def test_call_that_quiet_hours_owe_waits_for_who_looks() -> None:
         await pass_time(bot, 14 * 60)
         assert thread(bot, alert) == []
         await pass_time(bot, 120)
-        assert thread(bot, alert) == ["instance-1 is waiting for a decision: X. <!subteam^S0ONCALL>"]
+        assert thread(bot, alert) == ["instance-1 (cluster-1 (H100)) is waiting for a decision: X. <!subteam^S0ONCALL>"]
 
 
 @pytest.mark.parametrize("escalate", ["", "S0LEADS/20"])

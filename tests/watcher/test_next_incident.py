@@ -124,8 +124,8 @@ async def test_fault_that_comes_back_under_the_same_id_is_among_what_did_not_hel
     before = counted("REBOOT_VM", "came_back")
     alert = await opened_again(bot)
     assert [line for line in thread(bot, alert) if "U0ALICE" in line or CALL in line][1:] == [
-        "<@U0ALICE>, Xid 79 came back on instance-1, 1 h after its reboot. 🔁",
-        f"instance-1 is waiting for a decision again: Xid 79, Xid. {CALL}",
+        "<@U0ALICE>, Xid 79 came back on instance-1 (cluster-1), 1 h after its reboot. 🔁",
+        f"instance-1 (cluster-1 (H100)) is waiting for a decision again: Xid 79, Xid. {CALL}",
     ]
     assert counted("REBOOT_VM", "came_back") - before == 1
     told = await asked(bot, "tonight")
@@ -157,8 +157,12 @@ async def test_next_incident_that_began_and_ended_between_two_polls_is_told_once
     bot.together.remediations[IDS] |= {**AUTOMATIC, **times, "state": state}
     await until(bot, lambda: alert.text != before, seconds=700)
     await pass_time(bot, 1300)
-    failures = [f"{CALL}, Reboot failed on instance-1 (started automatically). ❌"] if state == "FAILED" else []
-    back = f"<@U0ALICE> {CALL}, Xid 79 came back on instance-1, 1 h 59 min after its reboot. 🔁"
+    failures = (
+        [f"{CALL}, Reboot failed on instance-1 (cluster-1 (H100)), started automatically. ❌"]
+        if state == "FAILED"
+        else []
+    )
+    back = f"<@U0ALICE> {CALL}, Xid 79 came back on instance-1 (cluster-1), 1 h 59 min after its reboot. 🔁"
     assert sorted(thread(bot, alert)[told:]) == sorted([*failures, back])
     assert bot.slack.cards(IDS[2]) == [alert]
 
@@ -284,7 +288,7 @@ async def test_next_automatic_repair_of_a_node_under_the_same_id_is_told_and_cal
     mode = "REMEDIATION_MODE_VM_ONLY"
     bot.together.add(**AUTOMATIC, mode=mode, create_time=moment(bot), update_time=moment(bot))
     await poll(bot)
-    begun = f"instance-1: Quick reprovision started automatically. Local data is deleted. {CALL}"
+    begun = f"instance-1 (cluster-1 (H100)): Quick reprovision started automatically. Local data is deleted. {CALL}"
     assert await until(bot, lambda: [line for line in thread(bot, alert) if CALL in line]) == [begun]
     becomes(bot, "RUNNING", "start_time")
     await until(bot, lambda: any("Quick reprovision started. " in line for line in thread(bot, alert)))
@@ -351,7 +355,7 @@ async def test_next_automatic_repair_is_not_said_to_be_approved_with_the_one_bef
         bot,
         lambda: (
             thread(bot, alert)[len(before) :][-1:]
-            == [f"{CALL}, Reboot failed on instance-1 (started automatically): “no host left” ❌"]
+            == [f"{CALL}, Reboot failed on instance-1 (cluster-1 (H100)), started automatically: “no host left” ❌"]
         ),
     )
     assert "approv" not in " ".join(thread(bot, alert)[len(before) :])

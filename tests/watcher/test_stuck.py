@@ -46,7 +46,7 @@ async def test_repair_that_does_not_end_is_told_once_and_on_call_is_mentioned(bo
     assert "May be stuck: under way since" in alert.text
     await pass_time(bot, 3 * 3600)
     (line,) = calls(bot, alert)
-    assert line.startswith("instance-1: Reboot may be stuck. Not finished after 40 min.")
+    assert line.startswith("instance-1 (cluster-1 (H100)): Reboot may be stuck. Not finished after 40 min.")
     assert line.endswith(CALL)
     bot.together.remediations[IDS]["state"] = "SUCCEEDED"
     await card(bot, words="Rebooted")
@@ -180,7 +180,7 @@ async def test_it_is_told_once_slack_is_back_while_another_repair_of_the_digest_
     await pass_time(bot, 3600)
     bot.slack.faults.clear()
     (line,) = await until(bot, lambda: calls(bot, message), seconds=600)
-    assert line.startswith("gpu-node-0000: Reboot may be stuck.")
+    assert line.startswith("gpu-node-0000 (cluster-1 (H100)): Reboot may be stuck.")
 
 
 async def test_node_that_is_not_back_is_told_though_another_repair_of_the_digest_may_be_stuck(bot: World) -> None:

@@ -165,7 +165,10 @@ async def test_digest_reminders_start_again_when_a_remediation_returns(bot: Worl
     await digest(bot, "needs a decision")
     (again,) = await until(bot, lambda: bot.slack.replies(message))
     assert again.broadcast
-    assert again.text == "gpu-node-0000 is waiting for a decision again: Xid 79, GPU has fallen off the bus."
+    assert (
+        again.text
+        == "gpu-node-0000 (cluster-1 (H100)) is waiting for a decision again: Xid 79, GPU has fallen off the bus."
+    )
     await pass_time(bot, 16 * 60)
     reminder = bot.slack.replies(message)[-1]
     assert "1 node in cluster-1 (H100) has waited 15 min or more for a decision." in reminder.text
@@ -372,7 +375,7 @@ async def test_remediation_that_waits_again_is_called_in_the_channel() -> None:
         await pass_time(bot, 3 * 86_400)
         bot.together.remediations[IDS]["state"] = "PENDING_APPROVAL"
         called = await until(bot, lambda: [reply for reply in bot.slack.replies(alert) if reply.broadcast])
-        assert called[0].text == "instance-1 is waiting for a decision again. <!subteam^S0ONCALL>"
+        assert called[0].text == "instance-1 (cluster-1 (H100)) is waiting for a decision again. <!subteam^S0ONCALL>"
         await pass_time(bot, 3600)
         assert [reply.broadcast for reply in bot.slack.replies(alert)].count(True) == 1
 
@@ -401,7 +404,8 @@ async def test_node_that_joins_a_decided_digest_calls_at_once() -> None:
         storm(bot, 1, start=6)
         called = await until(bot, lambda: [reply for reply in bot.slack.replies(message) if reply.broadcast], 30)
         assert called[0].text == (
-            "gpu-node-0006 is waiting for a decision: Xid 79, GPU has fallen off the bus. <!subteam^S0ONCALL>"
+            "gpu-node-0006 (cluster-1 (H100)) is waiting for a decision: Xid 79, GPU has fallen off the bus. "
+            "<!subteam^S0ONCALL>"
         )
 
 

@@ -81,7 +81,9 @@ async def test_fault_that_comes_back_is_told_to_who_approved_and_who_is_on_call(
     await until(bot, lambda: "Fault came back after 22 min 🔁" in alert.text)
     assert "Xid 79 is back: see the node's next remediation." in alert.text
     told = await until(bot, lambda: [line for line in thread(bot, alert) if "came back" in line])
-    assert told == [f"<@U0ALICE> {CALL}, Xid 79 came back on instance-1, 22 min after its reboot. 🔁"]
+    assert told == [
+        f"<@U0ALICE> {CALL}, Xid 79 came back on instance-1 (cluster-1 (H100)), 22 min after its reboot. 🔁"
+    ]
     assert [reply.broadcast for reply in bot.slack.replies(alert) if "came back" in reply.text] == [True]
     await card(bot, AGAIN)
     await pass_time(bot, 2 * DAY)
@@ -102,7 +104,7 @@ async def test_alert_that_has_fired_all_along_did_not_come_back(bot: World) -> N
     alert = await repaired(bot)
     bot.together.add(AGAIN, linked_alerts=firing("79", moment(bot, -3600)))
     await until(bot, lambda: "Reboot didn't help 🔁" in alert.text)
-    told = "Xid 79 didn't stop with the reboot of instance-1: it didn't help."
+    told = "Xid 79 didn't stop with the reboot of instance-1 (cluster-1 (H100)): it didn't help."
     await until(bot, lambda: any(told in line for line in thread(bot, alert)))
 
 
@@ -221,8 +223,8 @@ async def test_node_that_is_not_back_is_told_once(bot: World, status: str) -> No
     assert not [line for line in thread(bot, alert) if "Held" in line]
     (told,) = [line for line in thread(bot, alert) if "isn't running" in line]
     assert told == (
-        f"<@U0ALICE> {CALL}, instance-1 isn't running in the cluster 15 min after its repair, as Together lists it. "
-        "Check the node."
+        f"<@U0ALICE> {CALL}, instance-1 (cluster-1 (H100)) isn't running in the cluster 15 min after its repair, "
+        "as Together lists it. Check the node."
     )
 
 

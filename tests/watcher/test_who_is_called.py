@@ -13,6 +13,7 @@ from tests.storms import XID, began, choose, digest, storm
 from tests.watch import CHANNEL, HOLD, card, enforce_slacks_limits, pass_time, thread, until, watching
 from tests.world import APPROVE, IDS, World
 
+IN_ITS_CLUSTER = "instance-1 (cluster-1 (H100))"
 ONCALL = "<!subteam^S0ONCALL>"
 WARNING = [{"severity": "PHC_SEVERITY_WARNING", "annotation": {"title": "Slurm node unavailable"}}]
 CRITICAL = [{"severity": "PHC_SEVERITY_CRITICAL", "annotation": {"title": "GPU has fallen off the bus"}}]
@@ -146,7 +147,7 @@ async def test_failed_repair_that_nobody_approved_through_slack_calls_on_call() 
         told = await until(bot, lambda: [reply for reply in bot.slack.replies(alert) if "failed on" in reply.text])
         assert told[0].broadcast
         assert told[0].text.startswith(
-            f"{ONCALL}, Reboot failed on instance-1 (0 s after web-user@example.com approved it in"
+            f"{ONCALL}, Reboot failed on instance-1 (cluster-1 (H100)), 0 s after web-user@example.com approved it in"
         )
 
 
@@ -168,7 +169,7 @@ async def test_fault_that_turns_critical_in_quiet_hours_calls_once() -> None:
         called = await until(bot, lambda: [reply for reply in bot.slack.replies(alert) if calls(reply)])
         assert (
             called[0].text
-            == f"instance-1 is critical now and waiting for a decision: GPU has fallen off the bus. {ONCALL}"
+            == f"{IN_ITS_CLUSTER} is critical now and waiting for a decision: GPU has fallen off the bus. {ONCALL}"
         )
         await pass_time(bot, 3600)
         assert sum(calls(reply) for reply in bot.slack.replies(alert)) == 1
@@ -245,8 +246,8 @@ async def test_call_for_what_turns_critical_does_not_repeat_the_one_at_the_end_o
         bot.together.remediations[IDS]["linked_alerts"] = CRITICAL
         await until(bot, lambda: len(thread(bot, alert)) > 1, 30)
         assert thread(bot, alert) == [
-            f"instance-1 is waiting for a decision: Slurm node unavailable. {ONCALL}",
-            f"instance-1 is critical now and waiting for a decision: GPU has fallen off the bus. {ONCALL}",
+            f"{IN_ITS_CLUSTER} is waiting for a decision: Slurm node unavailable. {ONCALL}",
+            f"{IN_ITS_CLUSTER} is critical now and waiting for a decision: GPU has fallen off the bus. {ONCALL}",
         ]
 
 
