@@ -22,7 +22,6 @@ from bot.errors import (
 )
 from bot.mention_parsing import Ask, AskForStatus, AskToHold, Mentioned, parse_mention
 from bot.models import LIFETIME, RULES, Actor, Entry, Json, RemediationRef, ReplyTarget, Request, SeenState, Verb
-from bot.mrkdwn import escape
 from bot.parsing import Find, Help, ListWaiting, Order, RepairsOf, Tonight
 from handlers.chooser import Chooser
 from handlers.client import SlackFailure, message_at
@@ -114,10 +113,10 @@ class Mentions(Surface):
             hint = cards.labels.UNCONFIRMED
         elif present.state in RULES[verb].allowed:
             hint = "Nothing has been sent yet: "
-            hint += "decide on its card." if about.ts else cards.how_to_decide(verb, present)
+            where = "in its digest" if about.is_one_of_many else "on its card"
+            hint += f"decide {where}." if about.ts else cards.how_to_decide(verb, present)
         else:
-            state = cards.labels.state(present.state, reviewed=present.is_reviewed)[0]
-            hint = f"It's too late: it's already “{escape(state, 90)}”."
+            hint = cards.too_late(verb, present.state)
         notice = f"<@{actor.user_id}> asked to {verb} this. {hint}"
         if about.ts:
             shown = cards.pointer(present, notice, about, self.config)

@@ -418,7 +418,7 @@ async def test_request_that_is_too_late_offers_no_button(bot: World) -> None:
     bot.together.add(state="RUNNING")
     said = await bot.slack.say(f"{BOT} cancel {REF}", user="U0ALICE")
     answer = await confirmation(bot, said)
-    assert "It's too late: it's already “Running”." in answer.text
+    assert "Too late to cancel: it's already “Running”." in answer.text
     assert answer.buttons == {}
 
 

@@ -143,10 +143,11 @@ def repairs_of(name: str, alerts: Sequence[Alert]) -> Message:
         alerts: those of that node, the latest first.
     """
     if not alerts:
-        return lines_message(f"{escape(name, 100)}: the bot has no record of a node with this name or instance ID.", [])
+        known = "the bot has no record of a node with this name or instance ID in the last year."
+        return lines_message(f"{escape(name, 100)}: {known}", [])
     nodes = {folded(alert.remediation.node): alert.remediation.node for alert in alerts}
     if len(nodes) > 1 and not any(alert.remediation.is_called(name) for alert in alerts):
-        head = f"{escape(name, 100)}: several nodes are called so. Ask for one by its whole name."
+        head = f"{escape(name, 100)}: several nodes have this name. Ask for one by its whole name."
         return lines_message(head, [escape(node, 100) for node in sorted(nodes.values())[:LISTED]])
     alerts = sorted(_with_earlier(alerts), key=since, reverse=True)
     many = f"the last {LISTED} of {len(alerts)}" if len(alerts) > LISTED else f"{len(alerts)}"

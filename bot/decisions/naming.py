@@ -192,7 +192,7 @@ def ensure_its_cluster(names: Mapping[str, str], said: str, of: RemediationRef) 
     is_alone = not rest[len(name) :].strip(AROUND + " ")
     is_meant = within["sign"].strip() or words or is_alone or any(map(str.isdecimal, name))
     if name and is_meant and called[name] != of.cluster_id:
-        raise UnreadableCommand(f"Nothing open in cluster “{name}” is called so.")
+        raise UnreadableCommand(f"Nothing open in cluster “{name}” has that name.")
 
 
 def _added(reason: str, own: set[str]) -> Iterator[str]:
