@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from bot.clock import WaitReason
+from tests.deaths import died_while
 from tests.simulator.slack import Posted
 from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault, Ids
@@ -230,3 +231,29 @@ async def test_alert_that_cannot_be_read_is_answered_in_its_thread(bot: World) -
     (answer,) = await bot.slack.until(lambda: bot.slack.replies(alert))
     assert "Cancelled by <@U0ALICE>" in answer.text
     assert alert.edits == 0
+
+
+@pytest.mark.bot(drain_seconds=0.05)
+async def test_progress_of_a_process_that_died_is_taken_back(bot: World) -> None:
+    """The next process read it as the alert's own words, without its buttons, and put that back."""
+    bot.together.add()
+    alert = bot.alert()
+    before = [dict(block) for block in alert.blocks]
+    with bot.together.paused("get"):
+        await bot.slack.press(alert, APPROVE)
+        await bot.together.until(lambda: bot.together.calls)
+        await bot.time.advance(1)
+        await bot.edited(alert)
+        await bot.settle()
+    assert "is approving this…" in alert.everything
+    bot.together.calls.clear()
+    async with died_while(bot, at="read"), bot.another():
+        with bot.together.paused("get"):
+            await bot.together.until(lambda: bot.together.calls)
+            await bot.time.advance(1)
+            await bot.edited(alert, 2)
+            bot.together.faults.append(Fault("rpc", verb="get", code=14, times=-1))
+        await bot.edited(alert, 3)
+        await bot.slack.until(lambda: bot.slack.replies(alert))
+    assert alert.blocks == before
+    assert alert.text == "alert"

@@ -316,7 +316,7 @@ class DecisionService:
         place = request.place
         if is_elsewhere(job.about, place):
             return  # it says where the card is
-        if place.is_foreign:
+        if place.is_foreign and not place.in_progress:  # else it shows a dead process's progress, without its buttons
             place = await self._messenger.reread(place)
             job.request = request = request.at(place)
         if place.is_button:
