@@ -257,3 +257,27 @@ async def test_progress_of_a_process_that_died_is_taken_back(bot: World) -> None
         await bot.slack.until(lambda: bot.slack.replies(alert))
     assert alert.blocks == before
     assert alert.text == "alert"
+
+
+async def test_decision_that_fails_takes_nothing_off_that_came_since_it_is_in_progress(bot: World) -> None:
+    """It put back what it had covered: the other row's progress, without its buttons or result."""
+    alert = alert_about(bot, IDS, OTHER)
+    bot.together.faults.append(Fault("rpc", verb="approve", code=7))
+    with bot.together.paused("approve"):
+        with bot.together.paused("cancel"):
+            await bot.slack.press(alert, CANCEL, button=button(alert, CANCEL))
+            await bot.together.until(lambda: bot.together.is_waiting("cancel"))
+            await bot.time.advance(1)
+            await bot.slack.until(lambda: "is cancelling this…" in alert.everything)
+            await bot.slack.press(alert, APPROVE, user="U0BOB", button=button(alert, APPROVE, 1))
+            await bot.together.until(lambda: bot.together.is_waiting("approve"))
+            await bot.time.advance(1)
+            await bot.slack.until(lambda: "is approving this…" in alert.everything)
+        await bot.slack.until(lambda: "Cancelled by @U0ALICE" in alert.everything)
+        edits = alert.edits
+    await bot.slack.until(lambda: alert.edits > edits)
+    await bot.settle()
+    assert "Cancelled by @U0ALICE" in alert.everything
+    assert "'s approval: The bot's Together API key can't do that" in alert.everything
+    assert "this…" not in alert.everything
+    assert button(alert, APPROVE, 1)

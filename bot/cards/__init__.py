@@ -42,6 +42,7 @@ from bot.cards.notices import (
     posted_late,
     posted_twice,
     private,
+    put_back,
     too_late,
     unfollowed,
     usage,

@@ -34,8 +34,10 @@ from bot.parsing import COMMAND
 
 ADDED = "remediation-bot-added-"  # how the IDs of such blocks begin, so that they are found again
 _LINE = f"{ADDED}line"
+_PROGRESS = f"{ADDED}progress"
 _CARD = re.compile(rf"{ADDED}[0-9a-f]{{8}}-")  # a block of a card beneath an alert, with its remediation's hash
 _DECISION = "\n— Decision: "  # where the text of the bot's additions begins
+_DOING = "⏳ <@"  # how "in progress" begins
 USAGE = (
     f"`{COMMAND}` lets you choose what to cancel.\n"
     f"`{COMMAND} gpu-node-07` finds it by node name or ID; the beginning is enough.\n"
@@ -105,17 +107,39 @@ def _told(alert: Message, addition: str) -> str:
     return text if len(text) <= blocks.MAX_STORY else blocks.story([addition])
 
 
-def with_line(place: ReplyTarget, line: str, of: RemediationRef, *, keeps_controls: bool) -> Message:
+def put_back(now: Message, before: Message, of: RemediationRef) -> Message:
+    """Return another tool's alert without "in progress": as it is by now, with the buttons that this took from it."""
+    shown = {str(block.get("block_id")): block for block in now.blocks}
+    drawn: Blocks = []
+    for block in before.blocks:
+        present = shown.pop(str(block.get("block_id")), None)
+        if list(blocks.without_controls([block], of)) != [block]:
+            drawn.append(block)
+        elif present:
+            drawn.append(present)
+    drawn += shown.values()
+    is_untouched = now.attachments == _without_controls(before.attachments, of)
+    said = (text for text in (now.text, before.text) if _DOING not in text)
+    return Message(
+        next(said, now.text.partition(_DECISION)[0]),
+        [block for block in drawn if block.get("block_id") != _PROGRESS],
+        before.attachments if is_untouched else now.attachments,
+    )
+
+
+def with_line(
+    place: ReplyTarget, line: str, of: RemediationRef, *, keeps_controls: bool, block_id: str = _LINE
+) -> Message:
     """Return what was clicked with a line more: on top of the bot's own card, beneath another tool's alert."""
     original = place.original or Message("")
-    kept = [block for block in _unmarked(original.blocks) if block.get("block_id") != _LINE]
+    kept = [block for block in _unmarked(original.blocks) if block.get("block_id") not in {_LINE, _PROGRESS}]
     if not place.is_foreign:  # what was said before no longer holds
         kept = [block for block in kept if not str(block.get("block_id", "")).startswith(NOTICE)]
     attachments = original.attachments
     if not keeps_controls:
         kept, attachments = list(blocks.without_controls(kept, of)), _without_controls(attachments, of)
     kept = _with_room(kept)
-    added = {**blocks.paragraph(line, bold=True), "block_id": _LINE}
+    added = {**blocks.paragraph(line, bold=True), "block_id": block_id}
     # The bot's own mark says what was drawn whole: with a line more, it is something else.
     own = [{**block, "block_id": f"{MARK}with-a-line"} for block in kept[:1]]
     drawn = [*kept, added] if place.is_foreign else [*own, added, *kept[1:]]
@@ -141,8 +165,8 @@ def in_progress(request: Request, since: float) -> Message:
     """Return who is doing what, without buttons; for a command, to its person alone. `since` in Unix time."""
     began = f"this… (started {clock_time(since)})"
     if request.place.original is not None:
-        doing = f"⏳ <@{request.actor.user_id}> is {request.rule.doing} {began}"
-        shown = with_line(request.place, doing, request.ref, keeps_controls=False)
+        doing = f"{_DOING}{request.actor.user_id}> is {request.rule.doing} {began}"
+        shown = with_line(request.place, doing, request.ref, keeps_controls=False, block_id=_PROGRESS)
         return shown if request.place.is_foreign else replace(shown, blocks=_under_way(shown.blocks, request.verb))
     doing = f"⏳ Still {request.rule.doing} {began}. The result follows."
     return Message(

@@ -161,11 +161,11 @@ class Answers:
                     delivery = await self.messenger.answer(place, answer.line)
                 return delivery.is_told
             case ReplyKind.ERROR:
-                if place.is_foreign and not place.in_progress:
-                    place = await self.messenger.reread(place)
+                place = await self.as_it_is(job)
                 on_card = None if is_late else self._after_failure(job, answer, place)
                 delivery = await self.messenger.reply(place, answer.message, on_card)
             case ReplyKind.WHISPER:
+                place = await self.as_it_is(job) if place.in_progress else place
                 delivery = Delivery(await self.messenger.reply_privately(place, answer.message, once=True))
             case _:
                 assert_never(answer.manner)
@@ -174,16 +174,24 @@ class Answers:
             await self._mark_stale(job, may_overwrite=True)
         return delivery.is_told
 
+    async def as_it_is(self, job: Job) -> ReplyTarget:
+        """Return where it was asked; another tool's alert as it is by now, without this job's "in progress"."""
+        before = job.request.place
+        now = await self.messenger.reread(before) if before.is_foreign else before
+        if not before.is_foreign or not before.in_progress or before.original is None or now.original is None:
+            return now
+        return replace(now, original=cards.put_back(now.original, before.original, job.request.ref))
+
     async def _beneath(self, job: Job, answer: Answer, *, is_late: bool) -> Delivery:
         """Show a card beneath another tool's alert, as that is by now; in its thread where it has something newer."""
         ref, place = job.request.ref, job.request.place
         # Nothing else draws that alert: of two answers on it, the later one must stay.
         async with self._drawing.setdefault((place.channel_id, place.message_ts), asyncio.Lock()):
-            now = await self.messenger.reread(place)
+            now = await self.as_it_is(job)
             if now.original is None or (is_late and await self.store.is_answered_since(job, job.answered_at)):
                 in_thread = replace(place, is_button=False, message_ts=None)
                 return await self.messenger.answer(in_thread, cards.as_copy(answer.message))
-            return await self.messenger.answer(place, cards.decision_beneath(now.original, answer.message, ref))
+            return await self.messenger.answer(now, cards.decision_beneath(now.original, answer.message, ref))
 
     async def tell_failure(self, job: Job, error: BotError) -> bool:
         """Say what isn't recorded: that nothing is certain, or that it can't be recorded at all."""

@@ -316,8 +316,8 @@ class DecisionService:
         place = request.place
         if is_elsewhere(job.about, place):
             return  # it says where the card is
-        if place.is_foreign and not place.in_progress:  # else it shows a dead process's progress, without its buttons
-            place = await self._messenger.reread(place)
+        if place.is_foreign:
+            place = await self._answers.as_it_is(job)  # it may show a dead process's progress
             job.request = request = request.at(place)
         if place.is_button:
             try:

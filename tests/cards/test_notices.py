@@ -1,6 +1,7 @@
 """Errors, progress and usage as messages."""
 
 import json
+from dataclasses import replace
 
 from bot import cards, errors
 from bot.cards import blocks
@@ -9,10 +10,11 @@ from bot.errors import BotError, NotAttempted, TogetherError
 from bot.models import (
     Message,
     Verb,
+    reference_value,
 )
 from tests.card_text import compare, drawn
 from tests.manual_clock import START
-from tests.samples import ERRORS, remediation, request
+from tests.samples import ERRORS, REF, remediation, request
 from tests.simulator.slack.limits import check_message
 
 
@@ -109,3 +111,16 @@ def test_decision_that_release_0_1_drew_beneath_an_alert_is_drawn_once() -> None
     alert, present = Message("alert", [blocks.paragraph("GPU has fallen off the bus")]), remediation()
     drawn_once = cards.decision_beneath(alert, cards.card(present, notice="Checked."), present.ref)
     assert cards.decision_beneath(alert, drawn_once, present.ref) == drawn_once
+
+
+def test_progress_that_is_taken_back_keeps_what_another_tool_has_written_since() -> None:
+    buttons = {"type": "actions", "block_id": "buttons", "elements": [blocks.check_again(reference_value(REF))]}
+    words, more, gone = ({**blocks.paragraph(each), "block_id": each} for each in ("words", "more", "gone"))
+    before = Message("alert", [words, gone, buttons], [{"text": "XID 79"}, {"blocks": [buttons]}])
+    asked = request(original=before)
+    shown = cards.in_progress(replace(asked, place=replace(asked.place, is_foreign=True)), START)
+    assert cards.put_back(shown, before, REF) == before
+    newer = {**words, "elements": []}
+    now = Message(shown.text, [newer, *shown.blocks[2:], more], [{"text": "over"}])
+    assert cards.put_back(now, before, REF) == Message("alert", [newer, buttons, more], [{"text": "over"}])
+    assert cards.put_back(now, shown, REF).text == "alert"
