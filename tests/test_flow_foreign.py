@@ -10,7 +10,7 @@ from tests.simulator.slack import Posted
 from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault, Ids
 from tests.storms import XID
-from tests.watch import quiet
+from tests.watch import pass_time, quiet
 from tests.world import APPROVE, CANCEL, IDS, OTHER, REFRESH, World, as_alert, both_transports
 
 ASKS = pytest.mark.bot(BOT_REASON="cancel")
@@ -281,3 +281,21 @@ async def test_decision_that_fails_takes_nothing_off_that_came_since_it_is_in_pr
     assert "'s approval: The bot's Together API key can't do that" in alert.everything
     assert "this…" not in alert.everything
     assert button(alert, APPROVE, 1)
+
+
+async def test_error_that_slack_takes_late_brings_no_buttons_back_that_a_later_decision_took(bot: World) -> None:
+    bot.together.add()
+    alert = bot.alert()
+    bot.together.faults.append(Fault("rpc", verb="approve", code=7))
+    with bot.together.paused("approve"):
+        await bot.press_until_progress(alert, APPROVE)
+        bot.slack.faults += [SlackFault(way, "down", times=-1) for way in ("chat.postMessage", "response_url")]
+    await bot.slack.until(lambda: "'s approval: " in alert.text)
+    await quiet(bot)
+    await bot.slack.press(alert, CANCEL, user="U0BOB")
+    await bot.slack.until(lambda: "Cancelled by <@U0BOB>" in alert.text)
+    bot.slack.faults.clear()
+    await pass_time(bot, 60)
+    assert "The bot's Together API key can't do that" in bot.slack.replies(alert)[0].text
+    assert alert.buttons == {}
+    assert "Cancelled by <@U0BOB>" in alert.text

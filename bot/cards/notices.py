@@ -110,10 +110,12 @@ def _told(alert: Message, addition: str) -> str:
 def put_back(now: Message, before: Message, of: RemediationRef) -> Message:
     """Return another tool's alert without "in progress": as it is by now, with the buttons that this took from it."""
     shown = {str(block.get("block_id")): block for block in now.blocks}
+    since = shown.keys() - {block.get("block_id") for block in before.blocks}
+    is_decided = any(each.startswith(_beneath(of)) for each in since)  # the buttons are about what was so before that
     drawn: Blocks = []
     for block in before.blocks:
         present = shown.pop(str(block.get("block_id")), None)
-        if list(blocks.without_controls([block], of)) != [block]:
+        if not is_decided and list(blocks.without_controls([block], of)) != [block]:
             drawn.append(block)
         elif present:
             drawn.append(present)
