@@ -3,7 +3,9 @@
 import asyncio
 import json
 import logging
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from typing import Any
 
 from aiohttp import WSMessage, WSMsgType
 from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
@@ -18,6 +20,7 @@ from handlers.client import slack_session
 
 logger = logging.getLogger(__name__)
 
+_Replace = Callable[[bool], Coroutine[Any, Any, Any]]
 LOOK_EVERY = 3.0
 DEAD_TICKET_AFTER = 15.0
 AT_ONCE = 2  # of the ten that Slack allows an app (docs.slack.dev, using Socket Mode)
@@ -46,6 +49,8 @@ class Sockets:
         for handler in self.handlers:
             # The SDK takes a proxy from the environment and ignores NO_PROXY (slack_sdk 3.48).
             handler.client.proxy = client.proxy
+            replace = _one_at_a_time(handler.client.connect_to_new_endpoint)
+            handler.client.connect_to_new_endpoint = replace  # type: ignore[assignment, method-assign] # it has no other way
             handler.client.on_message_listeners.append(_note_connections)
 
     async def start(self) -> None:
@@ -110,6 +115,22 @@ class Sockets:
         else:
             self._connected.discard(handler)
         return is_up
+
+
+def _one_at_a_time(replace: _Replace) -> _Replace:
+    """Replace a connection only if that isn't under way.
+
+    When Slack asks twice, the SDK waits 5 s for the first, then replaces it at the same time: one of the two new
+    connections stays open, and nobody reads what Slack sends there (seen with slack_sdk 3.48).
+    """
+    under_way = asyncio.Lock()
+
+    async def replace_once(force: bool = False) -> None:  # noqa: FBT001, FBT002 - the SDK's own
+        if not under_way.locked():
+            async with under_way:
+                await replace(force)
+
+    return replace_once
 
 
 async def _note_connections(message: WSMessage) -> None:

@@ -388,6 +388,20 @@ async def test_refresh_of_one_connection_leaves_no_gap() -> None:
         await connections(bot, AT_ONCE + 1)
 
 
+async def test_connection_is_replaced_once_when_slack_asks_twice_and_is_slow() -> None:
+    async with world(socket=True) as bot:
+        sockets = bot.slack.sockets
+        await connections(bot, AT_ONCE)
+        sockets.answers_handshakes = False
+        for _ in ("warning", "refresh_requested"):
+            await sockets.ask_to_reconnect(1)
+        await bot.slack.until(lambda: sockets.unanswered == 1)
+        # The SDK alone begins again beside it after 5 s. One of both would be open then, and never read.
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(6):
+                await bot.slack.until(lambda: sockets.unanswered == 2)
+
+
 async def test_connection_that_is_dead_but_looks_alive_is_replaced() -> None:
     assert PING_SECONDS + PING_SECONDS / 2 + PING_SECONDS <= 15  # the ping, its wait, and the SDK's next look
     async with world(socket=True) as bot:
