@@ -69,7 +69,8 @@ class SlackFailure(SlackApiError):
         self.is_passing = is_limited or self.code in _TROUBLE
         is_answered = isinstance(cause, SlackApiError) and self.code not in _TROUBLE
         self.may_have_worked = not is_answered and not isinstance(cause, aiohttp.ClientConnectorError)
-        super().__init__("", response)  # type: ignore[no-untyped-call] # the SDK's own
+        said = response if isinstance(data, dict) else {"error": self.code}  # the SDK looks into it, to log it
+        super().__init__("", said)  # type: ignore[no-untyped-call] # the SDK's own
         self.args = (self.code or type(cause).__name__,)
 
 

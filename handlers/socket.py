@@ -42,6 +42,7 @@ class Sockets:
         self._connected: set[AsyncSocketModeHandler] = set()
         self._watching: list[asyncio.Task[None]] = []
         log = logging.getLogger("slack_sdk.socket_mode")
+        log.addFilter(_note_lasting)  # the SDK tries again every few seconds, and logs each failure
         self.handlers = [
             AsyncSocketModeHandler(bolt, app_token, logger=log, web_client=client, ping_interval=PING_SECONDS)
             for _ in range(AT_ONCE)
@@ -131,6 +132,11 @@ def _one_at_a_time(replace: _Replace) -> _Replace:
                 await replace(force)
 
     return replace_once
+
+
+def _note_lasting(record: logging.LogRecord) -> bool:
+    vars(record).update(lasting())
+    return True
 
 
 async def _note_connections(message: WSMessage) -> None:

@@ -17,12 +17,15 @@ from sqlalchemy import select
 from bot.logs import LOG_CONTEXT, LineWriter, configure_logs, lasting
 from bot.store.tables import metadata
 from bot.tasks import cancel
+from handlers.socket import AT_ONCE
+from tests.fetch import get
 from tests.manual_clock import HANGS_AFTER
 from tests.rows import execute_beside
 from tests.simulator.receivers import SECRET, WebhookReceiver
 from tests.simulator.slack import SlackFault
 from tests.simulator.slack.workspace import APP_TOKEN, BOT_TOKEN, SIGNING_SECRET
 from tests.simulator.together import API_KEY, KUBE_CONFIG, Fault
+from tests.test_app import connected_anew_soon
 from tests.test_transport import serving
 from tests.watch import CHANNEL, card, pass_time, quiet, until, watching
 from tests.world import APPROVE, IDS, REF, REFRESH, world
@@ -308,3 +311,20 @@ async def test_polls_and_reads_are_not_logged_at_info(capfd: pytest.CaptureFixtu
     logged = capfd.readouterr().err
     assert "HTTP 200" not in logged
     assert re.search(r"Recorded .*outcome=read .*verb=refresh", logged)
+
+
+async def test_log_says_once_why_slack_is_not_reached_over_the_socket(
+    caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with world(socket=True) as bot:
+        await connected_anew_soon(bot)
+        configure_logs("INFO", "text", [])
+        logging.getLogger().addHandler(caplog.handler)
+        await bot.slack.stop()
+        async with asyncio.timeout(HANGS_AFTER):
+            while sum("Failed to check" in record.message for record in caplog.records) < 3 * AT_ONCE:
+                await get(bot.app, "/healthz")
+        await bot.slack.start()
+    said = capsys.readouterr().err
+    assert "NoneType" not in said
+    assert said.count("message: ClientConnectorError") == AT_ONCE
