@@ -285,7 +285,9 @@ class App:
             else:
                 report("")
                 self.database = database
-                return DecisionStore(database, settings.bot_lease_seconds, self._clock)
+                store = DecisionStore(database, settings.bot_lease_seconds, self._clock)
+                store.has_digests = settings.bot_alert_channel is not None
+                return store
 
     def _use(self, connections: Connections, sender: Sender | None, new: Settings) -> None:
         """Let the parts use the secrets of new settings."""

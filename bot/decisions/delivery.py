@@ -143,7 +143,8 @@ class Answers:
     async def tell(self, job: Job, answer: Answer) -> bool:
         """Say it in Slack. Returns whether Slack took it."""
         place = job.request.place
-        if job.request.batch_id is not None and answer.manner is not ReplyKind.WHISPER:
+        is_of_batch = job.request.batch_id is not None
+        if is_of_batch and self.store.has_digests and answer.manner is not ReplyKind.WHISPER:
             return True  # the digest shows it
         is_late = job.failed_deliveries > 0 or job.taken_over  # something newer may be where the answer goes
         match answer.manner:

@@ -107,7 +107,13 @@ _POSTPONE = update_mine(deliveries=decisions.c.deliveries + 1, lease_until=now()
 
 
 class DecisionStore(Ownership):
-    """The transactions. Each may raise StorageUnavailable; a write to a job that another process took, LeaseLost."""
+    """The transactions. Each may raise StorageUnavailable; a write to a job that another process took, LeaseLost.
+
+    Attributes:
+        has_digests: whether a watch keeps digests current. They show the results of a selection; else each is told.
+    """
+
+    has_digests = True
 
     async def receive(self, request: Request, job_id: str) -> Job | None:
         """Write down what was asked. Returns None when the same click or command is there already.
@@ -236,7 +242,7 @@ class DecisionStore(Ownership):
             batches.lock(connection, request.batch_id)
         clock, kind = connection.execute(SELECT_NOW), outcome.kind.value
         # Its digest shows it, so it gets no separate message. Who can't decide learns why.
-        is_told = request.batch_id is not None and kind not in _TOLD_ALONE
+        is_told = self.has_digests and request.batch_id is not None and kind not in _TOLD_ALONE
         if is_told:
             written = self._use(connection, _RECORD_AND_FINISH, job, outcome=kind, summary=answer.summary)
         else:

@@ -637,3 +637,18 @@ async def test_one_node_with_several_repairs_needs_a_decision(bot: World) -> Non
         bot.together.add(("cluster-1", "instance-1", f"r-{number}"), instance_name="gpu-node-7")
     view = await review(bot, await digest(bot))
     assert "1 node of cluster-1 (H100) needs a decision." in render_view(view)
+
+
+async def test_selection_is_answered_though_the_watch_that_drew_its_digest_is_off_since() -> None:
+    async with watching(drain_seconds=0.05) as bot:
+        await began(bot)
+        storm(bot, 6)
+        view = await choose(bot, await digest(bot))
+        with bot.together.paused("approve"):
+            await bot.slack.submit(view)
+            await bot.together.until(lambda: bot.together.posts)
+            await bot.settle()
+        async with bot.another(bot.settings.model_copy(update={"bot_alert_channel": None})):
+            await bot.answer(1 + 6)
+        titles = sorted(message.text.partition(":")[0] for message in bot.slack.visible()[1:])
+        assert titles == [f"gpu-node-000{number} (cluster-1 (H100))" for number in range(6)]
