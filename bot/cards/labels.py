@@ -210,7 +210,7 @@ def clusters(names: Mapping[str, str]) -> ClusterNames:
 
 def stayed_away(seconds: float) -> str:
     """Return that the fault of a repaired node has stayed away."""
-    return f"Held for {lasted(seconds)}: Together suggested no other repair for this fault."
+    return f"Lasted {lasted(seconds)}: Together suggested no other repair for this fault."
 
 
 def deletes_data(value: str) -> bool:

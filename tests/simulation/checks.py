@@ -305,7 +305,7 @@ def _of_repairs(world: "World", about: str, text: str) -> None:
         _stuck(world, about)
     if found := truth.AFTERMATH.search(text):
         _aftermath(world, about, found[0])
-    if truth.HELD in text:
+    if truth.LASTED in text:
         truth.has_lasted(world, about, text)
 
 

@@ -37,7 +37,7 @@ UNDER_WAY = re.compile(r"is (approving|cancelling|rejecting) this…|Still retry
 CONFIRMED, LAGS = re.compile(r"Last confirmed <!date\^(\d+)"), 60.0  # seconds
 LOAD = re.compile(r"(\d+)(?: of \d+)? nodes? in repair")
 ASKS_ABOUT = re.compile(r"^█ (\d+)\b.* needs? a decision")
-HELD = "Held for "
+LASTED = "Lasted "
 AFTERMATH = re.compile(r"came back on|isn't running in the cluster")
 EPOCH = "1970-01-01T00:00:00+00:00"
 IN_REPAIR = {"PENDING", "QUARANTINING", "QUARANTINED", "RUNNING"}
@@ -88,7 +88,7 @@ def confirmed(world: "World", about: str, text: str) -> None:
 
 
 def has_lasted(world: "World", about: str, text: str) -> None:
-    """Judge that a repair is said to have held only where Together shows no other one for its fault, nor its alert."""
+    """Judge that a repair is said to last only where Together shows no other one for its fault, nor its alert."""
     world.history.marks.add("a repair has lasted")
     fires = [alert for alert in world.together.alerts if alert == f"again-{about}"]
     again = [ids[2] for ids in world.together.remediations if ids[2].rpartition("-")[0] == about]

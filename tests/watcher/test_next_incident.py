@@ -514,7 +514,7 @@ async def test_repair_that_succeeded_seconds_ago_has_not_held_for_a_day() -> Non
         bot.together.remediations[IDS] |= {"end_time": moment(bot), "update_time": moment(bot)}
         await poll(bot)
         alert = bot.slack.cards(IDS[2])[0]
-        assert "Held for 24 h" not in "\n".join([alert.text, *thread(bot, alert)])
+        assert "Lasted 24 h" not in "\n".join([alert.text, *thread(bot, alert)])
 
 
 async def test_failure_whose_end_time_is_of_the_repair_before_is_told() -> None:

@@ -263,8 +263,8 @@ async def test_repair_that_ran_between_two_polls_is_told_quietly_once(bot: World
     await pass_time(bot, 2 * 3600)
     assert (posted(bot), thread(bot, alert)) == ([alert], [])
     await pass_time(bot, 21.5 * 3600)
-    assert "Held for 24 h" not in alert.text
-    await until(bot, lambda: "Held for 24 h" in alert.text, 3600)
+    assert "Lasted 24 h" not in alert.text
+    await until(bot, lambda: "Lasted 24 h" in alert.text, 3600)
 
 
 async def test_failure_between_two_polls_calls_on_call(bot: World) -> None:

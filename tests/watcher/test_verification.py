@@ -67,9 +67,9 @@ async def test_repair_that_helped_is_told_quietly_once(bot: World) -> None:
     await until(bot, lambda: len(thread(bot, alert)) > said, seconds=1800)
     await pass_time(bot, 2 * 3600)
     assert thread(bot, alert)[said:] == [
-        "instance-1: Held for 24 h: Together suggested no other repair for this fault. ✅"
+        "instance-1: Lasted 24 h: Together suggested no other repair for this fault. ✅"
     ]
-    assert "Held for 24 h" in alert.text
+    assert "Lasted 24 h" in alert.text
     assert "Watched until" not in alert.text
     assert counted("REBOOT_VM", "lasted") - before == 1
 
@@ -88,7 +88,7 @@ async def test_fault_that_comes_back_is_told_to_who_approved_and_who_is_on_call(
     await card(bot, AGAIN)
     await pass_time(bot, 2 * DAY)
     assert len([line for line in thread(bot, alert) if "came back" in line]) == 1
-    assert not [line for line in thread(bot, alert) if "Held" in line]
+    assert not [line for line in thread(bot, alert) if "Lasted" in line]
 
 
 async def test_warning_that_comes_back_in_quiet_hours_mentions_who_approved_and_wakes_nobody_else() -> None:
@@ -130,7 +130,7 @@ async def test_nothing_held_where_another_repair_ran_that_nobody_was_told_of(sta
             began_at = bot.together.remediations[IDS]["start_time"]
             bot.together.remediations[AGAIN] |= {"state": "RUNNING", "create_time": began_at}
         await pass_time(bot, DAY)
-        assert not [line for line in thread(bot, alert) if "Held" in line]
+        assert not [line for line in thread(bot, alert) if "Lasted" in line]
         words = "came back" if state == "SUCCEEDED" else "didn't help"
         assert [line for line in thread(bot, alert) if words in line]
 
@@ -141,12 +141,12 @@ async def test_nothing_is_said_to_have_held_while_its_alert_fires_unseen(bot: Wo
     bot.together.faults.append(Fault("rpc", verb="alerts", code=14, times=-1))
     bot.together.fire("a-1", "cluster-1", "instance-1", annotation=firing("79")[0]["annotation"])
     await pass_time(bot, DAY)
-    assert not [line for line in thread(bot, alert) if "Held" in line]
+    assert not [line for line in thread(bot, alert) if "Lasted" in line]
     bot.together.faults.clear()
     await pass_time(bot, 1200)
     (told,) = [line for line in thread(bot, alert) if "Xid 79" in line and "U0ALICE" in line]
     assert "came back on instance-1" in told
-    assert not [line for line in thread(bot, alert) if "Held" in line]
+    assert not [line for line in thread(bot, alert) if "Lasted" in line]
 
 
 async def test_nothing_is_said_to_have_held_by_one_refusal_of_the_alerts(bot: World) -> None:
@@ -157,7 +157,7 @@ async def test_nothing_is_said_to_have_held_by_one_refusal_of_the_alerts(bot: Wo
     await pass_time(bot, 360)
     bot.together.faults.clear()
     await pass_time(bot, 1200)
-    assert not [line for line in thread(bot, alert) if "Held" in line]
+    assert not [line for line in thread(bot, alert) if "Lasted" in line]
     assert [line for line in thread(bot, alert) if "came back on instance-1" in line]
 
 
@@ -165,7 +165,7 @@ async def test_repair_has_held_where_the_key_may_not_list_what_fires(bot: World)
     bot.together.faults.append(Fault("rpc", verb="alerts", code=7, times=-1))
     alert = await repaired(bot)
     await pass_time(bot, DAY + 1800)
-    assert [line for line in thread(bot, alert) if "Held" in line]
+    assert [line for line in thread(bot, alert) if "Lasted" in line]
 
 
 async def test_nothing_held_where_the_fault_is_not_known(bot: World) -> None:
@@ -175,7 +175,7 @@ async def test_nothing_held_where_the_fault_is_not_known(bot: World) -> None:
     bot.together.remediations[IDS] |= {"state": "SUCCEEDED", "end_time": moment(bot)}
     await card(bot, words="Rebooted")
     await pass_time(bot, 2 * DAY)
-    assert not [line for line in thread(bot, alert) if "Held" in line]
+    assert not [line for line in thread(bot, alert) if "Lasted" in line]
     assert "in case the fault comes back" not in alert.text
 
 
@@ -190,7 +190,7 @@ async def test_cluster_that_can_not_be_read_keeps_no_reminder_and_no_result_wait
         await pass_time(bot, 3 * 3600)
         assert any("wait" in line for line in thread(bot, message))
         await pass_time(bot, DAY)
-        assert any("Held" in line for line in thread(bot, alert))
+        assert any("Lasted" in line for line in thread(bot, alert))
 
 
 async def test_node_in_its_next_repair_is_not_missed(bot: World) -> None:
@@ -220,7 +220,7 @@ async def test_node_that_is_not_back_is_told_once(bot: World, status: str) -> No
     await until(bot, lambda: "wasn't running in the cluster" in alert.text, seconds=300)
     assert alert.title.startswith("Not running after reboot: instance-1 ⚠️")
     await pass_time(bot, DAY + 3600)
-    assert not [line for line in thread(bot, alert) if "Held" in line]
+    assert not [line for line in thread(bot, alert) if "Lasted" in line]
     (told,) = [line for line in thread(bot, alert) if "isn't running" in line]
     assert told == (
         f"<@U0ALICE> {CALL}, instance-1 (cluster-1 (H100)) isn't running in the cluster 15 min after its repair, "
@@ -272,7 +272,7 @@ async def test_nothing_is_said_to_have_held_on_a_node_that_is_gone(bot: World) -
     alert = await repaired(bot, REMOVAL)
     await pass_time(bot, 25 * 3600)
     assert "Watched until" not in alert.text
-    assert not [line for line in (alert.text, *thread(bot, alert)) if "Held for" in line]
+    assert not [line for line in (alert.text, *thread(bot, alert)) if "Lasted" in line]
 
 
 @pytest.mark.parametrize("mode", [REMOVAL, "REMEDIATION_MODE_VM_ONLY"])
@@ -331,7 +331,7 @@ async def test_node_that_is_not_back_is_told_however_long_nobody_could_be_asked_
     await until(bot, lambda: "wasn't running in the cluster" in alert.text, seconds=600)
     assert any("isn't running in the cluster 3 h " in line for line in thread(bot, alert))
     await pass_time(bot, DAY)
-    assert not [line for line in thread(bot, alert) if "Held" in line]
+    assert not [line for line in thread(bot, alert) if "Lasted" in line]
 
 
 async def test_repairs_of_a_digest_are_one_line(bot: World) -> None:
@@ -349,7 +349,7 @@ async def test_repairs_of_a_digest_are_one_line(bot: World) -> None:
     lines = thread(bot, message)
     (missing,) = [line for line in lines if "aren't running" in line or "isn't running" in line]
     assert "gpu-node-0000, gpu-node-0001 aren't running" in missing
-    (held,) = [line for line in lines if "Held for 24 h" in line]
+    (held,) = [line for line in lines if "Lasted 24 h" in line]
     assert "gpu-node-0007" in held
 
 
@@ -407,7 +407,7 @@ async def test_setting_switches_it_off() -> None:
         await card(bot, AGAIN)
         await pass_time(bot, 2 * DAY)
         assert "Rebooted" in alert.text
-        assert not [line for line in thread(bot, alert) if "running" in line or "Held" in line]
+        assert not [line for line in thread(bot, alert) if "running" in line or "Lasted" in line]
 
 
 def calls(bot: World) -> list[str]:
@@ -476,7 +476,7 @@ async def test_nothing_is_said_to_have_held_while_a_list_that_could_be_read_all_
         await pass_time(bot, ended + DAY + 600 - bot.time.seconds)
         bot.together.faults.clear()
         await pass_time(bot, 7200)
-        assert "Held for" not in str(thread(bot, alert)), thread(bot, alert)
+        assert "Lasted" not in str(thread(bot, alert)), thread(bot, alert)
 
 
 @pytest.mark.parametrize("name", ["gpu-7", "gpu-8"])
@@ -490,7 +490,7 @@ async def test_vm_that_was_replaced_has_held_only_where_the_cluster_has_its_name
         bot.together.add(("cluster-1", "instance-new", "remediation-new"), "CANCELLED", instance_name=name)
         await pass_time(bot, 88_000)
         said = "\n".join([alert.text, *thread(bot, alert)])
-        assert ("Held for" in said) == (name == "gpu-7"), said
+        assert ("Lasted" in said) == (name == "gpu-7"), said
         assert "Watched until" not in alert.text
 
 
@@ -520,4 +520,4 @@ async def test_nothing_held_on_a_node_that_a_later_repair_has_taken_out_of_its_c
         bot.together.remediations[AGAIN] |= {"state": "SUCCEEDED", **times}
     bot.together.node_status["instance-1"] = ""  # it isn't in the cluster any more
     await pass_time(bot, DAY + 1800)
-    assert not [line for line in thread(bot, alert) if "Held for 24 h" in line]
+    assert not [line for line in thread(bot, alert) if "Lasted 24 h" in line]
