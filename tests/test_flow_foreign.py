@@ -299,3 +299,20 @@ async def test_error_that_slack_takes_late_brings_no_buttons_back_that_a_later_d
     assert "The bot's Together API key can't do that" in bot.slack.replies(alert)[0].text
     assert alert.buttons == {}
     assert "Cancelled by <@U0BOB>" in alert.text
+
+
+async def test_progress_that_slack_takes_slowly_does_not_cover_a_result(bot: World) -> None:
+    alert = alert_about(bot, IDS, OTHER)
+    with bot.together.paused("approve"):
+        await bot.slack.press(alert, APPROVE, user="U0BOB", button=button(alert, APPROVE, 1))
+        await bot.together.until(lambda: bot.together.is_waiting("approve"))
+        with bot.slack.paused("chat.update"):
+            await bot.time.advance(1)
+            await bot.slack.until(lambda: bot.slack.is_waiting("chat.update"))
+            with bot.slack.open_for_others("chat.update"):
+                await bot.slack.press(alert, CANCEL, button=button(alert, CANCEL))
+                await bot.together.until(lambda: bot.together.state(IDS) == "CANCELLED")
+                await quiet(bot)
+        await bot.edited(alert, 2)
+    await bot.slack.until(lambda: "Approved by @U0BOB" in alert.everything)
+    assert "Cancelled by @U0ALICE" in alert.everything

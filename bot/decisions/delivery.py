@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import assert_never
@@ -162,18 +163,26 @@ class Answers:
                     delivery = await self.messenger.answer(place, answer.line)
                 return delivery.is_told
             case ReplyKind.ERROR:
-                place = await self.as_it_is(job)
-                on_card = None if is_late else self._after_failure(job, answer, place)
-                delivery = await self.messenger.reply(place, answer.message, on_card)
+                async with self.drawing(place):
+                    place = await self.as_it_is(job)
+                    on_card = None if is_late else self._after_failure(job, answer, place)
+                    delivery = await self.messenger.reply(place, answer.message, on_card)
             case ReplyKind.WHISPER:
-                place = await self.as_it_is(job) if place.in_progress else place
-                delivery = Delivery(await self.messenger.reply_privately(place, answer.message, once=True))
+                async with self.drawing(place):
+                    place = await self.as_it_is(job) if place.in_progress else place
+                    delivery = Delivery(await self.messenger.reply_privately(place, answer.message, once=True))
             case _:
                 assert_never(answer.manner)
         if place.in_progress or job.taken_over or delivery.may_overwrite:
             # What stood there before was put back, perhaps over something newer, and perhaps not at once.
             await self._mark_stale(job, may_overwrite=True)
         return delivery.is_told
+
+    def drawing(self, place: ReplyTarget) -> AbstractAsyncContextManager[object]:
+        """Let one at a time draw another tool's alert, which nothing else does: no edit must undo another one."""
+        if not place.is_foreign:
+            return nullcontext()
+        return self._drawing.setdefault((place.channel_id, place.message_ts), asyncio.Lock())
 
     async def as_it_is(self, job: Job) -> ReplyTarget:
         """Return where it was asked; another tool's alert as it is by now, without this job's "in progress"."""
@@ -186,8 +195,7 @@ class Answers:
     async def _beneath(self, job: Job, answer: Answer, *, is_late: bool) -> Delivery:
         """Show a card beneath another tool's alert, as that is by now; in its thread where it has something newer."""
         ref, place = job.request.ref, job.request.place
-        # Nothing else draws that alert: of two answers on it, the later one must stay.
-        async with self._drawing.setdefault((place.channel_id, place.message_ts), asyncio.Lock()):
+        async with self.drawing(place):
             now = await self.as_it_is(job)
             if now.original is None or (is_late and await self.store.is_answered_since(job, job.answered_at)):
                 in_thread = replace(place, is_button=False, message_ts=None)

@@ -312,21 +312,19 @@ class DecisionService:
 
     async def _show_progress(self, job: Job) -> None:
         """Say who is deciding. That the clicked message may say so is recorded first, so that it can be restored."""
-        request = job.request
-        place = request.place
-        if is_elsewhere(job.about, place):
+        if is_elsewhere(job.about, job.request.place):
             return  # it says where the card is
-        if place.is_foreign:
-            place = await self._answers.as_it_is(job)  # it may show a dead process's progress
-            job.request = request = request.at(place)
-        if place.is_button:
-            try:
-                await self._store.set_place(job, replace(place, in_progress=place.original is not None))
-            except (LeaseLost, StorageUnavailable) as error:
-                logger.warning("Couldn't record that it is in progress: %s", type(error).__name__)
-                return
-        said = cards.in_progress(request, self._clock.now())
-        job.request = request.at(await self._messenger.progress(place, said))
+        async with self._answers.drawing(job.request.place):
+            place = await self._answers.as_it_is(job)  # another tool's alert may show a dead process's progress
+            job.request = request = job.request.at(place)
+            if place.is_button:
+                try:
+                    await self._store.set_place(job, replace(place, in_progress=place.original is not None))
+                except (LeaseLost, StorageUnavailable) as error:
+                    logger.warning("Couldn't record that it is in progress: %s", type(error).__name__)
+                    return
+            said = cards.in_progress(request, self._clock.now())
+            job.request = request.at(await self._messenger.progress(place, said))
 
     def _following(self, job: Job) -> list[Job]:
         """Return the other jobs of a batch: one may have got its turn while `job` was being recorded."""
