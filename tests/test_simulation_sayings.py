@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,10 +12,11 @@ from sqlalchemy import select
 from bot.models import RemediationRef
 from bot.store.tables import audit
 from tests.manual_clock import START
-from tests.simulation import checks, fleet, saying
+from tests.simulation import calling, checks, fleet, saying
 from tests.simulation.faults import EVERY as EVERY_FAULT
 from tests.simulation.history import Told
 from tests.simulation.names import APPROVE, CHANNEL
+from tests.simulation.periods import CLOCK_STEPS, DATABASE_STEPS
 from tests.simulation.steps import SEED
 from tests.simulation.world import World, opened
 from tests.simulator.slack.workspace import BOT_USER
@@ -162,3 +164,15 @@ def test_selection_must_be_reported(world: World) -> None:
     world.raw.execute("UPDATE decisions SET batch_id = 'b' WHERE user_id = 'U0BOB' AND verb = 'approve'")
     saying.in_the_end(world, checks.rows)
     assert "a selection came to ('U0BOB', 0, 1, 'approved')" in problems(world)[0]
+
+
+def test_same_call_may_come_again_once_where_a_clock_was_wrong(world: World) -> None:
+    call = Told(30.0, "chat.postMessage", "1.2", "1.1", "", "r-0", "gpu-0 is critical now", checks.MENTION)
+    calls = [call, replace(call, at=80.0), replace(call, at=130.0)]
+    calling.twice(world, calls[:2])
+    assert problems(world) == [f"a thread is told twice: {call.text}"]
+    world.faults.on.append(CLOCK_STEPS if world.is_alone else DATABASE_STEPS)
+    calling.twice(world, calls[:2])
+    assert problems(world) == []
+    calling.twice(world, calls)
+    assert problems(world) == [f"a thread is told twice: {call.text}"]
