@@ -157,6 +157,16 @@ def test_what_was_asked_for_must_end_and_be_told(world: World) -> None:
     assert problems(world) == []
 
 
+def test_who_paused_may_be_told_that_the_pause_is_over(world: World) -> None:
+    """Slack may take the answer only after they have ended it."""
+    said = "Your pause of approvals in c-a is over."
+    since = world.loop.time()
+    for text, wrong in (said, []), ("Your pause ends soon.", ["U0BOB paused approvals, and wasn't told that they are"]):
+        world.history.told = [Told(since, "chat.postMessage", "", "", "U0BOB", "", text, "")]
+        saying.in_the_end(world, checks.rows)
+        assert problems(world) == wrong
+
+
 def test_selection_must_be_reported(world: World) -> None:
     world.raw.execute(
         "INSERT INTO batches (id, digest_id, status, asked_at, body) VALUES ('b', 'd', 'confirmed', 1, '{}')"

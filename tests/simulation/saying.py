@@ -325,7 +325,8 @@ def _pauses_are_told(world: "World", told: list[tuple[str, float, str]], rows: A
     """Judge that who pauses, resumes, or loses a pause is told so."""
     if "process away for days" in world.history.marks:
         return  # what nobody could be told for a day is told no more
-    for event, words in ("paused", "Approvals are"), ("resumed", r"Approvals (resumed|are paused)|Not all of it"):
+    is_told = r"Approvals are|^Your pause of approvals .* is over\.$"  # it may be over before Slack takes the answer
+    for event, words in ("paused", is_told), ("resumed", r"Approvals (resumed|are paused)|Not all of it"):
         for row in rows(world, select(audit).where(audit.c.event == event)):
             since = row["at"] - START - world.most_skew - 1
             if row["user_id"] and not any(
