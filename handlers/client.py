@@ -25,6 +25,8 @@ _REFUSED_BLOCKS = {
     "invalid_attachments",
 }
 _REFUSED_ANYWHERE = _REFUSED_BLOCKS | {"invalid_arguments"}  # of a dialog (docs.slack.dev, views.open)
+# While it connects, before anything is sent: the last is what a proxy says that passes nothing on.
+UNSENT = aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError
 # What is asked for; an answer that lacks it says nothing (docs.slack.dev, each method).
 _PROMISED = {
     "auth.test": "user_id",
@@ -68,7 +70,7 @@ class SlackFailure(SlackApiError):
         self.retry_after = (float(asked) if asked.isdecimal() else 1.0) if is_limited else None
         self.is_passing = is_limited or self.code in _TROUBLE
         is_answered = isinstance(cause, SlackApiError) and self.code not in _TROUBLE
-        self.may_have_worked = not is_answered and not isinstance(cause, aiohttp.ClientConnectorError)
+        self.may_have_worked = not is_answered and not isinstance(cause, UNSENT)
         said = response if isinstance(data, dict) else {"error": self.code}  # the SDK looks into it, to log it
         super().__init__("", said)  # type: ignore[no-untyped-call] # the SDK's own
         self.args = (self.code or type(cause).__name__,)

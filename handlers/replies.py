@@ -16,7 +16,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot import cards
 from bot.clock import Clock, WaitReason
 from bot.models import Delivery, Message, ReplyTarget
-from handlers.client import SlackFailure, message_at, text_alone
+from handlers.client import UNSENT, SlackFailure, message_at, text_alone
 from handlers.payloads import place_of
 
 logger = logging.getLogger(__name__)
@@ -212,8 +212,8 @@ class Replies:
             async with self.session.post(url, json=body, allow_redirects=False, proxy=self.client.proxy) as response:
                 return response.status
         except (aiohttp.ClientError, TimeoutError) as error:
-            is_unsent = isinstance(error, aiohttp.ClientConnectorError)
-            raise _NoWay(f"response_url: {type(error).__name__}", may_have_worked=not is_unsent) from error
+            may_have_worked = not isinstance(error, UNSENT)
+            raise _NoWay(f"response_url: {type(error).__name__}", may_have_worked=may_have_worked) from error
 
     def _allowed(self, url: str | None) -> str:
         if url is None:

@@ -12,11 +12,14 @@ import aiohttp
 import httpx
 import pytest
 
+from bot.clock import Clock
 from bot.formats import proxy_for
+from bot.models import Delivery, Message, ReplyTarget
 from bot.settings import read_settings
 from bot.transport import AiohttpTransport, Resolver
 from bot.wiring import plain_client, slack_client
-from handlers.client import slack_session
+from handlers.client import SlackFailure, slack_session
+from handlers.replies import Replies
 from tests.manual_clock import HANGS_AFTER
 from tests.test_settings import GOOD
 
@@ -163,15 +166,38 @@ async def test_pool_that_is_full_is_a_failed_connection() -> None:
         await asyncio.gather(first, return_exceptions=True)
 
 
-async def test_proxy_that_refuses_has_passed_nothing_on() -> None:
-    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"CONNECT together.invalid:443 ")
-        writer.write(b"HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n")
-        await writer.drain()
+async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Be a proxy that passes nothing on."""
+    assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"CONNECT ")
+    writer.write(b"HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n")
+    await writer.drain()
 
+
+async def test_proxy_that_refuses_has_passed_nothing_on() -> None:
     async with serving(refuse) as there, client(f"http://{there}") as made:
         with pytest.raises(httpx.ProxyError):
             await made.post("https://together.invalid/", content=b"post")
+
+
+async def test_proxy_that_refuses_has_passed_nothing_on_to_slack() -> None:
+    place = ReplyTarget("C0OPS", "U0ALICE", "https://hooks.slack.com/actions/x", message_ts="1.0", is_button=True)
+    async with serving(refuse) as there, slack_session() as session:
+        slack = slack_client(read_settings(GOOD), session, reads_only=False)
+        slack.proxy = f"http://{there}"
+        replies = Replies(slack, session, Clock(), allow_loopback=False)
+        assert await replies.answer(place, Message("Cancelled")) == Delivery(is_told=False, is_in_place=False)
+
+
+async def test_what_gets_no_connection_to_slack_in_time_was_not_sent() -> None:
+    async def hang(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    limits = aiohttp.ClientTimeout(total=HANGS_AFTER, sock_connect=0.2)
+    async with serving(hang) as there, aiohttp.ClientSession(timeout=limits) as session:
+        settings = read_settings({**GOOD, "SLACK_API_URL": f"https://{there}/api/"})
+        with pytest.raises(SlackFailure) as caught:
+            await slack_client(settings, session, reads_only=False).chat_postMessage(channel="C0OPS", text="x")
+    assert not caught.value.may_have_worked
 
 
 async def test_headers_and_body_leave_as_httpx_made_them() -> None:
