@@ -139,7 +139,10 @@ def report(result: Result) -> None:
         print(f"\n  what happened{f' to {about}' if about else ''}:")
         for line in result.history.about(about):
             print("   ", line.replace("\n", " / ")[:300])
-    print(f"\n  Play it again: make simulate SEED={result.seed}, and ARGS=--shrink for the shortest world that fails")
+    print(
+        f"\n  Play it again: make simulate SEED={result.seed}, and ARGS=--shrink for the shortest world that fails",
+        flush=True,
+    )
 
 
 def main() -> int:
