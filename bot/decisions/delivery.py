@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -34,6 +35,13 @@ logger = logging.getLogger(__name__)
 
 DELIVER_SECONDS = 86_400.0  # so long an answer that Slack didn't take is tried again
 DELIVER_AFTER = (5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
+
+
+async def until_taken(clock: Clock, tell: Callable[[], Awaitable[bool]], seconds: float) -> None:
+    """Say what no row says, as long as Slack doesn't take it: no other process would; again after `seconds`."""
+    give_up_at = clock.monotonic() + DELIVER_SECONDS
+    while not await tell() and clock.monotonic() < give_up_at:
+        await clock.sleep(seconds, WaitReason.TELL_AGAIN)
 
 
 @dataclass(slots=True)
@@ -187,8 +195,10 @@ class Answers:
     async def as_it_is(self, job: Job) -> ReplyTarget:
         """Return where it was asked; another tool's alert as it is by now, without this job's "in progress"."""
         before = job.request.place
-        now = await self.messenger.reread(before) if before.is_foreign else before
-        if not before.is_foreign or not before.in_progress or before.original is None or now.original is None:
+        if not before.is_foreign:
+            return before
+        now = await self.messenger.reread(before)
+        if not before.in_progress or before.original is None or now.original is None:
             return now
         return replace(now, original=cards.put_back(now.original, before.original, job.request.ref))
 
@@ -208,10 +218,8 @@ class Answers:
         return await self.tell(job, answer)
 
     async def tell_until_taken(self, job: Job, error: BotError) -> None:
-        """Say what no row says, as long as Slack doesn't take it: no other process would."""
-        give_up_at = self.clock.monotonic() + DELIVER_SECONDS
-        while not await self.tell_failure(job, error) and self.clock.monotonic() < give_up_at:
-            await self.clock.sleep(DELIVER_AFTER[-1], WaitReason.TELL_AGAIN)
+        """Say what no row says, as `until_taken` does."""
+        await until_taken(self.clock, partial(self.tell_failure, job, error), DELIVER_AFTER[-1])
 
     def _after_failure(self, job: Job, answer: Answer, place: ReplyTarget) -> Message | None:
         """Return what the clicked message shows after an error; None where it stays as it is.

@@ -8,7 +8,8 @@ from functools import partial
 from typing import ParamSpec, TypeVar
 
 from bot import cards, metrics
-from bot.clock import Clock, WaitReason
+from bot.clock import Clock
+from bot.decisions.delivery import DELIVER_SECONDS, until_taken
 from bot.decisions.service import RECEIVE_SECONDS, Receipt, Unrecorded
 from bot.decisions.storing import briefly, forever, in_time, or_none, voided
 from bot.errors import (
@@ -30,7 +31,6 @@ logger = logging.getLogger(__name__)
 
 SHOW = "show"  # the kind of what changes nothing
 TELL_AGAIN_SECONDS = 60.0
-TELL_SECONDS = 86_400.0  # so long a result that Slack didn't take is sent again, like a decision's
 P = ParamSpec("P")
 T = TypeVar("T", bool, float, str)
 
@@ -161,7 +161,7 @@ class Inbox:
                 refusal = Interrupted()  # it may have been shown already, and a dialog can't be opened any more
             elif taken.age > LIFETIME and not taken.is_acted:
                 refusal = RequestExpired(entry.what)
-            is_late = taken.is_acted and taken.age > TELL_SECONDS
+            is_late = taken.is_acted and taken.age > DELIVER_SECONDS
             if not refusal and not is_late and entry.handler not in self._handlers:
                 logger.error("A request is left for another version, which knows %s", entry.handler)
                 left.add(taken.owner)  # until its lease runs out
@@ -231,10 +231,7 @@ class Inbox:
             await self._tell_until_taken(entry.place, RefusedWithoutDatabase())
 
     async def _tell_until_taken(self, place: ReplyTarget, error: BotError) -> None:
-        """Say what no row says, as long as Slack doesn't take it: no other process would."""
-        give_up_at = self._clock.monotonic() + TELL_SECONDS
-        while not await self._tell(place, error) and self._clock.monotonic() < give_up_at:
-            await self._clock.sleep(TELL_AGAIN_SECONDS, WaitReason.TELL_AGAIN)
+        await until_taken(self._clock, partial(self._tell, place, error), TELL_AGAIN_SECONDS)
 
     async def _tell(self, place: ReplyTarget, error: BotError, *, once: bool = False) -> bool:
         return await self._messenger.reply_privately(place, cards.private(error), once=once)
