@@ -102,9 +102,10 @@ class Pauses(Surface):
             value, seconds = json.loads(value)
         cluster_id = _cluster_of(value)
         pause = await self.service.pause(cluster_id, leased, seconds)
+        if pause:
+            return await self.replies.reply_privately(entry.place, cards.paused(cluster_id, pause))
         called = await self.service.cluster_name(cluster_id)
-        said = cards.paused(cluster_id, pause) if pause else cards.pause_over(called)
-        return await self.replies.reply_privately(entry.place, said)
+        return await self.replies.reply_privately(entry.place, cards.pause_over(called))
 
     async def _resume(self, leased: LeasedEntry) -> bool:
         """End pauses, and tell who asked. Those whose pause it was are told apart, each for as long as it takes."""

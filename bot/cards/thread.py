@@ -277,14 +277,15 @@ def late_call(alerts: Sequence[Alert], called: str, *, again: bool, is_worse: bo
         called: a user or group ID to mention; empty for nobody.
         again: it had ended before.
     """
-    node, faults = _where(alerts[:1]), {fault(alert.remediation) for alert in alerts}
+    first = where(alerts[0].remediation, alerts[0].share)
+    faults = {fault(alert.remediation) for alert in alerts}
     broken = escape(faults.pop(), 100) if len(faults) == 1 else ""
     others = f" and {len(alerts) - 1} more" if len(alerts) > 1 else ""
     ages = [alert.as_of for alert in alerts if alert.as_of]
     verb = ("were" if others else "was") if ages else "are" if others else "is"
     worse = f"critical{'' if ages else ' now'} and " if is_worse else ""
     waits = f"{verb} {worse}waiting for a decision{' again' if again else ''}{f': {broken}' if broken else ''}."
-    return calling_line(f"{node}{others} {waits}{f' {labels.as_of(min(ages))}' if ages else ''}", called)
+    return calling_line(f"{first}{others} {waits}{f' {labels.as_of(min(ages))}' if ages else ''}", called)
 
 
 def first_approval(alerts: Sequence[Alert], user_id: str, called: str) -> Message:
