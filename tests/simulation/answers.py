@@ -82,6 +82,8 @@ def everybody_has_one(world: "World") -> None:
         is_home = "home:" in taken.what or taken.what.startswith("app_home_opened")
         if is_home and (tries >= HOME_TRIES or world.faults.struck["slack away"]):
             continue  # Slack didn't take it for most of a minute
+        if world.faults.struck["slack away"] and world.faults.struck["database away"]:
+            continue  # a refusal that couldn't be kept is repeated for minutes, then given up
         later = [each for each in world.history.told if each.at >= taken.at and "The result follows" not in each.text]
         if not any(each.to == taken.user or each.names(taken) or {each.ts, each.root} & taken.where for each in later):
             world.history.wrong(f"{taken.user} was told nothing after {taken.at:.0f} s: {taken.what}")

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from bot.store.tables import alerts, audit, decisions, messages
 from tests.manual_clock import START
 from tests.simulation import fleet
-from tests.simulation.checks import MENTION, STUCK, began_at, forgets_cards
+from tests.simulation.checks import MENTION, STUCK, began_at, forgets_cards, rows
 from tests.simulation.history import Told
 from tests.simulation.names import LEADS
 from tests.simulator.together import Ids
@@ -85,9 +85,19 @@ def twice(world: "World", told: list[Told]) -> None:
         words = each.root, each.text
         if each.root != each.ts and MENTION in each.everything and each.at - last.get(words, -TWICE) < TWICE:
             times[words] += 1
-            if times[words] > (world.most_skew > 0):  # what came before a call may seem to have come after it
+            # What came before a call may seem to have come after it; who cancels may approve as the first again.
+            if times[words] > (world.most_skew > 0) + (
+                "1 of 2" in each.text and _halves(world, each.text.partition(":")[0]) > 1
+            ):
                 world.history.wrong(f"a thread is told twice: {each.text}", each.about)
         last[words] = each.at
+
+
+def _halves(world: "World", node: str) -> int:
+    """Return how often somebody was the first of two to approve on a node."""
+    on_it = [ids[2] for ids, told in world.together.remediations.items() if told.get("instance_name") == node]
+    halves = audit.c.outcome == "first_of_two", audit.c.remediation_id.in_(on_it)
+    return len(rows(world, select(audit.c.seq).where(*halves)))
 
 
 def _in_quiet_hours(world: "World", told: list[Told]) -> None:

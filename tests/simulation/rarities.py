@@ -4,6 +4,7 @@ import asyncio
 import json
 from typing import TYPE_CHECKING
 
+from bot.watcher.poller import CLUSTERS_FRESH_SECONDS
 from tests.simulation import fleet
 from tests.simulation.names import APPROVE, CANCEL, CHANNEL, CHANNELS, HOLD, MAY_ALONE
 from tests.simulator.slack.workspace import BOT_USER, im_of
@@ -65,6 +66,7 @@ async def cluster_goes(act: "Act") -> None:
     await asyncio.sleep(act.chance.choice((30.0, 200.0, 700.0)))
     world.together.clusters[cluster] = called
     _find_again(world, gone | _found(world, cluster), world.loop.time())  # some have come up meanwhile
+    world.watched_by[cluster] = world.loop.time() + CLUSTERS_FRESH_SECONDS
     world.history.note(world.loop.time(), f"{cluster} is found again")
 
 

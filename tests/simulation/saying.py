@@ -203,7 +203,8 @@ def _controls(blocks: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 def _settled_since(world: "World", ids: Ids) -> float:
     """Return since when a remediation is as it is, in the world's time, as far as Together's times say so."""
-    return max(truth.changed_at(world, ids), world.found_at[ids], world.escalated_at.get(ids, 0.0))
+    known = world.found_at[ids], world.watched_by.get(ids[0], 0.0), world.escalated_at.get(ids, 0.0)
+    return max(truth.changed_at(world, ids), *known)
 
 
 def _is_known(world: "World", ids: Ids) -> bool:
