@@ -12,8 +12,9 @@ import httpx
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.clock import Clock
-from bot.errors import DirectoryUnavailable, InvalidId, StartError, StorageUnavailable, TogetherError
+from bot.errors import DirectoryUnavailable, InvalidId, NotReached, StartError, StorageUnavailable, TogetherError
 from bot.findings import Finding, ok, problem, warning
+from bot.logs import named
 from bot.models import OPEN
 from bot.policy import EVERYBODY
 from bot.settings import Settings
@@ -229,6 +230,10 @@ class Doctor:
         settings, check = self.settings, "Together API key"
         try:
             clusters, _ = await self.together.list_clusters()
+        except NotReached as error:
+            fix = "Check TOGETHER_BASE_URL, the network, and the proxy in HTTPS_PROXY."
+            yield problem(check, f"can't reach Together ({named(error.__cause__ or error)})", fix)
+            return
         except TogetherError as error:
             yield problem(check, error.why, error.next_step)
             return

@@ -84,6 +84,11 @@ def lasting(*about: object) -> Mapping[str, object]:
     return {"lasting": about}
 
 
+def named(error: BaseException) -> str:
+    """Return the name of an exception with its words, if it has any."""
+    return f"{type(error).__name__}: {error}".removesuffix(": ")
+
+
 class LineWriter:
     """Writes lines in a separate thread, several at a time: a log that nobody reads must keep no ack waiting.
 

@@ -11,6 +11,7 @@ import aiohttp
 import httpx
 
 from bot.findings import Finding, ok, problem, warning
+from bot.logs import named
 from bot.models import Target
 from bot.settings import Settings
 from bot.tasks import in_thread
@@ -138,4 +139,4 @@ async def _tool(target: Target, url: str) -> Finding:
             return ok(check, "can be reached")
     except (httpx.HTTPError, TimeoutError) as error:
         fix = "Check the URL, the network, and the proxy in HTTPS_PROXY."
-        return warning(check, f"can't be reached ({type(error).__name__})", fix)
+        return warning(check, f"can't be reached ({named(error)})", fix)

@@ -1,9 +1,11 @@
 """How httpx's requests leave: over aiohttp, whose connections cost less than half as much CPU a request.
 
 Only a connection that was never made may be called that: httpx's ConnectError, ConnectTimeout, or ProxyError. After any
-other error, the request may have arrived.
+other error, the request may have arrived. A ConnectError says why, for logs. The others have no words, since aiohttp's
+quote the URL.
 """
 
+import os
 import socket
 import ssl
 from collections.abc import AsyncIterator, Iterator
@@ -101,12 +103,25 @@ def _errors_of_httpx() -> Iterator[None]:
     try:
         yield
     except aiohttp.ConnectionTimeoutError as error:
-        raise httpx.ConnectTimeout(str(error)) from error
+        raise httpx.ConnectTimeout("") from error
     except aiohttp.ClientConnectorError as error:
-        raise httpx.ConnectError(str(error)) from error
+        raise httpx.ConnectError(_why(error.os_error)) from error
     except aiohttp.ClientHttpProxyError as error:  # what the proxy says before it passes anything on
-        raise httpx.ProxyError(str(error)) from error
+        raise httpx.ProxyError("") from error
     except aiohttp.SocketTimeoutError as error:
-        raise httpx.ReadTimeout(str(error)) from error
+        raise httpx.ReadTimeout("") from error
     except (aiohttp.ClientError, OSError) as error:
-        raise httpx.ReadError(str(error)) from error
+        raise httpx.ReadError("") from error
+
+
+def _why(error: OSError) -> str:
+    """Return why no connection was made, such as "Connection refused" or "certificate has expired"."""
+    match error:
+        case ssl.SSLCertVerificationError():
+            return error.verify_message.rstrip(".")
+        case ssl.SSLError():  # its number isn't the system's
+            return error.reason or "no TLS"
+        case OSError(errno=int(number)) if number > 0:
+            return os.strerror(number)
+        case _:  # such as of a name server
+            return error.strerror or str(error)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import ssl
 import subprocess
 import sys
 import time
@@ -18,7 +19,7 @@ from bot.__main__ import main
 from bot.doctor import examine
 from bot.findings import Finding, Status, report
 from bot.settings import Settings
-from tests.simulator.process import ROOT, free_port, start_bot, variables
+from tests.simulator.process import ROOT, free_port, ready, start_bot, stop_bot, variables
 from tests.simulator.receivers import ROUTING_KEY, SECRET, PagerDuty, WebhookReceiver
 from tests.simulator.slack import Slack
 from tests.simulator.slack.workspace import SlackFault
@@ -268,7 +269,7 @@ async def test_channel_that_slack_does_not_know_is_found(bot: World) -> None:
 async def test_tool_that_nobody_answers_for_is_found(bot: World) -> None:
     told: Any = {"bot_webhook_secret": SecretStr(SECRET), "bot_webhook_url": f"http://127.0.0.1:{free_port()}/x"}
     finding = (await found(bot, **told))["webhook"]
-    assert (finding.status, finding.detail) == (Status.WARNING, "can't be reached (ConnectError)")
+    assert (finding.status, finding.detail) == (Status.WARNING, "can't be reached (ConnectError: Connection refused)")
     async with WebhookReceiver() as webhook, PagerDuty() as pagerduty:
         told |= {"bot_webhook_url": f"{webhook.url}/events", "bot_pagerduty_key": SecretStr(ROUTING_KEY)}
         findings = await found(bot, **told, bot_pagerduty_url=pagerduty.url)
@@ -373,6 +374,39 @@ async def test_command_line_runs_it_as_a_process_and_keeps_secrets(tmp_path: Pat
         assert process.returncode == 2
         assert {each["check"] for each in json.loads(out)} >= {"Slack token", "operators", "database"}
         assert variables(slack, together)["TOGETHER_API_KEY"] not in out + err
+
+
+@pytest.mark.parametrize(
+    ("trusted", "why"), [(False, "self-signed certificate"), (True, "certificate has expired")], ids=["not", "trusted"]
+)
+async def test_what_keeps_a_connection_from_being_made_is_said(tmp_path: Path, why: str, *, trusted: bool) -> None:
+    certificate = ROOT / "tests" / "data" / "expired.pem"
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate)
+    async with Slack() as slack, Together(slack.now) as together:
+        server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0, ssl=tls)
+        async with server:
+            url = f"https://localhost:{server.sockets[0].getsockname()[1]}"
+            settings = {
+                **variables(slack, together), "TOGETHER_BASE_URL": f"{url}/v1", "BOT_WEBHOOK_SECRET": SECRET,
+                "BOT_WEBHOOK_URL": f"{url}/secret", **({"SSL_CERT_FILE": str(certificate)} if trusted else {}),
+            }  # fmt: skip
+            process = start_bot(tmp_path, settings, "doctor", "--json")
+            out, _ = await asyncio.to_thread(process.communicate)
+            findings = {each["check"]: each for each in json.loads(out)}
+            assert findings["Together API key"]["detail"] == f"can't reach Together (ConnectError: {why})"
+            assert "TOGETHER_BASE_URL" in findings["Together API key"]["fix"]
+            assert findings["webhook"]["detail"] == f"can't be reached (ConnectError: {why})"
+            port = free_port()
+            with start_bot(tmp_path, settings, port=port, log=tmp_path / "log") as running:
+                await ready(slack, port, started=2)  # the doctor has asked too
+                await slack.command("cluster-1/instance-1/remediation-1")
+                answers = await slack.until(slack.visible)
+                await stop_bot(running)
+    assert "Couldn't reach Together." in answers[0].text
+    logged = (tmp_path / "log").read_text()
+    assert f"remediation-1: ConnectError: {why}" in logged
+    assert f"{url}/secret" not in logged
 
 
 async def test_newcomer_sees_the_doctor_between_the_simulators() -> None:

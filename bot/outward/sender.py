@@ -12,7 +12,7 @@ import httpx
 from bot import metrics
 from bot.clock import Clock, WaitReason
 from bot.errors import LeaseLost, StorageUnavailable
-from bot.logs import lasting
+from bot.logs import lasting, named
 from bot.models import Event, Target
 from bot.outward.formats import cloud_event, incidents, signed
 from bot.store import RENEWED_AFTER, Database, Lease, OutboxEntry, outbox
@@ -143,7 +143,7 @@ class Sender:
         if result is None:
             await self.database.run(outbox.drop, letter)
             return
-        metrics.OUTWARD.labels(letter.target.value, result or "taken").inc()
+        metrics.OUTWARD.labels(letter.target.value, (result or "taken").partition(":")[0]).inc()
         refused = self._refused[letter.target]
         if not result:
             refused.pop(letter.subject, None)
@@ -208,7 +208,7 @@ class Sender:
                         break
         except (httpx.HTTPError, TimeoutError) as error:
             if not status:
-                return type(error).__name__
+                return named(error)
         return "" if httpx.codes.is_success(status) else str(status)
 
 

@@ -28,7 +28,7 @@ from bot.errors import (
     TogetherError,
     UnreadableAnswer,
 )
-from bot.logs import SHORTEST_SECRET, lasting
+from bot.logs import SHORTEST_SECRET, lasting, named
 from bot.models import Cluster, LinkedAlert, Remediation, RemediationRef, Verb, check_id, parts_of
 from bot.together import answers
 
@@ -281,7 +281,7 @@ class TogetherClient:
             is_unsent = isinstance(error, _UNSENT)
             metrics.TOGETHER_CALLS.labels(call, "not reached" if is_unsent else "no answer").inc()
             extra = lasting() if method == "GET" else None
-            logger.warning("together %s %s: %s", method, path, type(error).__name__, extra=extra)
+            logger.warning("together %s %s: %s", method, path, named(error), extra=extra)
             raise NotReached if is_unsent else NoAnswer from error
         status, request_id = reply.status_code, reply.headers.get("x-request-id")
         metrics.TOGETHER_CALLS.labels(call, str(status)).inc()
