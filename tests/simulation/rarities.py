@@ -65,7 +65,7 @@ async def cluster_goes(act: "Act") -> None:
     world.history.note(world.loop.time(), f"{cluster} can't be found")
     await asyncio.sleep(act.chance.choice((30.0, 200.0, 700.0)))
     world.together.clusters[cluster] = called
-    _find_again(world, gone | _found(world, cluster), world.loop.time())  # some have come up meanwhile
+    _find_again(world, gone | _found(world, cluster), world.loop.time())  # some have been proposed since
     world.watched_by[cluster] = world.loop.time() + CLUSTERS_FRESH_SECONDS
     world.history.note(world.loop.time(), f"{cluster} is found again")
 
