@@ -186,3 +186,9 @@ def test_same_call_may_come_again_once_where_a_clock_was_wrong(world: World) -> 
     assert problems(world) == []
     calling.twice(world, calls)
     assert problems(world) == [f"a thread is told twice: {call.text}"]
+
+
+def test_first_of_two_approvals_is_told_twice_only_where_it_was_given_twice(world: World) -> None:
+    told = Told(30.0, "chat.postMessage", "1.2", "1.1", "", "r-0", "gpu-0: 1 of 2 approvals", checks.MENTION)
+    calling.twice(world, [told, replace(told, at=40.0)])
+    assert problems(world) == [f"a thread is told twice: {told.text}"]

@@ -27,6 +27,7 @@ NODES = 3  # whose history is asked for
 SECONDS = 10.0  # in which an answer comes
 PAGE_SECONDS = 0.5  # for each page of Together's that it needs: some worlds have pages of two
 LEFT_BEHIND = 60.0  # a process that dies so soon may not have answered
+UNTAKEN = 300.0  # the same, where Slack took nothing: tries to say what no row keeps come further and further apart
 ASKS = {"list", "tonight", "history", "status", ""}  # of the command: only who typed it is told
 HOME_TRIES = 3  # of a home that was already being drawn
 SILENT = {"block_suggestion", "view_closed"}
@@ -76,14 +77,13 @@ def everybody_has_one(world: "World") -> None:
             for each in found
         ):
             continue  # whether a decision is answered is judged beside it
-        if any(0 < at - taken.at < LEFT_BEHIND for at in world.killed_at):
+        left_behind = UNTAKEN if world.faults.struck["slack away"] else LEFT_BEHIND
+        if any(0 < at - taken.at < left_behind for at in world.killed_at):
             continue  # another process picks up decisions, holds, pauses, and stops alone
         tries = sum(user == taken.user and at >= taken.at for at, user in world.history.drawn)
         is_home = "home:" in taken.what or taken.what.startswith("app_home_opened")
         if is_home and (tries >= HOME_TRIES or world.faults.struck["slack away"]):
             continue  # Slack didn't take it for most of a minute
-        if world.faults.struck["slack away"] and world.faults.struck["database away"]:
-            continue  # a refusal that couldn't be kept is repeated for minutes, then given up
         later = [each for each in world.history.told if each.at >= taken.at and "The result follows" not in each.text]
         if not any(each.to == taken.user or each.names(taken) or {each.ts, each.root} & taken.where for each in later):
             world.history.wrong(f"{taken.user} was told nothing after {taken.at:.0f} s: {taken.what}")

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
@@ -25,7 +25,7 @@ ALSO_IN_QUIET = ("failed", STUCK, "isn't running", "alone", "started automatical
 WAITS = re.compile(r"waiting .* for a decision|waits? for a decision|waited .* or more")
 
 
-def in_the_end(world: "World", rows: Any) -> None:
+def in_the_end(world: "World") -> None:
     """Judge who was called."""
     told = [each for each in world.history.told if each.method == "chat.postMessage"]
     if not forgets_cards(world):
@@ -85,10 +85,9 @@ def twice(world: "World", told: list[Told]) -> None:
         words = each.root, each.text
         if each.root != each.ts and MENTION in each.everything and each.at - last.get(words, -TWICE) < TWICE:
             times[words] += 1
-            # What came before a call may seem to have come after it; who cancels may approve as the first again.
-            if times[words] > (world.most_skew > 0) + (
-                "1 of 2" in each.text and _halves(world, each.text.partition(":")[0]) > 1
-            ):
+            is_half_again = "1 of 2" in each.text and _halves(world, each.text.partition(":")[0]) > 1  # after a cancel
+            # What came before a call may seem to have come after it.
+            if times[words] > (world.most_skew > 0) + is_half_again:
                 world.history.wrong(f"a thread is told twice: {each.text}", each.about)
         last[words] = each.at
 

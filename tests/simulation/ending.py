@@ -85,7 +85,7 @@ async def in_the_end(world: "World", database: Database) -> None:
     _cards_are_true(world)
     truth.in_the_end(world, rows)
     tools.in_the_end(world, rows)
-    calling.in_the_end(world, rows)
+    calling.in_the_end(world)
     saying.in_the_end(world, rows)
     _faults_are_shown(world)
 

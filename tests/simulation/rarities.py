@@ -58,20 +58,16 @@ async def cluster_goes(act: "Act") -> None:
     world, cluster = act.world, act.chance.choice(("c-a", "c-b", "c-c"))
     if (called := world.together.clusters.pop(cluster, None)) is None:
         return
-    gone = _found(world, cluster)
+    gone = {ids for ids in world.together.remediations if ids[0] == cluster} - world.together.lost
     world.together.lost |= gone
     world.losses.update(gone)
     world.history.marks.add("a cluster goes")
     world.history.note(world.loop.time(), f"{cluster} can't be found")
     await asyncio.sleep(act.chance.choice((30.0, 200.0, 700.0)))
     world.together.clusters[cluster] = called
-    _find_again(world, gone | _found(world, cluster), world.loop.time())  # some have been proposed since
+    _find_again(world, gone, world.loop.time())
     world.watched_by[cluster] = world.loop.time() + CLUSTERS_FRESH_SECONDS
     world.history.note(world.loop.time(), f"{cluster} is found again")
-
-
-def _found(world: "World", cluster: str) -> set[Ids]:
-    return {ids for ids in world.together.remediations if ids[0] == cluster} - world.together.lost
 
 
 def _find_again(world: "World", lost: set[Ids], at: float) -> None:

@@ -165,7 +165,7 @@ class World:
         self.failures: Counter[Ids] = Counter()
         self.losses: Counter[Ids] = Counter()
         self.found_at: defaultdict[Ids, float] = defaultdict(float)  # when what was lost could be read again
-        self.watched_by: dict[str, float] = {}  # when a watch looks for clusters at the latest that were lost
+        self.watched_by: dict[str, float] = {}  # until when a watch may not know that a cluster can be found again
         self.deletions: Counter[str] = Counter()
         self.deleted: set[str | None] = set()
         self.shown: set[tuple[str | None, str]] = set()  # by whom a message has said that something was decided
