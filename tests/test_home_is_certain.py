@@ -1,9 +1,13 @@
 """That home says nothing that isn't certain, and shows nothing older than what it has shown."""
 
 import pytest
+from sqlalchemy import update
 
 from bot.cards import home
 from bot.decisions.lookup import FRESH_SECONDS, MENU_SECONDS
+from bot.store import Database
+from bot.store.tables import leases
+from tests.rows import execute
 from tests.simulator.slack import Posted
 from tests.simulator.slack.workspace import SlackFault
 from tests.simulator.together import Fault
@@ -60,6 +64,20 @@ async def test_home_does_not_say_that_nothing_waits_before_the_watch_has_seen_it
     await began(bot)
     bot.together.add(instance_name="gpu-node-7")
     assert "Approval needed: reboot gpu-node-7" in said(await opened(bot))
+
+
+async def test_lists_say_when_what_no_watch_reads_any_more_was_last_confirmed(bot: World) -> None:
+    bot.together.add(instance_name="gpu-node-7")
+    await card(bot)
+    await pass_time(bot, 120)
+    database = Database(bot.settings.database_url, bot.time.clock)
+    await execute(database, update(leases).values(owner="a process that hangs", until=bot.time.now() + 800))
+    await database.close()
+    bot.together.resolve(IDS)
+    await pass_time(bot, 700)
+    assert "last confirmed" in said(await opened(bot)).lower()
+    for words in ("list", "history gpu-node-7", "tonight"):
+        assert "last confirmed" in (await asked(bot, words)).lower(), words
 
 
 async def test_home_says_how_little_is_known_where_together_is_slow(bot: World) -> None:

@@ -2,14 +2,16 @@
 
 import asyncio
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bot.app import App
 from bot.clock import Clock, WaitReason
 from bot.errors import StartError, StorageUnavailable
-from bot.store import Database
+from bot.store import Database, LeasedDatabase
 from bot.store.connection import Connection, check_writable
 from bot.store.sqlite import SQLiteFile
 from tests.fetch import get
@@ -63,6 +65,46 @@ async def test_readyz_notices_within_half_a_minute_that_nothing_can_be_written(b
             while (ready := await get(bot.app, "/readyz"))[0] != 503:
                 pass
     assert ready[1] == "Can't reach the database (OperationalError: database is locked).\n"
+
+
+@pytest.mark.parametrize("pauses", [1, 2, 3])
+async def test_watch_tries_three_times_before_a_lock_ends_it(tmp_path: Path, time: ManualClock, pauses: int) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'bot.db'}", time.clock, busy_seconds=0.05)
+    await database.open()
+    leased = LeasedDatabase(database, "watch", 60, time.clock)
+    await leased.acquire()
+    async with locked(tmp_path / "bot.db"):
+        writing = asyncio.create_task(leased.run(check_writable))
+        for number in range(min(pauses, 2)):
+            await time.until_sleeping(WaitReason.RETRY)
+            if number < pauses - 1:
+                await time.end_pause(WaitReason.RETRY)
+        if pauses > 2:
+            with pytest.raises(StorageUnavailable):
+                await writing
+    if pauses <= 2:
+        await time.end_pause(WaitReason.RETRY)
+        await writing
+    await database.close()
+
+
+class AnswersLost(Database):
+    """Writes, and never says so."""
+
+    async def run(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        await super().run(function, *args, **kwargs)
+        raise StorageUnavailable("the line was cut", in_doubt=True)
+
+
+async def test_watch_does_not_try_again_what_may_have_been_written(tmp_path: Path, time: ManualClock) -> None:
+    database, written = AnswersLost(f"sqlite:///{tmp_path / 'bot.db'}", time.clock), list[Connection]()
+    await database.open()
+    leased = LeasedDatabase(database, "watch", 60, time.clock)
+    await leased.acquire()
+    with pytest.raises(StorageUnavailable):
+        await leased.run(written.append)
+    await database.close()
+    assert len(written) == 1
 
 
 async def test_disk_that_is_full_is_called_full(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from bot.models import (
     unix,
 )
 from bot.policy import Policy
-from bot.store import audit, ended, faults, messages, outages
+from bot.store import audit, ended, faults, messages, moments, outages
 from bot.together import TogetherClient
 from bot.together.answers import parse
 
@@ -178,11 +178,12 @@ class Lookup(Naming):
 
     async def of_node(self, name: str) -> Sequence[Alert]:
         """Return the repairs within a year of nodes with this name or ID, the latest first."""
-        return await self.database.read(ended.of_node, name, YEAR_SECONDS)
+        return await self._aged(await self.database.read(ended.of_node, name, YEAR_SECONDS))
 
     async def lately(self, seconds: float) -> tuple[Sequence[Alert], float, tuple[float, float]]:
         """Return what is open or may have changed within the last `seconds`, as `ended.lately` does."""
-        return await self.database.read(ended.lately, seconds)
+        alerts, now, unread = await self.database.read(ended.lately, seconds)
+        return await self._aged(alerts), now, unread
 
     async def unreadable(self) -> Sequence[str]:
         """Return the names of the clusters that the watch can't read now; "" for the list of clusters."""
@@ -226,8 +227,11 @@ class Lookup(Naming):
         old = {ref: at for ref, at in tracked.old.items() if ref not in seen}
         return replace(tracked, found=every, unread=scanned.unread, searched=scanned.searched, old=old)
 
+    async def _aged(self, known: Sequence[Alert]) -> Sequence[Alert]:
+        return await self.database.read(moments.aged, known, self.stale_seconds) if self.is_watching else known
+
     async def _tracked(self) -> LookupResult:
-        tracked = await self.database.read(messages.tracked)
+        tracked = await self._aged(await self.database.read(messages.tracked))
         stale = [alert for alert in tracked if alert.is_stale]
         outdated = {alert.ref: (alert.remark or alert.remediation).state for alert in stale}
         shown_on = {alert.ref: alert.message_id for alert in tracked}

@@ -78,7 +78,10 @@ class Overviews:
             names=known,
             returned=await self.lookup.returned(cluster_id),
             faults=await self.lookup.faults(cluster_id),
-            about={ref: replace(context, mentioned="") for ref, context in about.items()},
+            about={
+                ref: replace(context, mentioned="", as_of=context.as_of or looked.old.get(ref))
+                for ref, context in about.items()
+            },
             unconfirmed=unconfirmed,
             old=looked.old,
             pause=await self.database.read(pauses.active, [cluster_id]),

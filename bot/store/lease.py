@@ -1,16 +1,19 @@
 """What only one process does at a time."""
 
+from collections.abc import Awaitable, Callable
+
 from sqlalchemy import BindParameter, ColumnElement, Executable, and_, bindparam, or_, update
 from sqlalchemy.dialects.postgresql import insert
 
-from bot.clock import Clock
-from bot.errors import LeaseLost
+from bot.clock import Clock, WaitReason
+from bot.errors import LeaseLost, StorageUnavailable
 from bot.models import new_id
 from bot.store.connection import Connection, T, now
 from bot.store.database import Database, P, Transaction
 from bot.store.tables import leases
 
 RENEWED_AFTER = 0.3  # of a lease, so that it survives two renewals that fail
+_TRIES, _PAUSE = 3, 1.0  # of a transaction that certainly did nothing, and the seconds between two of them
 LONGEST_LEASE = 900.0  # more than BOT_LEASE_SECONDS may be, and than the longest pause before an answer is told again
 OWNER: BindParameter[str] = bindparam("b_owner")
 LEASE_UNTIL = now() + bindparam("b_lease")
@@ -96,12 +99,23 @@ class LeasedDatabase(Lease):
     """
 
     async def read(self, function: Transaction[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a function in a transaction that only reads; like `Database.read`."""
-        return await self.database.read(function, *args, **kwargs)
+        """Run a function in a transaction that only reads; like `Database.read`, but tried again like `run`."""
+        return await self._try(lambda: self.database.read(function, *args, **kwargs))
 
     async def run(self, function: Transaction[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a function in a transaction that may write; otherwise like `Database.run`."""
-        return await self.database.run(self._checked, function, *args, **kwargs)
+        """Run a function in a transaction that may write; like `Database.run`, but tried again where it did nothing."""
+        return await self._try(lambda: self.database.run(self._checked, function, *args, **kwargs))
+
+    async def _try(self, transact: Callable[[], Awaitable[T]]) -> T:
+        """Run a transaction, three times at most: one that fails now and then must not end the watch."""
+        for _ in range(_TRIES - 1):
+            try:
+                return await transact()
+            except StorageUnavailable as error:
+                if error.in_doubt:
+                    raise
+                await self._clock.sleep(_PAUSE, WaitReason.RETRY)
+        return await transact()
 
     def _checked(self, connection: Connection, function: Transaction[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Make sure that nobody else has the lease or gets it before the end of the transaction."""

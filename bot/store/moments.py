@@ -1,10 +1,12 @@
 """Moments that one watch notes for the next one."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from sqlalchemy import bindparam, select
 
-from bot.store.connection import Connection
+from bot.models import Alert
+from bot.store.connection import Connection, read_clock
 from bot.store.tables import cursors, upsert
 
 READ = "read"  # since when Together has confirmed all that no message calls out of date
@@ -27,6 +29,15 @@ _NOTE = upsert(cursors)
 def noted(connection: Connection, name: str) -> float:
     """Return a moment that was noted, as Unix time in seconds; 0 where none was."""
     return (connection.execute(_NOTED, b_name=name).scalar() or 0) * _TEN_SECONDS
+
+
+def aged(connection: Connection, alerts: Sequence[Alert], stale_seconds: float) -> list[Alert]:
+    """Return open alerts with when Together last confirmed each, where no watch has noted that for so long."""
+    read_at = noted(connection, READ)
+    is_old = 0 < read_at < read_clock(connection) - stale_seconds - NOTE_SECONDS
+    return [
+        replace(alert, as_of=read_at) if is_old and not (alert.as_of or alert.is_closed) else alert for alert in alerts
+    ]
 
 
 def note(connection: Connection, moments: Mapping[str, float]) -> None:

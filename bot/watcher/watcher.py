@@ -218,8 +218,13 @@ class Watcher:
     async def _keep_lease(self) -> None:
         while True:
             await self._clock.sleep(self._pause, WaitReason.LEASE)
-            if not await self._database.renew():
-                raise LeaseLost
+            try:
+                is_ours = await self._database.renew()
+            except StorageUnavailable:
+                self._database.ensure_held()
+            else:
+                if not is_ours:
+                    raise LeaseLost
 
     async def _poll(self) -> None:
         """Read every cluster, round after round; what couldn't be read sooner, as people are told that it's retried."""
