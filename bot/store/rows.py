@@ -74,7 +74,7 @@ _SHOWN = _WITH_FIRST.where(alerts.c.message_id == bindparam("b_message")).order_
 ALERT_TO_CHANGE = _WITH_FIRST.where(one_remediation(alerts.c)).with_for_update(of=alerts)
 WRITE_MESSAGE = update(messages).where(_MESSAGE_ID).values(version=messages.c.version + 1)
 _WRITE_SAME = WRITE_MESSAGE.where(messages.c.version == bindparam("b_version")).returning(messages.c.id)
-_WRITE_ALERT = update(alerts).where(one_remediation(alerts.c)).values(changed_at=now())
+WRITE_ALERT = update(alerts).where(one_remediation(alerts.c)).values(changed_at=now())
 _DECIDES = [verb for verb, rule in RULES.items() if rule.decides]
 _FIRST = select(*_FIRST_APPROVAL).where(one_remediation(first), _FIRST_COUNTS)
 
@@ -146,7 +146,7 @@ def write(
     if learned and learned != Learned():
         alert = before.alerts[0]
         alert = replace(alert, history=learned.history or alert.history, impact=learned.impact or alert.impact)
-        connection.execute(_WRITE_ALERT, alert_columns(alert), **key_of(alert.ref))
+        connection.execute(WRITE_ALERT, alert_columns(alert), **key_of(alert.ref))
         before = replace(before, alerts=[alert])
     return replace(before, message=after, version=before.version + 1)
 
@@ -183,7 +183,7 @@ def change_alert(
     is_over = alert.remediation.state in CALLED_OFF
     if first_one and (is_over or (is_news and (may_be_of_another or not first_one.counts_for(alert.remediation)))):
         connection.execute(FORGET_FIRST, key_of(ref), b_user="")
-    connection.execute(_WRITE_ALERT, alert_columns(alert), **key_of(ref))
+    connection.execute(WRITE_ALERT, alert_columns(alert), **key_of(ref))
     connection.execute(WRITE_MESSAGE, b_message=message.id, **message_columns(message))
     outbox.changed(connection, before, alert)
     return alert

@@ -1,5 +1,6 @@
 """How old what is known is: messages say so once it is too old, and the next watch learns since when it counts."""
 
+import logging
 import math
 from dataclasses import dataclass, field
 from functools import partial
@@ -7,10 +8,12 @@ from functools import partial
 from bot import alerts
 from bot.clock import Clock
 from bot.models import RemediationRef
-from bot.store import LeasedDatabase, messages, moments
+from bot.store import LeasedDatabase, ahead, messages, moments
 from bot.watcher.config import WatchConfig
 from bot.watcher.index import TrackedIndex
 from bot.watcher.workqueue import WorkQueue
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -87,4 +90,5 @@ class Ages:
             # Until all was read, people are told that nothing is certain; what lasts is told as an outage.
             if self.index.all_read_at(now) >= self._begun or now - self._begun > self.config.stale_seconds:
                 self._note_at = now + moments.NOTE_SECONDS
-        await self.database.run(moments.note, noted)
+        if await self.database.run(ahead.note, noted):
+            logger.warning("The database's clock was ahead and has been set back: reminders and calls count from now")

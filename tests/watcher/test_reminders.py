@@ -7,7 +7,7 @@ from tests.simulator.slack import Posted
 from tests.simulator.slack.workspace import BOT_USER, SlackFault
 from tests.simulator.together import Fault
 from tests.storms import began, choose, digest, storm
-from tests.watch import card, pass_time, quiet, thread, until, watching
+from tests.watch import LOOKING, card, pass_time, quiet, thread, until, watching
 from tests.world import APPROVE, CANCEL, IDS, World
 
 pytestmark = pytest.mark.bot(watching=True)
@@ -30,6 +30,27 @@ async def test_reminders_come_at_one_two_and_four_times_the_interval() -> None:
             "instance-1 (cluster-1 (H100)) has been waiting 15 min for a decision"
         )
         assert reminders(bot, alert)[0].endswith("<!subteam^S0ONCALL>")
+
+
+@pytest.mark.parametrize("looks", [False, True])
+async def test_clock_that_was_hours_ahead_delays_no_reminder_or_call(*, looks: bool) -> None:
+    async with watching(BOT_ONCALL="S0ONCALL", BOT_ESCALATE="S0LEADS/40") as bot:
+        await began(bot)
+        bot.time.set_back = -5 * 3600.0
+        bot.together.add()
+        alert = await card(bot)
+        await pass_time(bot, 16 * 60)
+        assert len(reminders(bot, alert)) == 1
+        if looks:
+            await bot.slack.press(alert, LOOKING)
+            await until(bot, lambda: "Looking into it" in alert.text)
+        bot.time.set_back = 0.0
+        await pass_time(bot, 40 * 60)
+        assert len(reminders(bot, alert)) == 2
+        await pass_time(bot, 40 * 60)
+        assert "<!subteam^S0LEADS>" in thread(bot, alert)[-1]
+        bot.together.add(("cluster-1", "instance-2", "remediation-2"))
+        assert "<!subteam^S0ONCALL>" in (await card(bot, ("cluster-1", "instance-2", "remediation-2"))).text
 
 
 async def test_reminder_asks_nobody_to_approve_while_approvals_are_paused() -> None:
