@@ -16,6 +16,8 @@ logger = logging.getLogger(__name__)
 
 # Slack's own trouble: it may have done it all the same (docs.slack.dev, chat.postMessage). "" isn't one of its codes.
 _TROUBLE = {"", "fatal_error", "internal_error", "request_timeout", "service_unavailable"}
+# The workspace moves into an Enterprise organization, and nothing is done until it has (docs.slack.dev, auth.test).
+_MOVING = {"team_added_to_org", "org_login_required"}
 _RATE_LIMITED = {"ratelimited", "rate_limited"}
 _REFUSED_BLOCKS = {
     "invalid_blocks",
@@ -68,7 +70,7 @@ class SlackFailure(SlackApiError):
         is_limited = getattr(response, "status_code", 0) == 429 or self.code in _RATE_LIMITED  # noqa: PLR2004 - HTTP's
         asked = str(getattr(response, "headers", {}).get("Retry-After", ""))
         self.retry_after = (float(asked) if asked.isdecimal() else 1.0) if is_limited else None
-        self.is_passing = is_limited or self.code in _TROUBLE
+        self.is_passing = is_limited or self.code in _TROUBLE | _MOVING
         is_answered = isinstance(cause, SlackApiError) and self.code not in _TROUBLE
         self.may_have_worked = not is_answered and not isinstance(cause, UNSENT)
         said = response if isinstance(data, dict) else {"error": self.code}  # the SDK looks into it, to log it
@@ -81,8 +83,11 @@ class SlackClient(AsyncWebClient):
 
     _is_plain = False
 
-    async def api_call(self, api_method: str, **arguments: Any) -> AsyncSlackResponse:  # noqa: ANN401 - the SDK's own
+    async def api_call(self, api_method: str, *, needs_blocks: bool = False, **arguments: Any) -> AsyncSlackResponse:  # noqa: ANN401 - the SDK's own
         """Call a method; again with plainer blocks, where Slack refuses those of 2026, and in the end with none.
+
+        Args:
+            needs_blocks: it is never made with none: another tool's words would be lost.
 
         Raises:
             SlackFailure: Slack did not confirm it.
@@ -95,12 +100,12 @@ class SlackClient(AsyncWebClient):
             if refusal.code in _REFUSED_ANYWHERE and (plainer := _plainer(arguments)):
                 logger.warning("%s: Slack refused blocks (%s); drawing plainer ones from now on", api_method, refusal)
                 self._is_plain = True  # also where it wasn't because of them: nothing is lost by it
-            elif refusal.code in _REFUSED_BLOCKS and refusal.had_blocks:
+            elif refusal.code in _REFUSED_BLOCKS and refusal.had_blocks and not needs_blocks:
                 logger.exception("Slack rejected our blocks: %s", arguments["json"]["blocks"])
                 plainer = {**arguments, "json": text_alone(arguments["json"])}
             else:
                 raise
-        return await self.api_call(api_method, **plainer)
+        return await self.api_call(api_method, needs_blocks=needs_blocks, **plainer)
 
     async def _call(self, api_method: str, arguments: Json) -> AsyncSlackResponse:
         """Call a method, and count how it ended: "ok", Slack's code, or the exception's name."""

@@ -11,12 +11,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
-from slack_sdk.web.async_client import AsyncWebClient
 
 from bot import cards
 from bot.clock import Clock, WaitReason
 from bot.models import Delivery, Message, ReplyTarget
-from handlers.client import UNSENT, SlackFailure, message_at, text_alone
+from handlers.client import UNSENT, SlackClient, SlackFailure, message_at, text_alone
 from handlers.payloads import place_of
 
 logger = logging.getLogger(__name__)
@@ -46,7 +45,7 @@ class Replies:
         allow_loopback: whether a `response_url` may point at this machine, as a simulator's does.
     """
 
-    client: AsyncWebClient
+    client: SlackClient
     session: aiohttp.ClientSession
     clock: Clock
     allow_loopback: bool
@@ -81,15 +80,20 @@ class Replies:
             return place
         return replace(place, original=place_of({"message": shown}).original) if shown else place  # as a click says it
 
-    async def answer(self, place: ReplyTarget, message: Message) -> Delivery:
-        """Show a card: in place of the clicked message, or to the channel."""
+    async def answer(self, place: ReplyTarget, message: Message, beside: Message | None = None) -> Delivery:
+        """Show a card: in place of the clicked message, or to the channel.
+
+        Args:
+            beside: what is posted where Slack refuses the edit; the same unless given.
+        """
         ways = self._in_place(place, message)
         may_overwrite = False
         if ways:
             shown, may_overwrite = await self._first(ways)
             if shown is not None:
                 return Delivery(may_overwrite=may_overwrite)
-            message = cards.as_copy(message)  # nothing keeps it current, and people on call were mentioned before
+            # Nothing keeps it current, and people on call were mentioned before.
+            message = cards.as_copy(beside or message)
         is_told = await self._say(place, message, self._to_channel(place, message))
         if ways and is_told and place.is_foreign:
             await self._restore(place)  # the answer is beside it, and nothing else draws that message
@@ -171,9 +175,18 @@ class Replies:
     async def _update(self, place: ReplyTarget, message: Message, attempts: int = ATTEMPTS) -> Any:  # noqa: ANN401 - Slack's answer
         # Omitted attachments would be kept, and with them buttons that no longer apply (docs.slack.dev, chat.update).
         where = {"channel": place.channel_id, "ts": place.message_ts}
-        return await self._call("chat.update", message, attempts, attachments=message.attachments, **where)
+        more = {"attachments": message.attachments, **where}
+        return await self._call("chat.update", message, attempts, needs_blocks=place.is_foreign, **more)
 
-    async def _call(self, method: str, message: Message, attempts: int = ATTEMPTS, **arguments: object) -> Any:  # noqa: ANN401 - Slack's answer
+    async def _call(
+        self,
+        method: str,
+        message: Message,
+        attempts: int = ATTEMPTS,
+        *,
+        needs_blocks: bool = False,
+        **arguments: object,
+    ) -> Any:  # noqa: ANN401 - Slack's answer
         """Call a method that says something, and wait out rate limits."""
         body = {name: value for name, value in arguments.items() if value is not None}
         if "channel" not in body:
@@ -181,7 +194,7 @@ class Replies:
         body |= {"text": message.text, "blocks": message.marked_blocks}
         while True:
             try:
-                return (await self.client.api_call(method, json=body)).data
+                return (await self.client.api_call(method, needs_blocks=needs_blocks, json=body)).data
             except SlackFailure as error:
                 attempts, wait = attempts - 1, error.retry_after
                 if wait is None or wait > LONGEST_WAIT or not attempts:
@@ -201,7 +214,8 @@ class Replies:
             drawn = cards.plainer(drawn)
         body = {"text": message.text, "blocks": drawn, "attachments": message.attachments, **arguments}
         status = await self._post_json(url, body)
-        if status == 400:  # noqa: PLR2004 - Slack's answer to blocks it refuses
+        is_edit = arguments.get("replace_original")
+        if status == 400 and not (place.is_foreign and is_edit):  # noqa: PLR2004 - Slack's answer to blocks it refuses
             status = await self._post_json(url, {"text": message.text, **arguments})
         if status != 200:  # noqa: PLR2004 - the only status that means "shown"
             raise _NoWay(f"response_url answered HTTP {status}", may_have_worked=status >= 500)  # noqa: PLR2004 - HTTP's

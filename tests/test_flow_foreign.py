@@ -89,6 +89,22 @@ async def test_progress_goes_where_the_decision_could_only_be_said_beside_the_al
     assert "is cancelling this…" not in alert.everything
 
 
+@pytest.mark.parametrize("verb", [APPROVE, CANCEL])
+async def test_alert_whose_blocks_slack_does_not_take_back_keeps_them(bot: World, verb: str) -> None:
+    bot.together.add()
+    alert = bot.alert()
+    alert.blocks.insert(1, {"type": "shown_to_its_own_app", "panel": "temperature"})
+    before = [dict(block) for block in alert.blocks], alert.text
+    with bot.together.paused(verb.removeprefix("remediation:")):
+        await bot.slack.press(alert, verb, button=alert.controls[verb])
+        await bot.time.end_pause(WaitReason.PROGRESS)
+        await bot.slack.until(lambda: [1 for method, _ in bot.slack.calls if method == "chat.update"])
+    told = await bot.answer(2)
+    assert told.thread_ts == alert.ts
+    assert told.text.startswith("instance-1 (cluster-1): ")
+    assert (alert.blocks, alert.text) == before
+
+
 async def test_second_look_replaces_the_first(bot: World) -> None:
     bot.together.add()
     alert = bot.alert()

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from bot.clock import WaitReason
 from handlers.client import SlackClient
 from handlers.connection import Connection
 from tests.manual_clock import ManualClock
@@ -13,6 +14,8 @@ from tests.storms import began
 from tests.test_doctor import found
 from tests.watch import pass_time, until
 from tests.world import APPROVE, OTHER, REFRESH, World, world
+
+MOVING = ("team_added_to_org", "org_login_required")  # while the workspace moves into an Enterprise organization
 
 
 @pytest.mark.parametrize(("method", "operators"), [("users.info", "U0ALICE"), ("usergroups.users.list", "S0OPS")])
@@ -44,30 +47,30 @@ async def test_known_operator_stays_one_through_an_empty_answer() -> None:
         assert [m.text for m in bot.slack.visible("U0ALICE")] == []
 
 
-async def test_start_with_an_answer_that_names_no_workspace() -> None:
+@pytest.mark.parametrize("kind", ["nothing", *MOVING])
+async def test_start_waits_for_an_answer_that_names_the_workspace(kind: str) -> None:
     time = ManualClock()
     async with Slack(time.now) as slack:
         client = SlackClient(BOT_TOKEN, base_url=slack.api_url)
         client.proxy = None
-        slack.faults.append(SlackFault("auth.test", "nothing"))
+        slack.faults.append(SlackFault("auth.test", kind))
         said: list[str] = []
         connection = Connection(client, time.clock, frozenset(), said.append, said.append)
 
         task = asyncio.create_task(connection.identify())
-        for _ in range(200):
-            await asyncio.sleep(0.005)
-        await time.advance(5)
+        await time.end_pause(WaitReason.RETRY)
         identity = await task
         assert identity.team_id == TEAM, identity
 
 
 @pytest.mark.bot(watching=True)
-async def test_history_without_messages_is_no_proof_that_a_card_is_not_there(bot: World) -> None:
+@pytest.mark.parametrize("kind", ["nothing", *MOVING])
+async def test_history_without_messages_is_no_proof_that_a_card_is_not_there(bot: World, kind: str) -> None:
     await began(bot)
     bot.slack.faults.append(SlackFault("chat.postMessage", "internal_error", after=True))
     bot.together.add()
     await until(bot, lambda: bot.slack.faults[0].times == 0)
-    bot.slack.faults.append(SlackFault("conversations.history", "nothing", times=2))
+    bot.slack.faults.append(SlackFault("conversations.history", kind, times=2))
     await pass_time(bot, 300)
     assert "conversations.history" in [c[0] for c in bot.slack.calls]
     assert len(bot.slack.cards("remediation-1")) == 1

@@ -210,7 +210,8 @@ class Answers:
             if now.original is None or (is_late and await self.store.is_answered_since(job, job.answered_at)):
                 in_thread = replace(place, is_button=False, message_ts=None)
                 return await self.messenger.answer(in_thread, cards.as_copy(answer.message))
-            return await self.messenger.answer(now, cards.decision_beneath(now.original, answer.message, ref))
+            beneath = cards.decision_beneath(now.original, answer.message, ref)
+            return await self.messenger.answer(now, beneath, answer.message)
 
     async def tell_failure(self, job: Job, error: BotError) -> bool:
         """Say what isn't recorded: that nothing is certain, or that it can't be recorded at all."""

@@ -62,8 +62,12 @@ class Messenger(Protocol):
     async def progress(self, place: ReplyTarget, message: Message) -> ReplyTarget:
         """Say that somebody is on it, on the clicked message or to the person. Returns the place of the answer."""
 
-    async def answer(self, place: ReplyTarget, message: Message) -> Delivery:
-        """Show a card: in place of the clicked message, or to the channel."""
+    async def answer(self, place: ReplyTarget, message: Message, beside: Message | None = None) -> Delivery:
+        """Show a card: in place of the clicked message, or to the channel.
+
+        Args:
+            beside: what is posted where Slack refuses the edit; the same unless given.
+        """
 
     async def reply(self, place: ReplyTarget, message: Message, on_card: Message | None) -> Delivery:
         """Tell the channel of an error, in the thread of the clicked message.
