@@ -92,7 +92,7 @@ class Connections:
 
     identity: Identity
     reading: AsyncWebClient
-    writing: AsyncWebClient
+    writing: SlackClient
     session: aiohttp.ClientSession
     together: TogetherClient
     lists: TogetherClient
@@ -302,7 +302,7 @@ def together_client(
     return TogetherClient(transport, settings.together_base_url, api_key, clock=clock, patience=patience)
 
 
-def slack_client(settings: Settings, session: aiohttp.ClientSession, *, reads_only: bool) -> AsyncWebClient:
+def slack_client(settings: Settings, session: aiohttp.ClientSession, *, reads_only: bool) -> SlackClient:
     """Make a client on the shared session.
 
     A dropped call is repeated only where it reads: a repeated `chat.postMessage` could stand in the channel twice.

@@ -129,16 +129,21 @@ class SlackClient(AsyncWebClient):
             metrics.SLACK_CALLS.labels(api_method, status).inc()
 
 
-async def message_at(client: AsyncWebClient, channel_id: str, ts: str) -> Json | None:
-    """Return a message of a channel, with its metadata; None where the channel has none at that time.
+async def message_at(client: AsyncWebClient, channel_id: str, ts: str, thread_ts: str | None = None) -> Json | None:
+    """Return a message, with its metadata; None where there is none at that time.
+
+    Args:
+        thread_ts: the thread that it may be in, whose replies no channel lists (docs.slack.dev, conversations.history).
 
     Raises:
         SlackFailure: it couldn't be read.
     """
-    answer = await client.conversations_history(
-        channel=channel_id, latest=ts, oldest=ts, inclusive=True, limit=1, include_all_metadata=True
+    read, of = (client.conversations_replies, {"ts": thread_ts}) if thread_ts else (client.conversations_history, {})
+    # A thread begins with its first message in any case (docs.slack.dev, conversations.replies).
+    answer = await read(
+        channel=channel_id, latest=ts, oldest=ts, inclusive=True, limit=2, include_all_metadata=True, **of
     )
-    return next((message for message in list(answer["messages"]) if isinstance(message, dict)), None)
+    return next((each for each in list(answer["messages"]) if isinstance(each, dict) and each.get("ts") == ts), None)
 
 
 def _plainer(arguments: Json) -> Json | None:

@@ -74,7 +74,8 @@ class Replies:
         if place.channel_id is None or place.message_ts is None:
             return place
         try:
-            shown = await message_at(self.client, place.channel_id, place.message_ts)
+            thread_ts = place.thread_ts if place.thread_ts != place.message_ts else None
+            shown = await message_at(self.client, place.channel_id, place.message_ts, thread_ts)
         except SlackFailure as error:
             logger.warning("Couldn't read another tool's alert: %s", error)
             return place

@@ -187,8 +187,11 @@ async def test_answer_that_slack_takes_slowly_does_not_cover_a_later_one(bot: Wo
 
 
 @ASKS
-async def test_answer_of_a_dialog_keeps_what_another_tool_has_written_since(bot: World) -> None:
+@pytest.mark.parametrize("is_reply", [False, True])
+async def test_answer_of_a_dialog_keeps_what_another_tool_has_written_since(bot: World, *, is_reply: bool) -> None:
     alert = alert_about(bot, IDS)
+    if is_reply:
+        alert.thread_ts = bot.slack.post_as_tool([], text="Alerts of today").ts
     dialog = await dialog_of(bot, alert)
     alert.blocks[0]["text"]["text"] = "Over: the GPU is back"
     await bot.slack.submit(dialog, reason=WHY)

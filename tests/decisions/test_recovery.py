@@ -229,7 +229,7 @@ class Ear:
     async def reread(self, place: ReplyTarget) -> ReplyTarget:
         return place
 
-    async def answer(self, _place: ReplyTarget, message: Message) -> Delivery:
+    async def answer(self, _place: ReplyTarget, message: Message, _beside: Message | None = None) -> Delivery:
         self.said.append(("answer", message.text))
         return Delivery()
 
