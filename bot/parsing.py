@@ -28,10 +28,10 @@ COURTESIES = re.compile(rf"\A(?:(?:{'|'.join(FILLERS)})(?:[\s,.!]+|$))+", re.IGN
 # A name, or three IDs, with what a sentence has around all of it.
 _WRAPPED = re.compile(r"(?:\(([^()]+)\)|\[([^\[\]]+)\]|\*([^\s*]+)\*|“([^\s“”]+)”|\"([^\s\"]+)\")[.!]?")
 _DASHES = r"(?:--?|[‐‑‒–—―−])"  # macOS makes one long dash of two short ones
-# As should_escape sends people, channels and groups (docs.slack.dev, "Implementing slash commands"); shown without
-# notifying anybody.
-_MENTION = re.compile(r"<([@#]|!subteam\^)([A-Z0-9]+)(?:\|([^<>]*))?>")
-_LINK = re.compile(r"<((?:https?|mailto):[^<|>\s]+)(?:\|([^<>]*))?>")
+# As should_escape sends people, channels, groups, and @here (docs.slack.dev, "Implementing slash commands"); shown
+# without notifying anybody.
+_MENTION = re.compile(r"<([@#!])(?:subteam\^)?([A-Za-z0-9]+)(?:\|@?([^<>]*))?>")
+_LINK = re.compile(r"<((?:https?|mailto|tel):[^<|>\s]+)(?:\|([^<>]*))?>")
 _URL = re.compile(
     r"(?:https?://[^/\s]+)?/?(?:v1/)?compute/clusters/([^/\s?#]+)/instances/([^/\s?#]+)/remediations/([^/\s?#]+)"
     r"(?:/([^\s?#]*))?(?:[?#]\S*)?(?:[\s,]+|$)",

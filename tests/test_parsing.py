@@ -37,6 +37,11 @@ from bot.text_search import MAX_SEARCHED, references
 URL = "https://api.together.xyz/v1/compute/clusters/c1/instances/i1/remediations/r1"
 
 READABLE = {
+    "a group and all in the reason": (
+        "c1 i1 r1 <!subteam^S1|@oncall>, <!subteam^S2>, <!here>, and <!channel|channel> know",
+        "@oncall, @S2, @here, and @channel know",
+    ),
+    "a number in the reason": ("c1 i1 r1 Sam says so, <tel:+15551234|555-1234>", "Sam says so, 555-1234"),
     "a mention in the reason": ("c1 i1 r1 asked by <@U0BOB> in <#C0OPS|general>", "asked by @U0BOB in #general"),
     "a named mention in the reason": ("c1 i1 r1 asked by <@U0BOB|bob>", "asked by @bob"),
     "a lone dash": ("c1 i1 r1 -", ""),
