@@ -85,6 +85,11 @@ class Doctor:
             return
         self._team_id = str(answer["team_id"])
         yield ok("Slack token", f"workspace {answer.get('team')} ({self._team_id})")
+        if answer.get("enterprise_id"):  # such an app gets no events there (Slack CLI 4.12.0, which refuses it)
+            detail = "the workspace belongs to an Enterprise organization; events come only with org_deploy_enabled"
+            yield warning(
+                "Slack events", detail, "Set org_deploy_enabled: true in the app's manifest, and reinstall it."
+            )
         if (granted := scopes_of(answer.headers)) is not None:
             self._posts_anywhere = "chat:write.public" in granted
             yield _scopes(granted, needed_scopes(self.settings.bot_operators))

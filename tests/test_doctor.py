@@ -104,6 +104,12 @@ CHANNEL = "alert channel C0OPS"
 WRONG = [
     Wrong("Slack token", Status.PROBLEM, "token_revoked", lambda bot: set_token_error(bot, "token_revoked")),
     Wrong("Slack token", Status.PROBLEM, "org-wide", install_org_wide),
+    Wrong(
+        "Slack events",
+        Status.WARNING,
+        "org_deploy_enabled",
+        lambda bot: bot.slack.auth_extra.update(enterprise_id="E1"),
+    ),
     Wrong("Slack scopes", Status.WARNING, "im:history", lambda bot: bot.slack.scopes.discard("im:history")),
     Wrong("Slack scopes", Status.PROBLEM, "users:read", lambda bot: bot.slack.scopes.discard("users:read")),
     Wrong(CHANNEL, Status.PROBLEM, "channel_not_found", lambda bot: bot.slack.channels.pop("C0OPS")),
