@@ -25,6 +25,7 @@ from bot.parsing import (
 
 _MENTIONED = re.compile(r"<@[A-Z0-9]+(?:\|[^<>]*)?>")
 _TO_THE_BOT = re.compile(rf"\A(?:[\s,]*{_MENTIONED.pattern})+|{_MENTIONED.pattern}")
+_BOLD = re.compile(r"(?<!\S)\*|\*(?=[\s,.;:!?]|$)")  # as Slack writes it, around words
 _PERSON = re.compile(r"(?<!\S)@\S*")  # as `plain_text` has it; no node is called so
 _LENGTH = re.compile(
     r"(?<!\S)(?:for\s+)?(?=\d)(?:(\d{1,9})\s*(?:h|hrs?|hours?))?"
@@ -118,7 +119,7 @@ def parse_mention(text: str) -> Mentioned:
 
 def _bare(text: str) -> str:
     """Return a request without the courtesies around it: they are no IDs."""
-    plain = plain_text(text).strip(QUOTES + " .!?")
+    plain = plain_text(_BOLD.sub("", text)).strip(QUOTES + " :.!?")
     words = COURTESIES.sub("", plain).split(" ")
     while words and words[-1].lower().strip(",.!") in FILLERS:
         words.pop()

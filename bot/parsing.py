@@ -27,7 +27,7 @@ FILLERS = {"please", "pls", "plz", "thanks", "thx", "now", "asap"}
 COURTESIES = re.compile(rf"\A(?:(?:{'|'.join(FILLERS)})(?:[\s,.!]+|$))+", re.IGNORECASE)  # before a request
 # A name, or three IDs, with what a sentence has around all of it.
 _WRAPPED = re.compile(r"(?:\(([^()]+)\)|\[([^\[\]]+)\]|\*([^\s*]+)\*|“([^\s“”]+)”|\"([^\s\"]+)\")[.!]?")
-_DASHES = r"(?:--?|[‐‑‒–—―−])"  # macOS makes one long dash of two short ones
+_DASHES = r"(?:--?|[‒–—―−])"  # macOS makes one long dash of two short ones
 # As should_escape sends people, channels, groups, and @here (docs.slack.dev, "Implementing slash commands"); shown
 # without notifying anybody.
 _MENTION = re.compile(r"<([@#!])(?:subteam\^)?([A-Za-z0-9]+)(?:\|@?([^<>]*))?>")
@@ -264,8 +264,8 @@ def _first_word(bare: str) -> tuple[str, str]:
 def plain_text(text: str) -> str:
     """Undo what Slack, phones and word processors do to a pasted text, and nothing else."""
     if not (text.isascii() and text.isprintable()):  # nearly every text is
-        # A space for what separates, nothing for what is invisible.
-        kinds = ((character, unicodedata.category(character)) for character in text)
+        # A space for what separates, nothing for what is invisible; nodes are called with plain hyphens.
+        kinds = ((each, unicodedata.category(each)) for each in text.replace("‐", "-").replace("‑", "-"))
         text = "".join(
             " " if character.isspace() or kind == "Cc" else character
             for character, kind in kinds

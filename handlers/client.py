@@ -130,7 +130,7 @@ class SlackClient(AsyncWebClient):
 
 
 async def message_at(client: AsyncWebClient, channel_id: str, ts: str, thread_ts: str | None = None) -> Json | None:
-    """Return a message, with its metadata; None where there is none at that time.
+    """Return a message, with its metadata; None where there is no message at that time.
 
     Args:
         thread_ts: the thread that it may be in, whose replies no channel lists (docs.slack.dev, conversations.history).

@@ -276,6 +276,9 @@ ALERT = RemediationRef("c1", "i1", "r1")
         ("Please cancel gpu-node-8, thanks!", Ask("cancel", Find("gpu-node-8"))),
         ("approve now", Ask("approve", None)),
         ("hold a b", AskToHold(None, Find("a", reason="b"), "b", "b")),
+        ("<@U0BOT> *hold gpu\u2011node\u201007* 1h", AskToHold(3600.0, Find("gpu-node-07"), "")),
+        ("<@U0BOT>: *cancel* gpu-node-07", Ask("cancel", Find("gpu-node-07"))),
+        ("<@U0BOT> hold *1h gpu-node-07*, because 2*3 run", AskToHold(3600.0, Find("gpu-node-07"), "2*3 run")),
     ],
 )
 def test_what_a_message_to_the_bot_asks_for(text: str, asked: object) -> None:
