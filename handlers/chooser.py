@@ -184,7 +184,7 @@ class Chooser(Surface):
             await self.lookup.ensure_one_node(choice.reason, first.ref, choice.reason)
             return await self._chosen(choice, first.ref, note)
         if first.state not in CANCELLABLE:
-            return chooser.nothing(f"{count} remediations match. It's too late to cancel them. {note}".strip())
+            return chooser.nothing(f"{count} remediations match. None waits for approval or start. {note}".strip())
         return chooser.chooser(_among(choice, looked.found), f"{count} remediations match. Choose one. {note}".strip())
 
     async def _suggested(self, choice: Choice, refs: Sequence[RemediationRef], note: str) -> Json:

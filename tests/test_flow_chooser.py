@@ -20,7 +20,7 @@ from tests.simulator.slack.limits import check_option_groups, check_view
 from tests.simulator.slack.workspace import BOT_USER, SlackFault
 from tests.simulator.together import Fault, Ids
 from tests.storms import XID
-from tests.watch import HOLD, card, pass_time, quiet, watching
+from tests.watch import HOLD, card, pass_time, poll, quiet, watching
 from tests.world import IDS, OTHER, REF, World, both_transports, world
 
 THERE = ("cluster-2", "instance-7", "remediation-7")
@@ -141,6 +141,19 @@ async def test_what_was_just_read_alone_is_shown_as_confirmed_though_no_list_has
         status = (await bot.reply_privately()).everything
         assert "Approval needed: reboot gpu-node-7" in status
         assert "Can't read it from Together now." not in status
+
+
+async def test_several_matches_that_run_are_called_neither_late_nor_early() -> None:
+    async with watching() as bot:
+        for number, state in enumerate(("RUNNING", "VERIFYING_WHAT_WAS_DONE")):
+            ids = bot.together.add(
+                ("cluster-1", f"instance-{number}", f"r-{number}"), instance_name=f"gpu-node-{number}"
+            )
+            await card(bot, ids)
+            bot.together.remediations[ids]["state"] = state
+        await poll(bot)
+        view = await opened(bot, "gpu-node")
+        assert "2 remediations match. None waits for approval or start." in shown_in(view)
 
 
 async def test_several_matches_are_offered() -> None:

@@ -64,7 +64,8 @@ BATCH, WHY, IN_HOME = "batch", "batch:reason", " home"  # the last one follows t
 SHOWN = 3  # kinds of results beneath a selection in the channel; the thread has all
 REPORT_LINES = 12  # which may be of 2,000 characters each
 _WHY = {
-    StopReason.NOT_ALLOWED: "couldn't confirm that <@{person}> is allowed to decide.",
+    StopReason.NOT_ALLOWED: "<@{person}> isn't allowed to decide these.",
+    StopReason.NOT_CHECKED: "Slack didn't say whether <@{person}> is allowed to decide.",
     StopReason.REPAIR_LIMIT: "the cluster's repair limit let no more start.",
     StopReason.TROUBLE: f"{TROUBLES} decisions in a row {{failed}}. See why before you try the rest again.",
     StopReason.PAUSED: "approvals were paused.",

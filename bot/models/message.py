@@ -24,6 +24,7 @@ class StopReason(StrEnum):
     """Why the rest of a batch is left alone."""
 
     NOT_ALLOWED = "not allowed"
+    NOT_CHECKED = "not checked"
     REPAIR_LIMIT = "repair limit"
     TROUBLE = "trouble"
     TOO_OLD = "too old"
@@ -89,7 +90,7 @@ class Batch:
 
 _STOPS: Mapping[str, StopReason] = {
     OutcomeKind.NOT_ALLOWED: StopReason.NOT_ALLOWED,
-    OutcomeKind.NOT_CHECKED: StopReason.NOT_ALLOWED,
+    OutcomeKind.NOT_CHECKED: StopReason.NOT_CHECKED,
     OutcomeKind.LIMIT_REACHED: StopReason.REPAIR_LIMIT,
     OutcomeKind.EXPIRED: StopReason.TOO_OLD,
     OutcomeKind.PAUSED: StopReason.PAUSED,

@@ -106,7 +106,7 @@ async def test_person_who_lost_the_right_decides_nothing() -> None:
         grouped.slack.groups["S0ONCALL"] = []
         await pass_time(grouped, 310)
         await grouped.slack.submit(view)
-        await digest(grouped, "Stopped: couldn't confirm that @U0ALICE is allowed to decide.")
+        await digest(grouped, "Stopped: @U0ALICE isn't allowed to decide these.")
         assert "Only operators can do this." in (await grouped.reply_privately()).text
         assert grouped.together.posts == []
 
@@ -245,7 +245,7 @@ async def test_batch_stops_when_the_person_cannot_be_looked_up() -> None:
 
         bot.together.on_call["approve"] = lose_the_directory
         await bot.slack.submit(view)
-        await until(bot, lambda: "Stopped: couldn't confirm that @U0ALICE is allowed" in message.everything, 20_000)
+        await until(bot, lambda: "Stopped: Slack didn't say whether @U0ALICE is allowed" in message.everything, 20_000)
         assert len(bot.together.posts) < 12
         assert f"{len(bot.together.posts)} of 12 approved · 1 skipped" in message.everything
         assert "Couldn't check your permissions with Slack." in (await bot.reply_privately()).text
