@@ -276,6 +276,7 @@ class FaultTeller(Writer):
         if message and message.takes_edits:
             message = await self._change(cluster_id, view, message)
         if message and message.is_read_only and (step is FaultStep.END or _says_paused(report, message)):
+            await self._keep(cluster_id, message)  # or the reply would call for what a later one calls for
             await self._reply_instead(message, self._view(cluster_id).draw())
             message = replace(message, has_brake=False)
         if step is FaultStep.EDIT:

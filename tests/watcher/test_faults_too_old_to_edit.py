@@ -31,6 +31,7 @@ async def test_it_is_told_that_approvals_resumed_though_a_fault_is_left(
     await pass_time(bot, 3 * 3600)
     said = [each.text for each in bot.slack.visible()]  # also in threads
     assert "paused automatically" not in said[-1]
+    assert not (is_too_old and "<!subteam^S0ONCALL>" in said[-1]), "it calls nobody once more"
 
 
 @pytest.mark.parametrize("what", ["the storm grows", "one more fault", "one less", "unreadable"])
