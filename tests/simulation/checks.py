@@ -249,7 +249,9 @@ def _is_final(world: "World", row: Record, method: str, body: dict[str, Any]) ->
     text, is_edit = str(body.get("text") or ""), method == "chat.update" or bool(body.get("replace_original"))
     done = f"{DONE.get(row['verb'], 'Nothing')} by <@{row['user_id']}>"
     first_line = text.partition("\n")[0]  # a card that is put back quotes below what was said to others
-    says_it = any(done in line and (body.get("ts"), line) not in world.shown for line in text.splitlines())
+    ts = body.get("ts")  # a `response_url` doesn't say which message it draws again
+    shown = {line for at, line in world.shown if ts is None or at == ts}
+    says_it = any(done in line and line not in shown for line in text.splitlines())
     return "⏳" not in text and (says_it or (not is_edit and bool(NO.search(first_line))))
 
 
