@@ -126,12 +126,11 @@ class WatchConfig:
         """Return whom alerts of a message call now: the users and groups on call; empty for nobody."""
         if self.quiet is None or not self.quiet.cover(of.now):
             return self.on_call(alerts, of)
-        urgent = [alert for alert in alerts if not alert.is_warning]
-        return self.on_call(urgent, of) if urgent else ""
+        return self.on_call([alert for alert in alerts if not alert.is_warning], of)
 
     def on_call(self, alerts: Sequence[Alert], of: Snapshot) -> str:
         """Return the users and groups on call for alerts of a message, space-separated, by its cluster or theirs."""
-        clusters = [of.message.cluster_id] if of.message.cluster_id else [alert.cluster_id for alert in alerts]
+        clusters = [of.message.cluster_id or alert.cluster_id for alert in alerts]
         return " ".join(dict.fromkeys(oncall for cluster_id in clusters if (oncall := self.route(cluster_id).oncall)))
 
     @property

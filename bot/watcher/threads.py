@@ -9,6 +9,7 @@ from typing import NamedTuple
 from bot import cards
 from bot.cards import thread
 from bot.models import (
+    FINAL,
     HOLD_ENDS_SOON_SECONDS,
     Alert,
     Batch,
@@ -165,8 +166,7 @@ def replied(message: TrackedMessage, part: PendingReply, now: float) -> TrackedM
 
 def _late_calls(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingReply]:
     """Yield the call for what nobody was called for when it came; where nothing else waits, for the channel too."""
-    message = snapshot.message
-    now = snapshot.now
+    message, now = snapshot.message, snapshot.now
     # What turned critical while it was on hold calls: that is no reminder.
     asking = [
         alert
@@ -251,7 +251,10 @@ def _failures(new: Sequence[Alert], snapshot: Snapshot, config: WatchConfig) -> 
     if not new:
         return
     nobodys = [alert for alert in new if not (alert.decided and alert.decided.is_approval)]
-    oncall = config.on_call(nobodys or new, snapshot)
+    # Told late, after the node's next incident has ended otherwise: there is nothing left to look at.
+    over = {alert.ref for alert in snapshot.alerts if alert.remediation.state in FINAL - {State.FAILED}}
+    calling = [alert for alert in nobodys or new if alert.ref not in over]
+    oncall = config.on_call(calling, snapshot)
     keys = frozenset(alert.incident for alert in new)
     failed = {alert.ref for alert in snapshot.alerts if alert.remediation.state == State.FAILED}
     firsts = {ref: first for ref, first in snapshot.firsts.items() if ref in failed}  # others are of a next incident

@@ -17,6 +17,7 @@ from tests.watcher.test_verification import AGAIN, CALL, DAY, counted, firing, m
 from tests.world import APPROVE, CANCEL, IDS, World, as_alert
 
 pytestmark = pytest.mark.bot(watching=True, BOT_ONCALL="S0ONCALL")
+AUTOMATED = "REMEDIATION_TRIGGER_AUTOMATED"
 AUTOMATIC: dict[str, Any] = {
     "reviewed_by": "Auto-Approved",
     "review_comment": "auto-approved: approved",
@@ -46,6 +47,26 @@ async def test_card_of_the_next_incident_does_not_call_it_the_first_repair(bot: 
     assert "First repair here" not in alert.text
     assert "2nd reboot within 24 h for Xid 79" in alert.text
     assert "Last repair: reboot, succeeded" in alert.text
+
+
+@pytest.mark.parametrize("resolves", [True, False])
+async def test_failure_told_after_the_next_incident_is_over_calls_nobody(bot: World, *, resolves: bool) -> None:
+    await began(bot)
+    bot.slack.faults.append(away := SlackFault("chat.postMessage", "ratelimited", retry_after=30, times=-1))
+    bot.together.add(**AUTOMATIC, trigger=AUTOMATED, create_time=moment(bot))
+    await poll(bot)
+    becomes(bot, "FAILED", "end_time", error_message="no host left")
+    await poll(bot)
+    bot.together.add(create_time=moment(bot))
+    await poll(bot)
+    if resolves:
+        bot.together.resolve(IDS)
+        await poll(bot)
+    bot.slack.faults.remove(away)
+    alert = await card(bot, words="recovered on its own" if resolves else "Approve reboot?")
+    await pass_time(bot, 60)
+    (failed,) = [line for line in thread(bot, alert) if "failed on" in line]
+    assert ("<!subteam^S0ONCALL>" in failed) is not resolves
 
 
 @once_a_day
