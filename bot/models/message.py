@@ -12,6 +12,7 @@ from bot.models.guardrails import Pause
 from bot.models.ids import RemediationRef
 from bot.models.outcome import DOUBT_SECONDS, FirstApproval
 from bot.models.request import Actor, ReplyTarget, SeenState, Verb
+from bot.models.states import FINAL, State
 
 EVERYTHING = "all"
 MAX_CHOSEN = 1000  # at once: that many names of 100 characters are within a view's 250 KB (docs.slack.dev, views.open)
@@ -265,6 +266,11 @@ class Snapshot:
     def incidents(self) -> list[Alert]:
         """What it shows, and before each the earlier incidents under its ID."""
         return [incident for alert in self.alerts for incident in (*alert.earlier, alert)]
+
+    @property
+    def ended_without_failure(self) -> set[RemediationRef]:
+        """What has ended, and didn't fail: nobody is called for a failure before it."""
+        return {alert.ref for alert in self.alerts if alert.remediation.state in FINAL - {State.FAILED}}
 
     @cached_property
     def undecided(self) -> list[Alert]:

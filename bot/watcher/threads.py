@@ -9,7 +9,6 @@ from typing import NamedTuple
 from bot import cards
 from bot.cards import thread
 from bot.models import (
-    FINAL,
     HOLD_ENDS_SOON_SECONDS,
     Alert,
     Batch,
@@ -104,14 +103,14 @@ def thread_parts(snapshot: Snapshot, config: WatchConfig) -> Iterator[PendingRep
     yield from _begun(snapshot, config)
     yield from _failures(untold.failures, snapshot, config)
     if new := untold.returns:
-        # What waits again, or was told to have begun again, calls on-call itself; but its own fault may be back by now.
+        # What waits or has begun again calls on-call itself, what cleared nobody; but its own fault may be back by now.
         again = [alert for alert in snapshot.alerts if not alert.came_back]
         called = {alert.ref for alert in again if alert.is_waiting or _begun_key(alert) in message.announced}
-        back = list(new.values())
-        silent = [alert for alert in back if alert.ref not in called]
-        calls_now = silent and config.on_call_now(silent, snapshot)
-        reply = thread.came_back(back, config.on_call(silent, snapshot) if calls_now else "")
-        yield PendingReply(reply, frozenset(new), broadcast=True, event=EventKind.CAME_BACK, about=tuple(back))
+        called |= {alert.ref for alert in again if alert.remediation.state == State.AUTO_RESOLVED}
+        silent = [alert for alert in new.values() if alert.ref not in called]
+        oncall = config.on_call(silent, snapshot) if config.on_call_now(silent, snapshot) else ""
+        reply = thread.came_back(list(new.values()), oncall)
+        yield PendingReply(reply, frozenset(new), broadcast=True, event=EventKind.CAME_BACK, about=tuple(new.values()))
     yield from _late_calls(snapshot, config)
     if snapshot.firsts and not any(batch.is_running for batch in snapshot.batches):
         yield from _first_approvals(snapshot, config)
@@ -251,9 +250,7 @@ def _failures(new: Sequence[Alert], snapshot: Snapshot, config: WatchConfig) -> 
     if not new:
         return
     nobodys = [alert for alert in new if not (alert.decided and alert.decided.is_approval)]
-    # Told late, after the node's next incident has ended otherwise: there is nothing left to look at.
-    over = {alert.ref for alert in snapshot.alerts if alert.remediation.state in FINAL - {State.FAILED}}
-    calling = [alert for alert in nobodys or new if alert.ref not in over]
+    calling = [alert for alert in nobodys or new if alert.ref not in snapshot.ended_without_failure]
     oncall = config.on_call(calling, snapshot)
     keys = frozenset(alert.incident for alert in new)
     failed = {alert.ref for alert in snapshot.alerts if alert.remediation.state == State.FAILED}

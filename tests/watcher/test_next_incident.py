@@ -69,6 +69,24 @@ async def test_failure_told_after_the_next_incident_is_over_calls_nobody(bot: Wo
     assert ("<!subteam^S0ONCALL>" in failed) is not resolves
 
 
+@pytest.mark.parametrize("resolves", [True, False])
+async def test_fault_that_came_back_and_cleared_before_it_could_be_told_calls_nobody(
+    bot: World, *, resolves: bool
+) -> None:
+    alert = await repaired(bot)
+    await pass_time(bot, 3600)
+    bot.slack.faults.append(away := SlackFault("chat.postMessage", "ratelimited", retry_after=30, times=-1))
+    bot.together.add(create_time=moment(bot), linked_alerts=firing("79", moment(bot)))
+    await poll(bot)
+    if resolves:
+        bot.together.resolve(IDS)
+        await poll(bot)
+    bot.slack.faults.remove(away)
+    await until(bot, lambda: [line for line in thread(bot, alert) if "came back" in line])
+    await pass_time(bot, 300)
+    assert any(CALL in line for line in thread(bot, alert)) is not resolves
+
+
 @once_a_day
 async def test_next_incident_of_a_node_that_was_repaired_takes_two_people(bot: World) -> None:
     alert = await opened_again(bot)
