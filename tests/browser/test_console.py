@@ -109,6 +109,18 @@ async def test_hold_is_shown_to_all(open_page: OpenPage, running: Stage) -> None
     await expect(newest(bob)).to_contain_text("On hold until")
 
 
+async def test_key_on_a_closed_menu_opens_it_and_chooses_nothing(open_page: OpenPage, running: Stage) -> None:
+    page = await open_page()
+    await ill_node(page, running)
+    for key in ("ArrowDown", "3"):
+        await menu(newest(page), "Hold").focus()
+        await page.keyboard.press(key)
+        await page.keyboard.press("Escape")
+    await button(newest(page), "I'm looking").click()
+    await expect(page.locator("#messages")).to_contain_text("Looking into it")
+    await expect(page.locator("#messages")).not_to_contain_text("On hold")
+
+
 async def test_somebody_who_may_not_decide_is_told_so_alone(open_page: OpenPage, running: Stage) -> None:
     carol, dana = await open_page("U0CAROL"), await open_page("U0DANA")
     ids = await ill_node(carol, running)

@@ -129,6 +129,13 @@ function drawChoice(element, name, handle, block, label = name) {
     select.value = ""; // so that the same can be chosen again
     await handle.press({ ...element, choice }, block);
   });
+  // Closed, a browser's own menu would choose with each arrow or letter.
+  select.onkeydown = (event) => {
+    const isChoice = event.key.length === 1 || /^(Arrow|Page)|^(Home|End)$/.test(event.key);
+    if (!isChoice || event.ctrlKey || event.metaKey || select.matches(":open")) return;
+    event.preventDefault();
+    select.showPicker();
+  };
   return select;
 }
 
