@@ -13,6 +13,7 @@ class WaitReason(StrEnum):
     """Why the bot waits. Tests let a pause pass by its reason, never by its length."""
 
     RETRY = "retry"
+    WATCH_AGAIN = "another attempt of the watch"
     READ_BACK = "read back"
     PROGRESS = "progress"
     SLACK_LIMIT = "Slack's rate limit"

@@ -76,14 +76,14 @@ async def test_watch_tries_three_times_before_a_lock_ends_it(tmp_path: Path, tim
     async with locked(tmp_path / "bot.db"):
         writing = asyncio.create_task(leased.run(check_writable))
         for number in range(min(pauses, 2)):
-            await time.until_sleeping(WaitReason.RETRY)
+            await time.until_sleeping(WaitReason.WATCH_AGAIN)
             if number < pauses - 1:
-                await time.end_pause(WaitReason.RETRY)
+                await time.end_pause(WaitReason.WATCH_AGAIN)
         if pauses > 2:
             with pytest.raises(StorageUnavailable):
                 await writing
     if pauses <= 2:
-        await time.end_pause(WaitReason.RETRY)
+        await time.end_pause(WaitReason.WATCH_AGAIN)
         await writing
     await database.close()
 

@@ -114,7 +114,7 @@ class LeasedDatabase(Lease):
             except StorageUnavailable as error:
                 if error.in_doubt:
                     raise
-                await self._clock.sleep(_PAUSE, WaitReason.RETRY)
+                await self._clock.sleep(_PAUSE, WaitReason.WATCH_AGAIN)
         return await transact()
 
     def _checked(self, connection: Connection, function: Transaction[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:

@@ -1,6 +1,7 @@
 """Two processes and one decision: who takes it over says nothing that the other one makes untrue."""
 
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import psycopg
 import pytest
@@ -9,7 +10,6 @@ from sqlalchemy import select, text, update
 from bot.clock import WaitReason
 from bot.metrics import DECISIONS
 from bot.models import Actor, Mode, RemediationRef
-from bot.settings import Settings
 from bot.store import Database, approvals
 from bot.store.tables import audit, decisions
 from tests.deaths import age_by, died_while, free_the_lease, left_behind
@@ -25,9 +25,13 @@ COUNTER = "remediation_bot_decisions_total"
 BOB = Actor("U0BOB", "bob", "T0HOME")
 
 
-def direct(bot: World, url: str) -> Settings:
-    """The settings of a process that reaches the database without the line."""
-    return bot.settings.model_copy(update={"database_url": url})
+@asynccontextmanager
+async def beside(bot: World, url: str) -> AsyncIterator[None]:
+    """Run one more process, which reaches the database without the line and is told nothing by Slack."""
+    async with bot.another(bot.settings.model_copy(update={"database_url": url})):
+        await bot.time.until_sleeping(WaitReason.RECOVERY, 2)  # or the second looks too early for what it takes over
+        bot.slack.bot_url = f"http://127.0.0.1:{bot.app.port}"
+        yield
 
 
 async def overtake(bot: World, url: str, line: Line) -> None:
@@ -44,8 +48,7 @@ async def test_process_that_is_answered_after_its_lease_sends_nothing(postgresql
     async with line_to(postgresql) as line, world(database=line.url, drain_seconds=0.05) as bot:
         bot.together.add()
         alert = bot.alert()
-        async with bot.another(direct(bot, postgresql)):
-            bot.slack.bot_url = f"http://127.0.0.1:{bot.app.port}"
+        async with beside(bot, postgresql):
             line.freeze_after = [b"INSERT INTO audit", COMMIT]
             await bot.slack.press(alert, APPROVE)
             await line.frozen.wait()
@@ -66,8 +69,7 @@ async def test_process_that_is_answered_after_its_lease_sends_nothing(postgresql
 async def test_answer_is_told_once_when_its_record_is_answered_after_the_lease(postgresql: str) -> None:
     async with line_to(postgresql) as line, world(database=line.url, drain_seconds=0.05) as bot:
         bot.together.add()
-        async with bot.another(direct(bot, postgresql)):
-            bot.slack.bot_url = f"http://127.0.0.1:{bot.app.port}"
+        async with beside(bot, postgresql):
             line.freeze_after = [b"INSERT INTO audit", COMMIT, b"INSERT INTO audit", COMMIT]
             await bot.slack.command(REF)
             await overtake(bot, postgresql, line)
@@ -88,8 +90,7 @@ async def test_decision_that_is_taken_over_while_its_outcome_is_recorded_is_coun
     async with line_to(postgresql) as line, world(database=line.url, drain_seconds=0.05) as bot:
         bot.together.add()
         before = counted()
-        async with bot.another(direct(bot, postgresql)):
-            bot.slack.bot_url = f"http://127.0.0.1:{bot.app.port}"
+        async with beside(bot, postgresql):
             bot.together.on_call["cancel"] = line.freeze
             await bot.slack.command(REF)
             await overtake(bot, postgresql, line)
